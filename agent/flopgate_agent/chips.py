@@ -1,0 +1,290 @@
+"""The chip table: what one clock of one pipe of one SM is worth, and what a chip can do at most.
+
+The table is data (``data/chips.csv``, ``data/per_sm.csv``), each row with its source. Loading it
+checks that SMs x rate x clock gives the published peak within 2%, or that the row says why not.
+A chip that is not in the table gets the highest figure of every column: not knowing a chip must
+never make its FLOP cheaper.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, fields, replace
+from decimal import Decimal, InvalidOperation
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from flopgate_agent.counters.sample import ChipIdentity
+
+TOLERANCE_PERCENT = 2
+"""How far SMs x rate x clock may lie from the published peak without a stated exception."""
+
+
+class ChipTableError(Exception):
+    """The chip table carried in the product is damaged: reinstall it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """FLOP per clock per SM by pipe and format (FMA = 2, dense). ``None``: the chip has no such.
+
+    ``fp16`` is the fastest non-tensor 16-bit rate, ``half_tensor`` the fastest 16-bit tensor rate
+    (FP16 or BF16, either accumulator), ``fp8_tensor`` likewise.
+    """
+
+    fp64: int
+    fp32: int
+    fp16: int
+    fp64_tensor: int | None
+    tf32_tensor: int | None
+    half_tensor: int
+    fp8_tensor: int | None
+    int8_tensor: int | None
+    fp6_tensor: int | None
+    fp4_tensor: int | None
+
+    @property
+    def tensor_low(self) -> int:
+        """Slowest format a busy HMMA pipe can be running: TF32, or 16-bit before Ampere."""
+        return self.half_tensor if self.tf32_tensor is None else self.tf32_tensor
+
+    @property
+    def hmma_high(self) -> int:
+        """Fastest floating-point format of the HMMA pipe: FP4, FP6, FP8 or 16-bit."""
+        narrow = (self.fp8_tensor, self.fp6_tensor, self.fp4_tensor)
+        return max(self.half_tensor, *(rate or 0 for rate in narrow))
+
+    @property
+    def tensor_high(self) -> int:
+        """Fastest dense format of any tensor pipe, integers included."""
+        return max(self.hmma_high, self.int8_tensor or 0)
+
+    @property
+    def imma(self) -> int:
+        """INT8, or the 16-bit rate where no INT8 tensor rate is published."""
+        return self.half_tensor if self.int8_tensor is None else self.int8_tensor
+
+    @property
+    def dmma(self) -> int:
+        """FP64 on the tensor pipe, or the FP64 pipe's rate where no tensor rate is published."""
+        return self.fp64 if self.fp64_tensor is None else self.fp64_tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChipSpec:
+    """One chip model.
+
+    Attributes:
+        model: name in the table, or ``unknown``.
+        known: whether the table has this chip; ``False`` means every figure is the table's highest.
+        sm_count: streaming multiprocessors, 1 to 1000.
+        boost_clock_khz: published boost clock.
+        tensor_clock_khz: clock at which the tensor peaks were published.
+        max_clock_khz: highest clock the chip can run at: the largest of the two above and of what
+            the driver allows this chip.
+        rates: FLOP per clock per SM.
+        peak_16bit_flop_per_s: published dense 16-bit peak.
+        peak_8bit_up_flop_per_s: highest dense peak over formats of 8 bits or more, the default
+            basis of a cluster's capacity.
+        peak_dense_flop_per_s: highest dense peak of any format.
+    """
+
+    model: str
+    known: bool
+    sm_count: int
+    boost_clock_khz: int
+    tensor_clock_khz: int
+    max_clock_khz: int
+    rates: Rates
+    peak_16bit_flop_per_s: int
+    peak_8bit_up_flop_per_s: int
+    peak_dense_flop_per_s: int
+
+    @property
+    def worst_16bit_flop_per_s(self) -> int:
+        """The 16-bit peak at the highest clock; never under the published peak.
+
+        Published tensor peaks can hold at less than the boost clock. Unmeasured time charged at
+        the published peak alone would be cheaper than measured time: losing data must not pay.
+        """
+        at_max = self.sm_count * self.rates.half_tensor * self.max_clock_khz * 1000
+        return max(self.peak_16bit_flop_per_s, at_max)
+
+    @property
+    def worst_dense_flop_per_s(self) -> int:
+        """The highest dense peak at the highest clock; never under the published peak."""
+        at_max = self.sm_count * self.rates.tensor_high * self.max_clock_khz * 1000
+        return max(self.peak_dense_flop_per_s, at_max)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChipTable:
+    """The loaded table. ``by_pci``: 16-bit PCI device id; ``by_name``: NVML product name."""
+
+    by_pci: Mapping[int, tuple[ChipSpec, ...]]
+    by_name: Mapping[str, ChipSpec]
+    unknown: ChipSpec
+
+    def find(self, pci_device_id: int, nvml_name: str) -> ChipSpec:
+        """Look a chip up by PCI device id, then by NVML name; else the ``unknown`` spec.
+
+        Two models can share a PCI id (A16 and A2); the name then decides, and where it does not,
+        the faster model is taken.
+        """
+        sharing = self.by_pci.get(pci_device_id, ())
+        named = self.by_name.get(nvml_name)
+        if not sharing:
+            return self.unknown if named is None else named
+        if named in sharing:
+            return named
+        return max(sharing, key=lambda spec: spec.peak_dense_flop_per_s)
+
+
+def spec_for(identity: ChipIdentity) -> ChipSpec:
+    """Find the spec of one chip, with the driver's own clock limit where that is higher.
+
+    Raises:
+        ChipTableError: the table in this installation is damaged.
+    """
+    spec = load_table().find(identity.pci_device_id, identity.nvml_name)
+    if identity.max_sm_clock_mhz is None:
+        return spec
+    allowed_khz = identity.max_sm_clock_mhz * 1000
+    return replace(spec, max_clock_khz=max(spec.max_clock_khz, allowed_khz))
+
+
+@cache
+def load_table() -> ChipTable:
+    """Load and check the table carried in the package, once.
+
+    Raises:
+        ChipTableError: a row is missing, malformed, or contradicts its published peak.
+    """
+    data = resources.files("flopgate_agent").joinpath("data")
+    try:
+        chips_text = data.joinpath("chips.csv").read_text(encoding="utf-8")
+        per_sm_text = data.joinpath("per_sm.csv").read_text(encoding="utf-8")
+    except OSError as error:
+        msg = f"chip table unreadable ({error}); reinstall flopgate"
+        raise ChipTableError(msg) from error
+    return parse_table(chips_text, per_sm_text)
+
+
+def parse_table(chips_csv: str, per_sm_csv: str) -> ChipTable:
+    """Parse and check a table.
+
+    Raises:
+        ChipTableError: naming the row and the column that does not check.
+    """
+    try:
+        variants = {
+            (row["compute_capability"], row["variant"]): row
+            for row in csv.DictReader(per_sm_csv.splitlines())
+        }
+        by_pci: dict[int, tuple[ChipSpec, ...]] = {}
+        by_name: dict[str, ChipSpec] = {}
+        for row in csv.DictReader(chips_csv.splitlines()):
+            spec = _parse_chip(row, variants[row["compute_capability"], row["variant"]])
+            for text in row["pci_device_ids"].split():
+                by_pci[int(text, 16)] = (*by_pci.get(int(text, 16), ()), spec)
+            for name in row["nvml_names"].split("|"):
+                by_name[name] = spec
+    except (KeyError, ValueError, TypeError, AttributeError, InvalidOperation) as error:
+        msg = f"chip table malformed ({error!r}); reinstall flopgate"
+        raise ChipTableError(msg) from error
+    if not by_name:
+        msg = "chip table empty; reinstall flopgate"
+        raise ChipTableError(msg)
+    return ChipTable(by_pci=by_pci, by_name=by_name, unknown=_highest(by_name.values()))
+
+
+_BOOST_FORMATS = ("fp64", "fp64_tensor", "fp32", "fp16")
+"""Formats whose published peak holds at the boost clock."""
+
+_WIDE_FORMATS = ("fp16_tensor", "bf16_tensor", "fp16_tensor_fp16acc")
+_FP8_FORMATS = ("fp8_tensor", "fp8_tensor_fp16acc")
+_BYTE_FORMATS = (*_FP8_FORMATS, "int8_tensor", "tf32_tensor", *_BOOST_FORMATS)
+_HALF_ACCUMULATE = ("fp16_tensor_fp16acc", "fp8_tensor_fp16acc")
+_NARROW_FORMATS = ("fp6_tensor", "fp4_tensor")
+_FORMATS = (*_WIDE_FORMATS, *_BYTE_FORMATS, *_NARROW_FORMATS)
+
+
+def _parse_chip(row: dict[str, str], per_sm: dict[str, str]) -> ChipSpec:
+    sm_count = int(row["sm_count"])
+    boost_khz = int(Decimal(row["boost_clock_mhz"]) * 1000)
+    tensor_khz = int(Decimal(row["tensor_clock_mhz"]) * 1000)
+    if not (1 <= sm_count <= 1000 and boost_khz > 0 and tensor_khz > 0):
+        msg = f"{row['model']}: SM count and clocks must be positive"
+        raise ValueError(msg)
+    exceptions = row["exceptions"].split()
+    if exceptions and not row["exception_reason"]:
+        msg = f"{row['model']}: exceptions without exception_reason"
+        raise ValueError(msg)
+    peak = {name: int(row[name]) for name in _FORMATS if row[name]}
+    rate = {name: int(per_sm[name]) for name in _FORMATS if per_sm[name]}
+    for name in _HALF_ACCUMULATE:
+        # Counts only where the chip publishes it: a capped chip has not its variant's rate.
+        if name not in peak:
+            rate.pop(name, None)
+    for name, published in peak.items():
+        per_rate = sm_count * 1000 * (boost_khz if name in _BOOST_FORMATS else tensor_khz)
+        if name in exceptions:
+            # Rounded up: a part of a FLOP may not get lost on every clock.
+            rate[name] = -(-published // per_rate)
+            continue
+        computed = per_rate * rate[name]
+        if abs(computed - published) * 100 > published * TOLERANCE_PERCENT:
+            msg = f"{row['model']}: {name} gives {computed}, published {published}"
+            raise ValueError(msg)
+    half = max(rate[name] for name in _WIDE_FORMATS if name in rate)
+    fp8 = max((rate[name] for name in _FP8_FORMATS if name in rate), default=None)
+    wide = max(peak[name] for name in _WIDE_FORMATS if name in peak)
+    bytes_up = max([wide, *(peak[name] for name in _BYTE_FORMATS if name in peak)])
+    return ChipSpec(
+        model=row["model"],
+        known=True,
+        sm_count=sm_count,
+        boost_clock_khz=boost_khz,
+        tensor_clock_khz=tensor_khz,
+        max_clock_khz=max(boost_khz, tensor_khz),
+        rates=Rates(
+            fp64=rate["fp64"],
+            fp32=rate["fp32"],
+            fp16=max(rate["fp16"], int(per_sm["bf16_nontensor"] or 0)),
+            fp64_tensor=rate.get("fp64_tensor"),
+            tf32_tensor=rate.get("tf32_tensor"),
+            half_tensor=half,
+            fp8_tensor=fp8,
+            int8_tensor=rate.get("int8_tensor"),
+            fp6_tensor=rate.get("fp6_tensor"),
+            fp4_tensor=rate.get("fp4_tensor"),
+        ),
+        peak_16bit_flop_per_s=wide,
+        peak_8bit_up_flop_per_s=bytes_up,
+        peak_dense_flop_per_s=max(peak.values()),
+    )
+
+
+def _highest(specs: Iterable[ChipSpec]) -> ChipSpec:
+    """Build the spec charged to a chip that nobody described: the highest of every column."""
+    rows = tuple(specs)
+    rates = {
+        field.name: max(getattr(spec.rates, field.name) or 0 for spec in rows)
+        for field in fields(Rates)
+    }
+    return ChipSpec(
+        model="unknown",
+        known=False,
+        sm_count=max(spec.sm_count for spec in rows),
+        boost_clock_khz=max(spec.boost_clock_khz for spec in rows),
+        tensor_clock_khz=max(spec.tensor_clock_khz for spec in rows),
+        max_clock_khz=max(spec.max_clock_khz for spec in rows),
+        rates=Rates(**rates),
+        peak_16bit_flop_per_s=max(spec.peak_16bit_flop_per_s for spec in rows),
+        peak_8bit_up_flop_per_s=max(spec.peak_8bit_up_flop_per_s for spec in rows),
+        peak_dense_flop_per_s=max(spec.peak_dense_flop_per_s for spec in rows),
+    )

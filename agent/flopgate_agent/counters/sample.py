@@ -1,0 +1,92 @@
+"""What one look at one chip yields. Frozen values; absent means absent, never 0.
+
+The sampler child makes these from NVML, the meter turns two of them into FLOP. All counters
+are cumulative as the driver gives them; no arithmetic happens before the meter.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class CounterSource(enum.IntEnum):
+    """Which counters a figure rests on, best first (DESIGN section 7). Values are on the wire."""
+
+    GPM_CYCLES = 1
+    KERNEL_ACTIVE_CLOCK = 3
+    PEAK_TIME = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChipIdentity:
+    """Who a chip is. Read once at start and again after a driver reload.
+
+    Attributes:
+        uuid: NVML UUID, ``GPU-...``; unique, stable across reboots.
+        serial: board serial, ``None`` where the board has none.
+        pdi: per-device identifier, 64 bit, ``None`` before Hopper.
+        nvml_name: product name as NVML gives it.
+        pci_device_id: 16-bit PCI device id (upper half of NVML's ``pciDeviceId``).
+        index: NVML index at this start; for opening handles only, never an identity.
+        minor: ``/dev/nvidia<minor>``.
+        max_sm_clock_mhz: highest SM clock the driver allows.
+        gpm: whether GPM is supported.
+    """
+
+    uuid: str
+    serial: str | None
+    pdi: int | None
+    nvml_name: str
+    pci_device_id: int
+    index: int
+    minor: int | None
+    max_sm_clock_mhz: int | None
+    gpm: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipeCycles:
+    """Cumulative GPM cycle counters (metric ids 248 to 260), since driver load, 0 to 2**63-1.
+
+    ``elapsed`` and ``active`` are SM cycles; the rest are cycles in which that pipe was active.
+    """
+
+    elapsed: int
+    active: int
+    mma: int
+    dmma: int
+    hmma: int
+    imma: int
+    dfma: int
+    integer: int
+    fp64: int
+    fp32: int
+    fp16: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChipSample:
+    """One chip at one moment.
+
+    Attributes:
+        uuid: the chip's NVML UUID.
+        taken_ms: host elapsed time (boot clock, suspend included) when the counters were read.
+        cycles: cumulative pipe cycles, ``None`` where GPM is missing or the call failed.
+        kernel_active_ms: time with at least one kernel resident since the sample before,
+            integrated from the driver's own utilisation buffer; ``None`` where unreadable.
+        sm_clock_mhz: highest SM clock seen since the sample before; ``None`` where unreadable.
+        energy_mj: cumulative millijoule since driver load; ``None`` where unreadable.
+        pids: processes that hold a compute, graphics or MPS context; ``None`` where unreadable.
+        error: NVML's error name when the chip could not be read at all (``GPU_IS_LOST``), else
+            ``None``.
+    """
+
+    uuid: str
+    taken_ms: int
+    cycles: PipeCycles | None
+    kernel_active_ms: int | None
+    sm_clock_mhz: int | None
+    energy_mj: int | None
+    pids: tuple[int, ...] | None
+    error: str | None
