@@ -1,0 +1,73 @@
+# Every target works on a fresh machine with git, make, gcc and Python 3.11+: nothing else is assumed.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?=
+ARGS ?=
+FUZZ_S ?= 30
+
+VENV := .venv
+BIN := $(VENV)/bin
+DEPS := $(VENV)/.stamp-deps
+PROJECT := $(VENV)/.stamp-project
+# An activated environment or a user's PYTHONPATH must not leak into this one.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+.PHONY: help setup build generate demo test unit components lint format bench fuzz lock clean
+
+help: ## this list
+	@echo "flopgate: make TARGET [PYTHON=python3.12] [ARGS=...]"
+	@sed -nE 's/^([a-z]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 14
+
+$(DEPS): requirements/dev.txt scripts/setup.sh
+	@PYTHON="$(PYTHON)" scripts/setup.sh $(VENV)
+	@touch $@
+
+$(PROJECT): $(DEPS) pyproject.toml
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip check
+	@touch $@
+
+setup: $(PROJECT) ## make .venv with the locked dependencies and this checkout
+
+build: setup ## check and build what is not Python
+	@scripts/build.sh
+
+generate: setup ## regenerate the protocol's Python code from its .proto
+	@scripts/generate.sh $(BIN) proto
+
+demo: build ## the demonstration: make demo ARGS="..."
+	@$(BIN)/flopgate-sim demo $(ARGS)
+
+test: build ## all tests that need neither apt nor root
+	@$(BIN)/python -m pytest -m "not components" $(ARGS)
+
+unit: build ## the quick tests only
+	@$(BIN)/python -m pytest tests/unit $(ARGS)
+
+components: build ## install what they need (apt, root), then the tests with real components
+	@scripts/components.sh
+	@$(BIN)/python -m pytest -m components $(ARGS)
+
+lint: setup ## ruff, mypy, layering, protocol and generated code
+	@scripts/lint.sh $(BIN)
+
+format: setup ## format, and fix what ruff can fix
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+bench: build ## run each bench/bench_*.py
+	@scripts/each.sh $(BIN)/python "bench/bench_*.py" $(ARGS)
+
+fuzz: build ## fuzz each tests/fuzz/fuzz_*.py for FUZZ_S seconds
+	@scripts/each.sh $(BIN)/python "tests/fuzz/fuzz_*.py" -max_total_time=$(FUZZ_S) $(ARGS)
+
+lock: setup ## compile requirements/*.in into locks with hashes
+	@scripts/lock.sh "$(CURDIR)/$(BIN)" $(ARGS)
+
+clean: ## remove .venv and everything built
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find agent governor proto simulator tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} +

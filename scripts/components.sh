@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that tests marked `components` need, and says what else they need.
+set -euo pipefail
+
+# One line a package, with the test that needs it. None yet.
+packages=()
+
+fail() {
+    echo "components: $*" >&2
+    exit 1
+}
+
+[[ $(id -u) -eq 0 ]] || fail "these tests need root: sudo make components"
+
+missing=()
+for package in "${packages[@]}"; do
+    dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
+done
+if [[ ${#missing[@]} -gt 0 ]]; then
+    command -v apt-get >/dev/null || fail "needs Debian's apt-get to install: ${missing[*]}"
+    apt-get update -qq </dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" </dev/null
+fi
+
+# Freezing and killing real processes needs cgroup v2, alone or beside v1.
+grep -q '^cgroup2 \| cgroup2 ' /proc/mounts || fail "no cgroup v2 is mounted (systemd.unified_cgroup_hierarchy=1)"

@@ -1,0 +1,79 @@
+"""The repository's shape: what no linter holds."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOP_FOLDERS = ("agent", "governor", "proto", "simulator", "tests", "bench", "scripts")
+MAX_LINES = 400
+
+# What the gate process imports, packages with all that is in them. Whatever the gate is given
+# later belongs here too; the courier and the command line do not.
+GATE_MODULES = (
+    "flopgate_agent.gate",
+    "flopgate_agent.gate_process",
+    "flopgate_agent.meter",
+    "flopgate_agent.ledger",
+)
+# A gate with one of these could open a connection, or already has an event loop for it.
+NEVER_IN_THE_GATE = ("grpc", "asyncio", "http", "urllib.request", "ssl")
+
+
+def _sources() -> list[Path]:
+    return [
+        path
+        for folder in TOP_FOLDERS
+        for path in (ROOT / folder).rglob("*.py")
+        if "_pb2" not in path.name
+    ]
+
+
+def _gate_modules() -> list[str]:
+    agent = ROOT / "agent"
+    found = []
+    for name in GATE_MODULES:
+        base = agent / name.replace(".", "/")
+        paths = [*base.rglob("*.py"), base.with_suffix(".py")]
+        for path in sorted(path for path in paths if path.is_file()):
+            parts = path.relative_to(agent).with_suffix("").parts
+            found.append(".".join(parts).removesuffix(".__init__"))
+    return found
+
+
+def test_no_top_folder_is_a_package() -> None:
+    """A package `proto` would shadow proto-plus, a package `agent` anybody's."""
+    packages = [name for name in TOP_FOLDERS if (ROOT / name / "__init__.py").exists()]
+    assert packages == []
+
+
+def test_every_module_is_at_most_400_lines() -> None:
+    sources = _sources()
+    assert Path(__file__) in sources
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in sources}
+    too_long = {str(path.relative_to(ROOT)): n for path, n in lengths.items() if n > MAX_LINES}
+    assert too_long == {}
+
+
+@pytest.mark.parametrize("module", _gate_modules())
+def test_gate_modules_stay_away_from_networks(module: str) -> None:
+    """In a process of its own: here pytest and its plugins have long imported asyncio."""
+    program = (
+        "import importlib, sys\n"
+        f"importlib.import_module({module!r})\n"
+        f"print(*sorted(set({NEVER_IN_THE_GATE!r}) & set(sys.modules)))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == []
+
+
+def test_the_gate_list_names_what_exists() -> None:
+    """An empty or misspelt list would make the test above vacuous."""
+    found = _gate_modules()
+    missing = [name for name in GATE_MODULES if name not in found]
+    assert missing == []
