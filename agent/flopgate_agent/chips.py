@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 TOLERANCE_PERCENT = 2
 """How far SMs x rate x clock may lie from the published peak without a stated exception."""
 
+MAX_SMS = 1000
+
 
 class ChipTableError(Exception):
     """The chip table carried in the product is damaged: reinstall it."""
@@ -217,7 +219,7 @@ def _parse_chip(row: dict[str, str], per_sm: dict[str, str]) -> ChipSpec:
     sm_count = int(row["sm_count"])
     boost_khz = int(Decimal(row["boost_clock_mhz"]) * 1000)
     tensor_khz = int(Decimal(row["tensor_clock_mhz"]) * 1000)
-    if not (1 <= sm_count <= 1000 and boost_khz > 0 and tensor_khz > 0):
+    if not (1 <= sm_count <= MAX_SMS and boost_khz > 0 and tensor_khz > 0):
         msg = f"{row['model']}: SM count and clocks must be positive"
         raise ValueError(msg)
     exceptions = row["exceptions"].split()

@@ -84,9 +84,7 @@ def pack_identity(
         | (HAS_GPM if gpm else 0)
         | (HAS_ERROR if error is not None else 0)
     )
-    fixed = IDENTITY.pack(
-        flags, pdi or 0, pci_device_id, index, minor or 0, max_sm_clock_mhz or 0
-    )
+    fixed = IDENTITY.pack(flags, pdi or 0, pci_device_id, index, minor or 0, max_sm_clock_mhz or 0)
     texts = (uuid, serial or "", nvml_name, error or "")
     return fixed + b"".join(pack_text(text) for text in texts)
 

@@ -1,0 +1,369 @@
+"""From two samples to FLOP: integers low, nominal and high for what lies between. Pure.
+
+Laws of this file:
+1. Every interval is measured or charged at the worst case. Losing data never makes it cheaper.
+2. Any pair of samples gives a `Measured`, never an exception.
+3. ``low <= nominal <= high``, by pipe and in total.
+4. The counters cannot tell formats apart; the three figures say how much that matters. FLOP are
+   executed dense FLOP, padding included. The INTEGER pipe is not counted (no FLOP), nor is what
+   structured sparsity skips.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flopgate_agent.chips import ChipSpec, load_table
+from flopgate_agent.counters.sample import ChipSample, CounterSource, PipeCycles
+
+FLOP_PER_TFLOP = 10**12
+
+SLACK_PERCENT = 5
+"""How far counters may run ahead of clock x time before they are called impossible."""
+SLACK_MS = 20
+"""Counters and clock are not read at one instant: a busy host may come between."""
+ACTIVE_LAG_MS = 3_000
+"""The driver's utilisation buffer trails by a sample period, 2 s at most, then catches up."""
+SLOWEST_PERCENT = 10
+"""Idle clocks are above a tenth of the highest: fewer elapsed cycles fit no reading."""
+SURVIVED_PERCENT = 2
+"""How closely elapsed cycles must fit the time for counters to have survived a gap."""
+
+
+class Severity(enum.IntEnum):
+    """How much a person should mind a finding."""
+
+    INFO = 1
+    WARNING = 2
+    ERROR = 3
+
+
+class Pipe(enum.StrEnum):
+    """What did the work. Names are stable: they stand in reports."""
+
+    HMMA = "hmma"
+    IMMA = "imma"
+    DMMA = "dmma"
+    MMA_OTHER = "mma_other"
+    FP64 = "fp64"
+    FP32 = "fp32"
+    FP16 = "fp16"
+    UNRESOLVED = "unresolved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something implausible, for people: it raises a figure, it never revokes by itself.
+
+    ``id`` is stable (``meter.counter.backwards``); ``numbers`` are what it rests on.
+    """
+
+    id: str
+    severity: Severity
+    numbers: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flop:
+    """A count of FLOP, three ways, each 0 or more, ``low <= nominal <= high``."""
+
+    low: int = 0
+    nominal: int = 0
+    high: int = 0
+
+    def __add__(self, other: Flop) -> Flop:
+        """Sum of two counts."""
+        return Flop(
+            low=self.low + other.low,
+            nominal=self.nominal + other.nominal,
+            high=self.high + other.high,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One chip over one interval.
+
+    Attributes:
+        total: sum over ``by_pipe``.
+        by_pipe: only pipes that worked, in the order of `Pipe`.
+        source: the counters that this rests on.
+        elapsed_ms: host time covered, 0 or more.
+        gap: charged at the worst case because nothing could be measured.
+        findings: why, and what else looked wrong.
+    """
+
+    total: Flop
+    by_pipe: tuple[tuple[Pipe, Flop], ...]
+    source: CounterSource
+    elapsed_ms: int
+    gap: bool
+    findings: tuple[Finding, ...]
+
+
+class Meter:
+    """The specs of a host's chips by UUID, and the functions of this file over them."""
+
+    def __init__(self, specs: Mapping[str, ChipSpec]) -> None:
+        self._specs = dict(specs)
+
+    def spec(self, uuid: str) -> ChipSpec:
+        """Spec of a chip; for a UUID that nobody announced, the highest of the table."""
+        found = self._specs.get(uuid)
+        return load_table().unknown if found is None else found
+
+    def measure(self, previous: ChipSample, current: ChipSample) -> Measured:
+        """See `measure`; the chip is the one of ``current``."""
+        return measure(previous, current, self.spec(current.uuid))
+
+    def worst_case(self, uuid: str, elapsed_ms: int) -> Measured:
+        """See `worst_case`."""
+        return worst_case(self.spec(uuid), elapsed_ms)
+
+
+def measure(previous: ChipSample, current: ChipSample, spec: ChipSpec) -> Measured:
+    """Count the FLOP of one chip between two samples; always gives a value.
+
+    The best source that both samples carry is used: cycles, else kernel-active time, else peak x
+    time. Kernel-active time runs since the sample before ``current``: the two must be neighbours.
+    """
+    elapsed_ms = current.taken_ms - previous.taken_ms
+    if previous.uuid != current.uuid:
+        return worst_case(spec, elapsed_ms, _error("meter.sample.mismatch"))
+    if elapsed_ms < 0:
+        return worst_case(spec, 0, _error("meter.time.backwards", elapsed_ms=elapsed_ms))
+    if current.error is not None:
+        return worst_case(spec, elapsed_ms, _error("meter.chip.unreadable"))
+    findings = _energy(previous, current)
+    if previous.cycles is not None and current.cycles is not None:
+        return _by_cycles(previous.cycles, current.cycles, spec, elapsed_ms, findings)
+    if previous.cycles is not None:
+        findings = (*findings, _warn("meter.gpm.unavailable"))
+    if previous.error is not None:
+        # What happened while it was lost was not seen by its sample buffer either.
+        return worst_case(spec, elapsed_ms, *findings, _error("meter.chip.was_unreadable"))
+    if current.kernel_active_ms is not None:
+        return _by_activity(current, current.kernel_active_ms, spec, elapsed_ms, findings)
+    return worst_case(spec, elapsed_ms, *findings, _warn("meter.counter.missing"))
+
+
+def worst_case(spec: ChipSpec, elapsed_ms: int, *findings: Finding) -> Measured:
+    """Charge peak x time: nominal at the 16-bit peak, high at the highest dense peak.
+
+    Both peaks are taken at the highest clock of the chip, so that no measured rate lies above the
+    rate of a gap. ``low`` is 0: the chip may have stood still. Negative time counts as none.
+    """
+    span_ms = max(0, elapsed_ms)
+    total = Flop(
+        nominal=_ceil_div(spec.worst_16bit_flop_per_s * span_ms, 1000),
+        high=_ceil_div(spec.worst_dense_flop_per_s * span_ms, 1000),
+    )
+    return Measured(
+        total=total,
+        by_pipe=((Pipe.UNRESOLVED, total),) if total.high else (),
+        source=CounterSource.PEAK_TIME,
+        elapsed_ms=span_ms,
+        gap=True,
+        findings=findings,
+    )
+
+
+def tighten_gap(last: ChipSample, now: ChipSample, spec: ChipSpec, elapsed_ms: int) -> Measured:
+    """Measure a gap of the agent by cumulative cycles, if they demonstrably survived it.
+
+    They did when none went back and the elapsed cycles fit a clock of the chip x ``elapsed_ms``
+    (host time as the gate knows it, not the samples' stamps) within 2%. Else the worst case.
+    """
+    before, after = last.cycles, now.cycles
+    if last.uuid != now.uuid or now.error is not None or before is None or after is None:
+        return worst_case(spec, elapsed_ms, _warn("meter.gap.unmeasured"))
+    ticks = after.elapsed - before.elapsed
+    fits = any(
+        abs(ticks - expected) * 100 <= expected * SURVIVED_PERCENT
+        for clock_khz in _clocks_khz(last, now, spec)
+        for expected in (clock_khz * elapsed_ms, clock_khz * elapsed_ms * spec.sm_count)
+    )
+    if elapsed_ms <= 0 or not fits:
+        numbers = {"elapsed_cycles": ticks, "elapsed_ms": elapsed_ms}
+        return worst_case(spec, elapsed_ms, _warn("meter.gap.not_continuous", **numbers))
+    return _by_cycles(before, after, spec, elapsed_ms, (_info("meter.gap.tightened"),))
+
+
+def _clocks_khz(last: ChipSample, now: ChipSample, spec: ChipSpec) -> set[int]:
+    seen = (one.sm_clock_mhz for one in (last, now))
+    return {spec.max_clock_khz, *(mhz * 1000 for mhz in seen if mhz)}
+
+
+def _by_cycles(
+    before: PipeCycles,
+    after: PipeCycles,
+    spec: ChipSpec,
+    elapsed_ms: int,
+    findings: tuple[Finding, ...],
+) -> Measured:
+    """Price the cycles of each pipe, after checking that they are possible."""
+    moved = PipeCycles(
+        elapsed=after.elapsed - before.elapsed,
+        active=after.active - before.active,
+        mma=after.mma - before.mma,
+        dmma=after.dmma - before.dmma,
+        hmma=after.hmma - before.hmma,
+        imma=after.imma - before.imma,
+        dfma=after.dfma - before.dfma,
+        integer=after.integer - before.integer,
+        fp64=after.fp64 - before.fp64,
+        fp32=after.fp32 - before.fp32,
+        fp16=after.fp16 - before.fp16,
+    )
+    pipes = (moved.mma, moved.dmma, moved.hmma, moved.imma, moved.dfma)
+    pipes += (moved.integer, moved.fp64, moved.fp32, moved.fp16)
+    lowest, busiest = min(moved.elapsed, moved.active, *pipes), max(moved.active, *pipes)
+    if lowest < 0:
+        back = _error("meter.counter.backwards", cycles=lowest, elapsed_ms=elapsed_ms)
+        return worst_case(spec, elapsed_ms, *findings, back)
+    numbers = {"elapsed_cycles": moved.elapsed, "busiest": busiest, "elapsed_ms": elapsed_ms}
+    one_sm = spec.max_clock_khz * elapsed_ms
+    limit = (one_sm * (100 + SLACK_PERCENT)) // 100 + spec.max_clock_khz * SLACK_MS
+    if busiest > limit * spec.sm_count or moved.elapsed > limit * spec.sm_count:
+        return worst_case(spec, elapsed_ms, *findings, _error("meter.counter.jump", **numbers))
+    per_count = _sms_per_count(moved.elapsed, one_sm, limit, spec.sm_count)
+    if busiest and per_count is None:
+        odd = _error("meter.counter.uncalibrated", **numbers)
+        return worst_case(spec, elapsed_ms, *findings, odd)
+    if busiest * (per_count or 0) > limit * spec.sm_count:
+        return worst_case(spec, elapsed_ms, *findings, _error("meter.counter.jump", **numbers))
+    if moved.elapsed == 0 and elapsed_ms > SLACK_MS:
+        findings = (*findings, _info("meter.counter.still", elapsed_ms=elapsed_ms))
+    return _measured(
+        _price(moved, spec, per_count or 0), CounterSource.GPM_CYCLES, elapsed_ms, findings
+    )
+
+
+def _sms_per_count(ticks: int, one_sm: int, limit: int, sm_count: int) -> int | None:
+    """How many SM cycles one count stands for: ``sm_count``, 1, or ``None`` when neither fits.
+
+    It is not documented whether the counters are averaged or summed over SMs. Elapsed cycles tell:
+    averaged they are near clock x time, summed near that times the SM count. Averaged is tried
+    first: where a chip has few SMs and both fit, the dearer reading is taken.
+    """
+    slowest = one_sm * SLOWEST_PERCENT // 100
+    if slowest <= ticks <= limit and ticks:
+        return sm_count
+    if slowest * sm_count <= ticks <= limit * sm_count and ticks:
+        return 1
+    return None
+
+
+def _price(moved: PipeCycles, spec: ChipSpec, per_count: int) -> tuple[tuple[Pipe, Flop], ...]:
+    rates = spec.rates
+    told = moved.hmma + moved.imma + moved.dmma + moved.dfma
+    priced = (
+        (Pipe.HMMA, moved.hmma, rates.tensor_low, rates.half_tensor, rates.hmma_high),
+        (Pipe.IMMA, moved.imma, rates.imma, rates.imma, rates.imma),
+        (Pipe.DMMA, moved.dmma + moved.dfma, rates.dmma, rates.dmma, rates.dmma),
+        # Tensor work on none of the known pipes (FP8 and FP4 of some generation): any format.
+        (
+            Pipe.MMA_OTHER,
+            max(0, moved.mma - told),
+            rates.tensor_low,
+            rates.half_tensor,
+            rates.tensor_high,
+        ),
+        (Pipe.FP64, moved.fp64, rates.fp64, rates.fp64, rates.fp64),
+        (Pipe.FP32, moved.fp32, rates.fp32, rates.fp32, rates.fp32),
+        (Pipe.FP16, moved.fp16, rates.fp16, rates.fp16, rates.fp16),
+    )
+    # Rates of an unknown chip are the table's highest: nothing speaks for a lower bound.
+    least = 1 if spec.known else 0
+    return tuple(
+        (
+            pipe,
+            Flop(
+                low=cycles * per_count * low * least,
+                nominal=cycles * per_count * nominal,
+                high=cycles * per_count * high,
+            ),
+        )
+        for pipe, cycles, low, nominal, high in priced
+        if cycles
+    )
+
+
+def _by_activity(
+    current: ChipSample,
+    active_ms: int,
+    spec: ChipSpec,
+    elapsed_ms: int,
+    findings: tuple[Finding, ...],
+) -> Measured:
+    """Bound by kernel-active time x SM clock x SMs x rate: no more can have been executed."""
+    if active_ms < 0 or active_ms * 100 > elapsed_ms * (100 + SLACK_PERCENT) + ACTIVE_LAG_MS * 100:
+        numbers = {"active_ms": active_ms, "elapsed_ms": elapsed_ms}
+        return worst_case(spec, elapsed_ms, *findings, _error("meter.activity.jump", **numbers))
+    clock_khz = spec.max_clock_khz
+    if current.sm_clock_mhz is not None and current.sm_clock_mhz > 0:
+        clock_khz = current.sm_clock_mhz * 1000
+    cycles = active_ms * clock_khz * spec.sm_count
+    bound = Flop(nominal=cycles * spec.rates.half_tensor, high=cycles * spec.rates.tensor_high)
+    by_pipe = ((Pipe.UNRESOLVED, bound),) if cycles else ()
+    return _measured(by_pipe, CounterSource.KERNEL_ACTIVE_CLOCK, elapsed_ms, findings)
+
+
+def _measured(
+    by_pipe: tuple[tuple[Pipe, Flop], ...],
+    source: CounterSource,
+    elapsed_ms: int,
+    findings: tuple[Finding, ...],
+) -> Measured:
+    return Measured(
+        total=sum((flop for _, flop in by_pipe), Flop()),
+        by_pipe=by_pipe,
+        source=source,
+        elapsed_ms=elapsed_ms,
+        gap=False,
+        findings=findings,
+    )
+
+
+def _energy(previous: ChipSample, current: ChipSample) -> tuple[Finding, ...]:
+    """Energy is no measure of FLOP, but a counter that went back tells of a reset or tampering."""
+    if previous.energy_mj is None or current.energy_mj is None:
+        return ()
+    moved_mj = current.energy_mj - previous.energy_mj
+    return () if moved_mj >= 0 else (_warn("meter.energy.backwards", moved_mj=moved_mj),)
+
+
+def _info(name: str, **numbers: int) -> Finding:
+    return Finding(id=name, severity=Severity.INFO, numbers=tuple(numbers.items()))
+
+
+def _warn(name: str, **numbers: int) -> Finding:
+    return Finding(id=name, severity=Severity.WARNING, numbers=tuple(numbers.items()))
+
+
+def _error(name: str, **numbers: int) -> Finding:
+    return Finding(id=name, severity=Severity.ERROR, numbers=tuple(numbers.items()))
+
+
+def _ceil_div(value: int, by: int) -> int:
+    return -(-value // by)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeraCarry:
+    """The FLOP below a whole teraFLOP that the next statement starts from, 0 to 10**12 - 1."""
+
+    rest_flop: int = 0
+
+    def add(self, flop: int) -> tuple[int, TeraCarry]:
+        """Add ``flop`` (0 or more); return the whole teraFLOP now due, and what is carried on.
+
+        Raises:
+            ValueError: ``flop`` is negative: counts never go back.
+        """
+        if flop < 0:
+            raise ValueError(f"a count of FLOP cannot be negative: {flop}")
+        due_tflop, rest_flop = divmod(self.rest_flop + flop, FLOP_PER_TFLOP)
+        return due_tflop, TeraCarry(rest_flop=rest_flop)
