@@ -1,0 +1,54 @@
+"""Values to bytes and back: the only code that knows protobuf's classes of statements.
+
+``encode`` gives the payload type and the bytes to sign. ``decode_*`` takes verified bytes and gives
+a value, or raises one of our errors: any bytes whatever, never any other error.
+"""
+
+from flopgate_proto.codec.answers import (
+    decode_admission,
+    decode_answer,
+    decode_batch_root,
+    encode_admission,
+    encode_answer,
+    encode_batch_root,
+)
+from flopgate_proto.codec.orders import decode_order, encode_order
+from flopgate_proto.codec.payload_types import PayloadType
+from flopgate_proto.codec.reports import (
+    decode_chip_row,
+    decode_enrolment,
+    decode_report,
+    encode_chip_row,
+    encode_enrolment,
+    encode_report,
+)
+from flopgate_proto.codec.transport import (
+    envelope_from_json,
+    envelope_from_wire,
+    envelope_to_json,
+    envelope_to_wire,
+    parse_message,
+)
+
+__all__ = [
+    "PayloadType",
+    "decode_admission",
+    "decode_answer",
+    "decode_batch_root",
+    "decode_chip_row",
+    "decode_enrolment",
+    "decode_order",
+    "decode_report",
+    "encode_admission",
+    "encode_answer",
+    "encode_batch_root",
+    "encode_chip_row",
+    "encode_enrolment",
+    "encode_order",
+    "encode_report",
+    "envelope_from_json",
+    "envelope_from_wire",
+    "envelope_to_json",
+    "envelope_to_wire",
+    "parse_message",
+]

@@ -1,0 +1,178 @@
+"""Answer, batch root and admission."""
+
+from __future__ import annotations
+
+from flopgate_proto.codec import checks
+from flopgate_proto.codec.common import scope_of, scope_to
+from flopgate_proto.errors import MalformedError
+from flopgate_proto.limits import LANES_MAX, NONCE_BYTES, PAUSES_MAX, SCOPES_MAX
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values.answers import (
+    Admission,
+    Answer,
+    BatchRoot,
+    Ceiling,
+    Refusal,
+    Terms,
+    Verdict,
+)
+from flopgate_proto.values.common import Phase
+
+
+def encode_answer(value: Answer) -> bytes:
+    """Payload bytes of an answer: a leaf of its batch once its type is put before it."""
+    terms = value.terms
+    return pb.Answer(
+        format=checks.FORMAT,
+        authority=value.authority,
+        host_id=value.host_id,
+        request_digest=value.request_digest,
+        run_nonce=value.run_nonce,
+        acknowledged_sequence=value.acknowledged_sequence,
+        acknowledged_head=value.acknowledged_head,
+        governor_unix_ms=value.governor_unix_ms,
+        scopes=[scope_to(scope) for scope in value.scopes],
+        pauses=value.pauses,
+        policy_version=value.policy_version,
+        verdicts=[_verdict_to(verdict) for verdict in value.verdicts],
+        terms=None
+        if terms is None
+        else pb.Terms(
+            lifetime_ms=terms.lifetime_ms,
+            wind_down_ms=terms.wind_down_ms,
+            renew_after_ms=terms.renew_after_ms,
+            exempt=terms.exempt,
+            phase=checks.wire(terms.phase),
+        ),
+    ).SerializeToString(deterministic=True)
+
+
+def decode_answer(data: bytes) -> Answer:
+    """Answer from bytes whose place under a signed root was checked."""
+    message = checks.parse_exact(pb.Answer(), data)
+    checks.check_format(message)
+    verdicts = tuple(_verdict_of(v) for v in checks.few(message.verdicts, LANES_MAX, "verdicts"))
+    checks.unique([verdict.workload for verdict in verdicts], "workloads of verdicts")
+    granted = any(isinstance(verdict.outcome, Ceiling) for verdict in verdicts)
+    if granted != message.HasField("terms"):
+        raise MalformedError("terms without a grant, or a grant without terms", code="answer.terms")
+    return Answer(
+        authority=checks.text(message.authority, "authority", required=True),
+        host_id=checks.digest(message.host_id, "host id"),
+        request_digest=checks.digest(message.request_digest, "request digest"),
+        run_nonce=checks.exact(message.run_nonce, NONCE_BYTES, "run nonce"),
+        acknowledged_sequence=checks.count(message.acknowledged_sequence, "acknowledged sequence"),
+        acknowledged_head=checks.digest(message.acknowledged_head, "acknowledged head"),
+        governor_unix_ms=checks.count(message.governor_unix_ms, "governor time"),
+        scopes=tuple(scope_of(s) for s in checks.few(message.scopes, SCOPES_MAX, "scopes")),
+        pauses=tuple(
+            checks.digest(p, "pause digest")
+            for p in checks.few(message.pauses, PAUSES_MAX, "pauses")
+        ),
+        policy_version=checks.count(message.policy_version, "policy version"),
+        verdicts=verdicts,
+        terms=_terms_of(message.terms) if granted else None,
+    )
+
+
+def _verdict_to(value: Verdict) -> pb.Verdict:
+    match value.outcome:
+        case Ceiling():
+            return pb.Verdict(
+                workload=value.workload,
+                ceiling=pb.Ceiling(ceiling_tflop=value.outcome.ceiling_tflop),
+            )
+        case Refusal():
+            return pb.Verdict(
+                workload=value.workload,
+                refusal=pb.Refusal(
+                    reason=value.outcome.reason,
+                    detail=value.outcome.detail,
+                    way_back=value.outcome.way_back,
+                    order_digest=value.outcome.order_digest,
+                ),
+            )
+
+
+def _verdict_of(message: pb.Verdict) -> Verdict:
+    workload = checks.text(message.workload, "workload", required=True)
+    match message.WhichOneof("verdict"):
+        case "ceiling":
+            ceiling_tflop = checks.count(message.ceiling.ceiling_tflop, "ceiling")
+            return Verdict(workload=workload, outcome=Ceiling(ceiling_tflop=ceiling_tflop))
+        case "refusal":
+            refusal = message.refusal
+            return Verdict(
+                workload=workload,
+                outcome=Refusal(
+                    reason=checks.text(refusal.reason, "reason", required=True),
+                    detail=checks.text(refusal.detail, "detail"),
+                    way_back=checks.text(refusal.way_back, "way back"),
+                    order_digest=checks.digest_or_empty(refusal.order_digest, "order digest"),
+                ),
+            )
+        case _:
+            raise MalformedError("verdict that neither grants nor refuses", code="answer.verdict")
+
+
+def _terms_of(message: pb.Terms) -> Terms:
+    terms = Terms(
+        lifetime_ms=checks.count(message.lifetime_ms, "lifetime"),
+        wind_down_ms=checks.count(message.wind_down_ms, "wind-down"),
+        renew_after_ms=checks.count(message.renew_after_ms, "renewal"),
+        exempt=message.exempt,
+        phase=checks.member(Phase, message.phase, "phase"),
+    )
+    if terms.wind_down_ms > terms.lifetime_ms or terms.renew_after_ms > terms.lifetime_ms:
+        raise MalformedError("wind-down or renewal beyond the lifetime", code="answer.terms")
+    return terms
+
+
+def encode_batch_root(value: BatchRoot) -> bytes:
+    """Payload bytes of the signed root of a batch."""
+    return pb.BatchRoot(
+        format=checks.FORMAT,
+        origin=value.origin,
+        batch_number=value.batch_number,
+        tree_size=value.tree_size,
+        root=value.root,
+        previous=value.previous,
+    ).SerializeToString(deterministic=True)
+
+
+def decode_batch_root(data: bytes) -> BatchRoot:
+    """Batch root from verified payload bytes."""
+    message = checks.parse_exact(pb.BatchRoot(), data)
+    checks.check_format(message)
+    return BatchRoot(
+        origin=checks.text(message.origin, "origin", required=True),
+        batch_number=checks.count(message.batch_number, "batch number"),
+        tree_size=checks.count(message.tree_size, "tree size"),
+        root=checks.digest(message.root, "root"),
+        previous=checks.digest(message.previous, "previous root"),
+    )
+
+
+def encode_admission(value: Admission) -> bytes:
+    """Payload bytes of an admission."""
+    return pb.Admission(
+        format=checks.FORMAT,
+        authority=value.authority,
+        host_id=value.host_id,
+        enrolment_digest=value.enrolment_digest,
+        scopes=[scope_to(scope) for scope in value.scopes],
+        governor_unix_ms=value.governor_unix_ms,
+    ).SerializeToString(deterministic=True)
+
+
+def decode_admission(data: bytes) -> Admission:
+    """Admission from verified payload bytes."""
+    message = checks.parse_exact(pb.Admission(), data)
+    checks.check_format(message)
+    return Admission(
+        authority=checks.text(message.authority, "authority", required=True),
+        host_id=checks.digest(message.host_id, "host id"),
+        enrolment_digest=checks.digest(message.enrolment_digest, "enrolment digest"),
+        scopes=tuple(scope_of(s) for s in checks.few(message.scopes, SCOPES_MAX, "scopes")),
+        governor_unix_ms=checks.count(message.governor_unix_ms, "governor time"),
+    )

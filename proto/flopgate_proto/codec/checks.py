@@ -1,0 +1,135 @@
+"""Bounds that every decoded field passes through."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from flopgate_proto.errors import MalformedError, OversizedError, UnknownVersionError
+from flopgate_proto.limits import COUNT_MAX, DIGEST_BYTES, PAYLOAD_BYTES_MAX, TEXT_BYTES_MAX
+
+FORMAT: Final = 1
+"""Value of the ``format`` field of every statement of version 1."""
+
+M = TypeVar("M", bound=Message)
+E = TypeVar("E", bound=enum.IntEnum)
+T = TypeVar("T")
+
+
+class _Formatted(Protocol):
+    format: int
+
+
+def parse_exact(message: M, data: bytes, bytes_max: int = PAYLOAD_BYTES_MAX) -> M:
+    """Fill ``message`` from bytes that hold it and nothing else.
+
+    Unknown fields, trailing data and longer-than-needed encodings are refused alike: what a
+    signature covers must mean the same to every reader.
+    """
+    if len(data) > bytes_max:
+        raise OversizedError(
+            f"message of {len(data)} bytes, at most {bytes_max} are taken", code="message.oversized"
+        )
+    try:
+        message.ParseFromString(data)
+    except (DecodeError, ValueError) as error:
+        raise MalformedError(
+            f"not a {message.DESCRIPTOR.name} message", code="message.malformed"
+        ) from error
+    message.DiscardUnknownFields()
+    if message.ByteSize() != len(data):
+        raise MalformedError(
+            f"{message.DESCRIPTOR.name} holds unknown fields or is not in its shortest form",
+            code="message.unknown-fields",
+            remedy="Check that both sides speak the same version.",
+        )
+    return message
+
+
+def check_format(message: _Formatted) -> None:
+    """Refuse a statement of another format than 1."""
+    if message.format != FORMAT:
+        raise UnknownVersionError(
+            f"format {message.format} where {FORMAT} was expected",
+            code="message.format",
+            remedy="Update this software, or the sender's.",
+        )
+
+
+def count(value: int, name: str) -> int:
+    """A count, time or version: 0 to 2**63-1."""
+    if value > COUNT_MAX:
+        raise OversizedError(f"{name} is above 2^63-1", code="field.range")
+    return value
+
+
+def digest(value: bytes, name: str) -> bytes:
+    """Exactly 32 bytes."""
+    return exact(value, DIGEST_BYTES, name)
+
+
+def digest_or_empty(value: bytes, name: str) -> bytes:
+    """32 bytes or none."""
+    return exact(value, DIGEST_BYTES, name) if value else b""
+
+
+def exact(value: bytes, size: int, name: str) -> bytes:
+    """Exactly ``size`` bytes."""
+    if len(value) != size:
+        raise MalformedError(
+            f"{name} has {len(value)} bytes where {size} were expected", code="field.size"
+        )
+    return value
+
+
+def at_most(value: bytes, size: int, name: str) -> bytes:
+    """At most ``size`` bytes."""
+    if len(value) > size:
+        raise OversizedError(
+            f"{name} has {len(value)} bytes, at most {size} are taken", code="field.oversized"
+        )
+    return value
+
+
+def text(value: str, name: str, *, required: bool = False) -> str:
+    """At most 256 bytes of UTF-8 without control characters."""
+    if len(value.encode()) > TEXT_BYTES_MAX:
+        raise OversizedError(
+            f"{name} is longer than {TEXT_BYTES_MAX} bytes", code="field.oversized"
+        )
+    if required and not value:
+        raise MalformedError(f"{name} is empty", code="field.empty")
+    if not value.isprintable():
+        raise MalformedError(f"{name} holds control characters", code="field.text")
+    return value
+
+
+def member(kind: type[E], value: int, name: str) -> E:
+    """A known member of an enum; 0 (unspecified) is none."""
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise MalformedError(f"{name} has the unknown value {value}", code="field.enum") from error
+
+
+def few(values: Sequence[T], maximum: int, name: str) -> Sequence[T]:
+    """A list no longer than its named maximum."""
+    if len(values) > maximum:
+        raise OversizedError(
+            f"{len(values)} {name}, at most {maximum} are taken", code="field.oversized"
+        )
+    return values
+
+
+def unique(values: Sequence[object], name: str) -> None:
+    """No value twice."""
+    if len(set(values)) != len(values):
+        raise MalformedError(f"{name} are not all different", code="field.duplicate")
+
+
+def wire(value: enum.IntEnum) -> Any:
+    """A member as protobuf's own enum type wants it, which exists in stubs only."""
+    return value.value

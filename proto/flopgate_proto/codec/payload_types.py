@@ -1,0 +1,21 @@
+"""One payload type per message and version; what DSSE signs together with the bytes."""
+
+from __future__ import annotations
+
+import enum
+
+
+class PayloadType(enum.StrEnum):
+    """Payload types of version 1."""
+
+    ENROLMENT = "application/vnd.flopgate.enrolment.v1+protobuf"
+    REPORT = "application/vnd.flopgate.report.v1+protobuf"
+    ANSWER = "application/vnd.flopgate.answer.v1+protobuf"
+    BATCH_ROOT = "application/vnd.flopgate.batch-root.v1+protobuf"
+    ADMISSION = "application/vnd.flopgate.admission.v1+protobuf"
+    TRUST_ROOT = "application/vnd.flopgate.trust-root.v1+protobuf"
+    DELEGATION = "application/vnd.flopgate.delegation.v1+protobuf"
+    POLICY = "application/vnd.flopgate.policy.v1+protobuf"
+    PAUSE = "application/vnd.flopgate.pause.v1+protobuf"
+    RESUME = "application/vnd.flopgate.resume.v1+protobuf"
+    RECONCILIATION = "application/vnd.flopgate.reconciliation.v1+protobuf"

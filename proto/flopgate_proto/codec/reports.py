@@ -1,0 +1,339 @@
+"""Enrolment, report and chip row."""
+
+from __future__ import annotations
+
+from flopgate_proto.codec import checks
+from flopgate_proto.codec.common import (
+    figures_of,
+    figures_to,
+    finding_of,
+    finding_to,
+    software_of,
+    software_to,
+)
+from flopgate_proto.errors import MalformedError
+from flopgate_proto.limits import (
+    BOOT_ID_BYTES,
+    CHIPS_MAX,
+    COUNTERS_MAX,
+    DIGEST_BYTES,
+    FINDINGS_MAX,
+    LANES_MAX,
+    NONCE_BYTES,
+    PIPES_MAX,
+    PORTS_MAX,
+    QUOTES_MAX,
+    SALTED_ROW_BYTES_MAX,
+    SPKI_BYTES_MAX,
+)
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values.common import Assurance, CounterSource, LaneState
+from flopgate_proto.values.reports import (
+    ChipIdentity,
+    ChipRow,
+    Enrolment,
+    LaneReport,
+    LaneRequest,
+    PipeFigures,
+    Port,
+    Quote,
+    RawCounter,
+    Report,
+    Request,
+    Topology,
+)
+
+NO_TOPOLOGY = Topology()
+UUID_BYTES = 16
+
+
+def encode_enrolment(value: Enrolment) -> bytes:
+    """Payload bytes of an enrolment."""
+    return pb.Enrolment(
+        format=checks.FORMAT,
+        authority=value.authority,
+        trust_root_digest=value.trust_root_digest,
+        host_spki=value.host_spki,
+        chips=[
+            pb.ChipIdentity(
+                vendor=chip.vendor,
+                uuid=chip.uuid,
+                serial=chip.serial,
+                pdi=chip.pdi or 0,
+                name=chip.name,
+                pci_device_id=chip.pci_device_id,
+            )
+            for chip in value.chips
+        ],
+        cluster=value.cluster,
+        custodian=value.custodian,
+        site=value.site,
+        jurisdiction=value.jurisdiction,
+        driver_version=value.driver_version,
+        software=software_to(value.software),
+        assurance=checks.wire(value.assurance),
+        courier_spki=value.courier_spki,
+        token_id=value.token_id,
+        token_proof=value.token_proof,
+        boot_id=value.boot_id,
+        made_ms=value.made_ms,
+        sequence=value.sequence,
+        head=value.head,
+    ).SerializeToString(deterministic=True)
+
+
+def decode_enrolment(data: bytes) -> Enrolment:
+    """Enrolment from verified payload bytes."""
+    message = checks.parse_exact(pb.Enrolment(), data)
+    checks.check_format(message)
+    if bool(message.token_id) != bool(message.token_proof):
+        raise MalformedError("token id without proof, or proof without id", code="enrolment.token")
+    chips = tuple(_chip_of(chip) for chip in checks.few(message.chips, CHIPS_MAX, "chips"))
+    checks.unique([chip.uuid for chip in chips], "chip UUIDs")
+    return Enrolment(
+        authority=checks.text(message.authority, "authority", required=True),
+        trust_root_digest=checks.digest(message.trust_root_digest, "trust root digest"),
+        host_spki=checks.at_most(message.host_spki, SPKI_BYTES_MAX, "host key"),
+        chips=chips,
+        cluster=checks.text(message.cluster, "cluster", required=True),
+        custodian=checks.text(message.custodian, "custodian", required=True),
+        site=checks.text(message.site, "site"),
+        jurisdiction=checks.text(message.jurisdiction, "jurisdiction"),
+        driver_version=checks.text(message.driver_version, "driver version"),
+        software=software_of(message.software),
+        assurance=checks.member(Assurance, message.assurance, "assurance"),
+        courier_spki=checks.at_most(message.courier_spki, SPKI_BYTES_MAX, "courier key"),
+        token_id=checks.at_most(message.token_id, NONCE_BYTES, "token id"),
+        token_proof=checks.at_most(message.token_proof, DIGEST_BYTES, "token proof"),
+        boot_id=checks.exact(message.boot_id, BOOT_ID_BYTES, "boot id"),
+        made_ms=checks.count(message.made_ms, "made_ms"),
+        sequence=checks.count(message.sequence, "sequence"),
+        head=checks.digest(message.head, "head"),
+    )
+
+
+def _chip_of(message: pb.ChipIdentity) -> ChipIdentity:
+    return ChipIdentity(
+        vendor=checks.text(message.vendor, "chip vendor", required=True),
+        uuid=checks.text(message.uuid, "chip UUID", required=True),
+        serial=checks.text(message.serial, "chip serial"),
+        pdi=message.pdi or None,
+        name=checks.text(message.name, "chip name", required=True),
+        pci_device_id=message.pci_device_id,
+    )
+
+
+def encode_report(value: Report) -> bytes:
+    """Payload bytes of a report."""
+    message = pb.Report(
+        format=checks.FORMAT,
+        host_id=value.host_id,
+        sequence=value.sequence,
+        previous=value.previous,
+        run_nonce=value.run_nonce,
+        boot_id=value.boot_id,
+        interval_start_ms=value.interval_start_ms,
+        interval_end_ms=value.interval_end_ms,
+        made_ms=value.made_ms,
+        wall_unix_ms=value.wall_unix_ms,
+        lanes=[lane_to(lane) for lane in value.lanes],
+        chip_root=value.chip_root,
+        chip_count=value.chip_count,
+        quotes=[
+            pb.Quote(
+                authority=quote.authority,
+                answer_digest=quote.answer_digest,
+                batch_number=quote.batch_number,
+                grant=quote.grant,
+            )
+            for quote in value.quotes
+        ],
+        assurance=checks.wire(value.assurance),
+        software=software_to(value.software),
+        topology=_topology_to(value.topology),
+        findings=[finding_to(finding) for finding in value.findings],
+        running_ms=value.running_ms,
+    )
+    if value.request is not None:
+        message.request.CopyFrom(
+            pb.Request(
+                lanes=[
+                    pb.LaneRequest(workload=lane.workload, headroom_tflop=lane.headroom_tflop)
+                    for lane in value.request.lanes
+                ]
+            )
+        )
+    return message.SerializeToString(deterministic=True)
+
+
+def decode_report(data: bytes) -> Report:
+    """Report from verified payload bytes."""
+    message = checks.parse_exact(pb.Report(), data)
+    checks.check_format(message)
+    start_ms = message.interval_start_ms
+    end_ms = checks.count(message.interval_end_ms, "interval_end_ms")
+    made_ms = checks.count(message.made_ms, "made_ms")
+    if not start_ms <= end_ms <= made_ms:
+        raise MalformedError("start <= end <= made does not hold", code="report.interval")
+    if message.sequence == 0:
+        raise MalformedError("sequence 0; chains start at 1", code="report.sequence")
+    lanes = tuple(_lane_of(lane) for lane in checks.few(message.lanes, LANES_MAX, "lanes"))
+    workloads = [lane.workload for lane in lanes]
+    checks.unique(workloads, "workloads of lanes")
+    checks.unique([chip for lane in lanes for chip in lane.chips], "chips of lanes")
+    quotes = tuple(_quote_of(quote) for quote in checks.few(message.quotes, QUOTES_MAX, "quotes"))
+    checks.unique([quote.authority for quote in quotes], "quoted authorities")
+    findings = checks.few(message.findings, FINDINGS_MAX, "findings")
+    return Report(
+        host_id=checks.digest(message.host_id, "host id"),
+        sequence=checks.count(message.sequence, "sequence"),
+        previous=checks.digest(message.previous, "previous"),
+        run_nonce=checks.exact(message.run_nonce, NONCE_BYTES, "run nonce"),
+        boot_id=checks.exact(message.boot_id, BOOT_ID_BYTES, "boot id"),
+        interval_start_ms=start_ms,
+        interval_end_ms=end_ms,
+        made_ms=made_ms,
+        wall_unix_ms=checks.count(message.wall_unix_ms, "wall_unix_ms"),
+        lanes=lanes,
+        chip_root=checks.digest(message.chip_root, "chip root"),
+        chip_count=message.chip_count,
+        quotes=quotes,
+        assurance=checks.member(Assurance, message.assurance, "assurance"),
+        software=software_of(message.software),
+        topology=_topology_of(message.topology),
+        findings=tuple(finding_of(finding) for finding in findings),
+        running_ms=checks.count(message.running_ms, "running_ms"),
+        request=_request_of(message.request, workloads) if message.HasField("request") else None,
+    )
+
+
+def lane_to(value: LaneReport) -> pb.LaneReport:
+    """Protobuf form of a lane; the governor's status shows the same."""
+    return pb.LaneReport(
+        workload=value.workload,
+        state=checks.wire(value.state),
+        chips=value.chips,
+        measured=figures_to(value.measured),
+        gap=figures_to(value.gap),
+        total=figures_to(value.total),
+        allotted_tflop=value.allotted_tflop,
+        unaccounted_tflop=value.unaccounted_tflop,
+        stop_reason=value.stop_reason,
+    )
+
+
+def _lane_of(message: pb.LaneReport) -> LaneReport:
+    return LaneReport(
+        workload=checks.text(message.workload, "workload", required=True),
+        state=checks.member(LaneState, message.state, "lane state"),
+        chips=tuple(checks.few(message.chips, CHIPS_MAX, "chips of a lane")),
+        measured=figures_of(message.measured, "measured"),
+        gap=figures_of(message.gap, "gap"),
+        total=figures_of(message.total, "total"),
+        allotted_tflop=checks.count(message.allotted_tflop, "allotted_tflop"),
+        unaccounted_tflop=checks.count(message.unaccounted_tflop, "unaccounted_tflop"),
+        stop_reason=checks.text(message.stop_reason, "stop reason"),
+    )
+
+
+def _quote_of(message: pb.Quote) -> Quote:
+    return Quote(
+        authority=checks.text(message.authority, "quoted authority", required=True),
+        answer_digest=checks.digest_or_empty(message.answer_digest, "answer digest"),
+        batch_number=checks.count(message.batch_number, "batch number"),
+        grant=checks.digest_or_empty(message.grant, "grant"),
+    )
+
+
+def _request_of(message: pb.Request, workloads: list[str]) -> Request:
+    lanes = tuple(
+        LaneRequest(
+            workload=checks.text(lane.workload, "workload", required=True),
+            headroom_tflop=checks.count(lane.headroom_tflop, "headroom_tflop"),
+        )
+        for lane in checks.few(message.lanes, LANES_MAX, "lanes asked for")
+    )
+    asked = [lane.workload for lane in lanes]
+    checks.unique(asked, "workloads asked for")
+    if not set(asked) <= set(workloads):
+        raise MalformedError("asks for a workload it does not report", code="request.workload")
+    return Request(lanes=lanes)
+
+
+def _topology_to(value: Topology) -> pb.Topology | None:
+    if value == NO_TOPOLOGY:
+        return None
+    return pb.Topology(
+        fabric_cluster_uuid=value.fabric_cluster_uuid,
+        ports=[
+            pb.Port(
+                guid=port.guid,
+                subnet_manager_guid=port.subnet_manager_guid,
+                peer_guid=port.peer_guid,
+                rate_mbit_per_s=port.rate_mbit_per_s,
+            )
+            for port in value.ports
+        ],
+    )
+
+
+def _topology_of(message: pb.Topology) -> Topology:
+    if not message.fabric_cluster_uuid and not message.ports:
+        return NO_TOPOLOGY
+    return Topology(
+        fabric_cluster_uuid=checks.exact(message.fabric_cluster_uuid, UUID_BYTES, "cluster UUID")
+        if message.fabric_cluster_uuid
+        else b"",
+        ports=tuple(
+            Port(
+                guid=port.guid,
+                subnet_manager_guid=port.subnet_manager_guid,
+                peer_guid=port.peer_guid,
+                rate_mbit_per_s=checks.count(port.rate_mbit_per_s, "port rate"),
+            )
+            for port in checks.few(message.ports, PORTS_MAX, "ports")
+        ),
+    )
+
+
+def encode_chip_row(value: ChipRow) -> bytes:
+    """Bytes of a chip row, to be salted and hashed as they are."""
+    return pb.ChipRow(
+        chip=value.chip,
+        source=checks.wire(value.source),
+        assurance=checks.wire(value.assurance),
+        pipes=[pb.PipeFigures(pipe=p.pipe, total=figures_to(p.total)) for p in value.pipes],
+        measured_ms=value.measured_ms,
+        gap_ms=value.gap_ms,
+        energy_mj=value.energy_mj,
+        counters=[pb.RawCounter(name=c.name, value=c.value) for c in value.counters],
+    ).SerializeToString(deterministic=True)
+
+
+def decode_chip_row(data: bytes) -> ChipRow:
+    """Chip row from bytes that were checked against the signed root."""
+    message = checks.parse_exact(pb.ChipRow(), data, SALTED_ROW_BYTES_MAX)
+    return ChipRow(
+        chip=message.chip,
+        source=checks.member(CounterSource, message.source, "counter source"),
+        assurance=checks.member(Assurance, message.assurance, "assurance"),
+        pipes=tuple(
+            PipeFigures(
+                pipe=checks.text(pipe.pipe, "pipe", required=True),
+                total=figures_of(pipe.total, "pipe total"),
+            )
+            for pipe in checks.few(message.pipes, PIPES_MAX, "pipes")
+        ),
+        measured_ms=checks.count(message.measured_ms, "measured_ms"),
+        gap_ms=checks.count(message.gap_ms, "gap_ms"),
+        energy_mj=checks.count(message.energy_mj, "energy_mj")
+        if message.HasField("energy_mj")
+        else None,
+        counters=tuple(
+            RawCounter(
+                name=checks.text(counter.name, "counter name", required=True),
+                value=checks.count(counter.value, "counter value"),
+            )
+            for counter in checks.few(message.counters, COUNTERS_MAX, "counters")
+        ),
+    )

@@ -1,0 +1,109 @@
+"""Envelopes on the wire and in files, and messages of the transport."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from flopgate_proto.envelope import Envelope, Signature
+from flopgate_proto.errors import MalformedError, OversizedError
+from flopgate_proto.limits import MESSAGE_BYTES_MAX
+from flopgate_proto.v1 import flopgate_pb2 as pb
+
+M = TypeVar("M", bound=Message)
+
+
+def parse_message(message: M, data: bytes, bytes_max: int = MESSAGE_BYTES_MAX) -> M:
+    """Fill an unsigned transport message. Unknown fields pass: nothing rests on them.
+
+    Raises:
+        MalformedError: not such a message.
+        OversizedError: longer than ``bytes_max``.
+    """
+    if len(data) > bytes_max:
+        raise OversizedError(
+            f"message of {len(data)} bytes, at most {bytes_max} are taken", code="message.oversized"
+        )
+    try:
+        message.ParseFromString(data)
+    except (DecodeError, ValueError) as error:
+        raise MalformedError(
+            f"not a {message.DESCRIPTOR.name} message", code="message.malformed"
+        ) from error
+    return message
+
+
+def envelope_to_wire(value: Envelope) -> pb.Envelope:
+    """Protobuf form."""
+    return pb.Envelope(
+        payload=value.payload,
+        payload_type=value.payload_type,
+        signatures=[pb.Signature(sig=s.sig, keyid=s.key_id) for s in value.signatures],
+    )
+
+
+def envelope_from_wire(message: pb.Envelope) -> Envelope:
+    """Envelope from its protobuf form.
+
+    Raises:
+        MalformedError, OversizedError: see ``Envelope``.
+    """
+    return Envelope(
+        message.payload_type,
+        message.payload,
+        tuple(Signature(s.keyid, s.sig) for s in message.signatures),
+    )
+
+
+def envelope_to_json(value: Envelope) -> str:
+    """DSSE's JSON form, for files; any DSSE library reads it."""
+    return json.dumps(
+        {
+            "payload": base64.b64encode(value.payload).decode(),
+            "payloadType": value.payload_type,
+            "signatures": [
+                {"keyid": s.key_id, "sig": base64.b64encode(s.sig).decode()}
+                for s in value.signatures
+            ],
+        },
+        indent=1,
+    )
+
+
+def envelope_from_json(data: str) -> Envelope:
+    """Envelope from DSSE's JSON form.
+
+    Raises:
+        MalformedError: not such a document.
+        OversizedError: longer than a message may be.
+    """
+    if len(data) > MESSAGE_BYTES_MAX:
+        raise OversizedError(f"file of {len(data)} characters", code="envelope.oversized")
+    try:
+        document = json.loads(data)
+        return Envelope(
+            _string(document["payloadType"]),
+            _decode(document["payload"]),
+            tuple(
+                Signature(_string(s["keyid"]), _decode(s["sig"])) for s in document["signatures"]
+            ),
+        )
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise MalformedError("not a DSSE envelope in JSON", code="envelope.malformed") from error
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _decode(value: object) -> bytes:
+    try:
+        return base64.b64decode(_string(value), validate=True)
+    except binascii.Error as error:
+        raise ValueError from error

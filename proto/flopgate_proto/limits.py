@@ -1,0 +1,41 @@
+"""Named maxima of everything that comes in (STYLE: every input has one)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+COUNT_MAX: Final = 2**63 - 1
+"""Largest count, time or version in a statement: fits every database's signed 64 bits."""
+
+DIGEST_BYTES: Final = 32
+NONCE_BYTES: Final = 16
+BOOT_ID_BYTES: Final = 16
+SALT_BYTES: Final = 16
+SPKI_BYTES_MAX: Final = 4096
+SIGNATURE_BYTES_MAX: Final = 8192
+SIGNATURES_MAX: Final = 32
+TEXT_BYTES_MAX: Final = 256
+NAME_BYTES_MAX: Final = 128
+
+PAYLOAD_BYTES_MAX: Final = 256 * 1024
+"""Largest payload of one envelope."""
+
+MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Largest message on a link or at a door."""
+
+LANES_MAX: Final = 64
+CHIPS_MAX: Final = 64
+FINDINGS_MAX: Final = 64
+PORTS_MAX: Final = 256
+QUOTES_MAX: Final = 8
+SCOPES_MAX: Final = 64
+PAUSES_MAX: Final = 64
+KEYS_MAX: Final = 64
+ROLES_MAX: Final = 16
+BUDGETS_MAX: Final = 1024
+PHASES_MAX: Final = 256
+PIPES_MAX: Final = 16
+COUNTERS_MAX: Final = 32
+REPORTS_PER_MESSAGE_MAX: Final = 256
+PROOF_HASHES_MAX: Final = 63
+SALTED_ROW_BYTES_MAX: Final = 8192

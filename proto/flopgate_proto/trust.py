@@ -1,0 +1,143 @@
+"""Trust of one authority: which keys may sign which order. All of it, without I/O.
+
+Rules, after TUF (theupdateframework.io, spec 1.0 sections 5.3 and 6.1):
+
+* The first root is accepted by its digest alone, which the join token or the operator names; it
+  must also carry its own threshold of its ``root`` role.
+* A later root has a higher version and carries the ``root`` thresholds of the old and of itself.
+* An order holds when the threshold of its role signed it; one key counts once.
+* A role that the root does not name can sign nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from flopgate_proto.codec.orders import decode_order
+from flopgate_proto.codec.payload_types import PayloadType
+from flopgate_proto.envelope import Envelope, verify
+from flopgate_proto.errors import ForgedError, HistoryError, MisdirectedError, UnknownVersionError
+from flopgate_proto.keys import VerifyingKey
+from flopgate_proto.values.orders import Order, TrustRoot
+
+ROLE_OF: Final[Mapping[str, str]] = {
+    PayloadType.TRUST_ROOT: "root",
+    PayloadType.DELEGATION: "delegate",
+    PayloadType.POLICY: "policy",
+    PayloadType.PAUSE: "pause",
+    PayloadType.RESUME: "resume",
+    PayloadType.RECONCILIATION: "reconcile",
+}
+"""Which role signs which payload type; anything else is no order."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedOrder:
+    """An order that the threshold of its role signed.
+
+    Attributes:
+        order: what was ordered.
+        digest: identity of the statement.
+        signers: key ids that count.
+        envelope: the bytes, to be kept and passed on as they are.
+    """
+
+    order: Order
+    digest: bytes
+    signers: frozenset[str]
+    envelope: Envelope
+
+
+class Trust:
+    """One authority's root in force, and the keys of its roles. Immutable."""
+
+    __slots__ = ("_keys", "_thresholds", "digest", "envelope", "root")
+
+    def __init__(self, root: TrustRoot, digest: bytes, envelope: Envelope) -> None:
+        self.root = root
+        self.digest = digest
+        self.envelope = envelope
+        keys = [VerifyingKey(key.spki) for key in root.keys]
+        self._thresholds = {role.name: role.threshold for role in root.roles}
+        self._keys = {
+            role.name: {keys[index].key_id: keys[index] for index in role.keys}
+            for role in root.roles
+        }
+
+    @property
+    def authority(self) -> str:
+        """Name of the authority."""
+        return self.root.authority
+
+    @classmethod
+    def pinned(cls, envelope: Envelope, digest: bytes) -> Trust:
+        """The first root, by the digest that a token or configuration names.
+
+        Raises:
+            MisdirectedError: another root than the pinned one.
+            ForgedError: it lacks its own threshold.
+        """
+        if envelope.digest != digest:
+            raise MisdirectedError(
+                f"trust root {envelope.digest.hex()[:16]} where {digest.hex()[:16]} is pinned",
+                code="trust-root.pin",
+                remedy="Ask the oversight body which root is right before you go on.",
+            )
+        return cls._self_signed(envelope)
+
+    @classmethod
+    def stored(cls, envelope: Envelope) -> Trust:
+        """A root that was accepted before and comes from our own durable store."""
+        return cls._self_signed(envelope)
+
+    @classmethod
+    def _self_signed(cls, envelope: Envelope) -> Trust:
+        root = decode_order(PayloadType.TRUST_ROOT, envelope.payload)
+        if not isinstance(root, TrustRoot) or envelope.payload_type != PayloadType.TRUST_ROOT:
+            raise UnknownVersionError("not a trust root", code="trust-root.type")
+        trust = cls(root, envelope.digest, envelope)
+        trust.verify(envelope)
+        return trust
+
+    def verify(self, envelope: Envelope) -> VerifiedOrder:
+        """Check an order against the keys and threshold of its role.
+
+        Raises:
+            UnknownVersionError: no order has this payload type.
+            ForgedError: the role's threshold did not sign.
+            MisdirectedError: signed for another authority.
+        """
+        role = ROLE_OF.get(envelope.payload_type)
+        if role is None:
+            raise UnknownVersionError(
+                f"no order has the payload type {envelope.payload_type!r}",
+                code="order.type.unknown",
+            )
+        if role not in self._keys:
+            raise ForgedError(f"the trust root names no role {role!r}", code="order.role")
+        verified = verify(envelope, envelope.payload_type, self._keys[role], self._thresholds[role])
+        order = decode_order(envelope.payload_type, verified.payload)
+        if order.authority != self.authority:
+            raise MisdirectedError(
+                f"order of {order.authority!r} where {self.authority!r} was expected",
+                code="order.authority",
+            )
+        return VerifiedOrder(order, verified.digest, verified.signers, envelope)
+
+    def successor(self, envelope: Envelope) -> Trust:
+        """The next root: higher version, signed by the thresholds of old and new.
+
+        Raises:
+            HistoryError: its version is not higher.
+            ForgedError: a threshold is missing.
+        """
+        self.verify(envelope)
+        new = Trust._self_signed(envelope)
+        if new.root.version <= self.root.version:
+            raise HistoryError(
+                f"trust root version {new.root.version}, {self.root.version} is in force",
+                code="trust-root.version",
+            )
+        return new

@@ -1,0 +1,126 @@
+"""What officers sign."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flopgate_proto.values.common import CapacityBasis, ChargedFigure, Phase, Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """A named public key, DER SubjectPublicKeyInfo."""
+
+    name: str
+    spki: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """Who may sign what: at least ``threshold`` different keys out of ``keys`` (indices)."""
+
+    name: str
+    threshold: int
+    keys: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustRoot:
+    """Keys and roles of one authority. A new version carries the thresholds of old and new."""
+
+    authority: str
+    version: int
+    keys: tuple[Key, ...]
+    roles: tuple[Role, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delegation:
+    """Lets an online key sign answers for ``span_ms`` of gate running time since first seen."""
+
+    authority: str
+    serial: int
+    permit_spki: bytes
+    span_ms: int
+    least_policy_version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Cap on the FLOP of everything in a scope, both books together."""
+
+    scope: Scope
+    cap_tflop: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseRule:
+    """From a date on, rules bite in a scope as far as ``phase`` says."""
+
+    scope: Scope
+    phase: Phase
+    from_unix_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Signed, versioned data that decides; DESIGN sections 8 and 9 give the defaults.
+
+    Attributes:
+        threshold_tflop_per_s: a cluster of at least this capacity is covered.
+        headroom_max_tflop: most that one grant may lie above the reported total.
+        drift_ppm: bound on a host clock's drift that law 1 allows for.
+    """
+
+    authority: str
+    version: int
+    threshold_tflop_per_s: int
+    capacity_basis: CapacityBasis
+    charged_figure: ChargedFigure
+    lifetime_ms: int
+    wind_down_ms: int
+    renew_after_ms: int
+    drain_ms: int
+    exempt_lifetime_ms: int
+    drift_ppm: int
+    watchdog_ms: int
+    pause_lapse_ms: int
+    loose_phase_age_ms: int
+    headroom_max_tflop: int
+    budgets: tuple[Budget, ...] = ()
+    phases: tuple[PhaseRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Stops a scope. Latched by its digest; ``lapse_ms`` of gate running time, ``None`` never."""
+
+    authority: str
+    scope: Scope
+    nonce: bytes
+    reason: str
+    emergency: bool
+    lapse_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """Lifts exactly the pauses whose digests it lists."""
+
+    authority: str
+    lifts: tuple[bytes, ...]
+    nonce: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciliation:
+    """Ends the halt after a rollback; batches are numbered above ``batch_number`` from now on."""
+
+    authority: str
+    batch_number: int
+    nonce: bytes
+    reason: str
+
+
+Order = TrustRoot | Delegation | Policy | Pause | Resume | Reconciliation
