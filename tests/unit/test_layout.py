@@ -25,7 +25,6 @@ NOT_YET = {
     "flopgate_agent.gate",
     "flopgate_agent.gate_process",
     "flopgate_agent.ledger",
-    "flopgate_agent.meter",
 }
 # A gate with one of these could open a connection, or already has an event loop for it.
 NEVER_IN_THE_GATE = ("grpc", "asyncio", "http", "urllib.request", "ssl")
