@@ -1,0 +1,58 @@
+/* The fake's own constants. Never derived from the agent's chip table: a shared mistake would
+ * hide in both. Rates are dense FLOP (FMA = 2) per clock per SM, from the vendor's whitepapers
+ * and datasheets: A100 (GA100 whitepaper), H100 (GH100 whitepaper v1.04, Table 3), B200
+ * (Blackwell datasheet, per GPU). Tensor clocks: 1830 MHz on H100 SXM5 is printed there; 1855 MHz
+ * on B200 is what its printed peak implies. Idle power and idle clocks are typical values. */
+#ifndef FLOPGATE_FAKE_CHIPS_H
+#define FLOPGATE_FAKE_CHIPS_H
+
+#include "fake_state.h"
+
+struct fg_chip {
+  const char *profile, *name, *vbios, *inforom;
+  uint32_t pci_device_id, pci_subsystem_id, cc_major, cc_minor, architecture;
+  uint32_t sm_count, cores_per_sm;
+  uint32_t boost_mhz, tensor_mhz, idle_mhz, min_mhz, memory_mhz;
+  uint32_t idle_mw, tdp_mw, min_limit_mw, nvlinks, gpm;
+  uint64_t memory_bytes, memory_bps;
+  uint32_t rate[FG_FORMATS]; /* 0: the chip has no such unit */
+};
+
+#define FG_GIB (1024ull * 1024 * 1024)
+
+static const struct fg_chip fg_chips[] = {
+  {"A100", "NVIDIA A100-SXM4-80GB", "92.00.45.00.03", "G506.0210.00.04",
+   0x20B210DE, 0x146310DE, 8, 0, 7, 108, 64, 1410, 1410, 210, 210, 1593,
+   60000, 400000, 100000, 12, 0, 80 * FG_GIB, 2039000000000ull,
+   {[FG_FP16] = 2048, [FG_BF16] = 2048, [FG_TF32] = 1024, [FG_INT8] = 4096, [FG_FP64] = 128,
+    [FG_FP32] = 128, [FG_FP64_VECTOR] = 64, [FG_FP16_VECTOR] = 512}},
+  {"H100", "NVIDIA H100 80GB HBM3", "96.00.74.00.01", "G520.0200.00.05",
+   0x233010DE, 0x16C110DE, 9, 0, 9, 132, 128, 1980, 1830, 345, 210, 2619,
+   70000, 700000, 200000, 18, 1, 80 * FG_GIB, 3352000000000ull,
+   {[FG_FP16] = 4096, [FG_BF16] = 4096, [FG_TF32] = 2048, [FG_FP8] = 8192, [FG_INT8] = 8192,
+    [FG_FP64] = 256, [FG_FP32] = 256, [FG_FP64_VECTOR] = 128, [FG_FP16_VECTOR] = 512}},
+  {"B200", "NVIDIA B200", "97.00.88.00.0F", "G548.0201.00.06",
+   0x290110DE, 0x199910DE, 10, 0, 10, 148, 128, 1965, 1855, 120, 120, 3996,
+   140000, 1000000, 200000, 18, 1, 180 * FG_GIB, 7700000000000ull,
+   {[FG_FP16] = 8192, [FG_BF16] = 8192, [FG_TF32] = 4096, [FG_FP8] = 16384, [FG_FP4] = 32768,
+    [FG_INT8] = 16384, [FG_FP64] = 128, [FG_FP32] = 256, [FG_FP64_VECTOR] = 128,
+    [FG_FP16_VECTOR] = 512}},
+};
+#define FG_CHIPS (sizeof fg_chips / sizeof fg_chips[0])
+
+/* Which pipe a format keeps busy. FP8 and FP4 share the HMMA counter with the 16-bit formats. */
+static const enum fg_counter fg_pipe[FG_FORMATS] = {
+  [FG_FP16] = FG_HMMA, [FG_BF16] = FG_HMMA, [FG_TF32] = FG_HMMA, [FG_FP8] = FG_HMMA,
+  [FG_FP4] = FG_HMMA, [FG_INT8] = FG_IMMA, [FG_FP64] = FG_DMMA, [FG_FP32] = FG_PIPE_FP32,
+  [FG_FP64_VECTOR] = FG_PIPE_FP64, [FG_FP16_VECTOR] = FG_PIPE_FP16,
+};
+
+static const char *const fg_format_names[FG_FORMATS] = {
+  "fp16", "bf16", "tf32", "fp8", "fp4", "int8", "fp64", "fp32", "fp64_vector", "fp16_vector",
+};
+
+static inline int fg_is_tensor(uint32_t format) {
+  return fg_pipe[format] == FG_HMMA || fg_pipe[format] == FG_IMMA || fg_pipe[format] == FG_DMMA;
+}
+
+#endif
