@@ -26,8 +26,9 @@ SLACK_MS = 20
 """Counters and clock are not read at one instant: a busy host may come between."""
 ACTIVE_LAG_MS = 3_000
 """The driver's utilisation buffer trails by a sample period, 2 s at most, then catches up."""
-SLOWEST_PERCENT = 10
-"""Idle clocks are above a tenth of the highest: fewer elapsed cycles fit no reading."""
+SLOWEST_PERCENT = 5
+"""Idle clocks (120 of 1965 MHz on B200) lie above this part of the highest: fewer cycles fit no
+reading."""
 SURVIVED_PERCENT = 2
 """How closely elapsed cycles must fit the time for counters to have survived a gap."""
 
@@ -138,6 +139,10 @@ def measure(previous: ChipSample, current: ChipSample, spec: ChipSpec) -> Measur
         return worst_case(spec, elapsed_ms, _error("meter.chip.unreadable"))
     findings = _energy(previous, current)
     if previous.cycles is not None and current.cycles is not None:
+        if _stuck(previous.cycles, current):
+            active_ms = current.kernel_active_ms or 0
+            stuck = _error("meter.counter.stuck", active_ms=active_ms, elapsed_ms=elapsed_ms)
+            return _by_activity(current, active_ms, spec, elapsed_ms, (*findings, stuck))
         return _by_cycles(previous.cycles, current.cycles, spec, elapsed_ms, findings)
     if previous.cycles is not None:
         findings = (*findings, _warn("meter.gpm.unavailable"))
@@ -217,8 +222,8 @@ def _by_cycles(
         fp32=after.fp32 - before.fp32,
         fp16=after.fp16 - before.fp16,
     )
-    pipes = (moved.mma, moved.dmma, moved.hmma, moved.imma, moved.dfma)
-    pipes += (moved.integer, moved.fp64, moved.fp32, moved.fp16)
+    tensor = (moved.mma, moved.dmma, moved.hmma, moved.imma, moved.dfma)
+    pipes = (*tensor, moved.integer, moved.fp64, moved.fp32, moved.fp16)
     lowest, busiest = min(moved.elapsed, moved.active, *pipes), max(moved.active, *pipes)
     if lowest < 0:
         back = _error("meter.counter.backwards", cycles=lowest, elapsed_ms=elapsed_ms)
@@ -234,11 +239,14 @@ def _by_cycles(
         return worst_case(spec, elapsed_ms, *findings, odd)
     if busiest * (per_count or 0) > limit * spec.sm_count:
         return worst_case(spec, elapsed_ms, *findings, _error("meter.counter.jump", **numbers))
-    if moved.elapsed == 0 and elapsed_ms > SLACK_MS:
-        findings = (*findings, _info("meter.counter.still", elapsed_ms=elapsed_ms))
     return _measured(
         _price(moved, spec, per_count or 0), CounterSource.GPM_CYCLES, elapsed_ms, findings
     )
+
+
+def _stuck(before: PipeCycles, current: ChipSample) -> bool:
+    """Cycles that stand still are idleness, unless the driver saw kernels meanwhile."""
+    return before == current.cycles and bool(current.kernel_active_ms)
 
 
 def _sms_per_count(ticks: int, one_sm: int, limit: int, sm_count: int) -> int | None:

@@ -1,0 +1,233 @@
+"""Keep a sampler child alive and talk to it, from one single-threaded loop.
+
+The loop registers `SamplerClient` once (its ``fileno`` stays the same over restarts) and calls
+`on_readable` when it is readable, `handle_timer` when `get_timer` has passed. Nothing here blocks.
+A child that misses a deadline, sends nonsense or ends is killed and started again after a pause
+that doubles. ``now_ms`` is elapsed time of the host, chosen by the caller, never going back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+from flopgate_agent.counters import layout
+from flopgate_agent.counters.frames import FrameError, Identities, Message, Samples, split
+
+PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "PYTHONPATH")
+"""Environment that the child needs to find Python, pynvml and the driver library."""
+
+SAMPLER_COMMAND = (sys.executable, "-P", "-m", "flopgate_agent.counters.sampler")
+"""``-P``: nothing is imported from the directory that the gate happens to stand in."""
+
+BACKOFF_FIRST_MS = 100
+BACKOFF_MOST_MS = 10_000
+MAX_UNREAPED = 4
+"""A child stuck in the kernel cannot be reaped. So many of them, and no more are started."""
+REAP_S = 2
+"""How long `SamplerClient.close` waits for a killed child to be gone."""
+READ_BYTES = 1 << 16
+
+
+def child_environment(environ: Mapping[str, str], *also: str) -> dict[str, str]:
+    """Pick what the child may see from ``environ``: `PASSED_ON`, and the names in ``also``."""
+    return {name: environ[name] for name in (*PASSED_ON, *also) if name in environ}
+
+
+class SamplerClient:
+    """One sampler child at a time.
+
+    Attributes:
+        last_trouble: why the last child was given up, for status and log; ``None`` if never.
+        restarts: children given up since `start`.
+    """
+
+    def __init__(
+        self,
+        *,
+        env: Mapping[str, str],
+        command: Sequence[str] = SAMPLER_COMMAND,
+        answer_timeout_ms: int = 5_000,
+        start_timeout_ms: int = 30_000,
+    ) -> None:
+        self._env = dict(env)
+        self._command = tuple(command)
+        self._answer_timeout_ms = answer_timeout_ms
+        self._start_timeout_ms = start_timeout_ms
+        # One descriptor for the caller's selector, whichever child lives.
+        self._epoll = select.epoll()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._unreaped: list[subprocess.Popen[bytes]] = []
+        self._buffer = b""
+        self._deadline_ms: int | None = None
+        self._restart_at_ms: int | None = None
+        self._backoff_ms = BACKOFF_FIRST_MS
+        self._answered = False
+        self._driver_error: str | None = None
+        self.last_trouble: str | None = None
+        self.restarts = 0
+
+    def fileno(self) -> int:
+        """Descriptor that is readable when the child has said something or ended."""
+        return self._epoll.fileno()
+
+    @property
+    def stalled(self) -> bool:
+        """No child that has answered yet: nothing is measured, and the time must be charged."""
+        return self._child is None or not self._answered
+
+    @property
+    def waiting(self) -> bool:
+        """An answer is due: `request` would be refused."""
+        return self._deadline_ms is not None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the living child."""
+        return None if self._child is None else self._child.pid
+
+    def start(self, now_ms: int) -> None:
+        """Start the first child. Its identities arrive through `on_readable`."""
+        self._spawn(now_ms)
+
+    def get_timer(self) -> int | None:
+        """When `handle_timer` wants to be called, in the caller's ms; ``None``: not at all."""
+        return self._restart_at_ms if self._child is None else self._deadline_ms
+
+    def handle_timer(self, now_ms: int) -> None:
+        """Kill a child past its deadline; start a new one when its time has come."""
+        self._reap()
+        if self._child is not None:
+            if self._deadline_ms is not None and now_ms >= self._deadline_ms:
+                self._give_up(now_ms, "no answer in time")
+        elif self._restart_at_ms is not None and now_ms >= self._restart_at_ms:
+            self._spawn(now_ms)
+
+    def request(self, now_ms: int, what: bytes = layout.REQUEST_SAMPLES) -> bool:
+        """Ask for samples (or ``layout.REQUEST_IDENTITIES``).
+
+        Returns ``False``, and asks nothing, while stalled or while another answer is due.
+        """
+        if self._child is None or self._deadline_ms is not None:
+            return False
+        if self._child.stdin is None:
+            raise RuntimeError("sampler child was started without a pipe to it")
+        timeout_ms = self._answer_timeout_ms
+        if what == layout.REQUEST_IDENTITIES:
+            timeout_ms = self._start_timeout_ms
+        try:
+            # One byte at most is in the pipe: this cannot block.
+            os.write(self._child.stdin.fileno(), what)
+        except BrokenPipeError:
+            self._give_up(now_ms, "ended")
+            return False
+        self._deadline_ms = now_ms + timeout_ms
+        return True
+
+    def on_readable(self, now_ms: int) -> tuple[Message, ...]:
+        """Take what the child said. Each answer is `Identities`, `Samples` or `DriverError`.
+
+        After a restart identities come first, as after `start`.
+        """
+        if self._child is None or self._child.stdout is None:
+            return ()
+        try:
+            chunk = os.read(self._child.stdout.fileno(), READ_BYTES)
+        except BlockingIOError:
+            return ()
+        if not chunk:
+            self._give_up(now_ms, "ended")
+            return ()
+        try:
+            messages, self._buffer = split(self._buffer + chunk)
+        except FrameError as error:
+            self._give_up(now_ms, str(error))
+            return ()
+        for message in messages:
+            if isinstance(message, Samples):
+                self._backoff_ms = BACKOFF_FIRST_MS
+            if isinstance(message, Identities | Samples):
+                self._deadline_ms = None
+                self._answered = True
+            else:
+                # The child ends right after it; the reason must outlive the end.
+                self._driver_error = message.name
+        return messages
+
+    def close(self) -> None:
+        """Kill the child and close the descriptor. The client is of no use afterwards."""
+        self._drop_child()
+        self._restart_at_ms = None
+        self._epoll.close()
+        for child in self._unreaped:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(timeout=REAP_S)
+
+    def _spawn(self, now_ms: int) -> None:
+        self._reap()
+        if len(self._unreaped) >= MAX_UNREAPED:
+            self.last_trouble = f"{MAX_UNREAPED} killed samplers hang in the kernel"
+            self._restart_at_ms = now_ms + BACKOFF_MOST_MS
+            return
+        try:
+            child = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=self._env,
+                bufsize=0,
+                close_fds=True,
+                # A Ctrl-C for the gate is the gate's business.
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._plan_restart(now_ms, f"cannot start: {error}")
+            return
+        if child.stdout is None:
+            raise RuntimeError("sampler child was started without a pipe from it")
+        os.set_blocking(child.stdout.fileno(), False)
+        self._epoll.register(child.stdout.fileno(), select.EPOLLIN | select.EPOLLHUP)
+        self._child = child
+        self._answered = False
+        self._driver_error = None
+        self._restart_at_ms = None
+        self._deadline_ms = now_ms + self._start_timeout_ms
+
+    def _give_up(self, now_ms: int, why: str) -> None:
+        status = self._drop_child()
+        if self._driver_error is not None:
+            why = f"{why}: {self._driver_error}"
+        elif status is not None:
+            why = f"{why} (exit status {status})"
+        self._plan_restart(now_ms, why)
+
+    def _plan_restart(self, now_ms: int, why: str) -> None:
+        self.restarts += 1
+        self.last_trouble = why
+        self._restart_at_ms = now_ms + self._backoff_ms
+        self._backoff_ms = min(BACKOFF_MOST_MS, self._backoff_ms * 2)
+
+    def _drop_child(self) -> int | None:
+        """Kill the child without waiting for it; return its status if it had ended by itself."""
+        child, self._child = self._child, None
+        self._buffer = b""
+        self._deadline_ms = None
+        if child is None:
+            return None
+        status = child.poll()
+        child.kill()
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                if pipe is child.stdout:
+                    self._epoll.unregister(pipe.fileno())
+                pipe.close()
+        self._unreaped.append(child)
+        self._reap()
+        return status
+
+    def _reap(self) -> None:
+        self._unreaped = [child for child in self._unreaped if child.poll() is None]

@@ -1,0 +1,176 @@
+"""What holds for every pair of samples: order, additivity, totality; TeraCarry loses nothing."""
+
+from dataclasses import fields
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flopgate_agent.chips import ChipSpec, load_table
+from flopgate_agent.counters.sample import ChipSample, CounterSource, PipeCycles
+from flopgate_agent.meter import (
+    FLOP_PER_TFLOP,
+    Flop,
+    Measured,
+    TeraCarry,
+    measure,
+    tighten_gap,
+    worst_case,
+)
+
+TABLE = load_table()
+SPECS = st.sampled_from([*sorted(TABLE.by_name.values(), key=lambda one: one.model), TABLE.unknown])
+COUNTER = st.integers(0, 2**63 - 1)
+SMALL = st.integers(0, 10**6)
+UUIDS = st.sampled_from(["GPU-1", "GPU-2"])
+
+
+def maybe(numbers: st.SearchStrategy[int]) -> st.SearchStrategy[int | None]:
+    return st.none() | numbers
+
+
+def cycles(numbers: st.SearchStrategy[int]) -> st.SearchStrategy[PipeCycles]:
+    return st.builds(PipeCycles, **{field.name: numbers for field in fields(PipeCycles)})
+
+
+SAMPLES = st.builds(
+    ChipSample,
+    uuid=UUIDS,
+    taken_ms=SMALL | COUNTER,
+    cycles=st.none() | cycles(SMALL) | cycles(COUNTER),
+    kernel_active_ms=maybe(SMALL | st.integers(-5, 2**64)),
+    sm_clock_mhz=maybe(st.integers(-5, 10_000)),
+    energy_mj=maybe(COUNTER),
+    pids=st.none(),
+    error=st.none() | st.just("GPU_IS_LOST"),
+)
+
+PIPES = ("mma", "dmma", "hmma", "imma", "dfma", "integer", "fp64", "fp32", "fp16")
+
+
+def check(measured: Measured) -> None:
+    for flop in (measured.total, *(flop for _, flop in measured.by_pipe)):
+        assert 0 <= flop.low <= flop.nominal <= flop.high
+    assert sum((flop for _, flop in measured.by_pipe), Flop()) == measured.total
+    assert len({pipe for pipe, _ in measured.by_pipe}) == len(measured.by_pipe)
+    assert measured.elapsed_ms >= 0
+    assert measured.gap == (measured.source is CounterSource.PEAK_TIME)
+    # Nothing is charged above the peak without anybody being told.
+    assert not measured.gap or measured.findings
+
+
+@given(previous=SAMPLES, current=SAMPLES, spec=SPECS)
+def test_any_pair_gives_an_ordered_value(
+    previous: ChipSample, current: ChipSample, spec: ChipSpec
+) -> None:
+    check(measure(previous, current, spec))
+
+
+@given(last=SAMPLES, now=SAMPLES, spec=SPECS, elapsed_ms=SMALL | st.integers(-5, 2**63))
+def test_any_gap_gives_an_ordered_value(
+    last: ChipSample, now: ChipSample, spec: ChipSpec, elapsed_ms: int
+) -> None:
+    check(tighten_gap(last, now, spec, elapsed_ms))
+
+
+@given(spec=SPECS, parts=st.lists(SMALL, max_size=20))
+def test_splitting_a_gap_loses_nothing(spec: ChipSpec, parts: list[int]) -> None:
+    whole = worst_case(spec, sum(parts)).total
+    pieces = [worst_case(spec, part).total for part in parts]
+    for name in ("nominal", "high"):
+        added = sum(getattr(piece, name) for piece in pieces)
+        assert 0 <= added - getattr(whole, name) <= len(parts)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[ChipSpec, list[ChipSample]]:
+    """Samples of a chip that does what is possible: random load at random clocks."""
+    spec = draw(SPECS)
+    summed = draw(st.booleans())
+    now_ms = draw(SMALL)
+    counters = [draw(st.integers(0, 2**53))] * len(fields(PipeCycles))
+    seen = []
+    for _ in range(draw(st.integers(2, 6))):
+        elapsed, active, *pipes = counters
+        named = dict(zip(PIPES, pipes, strict=True))
+        seen.append(
+            ChipSample(
+                uuid="GPU-1",
+                taken_ms=now_ms,
+                cycles=PipeCycles(elapsed=elapsed, active=active, **named),
+                kernel_active_ms=None,
+                sm_clock_mhz=None,
+                energy_mj=None,
+                pids=None,
+                error=None,
+            )
+        )
+        # An idle interval may be short; half of the highest clock is far from every limit.
+        span_ms = draw(st.integers(100, 100_000))
+        now_ms += span_ms
+        ticks = span_ms * spec.max_clock_khz // 2 * (spec.sm_count if summed else 1)
+        dmma, hmma, imma, dfma, other = (draw(st.integers(0, ticks // 5)) for _ in range(5))
+        mma = dmma + hmma + imma + dfma + other
+        rest = [draw(st.integers(0, ticks)) for _ in range(4)]
+        moved = [ticks, ticks, mma, dmma, hmma, imma, dfma, *rest]
+        counters = [had + more for had, more in zip(counters, moved, strict=True)]
+    return spec, seen
+
+
+@given(histories())
+def test_splitting_an_interval_changes_nothing(
+    history: tuple[ChipSpec, list[ChipSample]],
+) -> None:
+    spec, seen = history
+    whole = measure(seen[0], seen[-1], spec)
+    parts = [measure(one, two, spec) for one, two in pairwise(seen)]
+    assert not any(part.gap or part.findings for part in (whole, *parts))
+    assert sum((part.total for part in parts), Flop()) == whole.total
+    assert sum(part.elapsed_ms for part in parts) == whole.elapsed_ms
+
+
+@given(histories())
+def test_more_cycles_never_cost_less(history: tuple[ChipSpec, list[ChipSample]]) -> None:
+    spec, seen = history
+    totals = [measure(seen[0], later, spec).total for later in seen[1:]]
+    for name in ("low", "nominal", "high"):
+        counts = [getattr(total, name) for total in totals]
+        assert counts == sorted(counts)
+
+
+@given(before=cycles(SMALL), spec=SPECS, elapsed_ms=SMALL)
+def test_still_counters_are_zero_flop(before: PipeCycles, spec: ChipSpec, elapsed_ms: int) -> None:
+    still = ChipSample(
+        uuid="GPU-1",
+        taken_ms=5,
+        cycles=before,
+        kernel_active_ms=None,
+        sm_clock_mhz=None,
+        energy_mj=None,
+        pids=None,
+        error=None,
+    )
+    later = ChipSample(
+        uuid="GPU-1",
+        taken_ms=5 + elapsed_ms,
+        cycles=before,
+        kernel_active_ms=0,
+        sm_clock_mhz=None,
+        energy_mj=None,
+        pids=None,
+        error=None,
+    )
+    measured = measure(still, later, spec)
+    assert measured.total == Flop()
+    assert not measured.gap
+
+
+@given(st.lists(st.integers(0, 10**26), max_size=50), st.integers(0, FLOP_PER_TFLOP - 1))
+def test_tera_carry_loses_no_flop(counts: list[int], rest: int) -> None:
+    carry, due_tflop = TeraCarry(rest_flop=rest), 0
+    for flop in counts:
+        due, carry = carry.add(flop)
+        assert due >= 0
+        assert 0 <= carry.rest_flop < FLOP_PER_TFLOP
+        due_tflop += due
+    assert due_tflop * FLOP_PER_TFLOP + carry.rest_flop == rest + sum(counts)

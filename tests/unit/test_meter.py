@@ -1,0 +1,370 @@
+"""The meter's rules, one by one, on hand-made samples of an H100 (132 SMs, 1980 MHz)."""
+
+from dataclasses import replace
+
+import pytest
+
+from flopgate_agent.chips import load_table
+from flopgate_agent.counters.sample import ChipSample, CounterSource, PipeCycles
+from flopgate_agent.meter import (
+    Flop,
+    Measured,
+    Meter,
+    Pipe,
+    Severity,
+    TeraCarry,
+    measure,
+    tighten_gap,
+    worst_case,
+)
+
+H100 = load_table().by_name["NVIDIA H100 80GB HBM3"]
+A100 = load_table().by_name["NVIDIA A100-SXM4-80GB"]
+B200 = load_table().by_name["NVIDIA B200"]
+SECOND = 132 * 1980 * 10**6  # cycles of one second, summed over SMs
+
+ZERO = PipeCycles(
+    elapsed=0,
+    active=0,
+    mma=0,
+    dmma=0,
+    hmma=0,
+    imma=0,
+    dfma=0,
+    integer=0,
+    fp64=0,
+    fp32=0,
+    fp16=0,
+)
+
+
+def sample(
+    taken_ms: int = 0,
+    cycles: PipeCycles | None = ZERO,
+    *,
+    uuid: str = "GPU-1",
+    kernel_active_ms: int | None = None,
+    sm_clock_mhz: int | None = None,
+    energy_mj: int | None = None,
+    error: str | None = None,
+) -> ChipSample:
+    return ChipSample(
+        uuid=uuid,
+        taken_ms=taken_ms,
+        cycles=cycles,
+        kernel_active_ms=kernel_active_ms,
+        sm_clock_mhz=sm_clock_mhz,
+        energy_mj=energy_mj,
+        pids=None,
+        error=error,
+    )
+
+
+def busy(**pipes: int) -> PipeCycles:
+    return replace(ZERO, elapsed=SECOND, **pipes)
+
+
+def second(**pipes: int) -> Measured:
+    return measure(sample(), sample(1000, busy(**pipes)), H100)
+
+
+def ids(measured: Measured) -> list[str]:
+    return [finding.id for finding in measured.findings]
+
+
+def test_hmma_is_tf32_to_fp8_with_16_bit_nominal() -> None:
+    work = SECOND // 2
+    measured = second(mma=work, hmma=work, active=work)
+    flop = Flop(low=work * 2048, nominal=work * 4096, high=work * 8192)
+    assert measured.by_pipe == ((Pipe.HMMA, flop),)
+    assert measured.total == flop
+    assert measured.source is CounterSource.GPM_CYCLES
+    assert measured.elapsed_ms == 1000
+    assert not measured.gap
+    assert not measured.findings
+
+
+def test_hmma_reaches_to_fp4_where_the_chip_has_it() -> None:
+    ticks = 148 * 1965 * 10**6
+    after = replace(ZERO, elapsed=ticks, mma=ticks, hmma=ticks)
+    measured = measure(sample(), sample(1000, after), B200)
+    assert measured.total == Flop(low=ticks * 4096, nominal=ticks * 8192, high=ticks * 32768)
+
+
+@pytest.mark.parametrize(
+    ("counter", "pipe", "rate"),
+    [
+        ("imma", Pipe.IMMA, 8192),
+        ("dmma", Pipe.DMMA, 256),
+        ("dfma", Pipe.DMMA, 256),
+        ("fp64", Pipe.FP64, 128),
+        ("fp32", Pipe.FP32, 256),
+        ("fp16", Pipe.FP16, 512),
+    ],
+)
+def test_each_plain_pipe_has_one_rate(counter: str, pipe: Pipe, rate: int) -> None:
+    measured = second(**{counter: 10**9})
+    count = 10**9 * rate
+    assert measured.by_pipe == ((pipe, Flop(low=count, nominal=count, high=count)),)
+
+
+def test_tensor_cycles_that_no_pipe_explains_are_tensor_work() -> None:
+    measured = second(mma=10 * 10**9, hmma=10**9, imma=2 * 10**9, dmma=3 * 10**9)
+    other = dict(measured.by_pipe)[Pipe.MMA_OTHER]
+    assert other == Flop(low=4 * 10**9 * 2048, nominal=4 * 10**9 * 4096, high=4 * 10**9 * 8192)
+
+
+def test_the_integer_pipe_is_not_counted() -> None:
+    assert second(integer=SECOND // 2, active=SECOND // 2).total == Flop()
+
+
+def test_pipes_add_up() -> None:
+    measured = second(mma=5 * 10**9, hmma=5 * 10**9, fp32=10**9, fp64=10**9)
+    assert [pipe for pipe, _ in measured.by_pipe] == [Pipe.HMMA, Pipe.FP64, Pipe.FP32]
+    assert measured.total.nominal == 5 * 10**9 * 4096 + 10**9 * 128 + 10**9 * 256
+
+
+def test_averaged_counters_give_the_same_as_summed() -> None:
+    work = SECOND // 2
+    summed = second(mma=work, hmma=work)
+    averaged_after = replace(ZERO, elapsed=SECOND // 132, mma=work // 132, hmma=work // 132)
+    averaged = measure(sample(), sample(1000, averaged_after), H100)
+    assert averaged.total == summed.total
+    assert not averaged.gap
+
+
+@pytest.mark.parametrize("clock_mhz", [120, 345, 1830, 1980, 2050])
+@pytest.mark.parametrize("sms", [1, 132])
+def test_scale_is_found_at_every_clock(clock_mhz: int, sms: int) -> None:
+    ticks = clock_mhz * 10**6 * sms
+    after = replace(ZERO, elapsed=ticks, fp32=ticks)
+    measured = measure(sample(), sample(1000, after), H100)
+    assert measured.total.nominal == clock_mhz * 10**6 * 132 * 256
+    assert not measured.gap
+
+
+@pytest.mark.parametrize("factor", [0.02, 2, 5])
+def test_elapsed_cycles_that_fit_neither_scale_are_a_gap(factor: float) -> None:
+    ticks = int(1980 * 10**6 * factor)
+    measured = measure(sample(), sample(1000, replace(ZERO, elapsed=ticks, fp32=1)), H100)
+    assert ids(measured) == ["meter.counter.uncalibrated"]
+    assert measured.gap
+    assert measured.total == worst_case(H100, 1000).total
+
+
+def test_idle_is_zero_flop() -> None:
+    for after in (ZERO, replace(ZERO, elapsed=SECOND), replace(ZERO, elapsed=10**6)):
+        measured = measure(sample(), sample(1000, after), H100)
+        assert measured.total == Flop()
+        assert not measured.by_pipe
+        assert not measured.gap
+        assert not measured.findings
+
+
+def test_cycles_that_stand_still_while_kernels_run_are_charged_by_activity() -> None:
+    after = sample(1000, kernel_active_ms=500, sm_clock_mhz=1980)
+    measured = measure(sample(), after, H100)
+    assert ids(measured) == ["meter.counter.stuck"]
+    assert measured.total.nominal == 132 * 4096 * 1980 * 10**6 // 2
+
+
+def test_worst_case_is_peak_x_time_at_the_highest_clock() -> None:
+    charged = worst_case(H100, 1500)
+    assert charged.total.low == 0
+    assert charged.total.nominal == 132 * 4096 * 1980 * 10**6 * 3 // 2
+    assert charged.total.high == 132 * 8192 * 1980 * 10**6 * 3 // 2
+    assert charged.by_pipe == ((Pipe.UNRESOLVED, charged.total),)
+    assert charged.gap
+    assert charged.source is CounterSource.PEAK_TIME
+
+
+def test_a_gap_costs_at_least_what_full_tensor_load_measures() -> None:
+    measured = second(mma=SECOND, hmma=SECOND)
+    gap = worst_case(H100, 1000)
+    assert gap.total.nominal >= measured.total.nominal
+    assert gap.total.high >= measured.total.high
+
+
+@pytest.mark.parametrize("counter", ["elapsed", "active", "hmma", "mma", "fp32", "integer"])
+def test_a_counter_that_goes_back_is_a_gap(counter: str) -> None:
+    before = replace(ZERO, elapsed=10, active=10, hmma=10, mma=10, fp32=10, integer=10)
+    after = replace(before, **{counter: 9})
+    measured = measure(sample(0, before), sample(1000, after), H100)
+    assert ids(measured) == ["meter.counter.backwards"]
+    assert measured.findings[0].severity is Severity.ERROR
+    assert measured.findings[0].numbers == (("cycles", -1), ("elapsed_ms", 1000))
+    assert measured.total == worst_case(H100, 1000).total
+
+
+@pytest.mark.parametrize("counter", ["elapsed", "hmma", "fp64"])
+def test_an_impossible_jump_is_a_gap(counter: str) -> None:
+    after = replace(busy(), **{counter: SECOND * 108 // 100})
+    measured = measure(sample(), sample(1000, after), H100)
+    assert ids(measured) == ["meter.counter.jump"]
+    assert measured.total == worst_case(H100, 1000).total
+
+
+def test_averaged_counters_have_their_own_limit() -> None:
+    one_sm = 1980 * 10**6
+    after = replace(ZERO, elapsed=one_sm, hmma=one_sm * 2)
+    measured = measure(sample(), sample(1000, after), H100)
+    assert ids(measured) == ["meter.counter.jump"]
+
+
+def test_a_few_percent_of_jitter_are_no_jump() -> None:
+    ticks = SECOND * 104 // 100
+    after = replace(ZERO, elapsed=ticks, hmma=ticks, mma=ticks)
+    assert not measure(sample(), sample(1000, after), H100).gap
+
+
+def test_without_cycles_kernel_activity_bounds() -> None:
+    after = sample(1000, None, kernel_active_ms=250, sm_clock_mhz=1410)
+    measured = measure(sample(0, None), after, A100)
+    assert measured.source is CounterSource.KERNEL_ACTIVE_CLOCK
+    assert measured.total == Flop(
+        nominal=108 * 2048 * 1410 * 10**6 // 4, high=108 * 4096 * 1410 * 10**6 // 4
+    )
+    assert not measured.gap
+    assert not measured.findings
+
+
+def test_without_a_clock_the_highest_counts() -> None:
+    after = sample(1000, None, kernel_active_ms=250)
+    known = measure(sample(0, None), replace(after, sm_clock_mhz=1410), A100)
+    assert measure(sample(0, None), after, A100).total == known.total
+
+
+def test_no_activity_is_zero_flop() -> None:
+    measured = measure(sample(0, None), sample(1000, None, kernel_active_ms=0), A100)
+    assert measured.total == Flop()
+    assert not measured.gap
+
+
+@pytest.mark.parametrize("active_ms", [-1, 4051, 10**18])
+def test_impossible_activity_is_a_gap(active_ms: int) -> None:
+    after = sample(1000, None, kernel_active_ms=active_ms)
+    measured = measure(sample(0, None), after, A100)
+    assert ids(measured) == ["meter.activity.jump"]
+    assert measured.total == worst_case(A100, 1000).total
+
+
+def test_neither_counter_is_peak_x_time() -> None:
+    measured = measure(sample(0, None), sample(1000, None), A100)
+    assert ids(measured) == ["meter.counter.missing"]
+    assert measured.total == worst_case(A100, 1000).total
+
+
+def test_cycles_that_vanish_are_told() -> None:
+    measured = measure(sample(), sample(1000, None, kernel_active_ms=1000), H100)
+    assert ids(measured) == ["meter.gpm.unavailable"]
+    assert measured.source is CounterSource.KERNEL_ACTIVE_CLOCK
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "finding"),
+    [
+        (sample(), sample(1000, None, error="GPU_IS_LOST"), "meter.chip.unreadable"),
+        (
+            sample(0, None, error="GPU_IS_LOST"),
+            sample(1000, kernel_active_ms=0),
+            "meter.chip.was_unreadable",
+        ),
+        (sample(uuid="GPU-2"), sample(1000), "meter.sample.mismatch"),
+    ],
+)
+def test_a_lost_chip_is_charged(before: ChipSample, after: ChipSample, finding: str) -> None:
+    measured = measure(before, after, H100)
+    assert ids(measured) == [finding]
+    assert measured.total == worst_case(H100, 1000).total
+
+
+def test_time_that_goes_back_covers_nothing_and_is_told() -> None:
+    measured = measure(sample(1000), sample(400, busy(hmma=5)), H100)
+    assert ids(measured) == ["meter.time.backwards"]
+    assert measured.gap
+    assert measured.elapsed_ms == 0
+    assert measured.total == Flop()
+
+
+def test_energy_that_goes_back_is_told_beside_the_measurement() -> None:
+    measured = measure(sample(energy_mj=10), sample(1000, busy(fp32=9), energy_mj=4), H100)
+    assert ids(measured) == ["meter.energy.backwards"]
+    assert measured.total.nominal == 9 * 256
+    assert not measured.gap
+
+
+def test_an_unknown_chip_has_no_lower_bound() -> None:
+    unknown = load_table().unknown
+    ticks = unknown.sm_count * 1980 * 10**6
+    after = replace(ZERO, elapsed=ticks, hmma=ticks, mma=ticks)
+    measured = measure(sample(), sample(1000, after), unknown)
+    assert measured.total.low == 0
+    assert measured.total.nominal == ticks * unknown.rates.half_tensor
+
+
+def test_meter_knows_its_chips_and_charges_strangers_most() -> None:
+    meter = Meter({"GPU-1": H100})
+    after = sample(1000, busy(fp32=10))
+    assert meter.measure(sample(), after) == measure(sample(), after, H100)
+    assert meter.worst_case("GPU-1", 10) == worst_case(H100, 10)
+    assert meter.worst_case("GPU-9", 10) == worst_case(load_table().unknown, 10)
+
+
+@pytest.mark.parametrize("sms", [1, 132])
+def test_a_gap_that_the_counters_survived_is_measured(sms: int) -> None:
+    ticks = 60 * 1980 * 10**6 * sms * 99 // 100
+    after = replace(ZERO, elapsed=ticks, hmma=ticks // 2, mma=ticks // 2)
+    tight = tighten_gap(sample(0), sample(60_000, after), H100, 60_000)
+    assert ids(tight) == ["meter.gap.tightened"]
+    assert not tight.gap
+    assert tight.total.nominal == ticks // 2 * 4096 * (132 // sms)
+
+
+def test_a_lower_clock_is_believed_when_the_driver_shows_it() -> None:
+    after = replace(ZERO, elapsed=60 * 345 * 10**6 * 132)
+    tight = tighten_gap(sample(0), sample(60_000, after, sm_clock_mhz=345), H100, 60_000)
+    assert not tight.gap
+    assert tight.total == Flop()
+
+
+@pytest.mark.parametrize("percent", [-3, 0, 3, 97, 103, 200])
+def test_a_gap_whose_counters_do_not_fit_is_charged(percent: int) -> None:
+    after = replace(ZERO, elapsed=60 * SECOND * percent // 100)
+    charged = tighten_gap(sample(0), sample(60_000, after), H100, 60_000)
+    assert ids(charged) == ["meter.gap.not_continuous"]
+    assert charged.total == worst_case(H100, 60_000).total
+
+
+def test_a_gap_is_charged_by_the_gates_time_not_by_the_samples() -> None:
+    after = replace(ZERO, elapsed=60 * SECOND)
+    charged = tighten_gap(sample(0), sample(60_000, after), H100, 90_000)
+    assert charged.gap
+    assert charged.total == worst_case(H100, 90_000).total
+
+
+@pytest.mark.parametrize(
+    ("last", "now"),
+    [
+        (sample(0, None), sample(60_000)),
+        (sample(0), sample(60_000, None)),
+        (sample(0), sample(60_000, uuid="GPU-2")),
+        (sample(0), sample(60_000, error="UNKNOWN")),
+    ],
+)
+def test_a_gap_without_counters_is_charged(last: ChipSample, now: ChipSample) -> None:
+    charged = tighten_gap(last, now, H100, 60_000)
+    assert ids(charged) == ["meter.gap.unmeasured"]
+    assert charged.total == worst_case(H100, 60_000).total
+
+
+def test_tera_carry_keeps_the_remainder() -> None:
+    first, carry = TeraCarry().add(10**12 - 1)
+    second_due, carry = carry.add(1)
+    third, carry = carry.add(3 * 10**12 + 7)
+    assert (first, second_due, third) == (0, 1, 3)
+    assert carry == TeraCarry(rest_flop=7)
+
+
+def test_tera_carry_refuses_to_go_back() -> None:
+    with pytest.raises(ValueError, match="cannot be negative"):
+        TeraCarry().add(-1)
