@@ -1,0 +1,135 @@
+"""Builders of valid orders of officers: each field can be overridden by name.
+
+>>> orders.sealed_order(orders.pause(emergency=True), fixed.OFFICER_KEYS[:1])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from flopgate_proto.codec import encode_order
+from flopgate_proto.envelope import Envelope, seal
+from flopgate_proto.keys import Signer
+from flopgate_proto.trust import Trust
+from flopgate_proto.values import (
+    Budget,
+    CapacityBasis,
+    ChargedFigure,
+    Delegation,
+    Key,
+    Order,
+    Pause,
+    Phase,
+    PhaseRule,
+    Policy,
+    Reconciliation,
+    Resume,
+    Role,
+    Scope,
+    ScopeKind,
+    TrustRoot,
+)
+from tests.support.fixed import AUTHORITY, CLUSTER_SCOPE, OFFICER_KEYS, ORDER_NONCE, PERMIT_KEY
+
+
+def trust_root(**fields: Any) -> TrustRoot:
+    """Root of version 1: three officers, any one pauses, two of three do the rest."""
+    everyone = tuple(range(len(OFFICER_KEYS)))
+    quorum_roles = ("root", "policy", "delegate", "resume", "reconcile")
+    base = TrustRoot(
+        authority=AUTHORITY,
+        version=1,
+        keys=tuple(Key(name=f"officer-{n}", spki=key.spki) for n, key in enumerate(OFFICER_KEYS)),
+        roles=(
+            *(Role(name=name, threshold=2, keys=everyone) for name in quorum_roles),
+            Role(name="pause", threshold=1, keys=everyone),
+        ),
+    )
+    return replace(base, **fields)
+
+
+def delegation(**fields: Any) -> Delegation:
+    """Seven days for the permit key."""
+    base = Delegation(
+        authority=AUTHORITY,
+        serial=1,
+        permit_spki=PERMIT_KEY.spki,
+        span_ms=7 * 24 * 3_600_000,
+        least_policy_version=1,
+    )
+    return replace(base, **fields)
+
+
+def policy(**fields: Any) -> Policy:
+    """The defaults of the design, a budget for the cluster, and `enforce` everywhere."""
+    base = Policy(
+        authority=AUTHORITY,
+        version=1,
+        threshold_tflop_per_s=1_000_000,
+        capacity_basis=CapacityBasis.DENSE_8BIT,
+        charged_figure=ChargedFigure.NOMINAL,
+        lifetime_ms=600_000,
+        wind_down_ms=120_000,
+        renew_after_ms=120_000,
+        drain_ms=5_000,
+        exempt_lifetime_ms=86_400_000,
+        drift_ppm=500,
+        watchdog_ms=30_000,
+        pause_lapse_ms=72 * 3_600_000,
+        loose_phase_age_ms=14 * 86_400_000,
+        headroom_max_tflop=1_000_000_000,
+        budgets=(Budget(scope=CLUSTER_SCOPE, cap_tflop=10**13),),
+        phases=(PhaseRule(scope=Scope(ScopeKind.EVERYTHING), phase=Phase.ENFORCE, from_unix_ms=0),),
+    )
+    return replace(base, **fields)
+
+
+def pause(**fields: Any) -> Pause:
+    """One cluster, until resumed."""
+    base = Pause(
+        authority=AUTHORITY,
+        scope=CLUSTER_SCOPE,
+        nonce=ORDER_NONCE,
+        reason="Unexplained topology change.",
+        emergency=False,
+        lapse_ms=None,
+    )
+    return replace(base, **fields)
+
+
+def resume(**fields: Any) -> Resume:
+    """Lifts the pause that ``pause()`` gives."""
+    base = Resume(
+        authority=AUTHORITY,
+        lifts=(sealed_order(pause(), OFFICER_KEYS[:1]).digest,),
+        nonce=ORDER_NONCE,
+        reason="Inspected and explained.",
+    )
+    return replace(base, **fields)
+
+
+def reconciliation(**fields: Any) -> Reconciliation:
+    """Batches go on above number 41."""
+    base = Reconciliation(
+        authority=AUTHORITY,
+        batch_number=41,
+        nonce=ORDER_NONCE,
+        reason="Store restored from the standby.",
+    )
+    return replace(base, **fields)
+
+
+def sealed_order(order: Order, signers: Sequence[Signer] = OFFICER_KEYS[:2]) -> Envelope:
+    """An order with its officers' signatures; two of three unless said otherwise."""
+    return seal(*encode_order(order), signers)
+
+
+TRUST_ROOT_ENVELOPE: Final = sealed_order(trust_root())
+TRUST_ROOT_DIGEST: Final = TRUST_ROOT_ENVELOPE.digest
+
+
+def trust() -> Trust:
+    """Trust in the root that ``trust_root()`` gives."""
+    return Trust.pinned(TRUST_ROOT_ENVELOPE, TRUST_ROOT_DIGEST)
