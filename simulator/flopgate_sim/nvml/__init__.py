@@ -37,6 +37,7 @@ power is a smooth function of load and clock; no MIG instances, no attestation.
 from flopgate_sim.nvml.build import Build, BuildError, build
 from flopgate_sim.nvml.driver import FakeDriver, FakeDriverError
 from flopgate_sim.nvml.layout import LayoutError
+from flopgate_sim.nvml.probe import NvmlCallError, Probe
 from flopgate_sim.nvml.values import Cycles, NvmlError, Truth, Workload, WorkloadOptions
 
 __all__ = [
@@ -46,7 +47,9 @@ __all__ = [
     "FakeDriver",
     "FakeDriverError",
     "LayoutError",
+    "NvmlCallError",
     "NvmlError",
+    "Probe",
     "Truth",
     "Workload",
     "WorkloadOptions",

@@ -138,7 +138,7 @@ class FakeDriver(Switches):
             raise FakeDriverError(message)
         if self._state.ticks:
             self._map()
-        command = [self._build.engine, self.state_path, str(os.getpid())]
+        command = [str(self._build.engine), str(self.state_path), str(os.getpid())]
         with (self.directory / "engine.log").open("ab") as log:
             self._engine = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

@@ -18,7 +18,7 @@ class Switches:
 
     _state: layout.State
 
-    def _gpu(self, gpu: int) -> Any:  # noqa: ANN401 - a view into an array of ctypes structures
+    def _gpu(self, gpu: int) -> Any:
         if not 0 <= gpu < self._state.gpus:
             message = f"no GPU {gpu}: there are {self._state.gpus}"
             raise IndexError(message)
@@ -89,6 +89,10 @@ class Switches:
     def set_gpm_averaged(self, gpu: int, *, averaged: bool = True) -> None:
         """Cycle counters are averaged over SMs instead of summed."""
         self._gpu(gpu).gpm_averaged = int(averaged)
+
+    def set_gpm_relative(self, gpu: int, *, relative: bool = True) -> None:
+        """Cycle counters count between the two samples: the other reading of NVML's text."""
+        self._gpu(gpu).gpm_relative = int(relative)
 
     def set_mig(self, gpu: int, *, enabled: bool = True) -> None:
         """MIG mode as NVML tells it."""

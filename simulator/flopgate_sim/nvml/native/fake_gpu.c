@@ -30,7 +30,7 @@ static void on_term(int signal_number) {
 }
 
 static void release(struct fg_slot *s, int index) {
-  if (pidfds[index] > 0) close(pidfds[index]);
+  close(pidfds[index]);
   pidfds[index] = 0;
   FG_STORE(s->state, FG_DEAD);
 }
@@ -93,7 +93,7 @@ static int run(struct fg_state *st, pid_t parent) {
     for (int i = 0; i < FG_MAX_SLOTS; i++) {
       struct fg_slot *s = &st->slot[i];
       if (FG_LOAD(s->state) == FG_CLAIMED) adopt(st, s, i);
-      if (fg_slot_is_ended(i)) release(s, i);
+      if (pidfds[i] > 0 && fg_slot_is_ended(i)) release(s, i); /* once: the slot may be reclaimed */
     }
     fg_engine_see_launches(st);
     last = now;

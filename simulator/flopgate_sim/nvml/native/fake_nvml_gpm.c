@@ -92,7 +92,8 @@ static ret_t metric(const struct nvml_gpm_sample *a, const struct nvml_gpm_sampl
   int counter = cumulative_counter(id);
   double seconds = (double)(b->taken_ns - a->taken_ns) * 1e-9;
   if (counter != NO_PIPE) { /* absolute, since the driver was loaded: the second sample alone */
-    m->value = (double)b->cycles[counter];
+    m->value = FG_LOAD(g->gpm_relative) ? delta(a->cycles[counter], b->cycles[counter])
+                                        : (double)b->cycles[counter];
     return NVML_SUCCESS;
   }
   if (id == 255 || id == 256) { /* PCIe bytes: nothing crosses the bus here */
