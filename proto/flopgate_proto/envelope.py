@@ -45,7 +45,7 @@ class Envelope:
     """A payload with its signatures.
 
     Raises:
-        MalformedError: no or doubled signatures, or an empty payload type.
+        MalformedError: no signatures, an empty payload type, or a type or key id beyond ASCII.
         OversizedError: payload, type or signatures above their limits.
     """
 
@@ -59,8 +59,10 @@ class Envelope:
                 f"payload of {len(self.payload)} bytes, at most {PAYLOAD_BYTES_MAX} are taken",
                 code="envelope.oversized",
             )
-        if not 0 < len(self.payload_type.encode()) <= NAME_BYTES_MAX:
-            raise MalformedError("payload type is empty or too long", code="envelope.type")
+        if not 0 < len(self.payload_type) <= NAME_BYTES_MAX or not self.payload_type.isascii():
+            raise MalformedError(
+                "payload type is empty, too long or not ASCII", code="envelope.type"
+            )
         if not 0 < len(self.signatures) <= SIGNATURES_MAX:
             raise MalformedError(
                 f"{len(self.signatures)} signatures, 1 to {SIGNATURES_MAX} are taken",
@@ -69,6 +71,9 @@ class Envelope:
         for signature in self.signatures:
             if len(signature.sig) > SIGNATURE_BYTES_MAX or len(signature.key_id) > NAME_BYTES_MAX:
                 raise OversizedError("signature or key id too long", code="envelope.oversized")
+            # JSON can carry lone surrogates, which no wire form can.
+            if not signature.key_id.isascii():
+                raise MalformedError("key id is not ASCII", code="envelope.key-id")
 
     @property
     def digest(self) -> bytes:

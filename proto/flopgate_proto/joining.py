@@ -82,7 +82,7 @@ class JoinToken:
         try:
             fields = json.loads(base64.urlsafe_b64decode(text.removeprefix(PREFIX)))
             values: dict[str, Any] = {
-                name: bytes.fromhex(value) if name in _BINARY else str(value)
+                name: bytes.fromhex(value) if name in _BINARY else _text(value)
                 for name, value in fields.items()
             }
             token = cls(**values)
@@ -90,6 +90,17 @@ class JoinToken:
             return None
         sizes = (len(token.trust_root_digest), len(token.token_id), len(token.secret))
         return token if sizes == (DIGEST_BYTES, NONCE_BYTES, DIGEST_BYTES) else None
+
+
+def _text(value: object) -> str:
+    """A JSON string that UTF-8 can carry: JSON also has lone surrogates.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    if not isinstance(value, str):
+        raise TypeError
+    return value.encode().decode()
 
 
 def token_proof(secret: bytes, host_spki: bytes, chips: Sequence[ChipIdentity]) -> bytes:

@@ -29,7 +29,8 @@ class VerifyingKey:
     """A public key that checks signatures.
 
     Raises:
-        MalformedError: the bytes are no P-256 or Ed25519 SubjectPublicKeyInfo.
+        MalformedError: the bytes are no P-256 or Ed25519 SubjectPublicKeyInfo, or not in its
+            one encoding: uncompressed point, named curve.
     """
 
     __slots__ = ("_key", "key_id", "spki")
@@ -48,6 +49,16 @@ class VerifyingKey:
                 "neither a P-256 nor an Ed25519 key",
                 code="key.algorithm",
                 remedy="Make a P-256 key.",
+            )
+        canonical = key.public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        # Otherwise one key had several ids: two votes of a quorum, two identities of a host.
+        if canonical != spki:
+            raise MalformedError(
+                "public key in an unusual encoding",
+                code="key.encoding",
+                remedy="Encode the SubjectPublicKeyInfo with an uncompressed point.",
             )
         self._key: ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey = key
         self.spki = spki

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Sequence
 from typing import Any, Final, Protocol, TypeVar
 
@@ -13,6 +14,11 @@ from flopgate_proto.limits import COUNT_MAX, DIGEST_BYTES, PAYLOAD_BYTES_MAX, TE
 
 FORMAT: Final = 1
 """Value of the ``format`` field of every statement of version 1."""
+
+# A fixed list: str.isprintable() changes with the Unicode version, and verifiers would disagree.
+_UNPRINTABLE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
 
 M = TypeVar("M", bound=Message)
 E = TypeVar("E", bound=enum.IntEnum)
@@ -26,8 +32,9 @@ class _Formatted(Protocol):
 def parse_exact(message: M, data: bytes, bytes_max: int = PAYLOAD_BYTES_MAX) -> M:
     """Fill ``message`` from bytes that hold it and nothing else.
 
-    Unknown fields, trailing data and longer-than-needed encodings are refused alike: what a
-    signature covers must mean the same to every reader.
+    The bytes must be those that deterministic serialization gives: fields in the order of their
+    numbers, lists of numbers packed, shortest encodings, defaults left out, nothing unknown. What
+    a signature covers must mean the same to every reader.
     """
     if len(data) > bytes_max:
         raise OversizedError(
@@ -40,10 +47,11 @@ def parse_exact(message: M, data: bytes, bytes_max: int = PAYLOAD_BYTES_MAX) -> 
             f"not a {message.DESCRIPTOR.name} message", code="message.malformed"
         ) from error
     message.DiscardUnknownFields()
-    if message.ByteSize() != len(data):
+    # Comparing lengths is not enough: an unpacked list saves bytes in which a field can hide.
+    if message.SerializeToString(deterministic=True) != data:
         raise MalformedError(
-            f"{message.DESCRIPTOR.name} holds unknown fields or is not in its shortest form",
-            code="message.unknown-fields",
+            f"{message.DESCRIPTOR.name} holds unknown fields or is not in canonical form",
+            code="message.not-canonical",
             remedy="Check that both sides speak the same version.",
         )
     return message
@@ -59,10 +67,10 @@ def check_format(message: _Formatted) -> None:
         )
 
 
-def count(value: int, name: str) -> int:
-    """A count, time or version: 0 to 2**63-1."""
-    if value > COUNT_MAX:
-        raise OversizedError(f"{name} is above 2^63-1", code="field.range")
+def count(value: int, name: str, maximum: int = COUNT_MAX) -> int:
+    """A count, time or version: 0 to 2**63-1, or to a lower maximum."""
+    if value > maximum:
+        raise OversizedError(f"{name} is {value}, at most {maximum} is taken", code="field.range")
     return value
 
 
@@ -73,7 +81,7 @@ def digest(value: bytes, name: str) -> bytes:
 
 def digest_or_empty(value: bytes, name: str) -> bytes:
     """32 bytes or none."""
-    return exact(value, DIGEST_BYTES, name) if value else b""
+    return exact_or_empty(value, DIGEST_BYTES, name)
 
 
 def exact(value: bytes, size: int, name: str) -> bytes:
@@ -83,6 +91,11 @@ def exact(value: bytes, size: int, name: str) -> bytes:
             f"{name} has {len(value)} bytes where {size} were expected", code="field.size"
         )
     return value
+
+
+def exact_or_empty(value: bytes, size: int, name: str) -> bytes:
+    """Exactly ``size`` bytes or none."""
+    return exact(value, size, name) if value else b""
 
 
 def at_most(value: bytes, size: int, name: str) -> bytes:
@@ -95,14 +108,14 @@ def at_most(value: bytes, size: int, name: str) -> bytes:
 
 
 def text(value: str, name: str, *, required: bool = False) -> str:
-    """At most 256 bytes of UTF-8 without control characters."""
+    """At most 256 bytes of UTF-8 without control, separator and direction characters."""
     if len(value.encode()) > TEXT_BYTES_MAX:
         raise OversizedError(
             f"{name} is longer than {TEXT_BYTES_MAX} bytes", code="field.oversized"
         )
     if required and not value:
         raise MalformedError(f"{name} is empty", code="field.empty")
-    if not value.isprintable():
+    if not (value.isascii() and value.isprintable()) and _UNPRINTABLE.search(value):
         raise MalformedError(f"{name} holds control characters", code="field.text")
     return value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
@@ -15,6 +15,8 @@ from flopgate_proto.limits import MESSAGE_BYTES_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 M = TypeVar("M", bound=Message)
+
+_STANDARD_ALPHABET: Final = str.maketrans("-_", "+/")
 
 
 def parse_message(message: M, data: bytes, bytes_max: int = MESSAGE_BYTES_MAX) -> M:
@@ -104,6 +106,7 @@ def _string(value: object) -> str:
 
 def _decode(value: object) -> bytes:
     try:
-        return base64.b64decode(_string(value), validate=True)
+        # DSSE allows both alphabets and asks verifiers to take either.
+        return base64.b64decode(_string(value).translate(_STANDARD_ALPHABET), validate=True)
     except binascii.Error as error:
         raise ValueError from error
