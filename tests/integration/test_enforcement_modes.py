@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from flopgate_agent.enforcement import FindingId, Mechanism, ProcessId, device_holders
 from flopgate_agent.enforcement.processes import ProcFs
-
 from tests.support.stage import Stage, until_complete, wait_for
 
 FAMILY = (0, 1, 2, 3, 4)
@@ -184,6 +184,20 @@ def test_notify_reaches_listeners_and_does_not_kill_the_deaf(stage: Stage) -> No
     deaf.beats()
     notice = stage.folder / "state" / "lane.notice.json"
     assert b"deadline_boottime_ms" in notice.read_bytes()
+
+
+def test_a_process_whose_main_thread_exited_is_no_zombie(stage: Stage) -> None:
+    enforcer, victim = stage.enforcer(), stage.start("headless")
+    wait_for(lambda: ProcFs().thread_states(victim.pid).startswith("Z"), "the main thread to exit")
+    assert {who.pid for who in device_holders([f"{victim.file}*"]).holders} == {victim.pid}
+    frozen = until_complete(lambda: enforcer.freeze("lane", [victim.pid]))
+    assert frozen.done == (victim.pid,)
+    victim.stands()
+    until_complete(lambda: enforcer.thaw("lane"))
+    victim.beats()
+    killed = until_complete(lambda: enforcer.kill("lane", [victim.pid]))
+    assert killed.done == (victim.pid,)
+    assert victim.process.wait(timeout=30) == -signal.SIGKILL
 
 
 def test_thaw_and_kill_of_an_unknown_lane_do_nothing(stage: Stage) -> None:

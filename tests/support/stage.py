@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from flopgate_agent.enforcement import Enforcer, EnforcerConfig, Outcome
@@ -60,7 +61,10 @@ class Victim:
         """Each slot moves on."""
         for slot in slots or (0,):
             before = self.slot(slot)
-            wait_for(lambda s=slot, b=before: self.slot(s) != b, f"slot {slot} to move")
+            wait_for(partial(self._moved, slot, before), f"slot {slot} to move")
+
+    def _moved(self, slot: int, before: int) -> bool:
+        return self.slot(slot) != before
 
     def stands(self, *slots: int) -> None:
         """No slot moves for a while."""
@@ -130,7 +134,8 @@ class Stage:
     def close(self) -> None:
         """End everything that the test started."""
         for victim in self._victims:
-            wait_for(lambda v=victim: _strike(v), "victims to die")
+            victim.process.kill()
+            wait_for(partial(_strike, victim), "victims to die")
             victim.process.wait()
         if self._jobs or self.use_cgroups:
             base = Cgroup(f"{mount()}/{self.cgroup_base}")

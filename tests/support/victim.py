@@ -4,15 +4,18 @@ Slot i of FILE is the 8 bytes at 8*i, little endian: a monotonic time, so that a
 always changes it. Kinds: ``spin`` (slot 0, no pause), ``beat`` (slot 0), ``family`` (slot 0 the
 root; 1 a child; 2 one in a session of its own; 3 an orphan; 4 one that ignores SIGTERM and
 SIGHUP; pids in slots 9 to 12), ``storm`` (all in slot 0; never stops forking), ``listen``
-(slot 1 counts SIGUSR1), ``crowd:N`` (root and N-1 sleeping children; slot 0 the root).
+(slot 1 counts SIGUSR1), ``crowd:N`` (root and N-1 sleeping children; slot 0 the root),
+``headless`` (the main thread has exited, another beats in slot 0).
 """
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -38,11 +41,11 @@ def beat(shared: mmap.mmap, slot: int, pause_s: float = BEAT_S) -> None:
 def child(shared: mmap.mmap, slot: int) -> None:
     """Fork a child that beats in ``slot``."""
     if os.fork() == 0:
-        if slot == 2:  # noqa: PLR2004
+        if slot == 2:
             os.setsid()
-        if slot == 3 and os.fork():  # noqa: PLR2004
+        if slot == 3 and os.fork():
             os._exit(0)
-        if slot == 4:  # noqa: PLR2004
+        if slot == 4:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
         put(shared, PID_SLOTS + slot, os.getpid())
@@ -85,6 +88,13 @@ def listen(shared: mmap.mmap) -> None:
     beat(shared, 0)
 
 
+def headless(shared: mmap.mmap) -> None:
+    """Exit the main thread alone: the process is shown as a zombie and computes on."""
+    threading.Thread(target=beat, args=(shared, 0)).start()
+    number = {"x86_64": 60, "aarch64": 93}[os.uname().machine]
+    ctypes.CDLL(None).syscall(number, 0)
+
+
 def crowd(shared: mmap.mmap, size: int) -> None:
     """Fork sleeping children, then beat."""
     for _ in range(size - 1):
@@ -106,7 +116,7 @@ def main() -> None:
     elif kind == "crowd":
         crowd(shared, int(number))
     else:
-        {"family": family, "storm": storm, "listen": listen}[kind](shared)
+        {"family": family, "storm": storm, "listen": listen, "headless": headless}[kind](shared)
 
 
 if __name__ == "__main__":

@@ -217,7 +217,13 @@ class Capture:
         return True
 
     def _move(self, path: str, group: list[ProcessId]) -> None:
-        own = own_cgroup(self._tools, self._lane.lane_id, self._notes)
+        # The kernel moves the living threads of a headless process but lists it where its main
+        # thread died: it would look escaped for ever.
+        headless = [who for who in group if self._table[who.pid].headless]
+        if headless:
+            self._stop(headless)
+            group = [who for who in group if who not in headless]
+        own = own_cgroup(self._tools, self._lane.lane_id, self._notes) if group else None
         if own is None:
             self._stop(group)
             return

@@ -44,11 +44,19 @@ def device_holders(
         if before is None or before.kernel or before.exited:
             continue
         links = _links(f"{procfs.root}/{pid}/fd")
+        if before.headless:
+            # Its main thread has exited and shows no descriptors; the others keep theirs.
+            links = _thread_links(procfs, pid)
         if links is None:
             unreadable += procfs.alive(before.id)
         elif any(wanted.match(link) for link in links) and procfs.alive(before.id):
             holders.add(before.id)
     return DeviceHolders(holders=frozenset(holders), unreadable=unreadable)
+
+
+def _thread_links(procfs: ProcFs, pid: int) -> list[str]:
+    folders = (f"{procfs.root}/{pid}/task/{tid}/fd" for tid in procfs.threads(pid))
+    return [link for folder in folders for link in _links(folder) or ()]
 
 
 def _links(folder: str) -> list[str] | None:

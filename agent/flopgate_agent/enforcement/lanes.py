@@ -147,7 +147,7 @@ class Journal:
                 msg = f"{path} is larger than {_MAX_BYTES} bytes"
                 raise JournalError(msg)
             return decode(path.read_bytes(), lane_id, self._boot_id)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             msg = f"cannot read {path}: {error.strerror}"

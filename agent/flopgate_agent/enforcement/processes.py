@@ -58,6 +58,11 @@ class Process:
         return self.state in _DEAD and self.threads <= 1
 
     @property
+    def headless(self) -> bool:
+        """Its main thread has exited and others run on: looks like a zombie and is none."""
+        return self.state in _DEAD and self.threads > 1
+
+    @property
     def stopped(self) -> bool:
         """Its main thread is stopped by a signal."""
         return self.state == "T"
@@ -133,15 +138,18 @@ class ProcFs:
         with os.scandir(self.root) as entries:
             return [int(entry.name) for entry in entries if entry.name.isdecimal()]
 
+    def threads(self, pid: int) -> list[int]:
+        """Thread ids, empty when the process is gone."""
+        try:
+            with os.scandir(f"{self.root}/{pid}/task") as entries:
+                return [int(entry.name) for entry in entries]
+        except OSError:
+            return []
+
     def thread_states(self, pid: int) -> str:
         """State letters of all threads, empty when the process is gone."""
         states = []
-        try:
-            with os.scandir(f"{self.root}/{pid}/task") as entries:
-                tasks = [entry.name for entry in entries]
-        except OSError:
-            return ""
-        for task in tasks:
+        for task in self.threads(pid):
             data = read_bytes(f"{self.root}/{pid}/task/{task}/stat")
             thread = None if data is None else parse_stat(data)
             if thread is not None:
