@@ -22,7 +22,7 @@ FLOP_PER_TFLOP = 10**12
 
 SLACK_PERCENT = 5
 """How far counters may run ahead of clock x time before they are called impossible."""
-SLACK_MS = 20
+SLACK_MS = 50
 """Counters and clock are not read at one instant: a busy host may come between."""
 ACTIVE_LAG_MS = 3_000
 """The driver's utilisation buffer trails by a sample period, 2 s at most, then catches up."""

@@ -30,6 +30,10 @@ GONE = frozenset({"UNINITIALIZED", "DRIVER_NOT_LOADED", "GPU_IS_LOST", "RESET_RE
 EMPTY = frozenset({"NOT_SUPPORTED", "FUNCTION_NOT_FOUND"})
 """Errors of a process list that the chip does not keep: no process can be in it."""
 
+READ_ATTEMPTS = 3
+READ_MS = 10
+"""Longer between clock and counters, and short intervals would show impossible rates."""
+
 MAX_CLOCK_MHZ = 10_000
 MAX_SAMPLE_GAP_US = 2_000_000
 """The driver samples each 1/6 s to 1 s; over a longer hole the chip counts as busy throughout."""
@@ -126,8 +130,7 @@ class ChipReader:
         self._trouble = ""
         taken_ms = boot_ms()
         try:
-            cycles = self._cycles()
-            taken_ms = boot_ms()
+            cycles, taken_ms = self._cycles_at()
             active_ms = self._active_ms(taken_ms)
             clock_mhz = self._clock_mhz()
             energy = self._ask(self._nvml.nvmlDeviceGetTotalEnergyConsumption, self._handle)
@@ -197,6 +200,16 @@ class ChipReader:
             self._nvml.nvmlGpmSampleFree(held)
         except self._nvml.NVMLError:
             self._trouble = "GPM_SAMPLE_FREE"
+
+    def _cycles_at(self) -> tuple[tuple[int, ...] | None, int]:
+        """Read the cycles and the time together, again if the host was too busy in between."""
+        for _ in range(READ_ATTEMPTS):
+            before_ms = boot_ms()
+            cycles = self._cycles()
+            after_ms = boot_ms()
+            if after_ms - before_ms <= READ_MS:
+                break
+        return cycles, (before_ms + after_ms) // 2
 
     def _cycles(self) -> tuple[int, ...] | None:
         nvml, metrics = self._nvml, self._metrics

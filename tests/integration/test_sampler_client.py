@@ -1,0 +1,140 @@
+"""The client against children that end, babble, stay silent, or cannot be started at all."""
+
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+from flopgate_agent.counters import layout
+from flopgate_agent.counters.client import SamplerClient, child_environment
+from flopgate_agent.counters.frames import Identities, Message
+
+PATIENCE_S = 40
+IDENTITIES = layout.pack_frame(layout.KIND_IDENTITIES, [])
+
+
+def child(body: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", f"import os, time\nhello = {IDENTITIES!r}\n{body}")
+
+
+class Clocked:
+    """Drives a client by a clock of its own: deadlines come when the test says so."""
+
+    def __init__(self, client: SamplerClient) -> None:
+        self.client = client
+        self.now_ms = 1_000
+        self.messages: list[Message] = []
+        client.start(self.now_ms)
+
+    def until(self, what: str, done: Callable[[], bool]) -> None:
+        end = time.monotonic() + PATIENCE_S
+        while not done():
+            assert time.monotonic() < end, f"waited in vain for {what}"
+            self.messages.extend(self.client.on_readable(self.now_ms))
+            time.sleep(0.005)
+
+    def timer(self) -> int:
+        """Go to the next timer; return how long that took in ms."""
+        due = self.client.get_timer()
+        assert due is not None
+        waited, self.now_ms = due - self.now_ms, due
+        self.client.handle_timer(due)
+        return waited
+
+
+def test_a_child_that_ends_is_started_again_ever_more_slowly() -> None:
+    clocked = Clocked(SamplerClient(env={}, command=child("os._exit(9)")))
+    try:
+        pauses = []
+        for count in range(1, 10):
+            clocked.until("the end", lambda: clocked.client.pid is None)
+            assert clocked.client.stalled
+            assert clocked.client.restarts == count
+            pauses.append(clocked.timer())
+            assert clocked.client.pid is not None
+        assert pauses == [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]
+    finally:
+        clocked.client.close()
+
+
+def test_a_child_that_speaks_nonsense_is_given_up() -> None:
+    clocked = Clocked(
+        SamplerClient(env={}, command=child("os.write(1, b'\\xff' * 64); time.sleep(600)"))
+    )
+    try:
+        clocked.until("the nonsense", lambda: clocked.client.pid is None)
+        assert "at most" in (clocked.client.last_trouble or "")
+        assert not clocked.messages
+    finally:
+        clocked.client.close()
+
+
+def test_a_silent_child_is_killed_at_its_deadline_and_not_before() -> None:
+    command = child("os.write(1, hello); time.sleep(600)")
+    clocked = Clocked(SamplerClient(env={}, command=command, answer_timeout_ms=700))
+    try:
+        clocked.until("identities", lambda: not clocked.client.stalled)
+        assert clocked.messages == [Identities(chips=(), unreadable=())]
+        assert clocked.client.get_timer() is None
+        assert clocked.client.request(clocked.now_ms)
+        assert clocked.client.waiting
+        pid = clocked.client.pid
+        clocked.client.handle_timer(clocked.now_ms + 699)
+        assert clocked.client.pid == pid
+        assert clocked.timer() == 700
+        assert clocked.client.pid is None
+        assert clocked.client.last_trouble == "no answer in time"
+    finally:
+        clocked.client.close()
+
+
+def test_a_child_that_never_starts_talking_has_its_own_deadline() -> None:
+    clocked = Clocked(SamplerClient(env={}, command=child("time.sleep(600)"), start_timeout_ms=900))
+    try:
+        assert clocked.client.stalled
+        assert not clocked.client.request(clocked.now_ms)
+        assert clocked.timer() == 900
+        assert clocked.client.pid is None
+    finally:
+        clocked.client.close()
+
+
+def test_the_descriptor_stays_the_same_over_restarts() -> None:
+    clocked = Clocked(SamplerClient(env={}, command=child("os.write(1, hello)")))
+    try:
+        descriptor = clocked.client.fileno()
+        for _ in range(2):
+            clocked.until("the end", lambda: clocked.client.pid is None)
+            clocked.timer()
+        assert clocked.client.fileno() == descriptor
+        assert len(clocked.messages) >= 2
+    finally:
+        clocked.client.close()
+
+
+def test_a_program_that_is_not_there_is_trouble_not_an_exception() -> None:
+    clocked = Clocked(SamplerClient(env={}, command=("/nonexistent/sampler",)))
+    try:
+        assert clocked.client.stalled
+        assert "cannot start" in (clocked.client.last_trouble or "")
+        assert clocked.timer() == 100
+        assert clocked.timer() == 200
+    finally:
+        clocked.client.close()
+
+
+def test_a_host_without_the_driver_library_is_named() -> None:
+    clocked = Clocked(SamplerClient(env={"PATH": "/usr/bin"}))
+    try:
+        clocked.until("the reason", lambda: clocked.client.restarts > 0)
+        assert clocked.client.last_trouble == "ended: LIBRARY_NOT_FOUND"
+    finally:
+        clocked.client.close()
+
+
+@pytest.mark.parametrize("also", [(), ("EXTRA",)])
+def test_the_child_sees_only_what_it_needs(also: tuple[str, ...]) -> None:
+    environ = {"PATH": "p", "LD_LIBRARY_PATH": "l", "SECRET": "s", "EXTRA": "e"}
+    expected = {"PATH": "p", "LD_LIBRARY_PATH": "l", **({"EXTRA": "e"} if also else {})}
+    assert child_environment(environ, *also) == expected

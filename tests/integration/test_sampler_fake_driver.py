@@ -1,0 +1,359 @@
+"""The real sampler child with the real pynvml on the fake driver, and the meter on what it says.
+
+What was executed is known exactly: samples are compared with the truth while the GPU is idle.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from flopgate_sim.nvml import FakeDriver, NvmlError
+from flopgate_sim.nvml.values import Format, Profile
+
+from flopgate_agent.chips import spec_for
+from flopgate_agent.counters import layout
+from flopgate_agent.counters.client import SamplerClient, child_environment
+from flopgate_agent.counters.frames import Identities, Message, Samples
+from flopgate_agent.counters.sample import ChipIdentity, ChipSample, CounterSource
+from flopgate_agent.meter import Flop, Measured, measure, worst_case
+
+PATIENCE_S = 40
+MIB = 1 << 20
+
+
+def now_ms() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
+class Host:
+    """A loop as the gate's, of one client only."""
+
+    def __init__(self, client: SamplerClient) -> None:
+        self.client = client
+        self.chips: dict[str, ChipIdentity] = {}
+        self.seen: list[tuple[ChipSample, ...]] = []
+
+    def turn(self) -> tuple[Message, ...]:
+        """Wait for the child or the timer, at most a little; return what was said."""
+        ready, _, _ = select.select([self.client], [], [], 0.02)
+        messages = self.client.on_readable(now_ms()) if ready else ()
+        timer = self.client.get_timer()
+        if timer is not None and now_ms() >= timer:
+            self.client.handle_timer(now_ms())
+        for message in messages:
+            if isinstance(message, Identities):
+                self.chips = {chip.uuid: chip for chip in message.chips}
+            elif isinstance(message, Samples):
+                self.seen.append(message.samples)
+        return messages
+
+    def until(self, what: str, done: Callable[[], bool]) -> None:
+        """Turn the loop until ``done``."""
+        end = time.monotonic() + PATIENCE_S
+        while not done():
+            assert time.monotonic() < end, f"waited in vain for {what}"
+            self.turn()
+
+    def look(self) -> tuple[ChipSample, ...]:
+        """Ask for samples and wait for them."""
+        self.until("a request to be taken", lambda: self.client.request(now_ms()))
+        count = len(self.seen)
+        self.until("samples", lambda: len(self.seen) > count)
+        return self.seen[-1]
+
+    def measured(self, index: int) -> list[Measured]:
+        """Meter one chip over all neighbouring samples seen so far."""
+        samples = [look[index] for look in self.seen]
+        spec = spec_for(self.chips[samples[0].uuid])
+        return [measure(one, two, spec) for one, two in zip(samples[:-1], samples[1:], strict=True)]
+
+
+@contextmanager
+def host(driver: FakeDriver, **options: int) -> Iterator[Host]:
+    env = child_environment({**os.environ, **driver.env()}, "FLOPGATE_FAKE_NVML_STATE")
+    client = SamplerClient(env=env, **options)
+    try:
+        client.start(now_ms())
+        loop = Host(client)
+        loop.until("identities", lambda: not client.stalled)
+        yield loop
+    finally:
+        client.close()
+
+
+def finish(driver: FakeDriver, jobs: Sequence[subprocess.Popen[bytes]], gpus: int) -> None:
+    """End the jobs and wait until all is idle and the driver's sample buffers have caught up."""
+    for job in jobs:
+        job.kill()
+        job.wait()
+    for gpu in range(gpus):
+        driver.wait_idle(gpu)
+    time.sleep(0.6)
+
+
+def total(parts: list[Measured]) -> Flop:
+    return sum((part.total for part in parts), Flop())
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+@pytest.mark.parametrize("profile", ["H100", "B200"])
+def test_fp16_gemm_is_counted_within_a_percent(
+    tmp_path: Path, profile: Profile, *, averaged: bool
+) -> None:
+    with FakeDriver(tmp_path, profile=profile, gpus=1) as driver, host(driver) as loop:
+        driver.set_gpm_averaged(0, averaged=averaged)
+        loop.look()
+        start = driver.truth(0).total_flop
+        job = driver.start_workload(gpus=[0], fmt="fp16", share=0.75)
+        for _ in range(3):
+            time.sleep(0.5)
+            loop.look()
+        finish(driver, [job], 1)
+        loop.look()
+        truth = driver.truth(0).total_flop - start
+        parts = loop.measured(0)
+        assert [part.source for part in parts] == [CounterSource.GPM_CYCLES] * 4
+        assert truth > 10**14
+        assert abs(total(parts).nominal - truth) * 100 < truth
+        whole = measure(loop.seen[0][0], loop.seen[-1][0], spec_for(*loop.chips.values()))
+        assert whole.total.nominal == pytest.approx(total(parts).nominal, rel=1e-9)
+
+
+EVERY: dict[Profile, tuple[Format, ...]] = {
+    "A100": ("fp16", "bf16", "tf32", "int8", "fp64", "fp32", "fp64_vector", "fp16_vector"),
+    "H100": ("fp16", "bf16", "tf32", "fp8", "int8", "fp64", "fp32", "fp64_vector", "fp16_vector"),
+    "B200": (
+        *("fp16", "bf16", "tf32", "fp8", "fp4", "int8", "fp64", "fp32"),
+        *("fp64_vector", "fp16_vector"),
+    ),
+}
+
+
+@pytest.mark.parametrize("profile", ["A100", "H100", "B200"])
+def test_truth_lies_between_low_and_high_in_every_format(tmp_path: Path, profile: Profile) -> None:
+    formats = EVERY[profile]
+    with FakeDriver(tmp_path, profile=profile, gpus=len(formats)) as driver, host(driver) as loop:
+        time.sleep(0.5)
+        loop.look()
+        start = [driver.truth(gpu).total_flop for gpu in range(len(formats))]
+        jobs = [
+            driver.start_workload(gpus=[gpu], fmt=fmt, share=0.9) for gpu, fmt in enumerate(formats)
+        ]
+        for _ in range(2):
+            time.sleep(0.7)
+            loop.look()
+        finish(driver, jobs, len(formats))
+        loop.look()
+        expected = (
+            CounterSource.KERNEL_ACTIVE_CLOCK if profile == "A100" else CounterSource.GPM_CYCLES
+        )
+        for gpu, fmt in enumerate(formats):
+            parts = loop.measured(gpu)
+            assert {part.source for part in parts} == {expected}, fmt
+            assert not any(part.findings for part in parts), fmt
+            truth = driver.truth(gpu).total_flop - start[gpu]
+            counted = total(parts)
+            assert truth > 0, fmt
+            # Counters are whole cycles: a rounding each, far below one part in a million.
+            assert counted.low <= truth * 1.000001, fmt
+            assert truth <= counted.high * 1.000001, fmt
+
+
+def test_idle_is_zero_and_communication_is_not_compute(tmp_path: Path) -> None:
+    with FakeDriver(tmp_path, gpus=2) as driver, host(driver) as loop:
+        loop.look()
+        job = driver.start_workload(gpus=[1], kind="comm")
+        time.sleep(0.5)
+        loop.look()
+        assert job.pid in (loop.seen[-1][1].pids or ())
+        for gpu in (0, 1):
+            (part,) = loop.measured(gpu)
+            assert part.total == Flop()
+            assert not part.gap
+
+
+def test_identities_and_first_looks(tmp_path: Path) -> None:
+    with FakeDriver(tmp_path, gpus=3) as driver, host(driver) as loop:
+        assert list(loop.chips) == [driver.uuid(gpu) for gpu in range(3)]
+        assert [chip.minor for chip in loop.chips.values()] == [0, 1, 2]
+        for chip in loop.chips.values():
+            assert spec_for(chip).model == "H100 SXM5 80GB"
+            assert chip.gpm
+            assert chip.max_sm_clock_mhz == 1980
+            assert chip.pdi
+            assert chip.serial
+        first = loop.look()
+        assert [sample.uuid for sample in first] == list(loop.chips)
+        assert all(sample.cycles and sample.energy_mj is not None for sample in first)
+        loop.until("a request", lambda: loop.client.request(now_ms(), layout.REQUEST_IDENTITIES))
+        loop.chips = {}
+        loop.until("identities again", lambda: len(loop.chips) == 3)
+        driver.wait_ticks()
+        second = loop.look()
+        # Reopening the driver does not start the cumulative counters anew.
+        for before, after in zip(first, second, strict=True):
+            assert before.cycles
+            assert after.cycles
+            assert after.cycles.elapsed > before.cycles.elapsed
+
+
+def test_the_sampler_is_small(tmp_path: Path) -> None:
+    with FakeDriver(tmp_path, gpus=8) as driver, host(driver) as loop:
+        for _ in range(20):
+            loop.look()
+        status = Path(f"/proc/{loop.client.pid}/status").read_text(encoding="ascii")
+        (resident,) = [line.split() for line in status.splitlines() if line.startswith("VmRSS")]
+        assert int(resident[1]) * 1024 < 20 * MIB
+        maps = Path(f"/proc/{loop.client.pid}/maps").read_text(encoding="utf-8")
+        for heavy in ("google", "cryptography", "_ssl", "_asyncio", "_socket"):
+            assert heavy not in maps
+
+
+def test_a_lost_gpu_is_charged_and_the_other_goes_on(tmp_path: Path) -> None:
+    with FakeDriver(tmp_path, gpus=2) as driver, host(driver) as loop:
+        loop.look()
+        driver.set_lost(0)
+        lost, other = loop.look()
+        assert lost.error == "GPU_IS_LOST"
+        assert other.error is None
+        assert other.cycles
+        driver.set_lost(0, lost=False)
+        assert [sample.error for sample in loop.look()] == [None, None]
+        for part in loop.measured(0):
+            spec = spec_for(loop.chips[lost.uuid])
+            assert part.gap
+            assert part.total == worst_case(spec, part.elapsed_ms).total
+        assert not any(part.gap for part in loop.measured(1))
+
+
+def test_counters_that_jump_back_are_found(tmp_path: Path) -> None:
+    with FakeDriver(tmp_path, gpus=1) as driver, host(driver) as loop:
+        time.sleep(0.3)
+        loop.look()
+        time.sleep(0.3)
+        driver.jump_back(0, energy=False)
+        loop.look()
+        (part,) = loop.measured(0)
+        assert part.gap
+        assert [finding.id for finding in part.findings] == ["meter.counter.backwards"]
+
+
+@pytest.mark.parametrize(
+    ("call", "field"),
+    [
+        ("nvmlGpmMetricsGet", "cycles"),
+        ("nvmlDeviceGetTotalEnergyConsumption", "energy_mj"),
+        ("nvmlDeviceGetClockInfo", "sm_clock_mhz"),
+    ],
+)
+def test_sentinels_of_the_driver_become_unknown(tmp_path: Path, call: str, field: str) -> None:
+    with FakeDriver(tmp_path, gpus=1) as driver, host(driver) as loop:
+        assert getattr(loop.look()[0], field) is not None
+        driver.garble_call(call)
+        garbled = loop.look()[0]
+        assert getattr(garbled, field) is None
+        assert garbled.error is None
+        driver.clear_faults()
+        assert getattr(loop.look()[0], field) is not None
+
+
+def test_a_refused_call_leaves_the_rest(tmp_path: Path) -> None:
+    with FakeDriver(tmp_path, gpus=1) as driver, host(driver) as loop:
+        driver.fail_call("nvmlGpmSampleGet", NvmlError.UNKNOWN)
+        loop.look()
+        time.sleep(0.4)
+        seen = loop.look()[0]
+        assert seen.cycles is None
+        assert seen.error is None
+        (part,) = loop.measured(0)
+        assert part.source is not CounterSource.GPM_CYCLES
+
+
+def test_a_missing_symbol_means_the_bound_not_the_end(tmp_path: Path) -> None:
+    missing = ("nvmlGpmQueryDeviceSupport",)
+    with FakeDriver(tmp_path, gpus=1, missing=missing) as driver, host(driver) as loop:
+        assert [chip.gpm for chip in loop.chips.values()] == [False]
+        time.sleep(0.4)
+        loop.look()
+        time.sleep(0.4)
+        loop.look()
+        (part,) = loop.measured(0)
+        assert part.source is CounterSource.KERNEL_ACTIVE_CLOCK
+        assert part.total == Flop()
+
+
+def test_a_call_that_hangs_costs_the_child_not_the_gate(tmp_path: Path) -> None:
+    options = {"answer_timeout_ms": 400}
+    with FakeDriver(tmp_path, gpus=1) as driver, host(driver, **options) as loop:
+        before = loop.look()[0]
+        first = loop.client.pid
+        driver.hang_call("nvmlGpmSampleGet")
+        assert loop.client.request(now_ms())
+        assert not loop.client.request(now_ms())  # one at a time
+        loop.until("the child to be given up", lambda: loop.client.stalled)
+        assert loop.client.last_trouble == "no answer in time"
+        assert loop.client.restarts == 1
+        assert not loop.client.request(now_ms())
+        driver.clear_faults()
+        loop.until("another child", lambda: not loop.client.stalled)
+        assert loop.client.pid != first
+        after = loop.look()[0]
+        # Cumulative counters carry over the restart: nothing is lost, no gap is charged.
+        assert not measure(before, after, spec_for(*loop.chips.values())).gap
+
+
+def test_a_driver_that_is_gone_is_named_and_found_again(tmp_path: Path) -> None:
+    with FakeDriver(tmp_path, gpus=1) as driver, host(driver) as loop:
+        driver.set_driver_gone()
+        assert loop.look()[0].error == "DRIVER_NOT_LOADED"
+        assert loop.client.request(now_ms(), layout.REQUEST_IDENTITIES)
+        loop.until("the child to end", lambda: loop.client.stalled)
+        loop.until("another try", lambda: loop.client.restarts >= 2)
+        assert "DRIVER_NOT_LOADED" in (loop.client.last_trouble or "")
+        driver.set_driver_gone(gone=False)
+        loop.until("the driver", lambda: not loop.client.stalled)
+        assert loop.look()[0].error is None
+
+
+PARENT = """
+import os, sys, time
+from flopgate_agent.counters.client import SamplerClient
+client = SamplerClient(env=os.environ)
+client.start(0)
+while client.stalled:
+    time.sleep(0.01)
+    client.on_readable(0)
+client.request(0)
+print(client.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("hung", [False, True])
+def test_the_child_dies_with_its_parent(tmp_path: Path, *, hung: bool) -> None:
+    with FakeDriver(tmp_path, gpus=1) as driver:
+        if hung:
+            driver.hang_call("nvmlDeviceGetTotalEnergyConsumption")
+        with subprocess.Popen(
+            [sys.executable, "-c", PARENT],
+            env={**os.environ, **driver.env()},
+            stdout=subprocess.PIPE,
+        ) as parent:
+            assert parent.stdout is not None
+            child = int(parent.stdout.readline())
+            stat = Path(f"/proc/{child}/stat")
+            assert stat.exists()
+            parent.send_signal(signal.SIGKILL)
+            parent.wait()
+        end = time.monotonic() + PATIENCE_S
+        # Whoever inherits the child reaps it in its own time: a zombie is dead too.
+        while stat.exists() and " Z " not in stat.read_text(encoding="utf-8"):
+            assert time.monotonic() < end, "the sampler outlived its parent"
+            time.sleep(0.02)

@@ -1,0 +1,409 @@
+"""The chip reader against a driver that lies, refuses and goes away.
+
+The driver here is an object with pynvml's names; the real pynvml on a shared library is met in
+the integration tests.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from flopgate_agent.counters import layout
+from flopgate_agent.counters.frames import DriverError, Identities, Message, Samples, split
+from flopgate_agent.counters.nvml import GPM_METRICS, ChipReader, GoneError, number
+from flopgate_agent.counters.sample import ChipSample
+from flopgate_agent.counters.sampler import EXIT_DRIVER, EXIT_REQUEST, Sampler, serve
+
+NOT_AVAILABLE = 2**64 - 1
+CODES = {
+    "SUCCESS": 0,
+    "NOT_SUPPORTED": 3,
+    "NOT_FOUND": 6,
+    "DRIVER_NOT_LOADED": 9,
+    "GPU_IS_LOST": 15,
+    "NO_PERMISSION": 4,
+    "UNKNOWN": 999,
+}
+
+
+class FakeNvmlError(Exception):
+    """Stands for pynvml's ``NVMLError``."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.value = CODES[name]
+
+
+class FakeMetrics(SimpleNamespace):
+    """Stands for ``c_nvmlGpmMetricsGet_t``."""
+
+    def __init__(self) -> None:
+        metric = [SimpleNamespace(metricId=0, nvmlReturn=0, value=0.0) for _ in range(20)]
+        super().__init__(version=0, numMetrics=0, sample1=None, sample2=None, metrics=metric)
+
+
+class FakeNvml(ModuleType):
+    """A driver of ``chips`` H100. ``refuse`` maps a call's name to the error that it gives."""
+
+    NVMLError = FakeNvmlError
+    NVML_CLOCK_SM = 1
+    NVML_GPU_UTILIZATION_SAMPLES = 1
+    NVML_PROCESSOR_CLK_SAMPLES = 5
+    NVML_GPM_METRICS_GET_VERSION = 1
+    c_nvmlGpmMetricsGet_t = FakeMetrics  # noqa: N815 - pynvml's name
+
+    def __init__(self, chips: int = 1) -> None:
+        super().__init__("pynvml")
+        for name, code in CODES.items():
+            setattr(self, f"NVML_{name}" if name == "SUCCESS" else f"NVML_ERROR_{name}", code)
+        self.chips = chips
+        self.refuse: dict[str, str] = {}
+        self.cycles: dict[int, float] = dict.fromkeys(GPM_METRICS, 0.0)
+        self.metric_code = 0
+        self.utilisation: list[tuple[int, int]] = []
+        self.clocks: list[tuple[int, int]] = []
+        self.answers: dict[str, object] = {
+            "nvmlDeviceGetName": "NVIDIA H100 80GB HBM3",
+            "nvmlDeviceGetSerial": "123",
+            "nvmlDeviceGetPdi": 77,
+            "nvmlDeviceGetMinorNumber": 0,
+            "nvmlDeviceGetMaxClockInfo": 1980,
+            "nvmlDeviceGetClockInfo": 345,
+            "nvmlDeviceGetTotalEnergyConsumption": 1000,
+            "nvmlDeviceGetPciInfo_v3": SimpleNamespace(pciDeviceId=0x233010DE),
+            "nvmlGpmQueryDeviceSupport": SimpleNamespace(isSupportedDevice=1),
+            "nvmlGpmSampleFree": None,
+            "nvmlDeviceGetComputeRunningProcesses_v3": [SimpleNamespace(pid=30)],
+            "nvmlDeviceGetGraphicsRunningProcesses_v3": [],
+            "nvmlDeviceGetMPSComputeRunningProcesses_v3": [SimpleNamespace(pid=20)],
+            "nvmlInit": None,
+            "nvmlShutdown": None,
+        }
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        if not name.startswith("nvml"):
+            raise AttributeError(name)
+        special = getattr(type(self), f"_{name}", None)
+
+        def call(*args: object) -> object:
+            if name in self.refuse:
+                raise FakeNvmlError(self.refuse[name])
+            return special(self, *args) if special else self.answers[name]
+
+        return call
+
+    def _nvmlDeviceGetCount(self) -> int:  # noqa: N802 - pynvml's name
+        return self.chips
+
+    def _nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802 - pynvml's name
+        return index
+
+    def _nvmlDeviceGetUUID(self, handle: int) -> str:  # noqa: N802 - pynvml's name
+        if f"lost{handle}" in self.refuse:
+            raise FakeNvmlError("GPU_IS_LOST")
+        return f"GPU-{handle}"
+
+    def _nvmlGpmSampleAlloc(self) -> SimpleNamespace:  # noqa: N802 - pynvml's name
+        return SimpleNamespace()
+
+    def _nvmlGpmSampleGet(self, handle: int, held: SimpleNamespace) -> SimpleNamespace:  # noqa: N802
+        if f"lost{handle}" in self.refuse:
+            raise FakeNvmlError("GPU_IS_LOST")
+        held.cycles = dict(self.cycles)
+        return held
+
+    def _nvmlGpmMetricsGet(self, metrics: FakeMetrics) -> FakeMetrics:  # noqa: N802 - pynvml's name
+        for metric in metrics.metrics[: metrics.numMetrics]:
+            metric.nvmlReturn = self.metric_code
+            metric.value = metrics.sample2.cycles[metric.metricId]
+        return metrics
+
+    def _nvmlDeviceGetSamples(self, _handle: int, kind: int, since: int) -> object:  # noqa: N802
+        kept = self.utilisation if kind == self.NVML_GPU_UTILIZATION_SAMPLES else self.clocks
+        newer = [one for one in kept if one[0] > since]
+        if not newer:
+            raise FakeNvmlError("NOT_FOUND")
+        return 1, [
+            SimpleNamespace(timeStamp=stamp, sampleValue=SimpleNamespace(uiVal=value))
+            for stamp, value in newer
+        ]
+
+
+def look(chip: ChipReader) -> ChipSample:
+    ((message,), rest) = split(layout.pack_frame(layout.KIND_SAMPLES, [chip.sample()]))
+    assert rest == b""
+    assert isinstance(message, Samples)
+    return message.samples[0]
+
+
+def identities(sampler: Sampler) -> Identities:
+    ((message,), _) = split(sampler.identities())
+    assert isinstance(message, Identities)
+    return message
+
+
+def test_identity_is_read() -> None:
+    (chip,) = identities(Sampler(FakeNvml())).chips
+    assert (chip.uuid, chip.serial, chip.pdi) == ("GPU-0", "123", 77)
+    assert (chip.nvml_name, chip.pci_device_id) == ("NVIDIA H100 80GB HBM3", 0x2330)
+    assert (chip.index, chip.minor, chip.max_sm_clock_mhz, chip.gpm) == (0, 0, 1980, True)
+
+
+def test_identity_knows_what_it_does_not_know() -> None:
+    nvml = FakeNvml()
+    nvml.answers["nvmlDeviceGetPdi"] = NOT_AVAILABLE
+    nvml.answers["nvmlDeviceGetMaxClockInfo"] = 2**32 - 1
+    nvml.answers["nvmlDeviceGetName"] = "\x00\x07"
+    nvml.refuse["nvmlDeviceGetSerial"] = "NOT_SUPPORTED"
+    nvml.refuse["nvmlGpmQueryDeviceSupport"] = "NOT_SUPPORTED"
+    (chip,) = identities(Sampler(nvml)).chips
+    assert (chip.serial, chip.pdi, chip.max_sm_clock_mhz) == (None, None, None)
+    assert chip.nvml_name == ""
+    assert not chip.gpm
+
+
+def test_a_chip_that_cannot_be_opened_does_not_hide_the_others() -> None:
+    nvml = FakeNvml(3)
+    nvml.refuse["lost1"] = ""
+    found = identities(Sampler(nvml))
+    assert [chip.uuid for chip in found.chips] == ["GPU-0", "GPU-2"]
+    assert [(one.index, one.error) for one in found.unreadable] == [(1, "GPU_IS_LOST")]
+
+
+def test_cycles_are_read_in_order() -> None:
+    nvml = FakeNvml()
+    chip = ChipReader(nvml, 0)
+    nvml.cycles = {metric_id: float(metric_id * 10**6) for metric_id in GPM_METRICS}
+    cycles = look(chip).cycles
+    assert cycles is not None
+    assert (cycles.elapsed, cycles.mma, cycles.dmma) == (248 * 10**6, 250 * 10**6, 251 * 10**6)
+    assert (cycles.hmma, cycles.imma, cycles.dfma) == (252 * 10**6, 253 * 10**6, 254 * 10**6)
+    assert (cycles.integer, cycles.fp64, cycles.fp16) == (257 * 10**6, 258 * 10**6, 260 * 10**6)
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), -1.0, 4294967295.0, float(2**64), float(2**63)]
+)
+def test_nonsense_in_one_counter_makes_the_cycles_unknown(value: float) -> None:
+    nvml = FakeNvml()
+    chip = ChipReader(nvml, 0)
+    nvml.cycles[252] = value
+    assert look(chip).cycles is None
+
+
+def test_a_refused_metric_makes_the_cycles_unknown() -> None:
+    nvml = FakeNvml()
+    chip = ChipReader(nvml, 0)
+    nvml.metric_code = CODES["NOT_SUPPORTED"]
+    assert look(chip).cycles is None
+    nvml.metric_code = 0
+    assert look(chip).cycles is not None
+
+
+@pytest.mark.parametrize(
+    "value", [2**32 - 1, 2**64 - 1, 9223372036854775794, -1, 1e30, float("nan"), None, "7", b"7"]
+)
+def test_sentinels_are_no_numbers(value: object) -> None:
+    assert number(value) is None
+
+
+def test_numbers_are_numbers() -> None:
+    assert number(0) == 0
+    assert number(7.9) == 7
+    assert number(101, 100) is None
+
+
+def test_activity_is_integrated_without_holes() -> None:
+    nvml = FakeNvml()
+    chip = ChipReader(nvml, 0)
+    nvml.utilisation = [(1_000_000, 50)]
+    assert look(chip).kernel_active_ms is None  # nothing to start from yet
+    nvml.utilisation += [(1_200_000, 100), (1_400_000, 50)]
+    assert look(chip).kernel_active_ms == 300
+    assert look(chip).kernel_active_ms == 0  # nothing newer is nothing yet, not unknown
+    nvml.utilisation += [(1_400_700, 100)]
+    assert look(chip).kernel_active_ms == 0
+    nvml.utilisation += [(1_401_000, 100)]
+    assert look(chip).kernel_active_ms == 1  # the part of a millisecond was kept
+
+
+def test_any_pace_of_looking_gives_the_same_activity() -> None:
+    samples = [(10**6 + at * 167_000, at * 37 % 101) for at in range(1, 40)]
+    totals = []
+    for pace in (1, 3, 39):
+        nvml = FakeNvml()
+        chip = ChipReader(nvml, 0)
+        nvml.utilisation = [(10**6, 0)]
+        look(chip)
+        total = 0
+        for at in range(0, len(samples), pace):
+            nvml.utilisation += samples[at : at + pace]
+            total += look(chip).kernel_active_ms or 0
+        totals.append(total)
+    assert totals == [totals[0]] * 3
+    assert totals[0] == sum(167_000 * percent // 100 for _, percent in samples) // 1000
+
+
+def test_a_hole_in_the_buffer_counts_as_busy() -> None:
+    nvml = FakeNvml()
+    chip = ChipReader(nvml, 0)
+    nvml.utilisation = [(1_000_000, 0)]
+    look(chip)
+    nvml.utilisation = [(9_000_000, 0), (9_200_000, 0)]  # the ring went round
+    assert look(chip).kernel_active_ms == 8000
+
+
+@pytest.mark.parametrize("percent", [101, 2**32 - 1])
+def test_nonsense_activity_is_unknown_then_starts_anew(percent: int) -> None:
+    nvml = FakeNvml()
+    chip = ChipReader(nvml, 0)
+    nvml.utilisation = [(1_000_000, 0)]
+    look(chip)
+    nvml.utilisation += [(1_200_000, percent)]
+    assert look(chip).kernel_active_ms is None
+    nvml.utilisation += [(1_300_000, 100)]
+    assert look(chip).kernel_active_ms == 100
+
+
+def test_refused_activity_is_unknown_until_there_is_a_start_again() -> None:
+    nvml = FakeNvml()
+    chip = ChipReader(nvml, 0)
+    nvml.utilisation = [(1_000_000, 0)]
+    look(chip)
+    nvml.refuse["nvmlDeviceGetSamples"] = "UNKNOWN"
+    assert look(chip).kernel_active_ms is None
+    del nvml.refuse["nvmlDeviceGetSamples"]
+    nvml.utilisation += [(1_500_000, 100)]
+    assert look(chip).kernel_active_ms is None  # what was not seen is charged, once
+    nvml.utilisation += [(1_600_000, 100)]
+    assert look(chip).kernel_active_ms == 100
+
+
+def test_the_clock_is_the_highest_since_the_look_before() -> None:
+    nvml = FakeNvml()
+    chip = ChipReader(nvml, 0)
+    assert look(chip).sm_clock_mhz == 345
+    nvml.clocks = [(1, 1980), (2, 1200), (3, 2**32 - 1)]
+    assert look(chip).sm_clock_mhz == 1980
+    nvml.answers["nvmlDeviceGetClockInfo"] = 1500
+    assert look(chip).sm_clock_mhz == 1500
+    nvml.answers["nvmlDeviceGetClockInfo"] = 345
+    assert look(chip).sm_clock_mhz == 1500  # it ran so at the start of the interval
+    assert look(chip).sm_clock_mhz == 345
+    nvml.refuse["nvmlDeviceGetClockInfo"] = "NOT_SUPPORTED"
+    assert look(chip).sm_clock_mhz is None
+
+
+def test_pids_are_of_all_lists() -> None:
+    nvml = FakeNvml()
+    chip = ChipReader(nvml, 0)
+    assert look(chip).pids == (20, 30)
+    nvml.refuse["nvmlDeviceGetMPSComputeRunningProcesses_v3"] = "NOT_SUPPORTED"
+    assert look(chip).pids == (30,)
+
+
+def test_a_list_that_may_hide_pids_makes_them_unknown() -> None:
+    nvml = FakeNvml()
+    chip = ChipReader(nvml, 0)
+    nvml.refuse["nvmlDeviceGetGraphicsRunningProcesses_v3"] = "NO_PERMISSION"
+    assert look(chip).pids is None
+    nvml.refuse.clear()
+    nvml.answers["nvmlDeviceGetGraphicsRunningProcesses_v3"] = [SimpleNamespace(pid=2**32 - 1)]
+    assert look(chip).pids is None
+    for name in nvml.answers:
+        if name.endswith("Processes_v3"):
+            nvml.refuse[name] = "NOT_SUPPORTED"
+    assert look(chip).pids is None
+
+
+@pytest.mark.parametrize(
+    "call", ["nvmlGpmSampleGet", "nvmlDeviceGetSamples", "nvmlDeviceGetTotalEnergyConsumption"]
+)
+def test_a_lost_chip_says_so_and_nothing_else(call: str) -> None:
+    nvml = FakeNvml()
+    chip = ChipReader(nvml, 0)
+    assert look(chip).error is None
+    nvml.refuse[call] = "GPU_IS_LOST"
+    seen = look(chip)
+    assert seen.error == "GPU_IS_LOST"
+    assert (seen.uuid, seen.cycles, seen.energy_mj, seen.pids) == ("GPU-0", None, None, None)
+    assert seen.taken_ms > 0
+    nvml.refuse.clear()
+    assert look(chip).error is None
+
+
+def test_a_lost_chip_does_not_disturb_the_others() -> None:
+    nvml = FakeNvml(3)
+    sampler = Sampler(nvml)
+    sampler.identities()
+    nvml.refuse["lost1"] = ""
+    ((message,), _) = split(sampler.samples())
+    assert isinstance(message, Samples)
+    assert [one.error for one in message.samples] == [None, "GPU_IS_LOST", None]
+
+
+def test_one_refused_call_leaves_the_rest() -> None:
+    nvml = FakeNvml()
+    chip = ChipReader(nvml, 0)
+    nvml.refuse["nvmlDeviceGetTotalEnergyConsumption"] = "NOT_SUPPORTED"
+    nvml.refuse["nvmlGpmMetricsGet"] = "UNKNOWN"
+    seen = look(chip)
+    assert (seen.error, seen.energy_mj, seen.cycles) == (None, None, None)
+    assert seen.sm_clock_mhz == 345
+    assert seen.pids == (20, 30)
+
+
+def test_a_chip_that_refuses_everything_is_an_error() -> None:
+    nvml = FakeNvml()
+    chip = ChipReader(nvml, 0)
+    for name in nvml.answers:
+        nvml.refuse[name] = "UNKNOWN"
+    nvml.refuse.update(dict.fromkeys(("nvmlGpmSampleGet", "nvmlDeviceGetSamples"), "UNKNOWN"))
+    assert look(chip).error == "UNKNOWN"
+
+
+def test_a_chip_without_uuid_is_not_opened() -> None:
+    nvml = FakeNvml()
+    nvml.refuse["nvmlDeviceGetUUID"] = "UNKNOWN"
+    with pytest.raises(GoneError, match="UNKNOWN"):
+        ChipReader(nvml, 0)
+
+
+def served(nvml: FakeNvml, requests: bytes) -> tuple[int, list[Message]]:
+    """Run the child's loop over real pipes, its requests already written."""
+    ask_r, ask_w = os.pipe()
+    answer_r, answer_w = os.pipe()
+    try:
+        os.write(ask_w, requests)
+        os.close(ask_w)
+        status = serve(nvml, ask_r, answer_w)
+        os.close(answer_w)
+        messages, rest = split(os.read(answer_r, 1 << 16))
+        assert rest == b""
+        return status, list(messages)
+    finally:
+        os.close(ask_r)
+        os.close(answer_r)
+
+
+def test_the_child_answers_each_request_and_ends_with_its_parent() -> None:
+    status, messages = served(FakeNvml(2), b"ssis")
+    assert status == 0
+    kinds = [type(message) for message in messages]
+    assert kinds == [Identities, Samples, Samples, Identities, Samples]
+
+
+def test_the_child_names_a_driver_that_is_gone() -> None:
+    nvml = FakeNvml()
+    nvml.refuse["nvmlInit"] = "DRIVER_NOT_LOADED"
+    assert served(nvml, b"s") == (EXIT_DRIVER, [DriverError(name="DRIVER_NOT_LOADED")])
+
+
+def test_the_child_refuses_an_unknown_request() -> None:
+    status, messages = served(FakeNvml(), b"x")
+    assert status == EXIT_REQUEST
+    assert len(messages) == 1
