@@ -17,7 +17,9 @@ from flopgate_agent.enforcement.processes import ProcessId
 
 _LANE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SUFFIX = ".lane.json"
+_PATH = re.compile(r"/[^\0\n]*")
 _VERSION = 1
+_MAX_PID = 2**22  # include/linux/threads.h, PID_MAX_LIMIT
 _MAX_BYTES = 16 * 1024 * 1024
 
 
@@ -106,14 +108,15 @@ def decode(data: bytes, lane_id: str, boot_id: str) -> LaneRecord | None:
 
 
 def _who(pid: object, start: object) -> ProcessId:
-    if not isinstance(pid, int) or not isinstance(start, int) or pid < 1 or start < 0:
-        msg = f"not a process: {pid!r} {start!r}"
-        raise ValueError(msg)
-    return ProcessId(pid=pid, start_ticks=start)
+    # `type` and not `isinstance`: JSON's true is no pid.
+    if type(pid) is int and type(start) is int and 1 <= pid <= _MAX_PID and start >= 0:
+        return ProcessId(pid=pid, start_ticks=start)
+    msg = f"not a process: {pid!r} {start!r}"
+    raise ValueError(msg)
 
 
 def _path(path: object) -> str:
-    if not isinstance(path, str) or not path.startswith("/") or ".." in path.split("/"):
+    if not isinstance(path, str) or not _PATH.fullmatch(path) or ".." in path.split("/"):
         msg = f"not a cgroup path: {path!r}"
         raise ValueError(msg)
     return path

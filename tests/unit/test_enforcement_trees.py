@@ -1,0 +1,91 @@
+"""Who belongs to a lane, who never does."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flopgate_agent.enforcement.processes import Process, ProcessId
+from flopgate_agent.enforcement.trees import members, protected_pids
+
+
+def process(
+    pid: int, parent: int, *, session: int = 1, start: int | None = None, kernel: bool = False
+) -> Process:
+    return Process(
+        id=ProcessId(pid=pid, start_ticks=pid if start is None else start),
+        parent_pid=parent,
+        session=session,
+        state="S",
+        threads=1,
+        kernel=kernel,
+    )
+
+
+def table(*processes: Process) -> dict[int, Process]:
+    return {one.id.pid: one for one in processes}
+
+
+def pids(found: frozenset[ProcessId]) -> set[int]:
+    return {who.pid for who in found}
+
+
+def who(pid: int, start: int | None = None) -> ProcessId:
+    return ProcessId(pid=pid, start_ticks=pid if start is None else start)
+
+
+NONE: frozenset[int] = frozenset()
+
+
+def test_a_tree_is_its_root_and_all_below() -> None:
+    seen = table(process(1, 0), process(10, 1), process(11, 10), process(12, 11), process(20, 1))
+    assert pids(members(seen, [who(10)], NONE)) == {10, 11, 12}
+
+
+def test_an_orphan_is_known_by_the_session_its_forefather_leads() -> None:
+    seen = table(process(1, 0), process(10, 1, session=10), process(15, 1, session=10))
+    assert pids(members(seen, [who(10)], NONE)) == {10, 15}
+
+
+def test_a_session_that_a_root_merely_belongs_to_proves_nothing() -> None:
+    seen = table(process(1, 0), process(10, 1, session=5), process(15, 1, session=5))
+    assert pids(members(seen, [who(10)], NONE)) == {10}
+
+
+def test_a_root_whose_pid_changed_hands_has_no_tree() -> None:
+    seen = table(process(10, 1, start=99), process(11, 10, start=100))
+    assert members(seen, [who(10, 50)], NONE) == frozenset()
+
+
+def test_a_child_older_than_its_parent_is_a_stranger() -> None:
+    seen = table(process(10, 1, start=99), process(11, 10, start=98), process(12, 10, start=99))
+    assert pids(members(seen, [who(10, 99)], NONE)) == {10, 12}
+
+
+def test_the_search_does_not_pass_through_the_protected() -> None:
+    seen = table(process(10, 1), process(11, 10), process(12, 11))
+    assert pids(members(seen, [who(10)], frozenset({11}))) == {10}
+    assert members(seen, [who(11)], frozenset({11})) == frozenset()
+
+
+def test_init_the_gate_its_ancestors_the_kernel_and_named_ones_are_protected() -> None:
+    seen = table(
+        process(1, 0), process(2, 0, kernel=True), process(3, 2, kernel=True),
+        process(5, 1), process(6, 5), process(7, 6), process(8, 7), process(9, 1),
+    )  # fmt: skip
+    assert protected_pids(seen, 7, [who(8), who(9, 1)]) == {1, 2, 3, 5, 6, 7, 8}
+
+
+@given(st.dictionaries(st.integers(1, 12), st.integers(0, 12)), st.sets(st.integers(1, 12)))
+def test_nobody_outside_the_trees_is_ever_a_member(
+    parents: dict[int, int], roots: set[int]
+) -> None:
+    seen = table(*(process(pid, parent, start=0) for pid, parent in parents.items()))
+    found = pids(members(seen, [who(pid, 0) for pid in roots], frozenset({1})))
+
+    def below_a_root(pid: int, steps: int = 13) -> bool:
+        if pid == 1 or pid not in parents or not steps:
+            return False
+        return pid in roots or below_a_root(parents[pid], steps - 1)
+
+    assert found == {pid for pid in parents if below_a_root(pid)}
