@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from flopgate_sim.nvml import FakeDriver, NvmlError
-from flopgate_sim.nvml.values import Format, Profile
 
 from flopgate_agent.chips import spec_for
 from flopgate_agent.counters import layout
@@ -23,6 +21,8 @@ from flopgate_agent.counters.client import SamplerClient, child_environment
 from flopgate_agent.counters.frames import Identities, Message, Samples
 from flopgate_agent.counters.sample import ChipIdentity, ChipSample, CounterSource
 from flopgate_agent.meter import Flop, Measured, measure, worst_case
+from flopgate_sim.nvml import FakeDriver, NvmlError
+from flopgate_sim.nvml.values import Format, Profile
 
 PATIENCE_S = 40
 MIB = 1 << 20
@@ -76,9 +76,9 @@ class Host:
 
 
 @contextmanager
-def host(driver: FakeDriver, **options: int) -> Iterator[Host]:
+def host(driver: FakeDriver, answer_timeout_ms: int = 20_000) -> Iterator[Host]:
     env = child_environment({**os.environ, **driver.env()}, "FLOPGATE_FAKE_NVML_STATE")
-    client = SamplerClient(env=env, **options)
+    client = SamplerClient(env=env, answer_timeout_ms=answer_timeout_ms)
     try:
         client.start(now_ms())
         loop = Host(client)
@@ -210,7 +210,7 @@ def test_the_sampler_is_small(tmp_path: Path) -> None:
             loop.look()
         status = Path(f"/proc/{loop.client.pid}/status").read_text(encoding="ascii")
         (resident,) = [line.split() for line in status.splitlines() if line.startswith("VmRSS")]
-        assert int(resident[1]) * 1024 < 20 * MIB
+        assert int(resident[1]) * 1024 < 18 * MIB
         maps = Path(f"/proc/{loop.client.pid}/maps").read_text(encoding="utf-8")
         for heavy in ("google", "cryptography", "_ssl", "_asyncio", "_socket"):
             assert heavy not in maps
@@ -290,8 +290,7 @@ def test_a_missing_symbol_means_the_bound_not_the_end(tmp_path: Path) -> None:
 
 
 def test_a_call_that_hangs_costs_the_child_not_the_gate(tmp_path: Path) -> None:
-    options = {"answer_timeout_ms": 400}
-    with FakeDriver(tmp_path, gpus=1) as driver, host(driver, **options) as loop:
+    with FakeDriver(tmp_path, gpus=1) as driver, host(driver, 1_000) as loop:
         before = loop.look()[0]
         first = loop.client.pid
         driver.hang_call("nvmlGpmSampleGet")

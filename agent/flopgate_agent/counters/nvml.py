@@ -203,13 +203,14 @@ class ChipReader:
 
     def _cycles_at(self) -> tuple[tuple[int, ...] | None, int]:
         """Read the cycles and the time together, again if the host was too busy in between."""
-        for _ in range(READ_ATTEMPTS):
+        attempts = READ_ATTEMPTS
+        while True:
+            attempts -= 1
             before_ms = boot_ms()
             cycles = self._cycles()
             after_ms = boot_ms()
-            if after_ms - before_ms <= READ_MS:
-                break
-        return cycles, (before_ms + after_ms) // 2
+            if after_ms - before_ms <= READ_MS or not attempts:
+                return cycles, (before_ms + after_ms) // 2
 
     def _cycles(self) -> tuple[int, ...] | None:
         nvml, metrics = self._nvml, self._metrics
