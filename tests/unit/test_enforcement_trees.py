@@ -68,12 +68,17 @@ def test_the_search_does_not_pass_through_the_protected() -> None:
     assert members(seen, [who(11)], frozenset({11})) == frozenset()
 
 
-def test_init_the_gate_its_ancestors_the_kernel_and_named_ones_are_protected() -> None:
+def test_kernel_threads_are_never_members() -> None:
+    seen = table(process(10, 1), process(11, 10, kernel=True), process(12, 11))
+    assert pids(members(seen, [who(10)], NONE)) == {10}
+    assert members(seen, [who(11)], NONE) == frozenset()
+
+
+def test_init_the_gate_its_ancestors_and_named_ones_are_protected() -> None:
     seen = table(
-        process(1, 0), process(2, 0, kernel=True), process(3, 2, kernel=True),
-        process(5, 1), process(6, 5), process(7, 6), process(8, 7), process(9, 1),
-    )  # fmt: skip
-    assert protected_pids(seen, 7, [who(8), who(9, 1)]) == {1, 2, 3, 5, 6, 7, 8}
+        *(process(pid, parent) for pid, parent in [(5, 1), (6, 5), (7, 6), (8, 7), (9, 1)])
+    )
+    assert protected_pids(seen.get, 7, [who(8), who(9, 1)]) == {1, 5, 6, 7, 8}
 
 
 @given(st.dictionaries(st.integers(1, 12), st.integers(0, 12)), st.sets(st.integers(1, 12)))

@@ -27,6 +27,10 @@ class Deadline:
         """Whether the bound has passed."""
         return time.monotonic_ns() >= self._end_ns
 
+    def at_least(self, more_ms: int) -> None:
+        """Put the bound off, if need be, to ``more_ms`` from now."""
+        self._end_ns = max(self._end_ns, time.monotonic_ns() + more_ms * 1_000_000)
+
     def nap(self) -> bool:
         """Sleep a moment; ``False``, at once, when the bound has passed."""
         if self.over():

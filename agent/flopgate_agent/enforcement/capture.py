@@ -26,6 +26,8 @@ from flopgate_agent.enforcement.signals import Sent
 from flopgate_agent.enforcement.trees import members
 
 MAX_PASSES = 100
+SETTLE_MS = 20
+"""Time to come to a stand, also when finding the processes took the whole budget."""
 _RUNNING = frozenset("RD")
 
 
@@ -78,6 +80,7 @@ class Capture:
 
     def settle(self) -> set[int]:
         """Wait until all that is held stands; returns the pids that do not in time."""
+        self._deadline.at_least(SETTLE_MS)
         while True:
             running = self._running()
             if not running or not self._deadline.nap():

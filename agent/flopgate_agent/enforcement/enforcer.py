@@ -37,6 +37,9 @@ from flopgate_agent.enforcement.release import Release
 from flopgate_agent.enforcement.signals import Sent, Signaller
 from flopgate_agent.enforcement.trees import protected_pids
 
+DEATH_MS = 50
+"""Time to die after SIGKILL, also when finding the processes took the whole budget."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdoptedLane:
@@ -152,6 +155,7 @@ class Enforcer:
             if not living:
                 break
             self._strike(lane, living, capture)
+            deadline.at_least(DEATH_MS)
             while living and deadline.nap():
                 living = [who for who in living if self._proc.alive(who)]
             if living or deadline.over():
@@ -285,7 +289,7 @@ class Enforcer:
     def _resolve(
         self, pids: Iterable[int | ProcessId], notes: Notes
     ) -> tuple[frozenset[ProcessId], tuple[int, ...], frozenset[int]]:
-        protected = protected_pids(self._proc.scan(), os.getpid(), self._protected)
+        protected = protected_pids(self._proc.process, os.getpid(), self._protected)
         roots: set[ProcessId] = set()
         refused: set[int] = set()
         for given in pids:
@@ -300,7 +304,7 @@ class Enforcer:
                     pid=pid,
                     severity=Severity.INFO,
                 )
-            elif pid in protected:
+            elif pid in protected or found.kernel:
                 refused.add(pid)
                 notes.add(
                     FindingId.PID_PROTECTED,

@@ -8,7 +8,7 @@ orphaned. Anything else is somebody else's.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from flopgate_agent.enforcement.processes import Process, ProcessId
 
@@ -17,21 +17,25 @@ INIT_PID = 1
 Table = Mapping[int, Process]
 
 
-def ancestors(table: Table, pid: int) -> frozenset[int]:
-    """``pid`` and all its forefathers as far as the table knows them."""
+def forefathers(look: Callable[[int], Process | None], pid: int) -> frozenset[int]:
+    """``pid`` and all its forefathers, as far as ``look`` can see them."""
     seen: set[int] = set()
     while pid > 0 and pid not in seen:
         seen.add(pid)
-        process = table.get(pid)
+        process = look(pid)
         pid = 0 if process is None else process.parent_pid
     return frozenset(seen)
 
 
-def protected_pids(table: Table, gate_pid: int, also: Iterable[ProcessId]) -> frozenset[int]:
-    """Pids never to touch: init, the gate, its ancestors, kernel threads and ``also``."""
-    kernel = {pid for pid, process in table.items() if process.kernel}
-    extra = {who.pid for who in also if (found := table.get(who.pid)) and found.id == who}
-    return ancestors(table, gate_pid) | kernel | extra | {INIT_PID}
+def protected_pids(
+    look: Callable[[int], Process | None], gate_pid: int, also: Iterable[ProcessId]
+) -> frozenset[int]:
+    """Pids never to touch: init, the gate, its forefathers, and ``also`` while they live.
+
+    Kernel threads are not among them: ``members`` leaves them out by their flag.
+    """
+    extra = {who.pid for who in also if (found := look(who.pid)) and found.id == who}
+    return forefathers(look, gate_pid) | extra | {INIT_PID}
 
 
 def members(
@@ -39,7 +43,7 @@ def members(
 ) -> frozenset[ProcessId]:
     """All living processes of the trees below ``roots``, the roots included.
 
-    Protected ones are left out, and the search does not pass through them.
+    Protected ones and kernel threads are left out, and the search does not pass through them.
     """
     children: dict[int, list[Process]] = defaultdict(list)
     sessions: dict[int, list[Process]] = defaultdict(list)
@@ -51,7 +55,7 @@ def members(
     while todo:
         process = todo.pop()
         pid = process.id.pid
-        if pid in protected or process.id in found:
+        if pid in protected or process.kernel or process.id in found:
             continue
         found.add(process.id)
         kin = list(children[pid])
