@@ -1,0 +1,1 @@
+"""The host side: gate (meters, enforces, signs) and courier (carries envelopes)."""

@@ -1,0 +1,103 @@
+"""What the core wants done, in this order. A failed `Keep` voids everything after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flopgate_proto.envelope import Envelope
+from flopgate_proto.values import Quote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepReport:
+    """Make a report durable. ``rows`` are ``(salt, row bytes)``, leaves of its chip root."""
+
+    sequence: int
+    digest: bytes
+    envelope: Envelope
+    rows: tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepOrder:
+    """Make an order durable, with the gate running time at which it was first seen."""
+
+    authority: str
+    digest: bytes
+    envelope: Envelope
+    first_seen_running_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepQuote:
+    """Make durable what the next report will quote, and how far the chain is acknowledged.
+
+    The signed root that was relied on is kept too: later it must stand in a witnessed checkpoint.
+    """
+
+    authority: str
+    quote: Quote
+    acknowledged_sequence: int
+    batch_root: Envelope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepEnrolment:
+    """Make an enrolment durable before it leaves; ``admitted`` once the authority signed it."""
+
+    authority: str
+    digest: bytes
+    envelope: Envelope
+    admitted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendReport:
+    """The report with this sequence may leave."""
+
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freeze:
+    """Hold every process of the lane."""
+
+    workload: str
+    pids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thaw:
+    """Let the lane's processes go on. Emitted only with permission checked at that moment."""
+
+    workload: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kill:
+    """End every process of the lane: it did not stand still in time."""
+
+    workload: str
+    pids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notify:
+    """Tell the lane's processes how long they have to write a checkpoint."""
+
+    workload: str
+    pids: tuple[int, ...]
+    left_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tell:
+    """Log a transition or finding for the host's own people."""
+
+    event: str
+    subject: str
+    detail: str
+
+
+Keep = KeepReport | KeepOrder | KeepQuote | KeepEnrolment
+Action = Keep | SendReport | Freeze | Thaw | Kill | Notify | Tell

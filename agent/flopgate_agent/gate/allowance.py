@@ -1,0 +1,133 @@
+"""What a lane may do at this moment: the least of what all required authorities gave. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from flopgate_agent.gate.authority import Authority
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """Permission, bounded by time and FLOP.
+
+    Attributes:
+        until_ms: host elapsed time at which all work must have ended.
+        ceiling_tflop: bound on the allotted book of the lane.
+    """
+
+    until_ms: int
+    ceiling_tflop: int
+    wind_down_ms: int
+    exempt: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """No permission, and the way back (law 8).
+
+    ``wind_down_ms`` is the time left for a checkpoint from now on, 0 for an emergency or fault.
+    """
+
+    reason: str
+    detail: str
+    way_back: str
+    authority: str
+    wind_down_ms: int
+    order_digest: bytes = b""
+
+
+def allowance(
+    workload: str, authorities: Iterable[Authority], now_ms: int, running_ms: int
+) -> Allowed | Denied:
+    """Permission of one lane, from every authority that must give it."""
+    granted: list[Allowed] = []
+    for authority in authorities:
+        one = _from_one(authority, workload, now_ms, running_ms)
+        if isinstance(one, Denied):
+            return one
+        granted.append(one)
+    if not granted:
+        return Denied(
+            reason="host.unenrolled",
+            detail="no authority has admitted this host",
+            way_back="Join an authority.",
+            authority="",
+            wind_down_ms=0,
+        )
+    return Allowed(
+        until_ms=min(one.until_ms for one in granted),
+        ceiling_tflop=min(one.ceiling_tflop for one in granted),
+        wind_down_ms=max(one.wind_down_ms for one in granted),
+        exempt=all(one.exempt for one in granted),
+    )
+
+
+def _from_one(
+    authority: Authority, workload: str, now_ms: int, running_ms: int
+) -> Allowed | Denied:
+    def denied(
+        reason: str,
+        detail: str,
+        way_back: str,
+        *,
+        order_digest: bytes = b"",
+        wind_down_ms: int | None = None,
+    ) -> Denied:
+        policy_ms = authority.policy.wind_down_ms if authority.policy else 0
+        return Denied(
+            reason=reason,
+            detail=detail,
+            way_back=way_back,
+            authority=authority.name,
+            wind_down_ms=policy_ms if wind_down_ms is None else wind_down_ms,
+            order_digest=order_digest,
+        )
+
+    if authority.policy is None:
+        return denied(
+            "policy.missing", "no policy known", "The courier fetches it.", wind_down_ms=0
+        )
+    paused = authority.pause_of(workload, running_ms)
+    if paused is not None:
+        return denied(
+            "pause.latched",
+            f"paused ({paused.pause.scope}): {paused.pause.reason}",
+            "Officers lift it with a resume that names this pause.",
+            order_digest=paused.digest,
+            wind_down_ms=0 if paused.pause.emergency else None,
+        )
+    if authority.unseen_pauses:
+        return denied(
+            "pause.unseen",
+            "an answer names a pause that has not arrived",
+            "The courier brings it; then its resume is needed.",
+            order_digest=min(authority.unseen_pauses),
+        )
+    refusal = authority.refusals.get(workload)
+    if refusal is not None:
+        return denied(
+            refusal.reason, refusal.detail, refusal.way_back, order_digest=refusal.order_digest
+        )
+    permit = authority.permit
+    if permit is None or workload not in permit.ceilings:
+        return denied(
+            "permit.none",
+            f"{authority.name} has granted nothing yet",
+            "Check that the courier reaches the authority.",
+        )
+    until_ms = permit.made_ms + permit.lifetime_ms
+    if now_ms >= until_ms:
+        return denied(
+            "permit.expired",
+            f"the permit of {authority.name} ran out",
+            "Check that the courier reaches the authority.",
+            wind_down_ms=0,
+        )
+    return Allowed(
+        until_ms=until_ms,
+        ceiling_tflop=permit.ceilings[workload],
+        wind_down_ms=permit.wind_down_ms,
+        exempt=permit.exempt,
+    )

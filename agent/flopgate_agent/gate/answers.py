@@ -1,0 +1,183 @@
+"""What must hold before an answer is believed, in this order (SPEC: checking an answer)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flopgate_agent.gate.authority import Authority, Permit
+from flopgate_agent.gate.settings import GateSettings
+from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer, verify_answer
+from flopgate_proto.errors import ForgedError, HistoryError, MisdirectedError
+from flopgate_proto.values import Answer, Ceiling, Policy, Quote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """A report of this run whose answer is awaited.
+
+    ``allotted`` holds the allotted total of each workload that was reported.
+    """
+
+    sequence: int
+    made_ms: int
+    allotted: dict[str, int]
+    asked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """An answer that holds. ``permit`` is ``None`` where it grants nothing that still counts.
+
+    ``late``: it granted, but its lifetime is over: only the acknowledgement counts (law 1).
+    """
+
+    verified: VerifiedAnswer
+    quote: Quote
+    acknowledged_sequence: int
+    permit: Permit | None
+    late: bool
+    asked: bool
+
+
+def check_answer(
+    proven: ProvenAnswer,
+    authority: Authority,
+    settings: GateSettings,
+    sent: dict[bytes, Sent],
+    *,
+    running_ms: int,
+    now_ms: int,
+) -> Accepted | None:
+    """Verify an answer; ``None`` for one that was superseded by a newer one.
+
+    Raises:
+        ForgedError: signature, path or policy bounds do not hold.
+        MisdirectedError: for another host, authority, run or request.
+        HistoryError: contradicts an answer that was accepted before: evidence.
+        MalformedError: cannot be parsed.
+    """
+    verified = verify_answer(proven, authority.name, authority.keys_in_force(running_ms))
+    answer = verified.answer
+    if answer.host_id != settings.host_id:
+        raise MisdirectedError(
+            f"answer for host {answer.host_id.hex()[:12]}",
+            code="answer.host",
+            remedy="The courier mixes up hosts: check its configuration.",
+        )
+    if answer.run_nonce != settings.run_nonce:
+        raise MisdirectedError(
+            "answer for another run of this gate: its permission died with that run",
+            code="answer.run",
+        )
+    request = sent.get(answer.request_digest)
+    if request is None:
+        raise MisdirectedError(
+            f"answer to {answer.request_digest.hex()[:12]}, which this run never sent",
+            code="answer.request",
+        )
+    if verified.batch.batch_number < authority.quote.batch_number:
+        return None
+    _check_history(verified, authority, sent)
+    permit = _permit(answer, request, authority, settings, now_ms)
+    quote = Quote(
+        authority=authority.name,
+        answer_digest=verified.digest,
+        batch_number=verified.batch.batch_number,
+        # A grant is named once it is in use, never before: naming it releases older ones.
+        grant=answer.request_digest if permit else authority.quote.grant,
+    )
+    return Accepted(
+        verified=verified,
+        quote=quote,
+        acknowledged_sequence=max(authority.acknowledged_sequence, answer.acknowledged_sequence),
+        permit=permit,
+        late=answer.terms is not None and permit is None,
+        asked=request.asked,
+    )
+
+
+def _check_history(verified: VerifiedAnswer, authority: Authority, sent: dict[bytes, Sent]) -> None:
+    answer = verified.answer
+    number = verified.batch.batch_number
+    same_batch = authority.quote.batch_number == number
+    if same_batch and authority.batch_digest not in {b"", verified.batch_digest}:
+        raise HistoryError(
+            f"two different batches {number} of {authority.name}",
+            code="answer.equivocation",
+            remedy="Keep both: they are evidence against the authority.",
+        )
+    head = sent.get(answer.acknowledged_head)
+    if head is None or head.sequence != answer.acknowledged_sequence:
+        raise HistoryError(
+            f"acknowledges a report {answer.acknowledged_sequence} that is not this chain's",
+            code="answer.head",
+            remedy="Tell the oversight body: its record of this host differs.",
+        )
+
+
+def _permit(
+    answer: Answer, sent: Sent, authority: Authority, settings: GateSettings, now_ms: int
+) -> Permit | None:
+    terms, policy = answer.terms, authority.policy
+    if terms is None:
+        return None
+    if policy is None:
+        raise ForgedError("a permit before any policy", code="permit.no-policy")
+    ceilings = {
+        verdict.workload: verdict.outcome.ceiling_tflop
+        for verdict in answer.verdicts
+        if isinstance(verdict.outcome, Ceiling)
+    }
+    _check_policy(answer, sent, policy, settings, ceilings)
+    if now_ms >= sent.made_ms + terms.lifetime_ms:
+        return None
+    return Permit(
+        request_digest=answer.request_digest,
+        made_ms=sent.made_ms,
+        lifetime_ms=terms.lifetime_ms,
+        wind_down_ms=terms.wind_down_ms,
+        renew_after_ms=terms.renew_after_ms,
+        exempt=terms.exempt,
+        ceilings=ceilings,
+    )
+
+
+def _check_policy(
+    answer: Answer,
+    sent: Sent,
+    policy: Policy,
+    settings: GateSettings,
+    ceilings: dict[str, int],
+) -> None:
+    """Hold the online key to what the officers signed: lifetime, FLOP and workloads."""
+    terms = answer.terms
+    if terms is None:
+        return
+    longest_ms, most_tflop = policy.lifetime_ms, policy.headroom_max_tflop
+    if terms.exempt:
+        # A cluster below the threshold cannot use more than this in the time.
+        longest_ms = policy.exempt_lifetime_ms
+        most_tflop = policy.threshold_tflop_per_s * longest_ms // 1000
+        if settings.capacity_tflop_per_s(policy.capacity_basis) >= policy.threshold_tflop_per_s:
+            raise ForgedError(
+                "exempts a host that alone reaches the threshold", code="permit.beyond-policy"
+            )
+    if terms.lifetime_ms > longest_ms:
+        raise ForgedError(
+            f"permit of {terms.lifetime_ms} ms, policy allows {longest_ms}",
+            code="permit.beyond-policy",
+            remedy="The authority's online key grants more than its officers allow.",
+        )
+    for workload, ceiling_tflop in ceilings.items():
+        allotted = sent.allotted.get(workload)
+        if allotted is None:
+            raise MisdirectedError(
+                f"grants the workload {workload!r}, which was not asked for",
+                code="permit.workload",
+            )
+        if ceiling_tflop - allotted > most_tflop:
+            raise ForgedError(
+                f"ceiling {ceiling_tflop} lies {ceiling_tflop - allotted} teraFLOP above the "
+                f"total, policy allows {most_tflop}",
+                code="permit.beyond-policy",
+            )

@@ -1,0 +1,235 @@
+"""One authority as this gate sees it: its trust, orders in force, and what it granted last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flopgate_agent.gate.memory import StoredAuthority
+from flopgate_proto.envelope import Envelope
+from flopgate_proto.errors import ForgedError, HistoryError, MisuseError
+from flopgate_proto.keys import VerifyingKey
+from flopgate_proto.trust import Trust, VerifiedOrder
+from flopgate_proto.values import (
+    Delegation,
+    Pause,
+    Policy,
+    Quote,
+    Refusal,
+    Resume,
+    Scope,
+    ScopeKind,
+    TrustRoot,
+)
+
+NARROW = frozenset({ScopeKind.CLUSTER, ScopeKind.WORKLOAD})
+"""Scopes no wider than one cluster: a pause of these may last until it is lifted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permit:
+    """What one answer granted. Lives in memory only, dies with this run of the gate.
+
+    Attributes:
+        made_ms: when the request was made; the lifetime counts from here (law 1).
+        ceilings: teraFLOP by workload; a workload that is not here was refused.
+    """
+
+    request_digest: bytes
+    made_ms: int
+    lifetime_ms: int
+    wind_down_ms: int
+    renew_after_ms: int
+    exempt: bool
+    ceilings: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatchedPause:
+    """A pause in force, since the gate running time at which it was first seen."""
+
+    pause: Pause
+    digest: bytes
+    first_seen_running_ms: int
+    confirmed: bool
+
+    def lapsed(self, running_ms: int) -> bool:
+        """Whether its own span is over; one that a quorum signed or that has no span never is."""
+        lapse_ms = self.pause.lapse_ms
+        return (
+            lapse_ms is not None
+            and not self.confirmed
+            and running_ms >= self.first_seen_running_ms + lapse_ms
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PermitKey:
+    """An online key that officers let sign answers."""
+
+    key: VerifyingKey
+    delegation: Delegation
+    until_running_ms: int
+
+
+class Authority:
+    """State of one authority; changes only through verified orders and answers."""
+
+    def __init__(self, stored: StoredAuthority) -> None:
+        self.name = stored.name
+        self.quote = stored.quote or Quote(authority=stored.name)
+        self.batch_digest = stored.batch_digest
+        self.acknowledged_sequence = stored.acknowledged_sequence
+        self.enrolment = stored.enrolment
+        self.admitted = stored.admitted
+        self.trust: Trust | None = None
+        self.policy: Policy | None = None
+        self.policy_digest = b""
+        self.scopes: frozenset[Scope] = frozenset()
+        self.pauses: dict[bytes, LatchedPause] = {}
+        self.lifted: set[bytes] = set()
+        self.unseen_pauses: frozenset[bytes] = frozenset()
+        self.permit: Permit | None = None
+        self.refusals: dict[str, Refusal] = {}
+        self.permit_keys: dict[str, PermitKey] = {}
+        self.next_request_ms = 0
+        self.retry_ms = 0
+        self._known: set[bytes] = set()
+        for order in stored.orders:
+            self._restore(order.envelope, order.first_seen_running_ms)
+
+    def _restore(self, envelope: Envelope, first_seen_running_ms: int) -> None:
+        if self.trust is None:
+            self.trust = Trust.stored(envelope)
+            self._known.add(envelope.digest)
+            return
+        self.accept(envelope, first_seen_running_ms)
+
+    def pin_if_first(self, envelope: Envelope, digest: bytes) -> bool:
+        """Take the first trust root by its pinned digest; whether it was taken."""
+        if self.trust is not None:
+            return False
+        trust = Trust.pinned(envelope, digest)
+        if trust.authority != self.name:
+            raise ForgedError(
+                f"trust root of {trust.authority!r} where {self.name!r} was joined",
+                code="trust-root.authority",
+            )
+        self.trust = trust
+        self._known.add(envelope.digest)
+        return True
+
+    def accept(self, envelope: Envelope, running_ms: int) -> VerifiedOrder | None:
+        """Verify an order and put it in force; ``None`` when it was accepted before.
+
+        Deduplication comes after full verification.
+
+        Raises:
+            PeerError: it does not hold; nothing has changed.
+        """
+        if self.trust is None:
+            raise ForgedError(
+                f"no trust root of {self.name!r} yet",
+                code="order.no-trust",
+                remedy="Join this authority first.",
+            )
+        if envelope.digest == self.trust.digest:
+            return None
+        verified = self.trust.verify(envelope)
+        if verified.digest in self._known:
+            return None
+        apply: dict[type, Callable[[VerifiedOrder, int], None]] = {
+            TrustRoot: self._take_root,
+            Delegation: self._take_delegation,
+            Policy: self._take_policy,
+            Pause: self._take_pause,
+            Resume: self._take_resume,
+        }
+        handler = apply.get(type(verified.order))
+        if handler is not None:
+            handler(verified, running_ms)
+        self._known.add(verified.digest)
+        return verified
+
+    def _take_root(self, verified: VerifiedOrder, _running_ms: int) -> None:
+        if self.trust is None:
+            raise MisuseError("no trust root to succeed", code="trust-root.none")
+        self.trust = self.trust.successor(verified.envelope)
+
+    def _take_delegation(self, verified: VerifiedOrder, running_ms: int) -> None:
+        order = verified.order
+        if isinstance(order, Delegation):
+            key = VerifyingKey(order.permit_spki)
+            self.permit_keys[key.key_id] = PermitKey(
+                key=key, delegation=order, until_running_ms=running_ms + order.span_ms
+            )
+
+    def _take_policy(self, verified: VerifiedOrder, _running_ms: int) -> None:
+        order = verified.order
+        if not isinstance(order, Policy):
+            return
+        if self.policy is not None and order.version <= self.policy.version:
+            raise HistoryError(
+                f"policy version {order.version}, {self.policy.version} is in force",
+                code="policy.version",
+            )
+        self.policy, self.policy_digest = order, verified.digest
+
+    def _take_pause(self, verified: VerifiedOrder, running_ms: int) -> None:
+        order = verified.order
+        if not isinstance(order, Pause) or verified.digest in self.lifted:
+            return
+        confirmed = len(verified.signers) >= self._quorum("resume")
+        if order.lapse_ms is None and not confirmed and order.scope.kind not in NARROW:
+            raise ForgedError(
+                "a pause wider than one cluster by one officer must carry its lapse",
+                code="pause.lapse",
+                remedy="Set a lapse, or have a quorum sign the pause.",
+            )
+        self.pauses[verified.digest] = LatchedPause(
+            pause=order,
+            digest=verified.digest,
+            first_seen_running_ms=running_ms,
+            confirmed=confirmed,
+        )
+        self.unseen_pauses -= {verified.digest}
+
+    def _take_resume(self, verified: VerifiedOrder, _running_ms: int) -> None:
+        order = verified.order
+        if isinstance(order, Resume):
+            self.lifted |= set(order.lifts)
+            self.unseen_pauses -= self.lifted
+            for digest in order.lifts:
+                self.pauses.pop(digest, None)
+
+    def _quorum(self, role: str) -> int:
+        if self.trust is None:
+            raise MisuseError("no trust root", code="trust-root.none")
+        return next((r.threshold for r in self.trust.root.roles if r.name == role), 1 << 30)
+
+    def keys_in_force(self, running_ms: int) -> dict[str, VerifyingKey]:
+        """Permit keys whose delegation still runs and whose least policy is met."""
+        version = self.policy.version if self.policy else 0
+        return {
+            key_id: entry.key
+            for key_id, entry in self.permit_keys.items()
+            if running_ms < entry.until_running_ms
+            and version >= entry.delegation.least_policy_version
+        }
+
+    def pause_of(self, workload: str, running_ms: int) -> LatchedPause | None:
+        """The first pause in force that covers a lane of this host; emergencies first."""
+        mine = self.scopes | {
+            Scope(ScopeKind.EVERYTHING),
+            Scope(ScopeKind.WORKLOAD, workload),
+        }
+        found = [
+            latched
+            for latched in self.pauses.values()
+            if latched.pause.scope in mine and not latched.lapsed(running_ms)
+        ]
+        return min(found, key=lambda latched: not latched.pause.emergency, default=None)
+
+    def note_scopes(self, scopes: frozenset[Scope]) -> None:
+        """Scopes an answer names are added for good: leaving one lifts nothing (law 6)."""
+        self.scopes |= scopes

@@ -1,0 +1,106 @@
+"""The two books of a lane (laws 2 and 3), exact to the FLOP.
+
+*Allotted* is what was charged while permission was held; it never passes the ceiling: what is
+measured beyond it goes to *unaccounted*, as does everything without permission. Both only grow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flopgate_agent.gate.settings import TFLOP
+from flopgate_agent.meter import Flop
+from flopgate_proto.values import ChargedFigure, Figures, LaneReport
+
+
+def figures_of(flop: Flop) -> Figures:
+    """Whole teraFLOP of running totals; the remainder stays in the exact count."""
+    return Figures(
+        low_tflop=flop.low // TFLOP,
+        nominal_tflop=flop.nominal // TFLOP,
+        high_tflop=flop.high // TFLOP,
+    )
+
+
+def _difference(total: Flop, reported: Figures) -> Figures:
+    whole = figures_of(total)
+    low = whole.low_tflop - reported.low_tflop
+    nominal = max(low, whole.nominal_tflop - reported.nominal_tflop)
+    return Figures(
+        low_tflop=low,
+        nominal_tflop=nominal,
+        high_tflop=max(nominal, whole.high_tflop - reported.high_tflop),
+    )
+
+
+@dataclass(slots=True)
+class LaneBook:
+    """Running totals of one workload on this host since enrolment."""
+
+    measured: Flop = Flop()  # noqa: RUF009 - frozen value
+    gap: Flop = Flop()  # noqa: RUF009 - frozen value
+    allotted_flop: int = 0
+    unaccounted_flop: int = 0
+    reported_measured: Figures = Figures()  # noqa: RUF009 - frozen value
+    reported_gap: Figures = Figures()  # noqa: RUF009 - frozen value
+
+    @classmethod
+    def resumed(cls, last: LaneReport) -> LaneBook:
+        """The book as the last report left it.
+
+        What lay below a whole teraFLOP was lost with the run; one teraFLOP is charged for it.
+        """
+        total = last.total
+        return cls(
+            measured=Flop(
+                low=total.low_tflop * TFLOP,
+                nominal=total.nominal_tflop * TFLOP,
+                high=total.high_tflop * TFLOP,
+            )
+            + Flop(low=0, nominal=TFLOP, high=TFLOP),
+            allotted_flop=last.allotted_tflop * TFLOP,
+            unaccounted_flop=(last.unaccounted_tflop + 1) * TFLOP,
+            reported_measured=total,
+        )
+
+    @property
+    def total(self) -> Flop:
+        """Measured and charged, since enrolment."""
+        return self.measured + self.gap
+
+    @property
+    def allotted_tflop(self) -> int:
+        """Whole teraFLOP of the allotted book."""
+        return self.allotted_flop // TFLOP
+
+    @property
+    def unaccounted_tflop(self) -> int:
+        """Whole teraFLOP of the other book."""
+        return self.unaccounted_flop // TFLOP
+
+    def charge(
+        self, flop: Flop, *, gap: bool, figure: ChargedFigure, ceiling_tflop: int | None
+    ) -> None:
+        """Write an amount down; ``ceiling_tflop`` is ``None`` where no permission was held."""
+        if gap:
+            self.gap += flop
+        else:
+            self.measured += flop
+        amount = flop.nominal
+        if figure is ChargedFigure.HIGH:
+            amount = flop.high
+        elif figure is ChargedFigure.LOW and not gap:
+            # The low figure of a gap is 0: losing data would pay.
+            amount = flop.low
+        room = 0 if ceiling_tflop is None else max(0, ceiling_tflop * TFLOP - self.allotted_flop)
+        allotted = min(amount, room)
+        self.allotted_flop += allotted
+        self.unaccounted_flop += amount - allotted
+
+    def interval(self) -> tuple[Figures, Figures]:
+        """Measured and charged figures since the last call: the interval of one report."""
+        measured = _difference(self.measured, self.reported_measured)
+        gap = _difference(self.gap, self.reported_gap)
+        self.reported_measured = figures_of(self.measured)
+        self.reported_gap = figures_of(self.gap)
+        return measured, gap

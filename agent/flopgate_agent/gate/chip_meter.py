@@ -1,0 +1,164 @@
+"""One chip between two looks: what it did, and since when it stands still."""
+
+from __future__ import annotations
+
+from flopgate_agent import meter
+from flopgate_agent.counters.sample import ChipSample, CounterSource, PipeCycles
+from flopgate_agent.gate.book import figures_of
+from flopgate_agent.gate.settings import TFLOP, Chip
+from flopgate_agent.meter import Flop, Measured, Pipe
+from flopgate_proto.values import (
+    Assurance,
+    ChipRow,
+    PipeFigures,
+    RawCounter,
+)
+from flopgate_proto.values import CounterSource as WireSource
+
+_CYCLES = (
+    "elapsed",
+    "active",
+    "mma",
+    "dmma",
+    "hmma",
+    "imma",
+    "dfma",
+    "integer",
+    "fp64",
+    "fp32",
+    "fp16",
+)
+
+
+class ChipMeter:
+    """Running totals of one chip since enrolment.
+
+    Attributes:
+        covered_until_ms: everything before this host time is measured or charged (law 3).
+        still_since_ms: no compute-pipe cycle from here to the last look; ``None`` while it works
+            or while that cannot be read and a process holds a context.
+        active: whether the last look saw work.
+    """
+
+    def __init__(self, index: int, chip: Chip, start_ms: int) -> None:
+        self.index = index
+        self.chip = chip
+        self.covered_until_ms = start_ms
+        self.still_since_ms: int | None = None
+        self.active = False
+        self.pids: tuple[int, ...] = ()
+        self._previous: ChipSample | None = None
+        self._survivor: ChipSample | None = None
+        self._totals: dict[str, Flop] = {}
+        self._measured_ms = 0
+        self._gap_ms = 0
+        self._source = CounterSource.PEAK_TIME
+
+    def resume(self, row: ChipRow, covered_until_ms: int, *, same_boot: bool) -> None:
+        """Go on from the last report's row; counters count as survivors within one boot only."""
+        self.covered_until_ms = covered_until_ms
+        self._measured_ms, self._gap_ms = row.measured_ms, row.gap_ms
+        self._totals = {
+            pipe.pipe: Flop(
+                low=pipe.total.low_tflop * TFLOP,
+                nominal=pipe.total.nominal_tflop * TFLOP,
+                high=pipe.total.high_tflop * TFLOP,
+            )
+            for pipe in row.pipes
+        }
+        raw = {counter.name: counter.value for counter in row.counters}
+        if same_boot and set(raw) >= {f"cycles.{name}" for name in _CYCLES}:
+            self._survivor = ChipSample(
+                uuid=self.chip.identity.uuid,
+                taken_ms=covered_until_ms,
+                cycles=PipeCycles(**{name: raw[f"cycles.{name}"] for name in _CYCLES}),
+                kernel_active_ms=None,
+                sm_clock_mhz=None,
+                energy_mj=row.energy_mj,
+                pids=None,
+                error=None,
+            )
+
+    def look(self, sample: ChipSample) -> tuple[Measured, ...]:
+        """Everything between the last look and this one: nothing is left out."""
+        parts: list[Measured] = []
+        if self._previous is None:
+            span_ms = sample.taken_ms - self.covered_until_ms
+            if span_ms > 0:
+                parts.append(self._gap_before(sample, span_ms))
+        elif sample.taken_ms > self._previous.taken_ms:
+            parts.append(meter.measure(self._previous, sample, self.chip.spec))
+        self._survivor = None
+        since_ms = self.covered_until_ms
+        self._previous = sample
+        self.covered_until_ms = max(self.covered_until_ms, sample.taken_ms)
+        if sample.pids is not None:
+            self.pids = sample.pids
+        self._judge(sample, parts, since_ms)
+        self._add(parts)
+        return tuple(parts)
+
+    def _gap_before(self, sample: ChipSample, span_ms: int) -> Measured:
+        if self._survivor is None:
+            return meter.worst_case(self.chip.spec, span_ms)
+        return meter.tighten_gap(self._survivor, sample, self.chip.spec, span_ms)
+
+    def blind(self, until_ms: int) -> tuple[Measured, ...]:
+        """Nothing could be read up to here: charge it, and let the next look start anew."""
+        span_ms = until_ms - self.covered_until_ms
+        self._previous = None
+        self.still_since_ms, self.active = None, True
+        if span_ms <= 0:
+            return ()
+        self.covered_until_ms = until_ms
+        parts = (meter.worst_case(self.chip.spec, span_ms),)
+        self._add(parts)
+        return parts
+
+    def _judge(self, sample: ChipSample, parts: list[Measured], since_ms: int) -> None:
+        last = parts[-1] if parts else None
+        by_cycles = last is not None and last.source is CounterSource.GPM_CYCLES and not last.gap
+        if by_cycles and last is not None:
+            still = not last.by_pipe
+        else:
+            # Pipes cannot be read: only a chip without any context stands still (law 1).
+            still = sample.error is None and sample.pids == ()
+        self.active = not still
+        if not still:
+            self.still_since_ms = None
+        elif self.still_since_ms is None:
+            self.still_since_ms = since_ms if by_cycles else sample.taken_ms
+
+    def _add(self, parts: list[Measured] | tuple[Measured, ...]) -> None:
+        for part in parts:
+            self._source = part.source
+            if part.gap:
+                self._gap_ms += part.elapsed_ms
+            else:
+                self._measured_ms += part.elapsed_ms
+            for pipe, flop in part.by_pipe:
+                self._totals[pipe.value] = self._totals.get(pipe.value, Flop()) + flop
+
+    def row(self) -> ChipRow:
+        """The chip's row of the next report."""
+        last = self._previous
+        counters: tuple[RawCounter, ...] = ()
+        if last is not None and last.cycles is not None:
+            cycles = last.cycles
+            counters = tuple(
+                RawCounter(name=f"cycles.{name}", value=getattr(cycles, name)) for name in _CYCLES
+            )
+        return ChipRow(
+            chip=self.index,
+            source=WireSource(self._source.value),
+            assurance=Assurance.SOFTWARE,
+            pipes=tuple(
+                PipeFigures(pipe=pipe.value, total=figures_of(self._totals[pipe.value]))
+                for pipe in Pipe
+                if pipe.value in self._totals
+            ),
+            measured_ms=self._measured_ms,
+            gap_ms=self._gap_ms,
+            energy_mj=None if last is None else last.energy_mj,
+            counters=counters,
+        )

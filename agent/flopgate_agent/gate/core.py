@@ -1,0 +1,498 @@
+"""The gate: counters, answers, orders and time go in; actions come out.
+
+All decisions of a host are taken here, without clock, entropy, file, socket or thread. The caller
+carries out `Action`s in order; when one that keeps something fails, it drops the rest and calls
+`fault`. It calls `handle_timer` no later than `get_timer` says.
+
+Laws served here: 1 (expiry by elapsed time since the request was made), 3 (every chip and
+interval measured or charged), 4 (one chain, quotes), 7 (nothing unsigned acts), 8 (faults stop),
+9 (durable before it leaves).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from flopgate_agent.counters.sample import ChipSample
+from flopgate_agent.gate.actions import (
+    Action,
+    KeepEnrolment,
+    KeepOrder,
+    KeepQuote,
+    SendReport,
+    Tell,
+)
+from flopgate_agent.gate.allowance import Allowed, Denied, allowance
+from flopgate_agent.gate.answers import Sent, check_answer
+from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.book import LaneBook
+from flopgate_agent.gate.chip_meter import ChipMeter
+from flopgate_agent.gate.enrolling import build_enrolment, check_admission
+from flopgate_agent.gate.findings import FindingLog
+from flopgate_agent.gate.lane import Lane
+from flopgate_agent.gate.memory import Memory, StoredAuthority
+from flopgate_agent.gate.reporting import build_report
+from flopgate_agent.gate.settings import GateSettings, Now
+from flopgate_agent.meter import Measured
+from flopgate_proto.batches import ProvenAnswer
+from flopgate_proto.envelope import Envelope
+from flopgate_proto.errors import ClockError, MisdirectedError
+from flopgate_proto.joining import JoinToken
+from flopgate_proto.values import (
+    ChargedFigure,
+    LaneRequest,
+    LaneState,
+    Policy,
+    Refusal,
+    Request,
+    Severity,
+)
+
+SENT_MAX = 4096
+"""Reports of this run whose answers are still told apart; older ones count as unknown."""
+
+DEFAULT_DRAIN_MS = 5000
+"""Until a policy says otherwise (DESIGN section 3, law 1)."""
+
+
+class GateCore:
+    """One host. Not thread-safe; every method takes ``now`` and may raise ``ClockError``."""
+
+    def __init__(
+        self, settings: GateSettings, memory: Memory, tokens: Iterable[JoinToken], now: Now
+    ) -> None:
+        self.settings = settings
+        self.tokens = {token.authority: token for token in tokens}
+        stored = {one.name: one for one in memory.authorities}
+        for name in self.tokens:
+            stored.setdefault(name, StoredAuthority(name=name))
+        self.authorities = {name: Authority(one) for name, one in sorted(stored.items())}
+        self.findings = FindingLog()
+        self._now = now
+        self._faults: dict[str, Denied] = {}
+        self._started_ms = now.elapsed_ms
+        self._last_look_ms = now.elapsed_ms
+        self._next_look_ms = now.elapsed_ms
+        self._sent: dict[bytes, Sent] = {}
+        self._permissions: dict[str, Allowed | Denied] = {}
+        self._report_now = True
+        self.sequence, self.head = 0, settings.host_id
+        self._running_before_ms = 0
+        self._chips = [
+            ChipMeter(index, chip, now.elapsed_ms) for index, chip in enumerate(settings.chips)
+        ]
+        self.lanes = {
+            lane.workload: Lane(
+                lane, settings, [self._chips[index] for index in lane.chips], now.elapsed_ms
+            )
+            for lane in settings.lanes
+        }
+        self._interval_start_ms = now.elapsed_ms
+        self._reported_ms = now.elapsed_ms
+        if memory.last is not None:
+            self._resume(memory, now)
+
+    def _resume(self, memory: Memory, now: Now) -> None:
+        last = memory.last
+        if last is None:
+            return
+        report = last.report
+        self.sequence, self.head = report.sequence, last.digest
+        self._running_before_ms = report.running_ms
+        same_boot = report.boot_id == self.settings.boot_id
+        if same_boot and now.elapsed_ms < report.interval_end_ms:
+            raise ClockError(
+                f"boot clock at {now.elapsed_ms} ms, the last report ended at "
+                f"{report.interval_end_ms} ms of the same boot",
+                code="clock.boot.backwards",
+                remedy="Find what sets the boot clock back; compute stays stopped until then.",
+            )
+        start_ms = report.interval_end_ms
+        if not same_boot:
+            # The time between last report and shutdown is not on this boot's clock; the wall
+            # clock bounds it as far as it can be believed.
+            away_ms = max(0, now.wall_unix_ms - report.wall_unix_ms)
+            start_ms = min(0, now.elapsed_ms - away_ms)
+            self.findings.add(
+                "gap.reboot", Severity.WARNING, detail=f"{now.elapsed_ms - start_ms} ms charged"
+            )
+        for chip, row in zip(self._chips, last.rows, strict=False):
+            chip.resume(row, start_ms, same_boot=same_boot)
+        for lane_report in report.lanes:
+            lane = self.lanes.get(lane_report.workload)
+            if lane is not None:
+                lane.book = LaneBook.resumed(lane_report)
+        self._interval_start_ms = max(0, start_ms)
+
+    # ------------------------------------------------------------------ what goes in
+
+    def samples(self, samples: Sequence[ChipSample], now: Now) -> list[Action]:
+        """One look at the counters: measure, charge, and act on it."""
+        self._advance(now)
+        by_uuid = {sample.uuid: sample for sample in samples}
+        for chip in self._chips:
+            sample = by_uuid.get(chip.chip.identity.uuid)
+            if sample is None:
+                self._charge(chip, chip.blind(now.elapsed_ms))
+                self.findings.add(
+                    "meter.chip.missing", Severity.ALERT, subject=chip.chip.identity.uuid
+                )
+            else:
+                self._charge(chip, chip.look(sample))
+        self._last_look_ms = now.elapsed_ms
+        self._faults.pop("driver.silent", None)
+        return self._step()
+
+    def answer(self, authority_name: str, proven: ProvenAnswer, now: Now) -> list[Action]:
+        """An answer of an authority.
+
+        Raises:
+            PeerError: it does not hold; nothing has changed.
+        """
+        self._advance(now)
+        authority = self._authority(authority_name)
+        accepted = check_answer(
+            proven,
+            authority,
+            self.settings,
+            self._sent,
+            running_ms=self.running_ms,
+            now_ms=now.elapsed_ms,
+        )
+        if accepted is None:
+            return []
+        answer = accepted.verified.answer
+        authority.quote = accepted.quote
+        authority.batch_digest = accepted.verified.batch_digest
+        authority.acknowledged_sequence = accepted.acknowledged_sequence
+        authority.note_scopes(frozenset(answer.scopes))
+        known = authority.pauses.keys() | authority.lifted
+        authority.unseen_pauses = frozenset(answer.pauses) - known
+        if accepted.late:
+            self.findings.add("permit.late", Severity.INFO, subject=authority_name)
+        elif accepted.asked:
+            authority.permit = accepted.permit
+            authority.refusals = {
+                verdict.workload: verdict.outcome
+                for verdict in answer.verdicts
+                if isinstance(verdict.outcome, Refusal)
+            }
+            self._plan_renewal(authority)
+        self._forget_sent()
+        keep = KeepQuote(
+            authority=authority_name,
+            quote=authority.quote,
+            acknowledged_sequence=authority.acknowledged_sequence,
+            batch_root=proven.root,
+        )
+        return [keep, *self._step()]
+
+    def order(self, authority_name: str, envelope: Envelope, now: Now) -> list[Action]:
+        """An order of officers, from whichever courier.
+
+        Raises:
+            PeerError: it does not hold; nothing has changed.
+        """
+        self._advance(now)
+        authority = self._authority(authority_name)
+        actions = self._take_order(authority, envelope)
+        return [*actions, *self._step()]
+
+    def admission(
+        self, authority_name: str, admission: Envelope, orders: Sequence[Envelope], now: Now
+    ) -> list[Action]:
+        """What `Enroll` returned: trust root, delegation and policy first, then the admission.
+
+        Raises:
+            PeerError: it does not hold; orders that held stay, the host is not admitted.
+        """
+        self._advance(now)
+        authority = self._authority(authority_name)
+        actions: list[Action] = []
+        token = self.tokens.get(authority_name)
+        for envelope in orders:
+            if token is not None and authority.pin_if_first(envelope, token.trust_root_digest):
+                actions.append(self._keep(authority, envelope))
+            else:
+                actions += self._take_order(authority, envelope)
+        admitted = check_admission(admission, authority, self.settings, self.running_ms)
+        authority.note_scopes(frozenset(admitted.scopes))
+        if not authority.admitted and authority.enrolment is not None:
+            authority.admitted = True
+            self._report_now = True
+            authority.next_request_ms = now.elapsed_ms
+            actions.append(
+                KeepEnrolment(
+                    authority=authority_name,
+                    digest=admitted.enrolment_digest,
+                    envelope=authority.enrolment,
+                    admitted=True,
+                )
+            )
+            actions.append(Tell(event="host.admitted", subject=authority_name, detail=""))
+        return [*actions, *self._step()]
+
+    def enrol(self, authority_name: str, courier_spki: bytes, now: Now) -> list[Action]:
+        """The statement with which this host asks for admission, or a new TLS certificate.
+
+        It is in ``authorities[name].enrolment`` once the returned actions are carried out.
+        """
+        self._advance(now)
+        authority = self._authority(authority_name)
+        token = self.tokens.get(authority_name)
+        if token is None:
+            raise MisdirectedError(
+                f"this gate holds no join token of {authority_name!r}",
+                code="join-token.none",
+                remedy="Run `flopgate-agent join` with the token of that authority.",
+            )
+        envelope = build_enrolment(
+            self.settings,
+            token,
+            courier_spki=courier_spki,
+            sequence=self.sequence,
+            head=self.head,
+            made_ms=now.elapsed_ms,
+            known=authority.admitted,
+        )
+        authority.enrolment = envelope
+        return [
+            KeepEnrolment(
+                authority=authority_name,
+                digest=envelope.digest,
+                envelope=envelope,
+                admitted=authority.admitted,
+            )
+        ]
+
+    def fault(self, reason: str, detail: str, way_back: str, now: Now) -> list[Action]:
+        """Something the gate cannot work without is gone: stop everything (law 8)."""
+        self._now = max(self._now, now, key=lambda moment: moment.elapsed_ms)
+        self._faults[reason] = Denied(
+            reason=reason, detail=detail, way_back=way_back, authority="", wind_down_ms=0
+        )
+        self.findings.add(reason, Severity.ALERT, detail=detail)
+        return self._step_lanes()
+
+    def clear_fault(self, reason: str, now: Now) -> list[Action]:
+        """The fault was mended."""
+        self._advance(now)
+        self._faults.pop(reason, None)
+        return self._step()
+
+    # ------------------------------------------------------------------ time
+
+    @property
+    def running_ms(self) -> int:
+        """Gate running time since enrolment, restarts added up."""
+        return self._running_before_ms + self._now.elapsed_ms - self._started_ms
+
+    @property
+    def enrolled(self) -> bool:
+        """Whether at least one authority admitted this host."""
+        return any(authority.admitted for authority in self.authorities.values())
+
+    def look_due(self, now: Now) -> bool:
+        """Whether the counters should be read now."""
+        return now.elapsed_ms >= self._next_look_ms
+
+    def looked(self, now: Now) -> None:
+        """The caller asked the sampler; plans the next look."""
+        watching = any(lane.state is LaneState.FROZEN for lane in self.lanes.values())
+        settings = self.settings
+        interval_ms = settings.watch_interval_ms if watching else settings.sample_interval_ms
+        self._next_look_ms = now.elapsed_ms + interval_ms
+
+    def get_timer(self) -> int:
+        """Host elapsed time at which `handle_timer` must be called at the latest."""
+        times = [self._next_look_ms, self._last_look_ms + self.settings.stall_timeout_ms]
+        if self.enrolled:
+            times.append(self._reported_ms + self.settings.report_interval_ms)
+            times += [lane_ms for lane in self.lanes.values() if (lane_ms := lane.get_timer())]
+            times += [a.next_request_ms for a in self._admitted()]
+        return max(min(times), self._now.elapsed_ms)
+
+    def handle_timer(self, now: Now) -> list[Action]:
+        """Time has passed."""
+        self._advance(now)
+        if now.elapsed_ms - self._last_look_ms >= self.settings.stall_timeout_ms:
+            self._go_blind(now)
+        return self._step()
+
+    def _advance(self, now: Now) -> None:
+        if now.elapsed_ms < self._now.elapsed_ms:
+            raise ClockError(
+                f"boot clock stepped back from {self._now.elapsed_ms} to {now.elapsed_ms} ms",
+                code="clock.boot.backwards",
+                remedy="Find what sets the boot clock back; compute stays stopped until then.",
+            )
+        self._now = now
+
+    def _go_blind(self, now: Now) -> None:
+        """The counters are silent: charge the time, and stop (laws 3 and 8)."""
+        for chip in self._chips:
+            self._charge(chip, chip.blind(now.elapsed_ms))
+        self._last_look_ms = now.elapsed_ms
+        self.findings.add("driver.silent", Severity.ALERT, detail="no counters: worst case charged")
+        self._faults["driver.silent"] = Denied(
+            reason="driver.silent",
+            detail="the driver's counters cannot be read",
+            way_back="Check the driver; the gate goes on by itself once it answers.",
+            authority="",
+            wind_down_ms=0,
+        )
+
+    # ------------------------------------------------------------------ inside
+
+    def _authority(self, name: str) -> Authority:
+        authority = self.authorities.get(name)
+        if authority is None:
+            raise MisdirectedError(
+                f"this host knows no authority {name!r}",
+                code="authority.unknown",
+                remedy="Run `flopgate-agent join` with the token of that authority.",
+            )
+        return authority
+
+    def _admitted(self) -> list[Authority]:
+        return [one for one in self.authorities.values() if one.admitted]
+
+    def _policies(self) -> list[Policy]:
+        return [one.policy for one in self._admitted() if one.policy is not None]
+
+    def _keep(self, authority: Authority, envelope: Envelope) -> KeepOrder:
+        return KeepOrder(
+            authority=authority.name,
+            digest=envelope.digest,
+            envelope=envelope,
+            first_seen_running_ms=self.running_ms,
+        )
+
+    def _take_order(self, authority: Authority, envelope: Envelope) -> list[Action]:
+        verified = authority.accept(envelope, self.running_ms)
+        if verified is None:
+            return []
+        # What was refused may be granted now, and what is paused should be reported.
+        authority.next_request_ms = self._now.elapsed_ms
+        kind = type(verified.order).__name__.lower()
+        return [
+            self._keep(authority, envelope),
+            Tell(event=f"order.{kind}", subject=authority.name, detail=verified.digest.hex()),
+        ]
+
+    def _charge(self, chip: ChipMeter, parts: Sequence[Measured]) -> None:
+        lane = next((one for one in self.lanes.values() if chip.index in one.setting.chips), None)
+        figures = [policy.charged_figure for policy in self._policies()]
+        figure = max(figures, default=ChargedFigure.NOMINAL)
+        for part in parts:
+            for found in part.findings:
+                self.findings.add_measured(found, chip.chip.identity.uuid)
+            if lane is None or not part.total.high:
+                continue
+            permission = self._permissions.get(lane.workload)
+            ceiling = permission.ceiling_tflop if isinstance(permission, Allowed) else None
+            lane.book.charge(part.total, gap=part.gap, figure=figure, ceiling_tflop=ceiling)
+
+    def _step(self) -> list[Action]:
+        if not self.enrolled:
+            return []
+        actions = self._step_lanes()
+        return [*actions, *self._report_if_due()]
+
+    def _step_lanes(self) -> list[Action]:
+        if not self.enrolled:
+            return []
+        now_ms = self._now.elapsed_ms
+        drain_ms = max((p.drain_ms for p in self._policies()), default=DEFAULT_DRAIN_MS)
+        fault = next(iter(self._faults.values()), None)
+        actions: list[Action] = []
+        for lane in self.lanes.values():
+            permission = fault or allowance(
+                lane.workload, self._admitted(), now_ms, self.running_ms
+            )
+            self._permissions[lane.workload] = permission
+            before = lane.state
+            actions += lane.step(permission, drain_ms, now_ms)
+            if lane.state is not before and lane.state is LaneState.HALTED:
+                # What was not used is released by the report of the halt.
+                self._report_now = True
+            if before is LaneState.RUNNING and lane.state is LaneState.FROZEN:
+                self._next_look_ms = now_ms
+        if any(lane.state is LaneState.FROZEN for lane in self.lanes.values()):
+            watch_ms = now_ms + self.settings.watch_interval_ms
+            self._next_look_ms = min(self._next_look_ms, watch_ms)
+        return actions
+
+    def _plan_renewal(self, authority: Authority) -> None:
+        permit, policy = authority.permit, authority.policy
+        authority.retry_ms = 0
+        if permit is not None:
+            authority.next_request_ms = permit.made_ms + permit.renew_after_ms
+        elif policy is not None:
+            authority.next_request_ms = self._now.elapsed_ms + policy.renew_after_ms
+
+    def _request_if_due(self) -> Request | None:
+        now_ms = self._now.elapsed_ms
+        due = [one for one in self._admitted() if now_ms >= one.next_request_ms]
+        if not due or "ledger.failed" in self._faults:
+            return None
+        for authority in self._admitted():
+            policy_ms = authority.policy.renew_after_ms if authority.policy else 120_000
+            first_ms = min(self.settings.retry_ms, policy_ms)
+            authority.retry_ms = min(max(authority.retry_ms * 2, first_ms), policy_ms)
+            authority.next_request_ms = now_ms + authority.retry_ms
+        lifetime_ms = max((p.lifetime_ms for p in self._policies()), default=0)
+        return Request(
+            lanes=tuple(
+                LaneRequest(
+                    workload=lane.workload,
+                    headroom_tflop=-(-lane.peak_tflop_per_s * lifetime_ms // 1000),
+                )
+                for lane in self.lanes.values()
+            )
+        )
+
+    def _report_if_due(self) -> list[Action]:
+        now_ms = self._now.elapsed_ms
+        request = self._request_if_due()
+        overdue = now_ms - self._reported_ms >= self.settings.report_interval_ms
+        if request is None and not overdue and not self._report_now:
+            return []
+        if "ledger.failed" in self._faults:
+            return []
+        end_ms = max(
+            self._interval_start_ms,
+            min((chip.covered_until_ms for chip in self._chips), default=now_ms),
+        )
+        keep = build_report(
+            self.settings,
+            sequence=self.sequence + 1,
+            previous=self.head,
+            interval=(self._interval_start_ms, min(end_ms, now_ms)),
+            lanes=tuple(self.lanes.values()),
+            chips=self._chips,
+            authorities=self._admitted(),
+            findings=self.findings.drain(),
+            running_ms=self.running_ms,
+            request=request,
+            now=self._now,
+        )
+        self.sequence, self.head = keep.sequence, keep.digest
+        self._interval_start_ms = min(end_ms, now_ms)
+        self._reported_ms = now_ms
+        self._report_now = False
+        self._sent[keep.digest] = Sent(
+            sequence=keep.sequence,
+            made_ms=now_ms,
+            allotted={lane.workload: lane.book.allotted_tflop for lane in self.lanes.values()},
+            asked=request is not None,
+        )
+        return [keep, SendReport(sequence=keep.sequence)]
+
+    def _forget_sent(self) -> None:
+        admitted = self._admitted()
+        acknowledged = min(one.acknowledged_sequence for one in admitted) if admitted else 0
+        for digest in [d for d, sent in self._sent.items() if sent.sequence < acknowledged]:
+            del self._sent[digest]
+        while len(self._sent) > SENT_MAX:
+            del self._sent[next(iter(self._sent))]

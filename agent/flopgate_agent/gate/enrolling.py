@@ -1,0 +1,79 @@
+"""The enrolment statement, and what must hold of the admission that answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.settings import GateSettings
+from flopgate_proto.codec import PayloadType, decode_admission, encode_enrolment
+from flopgate_proto.envelope import Envelope, seal, verify
+from flopgate_proto.errors import MisdirectedError
+from flopgate_proto.joining import JoinToken, token_proof
+from flopgate_proto.values import Admission, Assurance, Enrolment
+
+
+def build_enrolment(
+    settings: GateSettings,
+    token: JoinToken,
+    *,
+    courier_spki: bytes,
+    sequence: int,
+    head: bytes,
+    made_ms: int,
+    known: bool,
+) -> Envelope:
+    """Signed by the host key; a known host asks again without spending a token."""
+    chips = tuple(chip.identity for chip in settings.chips)
+    return seal(
+        PayloadType.ENROLMENT,
+        encode_enrolment(
+            Enrolment(
+                authority=token.authority,
+                trust_root_digest=token.trust_root_digest,
+                host_spki=settings.host_spki,
+                chips=chips,
+                cluster=token.cluster,
+                custodian=token.custodian,
+                site=token.site,
+                jurisdiction=token.jurisdiction,
+                driver_version=settings.driver_version,
+                software=settings.software,
+                assurance=Assurance.SOFTWARE,
+                courier_spki=courier_spki,
+                token_id=b"" if known else token.token_id,
+                token_proof=b"" if known else token_proof(token.secret, settings.host_spki, chips),
+                boot_id=settings.boot_id,
+                made_ms=made_ms,
+                sequence=sequence,
+                head=head,
+            )
+        ),
+        [settings.signer],
+    )
+
+
+def check_admission(
+    envelope: Envelope, authority: Authority, settings: GateSettings, running_ms: int
+) -> Admission:
+    """Admission of this host to this authority, for the enrolment that it sent.
+
+    Raises:
+        ForgedError: not signed by a delegated key.
+        MisdirectedError: for another host, authority or enrolment.
+    """
+    verified = verify(envelope, PayloadType.ADMISSION, authority.keys_in_force(running_ms))
+    admission = decode_admission(verified.payload)
+    expected = authority.enrolment.digest if authority.enrolment else b""
+    given: Sequence[object] = (
+        admission.authority,
+        admission.host_id,
+        admission.enrolment_digest,
+    )
+    if given != (authority.name, settings.host_id, expected):
+        raise MisdirectedError(
+            "admission for another host, authority or enrolment",
+            code="admission.misdirected",
+            remedy="The courier mixes up hosts: check its configuration.",
+        )
+    return admission

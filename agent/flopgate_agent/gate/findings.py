@@ -1,0 +1,59 @@
+"""Findings since the last report: each id and subject once, with how often it happened."""
+
+from __future__ import annotations
+
+from flopgate_agent import meter
+from flopgate_proto.limits import FINDINGS_MAX, TEXT_BYTES_MAX
+from flopgate_proto.values import Finding, Severity
+
+_SEVERITY = {
+    meter.Severity.INFO: Severity.INFO,
+    meter.Severity.WARNING: Severity.WARNING,
+    meter.Severity.ERROR: Severity.ALERT,
+}
+
+
+class FindingLog:
+    """Bounded: what does not fit is counted under ``findings.dropped``."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], tuple[Severity, str, int]] = {}
+        self._dropped = 0
+
+    def add(
+        self, finding_id: str, severity: Severity, *, subject: str = "", detail: str = ""
+    ) -> None:
+        """Note that something happened, again perhaps."""
+        key = (finding_id, subject)
+        if key not in self._found and len(self._found) >= FINDINGS_MAX - 1:
+            self._dropped += 1
+            return
+        times = self._found.get(key, (severity, "", 0))[2] + 1
+        self._found[key] = (severity, detail, times)
+
+    def add_measured(self, finding: meter.Finding, uuid: str) -> None:
+        """Take over a finding of the meter."""
+        detail = " ".join(f"{name}={value}" for name, value in finding.numbers)
+        self.add(finding.id, _SEVERITY[finding.severity], subject=uuid, detail=detail)
+
+    def drain(self) -> tuple[Finding, ...]:
+        """All findings since the last call."""
+        found = [
+            Finding(
+                id=finding_id,
+                severity=severity,
+                subject=subject,
+                detail=(f"{times} times; {detail}" if times > 1 else detail)[:TEXT_BYTES_MAX],
+            )
+            for (finding_id, subject), (severity, detail, times) in self._found.items()
+        ]
+        if self._dropped:
+            found.append(
+                Finding(
+                    id="findings.dropped",
+                    severity=Severity.WARNING,
+                    detail=f"{self._dropped} findings did not fit",
+                )
+            )
+        self._found, self._dropped = {}, 0
+        return tuple(found)

@@ -1,0 +1,218 @@
+"""One lane: from permission to standstill, all of it inside the lifetime (law 1).
+
+Timeline of a stop, all on host elapsed time. ``until`` is the end of the lifetime:
+
+    wind-down          freeze              kill                  until
+    |--- wind_down ----|------ drain ------|-- enforcement bound --|
+
+Nothing waits for good will: the freeze needs none of the job, the kill none of the freeze.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flopgate_agent.gate.actions import Action, Freeze, Kill, Notify, Tell, Thaw
+from flopgate_agent.gate.allowance import Allowed, Denied
+from flopgate_agent.gate.book import LaneBook
+from flopgate_agent.gate.chip_meter import ChipMeter
+from flopgate_agent.gate.settings import GateSettings, LaneSetting
+from flopgate_agent.gate.states import MAY_COMPUTE, check_step
+from flopgate_proto.values import LaneState
+
+REKILL_MS = 500
+"""Between two attempts to kill what survived the first."""
+RELOOK_MS = 10_000
+"""The same where no process is left to kill, yet stillness cannot be shown."""
+
+KEEP_GOING = Denied(
+    reason="permit.expiring",
+    detail="the permit runs out and was not renewed",
+    way_back="Check that the courier reaches the authority.",
+    authority="",
+    wind_down_ms=0,
+)
+SPENT = Denied(
+    reason="ceiling.reached",
+    detail="what is left of the ceiling is needed to stop in time",
+    way_back="The next grant lifts it, if the budget allows.",
+    authority="",
+    wind_down_ms=0,
+)
+
+
+class Lane:
+    """State machine of one lane. Starts FROZEN: whatever runs without permission is held."""
+
+    def __init__(
+        self, setting: LaneSetting, settings: GateSettings, chips: Sequence[ChipMeter], now_ms: int
+    ) -> None:
+        self.setting = setting
+        self.workload = setting.workload
+        self.book = LaneBook()
+        self.state = LaneState.FROZEN
+        self.why: Denied | None = None
+        self.since_ms = now_ms
+        self.peak_tflop_per_s = settings.peak_tflop_per_s(setting.chips)
+        self._bound_ms = settings.enforcement_bound_ms
+        # Between two looks work goes unseen; a stall shows only after its timeout.
+        self._blind_ms = settings.sample_interval_ms + settings.stall_timeout_ms
+        self._chips = chips
+        self._freeze_at_ms = now_ms
+        self._kill_at_ms: int | None = None
+        self._held: tuple[int, ...] = ()
+        self._latest_freeze_ms: int | None = None
+        self._tightest_ms: int | None = None
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Processes with a context on a chip of this lane, sorted."""
+        return tuple(sorted({pid for chip in self._chips for pid in chip.pids}))
+
+    @property
+    def active(self) -> bool:
+        """Whether any chip of the lane worked at the last look, or cannot be read."""
+        return any(chip.active for chip in self._chips)
+
+    def _cost_tflop(self, span_ms: int) -> int:
+        return -(-self.peak_tflop_per_s * span_ms // 1000)
+
+    def left_tflop(self, allowed: Allowed) -> int:
+        """What the ceiling still covers."""
+        return max(0, allowed.ceiling_tflop - self.book.allotted_tflop)
+
+    def get_timer(self) -> int | None:
+        """When time alone changes something; ``None`` while it does not."""
+        match self.state:
+            case LaneState.WINDING_DOWN:
+                return self._freeze_at_ms
+            case LaneState.FROZEN:
+                return self._kill_at_ms
+            case LaneState.RUNNING | LaneState.EXEMPT:
+                return self._tightest_ms
+            case _:
+                return None
+
+    def step(self, permission: Allowed | Denied, drain_ms: int, now_ms: int) -> list[Action]:
+        """Let permission, time and what the chips show act on the lane."""
+        match permission:
+            case Allowed():
+                return self._step_allowed(permission, drain_ms, now_ms)
+            case Denied():
+                return self._step_denied(permission, drain_ms, now_ms)
+
+    def _step_allowed(self, allowed: Allowed, drain_ms: int, now_ms: int) -> list[Action]:
+        freeze_at_ms = allowed.until_ms - drain_ms - self._bound_ms
+        self._latest_freeze_ms = freeze_at_ms
+        wind_down_at_ms = freeze_at_ms - allowed.wind_down_ms
+        left_tflop = self.left_tflop(allowed)
+        stop_ms = self._blind_ms + drain_ms + self._bound_ms
+        if now_ms >= freeze_at_ms or left_tflop <= self._cost_tflop(stop_ms):
+            why = KEEP_GOING if now_ms >= freeze_at_ms else SPENT
+            return self._stop_now(why, drain_ms, now_ms)
+        if now_ms >= wind_down_at_ms or left_tflop <= self._cost_tflop(
+            allowed.wind_down_ms + stop_ms
+        ):
+            why = KEEP_GOING if now_ms >= wind_down_at_ms else SPENT
+            if self.state not in MAY_COMPUTE:
+                # Too little is left to start with: wait for the next grant, keep what stands.
+                return self._hold(why, drain_ms, now_ms)
+            return self._wind_down(why, freeze_at_ms, now_ms)
+        self._tightest_ms = wind_down_at_ms
+        return self._run(exempt=allowed.exempt, now_ms=now_ms)
+
+    def _step_denied(self, denied: Denied, drain_ms: int, now_ms: int) -> list[Action]:
+        if self.state not in MAY_COMPUTE:
+            return self._hold(denied, drain_ms, now_ms)
+        freeze_at_ms = now_ms + denied.wind_down_ms
+        if self._latest_freeze_ms is not None:
+            freeze_at_ms = min(freeze_at_ms, self._latest_freeze_ms)
+        if self.state is LaneState.WINDING_DOWN:
+            freeze_at_ms = min(freeze_at_ms, self._freeze_at_ms)
+        if now_ms >= freeze_at_ms:
+            return self._stop_now(denied, drain_ms, now_ms)
+        return self._wind_down(denied, freeze_at_ms, now_ms)
+
+    def _run(self, *, exempt: bool, now_ms: int) -> list[Action]:
+        state = LaneState.EXEMPT if exempt else LaneState.RUNNING
+        if self.state is state:
+            return []
+        thaw: list[Action] = []
+        if self.state not in MAY_COMPUTE:
+            thaw = [Thaw(workload=self.workload)]
+            self._held = ()
+        self._enter(state, now_ms)
+        self.why = None
+        return [*thaw, Tell(event="lane.runs", subject=self.workload, detail=state.name.lower())]
+
+    def _wind_down(self, why: Denied, freeze_at_ms: int, now_ms: int) -> list[Action]:
+        self._freeze_at_ms = freeze_at_ms
+        self.why = why
+        if self.state is LaneState.WINDING_DOWN:
+            return []
+        self._enter(LaneState.WINDING_DOWN, now_ms)
+        left_ms = freeze_at_ms - now_ms
+        return [
+            Tell(
+                event="lane.winds-down",
+                subject=self.workload,
+                detail=f"{why.reason}: {why.detail}; {left_ms} ms to the freeze",
+            ),
+            Notify(workload=self.workload, pids=self.pids, left_ms=left_ms),
+        ]
+
+    def _stop_now(self, why: Denied, drain_ms: int, now_ms: int) -> list[Action]:
+        if self.state in MAY_COMPUTE:
+            self.why = why
+            self._enter(LaneState.FROZEN, now_ms)
+            told = Tell(event="lane.frozen", subject=self.workload, detail=why.reason)
+            return [told, *self._freeze(drain_ms, now_ms)]
+        return self._hold(why, drain_ms, now_ms)
+
+    def _freeze(self, drain_ms: int, now_ms: int) -> list[Action]:
+        self._kill_at_ms = now_ms + drain_ms
+        self._held = self.pids
+        return [Freeze(workload=self.workload, pids=self._held)]
+
+    def _hold(self, why: Denied, drain_ms: int, now_ms: int) -> list[Action]:
+        """No permission and nothing should run: keep it so, and prove it."""
+        self.why = why
+        unheld = bool(set(self.pids) - set(self._held))
+        if self.state is LaneState.HALTED:
+            if not unheld and not self.active:
+                return []
+            self._enter(LaneState.FROZEN, now_ms)
+            found = "a new process" if unheld else "activity"
+            told = Tell(event="lane.disturbed", subject=self.workload, detail=f"{found}, held")
+            return [told, *self._freeze(drain_ms, now_ms)]
+        if self._still_since_freeze():
+            self._enter(LaneState.HALTED, now_ms)
+            return [Tell(event="lane.halted", subject=self.workload, detail=why.reason)]
+        if self._kill_at_ms is None:
+            return self._freeze(drain_ms, now_ms)
+        if now_ms >= self._kill_at_ms:
+            self._kill_at_ms = now_ms + (REKILL_MS if self.pids else RELOOK_MS)
+            return [
+                Tell(
+                    event="lane.computing_without_permission",
+                    subject=self.workload,
+                    detail=f"not still after {now_ms - self.since_ms} ms: killed",
+                ),
+                Kill(workload=self.workload, pids=self.pids),
+            ]
+        if unheld:
+            # A latecomer extends nothing: the kill stays where it was.
+            self._held = self.pids
+            return [Freeze(workload=self.workload, pids=self._held)]
+        return []
+
+    def _still_since_freeze(self) -> bool:
+        return all(
+            chip.still_since_ms is not None
+            and chip.covered_until_ms > max(chip.still_since_ms, self.since_ms)
+            for chip in self._chips
+        )
+
+    def _enter(self, state: LaneState, now_ms: int) -> None:
+        self.state = check_step(self.state, state)
+        self.since_ms = now_ms

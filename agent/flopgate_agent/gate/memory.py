@@ -1,0 +1,53 @@
+"""What the ledger gives back to a core at start: everything that outlives a run of the gate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flopgate_proto.envelope import Envelope
+from flopgate_proto.values import ChipRow, Quote, Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredOrder:
+    """An order accepted before, and the gate running time at which it was first seen."""
+
+    envelope: Envelope
+    first_seen_running_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAuthority:
+    """One authority as the ledger knows it.
+
+    Attributes:
+        orders: in the order in which they were accepted.
+        quote: what was quoted last; ``None`` before the first answer.
+        batch_digest: of the signed root of that answer, empty before the first.
+        enrolment: the statement that asked for admission, ``None`` before it was made.
+    """
+
+    name: str
+    orders: tuple[StoredOrder, ...] = ()
+    quote: Quote | None = None
+    batch_digest: bytes = b""
+    acknowledged_sequence: int = 0
+    enrolment: Envelope | None = None
+    admitted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastReport:
+    """End of the chain: the last report, its digest and its chip rows in chip order."""
+
+    report: Report
+    digest: bytes
+    rows: tuple[ChipRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """All of it; empty on a host that was never enrolled."""
+
+    authorities: tuple[StoredAuthority, ...] = ()
+    last: LastReport | None = None

@@ -1,0 +1,98 @@
+"""Builds and signs the next report of the chain."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+
+from flopgate_agent.gate.actions import KeepReport
+from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.chip_meter import ChipMeter
+from flopgate_agent.gate.lane import Lane
+from flopgate_agent.gate.settings import GateSettings, Now
+from flopgate_proto import merkle
+from flopgate_proto.codec import PayloadType, encode_chip_row, encode_report
+from flopgate_proto.envelope import seal
+from flopgate_proto.limits import FINDINGS_MAX, SALT_BYTES
+from flopgate_proto.values import (
+    Assurance,
+    Finding,
+    LaneReport,
+    Report,
+    Request,
+    Topology,
+)
+
+
+def salted_rows(
+    secret: bytes, sequence: int, chips: Sequence[ChipMeter]
+) -> tuple[tuple[tuple[bytes, bytes], ...], bytes]:
+    """Rows with their salts, and the RFC 6962 root over ``salt || row``.
+
+    A salt is HMAC-SHA256(secret of this run, sequence || chip), cut to 16 bytes: unguessable, so
+    that a recipient who gets the root cannot try values for rows that it does not get.
+    """
+    rows = []
+    for chip in chips:
+        seed = sequence.to_bytes(8, "big") + chip.index.to_bytes(4, "big")
+        salt = hmac.digest(secret, seed, "sha256")[:SALT_BYTES]
+        rows.append((salt, encode_chip_row(chip.row())))
+    return tuple(rows), merkle.tree_root([merkle.leaf_hash(salt + row) for salt, row in rows])
+
+
+def lane_report(lane: Lane) -> LaneReport:
+    """One lane's figures since the last report; starts its next interval."""
+    measured, gap = lane.book.interval()
+    total = lane.book.reported_measured + lane.book.reported_gap
+    return LaneReport(
+        workload=lane.workload,
+        state=lane.state,
+        chips=lane.setting.chips,
+        measured=measured,
+        gap=gap,
+        total=total,
+        allotted_tflop=lane.book.allotted_tflop,
+        unaccounted_tflop=lane.book.unaccounted_tflop,
+        stop_reason=lane.why.reason if lane.why else "",
+    )
+
+
+def build_report(
+    settings: GateSettings,
+    *,
+    sequence: int,
+    previous: bytes,
+    interval: tuple[int, int],
+    lanes: Sequence[Lane],
+    chips: Sequence[ChipMeter],
+    authorities: Sequence[Authority],
+    findings: Sequence[Finding],
+    running_ms: int,
+    request: Request | None,
+    now: Now,
+) -> KeepReport:
+    """The signed report of one interval (host elapsed time), and its rows."""
+    rows, chip_root = salted_rows(settings.salt_secret, sequence, chips)
+    report = Report(
+        host_id=settings.host_id,
+        sequence=sequence,
+        previous=previous,
+        run_nonce=settings.run_nonce,
+        boot_id=settings.boot_id,
+        interval_start_ms=interval[0],
+        interval_end_ms=interval[1],
+        made_ms=now.elapsed_ms,
+        wall_unix_ms=now.wall_unix_ms,
+        lanes=tuple(lane_report(lane) for lane in lanes),
+        chip_root=chip_root,
+        chip_count=len(rows),
+        quotes=tuple(authority.quote for authority in authorities),
+        assurance=Assurance.SOFTWARE,
+        software=settings.software,
+        topology=Topology(),
+        findings=tuple(findings[:FINDINGS_MAX]),
+        running_ms=running_ms,
+        request=request,
+    )
+    envelope = seal(PayloadType.REPORT, encode_report(report), [settings.signer])
+    return KeepReport(sequence=sequence, digest=envelope.digest, envelope=envelope, rows=rows)

@@ -1,0 +1,295 @@
+"""The gate's durable memory: SQLite, WAL, synchronous FULL. What left was kept before (law 9).
+
+Every method commits before it returns. One row a report, hash-chained by the reports themselves;
+reports stay until every authority acknowledged them, and `KEEP_ACKNOWLEDGED` longer for people to
+look at. Permits are never written (DESIGN section 7).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from flopgate_agent.gate.actions import Keep, KeepEnrolment, KeepOrder, KeepQuote, KeepReport
+from flopgate_agent.gate.memory import LastReport, Memory, StoredAuthority, StoredOrder
+from flopgate_proto.codec import (
+    PayloadType,
+    decode_chip_row,
+    decode_report,
+    envelope_from_wire,
+    envelope_to_wire,
+    parse_message,
+)
+from flopgate_proto.envelope import Envelope
+from flopgate_proto.errors import FlopgateError, HistoryError, StorageError
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values import Quote
+
+KEEP_ACKNOWLEDGED: Final = 1000
+"""Acknowledged reports that are kept for `flopgate-agent outbox`."""
+
+SCHEMA_VERSION: Final = 1
+
+_SCHEMA: Final = """
+CREATE TABLE report (
+    sequence INTEGER PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE,
+    signed BLOB NOT NULL
+) STRICT;
+CREATE TABLE authority (
+    name TEXT PRIMARY KEY,
+    enrolment BLOB,
+    admitted INTEGER NOT NULL DEFAULT 0,
+    answer_digest BLOB NOT NULL DEFAULT x'',
+    batch_number INTEGER NOT NULL DEFAULT 0,
+    batch_digest BLOB NOT NULL DEFAULT x'',
+    grant_digest BLOB NOT NULL DEFAULT x'',
+    acknowledged_sequence INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE accepted_order (
+    position INTEGER PRIMARY KEY,
+    authority TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    envelope BLOB NOT NULL,
+    first_seen_running_ms INTEGER NOT NULL,
+    UNIQUE (authority, digest)
+) STRICT;
+CREATE TABLE batch_root (
+    authority TEXT NOT NULL,
+    batch_number INTEGER NOT NULL,
+    envelope BLOB NOT NULL,
+    PRIMARY KEY (authority, batch_number)
+) STRICT;
+"""
+
+
+class Ledger:
+    """Owner of the ledger file; one process at a time.
+
+    Raises:
+        StorageError: the file cannot be opened, is of another version, damaged or in use.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = str(path)
+        with self._reported("open"):
+            self._db = sqlite3.connect(self._path, isolation_level=None)
+            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+            if version == 0:
+                self._db.executescript(
+                    f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
+                )
+            elif version != SCHEMA_VERSION:
+                raise StorageError(
+                    f"ledger {self._path} has version {version}, this software has "
+                    f"{SCHEMA_VERSION}",
+                    code="ledger.version",
+                    remedy="Install the software version that wrote it.",
+                )
+            check = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+        if check != "ok":
+            raise StorageError(
+                f"ledger {self._path} is damaged: {check}",
+                code="ledger.damaged",
+                remedy="Keep the file as evidence and ask the authority to close its chain.",
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextmanager
+    def _reported(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"cannot {doing} the ledger {self._path}: {error}",
+                code="ledger.failed",
+                remedy="Free space or mend the disk; compute stays stopped until then.",
+            ) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._reported("write"):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def keep(self, action: Keep) -> None:
+        """Make one thing durable.
+
+        Raises:
+            StorageError: it is not durable; nothing of it was written.
+            HistoryError: the report does not follow the last one.
+        """
+        with self._transaction() as db:
+            match action:
+                case KeepReport():
+                    self._keep_report(db, action)
+                case KeepOrder():
+                    db.execute(
+                        "INSERT OR IGNORE INTO accepted_order"
+                        " (authority, digest, envelope, first_seen_running_ms) VALUES (?,?,?,?)",
+                        (
+                            action.authority,
+                            action.digest,
+                            _to_bytes(action.envelope),
+                            action.first_seen_running_ms,
+                        ),
+                    )
+                case KeepQuote():
+                    self._keep_quote(db, action)
+                case KeepEnrolment():
+                    db.execute(
+                        "INSERT INTO authority (name, enrolment, admitted) VALUES (?,?,?)"
+                        " ON CONFLICT (name) DO UPDATE SET enrolment=excluded.enrolment,"
+                        " admitted=excluded.admitted",
+                        (action.authority, _to_bytes(action.envelope), int(action.admitted)),
+                    )
+
+    @staticmethod
+    def _keep_report(db: sqlite3.Connection, action: KeepReport) -> None:
+        last = db.execute("SELECT max(sequence) FROM report").fetchone()[0]
+        if last is not None and action.sequence != last + 1:
+            raise HistoryError(
+                f"report {action.sequence} after {last}",
+                code="ledger.sequence",
+                remedy="Two gates may run on one ledger: stop one.",
+            )
+        signed = pb.SignedReport(
+            envelope=envelope_to_wire(action.envelope),
+            rows=[pb.SaltedRow(salt=salt, row=row) for salt, row in action.rows],
+        )
+        db.execute(
+            "INSERT INTO report (sequence, digest, signed) VALUES (?,?,?)",
+            (action.sequence, action.digest, signed.SerializeToString()),
+        )
+
+    @staticmethod
+    def _keep_quote(db: sqlite3.Connection, action: KeepQuote) -> None:
+        quote = action.quote
+        db.execute(
+            "UPDATE authority SET answer_digest=?, batch_number=?, batch_digest=?,"
+            " grant_digest=?, acknowledged_sequence=? WHERE name=?",
+            (
+                quote.answer_digest,
+                quote.batch_number,
+                action.batch_root.digest,
+                quote.grant,
+                action.acknowledged_sequence,
+                action.authority,
+            ),
+        )
+        db.execute(
+            "INSERT OR IGNORE INTO batch_root VALUES (?,?,?)",
+            (action.authority, quote.batch_number, _to_bytes(action.batch_root)),
+        )
+        db.execute(
+            "DELETE FROM batch_root WHERE authority=? AND batch_number NOT IN (SELECT"
+            " batch_number FROM batch_root WHERE authority=? ORDER BY batch_number DESC LIMIT ?)",
+            (action.authority, action.authority, KEEP_ACKNOWLEDGED),
+        )
+        db.execute(
+            "DELETE FROM report WHERE sequence <= (SELECT min(acknowledged_sequence) FROM"
+            " authority WHERE admitted) - ?",
+            (KEEP_ACKNOWLEDGED,),
+        )
+
+    def load(self) -> Memory:
+        """Everything that outlives a run.
+
+        Raises:
+            StorageError: what is stored cannot be read back.
+        """
+        try:
+            with self._reported("read"):
+                return Memory(authorities=tuple(self._authorities()), last=self._last())
+        except FlopgateError as error:
+            if isinstance(error, StorageError):
+                raise
+            raise StorageError(
+                f"ledger {self._path} holds what this software did not write: {error}",
+                code="ledger.damaged",
+                remedy="Keep the file as evidence and ask the authority to close its chain.",
+            ) from error
+
+    def _authorities(self) -> Iterator[StoredAuthority]:
+        rows = self._db.execute(
+            "SELECT name, enrolment, admitted, answer_digest, batch_number, batch_digest,"
+            " grant_digest, acknowledged_sequence FROM authority ORDER BY name"
+        ).fetchall()
+        for name, enrolment, admitted, answer, number, batch, grant, acknowledged in rows:
+            orders = self._db.execute(
+                "SELECT envelope, first_seen_running_ms FROM accepted_order WHERE authority=?"
+                " ORDER BY position",
+                (name,),
+            ).fetchall()
+            yield StoredAuthority(
+                name=name,
+                orders=tuple(
+                    StoredOrder(envelope=_from_bytes(envelope), first_seen_running_ms=seen_ms)
+                    for envelope, seen_ms in orders
+                ),
+                quote=Quote(
+                    authority=name, answer_digest=answer, batch_number=number, grant=grant
+                )
+                if answer
+                else None,
+                batch_digest=batch,
+                acknowledged_sequence=acknowledged,
+                enrolment=_from_bytes(enrolment) if enrolment else None,
+                admitted=bool(admitted),
+            )
+
+    def _last(self) -> LastReport | None:
+        row = self._db.execute(
+            "SELECT digest, signed FROM report ORDER BY sequence DESC LIMIT 1"
+        ).fetchone()
+        if row is None:
+            return None
+        signed = parse_message(pb.SignedReport(), row[1])
+        envelope = envelope_from_wire(signed.envelope)
+        if envelope.digest != row[0] or envelope.payload_type != PayloadType.REPORT:
+            raise StorageError(
+                f"last report of {self._path} is not what was written",
+                code="ledger.damaged",
+                remedy="Keep the file as evidence and ask the authority to close its chain.",
+            )
+        return LastReport(
+            report=decode_report(envelope.payload),
+            digest=row[0],
+            rows=tuple(decode_chip_row(salted.row) for salted in signed.rows),
+        )
+
+    def reports(self, from_sequence: int, limit: int) -> list[tuple[int, pb.SignedReport]]:
+        """Reports from a sequence on, as they leave.
+
+        Raises:
+            StorageError: the ledger cannot be read.
+        """
+        with self._reported("read"):
+            rows = self._db.execute(
+                "SELECT sequence, signed FROM report WHERE sequence >= ? ORDER BY sequence LIMIT ?",
+                (from_sequence, limit),
+            ).fetchall()
+        return [(sequence, parse_message(pb.SignedReport(), signed)) for sequence, signed in rows]
+
+
+def _to_bytes(envelope: Envelope) -> bytes:
+    return envelope_to_wire(envelope).SerializeToString()
+
+
+def _from_bytes(data: bytes) -> Envelope:
+    return envelope_from_wire(parse_message(pb.Envelope(), data))
