@@ -38,7 +38,15 @@ from flopgate_sim.nvml.build import Build, BuildError, build
 from flopgate_sim.nvml.driver import FakeDriver, FakeDriverError
 from flopgate_sim.nvml.layout import LayoutError
 from flopgate_sim.nvml.probe import NvmlCallError, Probe
-from flopgate_sim.nvml.values import Cycles, NvmlError, Truth, Workload, WorkloadOptions
+from flopgate_sim.nvml.values import (
+    Cycles,
+    Format,
+    NvmlError,
+    Profile,
+    Truth,
+    Workload,
+    WorkloadOptions,
+)
 
 __all__ = [
     "Build",
@@ -46,10 +54,12 @@ __all__ = [
     "Cycles",
     "FakeDriver",
     "FakeDriverError",
+    "Format",
     "LayoutError",
     "NvmlCallError",
     "NvmlError",
     "Probe",
+    "Profile",
     "Truth",
     "Workload",
     "WorkloadOptions",

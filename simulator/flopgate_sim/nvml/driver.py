@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 START_TIMEOUT_S = 20.0
 _POLL_S = 0.002
+_MISUSE = 2
 _TERA = 10**12
 _SNAPSHOT_ATTEMPTS = 10_000
 
@@ -187,10 +188,13 @@ class FakeDriver(Switches):
         return [str(self._build.workload), *workload.arguments(self.device_dir)]
 
     def start_workload(self, **options: Unpack[WorkloadOptions]) -> subprocess.Popen[bytes]:
-        """Starts a workload process and waits until its GPUs know it or it has ended.
+        """Starts a workload process and waits until it has launched work, or has ended.
 
         Its own process group; messages go to ``workload.log``. Exit code 3: the driver refused
-        a context. See `Workload` for the options.
+        a context; 4: the hardware went away. See `Workload` for the options.
+
+        Raises:
+            FakeDriverError: the options make no sense on these GPUs, or nothing happens in 20 s.
         """
         workload = Workload(**options)
         with (self.directory / "workload.log").open("ab") as log:
@@ -203,11 +207,16 @@ class FakeDriver(Switches):
                 start_new_session=True,
             )
         self._workloads.append(process)
-        wanted = len(workload.gpus)
-        _wait(
-            f"workload {process.pid} to be adopted",
-            lambda: process.poll() is not None or len(self._slots(process.pid)) == wanted,
-        )
+
+        def launched() -> bool:
+            slots = self._slots(process.pid)
+            return len(slots) == len(workload.gpus) and all(slot.submitted for slot in slots)
+
+        what = f"workload {process.pid} to launch work"
+        _wait(what, lambda: process.poll() is not None or launched())
+        if process.returncode == _MISUSE:
+            message = f"impossible workload: see {self.directory / 'workload.log'}"
+            raise FakeDriverError(message)
         return process
 
     def _slots(self, pid: int, *, dead: bool = False) -> list[layout.Slot]:

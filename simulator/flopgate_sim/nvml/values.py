@@ -118,12 +118,14 @@ class Workload:
         m, n, k: the GEMM's size; one executes 2 x m x n x k FLOP.
         share: part of the pipe's peak that a GEMM reaches, above 0 and at most 1.
         duty: part of the time in which work is queued; below 1 the queue runs dry in between.
-        seconds: ends by itself after so long; ``None``: runs until told to end.
+        seconds: ends by itself after so long, once what it launched has executed; ``None``: runs
+            until told to end. SIGTERM ends it at once, with whatever is queued.
         drain_ms: depth of the launch queue at the clocks of the moment, at least one kernel. So
             long the GPU goes on after a freeze; longer if the clocks were lowered after launch.
         persistent: one kernel that runs until the process is dead, frozen or not.
         ignore_sigterm: SIGTERM and SIGINT do nothing.
-        exit_on_checkpoint: SIGUSR1 makes it stop launching and exit; it is counted in any case.
+        exit_on_checkpoint: SIGUSR1 makes it launch no more, wait for its queue, and exit; the
+            signal is counted in any case.
         children: forked processes that do the same work, next to the first.
         memory_bytes: GPU memory shown as used, per context.
         hold_device: keeps the device node's stand-in open; without the node it exits with 3.

@@ -55,4 +55,9 @@ static inline int fg_is_tensor(uint32_t format) {
   return fg_pipe[format] == FG_HMMA || fg_pipe[format] == FG_IMMA || fg_pipe[format] == FG_DMMA;
 }
 
+/* Formats of 16 bits (and TF32) or less run at the tensor clock, FP64 and FP32 at the boost. */
+static inline int fg_at_tensor_clock(uint32_t format) {
+  return fg_pipe[format] == FG_HMMA || fg_pipe[format] == FG_IMMA;
+}
+
 #endif

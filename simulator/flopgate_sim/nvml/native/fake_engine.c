@@ -104,7 +104,7 @@ void fg_slot_adopted(struct fg_gpu *gpu, struct fg_slot *s, int index) {
   memset(&runs[index], 0, sizeof runs[index]);
   runs[index].listed = 1;
   const struct fg_chip *c = gpus[0].chip;
-  uint32_t mhz = fg_is_tensor(s->format) ? gpu->tensor_mhz : gpu->boost_mhz;
+  uint32_t mhz = fg_at_tensor_clock(s->format) ? gpu->tensor_mhz : gpu->boost_mhz;
   if (gpu->lock_max_mhz && gpu->lock_max_mhz < mhz) mhz = gpu->lock_max_mhz;
   FG_STORE(s->rate_per_s, (uint64_t)rate_of(c, s, mhz));
 }
@@ -127,10 +127,11 @@ static uint32_t clock_of(struct fg_gpu *g, int context, int tensor, double load)
   if (low && mhz < low) mhz = low;
   if (high && mhz > high) mhz = high, reasons |= 0x2;
   if (mhz > g->boost_mhz) mhz = g->boost_mhz;
-  double f = (double)mhz / g->tensor_mhz, span = (double)(g->tdp_mw - g->idle_mw);
+  uint32_t nominal = tensor ? g->tensor_mhz : g->boost_mhz;
+  double f = (double)mhz / nominal, span = (double)(g->tdp_mw - g->idle_mw);
   double room = ((double)FG_LOAD(g->limit_mw) - g->idle_mw) / span;
   if (load * f * f > room && load > 0) { /* dynamic power grows with the square of the clock */
-    mhz = (uint32_t)(g->tensor_mhz * sqrt(room > 0 ? room / load : 0));
+    mhz = (uint32_t)(nominal * sqrt(room > 0 ? room / load : 0));
     reasons |= 0x4;
   }
   if (mhz < g->min_mhz) mhz = g->min_mhz;
@@ -244,7 +245,7 @@ static void tick_gpu(struct fg_state *st, uint32_t index, uint64_t from, uint64_
     if (work_left(s, &runs[i]) <= 0) continue;
     ready[n++] = i;
     load += load_of(s);
-    if (s->kind == FG_GEMM && fg_is_tensor(s->format)) tensor = 1;
+    if (s->kind == FG_GEMM && fg_at_tensor_clock(s->format)) tensor = 1;
   }
   uint64_t dt = to - from;
   if (n > 0) load /= n;
@@ -259,7 +260,7 @@ static void tick_gpu(struct fg_state *st, uint32_t index, uint64_t from, uint64_
   r->sample_busy_ns += busy;
   add(&g->cycles[FG_ELAPSED], &r->cycle_carry[FG_ELAPSED],
       (double)dt * 1e-9 * g->clock_mhz * 1e6 * g->sm_count);
-  double f = (double)g->clock_mhz / g->tensor_mhz;
+  double f = (double)g->clock_mhz / (tensor ? g->tensor_mhz : g->boost_mhz);
   double power = g->idle_mw + (g->tdp_mw - g->idle_mw) * load * f * f * (double)busy / (double)dt;
   add(&g->energy_uj, &r->energy_carry, power * (double)dt * 1e-6); /* mW x ns = 1e-6 uJ */
   if (to - r->energy_at >= ENERGY_NS) {

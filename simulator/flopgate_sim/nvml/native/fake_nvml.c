@@ -137,6 +137,8 @@ ret_t nvmlSystemGetCudaDriverVersion_v2(int *out) {
   return NVML_SUCCESS;
 }
 
+ret_t nvmlSystemGetCudaDriverVersion(int *out) { return nvmlSystemGetCudaDriverVersion_v2(out); }
+
 ret_t nvmlSystemGetConfComputeState(nvmlConfComputeSystemState_t *out) {
   ENTER();
   NEED(out);

@@ -34,7 +34,7 @@ static struct {
 
 static struct fg_state *st;
 static struct fg_slot *mine[FG_MAX_GPUS];
-static volatile sig_atomic_t ended, notices;
+static volatile sig_atomic_t ended, at_once;
 
 static void die(int code, const char *format, ...) {
   va_list args;
@@ -48,12 +48,11 @@ static void die(int code, const char *format, ...) {
 
 static void on_term(int signal_number) {
   (void)signal_number;
-  ended = 1;
+  ended = at_once = 1;
 }
 
 static void on_notice(int signal_number) {
   (void)signal_number;
-  notices++;
   if (want.exit_on_notice) ended = 1;
   for (int i = 0; i < want.gpu_count; i++)
     if (mine[i]) FG_ADD(mine[i]->checkpoint_notices, 1);
@@ -140,6 +139,12 @@ static void fill(struct fg_slot *s) {
   if (pending < room) FG_STORE(s->submitted, s->submitted + room - pending);
 }
 
+/* A job that ends of itself waits for what it launched; one that is told to end does not. */
+static void synchronise(struct fg_slot *s) {
+  while (!at_once && !want.persistent && FG_LOAD(s->done) < s->submitted && !hardware_gone())
+    pause_ns(2000000);
+}
+
 static void work(void) {
   for (int i = 0; i < want.gpu_count; i++) mine[i] = claim(want.gpus[i]);
   for (int i = 0; i < want.gpu_count; i++) wait_adopted(mine[i]);
@@ -157,6 +162,7 @@ static void work(void) {
     /* At a duty below one the queue runs dry on purpose before it is filled again. */
     pause_ns(want.duty < 1 ? (uint64_t)((double)drain_ns / want.duty) : step);
   }
+  for (int i = 0; i < want.gpu_count; i++) synchronise(mine[i]);
 }
 
 static int index_of(const char *const *names, int count, const char *name) {
