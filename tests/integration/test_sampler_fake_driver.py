@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ class Host:
         """Meter one chip over all neighbouring samples seen so far."""
         samples = [look[index] for look in self.seen]
         spec = spec_for(self.chips[samples[0].uuid])
-        return [measure(one, two, spec) for one, two in zip(samples[:-1], samples[1:], strict=True)]
+        return [measure(one, two, spec) for one, two in pairwise(samples)]
 
 
 @contextmanager
