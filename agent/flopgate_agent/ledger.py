@@ -242,9 +242,7 @@ class Ledger:
                     StoredOrder(envelope=_from_bytes(envelope), first_seen_running_ms=seen_ms)
                     for envelope, seen_ms in orders
                 ),
-                quote=Quote(
-                    authority=name, answer_digest=answer, batch_number=number, grant=grant
-                )
+                quote=Quote(authority=name, answer_digest=answer, batch_number=number, grant=grant)
                 if answer
                 else None,
                 batch_digest=batch,

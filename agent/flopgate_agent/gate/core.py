@@ -19,37 +19,33 @@ from flopgate_agent.gate.actions import (
     KeepEnrolment,
     KeepOrder,
     KeepQuote,
-    SendReport,
     Tell,
 )
 from flopgate_agent.gate.allowance import Allowed, Denied, allowance
-from flopgate_agent.gate.answers import Sent, check_answer
+from flopgate_agent.gate.answers import check_answer
+from flopgate_agent.gate.asking import plan_renewal, policies_of, request_if_due
 from flopgate_agent.gate.authority import Authority
-from flopgate_agent.gate.book import LaneBook
+from flopgate_agent.gate.chain import Chain
 from flopgate_agent.gate.chip_meter import ChipMeter
 from flopgate_agent.gate.enrolling import build_enrolment, check_admission
 from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.memory import Memory, StoredAuthority
-from flopgate_agent.gate.reporting import build_report
-from flopgate_agent.gate.settings import GateSettings, Now
+from flopgate_agent.gate.resuming import backwards, resume
+from flopgate_agent.gate.settings import GateSettings, GateToken, Now
 from flopgate_agent.meter import Measured
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.envelope import Envelope
-from flopgate_proto.errors import ClockError, MisdirectedError
-from flopgate_proto.joining import JoinToken
+from flopgate_proto.errors import MisdirectedError
 from flopgate_proto.values import (
     ChargedFigure,
-    LaneRequest,
     LaneState,
-    Policy,
     Refusal,
-    Request,
     Severity,
 )
 
-SENT_MAX = 4096
-"""Reports of this run whose answers are still told apart; older ones count as unknown."""
+LEDGER_FAILED = "ledger.failed"
+"""Fault under which nothing is signed any more: it could not be kept."""
 
 DEFAULT_DRAIN_MS = 5000
 """Until a policy says otherwise (DESIGN section 3, law 1)."""
@@ -59,7 +55,7 @@ class GateCore:
     """One host. Not thread-safe; every method takes ``now`` and may raise ``ClockError``."""
 
     def __init__(
-        self, settings: GateSettings, memory: Memory, tokens: Iterable[JoinToken], now: Now
+        self, settings: GateSettings, memory: Memory, tokens: Iterable[GateToken], now: Now
     ) -> None:
         self.settings = settings
         self.tokens = {token.authority: token for token in tokens}
@@ -73,10 +69,8 @@ class GateCore:
         self._started_ms = now.elapsed_ms
         self._last_look_ms = now.elapsed_ms
         self._next_look_ms = now.elapsed_ms
-        self._sent: dict[bytes, Sent] = {}
         self._permissions: dict[str, Allowed | Denied] = {}
-        self._report_now = True
-        self.sequence, self.head = 0, settings.host_id
+        self.chain = Chain(settings, now.elapsed_ms)
         self._running_before_ms = 0
         self._chips = [
             ChipMeter(index, chip, now.elapsed_ms) for index, chip in enumerate(settings.chips)
@@ -87,42 +81,9 @@ class GateCore:
             )
             for lane in settings.lanes
         }
-        self._interval_start_ms = now.elapsed_ms
-        self._reported_ms = now.elapsed_ms
         if memory.last is not None:
-            self._resume(memory, now)
-
-    def _resume(self, memory: Memory, now: Now) -> None:
-        last = memory.last
-        if last is None:
-            return
-        report = last.report
-        self.sequence, self.head = report.sequence, last.digest
-        self._running_before_ms = report.running_ms
-        same_boot = report.boot_id == self.settings.boot_id
-        if same_boot and now.elapsed_ms < report.interval_end_ms:
-            raise ClockError(
-                f"boot clock at {now.elapsed_ms} ms, the last report ended at "
-                f"{report.interval_end_ms} ms of the same boot",
-                code="clock.boot.backwards",
-                remedy="Find what sets the boot clock back; compute stays stopped until then.",
-            )
-        start_ms = report.interval_end_ms
-        if not same_boot:
-            # The time between last report and shutdown is not on this boot's clock; the wall
-            # clock bounds it as far as it can be believed.
-            away_ms = max(0, now.wall_unix_ms - report.wall_unix_ms)
-            start_ms = min(0, now.elapsed_ms - away_ms)
-            self.findings.add(
-                "gap.reboot", Severity.WARNING, detail=f"{now.elapsed_ms - start_ms} ms charged"
-            )
-        for chip, row in zip(self._chips, last.rows, strict=False):
-            chip.resume(row, start_ms, same_boot=same_boot)
-        for lane_report in report.lanes:
-            lane = self.lanes.get(lane_report.workload)
-            if lane is not None:
-                lane.book = LaneBook.resumed(lane_report)
-        self._interval_start_ms = max(0, start_ms)
+            resume(memory.last, settings, self.chain, self._chips, self.lanes, self.findings, now)
+            self._running_before_ms = memory.last.report.running_ms
 
     # ------------------------------------------------------------------ what goes in
 
@@ -155,7 +116,7 @@ class GateCore:
             proven,
             authority,
             self.settings,
-            self._sent,
+            self.chain.sent,
             running_ms=self.running_ms,
             now_ms=now.elapsed_ms,
         )
@@ -177,8 +138,8 @@ class GateCore:
                 for verdict in answer.verdicts
                 if isinstance(verdict.outcome, Refusal)
             }
-            self._plan_renewal(authority)
-        self._forget_sent()
+            plan_renewal(authority, now.elapsed_ms)
+        self.chain.forget_acknowledged(self._admitted())
         keep = KeepQuote(
             authority=authority_name,
             quote=authority.quote,
@@ -219,7 +180,7 @@ class GateCore:
         authority.note_scopes(frozenset(admitted.scopes))
         if not authority.admitted and authority.enrolment is not None:
             authority.admitted = True
-            self._report_now = True
+            self.chain.overdue = True
             authority.next_request_ms = now.elapsed_ms
             actions.append(
                 KeepEnrolment(
@@ -250,8 +211,8 @@ class GateCore:
             self.settings,
             token,
             courier_spki=courier_spki,
-            sequence=self.sequence,
-            head=self.head,
+            sequence=self.chain.sequence,
+            head=self.chain.head,
             made_ms=now.elapsed_ms,
             known=authority.admitted,
         )
@@ -307,7 +268,7 @@ class GateCore:
         """Host elapsed time at which `handle_timer` must be called at the latest."""
         times = [self._next_look_ms, self._last_look_ms + self.settings.stall_timeout_ms]
         if self.enrolled:
-            times.append(self._reported_ms + self.settings.report_interval_ms)
+            times.append(self.chain.next_ms)
             times += [lane_ms for lane in self.lanes.values() if (lane_ms := lane.get_timer())]
             times += [a.next_request_ms for a in self._admitted()]
         return max(min(times), self._now.elapsed_ms)
@@ -321,11 +282,7 @@ class GateCore:
 
     def _advance(self, now: Now) -> None:
         if now.elapsed_ms < self._now.elapsed_ms:
-            raise ClockError(
-                f"boot clock stepped back from {self._now.elapsed_ms} to {now.elapsed_ms} ms",
-                code="clock.boot.backwards",
-                remedy="Find what sets the boot clock back; compute stays stopped until then.",
-            )
+            raise backwards(self._now.elapsed_ms, now.elapsed_ms)
         self._now = now
 
     def _go_blind(self, now: Now) -> None:
@@ -357,9 +314,6 @@ class GateCore:
     def _admitted(self) -> list[Authority]:
         return [one for one in self.authorities.values() if one.admitted]
 
-    def _policies(self) -> list[Policy]:
-        return [one.policy for one in self._admitted() if one.policy is not None]
-
     def _keep(self, authority: Authority, envelope: Envelope) -> KeepOrder:
         return KeepOrder(
             authority=authority.name,
@@ -382,7 +336,7 @@ class GateCore:
 
     def _charge(self, chip: ChipMeter, parts: Sequence[Measured]) -> None:
         lane = next((one for one in self.lanes.values() if chip.index in one.setting.chips), None)
-        figures = [policy.charged_figure for policy in self._policies()]
+        figures = [policy.charged_figure for policy in policies_of(self._admitted())]
         figure = max(figures, default=ChargedFigure.NOMINAL)
         for part in parts:
             for found in part.findings:
@@ -403,7 +357,9 @@ class GateCore:
         if not self.enrolled:
             return []
         now_ms = self._now.elapsed_ms
-        drain_ms = max((p.drain_ms for p in self._policies()), default=DEFAULT_DRAIN_MS)
+        drain_ms = max(
+            (policy.drain_ms for policy in policies_of(self._admitted())), default=DEFAULT_DRAIN_MS
+        )
         fault = next(iter(self._faults.values()), None)
         actions: list[Action] = []
         for lane in self.lanes.values():
@@ -415,7 +371,7 @@ class GateCore:
             actions += lane.step(permission, drain_ms, now_ms)
             if lane.state is not before and lane.state is LaneState.HALTED:
                 # What was not used is released by the report of the halt.
-                self._report_now = True
+                self.chain.overdue = True
             if before is LaneState.RUNNING and lane.state is LaneState.FROZEN:
                 self._next_look_ms = now_ms
         if any(lane.state is LaneState.FROZEN for lane in self.lanes.values()):
@@ -423,76 +379,20 @@ class GateCore:
             self._next_look_ms = min(self._next_look_ms, watch_ms)
         return actions
 
-    def _plan_renewal(self, authority: Authority) -> None:
-        permit, policy = authority.permit, authority.policy
-        authority.retry_ms = 0
-        if permit is not None:
-            authority.next_request_ms = permit.made_ms + permit.renew_after_ms
-        elif policy is not None:
-            authority.next_request_ms = self._now.elapsed_ms + policy.renew_after_ms
-
-    def _request_if_due(self) -> Request | None:
-        now_ms = self._now.elapsed_ms
-        due = [one for one in self._admitted() if now_ms >= one.next_request_ms]
-        if not due or "ledger.failed" in self._faults:
-            return None
-        for authority in self._admitted():
-            policy_ms = authority.policy.renew_after_ms if authority.policy else 120_000
-            first_ms = min(self.settings.retry_ms, policy_ms)
-            authority.retry_ms = min(max(authority.retry_ms * 2, first_ms), policy_ms)
-            authority.next_request_ms = now_ms + authority.retry_ms
-        lifetime_ms = max((p.lifetime_ms for p in self._policies()), default=0)
-        return Request(
-            lanes=tuple(
-                LaneRequest(
-                    workload=lane.workload,
-                    headroom_tflop=-(-lane.peak_tflop_per_s * lifetime_ms // 1000),
-                )
-                for lane in self.lanes.values()
-            )
-        )
-
     def _report_if_due(self) -> list[Action]:
-        now_ms = self._now.elapsed_ms
-        request = self._request_if_due()
-        overdue = now_ms - self._reported_ms >= self.settings.report_interval_ms
-        if request is None and not overdue and not self._report_now:
+        if LEDGER_FAILED in self._faults:
             return []
-        if "ledger.failed" in self._faults:
+        lanes = tuple(self.lanes.values())
+        admitted = self._admitted()
+        request = request_if_due(admitted, lanes, self.settings, self._now.elapsed_ms)
+        if request is None and not self.chain.due(self._now.elapsed_ms):
             return []
-        end_ms = max(
-            self._interval_start_ms,
-            min((chip.covered_until_ms for chip in self._chips), default=now_ms),
-        )
-        keep = build_report(
-            self.settings,
-            sequence=self.sequence + 1,
-            previous=self.head,
-            interval=(self._interval_start_ms, min(end_ms, now_ms)),
-            lanes=tuple(self.lanes.values()),
-            chips=self._chips,
-            authorities=self._admitted(),
-            findings=self.findings.drain(),
+        return self.chain.append(
+            lanes,
+            self._chips,
+            admitted,
+            self.findings.drain(),
             running_ms=self.running_ms,
             request=request,
             now=self._now,
         )
-        self.sequence, self.head = keep.sequence, keep.digest
-        self._interval_start_ms = min(end_ms, now_ms)
-        self._reported_ms = now_ms
-        self._report_now = False
-        self._sent[keep.digest] = Sent(
-            sequence=keep.sequence,
-            made_ms=now_ms,
-            allotted={lane.workload: lane.book.allotted_tflop for lane in self.lanes.values()},
-            asked=request is not None,
-        )
-        return [keep, SendReport(sequence=keep.sequence)]
-
-    def _forget_sent(self) -> None:
-        admitted = self._admitted()
-        acknowledged = min(one.acknowledged_sequence for one in admitted) if admitted else 0
-        for digest in [d for d, sent in self._sent.items() if sent.sequence < acknowledged]:
-            del self._sent[digest]
-        while len(self._sent) > SENT_MAX:
-            del self._sent[next(iter(self._sent))]

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flopgate_agent.gate.authority import Authority
-from flopgate_agent.gate.settings import GateSettings
+from flopgate_agent.gate.settings import GateSettings, GateToken
 from flopgate_proto.codec import PayloadType, decode_admission, encode_enrolment
 from flopgate_proto.envelope import Envelope, seal, verify
 from flopgate_proto.errors import MisdirectedError
-from flopgate_proto.joining import JoinToken, token_proof
+from flopgate_proto.joining import token_proof
 from flopgate_proto.values import Admission, Assurance, Enrolment
 
 
 def build_enrolment(
     settings: GateSettings,
-    token: JoinToken,
+    token: GateToken,
     *,
     courier_spki: bytes,
     sequence: int,

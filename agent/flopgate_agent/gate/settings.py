@@ -41,6 +41,23 @@ class LaneSetting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GateToken:
+    """What the gate keeps of a join token: nothing about networks.
+
+    ``secret`` (32 bytes) never leaves; ``trust_root_digest`` pins the authority's first root.
+    """
+
+    authority: str
+    trust_root_digest: bytes
+    cluster: str
+    custodian: str
+    site: str
+    jurisdiction: str
+    token_id: bytes
+    secret: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GateSettings:
     """Everything about this host that does not change while the gate runs.
 

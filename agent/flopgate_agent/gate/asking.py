@@ -1,0 +1,58 @@
+"""When permission is asked for, and how much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.lane import Lane
+from flopgate_agent.gate.settings import GateSettings
+from flopgate_proto.values import LaneRequest, Policy, Request
+
+NO_POLICY_RENEW_MS = 120_000
+"""Renewal before any policy is known (DESIGN section 9)."""
+
+
+def policies_of(authorities: Iterable[Authority]) -> list[Policy]:
+    """Policies in force."""
+    return [one.policy for one in authorities if one.policy is not None]
+
+
+def plan_renewal(authority: Authority, now_ms: int) -> None:
+    """After an answer: ask again when its terms say, or after a refusal when policy says."""
+    authority.retry_ms = 0
+    if authority.permit is not None:
+        authority.next_request_ms = authority.permit.made_ms + authority.permit.renew_after_ms
+    else:
+        authority.next_request_ms = now_ms + _renew_ms(authority)
+
+
+def request_if_due(
+    authorities: Sequence[Authority], lanes: Iterable[Lane], settings: GateSettings, now_ms: int
+) -> Request | None:
+    """One request to all authorities as soon as one is due.
+
+    An answer that does not come is asked for again after `retry_ms`, then twice that, up to the
+    renewal interval.
+    """
+    if not any(now_ms >= one.next_request_ms for one in authorities):
+        return None
+    for authority in authorities:
+        renew_ms = _renew_ms(authority)
+        first_ms = min(settings.retry_ms, renew_ms)
+        authority.retry_ms = min(max(authority.retry_ms * 2, first_ms), renew_ms)
+        authority.next_request_ms = now_ms + authority.retry_ms
+    lifetime_ms = max((policy.lifetime_ms for policy in policies_of(authorities)), default=0)
+    return Request(
+        lanes=tuple(
+            LaneRequest(
+                workload=lane.workload,
+                headroom_tflop=-(-lane.peak_tflop_per_s * lifetime_ms // 1000),
+            )
+            for lane in lanes
+        )
+    )
+
+
+def _renew_ms(authority: Authority) -> int:
+    return authority.policy.renew_after_ms if authority.policy else NO_POLICY_RENEW_MS

@@ -1,0 +1,91 @@
+"""The host's chain of reports: where it stands, and which reports of this run await an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from flopgate_agent.gate.actions import Action, SendReport
+from flopgate_agent.gate.answers import Sent
+from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.chip_meter import ChipMeter
+from flopgate_agent.gate.lane import Lane
+from flopgate_agent.gate.reporting import build_report
+from flopgate_agent.gate.settings import GateSettings, Now
+from flopgate_proto.values import Finding, Request
+
+SENT_MAX = 4096
+"""Reports of this run whose answers are still told apart; older ones count as unknown."""
+
+
+class Chain:
+    """Sequence, head, and the interval that the next report covers.
+
+    Attributes:
+        reported_ms: host elapsed time of the last report of this run.
+        sent: reports of this run by digest, oldest first.
+        overdue: a report should be made although its time has not come.
+    """
+
+    def __init__(self, settings: GateSettings, now_ms: int) -> None:
+        self._settings = settings
+        self.sequence, self.head = 0, settings.host_id
+        self.interval_start_ms = now_ms
+        self.reported_ms = now_ms
+        self.sent: dict[bytes, Sent] = {}
+        self.overdue = True
+
+    def due(self, now_ms: int) -> bool:
+        """Whether a report must be made even if nothing is asked for."""
+        return self.overdue or now_ms >= self.next_ms
+
+    @property
+    def next_ms(self) -> int:
+        """Host elapsed time of the next report at the latest."""
+        return self.reported_ms + self._settings.report_interval_ms
+
+    def append(
+        self,
+        lanes: Sequence[Lane],
+        chips: Sequence[ChipMeter],
+        authorities: Sequence[Authority],
+        findings: Sequence[Finding],
+        *,
+        running_ms: int,
+        request: Request | None,
+        now: Now,
+    ) -> list[Action]:
+        """Make the next report: kept first, sent after (law 9)."""
+        covered_ms = min((chip.covered_until_ms for chip in chips), default=now.elapsed_ms)
+        end_ms = min(max(self.interval_start_ms, covered_ms), now.elapsed_ms)
+        keep = build_report(
+            self._settings,
+            sequence=self.sequence + 1,
+            previous=self.head,
+            interval=(self.interval_start_ms, end_ms),
+            lanes=lanes,
+            chips=chips,
+            authorities=authorities,
+            findings=findings,
+            running_ms=running_ms,
+            request=request,
+            now=now,
+        )
+        self.sequence, self.head = keep.sequence, keep.digest
+        self.interval_start_ms = end_ms
+        self.reported_ms = now.elapsed_ms
+        self.overdue = False
+        self.sent[keep.digest] = Sent(
+            sequence=keep.sequence,
+            made_ms=now.elapsed_ms,
+            allotted={lane.workload: lane.book.allotted_tflop for lane in lanes},
+            asked=request is not None,
+        )
+        while len(self.sent) > SENT_MAX:
+            del self.sent[next(iter(self.sent))]
+        return [keep, SendReport(sequence=keep.sequence)]
+
+    def forget_acknowledged(self, authorities: Iterable[Authority]) -> None:
+        """Drop what every authority has acknowledged; its head stays, answers name it."""
+        acknowledged = min((one.acknowledged_sequence for one in authorities), default=0)
+        for digest in [d for d, sent in self.sent.items() if sent.sequence < acknowledged]:
+            del self.sent[digest]

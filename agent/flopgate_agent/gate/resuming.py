@@ -1,0 +1,63 @@
+"""Goes on from the end of a chain: totals, books, and the time in which no gate watched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from flopgate_agent.gate.book import LaneBook
+from flopgate_agent.gate.chain import Chain
+from flopgate_agent.gate.chip_meter import ChipMeter
+from flopgate_agent.gate.findings import FindingLog
+from flopgate_agent.gate.lane import Lane
+from flopgate_agent.gate.memory import LastReport
+from flopgate_agent.gate.settings import GateSettings, Now
+from flopgate_proto.errors import ClockError
+from flopgate_proto.values import Severity
+
+
+def backwards(before_ms: int, now_ms: int) -> ClockError:
+    """The boot clock went back: no time can be told any more (law 8)."""
+    return ClockError(
+        f"boot clock stepped back from {before_ms} to {now_ms} ms",
+        code="clock.boot.backwards",
+        remedy="Find what sets the boot clock back; compute stays stopped until then.",
+    )
+
+
+def resume(
+    last: LastReport,
+    settings: GateSettings,
+    chain: Chain,
+    chips: Sequence[ChipMeter],
+    lanes: Mapping[str, Lane],
+    findings: FindingLog,
+    now: Now,
+) -> None:
+    """Put the last report's state into a fresh core.
+
+    What lies between the last report and the first look is charged when that look comes: at the
+    worst case, tightened by counters that survived (law 3).
+
+    Raises:
+        ClockError: within one boot, the clock stands before the last report.
+    """
+    report = last.report
+    same_boot = report.boot_id == settings.boot_id
+    if same_boot and now.elapsed_ms < report.interval_end_ms:
+        raise backwards(report.interval_end_ms, now.elapsed_ms)
+    chain.sequence, chain.head = report.sequence, last.digest
+    start_ms = report.interval_end_ms
+    if not same_boot:
+        # The time from last report to shutdown is not on this boot's clock; the wall clock bounds
+        # it as far as it can be believed.
+        away_ms = max(0, now.wall_unix_ms - report.wall_unix_ms)
+        start_ms = min(0, now.elapsed_ms - away_ms)
+        away = f"{now.elapsed_ms - start_ms} ms since the last report, charged"
+        findings.add("gap.reboot", Severity.WARNING, detail=away)
+    chain.interval_start_ms = max(0, start_ms)
+    for chip, row in zip(chips, last.rows, strict=False):
+        chip.resume(row, start_ms, same_boot=same_boot)
+    for lane_report in report.lanes:
+        lane = lanes.get(lane_report.workload)
+        if lane is not None:
+            lane.book = LaneBook.resumed(lane_report)
