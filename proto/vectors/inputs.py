@@ -1,0 +1,314 @@
+"""What the vectors are made of: frozen keys and values. A change here changes published vectors."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from flopgate_proto.joining import JoinToken, token_proof
+from flopgate_proto.keys import SigningKey, key_digest
+from flopgate_proto.values import (
+    Assurance,
+    Budget,
+    CapacityBasis,
+    ChargedFigure,
+    ChipIdentity,
+    ChipRow,
+    CounterSource,
+    Delegation,
+    Enrolment,
+    Figures,
+    Finding,
+    Key,
+    LaneReport,
+    LaneRequest,
+    LaneState,
+    Pause,
+    Phase,
+    PhaseRule,
+    PipeFigures,
+    Policy,
+    Port,
+    Quote,
+    RawCounter,
+    Reconciliation,
+    Report,
+    Request,
+    Role,
+    Scope,
+    ScopeKind,
+    Severity,
+    Software,
+    Topology,
+    TrustRoot,
+)
+
+SCALARS: Final = {
+    "host": 0x0101,
+    "courier": 0x0202,
+    "permit": 0x0303,
+    "officer-0": 0x0404,
+    "officer-1": 0x0505,
+    "stranger": 0x0707,
+}
+"""Private scalars of the P-256 keys."""
+
+ED25519_SEEDS: Final = {"officer-2": bytes(range(32))}
+"""Private seeds of the Ed25519 keys (RFC 8032)."""
+
+
+def _ed25519(seed: bytes) -> SigningKey:
+    return SigningKey(
+        ed25519.Ed25519PrivateKey.from_private_bytes(seed).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+
+
+KEYS: Final = {name: SigningKey.from_scalar(scalar) for name, scalar in SCALARS.items()} | {
+    name: _ed25519(seed) for name, seed in ED25519_SEEDS.items()
+}
+
+AUTHORITY: Final = "agency.example"
+HOST_ID: Final = key_digest(KEYS["host"].spki)
+RUN_NONCE: Final = bytes.fromhex("a0a1a2a3a4a5a6a7a8a9aaabacadaeaf")
+BOOT_ID: Final = bytes.fromhex("b0b1b2b3b4b5b6b7b8b9babbbcbdbebf")
+ORDER_NONCE: Final = bytes.fromhex("c0c1c2c3c4c5c6c7c8c9cacbcccdcecf")
+TOKEN_ID: Final = bytes.fromhex("d0d1d2d3d4d5d6d7d8d9dadbdcdddedf")
+TOKEN_SECRET: Final = bytes(range(0x40, 0x60))
+GOVERNOR_UNIX_MS: Final = 1_800_000_000_000
+COUNT_MAX: Final = 2**63 - 1
+
+SOFTWARE: Final = Software(name="flopgate-agent", version="0.1.0", digest=bytes(range(32)))
+CLUSTER: Final = Scope(ScopeKind.CLUSTER, "hall-1")
+EVERYTHING: Final = Scope(ScopeKind.EVERYTHING)
+
+CHIPS: Final = (
+    ChipIdentity(
+        vendor="NVIDIA",
+        uuid="GPU-11111111-2222-4333-8444-555555555555",
+        serial="1653023000001",
+        pdi=0x8A01_0203_0405_0607,
+        name="NVIDIA H100 80GB HBM3",
+        pci_device_id=0x2330_10DE,
+    ),
+    ChipIdentity(
+        vendor="NVIDIA",
+        uuid="GPU-66666666-7777-4888-8999-aaaaaaaaaaaa",
+        serial="",
+        pdi=None,
+        name="NVIDIA A100-SXM4-80GB",
+        pci_device_id=0x20B2_10DE,
+    ),
+)
+
+
+def trust_root(version: int) -> TrustRoot:
+    """Version 1 has two officers; version 2 adds one with an Ed25519 key."""
+    officers = ("officer-0", "officer-1", "officer-2")[: version + 1]
+    everyone = tuple(range(len(officers)))
+    names = ("root", "policy", "delegate", "resume", "reconcile")
+    return TrustRoot(
+        authority=AUTHORITY,
+        version=version,
+        keys=tuple(Key(name=name, spki=KEYS[name].spki) for name in officers),
+        roles=(
+            *(Role(name=name, threshold=2, keys=everyone) for name in names),
+            Role(name="pause", threshold=1, keys=everyone),
+        ),
+    )
+
+
+DELEGATION: Final = Delegation(
+    authority=AUTHORITY,
+    serial=1,
+    permit_spki=KEYS["permit"].spki,
+    span_ms=604_800_000,
+    least_policy_version=3,
+)
+
+POLICY: Final = Policy(
+    authority=AUTHORITY,
+    version=3,
+    threshold_tflop_per_s=1_000_000,
+    capacity_basis=CapacityBasis.DENSE_8BIT,
+    charged_figure=ChargedFigure.NOMINAL,
+    lifetime_ms=600_000,
+    wind_down_ms=120_000,
+    renew_after_ms=120_000,
+    drain_ms=5_000,
+    exempt_lifetime_ms=86_400_000,
+    drift_ppm=500,
+    watchdog_ms=30_000,
+    pause_lapse_ms=259_200_000,
+    loose_phase_age_ms=1_209_600_000,
+    headroom_max_tflop=1_000_000_000,
+    budgets=(
+        Budget(scope=EVERYTHING, cap_tflop=COUNT_MAX),
+        Budget(scope=CLUSTER, cap_tflop=10**13),
+    ),
+    phases=(
+        PhaseRule(scope=EVERYTHING, phase=Phase.OBSERVE, from_unix_ms=0),
+        PhaseRule(scope=CLUSTER, phase=Phase.ENFORCE, from_unix_ms=GOVERNOR_UNIX_MS),
+    ),
+)
+
+
+def pause(*, emergency: bool) -> Pause:
+    """An emergency pause of everything that lapses, or one of a cluster that does not."""
+    return Pause(
+        authority=AUTHORITY,
+        scope=EVERYTHING if emergency else CLUSTER,
+        nonce=ORDER_NONCE,
+        reason="Unexplained topology change.",
+        emergency=emergency,
+        lapse_ms=259_200_000 if emergency else None,
+    )
+
+
+RECONCILIATION: Final = Reconciliation(
+    authority=AUTHORITY, batch_number=41, nonce=ORDER_NONCE, reason="Restored from the standby."
+)
+
+
+def join_token(trust_root_digest: bytes) -> JoinToken:
+    """The token with which the host joins."""
+    return JoinToken(
+        authority=AUTHORITY,
+        trust_root_digest=trust_root_digest,
+        enroll_address="governor.agency.example:8444",
+        link_address="governor.agency.example:8443",
+        tls_ca_pem="-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n",
+        cluster="hall-1",
+        custodian="operator.example",
+        site="site-1",
+        jurisdiction="XX",
+        token_id=TOKEN_ID,
+        secret=TOKEN_SECRET,
+    )
+
+
+def enrolment(trust_root_digest: bytes, *, known: bool) -> Enrolment:
+    """A new host with its token; or a known one that asks for a courier certificate."""
+    spki = KEYS["host"].spki
+    return Enrolment(
+        authority=AUTHORITY,
+        trust_root_digest=trust_root_digest,
+        host_spki=spki,
+        chips=CHIPS,
+        cluster="hall-1",
+        custodian="operator.example",
+        site="" if known else "site-1",
+        jurisdiction="XX",
+        driver_version="570.124.06",
+        software=SOFTWARE,
+        assurance=Assurance.TPM if known else Assurance.SOFTWARE,
+        courier_spki=KEYS["courier"].spki,
+        token_id=b"" if known else TOKEN_ID,
+        token_proof=b"" if known else token_proof(TOKEN_SECRET, spki, CHIPS),
+        boot_id=BOOT_ID,
+        made_ms=60_000,
+        sequence=17 if known else 0,
+        head=bytes([0x17] * 32) if known else HOST_ID,
+    )
+
+
+def _figures(nominal_tflop: int) -> Figures:
+    return Figures(
+        low_tflop=nominal_tflop // 2, nominal_tflop=nominal_tflop, high_tflop=2 * nominal_tflop
+    )
+
+
+CHIP_ROWS: Final = tuple(
+    ChipRow(
+        chip=number,
+        source=CounterSource.GPM_CYCLES if number else CounterSource.KERNEL_ACTIVE_CLOCK,
+        assurance=Assurance.SOFTWARE,
+        pipes=(PipeFigures(pipe="tensor-half", total=_figures(30_000 + number)),),
+        measured_ms=59_000,
+        gap_ms=1_000,
+        energy_mj=36_000_000 if number else None,
+        counters=(RawCounter(name="sm_cycles_active", value=14_500_000_000),),
+    )
+    for number in range(3)
+)
+CHIP_SALTS: Final = tuple(bytes([0xE0 + number] * 16) for number in range(3))
+
+
+def _lane(workload: str, chip: int, state: LaneState, stop_reason: str = "") -> LaneReport:
+    return LaneReport(
+        workload=workload,
+        state=state,
+        chips=(chip,),
+        measured=_figures(59_000),
+        gap=_figures(1_000),
+        total=_figures(60_000),
+        allotted_tflop=55_000,
+        unaccounted_tflop=5_000,
+        stop_reason=stop_reason,
+    )
+
+
+def first_report(chip_root: bytes) -> Report:
+    """Sequence 1, nothing quoted yet, one lane, asks for permission."""
+    return Report(
+        host_id=HOST_ID,
+        sequence=1,
+        previous=HOST_ID,
+        run_nonce=RUN_NONCE,
+        boot_id=BOOT_ID,
+        interval_start_ms=60_000,
+        interval_end_ms=120_000,
+        made_ms=120_010,
+        wall_unix_ms=GOVERNOR_UNIX_MS - 5_000,
+        lanes=(_lane("run-7", 0, LaneState.RUNNING),),
+        chip_root=chip_root,
+        chip_count=3,
+        quotes=(Quote(authority=AUTHORITY),),
+        assurance=Assurance.SOFTWARE,
+        software=SOFTWARE,
+        topology=Topology(),
+        findings=(),
+        running_ms=60_000,
+        request=Request(lanes=(LaneRequest(workload="run-7", headroom_tflop=1_000_000),)),
+    )
+
+
+def later_report(chip_root: bytes, first: bytes, answer: bytes) -> Report:
+    """Sequence 2: quotes an answer, two lanes, topology and a finding, asks for nothing."""
+    port = Port(guid=2**64 - 1, subnet_manager_guid=7, peer_guid=8, rate_mbit_per_s=400_000)
+    return Report(
+        host_id=HOST_ID,
+        sequence=2,
+        previous=first,
+        run_nonce=RUN_NONCE,
+        boot_id=BOOT_ID,
+        interval_start_ms=120_000,
+        interval_end_ms=180_000,
+        made_ms=180_010,
+        wall_unix_ms=GOVERNOR_UNIX_MS + 55_000,
+        lanes=(
+            _lane("run-7", 0, LaneState.RUNNING),
+            _lane("undeclared", 1, LaneState.HALTED, "permit.none"),
+        ),
+        chip_root=chip_root,
+        chip_count=3,
+        quotes=(Quote(authority=AUTHORITY, answer_digest=answer, batch_number=1, grant=first),),
+        assurance=Assurance.TPM,
+        software=SOFTWARE,
+        topology=Topology(fabric_cluster_uuid=bytes(range(16)), ports=(port,)),
+        findings=(
+            Finding(
+                id="meter.counter.backwards",
+                severity=Severity.ALERT,
+                subject=CHIPS[0].uuid,
+                detail="energy fell by 12 mJ",
+            ),
+        ),
+        running_ms=120_000,
+        request=None,
+    )
