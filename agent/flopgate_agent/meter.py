@@ -231,7 +231,7 @@ def _by_cycles(
     numbers = {"elapsed_cycles": moved.elapsed, "busiest": busiest, "elapsed_ms": elapsed_ms}
     one_sm = spec.max_clock_khz * elapsed_ms
     limit = (one_sm * (100 + SLACK_PERCENT)) // 100 + spec.max_clock_khz * SLACK_MS
-    if busiest > limit * spec.sm_count or moved.elapsed > limit * spec.sm_count:
+    if moved.elapsed > limit * spec.sm_count:
         return worst_case(spec, elapsed_ms, *findings, _error("meter.counter.jump", **numbers))
     per_count = _sms_per_count(moved.elapsed, one_sm, limit, spec.sm_count)
     if busiest and per_count is None:

@@ -109,7 +109,7 @@ def test_each_plain_pipe_has_one_rate(counter: str, pipe: Pipe, rate: int) -> No
 
 
 def test_tensor_cycles_that_no_pipe_explains_are_tensor_work() -> None:
-    measured = second(mma=10 * 10**9, hmma=10**9, imma=2 * 10**9, dmma=3 * 10**9)
+    measured = second(mma=10 * 10**9, hmma=10**9, imma=2 * 10**9, dmma=2 * 10**9, dfma=10**9)
     other = dict(measured.by_pipe)[Pipe.MMA_OTHER]
     assert other == Flop(low=4 * 10**9 * 2048, nominal=4 * 10**9 * 4096, high=4 * 10**9 * 8192)
 

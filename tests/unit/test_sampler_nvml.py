@@ -63,7 +63,7 @@ class FakeNvml(ModuleType):
         self.chips = chips
         self.refuse: dict[str, str] = {}
         self.cycles: dict[int, float] = dict.fromkeys(GPM_METRICS, 0.0)
-        self.metric_code = 0
+        self.metric_code: int | None = 0
         self.utilisation: list[tuple[int, int]] = []
         self.clocks: list[tuple[int, int]] = []
         self.answers: dict[str, object] = {
@@ -118,6 +118,8 @@ class FakeNvml(ModuleType):
 
     def _nvmlGpmMetricsGet(self, metrics: FakeMetrics) -> FakeMetrics:  # noqa: N802 - pynvml's name
         for metric in metrics.metrics[: metrics.numMetrics]:
+            if self.metric_code is None:
+                continue  # a driver that forgets to fill in what it does not know
             metric.nvmlReturn = self.metric_code
             metric.value = metrics.sample2.cycles[metric.metricId]
         return metrics
@@ -202,6 +204,8 @@ def test_a_refused_metric_makes_the_cycles_unknown() -> None:
     assert look(chip).cycles is None
     nvml.metric_code = 0
     assert look(chip).cycles is not None
+    nvml.metric_code = None
+    assert look(chip).cycles is None
 
 
 @pytest.mark.parametrize(
@@ -281,6 +285,20 @@ def test_refused_activity_is_unknown_until_there_is_a_start_again() -> None:
     assert look(chip).kernel_active_ms is None  # what was not seen is charged, once
     nvml.utilisation += [(1_600_000, 100)]
     assert look(chip).kernel_active_ms == 100
+
+
+def test_a_buffer_that_falls_silent_is_unknown_not_idle() -> None:
+    """Stamps are wall time: set back, nothing would look newer for as long as it was set back."""
+    nvml = FakeNvml()
+    now_ms = [1_000]
+    chip = ChipReader(nvml, 0, lambda: now_ms[0])
+    nvml.utilisation = [(9_000_000, 0)]
+    look(chip)
+    now_ms[0] += 2_000
+    assert look(chip).kernel_active_ms == 0
+    nvml.utilisation += [(5_000_000, 100)]
+    now_ms[0] += 1
+    assert look(chip).kernel_active_ms is None
 
 
 def test_the_clock_is_the_highest_since_the_look_before() -> None:

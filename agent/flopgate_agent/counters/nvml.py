@@ -73,13 +73,14 @@ def number(value: object, highest: int = layout.MAX_COUNTER) -> int | None:
 class ChipReader:
     """One chip's handle, its two GPM samples, and where its sample buffers were read up to."""
 
-    def __init__(self, nvml: ModuleType, index: int) -> None:
-        """Open the chip at NVML index ``index``.
+    def __init__(self, nvml: ModuleType, index: int, clock: Callable[[], int] = boot_ms) -> None:
+        """Open the chip at NVML index ``index``; ``clock`` gives host elapsed time in ms.
 
         Raises:
             GoneError: NVML cannot open it or gives it no UUID.
         """
         self._nvml = nvml
+        self._clock = clock
         self.index = index
         self._trouble = ""
         self._handle = self._ask(nvml.nvmlDeviceGetHandleByIndex, index)
@@ -128,7 +129,7 @@ class ChipReader:
     def sample(self) -> bytes:
         """Read and pack one look at the chip. A chip that is gone gives a sample that says so."""
         self._trouble = ""
-        taken_ms = boot_ms()
+        taken_ms = self._clock()
         try:
             cycles, taken_ms = self._cycles_at()
             active_ms = self._active_ms(taken_ms)
@@ -206,9 +207,9 @@ class ChipReader:
         attempts = READ_ATTEMPTS
         while True:
             attempts -= 1
-            before_ms = boot_ms()
+            before_ms = self._clock()
             cycles = self._cycles()
-            after_ms = boot_ms()
+            after_ms = self._clock()
             if after_ms - before_ms <= READ_MS or not attempts:
                 return cycles, (before_ms + after_ms) // 2
 
