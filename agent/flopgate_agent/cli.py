@@ -1,0 +1,58 @@
+"""The command line ``flopgate-agent``: one module a command, loaded only when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Final
+
+from flopgate_proto.errors import ConfigError, FlopgateError
+
+COMMANDS: Final[Mapping[str, str]] = {
+    "gate": "meter, enforce and sign on this host",
+    "courier": "carry what the gate signed to its authorities",
+    "join": "split a join token between gate and courier",
+}
+"""Each command's help; its module is ``flopgate_agent.commands.NAME``, with ``add_arguments`` and
+``run``. The gate's process must never load the courier's modules."""
+
+EXIT_USAGE: Final = 2
+EXIT_FAILED: Final = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status: 2 for usage and configuration, 1 for any other failure."""
+    first = _parser().parse_args(arguments)
+    command: str = first.command
+    module = importlib.import_module(f"flopgate_agent.commands.{command}")
+    parser = argparse.ArgumentParser(
+        prog=f"flopgate-agent {command}", description=COMMANDS[command]
+    )
+    module.add_arguments(parser)
+    try:
+        status: int = module.run(parser.parse_args(first.arguments))
+    except FlopgateError as error:
+        print(f"flopgate-agent: {error}", file=sys.stderr)
+        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    listed = "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="flopgate-agent",
+        description="The host side of flopgate.",
+        epilog=f"commands:\n{listed}\n\n`flopgate-agent COMMAND --help` says more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"flopgate {version('flopgate')}")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Commands of ``flopgate-agent``, one module each (see ``flopgate_agent.cli``)."""

@@ -1,0 +1,19 @@
+"""``flopgate-agent courier``: the courier's process."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from flopgate_agent.courier import process
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="courier.toml")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the courier until it is told to stop."""
+    config: Path = arguments.config
+    return process.run(config)

@@ -1,0 +1,45 @@
+"""The courier's process: configuration, key, one carrier for each authority, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from pathlib import Path
+
+from flopgate_agent.config import AuthorityConfig, CourierConfig, load_authorities, load_courier
+from flopgate_agent.courier.carrier import Carrier
+from flopgate_agent.courier.identity import Identity
+from flopgate_agent.logs import log_json
+
+
+def run(config_path: Path) -> int:
+    """Carry until SIGTERM or SIGINT; the exit status.
+
+    Raises:
+        ConfigError: configuration, key or authorities cannot be used.
+        EnvironmentFault: the state directory cannot be written.
+    """
+    config = load_courier(config_path)
+    authorities = load_authorities(config.state_dir)
+    identity = Identity(config.state_dir)
+    log_json()
+    asyncio.run(_carry(config, authorities, identity))
+    return 0
+
+
+async def _carry(
+    config: CourierConfig, authorities: tuple[AuthorityConfig, ...], identity: Identity
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with asyncio.TaskGroup() as group:
+        carriers = [
+            group.create_task(Carrier(config, one, identity, random.SystemRandom()).run())
+            for one in authorities
+        ]
+        await stop.wait()
+        for carrier in carriers:
+            carrier.cancel()
