@@ -1,0 +1,127 @@
+"""A driver as an object with pynvml's names: what the chip reader sees, without a library.
+
+It refuses and lies on request; the real pynvml on a shared library is met in the integration tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
+
+from flopgate_agent.counters.nvml import GPM_METRICS
+
+NOT_AVAILABLE = 2**64 - 1
+CODES = {
+    "SUCCESS": 0,
+    "NOT_SUPPORTED": 3,
+    "NOT_FOUND": 6,
+    "DRIVER_NOT_LOADED": 9,
+    "GPU_IS_LOST": 15,
+    "NO_PERMISSION": 4,
+    "UNKNOWN": 999,
+}
+
+
+class FakeNvmlError(Exception):
+    """Stands for pynvml's ``NVMLError``."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.value = CODES[name]
+
+
+class FakeMetrics(SimpleNamespace):
+    """Stands for ``c_nvmlGpmMetricsGet_t``."""
+
+    def __init__(self) -> None:
+        metric = [SimpleNamespace(metricId=0, nvmlReturn=0, value=0.0) for _ in range(20)]
+        super().__init__(version=0, numMetrics=0, sample1=None, sample2=None, metrics=metric)
+
+
+class FakeNvml(ModuleType):
+    """A driver of ``chips`` H100. ``refuse`` maps a call's name to the error that it gives."""
+
+    NVMLError = FakeNvmlError
+    NVML_CLOCK_SM = 1
+    NVML_GPU_UTILIZATION_SAMPLES = 1
+    NVML_PROCESSOR_CLK_SAMPLES = 5
+    NVML_GPM_METRICS_GET_VERSION = 1
+    c_nvmlGpmMetricsGet_t = FakeMetrics  # noqa: N815 - pynvml's name
+
+    def __init__(self, chips: int = 1) -> None:
+        super().__init__("pynvml")
+        for name, code in CODES.items():
+            setattr(self, f"NVML_{name}" if name == "SUCCESS" else f"NVML_ERROR_{name}", code)
+        self.chips = chips
+        self.refuse: dict[str, str] = {}
+        self.cycles: dict[int, float] = dict.fromkeys(GPM_METRICS, 0.0)
+        self.metric_code: int | None = 0
+        self.utilisation: list[tuple[int, int]] = []
+        self.clocks: list[tuple[int, int]] = []
+        self.answers: dict[str, object] = {
+            "nvmlDeviceGetName": "NVIDIA H100 80GB HBM3",
+            "nvmlDeviceGetSerial": "123",
+            "nvmlDeviceGetPdi": 77,
+            "nvmlDeviceGetMinorNumber": 0,
+            "nvmlDeviceGetMaxClockInfo": 1980,
+            "nvmlDeviceGetClockInfo": 345,
+            "nvmlDeviceGetTotalEnergyConsumption": 1000,
+            "nvmlDeviceGetPciInfo_v3": SimpleNamespace(pciDeviceId=0x233010DE),
+            "nvmlGpmQueryDeviceSupport": SimpleNamespace(isSupportedDevice=1),
+            "nvmlGpmSampleFree": None,
+            "nvmlDeviceGetComputeRunningProcesses_v3": [SimpleNamespace(pid=30)],
+            "nvmlDeviceGetGraphicsRunningProcesses_v3": [],
+            "nvmlDeviceGetMPSComputeRunningProcesses_v3": [SimpleNamespace(pid=20)],
+            "nvmlInit": None,
+            "nvmlShutdown": None,
+        }
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        if not name.startswith("nvml"):
+            raise AttributeError(name)
+        special = getattr(type(self), f"_{name}", None)
+
+        def call(*args: object) -> object:
+            if name in self.refuse:
+                raise FakeNvmlError(self.refuse[name])
+            return special(self, *args) if special else self.answers[name]
+
+        return call
+
+    def _nvmlDeviceGetCount(self) -> int:  # noqa: N802 - pynvml's name
+        return self.chips
+
+    def _nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802 - pynvml's name
+        return index
+
+    def _nvmlDeviceGetUUID(self, handle: int) -> str:  # noqa: N802 - pynvml's name
+        if f"lost{handle}" in self.refuse:
+            raise FakeNvmlError("GPU_IS_LOST")
+        return f"GPU-{handle}"
+
+    def _nvmlGpmSampleAlloc(self) -> SimpleNamespace:  # noqa: N802 - pynvml's name
+        return SimpleNamespace()
+
+    def _nvmlGpmSampleGet(self, handle: int, held: SimpleNamespace) -> SimpleNamespace:  # noqa: N802
+        if f"lost{handle}" in self.refuse:
+            raise FakeNvmlError("GPU_IS_LOST")
+        held.cycles = dict(self.cycles)
+        return held
+
+    def _nvmlGpmMetricsGet(self, metrics: FakeMetrics) -> FakeMetrics:  # noqa: N802 - pynvml's name
+        for metric in metrics.metrics[: metrics.numMetrics]:
+            if self.metric_code is None:
+                continue  # a driver that forgets to fill in what it does not know
+            metric.nvmlReturn = self.metric_code
+            metric.value = metrics.sample2.cycles[metric.metricId]
+        return metrics
+
+    def _nvmlDeviceGetSamples(self, _handle: int, kind: int, since: int) -> object:  # noqa: N802
+        kept = self.utilisation if kind == self.NVML_GPU_UTILIZATION_SAMPLES else self.clocks
+        newer = [one for one in kept if one[0] > since]
+        if not newer:
+            raise FakeNvmlError("NOT_FOUND")
+        return 1, [
+            SimpleNamespace(timeStamp=stamp, sampleValue=SimpleNamespace(uiVal=value))
+            for stamp, value in newer
+        ]

@@ -1,0 +1,43 @@
+"""The child's loop over real pipes, on a driver that is an object with pynvml's names."""
+
+import os
+
+from flopgate_agent.counters.frames import DriverError, Identities, Message, Samples, split
+from flopgate_agent.counters.sampler import EXIT_DRIVER, EXIT_REQUEST, serve
+from tests.support.fake_pynvml import FakeNvml
+
+
+def served(nvml: FakeNvml, requests: bytes) -> tuple[int, list[Message]]:
+    """Run the child's loop over real pipes, its requests already written."""
+    ask_r, ask_w = os.pipe()
+    answer_r, answer_w = os.pipe()
+    try:
+        os.write(ask_w, requests)
+        os.close(ask_w)
+        status = serve(nvml, ask_r, answer_w)
+        os.close(answer_w)
+        messages, rest = split(os.read(answer_r, 1 << 16))
+        assert rest == b""
+        return status, list(messages)
+    finally:
+        os.close(ask_r)
+        os.close(answer_r)
+
+
+def test_the_child_answers_each_request_and_ends_with_its_parent() -> None:
+    status, messages = served(FakeNvml(2), b"ssis")
+    assert status == 0
+    kinds = [type(message) for message in messages]
+    assert kinds == [Identities, Samples, Samples, Identities, Samples]
+
+
+def test_the_child_names_a_driver_that_is_gone() -> None:
+    nvml = FakeNvml()
+    nvml.refuse["nvmlInit"] = "DRIVER_NOT_LOADED"
+    assert served(nvml, b"s") == (EXIT_DRIVER, [DriverError(name="DRIVER_NOT_LOADED")])
+
+
+def test_the_child_refuses_an_unknown_request() -> None:
+    status, messages = served(FakeNvml(), b"x")
+    assert status == EXIT_REQUEST
+    assert len(messages) == 1
