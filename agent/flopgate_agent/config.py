@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from flopgate_agent.gate.settings import GateToken
 from flopgate_agent.toml_table import Table, read_bytes, read_table
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import CHIPS_MAX, DIGEST_BYTES, LANES_MAX, NONCE_BYTES
@@ -101,20 +102,6 @@ class AuthorityConfig:
     address: str
     enroll_address: str
     ca_pem: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateToken:
-    """What the gate keeps of a join token: nothing about networks."""
-
-    authority: str
-    trust_root_digest: bytes
-    cluster: str
-    custodian: str
-    site: str
-    jurisdiction: str
-    token_id: bytes
-    secret: bytes
 
 
 def load_gate(path: Path) -> GateConfig:

@@ -44,6 +44,9 @@ from flopgate_proto.values import (
     Severity,
 )
 
+DRIVER_SILENT = "driver.silent"
+"""Fault while no counters come; it mends itself."""
+
 LEDGER_FAILED = "ledger.failed"
 """Fault under which nothing is signed any more: it could not be kept."""
 
@@ -52,7 +55,14 @@ DEFAULT_DRAIN_MS = 5000
 
 
 class GateCore:
-    """One host. Not thread-safe; every method takes ``now`` and may raise ``ClockError``."""
+    """One host. Not thread-safe; every method takes ``now`` and may raise ``ClockError``.
+
+    Attributes:
+        lanes: by workload.
+        authorities: by name.
+        permissions: what each lane may do, as of the last step.
+        next_look_ms: host elapsed time at which the counters should be read next.
+    """
 
     def __init__(
         self, settings: GateSettings, memory: Memory, tokens: Iterable[GateToken], now: Now
@@ -68,8 +78,8 @@ class GateCore:
         self._faults: dict[str, Denied] = {}
         self._started_ms = now.elapsed_ms
         self._last_look_ms = now.elapsed_ms
-        self._next_look_ms = now.elapsed_ms
-        self._permissions: dict[str, Allowed | Denied] = {}
+        self.next_look_ms = now.elapsed_ms
+        self.permissions: dict[str, Allowed | Denied] = {}
         self.chain = Chain(settings, now.elapsed_ms)
         self._running_before_ms = 0
         self._chips = [
@@ -82,7 +92,15 @@ class GateCore:
             for lane in settings.lanes
         }
         if memory.last is not None:
-            resume(memory.last, settings, self.chain, self._chips, self.lanes, self.findings, now)
+            resume(
+                memory.last,
+                settings,
+                chain=self.chain,
+                chips=self._chips,
+                lanes=self.lanes,
+                findings=self.findings,
+                now=now,
+            )
             self._running_before_ms = memory.last.report.running_ms
 
     # ------------------------------------------------------------------ what goes in
@@ -101,7 +119,7 @@ class GateCore:
             else:
                 self._charge(chip, chip.look(sample))
         self._last_look_ms = now.elapsed_ms
-        self._faults.pop("driver.silent", None)
+        self._faults.pop(DRIVER_SILENT, None)
         return self._step()
 
     def answer(self, authority_name: str, proven: ProvenAnswer, now: Now) -> list[Action]:
@@ -229,17 +247,8 @@ class GateCore:
     def fault(self, reason: str, detail: str, way_back: str, now: Now) -> list[Action]:
         """Something the gate cannot work without is gone: stop everything (law 8)."""
         self._now = max(self._now, now, key=lambda moment: moment.elapsed_ms)
-        self._faults[reason] = Denied(
-            reason=reason, detail=detail, way_back=way_back, authority="", wind_down_ms=0
-        )
-        self.findings.add(reason, Severity.ALERT, detail=detail)
+        self._set_fault(reason, detail, way_back)
         return self._step_lanes()
-
-    def clear_fault(self, reason: str, now: Now) -> list[Action]:
-        """The fault was mended."""
-        self._advance(now)
-        self._faults.pop(reason, None)
-        return self._step()
 
     # ------------------------------------------------------------------ time
 
@@ -253,20 +262,30 @@ class GateCore:
         """Whether at least one authority admitted this host."""
         return any(authority.admitted for authority in self.authorities.values())
 
-    def look_due(self, now: Now) -> bool:
-        """Whether the counters should be read now."""
-        return now.elapsed_ms >= self._next_look_ms
+    @property
+    def elapsed_ms(self) -> int:
+        """The latest moment this core has heard of."""
+        return self._now.elapsed_ms
+
+    @property
+    def standing_still(self) -> bool:
+        """Whether every lane is verified to stand still."""
+        return all(lane.state is LaneState.HALTED for lane in self.lanes.values())
+
+    def has_fault(self, reason: str) -> bool:
+        """Whether this fault stops the host now."""
+        return reason in self._faults
 
     def looked(self, now: Now) -> None:
         """The caller asked the sampler; plans the next look."""
         watching = any(lane.state is LaneState.FROZEN for lane in self.lanes.values())
         settings = self.settings
         interval_ms = settings.watch_interval_ms if watching else settings.sample_interval_ms
-        self._next_look_ms = now.elapsed_ms + interval_ms
+        self.next_look_ms = now.elapsed_ms + interval_ms
 
     def get_timer(self) -> int:
         """Host elapsed time at which `handle_timer` must be called at the latest."""
-        times = [self._next_look_ms, self._last_look_ms + self.settings.stall_timeout_ms]
+        times = [self._last_look_ms + self.settings.stall_timeout_ms]
         if self.enrolled:
             times.append(self.chain.next_ms)
             times += [lane_ms for lane in self.lanes.values() if (lane_ms := lane.get_timer())]
@@ -290,14 +309,17 @@ class GateCore:
         for chip in self._chips:
             self._charge(chip, chip.blind(now.elapsed_ms))
         self._last_look_ms = now.elapsed_ms
-        self.findings.add("driver.silent", Severity.ALERT, detail="no counters: worst case charged")
-        self._faults["driver.silent"] = Denied(
-            reason="driver.silent",
-            detail="the driver's counters cannot be read",
-            way_back="Check the driver; the gate goes on by itself once it answers.",
-            authority="",
-            wind_down_ms=0,
+        self._set_fault(
+            DRIVER_SILENT,
+            "no counters: the worst case is charged",
+            "Check the driver; the gate goes on by itself once it answers.",
         )
+
+    def _set_fault(self, reason: str, detail: str, way_back: str) -> None:
+        self._faults[reason] = Denied(
+            reason=reason, detail=detail, way_back=way_back, authority="", wind_down_ms=0
+        )
+        self.findings.add(reason, Severity.ALERT, detail=detail)
 
     # ------------------------------------------------------------------ inside
 
@@ -343,7 +365,7 @@ class GateCore:
                 self.findings.add_measured(found, chip.chip.identity.uuid)
             if lane is None or not part.total.high:
                 continue
-            permission = self._permissions.get(lane.workload)
+            permission = self.permissions.get(lane.workload)
             ceiling = permission.ceiling_tflop if isinstance(permission, Allowed) else None
             lane.book.charge(part.total, gap=part.gap, figure=figure, ceiling_tflop=ceiling)
 
@@ -366,17 +388,17 @@ class GateCore:
             permission = fault or allowance(
                 lane.workload, self._admitted(), now_ms, self.running_ms
             )
-            self._permissions[lane.workload] = permission
+            self.permissions[lane.workload] = permission
             before = lane.state
             actions += lane.step(permission, drain_ms, now_ms)
             if lane.state is not before and lane.state is LaneState.HALTED:
                 # What was not used is released by the report of the halt.
                 self.chain.overdue = True
             if before is LaneState.RUNNING and lane.state is LaneState.FROZEN:
-                self._next_look_ms = now_ms
+                self.next_look_ms = now_ms
         if any(lane.state is LaneState.FROZEN for lane in self.lanes.values()):
             watch_ms = now_ms + self.settings.watch_interval_ms
-            self._next_look_ms = min(self._next_look_ms, watch_ms)
+            self.next_look_ms = min(self.next_look_ms, watch_ms)
         return actions
 
     def _report_if_due(self) -> list[Action]:

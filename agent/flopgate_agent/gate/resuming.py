@@ -27,6 +27,7 @@ def backwards(before_ms: int, now_ms: int) -> ClockError:
 def resume(
     last: LastReport,
     settings: GateSettings,
+    *,
     chain: Chain,
     chips: Sequence[ChipMeter],
     lanes: Mapping[str, Lane],

@@ -1,0 +1,91 @@
+"""What the gate's process reads of its host: clocks, boot id, host key, its own software."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Iterable
+from importlib import metadata, resources
+from pathlib import Path
+
+from flopgate_agent.gate.settings import Now
+from flopgate_proto.errors import ConfigError
+from flopgate_proto.keys import SigningKey
+from flopgate_proto.values import Software
+
+_NS_PER_MS = 1_000_000
+BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
+
+
+def read_clocks() -> Now:
+    """One moment on this host's clocks.
+
+    Elapsed time is the larger of CLOCK_BOOTTIME and CLOCK_MONOTONIC_RAW plus the time suspended:
+    root can slow the first down by adjtime, not the second (law 1).
+    """
+    boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    suspended_ns = boot_ns - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    raw_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW) + max(0, suspended_ns)
+    return Now(
+        elapsed_ms=max(boot_ns, raw_ns) // _NS_PER_MS,
+        wall_unix_ms=max(0, time.time_ns() // _NS_PER_MS),
+    )
+
+
+def read_boot_id() -> bytes:
+    """16 bytes that differ from boot to boot."""
+    return bytes.fromhex(BOOT_ID_PATH.read_text(encoding="ascii").strip().replace("-", ""))
+
+
+def load_or_make_key(path: Path) -> SigningKey:
+    """The host key, made at the first start.
+
+    Raises:
+        ConfigError: others may read the file, or it holds no key.
+    """
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return _make_key(path)
+    if mode & 0o077:
+        raise ConfigError(
+            f"{path} has mode {mode:04o}: others than its owner may use the key",
+            code="key.permissions",
+            remedy=f"Run `chmod 600 {path}`, and think about who read it before.",
+        )
+    return SigningKey(path.read_bytes())
+
+
+def _make_key(path: Path) -> SigningKey:
+    key = SigningKey.generate()
+    draft = path.with_suffix(".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(key.pem())
+        file.flush()
+        os.fsync(file.fileno())
+    # A crash leaves the whole key or none: rename, then the directory's entry is made durable.
+    draft.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return key
+
+
+def own_software(packages: Iterable[str] = ("flopgate_agent", "flopgate_proto")) -> Software:
+    """Name, version and SHA-256 over path and content of every installed file, in path order."""
+    total = hashlib.sha256()
+    for package in packages:
+        root = Path(str(resources.files(package)))
+        for path in sorted(root.rglob("*")):
+            if path.suffix in {".py", ".csv"}:
+                name = f"{package}/{path.relative_to(root)}".encode()
+                content = hashlib.sha256(path.read_bytes()).digest()
+                total.update(len(name).to_bytes(4, "big") + name + content)
+    return Software(
+        name="flopgate-agent", version=metadata.version("flopgate"), digest=total.digest()
+    )

@@ -1,0 +1,55 @@
+"""What couriers bring, as calls of the core. Routing only: belief comes after checking.
+
+The name of the authority is read from bytes that nobody has verified yet; it merely selects whose
+keys must have signed them.
+"""
+
+from __future__ import annotations
+
+from flopgate_agent.gate.actions import Action
+from flopgate_agent.gate.core import GateCore
+from flopgate_agent.gate.settings import Now
+from flopgate_proto.batches import ProvenAnswer
+from flopgate_proto.codec import (
+    decode_admission,
+    decode_batch_root,
+    decode_order,
+    envelope_from_wire,
+)
+from flopgate_proto.errors import MalformedError, PeerError
+from flopgate_proto.limits import REPORTS_PER_MESSAGE_MAX
+from flopgate_proto.v1 import flopgate_pb2 as pb
+
+
+def take_answers(
+    core: GateCore, batch: pb.AnswerBatch, now: Now
+) -> tuple[list[Action], list[PeerError]]:
+    """Every answer of a batch, each on its own: one that fails stops none of the others."""
+    if len(batch.answers) > REPORTS_PER_MESSAGE_MAX:
+        raise MalformedError(f"batch of {len(batch.answers)} answers", code="answer.batch.size")
+    root = envelope_from_wire(batch.batch_root)
+    authority = decode_batch_root(root.payload).origin
+    actions: list[Action] = []
+    errors: list[PeerError] = []
+    for leaf in batch.answers:
+        proven = ProvenAnswer(leaf.payload, leaf.index, tuple(leaf.path), root)
+        try:
+            actions += core.answer(authority, proven, now)
+        except PeerError as error:
+            errors.append(error)
+    return actions, errors
+
+
+def take_order(core: GateCore, order: pb.SignedOrder, now: Now) -> list[Action]:
+    """One order of officers."""
+    envelope = envelope_from_wire(order.envelope)
+    authority = decode_order(envelope.payload_type, envelope.payload).authority
+    return core.order(authority, envelope, now)
+
+
+def take_admission(core: GateCore, reply: pb.EnrollReply, now: Now) -> list[Action]:
+    """What `Enroll` returned."""
+    admission = envelope_from_wire(reply.admission)
+    authority = decode_admission(admission.payload).authority
+    orders = [envelope_from_wire(order.envelope) for order in reply.orders]
+    return core.admission(authority, admission, orders, now)

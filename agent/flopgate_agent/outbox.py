@@ -1,0 +1,51 @@
+"""Reports on their way to couriers: read from the ledger, a window ahead, again when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flopgate_agent.gate_door import GateDoor
+from flopgate_agent.ledger import Ledger
+from flopgate_proto.v1 import flopgate_pb2 as pb
+
+READ_REPORTS_MAX = 32
+"""Reports read from the ledger at once."""
+
+
+class Outbox:
+    """Where each connected courier stands in the chain.
+
+    Args:
+        first_unacknowledged: sequence from which on some authority lacks reports.
+    """
+
+    def __init__(
+        self, door: GateDoor, ledger: Ledger, first_unacknowledged: Callable[[str], int]
+    ) -> None:
+        self._door = door
+        self._ledger = ledger
+        self._first = first_unacknowledged
+        self._next: dict[int, int] = {}
+
+    def resend(self, client_id: int, authority: str, from_sequence: int) -> None:
+        """Start again from a sequence; 0 means from what ``authority`` has not acknowledged."""
+        self._next[client_id] = from_sequence or self._first(authority)
+
+    def push(self, last_sequence: int) -> None:
+        """Send what couriers have asked for and do not have yet.
+
+        Raises:
+            StorageError: the ledger cannot be read.
+        """
+        clients = self._door.clients
+        self._next = {one: sequence for one, sequence in self._next.items() if one in clients}
+        for client_id, sequence in self._next.items():
+            if sequence <= last_sequence:
+                self._next[client_id] = self._send_from(client_id, sequence)
+
+    def _send_from(self, client_id: int, sequence: int) -> int:
+        for number, signed in self._ledger.reports(sequence, READ_REPORTS_MAX):
+            if not self._door.send(client_id, pb.FromGate(report=signed)):
+                return number
+            sequence = number + 1
+        return sequence

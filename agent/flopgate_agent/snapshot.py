@@ -1,0 +1,39 @@
+"""What the gate shows of itself to couriers and the host's own people: no secrets."""
+
+from __future__ import annotations
+
+from flopgate_agent.gate.allowance import Allowed
+from flopgate_agent.gate.core import GateCore
+from flopgate_agent.gate.lane import Lane
+from flopgate_proto.codec.common import figures_to
+from flopgate_proto.v1 import flopgate_pb2 as pb
+
+
+def snapshot(core: GateCore) -> pb.Snapshot:
+    """State and figures of this moment."""
+    admitted = [one for one in core.authorities.values() if one.admitted]
+    return pb.Snapshot(
+        host_id=core.settings.host_id,
+        elapsed_ms=core.elapsed_ms,
+        sequence=core.chain.sequence,
+        acknowledged_sequence=min((one.acknowledged_sequence for one in admitted), default=0),
+        lanes=[_lane(core, lane) for lane in core.lanes.values()],
+        host_state="enrolled" if admitted else "unenrolled",
+    )
+
+
+def _lane(core: GateCore, lane: Lane) -> pb.LaneSnapshot:
+    permission = core.permissions.get(lane.workload)
+    allowed = permission if isinstance(permission, Allowed) else None
+    message = pb.LaneSnapshot(
+        workload=lane.workload,
+        stop_reason=lane.why.reason if lane.why else "",
+        way_back=lane.why.way_back if lane.why else "",
+        left_ms=max(0, allowed.until_ms - core.elapsed_ms) if allowed else 0,
+        left_tflop=lane.left_tflop(allowed) if allowed else 0,
+        total=figures_to(lane.book.reported_measured + lane.book.reported_gap),
+        allotted_tflop=lane.book.allotted_tflop,
+        unaccounted_tflop=lane.book.unaccounted_tflop,
+    )
+    message.state = pb.LaneState.ValueType(lane.state.value)
+    return message

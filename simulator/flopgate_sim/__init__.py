@@ -1,0 +1,1 @@
+"""Rehearsal: the fake NVML driver, fleets of real cores, the demo."""
