@@ -67,7 +67,8 @@ def wire_envelope(data: bytes) -> Envelope:
 
 
 def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogatepass" if data[:1] == b"\xed" else "replace")
+    """Text with a lone surrogate for each byte that is no UTF-8, as JSON escapes can give."""
+    return data.decode("utf-8", "surrogateescape")
 
 
 def _signed(payload_type: str, data: bytes, signers: Sequence[SigningKey]) -> Envelope:

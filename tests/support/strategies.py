@@ -1,0 +1,349 @@
+"""Hypothesis strategies for every statement, each field over its whole range."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Final, TypeVar
+
+from hypothesis import strategies as st
+
+from flopgate_proto.limits import CHIPS_MAX, COUNT_MAX, SPKI_BYTES_MAX, TEXT_BYTES_MAX
+from flopgate_proto.values import (
+    Admission,
+    Answer,
+    Assurance,
+    BatchRoot,
+    Budget,
+    CapacityBasis,
+    Ceiling,
+    ChargedFigure,
+    ChipIdentity,
+    ChipRow,
+    CounterSource,
+    Delegation,
+    Enrolment,
+    Figures,
+    Finding,
+    Key,
+    LaneReport,
+    LaneRequest,
+    LaneState,
+    Pause,
+    Phase,
+    PhaseRule,
+    PipeFigures,
+    Policy,
+    Port,
+    Quote,
+    RawCounter,
+    Reconciliation,
+    Refusal,
+    Report,
+    Request,
+    Resume,
+    Role,
+    Scope,
+    ScopeKind,
+    Severity,
+    Software,
+    Terms,
+    Topology,
+    TrustRoot,
+    Verdict,
+)
+
+T = TypeVar("T")
+E = TypeVar("E", bound=enum.IntEnum)
+
+COUNTS: Final = st.one_of(
+    st.integers(0, COUNT_MAX), st.sampled_from((0, 1, 127, 128, 2**32, COUNT_MAX))
+)
+UINT32: Final = st.integers(0, 2**32 - 1)
+UINT64: Final = st.integers(0, 2**64 - 1)
+DIGESTS: Final = st.binary(min_size=32, max_size=32)
+NONCES: Final = st.binary(min_size=16, max_size=16)
+KEYS: Final = st.binary(max_size=64) | st.just(b"\x30" * SPKI_BYTES_MAX)
+_PRINTABLE: Final = st.characters(codec="utf-8", exclude_categories=("C", "Zl", "Zp"))
+_LONGEST: Final = st.sampled_from(("x" * TEXT_BYTES_MAX, "é" * (TEXT_BYTES_MAX // 2)))
+NAMES: Final = st.text(_PRINTABLE, min_size=1, max_size=20) | _LONGEST
+TEXTS: Final = st.just("") | NAMES
+
+
+def few(elements: st.SearchStrategy[T], maximum: int = 3) -> st.SearchStrategy[tuple[T, ...]]:
+    """None to a few of them."""
+    return st.lists(elements, max_size=maximum).map(tuple)
+
+
+def different(
+    elements: st.SearchStrategy[T], field: str, maximum: int = 3
+) -> st.SearchStrategy[tuple[T, ...]]:
+    """None to a few of them that differ in a field."""
+
+    def key(value: T) -> Any:
+        return getattr(value, field)
+
+    return st.lists(elements, max_size=maximum, unique_by=key).map(tuple)
+
+
+def members(kind: type[E]) -> st.SearchStrategy[E]:
+    """A member of an enum."""
+    return st.sampled_from(list(kind))
+
+
+SCOPES: Final = st.just(Scope(ScopeKind.EVERYTHING)) | st.builds(
+    Scope, st.sampled_from([kind for kind in ScopeKind if kind is not ScopeKind.EVERYTHING]), NAMES
+)
+FIGURES: Final = (
+    st.tuples(COUNTS, COUNTS, COUNTS)
+    .map(sorted)
+    .map(lambda c: Figures(low_tflop=c[0], nominal_tflop=c[1], high_tflop=c[2]))
+)
+FINDINGS: Final = st.builds(
+    Finding, id=NAMES, severity=members(Severity), subject=TEXTS, detail=TEXTS
+)
+SOFTWARE: Final = st.builds(Software, name=NAMES, version=NAMES, digest=DIGESTS)
+
+CHIP_IDENTITIES: Final = st.builds(
+    ChipIdentity,
+    vendor=NAMES,
+    uuid=NAMES,
+    serial=TEXTS,
+    pdi=st.none() | st.integers(1, 2**64 - 1),
+    name=NAMES,
+    pci_device_id=UINT32,
+)
+PORTS: Final = st.builds(
+    Port, guid=UINT64, subnet_manager_guid=UINT64, peer_guid=UINT64, rate_mbit_per_s=COUNTS
+)
+TOPOLOGIES: Final = st.builds(Topology, fabric_cluster_uuid=st.just(b"") | NONCES, ports=few(PORTS))
+
+
+@st.composite
+def enrolments(draw: st.DrawFn) -> Enrolment:
+    """Any enrolment, with a token or without."""
+    token = draw(st.booleans())
+    return Enrolment(
+        authority=draw(NAMES),
+        trust_root_digest=draw(DIGESTS),
+        host_spki=draw(KEYS),
+        chips=draw(different(CHIP_IDENTITIES, "uuid")),
+        cluster=draw(NAMES),
+        custodian=draw(NAMES),
+        site=draw(TEXTS),
+        jurisdiction=draw(TEXTS),
+        driver_version=draw(TEXTS),
+        software=draw(SOFTWARE),
+        assurance=draw(members(Assurance)),
+        courier_spki=draw(KEYS),
+        token_id=draw(NONCES) if token else b"",
+        token_proof=draw(DIGESTS) if token else b"",
+        boot_id=draw(NONCES),
+        made_ms=draw(COUNTS),
+        sequence=draw(COUNTS),
+        head=draw(DIGESTS),
+    )
+
+
+@st.composite
+def _lanes(draw: st.DrawFn) -> tuple[LaneReport, ...]:
+    workloads = draw(st.lists(NAMES, max_size=3, unique=True))
+    chips = draw(st.permutations(range(6)))
+    return tuple(
+        LaneReport(
+            workload=workload,
+            state=draw(members(LaneState)),
+            chips=tuple(chips[2 * n : 2 * n + draw(st.integers(0, 2))]),
+            measured=draw(FIGURES),
+            gap=draw(FIGURES),
+            total=draw(FIGURES),
+            allotted_tflop=draw(COUNTS),
+            unaccounted_tflop=draw(COUNTS),
+            stop_reason=draw(TEXTS),
+        )
+        for n, workload in enumerate(workloads)
+    )
+
+
+QUOTES: Final = st.builds(
+    Quote,
+    authority=NAMES,
+    answer_digest=st.just(b"") | DIGESTS,
+    batch_number=COUNTS,
+    grant=st.just(b"") | DIGESTS,
+)
+
+
+@st.composite
+def reports(draw: st.DrawFn) -> Report:
+    """Any report, with a request for some of its lanes or without."""
+    start_ms, end_ms, made_ms = sorted(draw(st.tuples(COUNTS, COUNTS, COUNTS)))
+    lanes = draw(_lanes())
+    asked = tuple(
+        LaneRequest(workload=lane.workload, headroom_tflop=draw(COUNTS))
+        for lane in lanes
+        if draw(st.booleans())
+    )
+    return Report(
+        host_id=draw(DIGESTS),
+        sequence=draw(st.integers(1, COUNT_MAX)),
+        previous=draw(DIGESTS),
+        run_nonce=draw(NONCES),
+        boot_id=draw(NONCES),
+        interval_start_ms=start_ms,
+        interval_end_ms=end_ms,
+        made_ms=made_ms,
+        wall_unix_ms=draw(COUNTS),
+        lanes=lanes,
+        chip_root=draw(DIGESTS),
+        chip_count=draw(st.integers(0, CHIPS_MAX)),
+        quotes=draw(different(QUOTES, "authority")),
+        assurance=draw(members(Assurance)),
+        software=draw(SOFTWARE),
+        topology=draw(TOPOLOGIES),
+        findings=draw(few(FINDINGS)),
+        running_ms=draw(COUNTS),
+        request=draw(st.sampled_from((None, Request(lanes=asked)))),
+    )
+
+
+CHIP_ROWS: Final = st.builds(
+    ChipRow,
+    chip=UINT32,
+    source=members(CounterSource),
+    assurance=members(Assurance),
+    pipes=few(st.builds(PipeFigures, pipe=NAMES, total=FIGURES)),
+    measured_ms=COUNTS,
+    gap_ms=COUNTS,
+    energy_mj=st.none() | COUNTS,
+    counters=few(st.builds(RawCounter, name=NAMES, value=COUNTS)),
+)
+
+REFUSALS: Final = st.builds(
+    Refusal, reason=NAMES, detail=TEXTS, way_back=TEXTS, order_digest=st.just(b"") | DIGESTS
+)
+VERDICTS: Final = st.builds(
+    Verdict, workload=NAMES, outcome=st.builds(Ceiling, ceiling_tflop=COUNTS) | REFUSALS
+)
+
+
+@st.composite
+def _terms(draw: st.DrawFn) -> Terms:
+    lifetime_ms = draw(COUNTS)
+    return Terms(
+        lifetime_ms=lifetime_ms,
+        wind_down_ms=draw(st.integers(0, lifetime_ms)),
+        renew_after_ms=draw(st.integers(0, lifetime_ms)),
+        exempt=draw(st.booleans()),
+        phase=draw(members(Phase)),
+    )
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> Answer:
+    """Any answer: grants, refusals, both or a mere acknowledgement."""
+    verdicts = draw(different(VERDICTS, "workload"))
+    granted = any(isinstance(verdict.outcome, Ceiling) for verdict in verdicts)
+    return Answer(
+        authority=draw(NAMES),
+        host_id=draw(DIGESTS),
+        request_digest=draw(DIGESTS),
+        run_nonce=draw(NONCES),
+        acknowledged_sequence=draw(COUNTS),
+        acknowledged_head=draw(DIGESTS),
+        governor_unix_ms=draw(COUNTS),
+        scopes=draw(few(SCOPES)),
+        pauses=draw(few(DIGESTS)),
+        policy_version=draw(COUNTS),
+        verdicts=verdicts,
+        terms=draw(_terms()) if granted else None,
+    )
+
+
+BATCH_ROOTS: Final = st.builds(
+    BatchRoot,
+    origin=NAMES,
+    batch_number=COUNTS,
+    tree_size=COUNTS,
+    root=DIGESTS,
+    previous=DIGESTS,
+)
+ADMISSIONS: Final = st.builds(
+    Admission,
+    authority=NAMES,
+    host_id=DIGESTS,
+    enrolment_digest=DIGESTS,
+    scopes=few(SCOPES),
+    governor_unix_ms=COUNTS,
+)
+
+
+@st.composite
+def trust_roots(draw: st.DrawFn) -> TrustRoot:
+    """Any root whose roles can be fulfilled."""
+    keys = draw(different(st.builds(Key, name=NAMES, spki=KEYS), "spki"))
+    names = draw(st.lists(NAMES, max_size=3 if keys else 0, unique=True))
+    roles = []
+    for name in names:
+        of_role = draw(st.permutations(range(len(keys))))[: draw(st.integers(1, len(keys)))]
+        threshold = draw(st.integers(1, len(of_role)))
+        roles.append(Role(name=name, threshold=threshold, keys=tuple(of_role)))
+    return TrustRoot(authority=draw(NAMES), version=draw(COUNTS), keys=keys, roles=tuple(roles))
+
+
+DELEGATIONS: Final = st.builds(
+    Delegation,
+    authority=NAMES,
+    serial=COUNTS,
+    permit_spki=KEYS,
+    span_ms=COUNTS,
+    least_policy_version=COUNTS,
+)
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Policy:
+    """Any policy whose wind-down and drain fit into its lifetime."""
+    lifetime_ms = draw(st.integers(1, COUNT_MAX))
+    wind_down_ms = draw(st.integers(0, lifetime_ms - 1))
+    budgets = st.builds(Budget, scope=SCOPES, cap_tflop=COUNTS)
+    rules = st.builds(PhaseRule, scope=SCOPES, phase=members(Phase), from_unix_ms=COUNTS)
+    return Policy(
+        authority=draw(NAMES),
+        version=draw(COUNTS),
+        threshold_tflop_per_s=draw(COUNTS),
+        capacity_basis=draw(members(CapacityBasis)),
+        charged_figure=draw(members(ChargedFigure)),
+        lifetime_ms=lifetime_ms,
+        wind_down_ms=wind_down_ms,
+        renew_after_ms=draw(COUNTS),
+        drain_ms=draw(st.integers(0, lifetime_ms - wind_down_ms - 1)),
+        exempt_lifetime_ms=draw(COUNTS),
+        drift_ppm=draw(COUNTS),
+        watchdog_ms=draw(COUNTS),
+        pause_lapse_ms=draw(COUNTS),
+        loose_phase_age_ms=draw(COUNTS),
+        headroom_max_tflop=draw(COUNTS),
+        budgets=draw(different(budgets, "scope")),
+        phases=draw(few(rules)),
+    )
+
+
+PAUSES: Final = st.builds(
+    Pause,
+    authority=NAMES,
+    scope=SCOPES,
+    nonce=NONCES,
+    reason=NAMES,
+    emergency=st.booleans(),
+    lapse_ms=st.none() | st.integers(1, COUNT_MAX),
+)
+RESUMES: Final = st.builds(
+    Resume,
+    authority=NAMES,
+    lifts=st.lists(DIGESTS, min_size=1, max_size=3).map(tuple),
+    nonce=NONCES,
+    reason=NAMES,
+)
+RECONCILIATIONS: Final = st.builds(
+    Reconciliation, authority=NAMES, batch_number=COUNTS, nonce=NONCES, reason=NAMES
+)
