@@ -10,11 +10,17 @@ from pathlib import Path
 import pytest
 
 from flopgate_agent.enforcement import Enforcer, FindingId, Mechanism, Outcome
-from flopgate_agent.enforcement.cgroups import Cgroup
-from flopgate_agent.enforcement.processes import ProcFs
+from flopgate_agent.enforcement.calls import Notes, Tools
+from flopgate_agent.enforcement.cgroups import Cgroup, Hierarchy
+from flopgate_agent.enforcement.lanes import Journal
+from flopgate_agent.enforcement.moves import move_into, own_cgroup
+from flopgate_agent.enforcement.processes import ProcessId, ProcFs
+from flopgate_agent.enforcement.signals import Signaller
 from tests.support.stage import Stage, mount, until_complete, wait_for
 
 pytestmark = pytest.mark.components
+
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -145,6 +151,16 @@ def test_a_job_whose_processes_died_frozen_is_thawed_by_the_next_freeze(stage: S
     assert not job.freeze_asked()
 
 
+def test_a_job_whose_processes_died_frozen_is_thawed_by_the_next_gate(stage: Stage) -> None:
+    victim = stage.start("beat")
+    job = stage.job(victim)
+    freeze(stage.enforcer(), victim.pid)
+    victim.process.kill()
+    victim.process.wait()
+    assert stage.enforcer().adopt() == ()
+    assert not job.freeze_asked()
+
+
 def test_a_job_that_somebody_else_froze_stays_frozen_after_thaw(stage: Stage) -> None:
     enforcer, victim = stage.enforcer(), stage.start("beat")
     job = stage.job(victim)
@@ -220,6 +236,50 @@ def test_a_process_whose_main_thread_exited_elsewhere_is_stopped_by_signal(stage
     victim.stands()
     thaw(enforcer)
     victim.beats()
+
+
+def test_without_the_right_to_signal_the_process_is_named_as_resisting(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, use_cgroups=False)
+    try:
+        victim = stage.start("beat")
+        child = os.fork()
+        if child == 0:
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            outcome = stage.enforcer(budget_ms=10).freeze("lane", [victim.pid])
+            denied = FindingId.SIGNAL_DENIED in ids(outcome)
+            os._exit(0 if denied and outcome.resisted == (victim.pid,) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        victim.beats()
+    finally:
+        stage.close()
+
+
+class LateProcFs(ProcFs):
+    """Still sees the former owner of a pid when asked before a move."""
+
+    def alive(self, who: ProcessId) -> bool:  # noqa: ARG002
+        return True
+
+
+def test_a_stranger_moved_for_its_pid_is_put_back(stage: Stage) -> None:
+    stranger, proc = stage.start("beat"), LateProcFs()
+    job = stage.job(stranger)
+    found = proc.process(stranger.pid)
+    assert found is not None
+    former = ProcessId(pid=stranger.pid, start_ticks=found.id.start_ticks - 1)
+    tools = Tools(
+        proc=proc,
+        hierarchy=Hierarchy(mount(), stage.cgroup_base),
+        signaller=Signaller(proc, pidfd=True),
+        journal=Journal(stage.folder, "boot"),
+    )
+    notes = Notes()
+    target = own_cgroup(tools, "lane", notes)
+    assert target is not None
+    assert move_into(tools, target, job.path.removeprefix(mount()), [former], notes) == []
+    assert [finding.id for finding in notes.findings()] == [FindingId.PID_REUSED]
+    assert job.pids() == (stranger.pid,)
+    stranger.beats()
 
 
 def test_a_pid_that_changed_hands_is_left_alone(stage: Stage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -116,6 +117,16 @@ def test_a_stopped_lane_survives_a_restart_of_the_gate(stage: Stage) -> None:
     until_complete(lambda: successor.thaw("lane"))
     victim.beats(*FAMILY)
     assert stage.enforcer().adopt() == ()
+
+
+def test_the_record_forgets_the_dead(stage: Stage) -> None:
+    enforcer, first, second = stage.enforcer(), stage.start("beat"), stage.start("beat")
+    until_complete(lambda: enforcer.freeze("lane", [first.pid, second.pid]))
+    first.process.kill()
+    first.process.wait()
+    until_complete(lambda: enforcer.freeze("lane", []))
+    record = json.loads((stage.folder / "state" / "lane.lane.json").read_text())
+    assert [pid for pid, _ in record["held"]] == [second.pid]
 
 
 def test_a_lane_whose_processes_died_meanwhile_is_cleaned_up(stage: Stage) -> None:

@@ -42,6 +42,19 @@ def test_who_was_continued_by_somebody_else_is_stopped_again(stage: Stage) -> No
     victim.stands()
 
 
+def test_who_was_continued_while_held_is_ours_to_continue_in_the_end(stage: Stage) -> None:
+    enforcer, victim = stage.enforcer(), stage.start("beat")
+    os.kill(victim.pid, signal.SIGSTOP)
+    wait_for(lambda: ProcFs().standing(victim.pid), "the victim to stop")
+    until_complete(lambda: enforcer.freeze("lane", [victim.pid]))
+    os.kill(victim.pid, signal.SIGCONT)  # its owner wants it to run
+    victim.beats()
+    until_complete(lambda: enforcer.freeze("lane", []))
+    victim.stands()
+    until_complete(lambda: enforcer.thaw("lane"))
+    victim.beats()
+
+
 def test_a_record_that_cannot_be_written_does_not_keep_from_stopping(stage: Stage) -> None:
     (stage.folder / "state").write_text("not a directory")
     enforcer, victim = stage.enforcer(), stage.start("beat")
