@@ -17,7 +17,6 @@ from types import FrameType
 from typing import Final
 
 from flopgate_agent import inbox
-from flopgate_agent.chips import spec_for
 from flopgate_agent.config import GateConfig, load_gate, load_gate_tokens
 from flopgate_agent.counters.client import SamplerClient, child_environment
 from flopgate_agent.counters.frames import DriverError, Identities, Samples
@@ -43,6 +42,7 @@ from flopgate_agent.hand import Hand
 from flopgate_agent.host import load_or_make_key, own_software, read_boot_id, read_clocks
 from flopgate_agent.ledger import Ledger
 from flopgate_agent.logs import FIELDS, log_json
+from flopgate_agent.meter import spec_of
 from flopgate_agent.outbox import Outbox
 from flopgate_agent.snapshot import snapshot
 from flopgate_proto.codec import envelope_to_wire
@@ -91,7 +91,7 @@ def make_settings(config: GateConfig, found: Sequence[NvmlIdentity]) -> GateSett
         boot_id=read_boot_id(),
         run_nonce=secrets.token_bytes(NONCE_BYTES),
         salt_secret=secrets.token_bytes(SALT_SECRET_BYTES),
-        chips=tuple(Chip(identity=_identity(chip), spec=spec_for(chip)) for chip in found),
+        chips=tuple(Chip(identity=_identity(chip), spec=spec_of(chip)) for chip in found),
         lanes=tuple(lanes),
         software=own_software(),
         driver_version="",

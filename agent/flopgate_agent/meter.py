@@ -12,13 +12,11 @@ Laws of this file:
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flopgate_agent.chips import ChipSpec, load_table
-from flopgate_agent.counters.sample import ChipSample, CounterSource, PipeCycles
-
-FLOP_PER_TFLOP = 10**12
+from flopgate_agent.counters.sample import ChipIdentity, ChipSample, CounterSource, PipeCycles
+from flopgate_proto.chips import ChipSpec, spec_for
+from flopgate_proto.values import Severity
 
 SLACK_PERCENT = 5
 """How far counters may run ahead of clock x time before they are called impossible."""
@@ -31,14 +29,6 @@ SLOWEST_PERCENT = 5
 reading."""
 SURVIVED_PERCENT = 2
 """How closely elapsed cycles must fit the time for counters to have survived a gap."""
-
-
-class Severity(enum.IntEnum):
-    """How much a person should mind a finding."""
-
-    INFO = 1
-    WARNING = 2
-    ERROR = 3
 
 
 class Pipe(enum.StrEnum):
@@ -104,24 +94,13 @@ class Measured:
     findings: tuple[Finding, ...]
 
 
-class Meter:
-    """The specs of a host's chips by UUID, and the functions of this file over them."""
+def spec_of(chip: ChipIdentity) -> ChipSpec:
+    """Spec of a chip that the sampler found.
 
-    def __init__(self, specs: Mapping[str, ChipSpec]) -> None:
-        self._specs = dict(specs)
-
-    def spec(self, uuid: str) -> ChipSpec:
-        """Spec of a chip; for a UUID that nobody announced, the highest of the table."""
-        found = self._specs.get(uuid)
-        return load_table().unknown if found is None else found
-
-    def measure(self, previous: ChipSample, current: ChipSample) -> Measured:
-        """See `measure`; the chip is the one of ``current``."""
-        return measure(previous, current, self.spec(current.uuid))
-
-    def worst_case(self, uuid: str, elapsed_ms: int) -> Measured:
-        """See `worst_case`."""
-        return worst_case(self.spec(uuid), elapsed_ms)
+    Raises:
+        ChipTableError: the table in this installation is damaged.
+    """
+    return spec_for(chip.pci_device_id, chip.nvml_name, chip.max_sm_clock_mhz)
 
 
 def measure(previous: ChipSample, current: ChipSample, spec: ChipSpec) -> Measured:
@@ -352,26 +331,8 @@ def _warn(name: str, **numbers: int) -> Finding:
 
 
 def _error(name: str, **numbers: int) -> Finding:
-    return Finding(id=name, severity=Severity.ERROR, numbers=tuple(numbers.items()))
+    return Finding(id=name, severity=Severity.ALERT, numbers=tuple(numbers.items()))
 
 
 def _ceil_div(value: int, by: int) -> int:
     return -(-value // by)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TeraCarry:
-    """The FLOP below a whole teraFLOP that the next statement starts from, 0 to 10**12 - 1."""
-
-    rest_flop: int = 0
-
-    def add(self, flop: int) -> tuple[int, TeraCarry]:
-        """Add ``flop`` (0 or more); return the whole teraFLOP now due, and what is carried on.
-
-        Raises:
-            ValueError: ``flop`` is negative: counts never go back.
-        """
-        if flop < 0:
-            raise ValueError(f"a count of FLOP cannot be negative: {flop}")
-        due_tflop, rest_flop = divmod(self.rest_flop + flop, FLOP_PER_TFLOP)
-        return due_tflop, TeraCarry(rest_flop=rest_flop)

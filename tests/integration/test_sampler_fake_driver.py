@@ -16,12 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from flopgate_agent.chips import spec_for
 from flopgate_agent.counters import layout
 from flopgate_agent.counters.client import SamplerClient, child_environment
 from flopgate_agent.counters.frames import Identities, Message, Samples
 from flopgate_agent.counters.sample import ChipIdentity, ChipSample, CounterSource
-from flopgate_agent.meter import Flop, Measured, measure, worst_case
+from flopgate_agent.meter import Flop, Measured, measure, spec_of, worst_case
 from flopgate_sim.nvml import FakeDriver, NvmlError
 from flopgate_sim.nvml.values import Format, Profile
 
@@ -72,7 +71,7 @@ class Host:
     def measured(self, index: int) -> list[Measured]:
         """Meter one chip over all neighbouring samples seen so far."""
         samples = [look[index] for look in self.seen]
-        spec = spec_for(self.chips[samples[0].uuid])
+        spec = spec_of(self.chips[samples[0].uuid])
         return [measure(one, two, spec) for one, two in pairwise(samples)]
 
 
@@ -123,7 +122,7 @@ def test_fp16_gemm_is_counted_within_a_percent(
         assert [part.source for part in parts] == [CounterSource.GPM_CYCLES] * 4
         assert truth > 10**14
         assert abs(total(parts).nominal - truth) * 100 < truth
-        whole = measure(loop.seen[0][0], loop.seen[-1][0], spec_for(*loop.chips.values()))
+        whole = measure(loop.seen[0][0], loop.seen[-1][0], spec_of(*loop.chips.values()))
         assert whole.total.nominal == pytest.approx(total(parts).nominal, rel=1e-9)
 
 
@@ -185,7 +184,7 @@ def test_identities_and_first_looks(tmp_path: Path) -> None:
         assert list(loop.chips) == [driver.uuid(gpu) for gpu in range(3)]
         assert [chip.minor for chip in loop.chips.values()] == [0, 1, 2]
         for chip in loop.chips.values():
-            assert spec_for(chip).model == "H100 SXM5 80GB"
+            assert spec_of(chip).model == "H100 SXM5 80GB"
             assert chip.gpm
             assert chip.max_sm_clock_mhz == 1980
             assert chip.pdi
@@ -228,7 +227,7 @@ def test_a_lost_gpu_is_charged_and_the_other_goes_on(tmp_path: Path) -> None:
         driver.set_lost(0, lost=False)
         assert [sample.error for sample in loop.look()] == [None, None]
         for part in loop.measured(0):
-            spec = spec_for(loop.chips[lost.uuid])
+            spec = spec_of(loop.chips[lost.uuid])
             assert part.gap
             assert part.total == worst_case(spec, part.elapsed_ms).total
         assert not any(part.gap for part in loop.measured(1))
@@ -306,7 +305,7 @@ def test_a_call_that_hangs_costs_the_child_not_the_gate(tmp_path: Path) -> None:
         assert loop.client.pid != first
         after = loop.look()[0]
         # Cumulative counters carry over the restart: nothing is lost, no gap is charged.
-        assert not measure(before, after, spec_for(*loop.chips.values())).gap
+        assert not measure(before, after, spec_of(*loop.chips.values())).gap
 
 
 def test_a_driver_that_is_gone_is_named_and_found_again(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What holds for every pair of samples: order, additivity, totality; TeraCarry loses nothing."""
+"""What holds for every pair of samples: order, additivity, totality."""
 
 from dataclasses import fields
 from itertools import pairwise
@@ -6,17 +6,15 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flopgate_agent.chips import ChipSpec, load_table
 from flopgate_agent.counters.sample import ChipSample, CounterSource, PipeCycles
 from flopgate_agent.meter import (
-    FLOP_PER_TFLOP,
     Flop,
     Measured,
-    TeraCarry,
     measure,
     tighten_gap,
     worst_case,
 )
+from flopgate_proto.chips import ChipSpec, load_table
 
 TABLE = load_table()
 SPECS = st.sampled_from([*sorted(TABLE.by_name.values(), key=lambda one: one.model), TABLE.unknown])
@@ -163,14 +161,3 @@ def test_still_counters_are_zero_flop(before: PipeCycles, spec: ChipSpec, elapse
     measured = measure(still, later, spec)
     assert measured.total == Flop()
     assert not measured.gap
-
-
-@given(st.lists(st.integers(0, 10**26), max_size=50), st.integers(0, FLOP_PER_TFLOP - 1))
-def test_tera_carry_loses_no_flop(counts: list[int], rest: int) -> None:
-    carry, due_tflop = TeraCarry(rest_flop=rest), 0
-    for flop in counts:
-        due, carry = carry.add(flop)
-        assert due >= 0
-        assert 0 <= carry.rest_flop < FLOP_PER_TFLOP
-        due_tflop += due
-    assert due_tflop * FLOP_PER_TFLOP + carry.rest_flop == rest + sum(counts)

@@ -5,10 +5,11 @@ from importlib import resources
 
 import pytest
 
-from flopgate_agent.chips import ChipTableError, load_table, parse_table, spec_for
 from flopgate_agent.counters.sample import ChipIdentity
+from flopgate_agent.meter import spec_of
+from flopgate_proto.chips import ChipTableError, load_table, parse_table
 
-DATA = resources.files("flopgate_agent").joinpath("data")
+DATA = resources.files("flopgate_proto").joinpath("data")
 CHIPS = DATA.joinpath("chips.csv").read_text(encoding="utf-8")
 PER_SM = DATA.joinpath("per_sm.csv").read_text(encoding="utf-8")
 
@@ -84,9 +85,9 @@ def test_an_unknown_chip_is_dearer_than_any_known_one() -> None:
 
 
 def test_a_higher_clock_limit_raises_the_worst_case_only() -> None:
-    plain = spec_for(identity(0x2330, "", 1980))
-    faster = spec_for(identity(0x2330, "", 2200))
-    slower = spec_for(identity(0x2330, "", 1200))
+    plain = spec_of(identity(0x2330, "", 1980))
+    faster = spec_of(identity(0x2330, "", 2200))
+    slower = spec_of(identity(0x2330, "", 1200))
     assert faster.worst_16bit_flop_per_s == 132 * 4096 * 2200 * 10**6
     assert faster.peak_16bit_flop_per_s == plain.peak_16bit_flop_per_s
     assert slower == plain

@@ -6,12 +6,6 @@ from flopgate_agent import meter
 from flopgate_proto.limits import FINDINGS_MAX, TEXT_BYTES_MAX
 from flopgate_proto.values import Finding, Severity
 
-_SEVERITY = {
-    meter.Severity.INFO: Severity.INFO,
-    meter.Severity.WARNING: Severity.WARNING,
-    meter.Severity.ERROR: Severity.ALERT,
-}
-
 
 class FindingLog:
     """Bounded: what does not fit is counted under ``findings.dropped``."""
@@ -34,7 +28,7 @@ class FindingLog:
     def add_measured(self, finding: meter.Finding, uuid: str) -> None:
         """Take over a finding of the meter."""
         detail = " ".join(f"{name}={value}" for name, value in finding.numbers)
-        self.add(finding.id, _SEVERITY[finding.severity], subject=uuid, detail=detail)
+        self.add(finding.id, finding.severity, subject=uuid, detail=detail)
 
     def drain(self) -> tuple[Finding, ...]:
         """All findings since the last call."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flopgate_agent.chips import ChipSpec
+from flopgate_proto.chips import ChipSpec
 from flopgate_proto.keys import Signer
 from flopgate_proto.values import CapacityBasis, ChipIdentity, Software
 

@@ -9,16 +9,13 @@ never make its FLOP cheaper.
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from flopgate_agent.counters.sample import ChipIdentity
+from flopgate_proto.errors import EnvironmentFault
 
 TOLERANCE_PERCENT = 2
 """How far SMs x rate x clock may lie from the published peak without a stated exception."""
@@ -26,8 +23,10 @@ TOLERANCE_PERCENT = 2
 MAX_SMS = 1000
 
 
-class ChipTableError(Exception):
+class ChipTableError(EnvironmentFault):
     """The chip table carried in the product is damaged: reinstall it."""
+
+    default_code = "chip-table.damaged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,17 +145,16 @@ class ChipTable:
         return max(sharing, key=lambda spec: spec.peak_dense_flop_per_s)
 
 
-def spec_for(identity: ChipIdentity) -> ChipSpec:
+def spec_for(pci_device_id: int, nvml_name: str, max_sm_clock_mhz: int | None = None) -> ChipSpec:
     """Find the spec of one chip, with the driver's own clock limit where that is higher.
 
     Raises:
         ChipTableError: the table in this installation is damaged.
     """
-    spec = load_table().find(identity.pci_device_id, identity.nvml_name)
-    if identity.max_sm_clock_mhz is None:
+    spec = load_table().find(pci_device_id, nvml_name)
+    if max_sm_clock_mhz is None:
         return spec
-    allowed_khz = identity.max_sm_clock_mhz * 1000
-    return replace(spec, max_clock_khz=max(spec.max_clock_khz, allowed_khz))
+    return replace(spec, max_clock_khz=max(spec.max_clock_khz, max_sm_clock_mhz * 1000))
 
 
 @cache
@@ -166,7 +164,7 @@ def load_table() -> ChipTable:
     Raises:
         ChipTableError: a row is missing, malformed, or contradicts its published peak.
     """
-    data = resources.files("flopgate_agent").joinpath("data")
+    data = resources.files("flopgate_proto").joinpath("data")
     try:
         chips_text = data.joinpath("chips.csv").read_text(encoding="utf-8")
         per_sm_text = data.joinpath("per_sm.csv").read_text(encoding="utf-8")
