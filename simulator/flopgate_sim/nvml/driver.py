@@ -52,7 +52,7 @@ class FakeDriver(Switches):
         seed: makes UUIDs, serials and PDIs; by default from the directory's path, so that two
             hosts differ and one host keeps its chips over a restart.
         missing: NVML symbols that the library shall lack (FunctionNotFound in pynvml).
-        tick_ms: length of an engine tick, 1 to 1000 ms.
+        tick_ms: length of an engine tick, 1 to 1000 ms; the default costs 0.4% of a core.
         driver_version: as NVML tells it.
         fabric_uuid: cluster UUID of the NVLink fabric, 16 bytes; zero as on a single host.
         fabric_clique: clique id in that fabric.
@@ -68,7 +68,7 @@ class FakeDriver(Switches):
         build_dir: Path | None = None,
         seed: int | None = None,
         missing: tuple[str, ...] = (),
-        tick_ms: int = 5,
+        tick_ms: int = 10,
         driver_version: str = "580.95.05",
         fabric_uuid: bytes = bytes(16),
         fabric_clique: int = 0,

@@ -140,7 +140,7 @@ class State(ctypes.Structure):
         ("fabric_uuid", c_uint8 * 16),
         *_u32("fabric_clique", "driver_gone"),
         ("engine_pid", c_int32),
-        ("ready", c_uint32),
+        *_u32("ready", "slots_high", "pad2"),
         *_u64("sequence", "ticks", "tick_ns", "started_ns"),
         ("gpu", Gpu * MAX_GPUS),
         ("slot", Slot * MAX_SLOTS),

@@ -110,7 +110,7 @@ void fg_slot_adopted(struct fg_gpu *gpu, struct fg_slot *s, int index) {
 }
 
 void fg_engine_see_launches(struct fg_state *st) {
-  for (int i = 0; i < FG_MAX_SLOTS; i++)
+  for (int i = 0; i < fg_slots(st); i++)
     if (FG_LOAD(st->slot[i].state) == FG_ALIVE) runs[i].seen = FG_LOAD(st->slot[i].submitted);
 }
 
@@ -198,7 +198,7 @@ static void sample(struct fg_state *st, struct fg_gpu *g, struct gpu_run *r, uin
   s->sm_clock_mhz = g->clock_mhz;
   s->power_mw = g->power_mw;
   g->samples_written++;
-  for (int i = 0; i < FG_MAX_SLOTS; i++) {
+  for (int i = 0; i < fg_slots(st); i++) {
     struct fg_slot *slot = &st->slot[i];
     if (FG_LOAD(slot->state) != FG_ALIVE || slot->gpu != index) continue;
     slot->util_timestamp_us = wall_us;
@@ -274,7 +274,7 @@ static void tick_gpu(struct fg_state *st, uint32_t index, uint64_t from, uint64_
 
 void fg_engine_tick(struct fg_state *st, uint64_t from, uint64_t to) {
   int slots[FG_MAX_SLOTS], count = 0;
-  for (int i = 0; i < FG_MAX_SLOTS; i++)
+  for (int i = 0; i < fg_slots(st); i++)
     if (FG_LOAD(st->slot[i].state) == FG_ALIVE) slots[count++] = i; /* a death ends this tick */
   for (uint32_t i = 0; i < st->gpus; i++) tick_gpu(st, i, from, to, slots, count);
 }

@@ -48,10 +48,10 @@ static void adopt(struct fg_state *st, struct fg_slot *s, int index) {
 }
 
 /* Waits for the next tick; a workload's death ends the wait at once. */
-static void wait_tick(uint64_t until_ns) {
+static void wait_tick(struct fg_state *st, uint64_t until_ns) {
   struct pollfd fds[FG_MAX_SLOTS];
   int slots[FG_MAX_SLOTS], n = 0;
-  for (int i = 0; i < FG_MAX_SLOTS; i++)
+  for (int i = 0; i < fg_slots(st); i++)
     if (pidfds[i] > 0) {
       fds[n].fd = pidfds[i];
       fds[n].events = POLLIN;
@@ -67,7 +67,7 @@ static void wait_tick(uint64_t until_ns) {
 }
 
 static void kill_workloads(struct fg_state *st) {
-  for (int i = 0; i < FG_MAX_SLOTS; i++) {
+  for (int i = 0; i < fg_slots(st); i++) {
     struct fg_slot *s = &st->slot[i];
     if (pidfds[i] <= 0 && FG_LOAD(s->state) == FG_CLAIMED) adopt(st, s, i);
     if (pidfds[i] > 0) syscall(SYS_pidfd_send_signal, pidfds[i], SIGKILL, NULL, 0);
@@ -82,7 +82,7 @@ static int run(struct fg_state *st, pid_t parent) {
   fg_engine_start(st);
   FG_STORE(st->ready, 1);
   while (!stop && getppid() == parent) {
-    wait_tick(last + tick_ns);
+    wait_tick(st, last + tick_ns);
     uint64_t now = fg_clock_ns(CLOCK_BOOTTIME);
     if (now <= last) continue;
     FG_ADD(st->sequence, 1);
@@ -90,7 +90,7 @@ static int run(struct fg_state *st, pid_t parent) {
     FG_STORE(st->tick_ns, now);
     FG_ADD(st->ticks, 1);
     FG_ADD(st->sequence, 1);
-    for (int i = 0; i < FG_MAX_SLOTS; i++) {
+    for (int i = 0; i < fg_slots(st); i++) {
       struct fg_slot *s = &st->slot[i];
       if (FG_LOAD(s->state) == FG_CLAIMED) adopt(st, s, i);
       if (pidfds[i] > 0 && fg_slot_is_ended(i)) release(s, i); /* once: the slot may be reclaimed */

@@ -114,7 +114,7 @@ ret_t nvmlDeviceGetFieldValues(nvmlDevice_t handle, int count, nvmlFieldValue_t 
 #define RESERVED_BYTES (600ull << 20)
 static uint64_t used_bytes(const struct fg_gpu *g) {
   uint64_t used = 0;
-  for (int i = 0; i < FG_MAX_SLOTS; i++)
+  for (int i = 0; i < fg_slots(fg_st); i++)
     if (FG_LOAD(fg_st->slot[i].state) == FG_ALIVE && (int)fg_st->slot[i].gpu == fg_index(g))
       used += fg_st->slot[i].memory_bytes;
   uint64_t most = g->memory_bytes - RESERVED_BYTES;

@@ -10,7 +10,7 @@ static ret_t processes(const struct fg_gpu *g, unsigned context, unsigned *count
                        nvmlProcessInfo_t *out) {
   NEED(count);
   unsigned n = 0, room = out ? *count : 0;
-  for (int i = 0; i < FG_MAX_SLOTS; i++) {
+  for (int i = 0; i < fg_slots(fg_st); i++) {
     const struct fg_slot *s = &fg_st->slot[i];
     if (FG_LOAD(s->state) != FG_ALIVE || (int)s->gpu != fg_index(g) || s->context != context)
       continue;
@@ -37,7 +37,7 @@ ret_t nvmlDeviceGetProcessUtilization(nvmlDevice_t handle, nvmlProcessUtilizatio
   DEVICE(handle);
   NEED(count);
   unsigned n = 0, room = out ? *count : 0;
-  for (int i = 0; i < FG_MAX_SLOTS; i++) {
+  for (int i = 0; i < fg_slots(fg_st); i++) {
     const struct fg_slot *s = &fg_st->slot[i];
     if (FG_LOAD(s->state) != FG_ALIVE || (int)s->gpu != fg_index(g)) continue;
     if (s->util_timestamp_us <= newer_than_us) continue;

@@ -117,6 +117,7 @@ enum fg_counter {
   A(char, profile, 16) A(char, driver_version, 32) \
   A(uint8_t, fabric_uuid, 16) F(uint32_t, fabric_clique) F(uint32_t, driver_gone) \
   F(int32_t, engine_pid) F(uint32_t, ready) \
+  F(uint32_t, slots_high) F(uint32_t, pad2) /* slots from here on were never claimed */ \
   F(uint64_t, sequence)              /* odd while the engine writes */ \
   F(uint64_t, ticks) F(uint64_t, tick_ns) F(uint64_t, started_ns)
 
@@ -146,6 +147,12 @@ static inline uint64_t fg_clock_ns(clockid_t clock) {
   struct timespec t;
   clock_gettime(clock, &t);
   return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+
+/* How many slots are worth a look: a tick must not touch the cache lines of all of them. */
+static inline int fg_slots(struct fg_state *st) {
+  uint32_t high = FG_LOAD(st->slots_high);
+  return high < FG_MAX_SLOTS ? (int)high : FG_MAX_SLOTS;
 }
 
 /* Maps the state file; NULL with errno set when it is absent or of another layout. */

@@ -107,6 +107,11 @@ static struct fg_slot *claim(int gpu) {
                                        __ATOMIC_ACQUIRE))
         continue;
       filled.state = UINT32_MAX;
+      uint32_t high = FG_LOAD(st->slots_high);
+      while (high < (uint32_t)i + 1 &&
+             !__atomic_compare_exchange_n(&st->slots_high, &high, (uint32_t)i + 1, 0,
+                                          __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+      }
       *s = filled;
       FG_STORE(s->state, FG_CLAIMED);
       return s;
