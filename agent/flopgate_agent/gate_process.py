@@ -193,7 +193,7 @@ class GateProcess:
         if self._core is not None:
             times.append(self._core.get_timer())
             if not self._sampler.waiting:
-                times.append(max(self._core.next_look_ms, self._sampler.get_timer() or 0))
+                times.append(max(self._core.meter.next_look_ms, self._sampler.get_timer() or 0))
         return min(times)
 
     def _on_ready(self, key: selectors.SelectorKey) -> None:
@@ -245,7 +245,7 @@ class GateProcess:
         core = self._core
         if core is None:
             return
-        if now.elapsed_ms >= core.next_look_ms and self._sampler.request(now.elapsed_ms):
+        if now.elapsed_ms >= core.meter.next_look_ms and self._sampler.request(now.elapsed_ms):
             core.looked(now)
         if now.elapsed_ms >= core.get_timer():
             self._enter(core.handle_timer)

@@ -26,14 +26,13 @@ from flopgate_agent.gate.answers import check_answer
 from flopgate_agent.gate.asking import plan_renewal, policies_of, request_if_due
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.chain import Chain
-from flopgate_agent.gate.chip_meter import ChipMeter
 from flopgate_agent.gate.enrolling import build_enrolment, check_admission
 from flopgate_agent.gate.findings import FindingLog
+from flopgate_agent.gate.host_meter import Charge, HostMeter
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.memory import Memory, StoredAuthority
 from flopgate_agent.gate.resuming import backwards, resume
 from flopgate_agent.gate.settings import GateSettings, GateToken, Now
-from flopgate_agent.meter import Measured
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import MisdirectedError
@@ -50,6 +49,7 @@ DRIVER_SILENT = "driver.silent"
 LEDGER_FAILED = "ledger.failed"
 """Fault under which nothing is signed any more: it could not be kept."""
 
+DEFAULT_WATCHDOG_MS = 30_000
 DEFAULT_DRAIN_MS = 5000
 """Until a policy says otherwise (DESIGN section 3, law 1)."""
 
@@ -61,7 +61,7 @@ class GateCore:
         lanes: by workload.
         authorities: by name.
         permissions: what each lane may do, as of the last step.
-        next_look_ms: host elapsed time at which the counters should be read next.
+        meter: the chips, and when to look at them next.
     """
 
     def __init__(
@@ -77,17 +77,13 @@ class GateCore:
         self._now = now
         self._faults: dict[str, Denied] = {}
         self._started_ms = now.elapsed_ms
-        self._last_look_ms = now.elapsed_ms
-        self.next_look_ms = now.elapsed_ms
+        self.meter = HostMeter(settings, self.findings, now.elapsed_ms)
         self.permissions: dict[str, Allowed | Denied] = {}
         self.chain = Chain(settings, now.elapsed_ms)
         self._running_before_ms = 0
-        self._chips = [
-            ChipMeter(index, chip, now.elapsed_ms) for index, chip in enumerate(settings.chips)
-        ]
         self.lanes = {
             lane.workload: Lane(
-                lane, settings, [self._chips[index] for index in lane.chips], now.elapsed_ms
+                lane, settings, [self.meter.chips[index] for index in lane.chips], now.elapsed_ms
             )
             for lane in settings.lanes
         }
@@ -96,7 +92,7 @@ class GateCore:
                 memory.last,
                 settings,
                 chain=self.chain,
-                chips=self._chips,
+                chips=self.meter.chips,
                 lanes=self.lanes,
                 findings=self.findings,
                 now=now,
@@ -108,17 +104,8 @@ class GateCore:
     def samples(self, samples: Sequence[ChipSample], now: Now) -> list[Action]:
         """One look at the counters: measure, charge, and act on it."""
         self._advance(now)
-        by_uuid = {sample.uuid: sample for sample in samples}
-        for chip in self._chips:
-            sample = by_uuid.get(chip.chip.identity.uuid)
-            if sample is None:
-                self._charge(chip, chip.blind(now.elapsed_ms))
-                self.findings.add(
-                    "meter.chip.missing", Severity.ALERT, subject=chip.chip.identity.uuid
-                )
-            else:
-                self._charge(chip, chip.look(sample))
-        self._last_look_ms = now.elapsed_ms
+        for charge in self.meter.look(samples, now.elapsed_ms):
+            self._charge(charge)
         self._faults.pop(DRIVER_SILENT, None)
         return self._step()
 
@@ -279,13 +266,11 @@ class GateCore:
     def looked(self, now: Now) -> None:
         """The caller asked the sampler; plans the next look."""
         watching = any(lane.state is LaneState.FROZEN for lane in self.lanes.values())
-        settings = self.settings
-        interval_ms = settings.watch_interval_ms if watching else settings.sample_interval_ms
-        self.next_look_ms = now.elapsed_ms + interval_ms
+        self.meter.looked(now.elapsed_ms, watching=watching)
 
     def get_timer(self) -> int:
         """Host elapsed time at which `handle_timer` must be called at the latest."""
-        times = [self._last_look_ms + self.settings.stall_timeout_ms]
+        times = [self.meter.stall_ms]
         if self.enrolled:
             times.append(self.chain.next_ms)
             times += [lane_ms for lane in self.lanes.values() if (lane_ms := lane.get_timer())]
@@ -295,7 +280,7 @@ class GateCore:
     def handle_timer(self, now: Now) -> list[Action]:
         """Time has passed."""
         self._advance(now)
-        if now.elapsed_ms - self._last_look_ms >= self.settings.stall_timeout_ms:
+        if now.elapsed_ms >= self.meter.stall_ms:
             self._go_blind(now)
         return self._step()
 
@@ -305,15 +290,18 @@ class GateCore:
         self._now = now
 
     def _go_blind(self, now: Now) -> None:
-        """The counters are silent: charge the time, and stop (laws 3 and 8)."""
-        for chip in self._chips:
-            self._charge(chip, chip.blind(now.elapsed_ms))
-        self._last_look_ms = now.elapsed_ms
-        self._set_fault(
-            DRIVER_SILENT,
-            "no counters: the worst case is charged",
-            "Check the driver; the gate goes on by itself once it answers.",
-        )
+        """The counters are silent: charge the time at once, stop when it lasts (laws 3 and 8)."""
+        for charge in self.meter.blind(now.elapsed_ms):
+            self._charge(charge)
+        policies = policies_of(self._admitted())
+        most_ms = min((policy.watchdog_ms for policy in policies), default=DEFAULT_WATCHDOG_MS)
+        silent_ms = now.elapsed_ms - self.meter.seen_ms
+        if silent_ms >= most_ms:
+            self._set_fault(
+                DRIVER_SILENT,
+                f"no counters for {silent_ms} ms",
+                "Check the driver; the gate goes on by itself once it answers.",
+            )
 
     def _set_fault(self, reason: str, detail: str, way_back: str) -> None:
         self._faults[reason] = Denied(
@@ -356,18 +344,12 @@ class GateCore:
             Tell(event=f"order.{kind}", subject=authority.name, detail=verified.digest.hex()),
         ]
 
-    def _charge(self, chip: ChipMeter, parts: Sequence[Measured]) -> None:
-        lane = next((one for one in self.lanes.values() if chip.index in one.setting.chips), None)
+    def _charge(self, charge: Charge) -> None:
+        index = charge[0].index
+        lane = next((one for one in self.lanes.values() if index in one.setting.chips), None)
+        permission = self.permissions.get(lane.workload) if lane else None
         figures = [policy.charged_figure for policy in policies_of(self._admitted())]
-        figure = max(figures, default=ChargedFigure.NOMINAL)
-        for part in parts:
-            for found in part.findings:
-                self.findings.add_measured(found, chip.chip.identity.uuid)
-            if lane is None or not part.total.high:
-                continue
-            permission = self.permissions.get(lane.workload)
-            ceiling = permission.ceiling_tflop if isinstance(permission, Allowed) else None
-            lane.book.charge(part.total, gap=part.gap, figure=figure, ceiling_tflop=ceiling)
+        self.meter.charge(charge, lane, permission, max(figures, default=ChargedFigure.NOMINAL))
 
     def _step(self) -> list[Action]:
         if not self.enrolled:
@@ -394,11 +376,8 @@ class GateCore:
             if lane.state is not before and lane.state is LaneState.HALTED:
                 # What was not used is released by the report of the halt.
                 self.chain.overdue = True
-            if before is LaneState.RUNNING and lane.state is LaneState.FROZEN:
-                self.next_look_ms = now_ms
-        if any(lane.state is LaneState.FROZEN for lane in self.lanes.values()):
-            watch_ms = now_ms + self.settings.watch_interval_ms
-            self.next_look_ms = min(self.next_look_ms, watch_ms)
+            if lane.state is LaneState.FROZEN:
+                self.meter.watch(now_ms)
         return actions
 
     def _report_if_due(self) -> list[Action]:
@@ -411,7 +390,7 @@ class GateCore:
             return []
         return self.chain.append(
             lanes,
-            self._chips,
+            self.meter.chips,
             admitted,
             self.findings.drain(),
             running_ms=self.running_ms,
