@@ -2,125 +2,108 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.support.fake_authority import FakeAuthority, Life
-from tests.support.fake_gate import HOST_ID, FakeGate
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from tests.support.courier_site import WAIT_S, Site, rss_kib, until
+from tests.support.fake_authority import Life
+from tests.support.fake_gate import HOST_ID
 
-WAIT_S = 60.0
-QUEUE_BYTES_MAX = 65536
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait, with a bound that only a broken courier reaches."""
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-
-
-class Site:
-    """One host: a gate, its courier, and the courier's files."""
-
-    def __init__(self, folder: Path, stack: ExitStack, answer_timeout_ms: int) -> None:
-        self._stack = stack
-        self.state = folder / "courier"
-        (self.state / "authorities").mkdir(parents=True)
-        self.log = folder / "courier.log"
-        self.door = folder / "door"
-        self.config = folder / "courier.toml"
-        self.config.write_text(
-            f'state_dir = "{self.state}"\ndoor_path = "{self.door}"\n'
-            f"queue_bytes_max = {QUEUE_BYTES_MAX}\nbackoff_ms_max = 200\n"
-            f"answer_timeout_ms = {answer_timeout_ms}\nkeepalive_ms = 1000\n",
-            encoding="utf-8",
-        )
-        self.gate = self.open_gate()
-        self.authorities: dict[str, FakeAuthority] = {}
-
-    def open_gate(self) -> FakeGate:
-        """A gate with an empty ledger."""
-        gate = FakeGate(self.door)
-        self._stack.callback(gate.close)
-        return gate
-
-    def open_authority(self, name: str, life: Life | None = None) -> FakeAuthority:
-        """An authority that the courier knows."""
-        authority = FakeAuthority(life or Life(name))
-        self.authorities[name] = authority
-        self._stack.callback(self._stop_authority, name)
-        description = self.state / "authorities" / f"{name}.toml"
-        description.write_text(
-            f'address = "127.0.0.1:{authority.link_port}"\n'
-            f'enroll_address = "127.0.0.1:{authority.enroll_port}"\n',
-            encoding="utf-8",
-        )
-        description.with_suffix(".ca.pem").write_bytes(authority.life.certifier.ca_pem)
-        return authority
-
-    def restart_authority(self, name: str) -> FakeAuthority:
-        """The same authority again, on its ports."""
-        self.authorities[name] = self.authorities[name].restarted()
-        return self.authorities[name]
-
-    def _stop_authority(self, name: str) -> None:
-        self.authorities[name].stop()
-
-    def start_courier(self) -> subprocess.Popen[bytes]:
-        """The command, as a service manager starts it."""
-        with self.log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "flopgate_agent.cli", "courier", "--config", self.config],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        self._stack.callback(process.wait)
-        self._stack.callback(process.kill)
-        return process
-
-    def logged(self) -> str:
-        """Everything the courier said."""
-        return self.log.read_text(encoding="utf-8")
-
-
-@contextmanager
-def _site(folder: Path, answer_timeout_ms: int = 30_000) -> Iterator[Site]:
-    with ExitStack() as stack:
-        yield Site(folder, stack, answer_timeout_ms)
+DAY = dt.timedelta(days=1)
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    with _site(tmp_path) as made:
-        yield made
-
-
-def acknowledged(site: Site, name: str, sequence: int) -> Callable[[], bool]:
-    """Whether the gate holds the acknowledgement of ``name`` up to ``sequence``."""
-    return lambda: site.gate.acknowledged.get(name) == sequence
+    with ExitStack() as stack:
+        yield Site(tmp_path, stack)
 
 
 def test_enrols_links_and_carries_in_order(site: Site) -> None:
     home = site.open_authority("home")
     site.gate.measure(3)
     courier = site.start_courier()
-    until(acknowledged(site, "home", 3), "backlog arrives")
+    until(site.acknowledged("home", 3), "backlog arrives")
     for _ in range(20):
         site.gate.measure()
-    until(acknowledged(site, "home", 23), "new reports arrive")
+    until(site.acknowledged("home", 23), "new reports arrive")
     assert home.life.received == list(range(1, 24))
     assert home.life.hellos == [HOST_ID]
-    assert [admission.courier_certificates for admission in site.gate.admissions] != []
-    key = site.state / "courier-key.pem"
-    assert key.stat().st_mode & 0o777 == 0o600
+    spki = site.gate.hellos[0].courier_spki
+    assert [enrolment.courier_spki for enrolment in home.life.enrolments] == [spki]
+    assert len(site.gate.admissions) == 1
+    assert (site.state / "courier-key.pem").stat().st_mode & 0o777 == 0o600
+    # The measured size is told by the test that breaks when it grows.
+    assert rss_kib(courier.pid) < 65 * 1024
     courier.send_signal(signal.SIGTERM)
     assert courier.wait(WAIT_S) == 0, site.logged()
+
+
+def test_orders_come_down_as_they_are(site: Site) -> None:
+    home = site.open_authority("home")
+    order = pb.SignedOrder(envelope=pb.Envelope(payload=b"pause", payload_type="test"))
+    home.down.append(pb.LinkDown(orders=[order]))
+    site.gate.measure()
+    site.start_courier()
+    until(lambda: site.gate.orders, "the order arrives")
+    assert site.gate.orders == [order]
+
+
+def test_a_hanging_authority_holds_up_no_other(site: Site) -> None:
+    stuck = site.open_authority("stuck")
+    site.open_authority("home")
+    stuck.hang.set()
+    site.start_courier()
+    for _ in range(60):
+        site.gate.measure(padding_bytes=50_000)  # far more than the queue and gRPC hold
+    until(site.acknowledged("home", 60), "the other authority gets everything")
+    assert stuck.life.received == []
+    stuck.hang.clear()
+    until(site.acknowledged("stuck", 60), "what was held up arrives")
+    assert sorted(set(stuck.life.received)) == list(range(1, 61))
+
+
+def test_a_notice_makes_the_gate_send_again(site: Site) -> None:
+    home = site.open_authority("home")
+    site.gate.measure(5)
+    site.start_courier()
+    until(site.acknowledged("home", 5), "all arrive")
+    home.life.acknowledged[HOST_ID] = 2  # restored from a backup
+    home.life.received.clear()
+    site.gate.measure()
+    until(lambda: home.life.acknowledged[HOST_ID] == 6, "the rest comes again")
+    assert 3 in site.gate.resends
+    assert home.life.received == [6, 3, 4, 5, 6]
+    assert "history.gap" in site.logged()
+
+
+def test_a_certificate_near_its_end_is_renewed_without_loss(site: Site) -> None:
+    life = Life("home", certificate_span=(-3 * DAY, DAY), next_span=(-DAY, DAY))
+    site.open_authority("home", life)
+    site.gate.measure(2)
+    first = site.start_courier()
+    until(site.acknowledged("home", 2), "linked with the old certificate")
+    first.send_signal(signal.SIGTERM)
+    first.wait(WAIT_S)
+    assert len(set(life.link_serials)) == 1
+    site.start_courier()
+    until(lambda: len(set(life.link_serials)) == 2, "linked with the new certificate")
+    site.gate.measure(2)
+    until(site.acknowledged("home", 4), "carries on")
+    assert len({enrolment.courier_spki for enrolment in life.enrolments}) == 1
+
+
+def test_an_expired_certificate_is_replaced_before_linking(site: Site) -> None:
+    life = Life("home", certificate_span=(-2 * DAY, -DAY), next_span=(-DAY, DAY))
+    site.open_authority("home", life)
+    site.gate.measure()
+    site.start_courier()
+    until(site.acknowledged("home", 1), "enrolled again, then linked")
+    assert len(life.enrolments) >= 2
+    assert len(set(life.link_serials)) == 1
+    assert "courier.enrolment.failed" in site.logged()

@@ -55,6 +55,8 @@ def _options(keepalive_ms: int | None) -> list[tuple[str, int]]:
         options += [
             ("grpc.keepalive_time_ms", keepalive_ms),
             ("grpc.keepalive_timeout_ms", keepalive_ms),
+            # Without it an unanswered ping is waited for 60 s, whatever keepalive_timeout_ms says.
+            ("grpc.http2.ping_timeout_ms", keepalive_ms),
             # Silence is normal between reports: pings go on without data.
             ("grpc.http2.max_pings_without_data", 0),
         ]
