@@ -1,0 +1,1 @@
+"""Many hosts in one process: real gate cores and ledgers, simulated GPUs, real gRPC."""
