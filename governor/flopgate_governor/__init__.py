@@ -1,0 +1,1 @@
+"""The oversight side: verify, account, decide, sign, log, push."""

@@ -1,0 +1,210 @@
+"""Enrolment: a host joins with a token, or comes back for a courier certificate. Idempotent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, and_, insert, or_, select
+
+from flopgate_governor import schema
+from flopgate_governor.capacity import peaks_of
+from flopgate_governor.core.facts import Host
+from flopgate_governor.logbook import write_log
+from flopgate_governor.officer_orders import orders_for
+from flopgate_governor.state import State
+from flopgate_governor.tokens import check_token
+from flopgate_proto.codec import (
+    PayloadType,
+    decode_enrolment,
+    encode_admission,
+    envelope_to_wire,
+)
+from flopgate_proto.envelope import Envelope, seal, verify
+from flopgate_proto.errors import ForgedError, HistoryError, MalformedError, MisdirectedError
+from flopgate_proto.keys import VerifyingKey, key_digest
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values.answers import Admission
+from flopgate_proto.values.reports import ChipIdentity, Enrolment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """A host that is enrolled, and the TLS key that its courier asked a certificate for."""
+
+    host_id: bytes
+    courier_spki: bytes
+    admission: pb.Envelope
+    orders: list[pb.SignedOrder]
+
+
+def admit(state: State, envelope: Envelope) -> Admitted:
+    """Enroll a host, or recognise one.
+
+    Raises:
+        PeerError: it may not join; the detail says why and what to do.
+        StorageError: nothing was written.
+    """
+    # The statement carries its own key: nothing in it counts before that key verified it.
+    enrolment = decode_enrolment(envelope.payload)
+    key = VerifyingKey(enrolment.host_spki)
+    verified = verify(envelope, PayloadType.ENROLMENT, {key.key_id: key})
+    if enrolment.authority != state.authority:
+        raise MisdirectedError(
+            f"enrolment with {enrolment.authority!r} where {state.authority!r} answers",
+            code="enrolment.authority",
+            remedy="Use the join token of this authority.",
+        )
+    host_id = key_digest(enrolment.host_spki)
+    state.know([host_id])
+    known = state.hosts.get(host_id)
+    if known is None:
+        admission = _enroll(state, enrolment, envelope, verified.digest)
+        state.refresh_clusters()
+        state.know([host_id])
+    else:
+        admission = _recognise(state, enrolment, host_id)
+    return Admitted(
+        host_id=host_id,
+        courier_spki=enrolment.courier_spki,
+        admission=admission,
+        orders=orders_for(state, [state.hosts[host_id].host]),
+    )
+
+
+def _recognise(state: State, enrolment: Enrolment, host_id: bytes) -> pb.Envelope:
+    chip, host = schema.chip.c, schema.host.c
+    with state.store.transaction() as connection:
+        uuids = connection.execute(
+            select(chip.uuid).where(chip.host_id == host_id).order_by(chip.position)
+        ).scalars()
+        if list(uuids) != [identity.uuid for identity in enrolment.chips]:
+            raise HistoryError(
+                "this host was enrolled with other chips",
+                code="enrolment.chips-changed",
+                remedy="Ask the oversight body to enroll the host anew.",
+            )
+        admission = connection.execute(
+            select(host.admission).where(host.host_id == host_id)
+        ).scalar_one()
+    return pb.Envelope.FromString(admission)
+
+
+def _enroll(state: State, enrolment: Enrolment, envelope: Envelope, digest: bytes) -> pb.Envelope:
+    host_id = key_digest(enrolment.host_spki)
+    if not enrolment.token_id:
+        raise ForgedError(
+            "this host is not enrolled and brings no join token",
+            code="token.missing",
+            remedy="Ask the oversight body for a join token.",
+        )
+    if enrolment.sequence == 0 and enrolment.head != host_id:
+        raise MalformedError("a new chain starts at the host's own id", code="enrolment.head")
+    unix_ms = state.now_ms()
+    host = Host(
+        host_id=host_id,
+        spki=enrolment.host_spki,
+        cluster=enrolment.cluster,
+        custodian=enrolment.custodian,
+        site=enrolment.site,
+        jurisdiction=enrolment.jurisdiction,
+        chips=tuple(peaks_of(chip.pci_device_id, chip.name) for chip in enrolment.chips),
+        enrolled_sequence=enrolment.sequence,
+    )
+    admission = seal(
+        PayloadType.ADMISSION,
+        encode_admission(
+            Admission(
+                authority=state.authority,
+                host_id=host_id,
+                enrolment_digest=digest,
+                scopes=host.scopes,
+                governor_unix_ms=unix_ms,
+            )
+        ),
+        [state.permit],
+    )
+    wire = envelope_to_wire(admission)
+    appended = state.appended([envelope, admission])
+    with state.store.transaction() as connection:
+        check_token(connection, enrolment, unix_ms)
+        _check_chips_free(connection, enrolment.chips)
+        _write_host(
+            connection,
+            host=host,
+            enrolment=enrolment,
+            digest=digest,
+            admission=wire.SerializeToString(),
+            unix_ms=unix_ms,
+        )
+        write_log(connection, appended)
+    state.frontier = appended.frontier
+    return wire
+
+
+def _check_chips_free(connection: Connection, chips: tuple[ChipIdentity, ...]) -> None:
+    column = schema.chip.c
+    for identity in chips:
+        same = column.uuid == identity.uuid
+        if identity.serial:
+            serial = and_(column.vendor == identity.vendor, column.serial == identity.serial)
+            same = or_(same, serial)
+        other = connection.execute(select(column.host_id).where(same)).scalar()
+        if other is not None:
+            raise HistoryError(
+                f"chip {identity.uuid} is enrolled under host {other.hex()[:16]}",
+                code="enrolment.chip-known",
+                remedy="Ask the oversight body to close the old host's chain.",
+            )
+
+
+def _write_host(
+    connection: Connection,
+    *,
+    host: Host,
+    enrolment: Enrolment,
+    digest: bytes,
+    admission: bytes,
+    unix_ms: int,
+) -> None:
+    connection.execute(
+        insert(schema.host),
+        {
+            "host_id": host.host_id,
+            "spki": host.spki,
+            "cluster": host.cluster,
+            "custodian": host.custodian,
+            "site": host.site,
+            "jurisdiction": host.jurisdiction,
+            "enrolled_sequence": enrolment.sequence,
+            "enrolment_digest": digest,
+            "admission": admission,
+            "token_id": enrolment.token_id,
+            "sequence": enrolment.sequence,
+            "head": enrolment.head,
+            "run_nonce": b"",
+            # made_ms is compared within one boot only, from the enrolment on.
+            "boot_id": enrolment.boot_id,
+            "made_ms": enrolment.made_ms,
+            "running_ms": 0,
+            "issued_digest": b"",
+            "issued_batch": 0,
+            "quoted_digest": b"",
+            "quoted_batch": 0,
+            "refused_reason": "",
+            "last_seen_unix_ms": unix_ms,
+        },
+    )
+    rows = [
+        {
+            "host_id": host.host_id,
+            "position": position,
+            "vendor": chip.vendor,
+            "uuid": chip.uuid,
+            "serial": chip.serial,
+            "name": chip.name,
+            "pci_device_id": chip.pci_device_id,
+        }
+        for position, chip in enumerate(enrolment.chips)
+    ]
+    if rows:
+        connection.execute(insert(schema.chip), rows)

@@ -1,0 +1,70 @@
+"""``flopgate-governor``: argument parsing, and a table of subcommands.
+
+Exit codes: 0 done, 1 refused or unreachable, 2 usage or configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Final
+
+import structlog
+
+from flopgate_governor.commands import (
+    certificate,
+    init,
+    pause,
+    policy,
+    reconcile,
+    resume,
+    serve,
+    status,
+    token,
+)
+from flopgate_proto.errors import ConfigError, FlopgateError
+
+COMMANDS: Final[dict[str, ModuleType]] = {
+    "init": init,
+    "serve": serve,
+    "token": token,
+    "pause": pause,
+    "resume": resume,
+    "policy": policy,
+    "reconcile": reconcile,
+    "status": status,
+    "certificate": certificate,
+}
+"""Subcommand to module; each has ``add_arguments(parser)`` and ``run(arguments)``."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; the exit code."""
+    parser = argparse.ArgumentParser(prog="flopgate-governor", description="The oversight side.")
+    subcommands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, module in COMMANDS.items():
+        summary = (module.__doc__ or "").strip().splitlines()[0]
+        module.add_arguments(subcommands.add_parser(name, help=summary, description=summary))
+    parsed = parser.parse_args(arguments)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        COMMANDS[parsed.command].run(parsed)
+    except FlopgateError as error:
+        print(f"flopgate-governor: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""One module a subcommand; `cli` dispatches by a table."""

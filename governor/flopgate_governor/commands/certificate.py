@@ -1,0 +1,42 @@
+"""Issue client certificates: for a relay, or for one more officer."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import re
+from pathlib import Path
+from typing import Final
+
+from flopgate_governor.files import Layout, write_secret
+from flopgate_governor.service.authorization import Role, uri_of
+from flopgate_governor.wiring import load_authority, load_tls
+from flopgate_proto.errors import ConfigError
+
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``certificate``."""
+    parser.add_argument("role", choices=[Role.RELAY.value, Role.OFFICER.value])
+    parser.add_argument("name")
+    parser.add_argument("--dir", type=Path, required=True, help="directory of the governor")
+    parser.add_argument("--out-dir", type=Path, required=True, help="where key and chain go")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Make a key and its certificate."""
+    if _NAME.fullmatch(arguments.name) is None:
+        raise ConfigError(
+            f"{arguments.name!r} cannot name a bearer",
+            code="certificate.name",
+            remedy="Use letters, digits, dots, hyphens and underscores, at most 64.",
+        )
+    layout = Layout(arguments.dir)
+    tls = load_tls(layout)
+    uri = uri_of(load_authority(layout), Role(arguments.role), arguments.name)
+    credential = tls.client_credential(uri, dt.datetime.now(dt.UTC))
+    out: Path = arguments.out_dir
+    write_secret(out / "key.pem", credential.key_pem)
+    write_secret(out / "certificate.pem", credential.certificate_pem)
+    write_secret(out / "ca.pem", tls.certificate_pem)

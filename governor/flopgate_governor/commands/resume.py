@@ -1,0 +1,57 @@
+"""Lift pauses: takes the quorum's keys."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+
+from flopgate_governor.client import status
+from flopgate_governor.commands.orders import add_signing_arguments, sign_and_submit
+from flopgate_governor.files import Layout
+from flopgate_governor.wiring import load_authority
+from flopgate_proto.errors import ConfigError
+from flopgate_proto.limits import DIGEST_BYTES, NONCE_BYTES
+from flopgate_proto.values.orders import Resume
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``resume``."""
+    add_signing_arguments(parser)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--lift", nargs="+", metavar="DIGEST", help="pauses to lift")
+    which.add_argument("--all", action="store_true", help="every pause in force now")
+    parser.add_argument("--reason", default="resumed by officers")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Sign and submit a resume."""
+    layout = Layout(arguments.dir)
+    if arguments.all:
+        lifts = [pause.digest for pause in status(layout).pauses]
+    else:
+        lifts = [_digest(text) for text in arguments.lift]
+    if not lifts:
+        raise ConfigError("no pause is in force", code="resume.empty")
+    sign_and_submit(
+        arguments,
+        Resume(
+            authority=load_authority(layout),
+            lifts=tuple(lifts),
+            nonce=secrets.token_bytes(NONCE_BYTES),
+            reason=arguments.reason,
+        ),
+    )
+
+
+def _digest(text: str) -> bytes:
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        digest = b""
+    if len(digest) != DIGEST_BYTES:
+        raise ConfigError(
+            f"{text!r} is no digest",
+            code="config.digest",
+            remedy="Copy the 64 digits that `flopgate-governor status` shows.",
+        )
+    return digest

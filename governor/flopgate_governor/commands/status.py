@@ -1,0 +1,65 @@
+"""Show where everything stands."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from google.protobuf.json_format import MessageToJson
+
+from flopgate_governor.client import status
+from flopgate_governor.files import Layout
+from flopgate_governor.output import show
+from flopgate_proto.codec.common import scope_of
+from flopgate_proto.v1 import flopgate_pb2 as pb
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``status``."""
+    parser.add_argument("--dir", type=Path, required=True)
+    parser.add_argument("--json", action="store_true", help="protobuf JSON; bytes are base64")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Ask and print."""
+    reply = status(Layout(arguments.dir))
+    if arguments.json:
+        show(MessageToJson(reply, preserving_proto_field_name=True))
+    else:
+        show("\n".join(_lines(reply)))
+
+
+def _lines(reply: pb.GetStatusReply) -> list[str]:
+    halted = reply.halted_reason or "no"
+    lines = [
+        f"authority {reply.authority}  policy {reply.policy_version}",
+        f"batch {reply.batch_number}  log {reply.log_size}",
+        f"halted {halted}  tolerated outage {reply.tolerated_outage_ms // 1000} s",
+    ]
+    lines += [
+        f"cluster {c.cluster}  {c.capacity_tflop_per_s} TFLOP/s  "
+        f"{'covered' if c.covered else 'exempt'}  {c.hosts} hosts"
+        for c in reply.clusters
+    ]
+    lines += [
+        f"budget {scope_of(b.scope)}  cap {b.cap_tflop}  settled {b.settled_tflop}  "
+        f"outstanding {b.outstanding_tflop}  unaccounted {b.unaccounted_tflop}"
+        for b in reply.budgets
+    ]
+    lines += [
+        f"pause {p.digest.hex()}  {scope_of(p.scope)}{'  emergency' if p.emergency else ''}  "
+        f"{p.reason}"
+        for p in reply.pauses
+    ]
+    for host in reply.hosts:
+        lines.append(
+            f"host {host.host_id.hex()[:16]}  {host.cluster}  report {host.sequence}  "
+            f"{'linked' if host.linked else 'not linked'}  {host.refused_reason}".rstrip()
+        )
+        lines += [
+            f"  {pb.LaneState.Name(lane.state).removeprefix('LANE_STATE_').lower()}  "
+            f"{lane.workload}  allotted {lane.allotted_tflop}  "
+            f"unaccounted {lane.unaccounted_tflop}  {lane.stop_reason}".rstrip()
+            for lane in host.lanes
+        ]
+    return lines

@@ -1,0 +1,87 @@
+"""Laws 2 and 3: escrow by ceilings, and two books.
+
+A grant stays outstanding until a report of its own host shows that it can add nothing more. Silence
+shows nothing. A report settles a grant when it
+
+    (a) names a newer accepted grant for the same lane, of a later sequence, or
+    (b) is of the same run, and measured up to the grant's expiry or beyond, or
+    (c) is of another run, and quotes an answer that we gave after the grant's expiry, clock drift
+        included: permission does not outlive its run.
+
+(b) looks at the end of the measured interval, not at the signing: what was computed between the two
+is not in the totals yet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flopgate_governor.core.facts import Grant, LaneFacts
+from flopgate_governor.core.quotes import QuoteRead
+from flopgate_proto.values.reports import LaneReport, Report
+
+PPM = 1_000_000
+
+
+def write_books(before: LaneFacts, lane: LaneReport) -> LaneFacts:
+    """The lane with the report's totals; both books are always written, never refused (law 3)."""
+    return LaneFacts(
+        workload=before.workload,
+        allotted_tflop=lane.allotted_tflop,
+        unaccounted_tflop=lane.unaccounted_tflop,
+        total=lane.total,
+        highest_ceiling_tflop=before.highest_ceiling_tflop,
+        grants=before.grants,
+    )
+
+
+def overrun_tflop(before: LaneFacts, lane: LaneReport) -> int:
+    """How far a report newly goes above every ceiling that was ever granted; 0 in honest life."""
+    if lane.allotted_tflop == before.allotted_tflop:
+        return 0
+    return max(0, lane.allotted_tflop - before.highest_ceiling_tflop)
+
+
+def settle(lane: LaneFacts, report: Report, quote: QuoteRead, drift_ppm: int) -> LaneFacts:
+    """The lane without the grants that this report shows to be over."""
+    if not lane.grants:
+        return lane
+    accepted = next(
+        (grant.sequence for grant in lane.grants if grant.request_digest == quote.grant), 0
+    )
+    kept = tuple(
+        grant
+        for grant in lane.grants
+        if grant.sequence >= accepted and not _over(grant, report, quote, drift_ppm)
+    )
+    return lane if len(kept) == len(lane.grants) else replace(lane, grants=kept)
+
+
+def _over(grant: Grant, report: Report, quote: QuoteRead, drift_ppm: int) -> bool:
+    if grant.run_nonce == report.run_nonce:
+        return report.interval_end_ms >= grant.made_ms + grant.lifetime_ms
+    quoted_unix_ms = quote.answer.governor_unix_ms
+    if quoted_unix_ms is None:
+        return False
+    longest_ms = -(-grant.lifetime_ms * (PPM + drift_ppm) // PPM)
+    return quoted_unix_ms >= grant.governor_unix_ms + longest_ms
+
+
+def give(lane: LaneFacts, grant: Grant) -> LaneFacts:
+    """The lane with one more outstanding grant; what it covers in every way is forgotten."""
+    kept = tuple(old for old in lane.grants if not _covered(old, grant))
+    return replace(
+        lane,
+        highest_ceiling_tflop=max(lane.highest_ceiling_tflop, grant.ceiling_tflop),
+        grants=(*kept, grant),
+    )
+
+
+def _covered(old: Grant, new: Grant) -> bool:
+    # Bounds the list: without this a host that asks every second would pile up hundreds.
+    return (
+        old.run_nonce == new.run_nonce
+        and old.ceiling_tflop <= new.ceiling_tflop
+        and old.made_ms + old.lifetime_ms <= new.made_ms + new.lifetime_ms
+        and old.governor_unix_ms + old.lifetime_ms <= new.governor_unix_ms + new.lifetime_ms
+    )

@@ -1,0 +1,111 @@
+"""Law 4: one history. Where a verified report stands in its host's chain.
+
+next       sequence one above the head, and it names the head: it goes on record
+duplicate  on record already: the stored answer is sent again
+gap        ahead of the head: the sender is told where the chain goes on
+fork       on record is another report with this sequence, or with this head: evidence
+"""
+
+from __future__ import annotations
+
+import enum
+
+from flopgate_governor.core.facts import HostFacts, LaneFacts
+from flopgate_proto.errors import HistoryError, MalformedError
+from flopgate_proto.values.common import Figures
+from flopgate_proto.values.reports import Report
+
+
+class Place(enum.Enum):
+    """Where a report stands; a fork is an error, not a place."""
+
+    NEXT = enum.auto()
+    DUPLICATE = enum.auto()
+    GAP = enum.auto()
+
+
+def place(report: Report, digest: bytes, facts: HostFacts, stored_digest: bytes | None) -> Place:
+    """Where a report stands.
+
+    Args:
+        report: verified.
+        digest: its identity.
+        facts: of its host.
+        stored_digest: of the report on record with the same sequence, ``None`` if there is none.
+
+    Raises:
+        HistoryError: a fork: the host signed two histories.
+        MalformedError: from before this authority followed the chain.
+    """
+    if report.sequence > facts.sequence + 1:
+        return Place.GAP
+    if report.sequence == facts.sequence + 1:
+        if report.previous != facts.head:
+            raise _fork(
+                report,
+                f"it follows {report.previous.hex()[:16]}, on record is {facts.head.hex()[:16]}",
+            )
+        return Place.NEXT
+    if report.sequence <= facts.host.enrolled_sequence:
+        raise MalformedError(
+            f"report {report.sequence} is from before the enrolment at "
+            f"{facts.host.enrolled_sequence}",
+            code="report.before-enrolment",
+        )
+    if digest != stored_digest:
+        on_record = stored_digest.hex()[:16] if stored_digest else "nothing"
+        raise _fork(report, f"it is {digest.hex()[:16]}, on record is {on_record}")
+    return Place.DUPLICATE
+
+
+def _fork(report: Report, difference: str) -> HistoryError:
+    return HistoryError(
+        f"report {report.sequence} is of another history: {difference}",
+        code="report.forked",
+        remedy="Officers decide which history stands; nothing is granted until then.",
+    )
+
+
+def check_continuity(report: Report, facts: HostFacts, lanes: dict[str, LaneFacts]) -> None:
+    """Check that time and running totals did not go back since the report before.
+
+    Raises:
+        HistoryError: one of them did.
+        MalformedError: a lane names a chip that was not enrolled.
+    """
+    if report.boot_id == facts.boot_id and report.made_ms < facts.made_ms:
+        raise _backwards("made_ms", facts.made_ms, report.made_ms)
+    if report.running_ms < facts.running_ms:
+        raise _backwards("running_ms", facts.running_ms, report.running_ms)
+    chips = len(facts.host.chips)
+    for lane in report.lanes:
+        if any(chip >= chips for chip in lane.chips):
+            raise MalformedError(
+                f"lane {lane.workload!r} names chip {max(lane.chips)}, {chips} are enrolled",
+                code="report.chip-unknown",
+            )
+        before = lanes.get(lane.workload)
+        if before is None:
+            continue
+        if lane.allotted_tflop < before.allotted_tflop:
+            raise _backwards("allotted_tflop", before.allotted_tflop, lane.allotted_tflop)
+        if lane.unaccounted_tflop < before.unaccounted_tflop:
+            raise _backwards("unaccounted_tflop", before.unaccounted_tflop, lane.unaccounted_tflop)
+        if _smaller(lane.total, before.total):
+            raise _backwards("total", before.total.high_tflop, lane.total.high_tflop)
+
+
+def _smaller(after: Figures, before: Figures) -> bool:
+    return (
+        after.low_tflop < before.low_tflop
+        or after.nominal_tflop < before.nominal_tflop
+        or after.high_tflop < before.high_tflop
+    )
+
+
+def _backwards(name: str, before: int, after: int) -> HistoryError:
+    return HistoryError(
+        f"{name} went back from {before} to {after}",
+        code="report.backwards",
+        remedy="Officers decide what stands; nothing is granted until then.",
+    )

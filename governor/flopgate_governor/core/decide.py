@@ -1,0 +1,184 @@
+"""Permission, lane by lane: one pure function, its refusals in the order of its rules.
+
+    governor.rolled-back, host.*, policy.missing, delegation.missing, pause.latched, quote.stale,
+    budget.missing, budget.spent
+
+A ceiling is the allotted total plus the least of: what is asked, what policy allows at once, what
+the lane's chips can do in a lifetime, and what every budget over the lane has left once all others'
+outstanding ceilings are taken off (law 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flopgate_governor.core.facts import Books, Host, HostFacts, LaneFacts, lane_scopes
+from flopgate_governor.core.orders import Halt, LatchedPause
+from flopgate_proto.limits import COUNT_MAX
+from flopgate_proto.values.answers import Ceiling, Refusal, Verdict
+from flopgate_proto.values.common import ChargedFigure, Scope, ScopeKind
+from flopgate_proto.values.orders import Policy
+from flopgate_proto.values.reports import LaneReport
+
+SLACK_MS = 3_000
+"""Sampling interval, stall timeout and enforcement bound that a ceiling must still cover."""
+
+FLOP_PER_TFLOP = 10**12
+_MS_FLOP_PER_TFLOP = 1_000 * FLOP_PER_TFLOP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What holds for all hosts while a batch is decided.
+
+    Attributes:
+        halt: set while this governor knows that it was rolled back.
+        policy: in force, ``None`` before the first.
+        delegated: whether officers let our key sign permits.
+        covered: clusters at or above the threshold.
+        budgets: caps by scope.
+        unix_ms: the governor's time for every answer of the batch.
+    """
+
+    halt: Halt | None
+    policy: Policy | None
+    delegated: bool
+    covered: frozenset[str]
+    budgets: Mapping[Scope, int]
+    unix_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One lane's request, with what is known of the lane after this report was written."""
+
+    lane: LaneReport
+    facts: LaneFacts
+    headroom_tflop: int
+
+
+def peak_tflop(host: Host, chips: tuple[int, ...], figure: ChargedFigure, span_ms: int) -> int:
+    """Most that these chips can add to the charged figure in a span, rounded up."""
+    rate = sum(host.chips[chip].charged_flop_per_s(figure) for chip in chips)
+    return -(-rate * span_ms // _MS_FLOP_PER_TFLOP)
+
+
+def lifetime_ms(policy: Policy, *, exempt: bool) -> int:
+    """How long a permit holds."""
+    return policy.exempt_lifetime_ms if exempt else policy.lifetime_ms
+
+
+def decide(
+    asked: Asked,
+    *,
+    host: HostFacts,
+    pauses: tuple[LatchedPause, ...],
+    stale: bool,
+    books: Books,
+    standing: Standing,
+) -> Verdict:
+    """Grant a ceiling to one lane, or say why not and what would change that."""
+    refusal = _refused_outright(asked, host, pauses, standing, stale=stale)
+    if refusal is None and standing.policy is not None:
+        return Verdict(
+            workload=asked.lane.workload,
+            outcome=_ceiling(asked, host.host, books, standing, standing.policy),
+        )
+    return Verdict(workload=asked.lane.workload, outcome=refusal or _no_policy())
+
+
+def _refused_outright(
+    asked: Asked,
+    host: HostFacts,
+    pauses: tuple[LatchedPause, ...],
+    standing: Standing,
+    *,
+    stale: bool,
+) -> Refusal | None:
+    if standing.halt is not None:
+        return Refusal(
+            reason="governor.rolled-back",
+            detail=f"hosts hold answers up to batch {standing.halt.quoted_batch}, this governor "
+            f"knows {standing.halt.own_batch}",
+            way_back="Officers sign a reconciliation.",
+        )
+    if host.refused_reason:
+        return Refusal(
+            reason=host.refused_reason,
+            detail=f"the chain of this host was closed on evidence at report {host.sequence}",
+            way_back="Officers decide which history stands.",
+        )
+    if standing.policy is None:
+        return _no_policy()
+    if not standing.delegated:
+        return Refusal(
+            reason="delegation.missing",
+            detail="officers did not delegate this governor's permit key under this policy",
+            way_back="Officers sign a delegation.",
+        )
+    workload = Scope(ScopeKind.WORKLOAD, asked.lane.workload)
+    for held in pauses:
+        if held.pause.scope.kind is not ScopeKind.WORKLOAD or held.pause.scope == workload:
+            return Refusal(
+                reason="pause.latched",
+                detail=_clip(f"{held.pause.scope} is paused: {held.pause.reason}"),
+                way_back=f"A quorum signs a resume of {held.digest.hex()[:16]}.",
+                order_digest=held.digest,
+            )
+    if stale:
+        return Refusal(
+            reason="quote.stale",
+            detail=f"an answer of batch {host.quoted.batch_number} was quoted before this one",
+            way_back="Ask again with the newest answer that was accepted.",
+        )
+    return None
+
+
+def _no_policy() -> Refusal:
+    return Refusal(
+        reason="policy.missing",
+        detail="no policy is in force",
+        way_back="Officers sign a policy.",
+    )
+
+
+def _ceiling(
+    asked: Asked, host: Host, books: Books, standing: Standing, policy: Policy
+) -> Ceiling | Refusal:
+    exempt = host.cluster not in standing.covered
+    cluster = Scope(ScopeKind.CLUSTER, host.cluster)
+    if not exempt and cluster not in standing.budgets:
+        return Refusal(
+            reason="budget.missing",
+            detail=_clip(f"cluster {host.cluster} is covered and has no budget"),
+            way_back="Officers sign a policy with a budget for the cluster.",
+        )
+    span_ms = lifetime_ms(policy, exempt=exempt)
+    figure, chips = policy.charged_figure, asked.lane.chips
+    headroom = min(asked.headroom_tflop, peak_tflop(host, chips, figure, span_ms))
+    if not exempt:
+        headroom = min(headroom, policy.headroom_max_tflop)
+    need = peak_tflop(host, chips, figure, policy.wind_down_ms + policy.drain_ms + SLACK_MS)
+    own = asked.facts.outstanding_tflop
+    for scope in lane_scopes(host, asked.lane.workload):
+        cap = standing.budgets.get(scope)
+        if cap is None:
+            continue
+        left = cap - books.of(scope).used_tflop + own
+        if left < max(need, 1):
+            return Refusal(
+                reason="budget.spent",
+                detail=_clip(
+                    f"{max(left, 0)} of {cap} TFLOP are left for {scope}, stopping in order "
+                    f"needs {need}"
+                ),
+                way_back="Others give back what they hold, or officers raise the cap.",
+            )
+        headroom = min(headroom, left)
+    return Ceiling(ceiling_tflop=min(asked.facts.allotted_tflop + headroom, COUNT_MAX))
+
+
+def _clip(text: str) -> str:
+    """Cut to what a field takes, at a character's boundary."""
+    return text.encode()[:250].decode(errors="ignore")

@@ -1,0 +1,261 @@
+"""One verified report against what is known: the laws of a report, in their order.
+
+1. The quote: are we rolled back, is it ours, is it fresh (law 4)?
+2. The place in the chain: next, duplicate, gap or fork (law 4).
+3. Time and totals go forward (law 4); both books are written (law 3).
+4. Grants that this report shows to be over are settled (law 2).
+5. Each lane that asks gets a verdict, and its ceiling is outstanding before the next is judged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from flopgate_governor.core import account
+from flopgate_governor.core.chain import Place, check_continuity, place
+from flopgate_governor.core.decide import Asked, Standing, decide, lifetime_ms
+from flopgate_governor.core.facts import (
+    Books,
+    Grant,
+    HostFacts,
+    IssuedAnswer,
+    LaneFacts,
+    lane_scopes,
+)
+from flopgate_governor.core.orders import Halt, LatchedPause, not_lapsed, pauses_for, phase_of
+from flopgate_governor.core.quotes import Numbering, QuoteRead, own_quote, read_quote
+from flopgate_proto.limits import PAUSES_MAX
+from flopgate_proto.values.answers import Answer, Ceiling, Terms, Verdict
+from flopgate_proto.values.common import Finding, Severity
+from flopgate_proto.values.orders import Policy
+from flopgate_proto.values.reports import LaneReport, Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """A verified report, and what our own records say of what it names.
+
+    Attributes:
+        stored_digest: of the report on record with the same sequence.
+        quoted: our record of the answer it quotes.
+        told_ms: gate running time of this host when it was told of each pause that lapses.
+    """
+
+    report: Report
+    digest: bytes
+    stored_digest: bytes | None = None
+    quoted: IssuedAnswer | None = None
+    told_ms: dict[bytes, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchanged:
+    """What one report changes; ``answer`` is ``None`` for a duplicate and a gap.
+
+    Attributes:
+        place: where the report stands.
+        host, lanes: new facts; the lanes that the report names.
+        rolled_back_to: a batch number above all of ours that the report quotes.
+        told: pauses that lapse, and that this answer names for the first time.
+    """
+
+    place: Place
+    host: HostFacts
+    lanes: tuple[LaneFacts, ...] = ()
+    answer: Answer | None = None
+    findings: tuple[Finding, ...] = ()
+    rolled_back_to: int | None = None
+    told: tuple[bytes, ...] = ()
+
+
+def exchange(
+    arrived: Arrived,
+    *,
+    authority: str,
+    host: HostFacts,
+    lanes: dict[str, LaneFacts],
+    books: Books,
+    standing: Standing,
+    pauses: tuple[LatchedPause, ...],
+    numbering: Numbering,
+) -> Exchanged:
+    """Judge one report. ``books`` is moved only when the report goes on record.
+
+    Raises:
+        HistoryError: evidence against the host; nothing was changed.
+        MalformedError: it cannot be judged; nothing was changed.
+    """
+    report = arrived.report
+    where = place(report, arrived.digest, host, arrived.stored_digest)
+    if where is Place.DUPLICATE:
+        return Exchanged(place=where, host=host)
+    quote = read_quote(own_quote(report, authority), host, arrived.quoted, numbering)
+    if where is Place.GAP:
+        return Exchanged(place=where, host=host, rolled_back_to=quote.rolled_back_to)
+    check_continuity(report, host, lanes)
+    written, findings = _write(
+        report, quote, host=host, lanes=lanes, books=books, standing=standing
+    )
+    in_force = pauses_for(pauses, host.host.scopes, written) if pauses else ()
+    if in_force:
+        in_force = not_lapsed(in_force, report.running_ms, arrived.told_ms)
+    terms = _terms(host, standing)
+    verdicts = _judge(
+        arrived,
+        quote,
+        host=host,
+        lanes=written,
+        books=books,
+        standing=standing,
+        pauses=in_force,
+        terms=terms,
+    )
+    granted = any(isinstance(verdict.outcome, Ceiling) for verdict in verdicts)
+    return Exchanged(
+        place=where,
+        host=_advanced(host, arrived, quote),
+        lanes=tuple(written.values()),
+        answer=Answer(
+            authority=authority,
+            host_id=report.host_id,
+            request_digest=arrived.digest,
+            run_nonce=report.run_nonce,
+            acknowledged_sequence=report.sequence,
+            acknowledged_head=arrived.digest,
+            governor_unix_ms=standing.unix_ms,
+            scopes=host.host.scopes,
+            pauses=tuple(held.digest for held in in_force[:PAUSES_MAX]),
+            policy_version=0 if standing.policy is None else standing.policy.version,
+            verdicts=verdicts,
+            terms=terms if granted else None,
+        ),
+        findings=findings,
+        rolled_back_to=quote.rolled_back_to,
+        told=tuple(
+            held.digest
+            for held in in_force
+            if held.pause.lapse_ms is not None and held.digest not in arrived.told_ms
+        ),
+    )
+
+
+def _write(
+    report: Report,
+    quote: QuoteRead,
+    *,
+    host: HostFacts,
+    lanes: dict[str, LaneFacts],
+    books: Books,
+    standing: Standing,
+) -> tuple[dict[str, LaneFacts], tuple[Finding, ...]]:
+    drift_ppm = 0 if standing.policy is None else standing.policy.drift_ppm
+    written: dict[str, LaneFacts] = {}
+    findings: list[Finding] = []
+    for lane in report.lanes:
+        before = lanes.get(lane.workload) or LaneFacts(workload=lane.workload)
+        over = account.overrun_tflop(before, lane)
+        if over:
+            findings.append(_overrun(lane, before, over))
+        after = account.settle(account.write_books(before, lane), report, quote, drift_ppm)
+        books.move(lane_scopes(host.host, lane.workload), before, after)
+        written[lane.workload] = after
+    return written, tuple(findings)
+
+
+def _overrun(lane: LaneReport, before: LaneFacts, over_tflop: int) -> Finding:
+    return Finding(
+        id="lane.overrun",
+        severity=Severity.ALERT,
+        subject=lane.workload,
+        detail=f"allotted {lane.allotted_tflop} TFLOP, {over_tflop} above the highest ceiling "
+        f"{before.highest_ceiling_tflop}",
+    )
+
+
+def _judge(
+    arrived: Arrived,
+    quote: QuoteRead,
+    *,
+    host: HostFacts,
+    lanes: dict[str, LaneFacts],
+    books: Books,
+    standing: Standing,
+    pauses: tuple[LatchedPause, ...],
+    terms: Terms | None,
+) -> tuple[Verdict, ...]:
+    """Verdicts in the order asked; ``lanes`` and ``books`` hold each ceiling before the next."""
+    report = arrived.report
+    if report.request is None:
+        return ()
+    if quote.rolled_back_to is not None:
+        halt = Halt(own_batch=host.issued.batch_number, quoted_batch=quote.rolled_back_to)
+        standing = replace(standing, halt=halt)
+    by_workload = {lane.workload: lane for lane in report.lanes}
+    verdicts = []
+    for wanted in report.request.lanes:
+        facts = lanes[wanted.workload]
+        verdict = decide(
+            Asked(
+                lane=by_workload[wanted.workload],
+                facts=facts,
+                headroom_tflop=wanted.headroom_tflop,
+            ),
+            host=host,
+            pauses=pauses,
+            stale=quote.stale,
+            books=books,
+            standing=standing,
+        )
+        verdicts.append(verdict)
+        if isinstance(verdict.outcome, Ceiling) and terms is not None:
+            grant = Grant(
+                request_digest=arrived.digest,
+                sequence=report.sequence,
+                made_ms=report.made_ms,
+                run_nonce=report.run_nonce,
+                lifetime_ms=terms.lifetime_ms,
+                ceiling_tflop=verdict.outcome.ceiling_tflop,
+                governor_unix_ms=standing.unix_ms,
+            )
+            held = account.give(facts, grant)
+            books.move(lane_scopes(host.host, wanted.workload), facts, held)
+            lanes[wanted.workload] = held
+    return tuple(verdicts)
+
+
+def _terms(host: HostFacts, standing: Standing) -> Terms | None:
+    policy = standing.policy
+    if policy is None:
+        return None
+    exempt = host.host.cluster not in standing.covered
+    return Terms(
+        lifetime_ms=lifetime_ms(policy, exempt=exempt),
+        wind_down_ms=policy.wind_down_ms,
+        renew_after_ms=_renew_after_ms(policy, exempt=exempt),
+        exempt=exempt,
+        phase=phase_of(policy, host, standing.unix_ms),
+    )
+
+
+def _renew_after_ms(policy: Policy, *, exempt: bool) -> int:
+    # An exempt permit renews at the same share of its longer life.
+    if not exempt:
+        return policy.renew_after_ms
+    return policy.exempt_lifetime_ms * policy.renew_after_ms // policy.lifetime_ms
+
+
+def _advanced(host: HostFacts, arrived: Arrived, quote: QuoteRead) -> HostFacts:
+    report = arrived.report
+    newer = quote.answer.batch_number > host.quoted.batch_number
+    return HostFacts(
+        host=host.host,
+        sequence=report.sequence,
+        head=arrived.digest,
+        run_nonce=report.run_nonce,
+        boot_id=report.boot_id,
+        made_ms=report.made_ms,
+        running_ms=report.running_ms,
+        issued=host.issued,
+        quoted=quote.answer if newer and quote.rolled_back_to is None else host.quoted,
+        refused_reason=host.refused_reason,
+    )

@@ -1,0 +1,175 @@
+"""What the governor knows about hosts, lanes and scopes while it judges one report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flopgate_proto.values.common import ChargedFigure, Figures, Scope, ScopeKind
+
+NO_DIGEST = b""
+NO_FIGURES = Figures()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChipPeaks:
+    """Rates of one enrolled chip from the chip table, never from what a host claims.
+
+    Attributes:
+        dense_8bit_flop_per_s, dense_16bit_flop_per_s: published peaks, for a cluster's capacity.
+        worst_16bit_flop_per_s, worst_dense_flop_per_s: fastest that running totals can grow.
+    """
+
+    dense_8bit_flop_per_s: int
+    dense_16bit_flop_per_s: int
+    worst_16bit_flop_per_s: int
+    worst_dense_flop_per_s: int
+
+    def charged_flop_per_s(self, figure: ChargedFigure) -> int:
+        """Fastest growth of the charged figure."""
+        if figure is ChargedFigure.HIGH:
+            return self.worst_dense_flop_per_s
+        return self.worst_16bit_flop_per_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """What the enrolment fixed. This authority follows the chain after ``enrolled_sequence``."""
+
+    host_id: bytes
+    spki: bytes
+    cluster: str
+    custodian: str
+    site: str
+    jurisdiction: str
+    chips: tuple[ChipPeaks, ...]
+    enrolled_sequence: int = 0
+    scopes: tuple[Scope, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        named = (
+            (ScopeKind.JURISDICTION, self.jurisdiction),
+            (ScopeKind.CUSTODIAN, self.custodian),
+            (ScopeKind.SITE, self.site),
+            (ScopeKind.CLUSTER, self.cluster),
+        )
+        scopes = (Scope(ScopeKind.EVERYTHING), *(Scope(kind, id_) for kind, id_ in named if id_))
+        object.__setattr__(self, "scopes", scopes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedAnswer:
+    """An answer this authority signed. ``governor_unix_ms`` is ``None`` once a rollback lost it."""
+
+    digest: bytes = NO_DIGEST
+    batch_number: int = 0
+    governor_unix_ms: int | None = None
+
+
+NO_ANSWER = IssuedAnswer()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """Where a host's chain stands.
+
+    Attributes:
+        sequence, head: last report on record; the enrolment's at first.
+        run_nonce, boot_id, made_ms, running_ms: of that report; empty and 0 before the first.
+        issued: the newest answer to this host.
+        quoted: the newest answer that a report of this host quoted.
+        refused_reason: stable id of the evidence that closed the chain, empty while it is open.
+    """
+
+    host: Host
+    sequence: int
+    head: bytes
+    run_nonce: bytes = b""
+    boot_id: bytes = b""
+    made_ms: int = 0
+    running_ms: int = 0
+    issued: IssuedAnswer = NO_ANSWER
+    quoted: IssuedAnswer = NO_ANSWER
+    refused_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A ceiling that was given and is not settled yet (law 2)."""
+
+    request_digest: bytes
+    sequence: int
+    made_ms: int
+    run_nonce: bytes
+    lifetime_ms: int
+    ceiling_tflop: int
+    governor_unix_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneFacts:
+    """The two books of one workload on one host, and what is still out.
+
+    ``highest_ceiling_tflop`` is the highest ceiling ever granted, 0 before the first.
+    """
+
+    workload: str
+    allotted_tflop: int = 0
+    unaccounted_tflop: int = 0
+    total: Figures = NO_FIGURES
+    highest_ceiling_tflop: int = 0
+    grants: tuple[Grant, ...] = ()
+
+    @property
+    def outstanding_tflop(self) -> int:
+        """What unsettled grants may still add to the allotted total."""
+        highest = max((grant.ceiling_tflop for grant in self.grants), default=0)
+        return max(0, highest - self.allotted_tflop)
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sums over all lanes of a scope; settled is what was reported as allotted."""
+
+    settled_tflop: int = 0
+    unaccounted_tflop: int = 0
+    outstanding_tflop: int = 0
+
+    @property
+    def used_tflop(self) -> int:
+        """What counts against a cap."""
+        return self.settled_tflop + self.unaccounted_tflop + self.outstanding_tflop
+
+
+class Books:
+    """Totals by scope: the working set of one transaction, and which of them changed."""
+
+    __slots__ = ("changed", "totals")
+
+    def __init__(self, totals: dict[Scope, Totals] | None = None) -> None:
+        self.totals = totals if totals is not None else {}
+        self.changed: set[Scope] = set()
+
+    def of(self, scope: Scope) -> Totals:
+        """Totals of a scope, zero before anything was posted to it."""
+        return self.totals.get(scope) or Totals()
+
+    def move(self, scopes: tuple[Scope, ...], before: LaneFacts, after: LaneFacts) -> None:
+        """Replace one lane's share in all its scopes."""
+        settled = after.allotted_tflop - before.allotted_tflop
+        unaccounted = after.unaccounted_tflop - before.unaccounted_tflop
+        outstanding = after.outstanding_tflop - before.outstanding_tflop
+        if not (settled or unaccounted or outstanding):
+            return
+        for scope in scopes:
+            totals = self.totals.get(scope)
+            if totals is None:
+                totals = self.totals[scope] = Totals()
+            totals.settled_tflop += settled
+            totals.unaccounted_tflop += unaccounted
+            totals.outstanding_tflop += outstanding
+            self.changed.add(scope)
+
+
+def lane_scopes(host: Host, workload: str) -> tuple[Scope, ...]:
+    """Every scope that a lane belongs to."""
+    return (*host.scopes, Scope(ScopeKind.WORKLOAD, workload))

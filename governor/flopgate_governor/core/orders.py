@@ -1,0 +1,230 @@
+"""Orders in force (law 6): a fold over the orders that were accepted, in log order.
+
+* Trust roots, delegations and policies only go up.
+* Pauses are a set latched by digest. A resume lifts exactly the digests it lists; a lifted digest
+  never latches again, whichever of the two came first.
+* One officer pauses, at once. Wider than one cluster, one officer's pause must lapse within what
+  policy says; a quorum (the threshold of the role ``resume``) may leave the lapse out.
+* After a rollback only a quorum's reconciliation lets grants flow again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from flopgate_governor.core.facts import HostFacts
+from flopgate_governor.core.quotes import Numbering
+from flopgate_proto.envelope import Envelope
+from flopgate_proto.errors import ForgedError, HistoryError
+from flopgate_proto.trust import Trust, VerifiedOrder
+from flopgate_proto.values.common import Phase, Scope, ScopeKind
+from flopgate_proto.values.orders import (
+    Delegation,
+    Pause,
+    Policy,
+    Reconciliation,
+    Resume,
+    TrustRoot,
+)
+
+PAUSE_LAPSE_MS: Final = 72 * 3600 * 1000
+"""Longest lapse of one officer's wide pause where no policy says otherwise."""
+
+NARROW: Final = frozenset({ScopeKind.CLUSTER})
+"""Scopes no wider than one cluster."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatchedPause:
+    """A pause in force."""
+
+    digest: bytes
+    pause: Pause
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halt:
+    """A rollback of this governor (law 4).
+
+    Attributes:
+        own_batch: highest batch this governor knew when it noticed.
+        quoted_batch: highest unknown batch number that a host quoted.
+    """
+
+    own_batch: int
+    quoted_batch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderBook:
+    """What officers ordered, as far as it is in force."""
+
+    trust: Trust
+    roots: tuple[Envelope, ...]
+    delegation: VerifiedOrder | None = None
+    policy: Policy | None = None
+    policy_envelope: Envelope | None = None
+    pauses: tuple[LatchedPause, ...] = ()
+    lifted: frozenset[bytes] = frozenset()
+    halt: Halt | None = None
+    lost: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def first(cls, root: Envelope) -> OrderBook:
+        """The book that an accepted first trust root opens."""
+        return cls(trust=Trust.stored(root), roots=(root,))
+
+    @property
+    def authority(self) -> str:
+        """Name of the authority."""
+        return self.trust.authority
+
+    @property
+    def permit_spki(self) -> bytes:
+        """Key that officers let sign answers; empty without a delegation that policy satisfies."""
+        order = self.delegation.order if self.delegation is not None else None
+        if not isinstance(order, Delegation):
+            return b""
+        version = 0 if self.policy is None else self.policy.version
+        return order.permit_spki if version >= order.least_policy_version else b""
+
+    @property
+    def least_batch(self) -> int:
+        """Batches are numbered above this: reconciled numbers are never used again."""
+        return max((upto for _, upto in self.lost), default=0)
+
+    def numbering(self, highest: int) -> Numbering:
+        """Our own batches, as quotes are judged by them."""
+        return Numbering(highest=max(highest, self.least_batch), lost=self.lost)
+
+    def halted(self, own_batch: int, quoted_batch: int) -> OrderBook:
+        """The book after a host quoted a batch that we do not know."""
+        own = own_batch if self.halt is None else self.halt.own_batch
+        quoted = max(quoted_batch, 0 if self.halt is None else self.halt.quoted_batch)
+        return replace(self, halt=Halt(own_batch=own, quoted_batch=quoted))
+
+    def accept(self, envelope: Envelope) -> OrderBook:
+        """The book with one more order.
+
+        Raises:
+            PeerError: signatures, authority or history do not allow it; the detail says why.
+        """
+        verified = self.trust.verify(envelope)
+        order = verified.order
+        match order:
+            case TrustRoot():
+                return replace(
+                    self, trust=self.trust.successor(envelope), roots=(*self.roots, envelope)
+                )
+            case Delegation():
+                held = self.delegation.order if self.delegation is not None else None
+                if isinstance(held, Delegation):
+                    _check_above("delegation serial", order.serial, held.serial)
+                return replace(self, delegation=verified)
+            case Policy():
+                _check_above("policy version", order.version, self.policy_version)
+                return replace(self, policy=order, policy_envelope=envelope)
+            case Pause():
+                return self._pause(order, verified)
+            case Resume():
+                lifts = frozenset(order.lifts)
+                return replace(
+                    self,
+                    pauses=tuple(held for held in self.pauses if held.digest not in lifts),
+                    lifted=self.lifted | lifts,
+                )
+            case Reconciliation():
+                return self._reconcile(order)
+
+    @property
+    def policy_version(self) -> int:
+        """Version in force, 0 before the first."""
+        return 0 if self.policy is None else self.policy.version
+
+    def _pause(self, pause: Pause, verified: VerifiedOrder) -> OrderBook:
+        if pause.scope.kind not in NARROW and not self._is_quorum(verified.signers):
+            longest_ms = PAUSE_LAPSE_MS if self.policy is None else self.policy.pause_lapse_ms
+            if pause.lapse_ms is None or pause.lapse_ms > longest_ms:
+                raise ForgedError(
+                    f"pause of {pause.scope} by one officer lapses after {pause.lapse_ms} ms, "
+                    f"at most {longest_ms} are allowed without a quorum",
+                    code="pause.lapse",
+                    remedy="Set a lapse, or let a quorum sign.",
+                )
+        known = any(held.digest == verified.digest for held in self.pauses)
+        if known or verified.digest in self.lifted:
+            return self
+        latched = LatchedPause(digest=verified.digest, pause=pause, envelope=verified.envelope)
+        # Widest first: an answer names at most so many, and the widest must be among them.
+        pauses = sorted((*self.pauses, latched), key=lambda held: held.pause.scope.kind)
+        return replace(self, pauses=tuple(pauses))
+
+    def _is_quorum(self, signers: frozenset[str]) -> bool:
+        for role in self.trust.root.roles:
+            if role.name == "resume":
+                return len(signers) >= role.threshold
+        return False
+
+    def _reconcile(self, order: Reconciliation) -> OrderBook:
+        if self.halt is None:
+            raise HistoryError(
+                "this governor was not rolled back, there is nothing to reconcile",
+                code="reconcile.not-halted",
+            )
+        if order.batch_number < self.halt.quoted_batch:
+            raise HistoryError(
+                f"reconciliation up to batch {order.batch_number}, hosts quoted "
+                f"{self.halt.quoted_batch}",
+                code="reconcile.batch",
+                remedy=f"Sign one with at least {self.halt.quoted_batch}.",
+            )
+        lost = (self.halt.own_batch, order.batch_number)
+        return replace(self, halt=None, lost=(*self.lost, lost))
+
+
+def _check_above(name: str, new: int, held: int) -> None:
+    if new <= held:
+        raise HistoryError(
+            f"{name} {new}, {held} is in force",
+            code="order.version",
+            remedy=f"Sign one above {held}.",
+        )
+
+
+def pauses_for(
+    pauses: tuple[LatchedPause, ...], scopes: Iterable[Scope], workloads: Iterable[str]
+) -> tuple[LatchedPause, ...]:
+    """Those that match a host's scopes or one of its workloads."""
+    named = set(scopes) | {Scope(ScopeKind.WORKLOAD, workload) for workload in workloads}
+    return tuple(held for held in pauses if held.pause.scope in named)
+
+
+def concerns_host(pause: Pause, facts_scopes: Iterable[Scope]) -> bool:
+    """Whether a host is told: a workload can turn up on any host, so everyone is told of those."""
+    return pause.scope.kind is ScopeKind.WORKLOAD or pause.scope in set(facts_scopes)
+
+
+def not_lapsed(
+    pauses: tuple[LatchedPause, ...], running_ms: int, told_ms: dict[bytes, int]
+) -> tuple[LatchedPause, ...]:
+    """Those whose lapse has not passed; ``told_ms``: gate running time when the host was told."""
+    return tuple(
+        held
+        for held in pauses
+        if held.pause.lapse_ms is None
+        or running_ms < told_ms.get(held.digest, running_ms) + held.pause.lapse_ms
+    )
+
+
+def phase_of(policy: Policy, facts: HostFacts, unix_ms: int) -> Phase:
+    """How far rules bite for a host: the narrowest rule in force, the latest, the strictest."""
+    scopes = set(facts.host.scopes)
+    rules = [
+        (rule.scope.kind, rule.from_unix_ms, rule.phase)
+        for rule in policy.phases
+        if rule.from_unix_ms <= unix_ms and rule.scope in scopes
+    ]
+    return max(rules)[2] if rules else Phase.ENFORCE

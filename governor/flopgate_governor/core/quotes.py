@@ -1,0 +1,86 @@
+"""Law 4: what a report quotes of our own answers, and what that proves.
+
+known, not older than quoted before   current
+known, older than quoted before       stale: no permission, no accusation
+unknown, above our highest batch      we were rolled back: halt
+unknown, in a reconciled range        current: our own loss, settled by officers
+unknown otherwise                     conflicting: evidence
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flopgate_governor.core.facts import NO_ANSWER, HostFacts, IssuedAnswer
+from flopgate_proto.errors import HistoryError
+from flopgate_proto.values.reports import Quote, Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuoteRead:
+    """What a quote says.
+
+    Attributes:
+        answer: the answer quoted.
+        grant: digest of the request whose grant was accepted last, or empty.
+        stale: an older answer than an earlier report quoted.
+        rolled_back_to: the batch number that we do not know, ``None`` while we know our own.
+    """
+
+    answer: IssuedAnswer
+    grant: bytes
+    stale: bool = False
+    rolled_back_to: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbering:
+    """Our own batches: the highest number signed, and ranges (above, up to) lost and reconciled."""
+
+    highest: int
+    lost: tuple[tuple[int, int], ...] = ()
+
+    def was_lost(self, number: int) -> bool:
+        """Whether officers signed that batches around this number were lost."""
+        return any(above < number <= upto for above, upto in self.lost)
+
+
+def own_quote(report: Report, authority: str) -> Quote | None:
+    """What the report quotes of this authority."""
+    for quote in report.quotes:
+        if quote.authority == authority:
+            return quote
+    return None
+
+
+def read_quote(
+    quote: Quote | None, facts: HostFacts, known: IssuedAnswer | None, numbering: Numbering
+) -> QuoteRead:
+    """Judge a quote; ``known`` is our own record of the quoted digest, ``None`` if there is none.
+
+    Raises:
+        HistoryError: it quotes an answer that this authority never gave.
+    """
+    if quote is None or not quote.answer_digest:
+        grant = b"" if quote is None else quote.grant
+        return QuoteRead(answer=NO_ANSWER, grant=grant, stale=bool(facts.quoted.digest))
+    if known is None:
+        if quote.batch_number > numbering.highest:
+            return QuoteRead(
+                answer=_unknown(quote), grant=quote.grant, rolled_back_to=quote.batch_number
+            )
+        if numbering.was_lost(quote.batch_number):
+            return QuoteRead(answer=_unknown(quote), grant=quote.grant)
+    if known is None or known.batch_number != quote.batch_number:
+        raise HistoryError(
+            f"quotes answer {quote.answer_digest.hex()[:16]} of batch {quote.batch_number}, "
+            "which this authority never gave to this host",
+            code="quote.conflicting",
+            remedy="Officers compare the answer that the host holds with the log.",
+        )
+    stale = known.batch_number < facts.quoted.batch_number
+    return QuoteRead(answer=known, grant=quote.grant, stale=stale)
+
+
+def _unknown(quote: Quote) -> IssuedAnswer:
+    return IssuedAnswer(digest=quote.answer_digest, batch_number=quote.batch_number)

@@ -1,0 +1,140 @@
+"""The governor's directory, and files that hold secrets.
+
+DIR/governor.toml            name of the authority
+DIR/governor.sqlite          the store
+DIR/policy.toml              the policy in force when it was made; a form for the next
+DIR/officers/NAME.pem        officers' keys, for rehearsals only
+DIR/keys/permit.pem log.pem  online keys: answers, checkpoints
+DIR/tls/                     certificate authority, the officers' client certificate
+DIR/run/addresses.json       where the running server listens
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from flopgate_proto.errors import ConfigError
+from flopgate_proto.keys import SigningKey
+
+SECRET_MODE: Final = 0o600
+KEY_FILE_BYTES_MAX: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Paths below the governor's directory."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """Name of the authority."""
+        return self.root / "governor.toml"
+
+    @property
+    def store(self) -> Path:
+        """The SQLite store."""
+        return self.root / "governor.sqlite"
+
+    @property
+    def policy(self) -> Path:
+        """Form of the policy."""
+        return self.root / "policy.toml"
+
+    @property
+    def officers(self) -> Path:
+        """Folder of officers' keys."""
+        return self.root / "officers"
+
+    @property
+    def permit_key(self) -> Path:
+        """Online key that signs answers."""
+        return self.root / "keys" / "permit.pem"
+
+    @property
+    def log_key(self) -> Path:
+        """Online key that signs checkpoints."""
+        return self.root / "keys" / "log.pem"
+
+    @property
+    def ca_key(self) -> Path:
+        """Key of the TLS certificate authority."""
+        return self.root / "tls" / "ca-key.pem"
+
+    @property
+    def ca_certificate(self) -> Path:
+        """Certificate of the TLS certificate authority."""
+        return self.root / "tls" / "ca.pem"
+
+    @property
+    def officer_key(self) -> Path:
+        """Key of the officers' client certificate."""
+        return self.root / "tls" / "officer-key.pem"
+
+    @property
+    def officer_certificate(self) -> Path:
+        """The officers' client certificate."""
+        return self.root / "tls" / "officer.pem"
+
+    @property
+    def addresses(self) -> Path:
+        """Where the running server listens."""
+        return self.root / "run" / "addresses.json"
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    """Write a new file that only its owner can read.
+
+    Raises:
+        ConfigError: the file is there already, or cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_MODE)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write {path}: {error.strerror}",
+            code="file.unwritable",
+            remedy="Name a directory that is new or empty and yours.",
+        ) from error
+
+
+def read_secret(path: Path) -> bytes:
+    """Read a file that nobody but its owner may read.
+
+    Raises:
+        ConfigError: it is missing, too long, or open to others.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if mode & 0o077:
+                raise ConfigError(
+                    f"{path} can be read by others (mode {mode & 0o777:o})",
+                    code="key-file.mode",
+                    remedy=f"chmod 600 {path}",
+                )
+            data = file.read(KEY_FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}",
+            code="file.unreadable",
+            remedy="Name an existing file, or run `flopgate-governor init` first.",
+        ) from error
+    if len(data) > KEY_FILE_BYTES_MAX:
+        raise ConfigError(f"{path} is too long for a key", code="file.oversized")
+    return data
+
+
+def read_signing_key(path: Path) -> SigningKey:
+    """A private key from a PEM file that only its owner may read.
+
+    Raises:
+        ConfigError: see ``read_secret`` and ``SigningKey``.
+    """
+    return SigningKey(read_secret(path))

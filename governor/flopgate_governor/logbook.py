@@ -1,0 +1,64 @@
+"""The log's rows: entries, and the one row that says how to go on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from flopgate_governor import schema
+from flopgate_governor.core.checkpoint import Appended, Logged
+from flopgate_proto.limits import DIGEST_BYTES
+from flopgate_proto.merkle import Frontier
+from flopgate_proto.v1 import flopgate_pb2 as pb
+
+_ROW: Final = 1
+_new_state = upsert(schema.log_state)
+_WRITE_STATE: Final = _new_state.on_conflict_do_update(
+    index_elements=["id"],
+    set_={name: _new_state.excluded[name] for name in ("size", "nodes", "checkpoint")},
+)
+_NEW_ENTRY: Final = insert(schema.log_entry)
+
+
+def load_frontier(connection: Connection) -> Frontier:
+    """Where the log goes on."""
+    row = connection.execute(select(schema.log_state.c.size, schema.log_state.c.nodes)).first()
+    if row is None:
+        return Frontier()
+    nodes = row[1]
+    return Frontier(
+        row[0],
+        tuple(nodes[i : i + DIGEST_BYTES] for i in range(0, len(nodes), DIGEST_BYTES)),
+    )
+
+
+def write_log(connection: Connection, appended: Appended) -> None:
+    """Write entries, frontier and checkpoint."""
+    connection.execute(
+        _NEW_ENTRY,
+        [
+            {"position": e.index, "kind": e.kind, "digest": e.digest, "data": e.data}
+            for e in appended.entries
+        ],
+    )
+    connection.execute(
+        _WRITE_STATE,
+        {
+            "id": _ROW,
+            "size": appended.frontier.size,
+            "nodes": b"".join(appended.frontier.nodes),
+            "checkpoint": appended.logged.checkpoint,
+        },
+    )
+
+
+def proof_to(logged: Logged) -> pb.LogProof:
+    """Protobuf form of an entry's place."""
+    return pb.LogProof(
+        index=logged.index,
+        tree_size=logged.tree_size,
+        path=logged.path,
+        checkpoint=logged.checkpoint,
+    )

@@ -1,0 +1,110 @@
+"""An officers' order: accepted, logged and in force in one transaction (laws 6 and 7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, insert, select
+
+from flopgate_governor import schema
+from flopgate_governor.core.checkpoint import Logged
+from flopgate_governor.core.facts import Host
+from flopgate_governor.core.orders import OrderBook, concerns_host
+from flopgate_governor.logbook import proof_to, write_log
+from flopgate_governor.state import State
+from flopgate_governor.store import Store
+from flopgate_proto.codec import envelope_to_wire
+from flopgate_proto.envelope import Envelope
+from flopgate_proto.v1 import flopgate_pb2 as pb
+
+_NEW_ORDER: Final = insert(schema.order)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """An order in force, with its place in the log. ``new`` is false for a repetition."""
+
+    digest: bytes
+    envelope: Envelope
+    proof: pb.LogProof
+    new: bool
+
+
+def accept_order(state: State, envelope: Envelope) -> Accepted:
+    """Take an order; the same order again gives the same answer.
+
+    Raises:
+        PeerError: it is not one that may be taken now.
+        StorageError: it was not taken.
+    """
+    with state.store.transaction() as connection:
+        stored = _stored(connection, envelope.digest)
+    if stored is not None:
+        # Only what was verified once is on record: the digest covers every signed byte.
+        return Accepted(digest=envelope.digest, envelope=envelope, proof=stored, new=False)
+    book = state.book.accept(envelope)
+    appended = state.appended([envelope])
+    with state.store.transaction() as connection:
+        write_log(connection, appended)
+        _write(connection, envelope, appended.logged, state.now_ms())
+    state.frontier = appended.frontier
+    state.take_book(book)
+    state.batch_number = max(state.batch_number, book.least_batch)
+    return Accepted(
+        digest=envelope.digest, envelope=envelope, proof=proof_to(appended.logged), new=True
+    )
+
+
+def found(store: Store, root: Envelope) -> None:
+    """Write the first trust root into an empty store.
+
+    Raises:
+        PeerError: the root does not carry its own threshold.
+        StorageError: it was not written.
+    """
+    OrderBook.first(root)
+    with store.transaction() as connection:
+        # The first root needs no log entry: its digest is pinned in every join token.
+        _write(connection, root, None, 0)
+
+
+def orders_for(state: State, hosts: list[Host] | None) -> list[pb.SignedOrder]:
+    """What hosts must hold: roots, delegation, policy, and the pauses that concern them.
+
+    Args:
+        state: of the writer.
+        hosts: ``None`` stands for all.
+    """
+    book = state.book
+    envelopes = list(book.roots)
+    if book.delegation is not None:
+        envelopes.append(book.delegation.envelope)
+    if book.policy_envelope is not None:
+        envelopes.append(book.policy_envelope)
+    envelopes += [
+        held.envelope
+        for held in book.pauses
+        if hosts is None or any(concerns_host(held.pause, host.scopes) for host in hosts)
+    ]
+    return [pb.SignedOrder(envelope=envelope_to_wire(envelope)) for envelope in envelopes]
+
+
+def _write(connection: Connection, envelope: Envelope, logged: Logged | None, unix_ms: int) -> None:
+    proof = b"" if logged is None else proof_to(logged).SerializeToString()
+    connection.execute(
+        _NEW_ORDER,
+        {
+            "digest": envelope.digest,
+            "envelope": envelope_to_wire(envelope).SerializeToString(),
+            "accepted_unix_ms": unix_ms,
+            "log_proof": proof,
+        },
+    )
+
+
+def _stored(connection: Connection, digest: bytes) -> pb.LogProof | None:
+    data = connection.execute(
+        select(schema.order.c.log_proof).where(schema.order.c.digest == digest)
+    ).scalar()
+    return None if data is None else pb.LogProof.FromString(data)

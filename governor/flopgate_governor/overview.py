@@ -1,0 +1,119 @@
+"""The figures of GetStatus, read from the store."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+
+from sqlalchemy import Connection, and_, select
+
+from flopgate_governor import records, schema
+from flopgate_governor.core.decide import FLOP_PER_TFLOP
+from flopgate_governor.state import State
+from flopgate_proto.codec import decode_report
+from flopgate_proto.codec.common import scope_to
+from flopgate_proto.codec.reports import lane_to
+from flopgate_proto.v1 import flopgate_pb2 as pb
+
+
+def overview(state: State, linked: Collection[bytes]) -> pb.GetStatusReply:
+    """Where everything stands. ``linked``: hosts with an open stream now."""
+    book, policy = state.book, state.book.policy
+    outage_ms = (
+        0 if policy is None else policy.lifetime_ms - policy.wind_down_ms - policy.renew_after_ms
+    )
+    with state.store.transaction() as connection:
+        hosts = _hosts(connection, linked)
+        budgets = _budgets(connection, state)
+    return pb.GetStatusReply(
+        authority=state.authority,
+        governor_unix_ms=state.now_ms(),
+        policy_version=book.policy_version,
+        batch_number=state.batch_number,
+        log_size=state.frontier.size,
+        tolerated_outage_ms=max(0, outage_ms),
+        halted_reason=_halted_reason(state),
+        clusters=_clusters(state, hosts),
+        budgets=budgets,
+        pauses=[
+            pb.PauseStatus(
+                digest=held.digest,
+                scope=scope_to(held.pause.scope),
+                reason=held.pause.reason,
+                emergency=held.pause.emergency,
+            )
+            for held in book.pauses
+        ],
+        hosts=hosts,
+    )
+
+
+def _halted_reason(state: State) -> str:
+    if state.book.halt is not None:
+        return "governor.rolled-back"
+    if state.book.policy is None:
+        return "policy.missing"
+    return "" if state.book.permit_spki == state.permit.spki else "delegation.missing"
+
+
+def _clusters(state: State, hosts: list[pb.HostStatus]) -> list[pb.ClusterStatus]:
+    counts = Counter(host.cluster for host in hosts)
+    return [
+        pb.ClusterStatus(
+            cluster=cluster,
+            capacity_tflop_per_s=rate // FLOP_PER_TFLOP,
+            covered=cluster in state.covered,
+            hosts=counts[cluster],
+        )
+        for cluster, rate in sorted(state.capacities.items())
+    ]
+
+
+def _budgets(connection: Connection, state: State) -> list[pb.BudgetStatus]:
+    books = records.load_books(connection, state.budgets)
+    return [
+        pb.BudgetStatus(
+            scope=scope_to(scope),
+            cap_tflop=cap,
+            settled_tflop=books.of(scope).settled_tflop,
+            outstanding_tflop=books.of(scope).outstanding_tflop,
+            unaccounted_tflop=books.of(scope).unaccounted_tflop,
+        )
+        for scope, cap in state.budgets.items()
+    ]
+
+
+def _hosts(connection: Connection, linked: Collection[bytes]) -> list[pb.HostStatus]:
+    host, report = schema.host.c, schema.report.c
+    newest = and_(report.host_id == host.host_id, report.sequence == host.sequence)
+    rows = connection.execute(
+        select(
+            host.host_id,
+            host.cluster,
+            host.sequence,
+            host.last_seen_unix_ms,
+            host.refused_reason,
+            report.envelope,
+        )
+        .outerjoin(schema.report, newest)
+        .order_by(host.cluster, host.host_id)
+    )
+    return [
+        pb.HostStatus(
+            host_id=row[0],
+            cluster=row[1],
+            sequence=row[2],
+            last_seen_unix_ms=row[3],
+            refused_reason=row[4],
+            linked=row[0] in linked,
+            lanes=_lanes(row[5]),
+        )
+        for row in rows
+    ]
+
+
+def _lanes(envelope: bytes | None) -> list[pb.LaneReport]:
+    if envelope is None:
+        return []
+    report = decode_report(pb.Envelope.FromString(envelope).payload)
+    return [lane_to(lane) for lane in report.lanes]

@@ -1,0 +1,87 @@
+"""Reports of messages, verified and parsed: all that is done before the store is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flopgate_governor.replies import Replies, notice
+from flopgate_governor.state import KnownHost, State
+from flopgate_proto.codec import PayloadType, decode_report, envelope_from_wire
+from flopgate_proto.envelope import statement_digest, verify
+from flopgate_proto.errors import MisdirectedError, PeerError
+from flopgate_proto.limits import DIGEST_BYTES
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values.reports import Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """Reports of one message. ``host_id``: whose they must be; ``None`` for a relay."""
+
+    envelopes: tuple[pb.Envelope, ...]
+    host_id: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A verified report and where its answer goes."""
+
+    submission: int
+    wire: pb.Envelope
+    report: Report
+    digest: bytes
+
+    @property
+    def host_id(self) -> bytes:
+        """Whose report it is."""
+        return self.report.host_id
+
+
+def receive(state: State, submissions: Sequence[Submission], replies: Replies) -> list[Received]:
+    """Verify and parse; what fails becomes a notice and is not recorded."""
+    named = [[_host_id_hint(wire) for wire in submission.envelopes] for submission in submissions]
+    state.know(host_id for ids in named for host_id in ids if host_id)
+    received = []
+    for position, submission in enumerate(submissions):
+        for wire, host_id in zip(submission.envelopes, named[position], strict=True):
+            try:
+                received.append(_verify(state, submission, position, wire, host_id))
+            except PeerError as error:
+                replies.notices[position].append(
+                    notice(host_id, statement_digest(wire.payload_type, wire.payload), error)
+                )
+    return received
+
+
+def _host_id_hint(wire: pb.Envelope) -> bytes:
+    """The host that the signature names: a key id is the host id in hexadecimal."""
+    key_id = wire.signatures[0].keyid if wire.signatures else ""
+    try:
+        host_id = bytes.fromhex(key_id)
+    except ValueError:
+        return b""
+    return host_id if len(host_id) == DIGEST_BYTES else b""
+
+
+def _verify(
+    state: State, submission: Submission, position: int, wire: pb.Envelope, host_id: bytes
+) -> Received:
+    known: KnownHost | None = state.hosts.get(host_id)
+    if submission.host_id is not None and host_id != submission.host_id:
+        raise MisdirectedError(
+            "the client certificate is not of the host that signed the report",
+            code="link.certificate",
+            remedy="Send each host's reports under its own certificate, or use a relay's.",
+        )
+    if known is None:
+        raise MisdirectedError(
+            "no host with this key is enrolled", code="host.unknown", remedy="Enroll it first."
+        )
+    verified = verify(envelope_from_wire(wire), PayloadType.REPORT, known.keys)
+    report = decode_report(verified.payload)
+    if report.host_id != host_id:
+        raise MisdirectedError(
+            "the report names another host than the one that signed it", code="report.host"
+        )
+    return Received(submission=position, wire=wire, report=report, digest=verified.digest)

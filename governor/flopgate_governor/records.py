@@ -1,0 +1,297 @@
+"""What a batch reads and writes: set-based, one statement a table, whatever the batch's size."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, delete, select, tuple_, update
+from sqlalchemy.dialects.sqlite import insert
+
+from flopgate_governor import schema
+from flopgate_governor.core.facts import (
+    Books,
+    Grant,
+    Host,
+    HostFacts,
+    IssuedAnswer,
+    LaneFacts,
+    Totals,
+)
+from flopgate_proto.values.common import Figures, Scope, ScopeKind
+
+Row = dict[str, object]
+
+_H = schema.host.c
+_HOSTS: Final = select(
+    _H.host_id, _H.sequence, _H.head, _H.run_nonce, _H.boot_id, _H.made_ms, _H.running_ms,
+    _H.issued_digest, _H.issued_batch, _H.issued_unix_ms,
+    _H.quoted_digest, _H.quoted_batch, _H.quoted_unix_ms, _H.refused_reason,
+).where(_H.host_id.in_(bindparam("ids", expanding=True)))  # fmt: skip
+_LANES: Final = select(schema.lane).where(
+    schema.lane.c.host_id.in_(bindparam("ids", expanding=True))
+)
+_GRANTS: Final = (
+    select(schema.grant)
+    .where(schema.grant.c.host_id.in_(bindparam("ids", expanding=True)))
+    .order_by(schema.grant.c.sequence)
+)
+_BUDGETS: Final = select(schema.budget).where(
+    tuple_(schema.budget.c.kind, schema.budget.c.scope_id).in_(bindparam("keys", expanding=True))
+)
+_R = schema.report.c
+_STORED: Final = select(
+    _R.host_id, _R.sequence, _R.digest, _R.answer, _R.answer_index, _R.answer_path, _R.batch_number
+).where(tuple_(_R.host_id, _R.sequence).in_(bindparam("keys", expanding=True)))
+_QUOTED: Final = (
+    select(_R.host_id, _R.answer_digest, _R.batch_number, schema.batch.c.governor_unix_ms)
+    .join(schema.batch, schema.batch.c.number == _R.batch_number)
+    .where(tuple_(_R.host_id, _R.batch_number).in_(bindparam("keys", expanding=True)))
+)
+_TOLD: Final = select(schema.told).where(
+    schema.told.c.host_id.in_(bindparam("ids", expanding=True))
+)
+
+_MOVE_HOST: Final = update(schema.host).where(_H.host_id == bindparam("key")).values(
+    {
+        name: bindparam(name)
+        for name in (
+            "sequence", "head", "run_nonce", "boot_id", "made_ms", "running_ms",
+            "issued_digest", "issued_batch", "issued_unix_ms",
+            "quoted_digest", "quoted_batch", "quoted_unix_ms",
+            "refused_reason", "last_seen_unix_ms",
+        )
+    }
+)  # fmt: skip
+_new_lane = insert(schema.lane)
+_LANE_VALUES: Final = (
+    "allotted_tflop", "unaccounted_tflop", "low_tflop", "nominal_tflop", "high_tflop",
+    "highest_ceiling_tflop",
+)  # fmt: skip
+_WRITE_LANE: Final = _new_lane.on_conflict_do_update(
+    index_elements=["host_id", "workload"],
+    set_={name: _new_lane.excluded[name] for name in _LANE_VALUES},
+)
+_NEW_GRANT: Final = insert(schema.grant)
+_OVER_GRANT: Final = delete(schema.grant).where(
+    schema.grant.c.host_id == bindparam("b_host"),
+    schema.grant.c.workload == bindparam("b_workload"),
+    schema.grant.c.sequence == bindparam("b_sequence"),
+)
+_new_budget = insert(schema.budget)
+_WRITE_BUDGET: Final = _new_budget.on_conflict_do_update(
+    index_elements=["kind", "scope_id"],
+    set_={
+        name: _new_budget.excluded[name]
+        for name in ("settled_tflop", "unaccounted_tflop", "outstanding_tflop")
+    },
+)
+_NEW_REPORT: Final = insert(schema.report)
+_NEW_TOLD: Final = insert(schema.told).on_conflict_do_nothing()
+_NEW_EVIDENCE: Final = insert(schema.evidence).on_conflict_do_nothing()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredExchange:
+    """A report on record with its answer."""
+
+    digest: bytes
+    answer: bytes
+    index: int
+    path: tuple[bytes, ...]
+    batch_number: int
+
+
+LanesOf = dict[bytes, dict[str, LaneFacts]]
+
+
+def load_hosts(connection: Connection, hosts: Mapping[bytes, Host]) -> dict[bytes, HostFacts]:
+    """Where the chains of these hosts stand."""
+    rows = connection.execute(_HOSTS, {"ids": list(hosts)})
+    return {
+        row[0]: HostFacts(
+            host=hosts[row[0]],
+            sequence=row[1],
+            head=row[2],
+            run_nonce=row[3],
+            boot_id=row[4],
+            made_ms=row[5],
+            running_ms=row[6],
+            issued=IssuedAnswer(digest=row[7], batch_number=row[8], governor_unix_ms=row[9]),
+            quoted=IssuedAnswer(digest=row[10], batch_number=row[11], governor_unix_ms=row[12]),
+            refused_reason=row[13],
+        )
+        for row in rows
+    }
+
+
+def load_lanes(connection: Connection, ids: Collection[bytes]) -> LanesOf:
+    """The lanes of these hosts with their unsettled grants."""
+    parameters = {"ids": list(ids)}
+    grants: dict[tuple[bytes, str], list[Grant]] = {}
+    for row in connection.execute(_GRANTS, parameters):
+        grants.setdefault((row[0], row[1]), []).append(
+            Grant(
+                sequence=row[2],
+                request_digest=row[3],
+                made_ms=row[4],
+                run_nonce=row[5],
+                lifetime_ms=row[6],
+                ceiling_tflop=row[7],
+                governor_unix_ms=row[8],
+            )
+        )
+    lanes: LanesOf = {host_id: {} for host_id in ids}
+    for row in connection.execute(_LANES, parameters):
+        lanes[row[0]][row[1]] = LaneFacts(
+            workload=row[1],
+            allotted_tflop=row[2],
+            unaccounted_tflop=row[3],
+            total=Figures(low_tflop=row[4], nominal_tflop=row[5], high_tflop=row[6]),
+            highest_ceiling_tflop=row[7],
+            grants=tuple(grants.get((row[0], row[1]), ())),
+        )
+    return lanes
+
+
+def load_books(connection: Connection, scopes: Iterable[Scope]) -> Books:
+    """Totals of these scopes."""
+    keys = [(int(scope.kind), scope.id) for scope in scopes]
+    rows = connection.execute(_BUDGETS, {"keys": keys})
+    return Books({Scope(ScopeKind(row[0]), row[1]): Totals(*row[2:]) for row in rows})
+
+
+def load_stored(
+    connection: Connection, keys: Collection[tuple[bytes, int]]
+) -> dict[tuple[bytes, int], StoredExchange]:
+    """Reports on record by host and sequence."""
+    if not keys:
+        return {}
+    rows = connection.execute(_STORED, {"keys": list(keys)})
+    return {
+        (row[0], row[1]): StoredExchange(
+            digest=row[2], answer=row[3], index=row[4], path=_split(row[5]), batch_number=row[6]
+        )
+        for row in rows
+    }
+
+
+def load_quoted(
+    connection: Connection, keys: Collection[tuple[bytes, int]]
+) -> dict[tuple[bytes, bytes], IssuedAnswer]:
+    """Answers by host and digest, looked up by host and batch number."""
+    if not keys:
+        return {}
+    rows = connection.execute(_QUOTED, {"keys": list(keys)})
+    return {
+        (row[0], row[1]): IssuedAnswer(digest=row[1], batch_number=row[2], governor_unix_ms=row[3])
+        for row in rows
+    }
+
+
+def load_told(connection: Connection, ids: Collection[bytes]) -> dict[bytes, dict[bytes, int]]:
+    """When each host was told of each pause that lapses, in its running time."""
+    found: dict[bytes, dict[bytes, int]] = {}
+    for row in connection.execute(_TOLD, {"ids": list(ids)}):
+        found.setdefault(row[0], {})[row[1]] = row[2]
+    return found
+
+
+def host_row(facts: HostFacts, seen_unix_ms: int) -> Row:
+    """What a host's chain moved on to."""
+    return {
+        "key": facts.host.host_id,
+        "sequence": facts.sequence,
+        "head": facts.head,
+        "run_nonce": facts.run_nonce,
+        "boot_id": facts.boot_id,
+        "made_ms": facts.made_ms,
+        "running_ms": facts.running_ms,
+        "issued_digest": facts.issued.digest,
+        "issued_batch": facts.issued.batch_number,
+        "issued_unix_ms": facts.issued.governor_unix_ms,
+        "quoted_digest": facts.quoted.digest,
+        "quoted_batch": facts.quoted.batch_number,
+        "quoted_unix_ms": facts.quoted.governor_unix_ms,
+        "refused_reason": facts.refused_reason,
+        "last_seen_unix_ms": seen_unix_ms,
+    }
+
+
+def lane_row(host_id: bytes, lane: LaneFacts) -> Row:
+    """A lane's books."""
+    return {
+        "host_id": host_id,
+        "workload": lane.workload,
+        "allotted_tflop": lane.allotted_tflop,
+        "unaccounted_tflop": lane.unaccounted_tflop,
+        "low_tflop": lane.total.low_tflop,
+        "nominal_tflop": lane.total.nominal_tflop,
+        "high_tflop": lane.total.high_tflop,
+        "highest_ceiling_tflop": lane.highest_ceiling_tflop,
+    }
+
+
+def grant_row(host_id: bytes, workload: str, grant: Grant) -> Row:
+    """An unsettled grant."""
+    return {
+        "host_id": host_id,
+        "workload": workload,
+        "sequence": grant.sequence,
+        "request_digest": grant.request_digest,
+        "made_ms": grant.made_ms,
+        "run_nonce": grant.run_nonce,
+        "lifetime_ms": grant.lifetime_ms,
+        "ceiling_tflop": grant.ceiling_tflop,
+        "governor_unix_ms": grant.governor_unix_ms,
+    }
+
+
+@dataclass(slots=True, kw_only=True)
+class Writes:
+    """Rows that one batch writes."""
+
+    hosts: list[Row]
+    lanes: list[Row]
+    new_grants: list[Row]
+    over_grants: list[Row]
+    reports: list[Row]
+    told: list[Row]
+    evidence: list[Row]
+
+
+def write(connection: Connection, writes: Writes, books: Books) -> None:
+    """Write the rows of a batch and the totals that it moved."""
+    budgets = [_budget_row(scope, books.of(scope)) for scope in books.changed]
+    for statement, rows in (
+        (_MOVE_HOST, writes.hosts),
+        (_WRITE_LANE, writes.lanes),
+        (_OVER_GRANT, writes.over_grants),
+        (_NEW_GRANT, writes.new_grants),
+        (_WRITE_BUDGET, budgets),
+        (_NEW_REPORT, writes.reports),
+        (_NEW_TOLD, writes.told),
+        (_NEW_EVIDENCE, writes.evidence),
+    ):
+        if rows:
+            connection.execute(statement, rows)
+
+
+def _budget_row(scope: Scope, totals: Totals) -> Row:
+    return {
+        "kind": int(scope.kind),
+        "scope_id": scope.id,
+        "settled_tflop": totals.settled_tflop,
+        "unaccounted_tflop": totals.unaccounted_tflop,
+        "outstanding_tflop": totals.outstanding_tflop,
+    }
+
+
+def joined(path: Iterable[bytes]) -> bytes:
+    """An audit path as it is stored."""
+    return b"".join(path)
+
+
+def _split(path: bytes) -> tuple[bytes, ...]:
+    return tuple(path[start : start + 32] for start in range(0, len(path), 32))

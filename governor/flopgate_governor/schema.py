@@ -1,0 +1,214 @@
+"""Tables of the store. Counts are signed 64-bit integers, digests 32-byte blobs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+SCHEMA_VERSION: Final = 1
+
+metadata: Final = MetaData()
+
+meta: Final = Table(
+    "meta",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+host: Final = Table(
+    "host",
+    metadata,
+    Column("host_id", LargeBinary, primary_key=True),
+    Column("spki", LargeBinary, nullable=False),
+    Column("cluster", String, nullable=False),
+    Column("custodian", String, nullable=False),
+    Column("site", String, nullable=False),
+    Column("jurisdiction", String, nullable=False),
+    Column("enrolled_sequence", BigInteger, nullable=False),
+    Column("enrolment_digest", LargeBinary, nullable=False),
+    Column("admission", LargeBinary, nullable=False),
+    Column("token_id", LargeBinary, nullable=False),
+    # What every report moves on.
+    Column("sequence", BigInteger, nullable=False),
+    Column("head", LargeBinary, nullable=False),
+    Column("run_nonce", LargeBinary, nullable=False),
+    Column("boot_id", LargeBinary, nullable=False),
+    Column("made_ms", BigInteger, nullable=False),
+    Column("running_ms", BigInteger, nullable=False),
+    Column("issued_digest", LargeBinary, nullable=False),
+    Column("issued_batch", BigInteger, nullable=False),
+    Column("issued_unix_ms", BigInteger),
+    Column("quoted_digest", LargeBinary, nullable=False),
+    Column("quoted_batch", BigInteger, nullable=False),
+    Column("quoted_unix_ms", BigInteger),
+    Column("refused_reason", String, nullable=False),
+    Column("last_seen_unix_ms", BigInteger, nullable=False),
+)
+
+chip: Final = Table(
+    "chip",
+    metadata,
+    Column("host_id", LargeBinary, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("vendor", String, nullable=False),
+    Column("uuid", String, nullable=False, unique=True),
+    Column("serial", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("pci_device_id", BigInteger, nullable=False),
+    Index("chip_serial", "vendor", "serial"),
+)
+
+lane: Final = Table(
+    "lane",
+    metadata,
+    Column("host_id", LargeBinary, primary_key=True),
+    Column("workload", String, primary_key=True),
+    Column("allotted_tflop", BigInteger, nullable=False),
+    Column("unaccounted_tflop", BigInteger, nullable=False),
+    Column("low_tflop", BigInteger, nullable=False),
+    Column("nominal_tflop", BigInteger, nullable=False),
+    Column("high_tflop", BigInteger, nullable=False),
+    Column("highest_ceiling_tflop", BigInteger, nullable=False),
+)
+
+grant: Final = Table(
+    "grant",
+    metadata,
+    Column("host_id", LargeBinary, primary_key=True),
+    Column("workload", String, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True),
+    Column("request_digest", LargeBinary, nullable=False),
+    Column("made_ms", BigInteger, nullable=False),
+    Column("run_nonce", LargeBinary, nullable=False),
+    Column("lifetime_ms", BigInteger, nullable=False),
+    Column("ceiling_tflop", BigInteger, nullable=False),
+    Column("governor_unix_ms", BigInteger, nullable=False),
+)
+
+# A report on record always has exactly one answer, so they are one row.
+report: Final = Table(
+    "report",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("host_id", LargeBinary, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Column("answer_digest", LargeBinary, nullable=False),
+    Column("answer_index", BigInteger, nullable=False),
+    Column("answer_path", LargeBinary, nullable=False),
+    Column("batch_number", BigInteger, nullable=False),
+    UniqueConstraint("host_id", "sequence"),
+    Index("report_batch", "host_id", "batch_number"),
+)
+
+batch: Final = Table(
+    "batch",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("governor_unix_ms", BigInteger, nullable=False),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("log_proof", LargeBinary, nullable=False),
+)
+
+log_entry: Final = Table(
+    "log_entry",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+# One row: what must be kept of the tree to append to it, and the newest signed checkpoint.
+log_state: Final = Table(
+    "log_state",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("nodes", LargeBinary, nullable=False),
+    Column("checkpoint", LargeBinary, nullable=False),
+)
+
+order: Final = Table(
+    "officer_order",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("accepted_unix_ms", BigInteger, nullable=False),
+    Column("log_proof", LargeBinary, nullable=False),
+)
+
+token: Final = Table(
+    "token",
+    metadata,
+    Column("token_id", LargeBinary, primary_key=True),
+    Column("secret", LargeBinary, nullable=False),
+    Column("trust_root_digest", LargeBinary, nullable=False),
+    Column("cluster", String, nullable=False),
+    Column("custodian", String, nullable=False),
+    Column("site", String, nullable=False),
+    Column("jurisdiction", String, nullable=False),
+    Column("hosts_max", BigInteger, nullable=False),
+    # FLOP/s do not fit 64 bits for a large cluster, teraFLOP/s do.
+    Column("capacity_tflop_per_s", BigInteger, nullable=False),
+    Column("expires_unix_ms", BigInteger, nullable=False),
+)
+
+budget: Final = Table(
+    "budget",
+    metadata,
+    Column("kind", Integer, primary_key=True),
+    Column("scope_id", String, primary_key=True),
+    Column("settled_tflop", BigInteger, nullable=False),
+    Column("unaccounted_tflop", BigInteger, nullable=False),
+    Column("outstanding_tflop", BigInteger, nullable=False),
+)
+
+evidence: Final = Table(
+    "evidence",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("host_id", LargeBinary, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("detail", String, nullable=False),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("unix_ms", BigInteger, nullable=False),
+    UniqueConstraint("digest", "kind"),
+)
+
+told: Final = Table(
+    "pause_told",
+    metadata,
+    Column("host_id", LargeBinary, primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+    Column("running_ms", BigInteger, nullable=False),
+)
+
+halt: Final = Table(
+    "halt",
+    metadata,
+    Column("own_batch", BigInteger, primary_key=True, autoincrement=False),
+    Column("quoted_batch", BigInteger, nullable=False),
+)
+
+APPEND_ONLY: Final = tuple(
+    f"CREATE TRIGGER IF NOT EXISTS log_entry_no_{verb} BEFORE {verb.upper()} ON log_entry "
+    "BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END"
+    for verb in ("update", "delete")
+)

@@ -1,0 +1,1 @@
+"""The network side: gRPC over mutual TLS."""

@@ -1,0 +1,128 @@
+"""Wiring of the two ports: daily life over mutual TLS, first contact over server TLS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+
+from flopgate_governor.commit import Committer
+from flopgate_governor.pki import CertificateAuthority, Credential
+from flopgate_governor.service.guard import Guard
+from flopgate_governor.service.hub import Hub
+from flopgate_governor.service.link import LinkService
+from flopgate_governor.service.officers import OfficerService
+from flopgate_governor.service.registration import RegistrationService
+from flopgate_proto.errors import ConfigError
+from flopgate_proto.limits import MESSAGE_BYTES_MAX
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.v1 import flopgate_pb2_grpc as rpc
+
+GOVERNOR: Final = "flopgate.v1.GovernorService"
+REGISTRATION: Final = "flopgate.v1.RegistrationService"
+
+# Above our own limit: a message just past it reaches our own check and its clearer error.
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", 2 * MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", 4 * MESSAGE_BYTES_MAX),
+    ("grpc.so_reuseport", 0),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """Both servers, and the ports they got."""
+
+    link: grpc.aio.Server
+    enroll: grpc.aio.Server
+    link_port: int
+    enroll_port: int
+
+    async def stop(self, grace_s: float) -> None:
+        """Close streams, then ports."""
+        await self.link.stop(grace_s)
+        await self.enroll.stop(grace_s)
+
+
+async def listen(
+    committer: Committer,
+    *,
+    authority: str,
+    tls: CertificateAuthority,
+    credential: Credential,
+    link_address: str,
+    enroll_address: str,
+) -> Listening:
+    """Open both ports.
+
+    Raises:
+        ConfigError: an address cannot be listened on.
+    """
+    hub = Hub()
+    pair = [(credential.key_pem, credential.certificate_pem)]
+    mutual = grpc.ssl_server_credentials(pair, tls.certificate_pem, require_client_auth=True)
+    link = grpc.aio.server(options=_OPTIONS, interceptors=[Guard(authority)])
+    link.add_generic_rpc_handlers([_governor_handlers(committer, hub, authority)])
+    link_port = await _open(link, GOVERNOR, link_address, mutual)
+    enroll = grpc.aio.server(options=_OPTIONS, interceptors=[Guard(authority)])
+    rpc.add_RegistrationServiceServicer_to_server(
+        RegistrationService(committer, tls, authority), enroll
+    )
+    enroll_port = await _open(
+        enroll, REGISTRATION, enroll_address, grpc.ssl_server_credentials(pair)
+    )
+    return Listening(link=link, enroll=enroll, link_port=link_port, enroll_port=enroll_port)
+
+
+def _governor_handlers(
+    committer: Committer, hub: Hub, authority: str
+) -> grpc.GenericRpcHandler[Any, Any]:
+    officers = OfficerService(committer, hub)
+    handlers: dict[str, Any] = {
+        # No deserializer: the link tells its own errors, and checks its own limits.
+        "Link": grpc.stream_stream_rpc_method_handler(
+            LinkService(committer, hub, authority).link,
+            response_serializer=pb.LinkDown.SerializeToString,
+        ),
+        "SubmitOrder": grpc.unary_unary_rpc_method_handler(
+            officers.submit_order,
+            request_deserializer=pb.SubmitOrderRequest.FromString,
+            response_serializer=pb.SubmitOrderReply.SerializeToString,
+        ),
+        "GetStatus": grpc.unary_unary_rpc_method_handler(
+            officers.get_status,
+            request_deserializer=pb.GetStatusRequest.FromString,
+            response_serializer=pb.GetStatusReply.SerializeToString,
+        ),
+    }
+    return grpc.method_handlers_generic_handler(GOVERNOR, handlers)
+
+
+async def _open(
+    server: grpc.aio.Server, name: str, address: str, credentials: grpc.ServerCredentials
+) -> int:
+    status = HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(status, server)
+    for service in ("", name):
+        await status.set(service, health_pb2.HealthCheckResponse.SERVING)
+    reflection.enable_server_reflection(
+        (name, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+    )
+    try:
+        port = server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"cannot listen on {address}",
+            code="listen.failed",
+            remedy="Name a free port of this machine.",
+        ) from error
+    await server.start()
+    return port

@@ -1,0 +1,238 @@
+"""What the one writer holds between transactions: keys, orders, log head, batch numbers, clusters.
+
+All of it is rebuilt from the store at start, and changed only after a transaction committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import Connection, func, select
+
+from flopgate_governor import schema
+from flopgate_governor.capacity import capacity_flop_per_s, covered, peaks_of
+from flopgate_governor.core.checkpoint import Appended, append
+from flopgate_governor.core.decide import FLOP_PER_TFLOP, Standing
+from flopgate_governor.core.facts import Host
+from flopgate_governor.core.orders import Halt, OrderBook
+from flopgate_governor.logbook import load_frontier
+from flopgate_governor.store import Store
+from flopgate_proto.codec import envelope_from_wire
+from flopgate_proto.envelope import Envelope
+from flopgate_proto.errors import ConfigError
+from flopgate_proto.keys import Signer, VerifyingKey
+from flopgate_proto.limits import DIGEST_BYTES
+from flopgate_proto.merkle import Frontier
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values.common import Scope
+
+HOSTS_KEPT: Final = 65_536
+"""Most hosts whose keys are kept in memory; they are read again when needed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownHost:
+    """A host and its key, ready to verify."""
+
+    host: Host
+    keys: dict[str, VerifyingKey]
+
+
+@dataclass(slots=True, kw_only=True)
+class State:
+    """The writer's memory.
+
+    Attributes:
+        clock: the wall clock, milliseconds since 1970.
+        batch_number, batch_digest: highest batch signed, and the digest of its root.
+        capacities: cluster to FLOP/s.
+    """
+
+    store: Store
+    permit: Signer
+    log: Signer
+    clock: Callable[[], int]
+    book: OrderBook
+    frontier: Frontier
+    batch_number: int
+    batch_digest: bytes
+    unix_ms: int
+    hosts: dict[bytes, KnownHost] = field(default_factory=dict)
+    capacities: dict[str, int] = field(default_factory=dict)
+    covered: frozenset[str] = frozenset()
+    budgets: dict[Scope, int] = field(default_factory=dict)
+
+    @property
+    def authority(self) -> str:
+        """Name of the authority."""
+        return self.book.authority
+
+    def now_ms(self) -> int:
+        """Governor time: the wall clock, never behind what was signed before."""
+        return max(self.clock(), self.unix_ms)
+
+    def standing(self, unix_ms: int) -> Standing:
+        """What holds for all hosts in a batch that is decided now."""
+        return Standing(
+            halt=self.book.halt,
+            policy=self.book.policy,
+            delegated=self.book.permit_spki == self.permit.spki,
+            covered=self.covered,
+            budgets=self.budgets,
+            unix_ms=unix_ms,
+        )
+
+    def appended(self, statements: list[Envelope]) -> Appended:
+        """The log with these statements, not written yet."""
+        return append(self.frontier, statements, self.authority, self.log)
+
+    def take_book(self, book: OrderBook) -> None:
+        """Let orders take effect that were committed."""
+        self.book = book
+        policy = book.policy
+        self.budgets = {} if policy is None else {b.scope: b.cap_tflop for b in policy.budgets}
+        self.refresh_clusters()
+
+    def refresh_clusters(self) -> None:
+        """Recompute what each cluster can do, from enrolled chips and declared capacities."""
+        with self.store.transaction() as connection:
+            self.capacities = _capacities(connection, self.book)
+        self.covered = covered(self.capacities, self.book.policy)
+
+    def know(self, ids: Iterable[bytes]) -> None:
+        """Read hosts that are not in memory; unknown ones stay unknown."""
+        missing = [host_id for host_id in set(ids) if host_id not in self.hosts]
+        if not missing:
+            return
+        if len(self.hosts) + len(missing) > HOSTS_KEPT:
+            self.hosts.clear()
+        with self.store.transaction() as connection:
+            for host in read_hosts(connection, missing):
+                key = VerifyingKey(host.spki)
+                self.hosts[host.host_id] = KnownHost(host=host, keys={key.key_id: key})
+
+
+def open_state(store: Store, permit: Signer, log: Signer, clock: Callable[[], int]) -> State:
+    """Rebuild the writer's memory from the store.
+
+    Raises:
+        ConfigError: the store holds no trust root.
+        StorageError: the store cannot be read.
+    """
+    with store.transaction() as connection:
+        book = _replay(connection)
+        frontier = load_frontier(connection)
+        newest = connection.execute(
+            select(schema.batch.c.number, schema.batch.c.envelope)
+            .order_by(schema.batch.c.number.desc())
+            .limit(1)
+        ).first()
+        unix_ms = connection.execute(select(func.max(schema.batch.c.governor_unix_ms))).scalar()
+    state = State(
+        store=store,
+        permit=permit,
+        log=log,
+        clock=clock,
+        book=book,
+        frontier=frontier,
+        batch_number=max(newest[0] if newest else 0, book.least_batch),
+        batch_digest=_parse(newest[1]).digest if newest else bytes(DIGEST_BYTES),
+        unix_ms=unix_ms or 0,
+    )
+    state.take_book(book)
+    return state
+
+
+def _replay(connection: Connection) -> OrderBook:
+    rows = connection.execute(select(schema.order.c.envelope).order_by(schema.order.c.id))
+    envelopes = [_parse(row[0]) for row in rows]
+    if not envelopes:
+        raise ConfigError(
+            "the store holds no trust root",
+            code="store.empty",
+            remedy="Run `flopgate-governor init` first.",
+        )
+    halts = connection.execute(select(schema.halt).order_by(schema.halt.c.own_batch)).all()
+    book = OrderBook.first(envelopes[0])
+    seen = iter(halts)
+    # A halt stands until the reconciliation that answers it, in the same order.
+    pending = next(seen, None)
+    for envelope in envelopes[1:]:
+        if pending is not None:
+            book = book.halted(pending[0], pending[1])
+        had_halt = book.halt
+        book = book.accept(envelope)
+        if had_halt is not None and book.halt is None:
+            pending = next(seen, None)
+    if pending is not None:
+        book = book.halted(pending[0], pending[1])
+    return book
+
+
+def _capacities(connection: Connection, book: OrderBook) -> dict[str, int]:
+    host, chip, token = schema.host.c, schema.chip.c, schema.token.c
+    rows = connection.execute(
+        select(host.cluster, chip.pci_device_id, chip.name, func.count())
+        .join(schema.host, host.host_id == chip.host_id)
+        .group_by(host.cluster, chip.pci_device_id, chip.name)
+    ).all()
+    declared = {
+        row[0]: row[1] * FLOP_PER_TFLOP
+        for row in connection.execute(
+            select(token.cluster, func.max(token.capacity_tflop_per_s)).group_by(token.cluster)
+        )
+    }
+    if book.policy is None:
+        return declared
+    basis = book.policy.capacity_basis
+    clusters = {row[0] for row in rows} | set(declared)
+    return {
+        cluster: capacity_flop_per_s(
+            ((peaks_of(row[1], row[2]), row[3]) for row in rows if row[0] == cluster),
+            declared.get(cluster, 0),
+            basis,
+        )
+        for cluster in clusters
+    }
+
+
+def read_hosts(connection: Connection, ids: list[bytes]) -> list[Host]:
+    """What the enrolments of these hosts fixed."""
+    chips: dict[bytes, list[tuple[int, str]]] = {}
+    c = schema.chip.c
+    for row in connection.execute(
+        select(c.host_id, c.pci_device_id, c.name)
+        .where(c.host_id.in_(ids))
+        .order_by(c.host_id, c.position)
+    ):
+        chips.setdefault(row[0], []).append((row[1], row[2]))
+    h = schema.host.c
+    rows = connection.execute(
+        select(
+            h.host_id, h.spki, h.cluster, h.custodian, h.site, h.jurisdiction, h.enrolled_sequence
+        ).where(h.host_id.in_(ids))
+    )
+    return [
+        Host(
+            host_id=row[0],
+            spki=row[1],
+            cluster=row[2],
+            custodian=row[3],
+            site=row[4],
+            jurisdiction=row[5],
+            enrolled_sequence=row[6],
+            chips=tuple(peaks_of(pci, name) for pci, name in chips.get(row[0], ())),
+        )
+        for row in rows
+    ]
+
+
+def _parse(data: bytes) -> Envelope:
+    return envelope_from_wire(pb.Envelope.FromString(data))
+
+
+def halt_row(halt: Halt) -> dict[str, int]:
+    """A halt as it is stored."""
+    return {"own_batch": halt.own_batch, "quoted_batch": halt.quoted_batch}

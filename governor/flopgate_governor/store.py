@@ -1,0 +1,139 @@
+"""The store: embedded SQLite in WAL mode, synchronous FULL, one writer, one thread.
+
+A transaction either commits with its fsync or raises StorageError, and then nothing of it is
+acknowledged. The connection belongs to the thread that opened it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, create_engine, event, select
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+
+from flopgate_governor import schema
+from flopgate_proto.errors import ConfigError, StorageError
+
+BUSY_MS: Final = 5_000
+"""How long a writer waits for the command line's short transactions."""
+
+_PRAGMAS: Final = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    f"PRAGMA busy_timeout = {BUSY_MS}",
+    "PRAGMA cache_size = -65536",
+    "PRAGMA wal_autocheckpoint = 4000",
+)
+
+
+class Store:
+    """One open store.
+
+    Raises:
+        StorageError: it cannot be opened or is no store of this version.
+    """
+
+    __slots__ = ("_connection", "_engine", "path")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._engine = create_engine(f"sqlite+pysqlite:///{path}", poolclass=NullPool)
+        event.listen(self._engine, "connect", _configure)
+        event.listen(self._engine, "begin", _begin)
+        with _translated(path):
+            self._connection = self._engine.connect()
+        self._prepare()
+
+    def _prepare(self) -> None:
+        with self.transaction() as connection:
+            schema.metadata.create_all(connection)
+            for trigger in schema.APPEND_ONLY:
+                connection.exec_driver_sql(trigger)
+        wanted = str(schema.SCHEMA_VERSION).encode()
+        found = self.meta("schema")
+        if found is None:
+            self.set_meta("schema", wanted)
+        elif found != wanted:
+            raise StorageError(
+                f"{self.path} has schema {found.decode()}, this software knows {wanted.decode()}",
+                code="storage.schema",
+                remedy="Start the version that wrote it.",
+            )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One transaction: committed durably at the end, rolled back on any error.
+
+        Raises:
+            StorageError: disk full, locked, corrupt or otherwise unusable.
+        """
+        with _translated(self.path), self._connection.begin():
+            yield self._connection
+
+    def meta(self, name: str) -> bytes | None:
+        """A named value."""
+        with self.transaction() as connection:
+            return connection.execute(
+                select(schema.meta.c.value).where(schema.meta.c.name == name)
+            ).scalar()
+
+    def set_meta(self, name: str, value: bytes) -> None:
+        """Write a named value."""
+        statement = insert(schema.meta).values(name=name, value=value)
+        with self.transaction() as connection:
+            connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["name"], set_={"value": statement.excluded.value}
+                )
+            )
+
+    def close(self) -> None:
+        """Close the connection; what was committed stays."""
+        self._connection.close()
+        self._engine.dispose()
+
+
+def open_existing(path: Path) -> Store:
+    """Open a store that must be there.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not path.exists():
+        raise ConfigError(
+            f"no governor store at {path}",
+            code="store.missing",
+            remedy="Run `flopgate-governor init` first.",
+        )
+    return Store(path)
+
+
+def _configure(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
+    # The driver's own idea of transactions ends them at odd places: SQLAlchemy's is the only one.
+    connection.isolation_level = None
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        cause = getattr(error, "orig", None) or error
+        raise StorageError(
+            f"the store {path} failed: {cause}",
+            code="storage.failed",
+            remedy="Nothing was acknowledged. Free disk space or restore the store, then restart.",
+        ) from error

@@ -1,0 +1,93 @@
+"""Join tokens: made by the command line beside the running server, spent by enrolments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, insert, select
+
+from flopgate_governor import schema
+from flopgate_proto.errors import ForgedError, MisdirectedError
+from flopgate_proto.joining import proof_holds, token_proof
+from flopgate_proto.values.reports import Enrolment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRecord:
+    """What the governor keeps of a join token.
+
+    Attributes:
+        hosts_max: how many hosts may join with it.
+        capacity_tflop_per_s: declared capacity of the cluster, 0 for none.
+    """
+
+    token_id: bytes
+    secret: bytes
+    trust_root_digest: bytes
+    cluster: str
+    custodian: str
+    site: str
+    jurisdiction: str
+    hosts_max: int
+    capacity_tflop_per_s: int
+    expires_unix_ms: int
+
+
+def write_token(connection: Connection, record: TokenRecord) -> None:
+    """Keep a new token."""
+    names = TokenRecord.__slots__
+    connection.execute(insert(schema.token), {name: getattr(record, name) for name in names})
+
+
+def check_token(connection: Connection, enrolment: Enrolment, unix_ms: int) -> None:
+    """Check that a new host may join with the token it names.
+
+    Raises:
+        ForgedError: no such token, a proof that does not hold, expired or spent.
+        MisdirectedError: a token for other hosts.
+    """
+    columns = schema.token.c
+    row = connection.execute(
+        select(schema.token).where(columns.token_id == enrolment.token_id)
+    ).first()
+    if row is None:
+        raise ForgedError(
+            "no join token with this id",
+            code="token.unknown",
+            remedy="Ask the oversight body for a join token.",
+        )
+    record = TokenRecord(**row._mapping)  # noqa: SLF001  # SQLAlchemy's documented name
+    proof = token_proof(record.secret, enrolment.host_spki, enrolment.chips)
+    if not proof_holds(proof, enrolment.token_proof):
+        raise ForgedError("the proof of the join token does not hold", code="token.proof")
+    if unix_ms >= record.expires_unix_ms:
+        raise ForgedError(
+            f"the join token expired {(unix_ms - record.expires_unix_ms) // 1000} s ago",
+            code="token.expired",
+            remedy="Ask the oversight body for a new join token.",
+        )
+    used = connection.execute(
+        select(func.count()).where(schema.host.c.token_id == enrolment.token_id)
+    ).scalar_one()
+    if used >= record.hosts_max:
+        raise ForgedError(
+            f"{used} hosts joined with this token, {record.hosts_max} may",
+            code="token.spent",
+            remedy="Ask the oversight body for a new join token.",
+        )
+    _check_meant_for(record, enrolment)
+
+
+def _check_meant_for(record: TokenRecord, enrolment: Enrolment) -> None:
+    if enrolment.trust_root_digest != record.trust_root_digest:
+        raise MisdirectedError(
+            "the enrolment pins another trust root than the join token", code="token.trust-root"
+        )
+    for name in ("cluster", "custodian", "site", "jurisdiction"):
+        if getattr(enrolment, name) != getattr(record, name):
+            raise MisdirectedError(
+                f"the join token is for {name} {getattr(record, name)!r}, the host says "
+                f"{getattr(enrolment, name)!r}",
+                code="token.scope",
+                remedy="Use the values that the token carries.",
+            )

@@ -1,0 +1,202 @@
+"""TOML files: read with a closed set of keys, a policy's form written."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from flopgate_proto.errors import ConfigError
+from flopgate_proto.limits import COUNT_MAX
+from flopgate_proto.values.common import CapacityBasis, ChargedFigure, Phase, Scope, ScopeKind
+from flopgate_proto.values.orders import Budget, PhaseRule, Policy
+
+FILE_BYTES_MAX: Final = 1_048_576
+
+DEFAULT_POLICY: Final = """\
+# Policy of {authority}, signed by its officers: `flopgate-governor policy apply`.
+# Counts are whole teraFLOP, rates teraFLOP per second, spans milliseconds.
+threshold_tflop_per_s = 1_000_000    # a cluster of 10^18 FLOP/s or more is covered
+capacity_basis = "dense_8bit"        # or dense_16bit
+charged_figure = "nominal"           # or low, high
+lifetime_ms = 600_000
+wind_down_ms = 120_000
+renew_after_ms = 120_000
+drain_ms = 5_000
+exempt_lifetime_ms = 86_400_000
+drift_ppm = 500
+watchdog_ms = 60_000
+pause_lapse_ms = 259_200_000
+loose_phase_age_ms = 1_209_600_000
+headroom_max_tflop = 1_000_000_000
+
+# Each covered cluster needs a budget.
+# [[budgets]]
+# scope = "cluster:NAME"
+# cap_tflop = 1_000_000_000_000
+#
+# [[phases]]
+# scope = "site:NAME"
+# phase = "observe"                  # or warn, enforce
+# from_unix_ms = 0
+"""
+
+_COUNTS: Final = (
+    "threshold_tflop_per_s",
+    "lifetime_ms",
+    "wind_down_ms",
+    "renew_after_ms",
+    "drain_ms",
+    "exempt_lifetime_ms",
+    "drift_ppm",
+    "watchdog_ms",
+    "pause_lapse_ms",
+    "loose_phase_age_ms",
+    "headroom_max_tflop",
+)
+E = TypeVar("E", CapacityBasis, ChargedFigure, Phase)
+
+_KEYS: Final = (*_COUNTS, "capacity_basis", "charged_figure", "budgets", "phases", "version")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML document.
+
+    Raises:
+        ConfigError: it cannot be read or parsed.
+    """
+    try:
+        data = path.read_bytes()
+        if len(data) > FILE_BYTES_MAX:
+            raise ConfigError(f"{path} is too long", code="config.oversized")
+        return tomllib.loads(data.decode())
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}",
+            code="config.unreadable",
+            remedy="Name an existing file, or run `flopgate-governor init` first.",
+        ) from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not TOML: {error}", code="config.malformed") from error
+
+
+def check_keys(given: Mapping[str, object], known: Collection[str], where: str) -> None:
+    """Refuse keys that nobody reads.
+
+    Raises:
+        ConfigError: naming the first unknown key and the nearest known one.
+    """
+    for key in given:
+        if key in known:
+            continue
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+        hint = f"Did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"{where}: unknown key {key!r}", code="config.key-unknown", remedy=hint)
+
+
+def read_policy(path: Path, authority: str, version: int) -> Policy:
+    """A policy from its form; ``version`` counts where the form names none.
+
+    Raises:
+        ConfigError: a key is unknown, missing or out of range.
+    """
+    document = read_toml(path)
+    check_keys(document, _KEYS, str(path))
+    where = str(path)
+    return Policy(
+        authority=authority,
+        version=_count(document, "version", where) if "version" in document else version,
+        capacity_basis=_member(CapacityBasis, document.get("capacity_basis"), where),
+        charged_figure=_member(ChargedFigure, document.get("charged_figure"), where),
+        budgets=tuple(_budget(entry, where) for entry in _tables(document, "budgets", where)),
+        phases=tuple(_phase(entry, where) for entry in _tables(document, "phases", where)),
+        **{name: _count(document, name, where) for name in _COUNTS},
+    )
+
+
+def parse_scope(text: str) -> Scope:
+    """Scope from ``everything``, ``cluster:ID``, ``workload:ID`` and so on.
+
+    Raises:
+        ConfigError: no such scope.
+    """
+    kind, _, id_ = text.partition(":")
+    names = [member.name.lower() for member in ScopeKind]
+    if kind not in names or (kind == "everything") != (not id_):
+        raise ConfigError(
+            f"no scope {text!r}",
+            code="config.scope",
+            remedy=f"Write everything, or one of {', '.join(names[1:])} with :ID behind it.",
+        )
+    return Scope(ScopeKind[kind.upper()], id_)
+
+
+def _budget(entry: Mapping[str, Any], where: str) -> Budget:
+    check_keys(entry, ("scope", "cap_tflop"), f"{where} [[budgets]]")
+    return Budget(scope=_scope(entry, where), cap_tflop=_count(entry, "cap_tflop", where))
+
+
+def _phase(entry: Mapping[str, Any], where: str) -> PhaseRule:
+    check_keys(entry, ("scope", "phase", "from_unix_ms"), f"{where} [[phases]]")
+    return PhaseRule(
+        scope=_scope(entry, where),
+        phase=_member(Phase, entry.get("phase"), where),
+        from_unix_ms=_count(entry, "from_unix_ms", where),
+    )
+
+
+def _scope(entry: Mapping[str, Any], where: str) -> Scope:
+    text = entry.get("scope")
+    if not isinstance(text, str):
+        raise ConfigError(f"{where}: scope is missing", code="config.scope")
+    return parse_scope(text)
+
+
+def _tables(document: Mapping[str, Any], name: str, where: str) -> list[dict[str, Any]]:
+    tables = document.get(name, [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ConfigError(f"{where}: {name} must be [[{name}]] tables", code="config.type")
+    return tables
+
+
+def _count(document: Mapping[str, Any], name: str, where: str) -> int:
+    value = document.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= COUNT_MAX:
+        raise ConfigError(
+            f"{where}: {name} is {value!r}",
+            code="config.count",
+            remedy="Write a whole number from 0 to 2^63-1.",
+        )
+    return value
+
+
+def _member(kind: type[E], value: object, where: str) -> E:
+    for member in kind:
+        if member.name.lower() == value:
+            return member
+    names = ", ".join(member.name.lower() for member in kind)
+    raise ConfigError(
+        f"{where}: {value!r} is no {kind.__name__}",
+        code="config.enum",
+        remedy=f"Write one of: {names}.",
+    )
+
+
+def policy_text(policy: Policy) -> str:
+    """A policy in the words of its form; ``read_policy`` reads it back."""
+    lines = [
+        f"version = {policy.version}",
+        f'capacity_basis = "{policy.capacity_basis.name.lower()}"',
+        f'charged_figure = "{policy.charged_figure.name.lower()}"',
+        *(f"{name} = {getattr(policy, name)}" for name in _COUNTS),
+    ]
+    for budget in policy.budgets:
+        lines += ["", "[[budgets]]", f"scope = {json.dumps(str(budget.scope))}"]
+        lines += [f"cap_tflop = {budget.cap_tflop}"]
+    for rule in policy.phases:
+        lines += ["", "[[phases]]", f"scope = {json.dumps(str(rule.scope))}"]
+        lines += [f'phase = "{rule.phase.name.lower()}"', f"from_unix_ms = {rule.from_unix_ms}"]
+    return "\n".join(lines)

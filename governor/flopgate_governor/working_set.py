@@ -1,0 +1,311 @@
+"""The working set of one transaction: facts in, exchanges, rows and a signed batch out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from sqlalchemy import Connection, insert
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from flopgate_governor import records, schema
+from flopgate_governor.core.chain import Place
+from flopgate_governor.core.exchange import Arrived, Exchanged, exchange
+from flopgate_governor.core.facts import (
+    Books,
+    HostFacts,
+    IssuedAnswer,
+    LaneFacts,
+    lane_scopes,
+)
+from flopgate_governor.core.orders import OrderBook
+from flopgate_governor.core.quotes import own_quote
+from flopgate_governor.logbook import proof_to, write_log
+from flopgate_governor.receive import Received
+from flopgate_governor.replies import Replies, Sealed, notice
+from flopgate_governor.state import State, halt_row
+from flopgate_proto.batches import seal_batch
+from flopgate_proto.codec import PayloadType, encode_answer, envelope_to_wire
+from flopgate_proto.envelope import statement_digest
+from flopgate_proto.errors import HistoryError, PeerError
+
+_NEW_BATCH = insert(schema.batch)
+_new_halt = upsert(schema.halt)
+_WRITE_HALT = _new_halt.on_conflict_do_update(
+    index_elements=["own_batch"], set_={"quoted_batch": _new_halt.excluded.quoted_batch}
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """The working set of one transaction."""
+
+    state: State
+    connection: Connection
+    book: OrderBook
+    number: int
+    unix_ms: int
+    facts: dict[bytes, HostFacts]
+    lanes: records.LanesOf
+    books: Books
+    stored: dict[tuple[bytes, int], records.StoredExchange]
+    quoted: dict[tuple[bytes, bytes], IssuedAnswer]
+    told: dict[bytes, dict[bytes, int]]
+    before: dict[tuple[bytes, str], LaneFacts] = field(default_factory=dict)
+    changed: set[bytes] = field(default_factory=set)
+    payloads: list[bytes] = field(default_factory=list)
+    answered: list[tuple[Received, bytes]] = field(default_factory=list)
+    fresh: dict[tuple[bytes, int], int] = field(default_factory=dict)
+    new_told: list[records.Row] = field(default_factory=list)
+    evidence: list[records.Row] = field(default_factory=list)
+
+    @classmethod
+    def load(cls, connection: Connection, state: State, received: list[Received]) -> Work:
+        """Read all facts of a batch, with one statement a table."""
+        hosts = {item.host_id: state.hosts[item.host_id].host for item in received}
+        facts = records.load_hosts(connection, hosts)
+        scopes = {
+            scope
+            for item in received
+            for lane in item.report.lanes
+            for scope in lane_scopes(hosts[item.host_id], lane.workload)
+        }
+        stored = {
+            (item.host_id, item.report.sequence)
+            for item in received
+            if item.report.sequence <= facts[item.host_id].sequence
+        }
+        lapsing = any(held.pause.lapse_ms is not None for held in state.book.pauses)
+        return cls(
+            state=state,
+            connection=connection,
+            book=state.book,
+            number=state.batch_number + 1,
+            unix_ms=state.now_ms(),
+            facts=facts,
+            lanes=records.load_lanes(connection, hosts),
+            books=records.load_books(connection, scopes),
+            stored=records.load_stored(connection, stored),
+            quoted=records.load_quoted(connection, _unfamiliar(received, facts, state.authority)),
+            told=records.load_told(connection, hosts) if lapsing else {},
+        )
+
+    def take(self, item: Received, replies: Replies) -> None:
+        """Exchange one report; what is wrong with it becomes a notice."""
+        try:
+            done = self._exchange(item)
+        except HistoryError as error:
+            self._keep_evidence(item, error.code, str(error))
+            facts = self.facts[item.host_id]
+            if not facts.refused_reason:
+                reason = "host." + error.code.partition(".")[2]
+                self.facts[item.host_id] = replace(facts, refused_reason=reason)
+                self.changed.add(item.host_id)
+            replies.notices[item.submission].append(notice(item.host_id, item.digest, error))
+            return
+        except PeerError as error:
+            replies.notices[item.submission].append(notice(item.host_id, item.digest, error))
+            return
+        if done.rolled_back_to is not None:
+            self.book = self.book.halted(self.state.batch_number, done.rolled_back_to)
+        key = (item.host_id, item.report.sequence)
+        if done.place is Place.DUPLICATE:
+            if key in self.fresh:
+                replies.fresh[item.submission].append(self.fresh[key])
+            else:
+                replies.stored[item.submission].append(self.stored[key])
+        elif done.place is Place.GAP:
+            gap = HistoryError(
+                f"report {item.report.sequence} is ahead of the chain, {done.host.sequence} is on "
+                "record",
+                code="report.gap",
+                remedy="Send what lies between first.",
+            )
+            replies.notices[item.submission].append(
+                notice(item.host_id, item.digest, gap, done.host.sequence + 1)
+            )
+        else:
+            self._record(item, done)
+            replies.fresh[item.submission].append(self.fresh[key])
+
+    def _exchange(self, item: Received) -> Exchanged:
+        report, facts = item.report, self.facts[item.host_id]
+        key = (item.host_id, report.sequence)
+        stored: bytes | None
+        if key in self.fresh:
+            stored = self.answered[self.fresh[key]][0].digest
+        else:
+            stored = self.stored[key].digest if key in self.stored else None
+        quote = own_quote(report, self.state.authority)
+        known: IssuedAnswer | None = None
+        if quote is not None and quote.answer_digest:
+            for answer in (facts.issued, facts.quoted):
+                if answer.digest == quote.answer_digest:
+                    known = answer
+            known = known or self.quoted.get((item.host_id, quote.answer_digest))
+        standing = self.state.standing(self.unix_ms)
+        if self.book.halt is not standing.halt:
+            standing = replace(standing, halt=self.book.halt)
+        return exchange(
+            Arrived(
+                report=report,
+                digest=item.digest,
+                stored_digest=stored,
+                quoted=known,
+                told_ms=self.told.get(item.host_id, {}),
+            ),
+            authority=self.state.authority,
+            host=facts,
+            lanes=self.lanes[item.host_id],
+            books=self.books,
+            standing=standing,
+            pauses=self.book.pauses,
+            numbering=self.book.numbering(self.state.batch_number),
+        )
+
+    def _record(self, item: Received, done: Exchanged) -> None:
+        if done.answer is None:
+            return
+        host_id = item.host_id
+        payload = encode_answer(done.answer)
+        digest = statement_digest(PayloadType.ANSWER, payload)
+        issued = IssuedAnswer(
+            digest=digest, batch_number=self.number, governor_unix_ms=self.unix_ms
+        )
+        self.facts[host_id] = replace(done.host, issued=issued)
+        self.changed.add(host_id)
+        lanes = self.lanes[host_id]
+        for lane in done.lanes:
+            known = lanes.get(lane.workload) or LaneFacts(workload=lane.workload)
+            self.before.setdefault((host_id, lane.workload), known)
+            lanes[lane.workload] = lane
+        for finding in done.findings:
+            self._keep_evidence(item, finding.id, finding.detail)
+        for pause in done.told:
+            running_ms = item.report.running_ms
+            self.told.setdefault(host_id, {})[pause] = running_ms
+            self.new_told.append({"host_id": host_id, "digest": pause, "running_ms": running_ms})
+        self.fresh[host_id, item.report.sequence] = len(self.payloads)
+        self.payloads.append(payload)
+        self.answered.append((item, digest))
+
+    def _keep_evidence(self, item: Received, kind: str, detail: str) -> None:
+        self.evidence.append(
+            {
+                "host_id": item.host_id,
+                "kind": kind,
+                "digest": item.digest,
+                "detail": detail,
+                "envelope": item.wire.SerializeToString(),
+                "unix_ms": self.unix_ms,
+            }
+        )
+
+    def seal(self, connection: Connection) -> Sealed | None:
+        """Sign the batch and write everything; the transaction is committed by the caller."""
+        sealed = self._sign() if self.payloads else None
+        if sealed is not None:
+            write_log(connection, sealed.appended)
+            connection.execute(
+                _NEW_BATCH,
+                {
+                    "number": sealed.number,
+                    "governor_unix_ms": self.unix_ms,
+                    "envelope": sealed.root.SerializeToString(),
+                    "log_proof": proof_to(sealed.appended.logged).SerializeToString(),
+                },
+            )
+        if self.book.halt is not None and self.book.halt is not self.state.book.halt:
+            connection.execute(_WRITE_HALT, halt_row(self.book.halt))
+        new_grants, over_grants = self._grant_rows()
+        records.write(
+            connection,
+            records.Writes(
+                hosts=[records.host_row(self.facts[h], self.unix_ms) for h in self.changed],
+                lanes=[records.lane_row(h, self.lanes[h][w]) for h, w in self.before],
+                new_grants=new_grants,
+                over_grants=over_grants,
+                reports=self._report_rows(sealed),
+                told=self.new_told,
+                evidence=self.evidence,
+            ),
+            self.books,
+        )
+        return sealed
+
+    def _sign(self) -> Sealed:
+        root, answers = seal_batch(
+            self.payloads,
+            origin=self.state.authority,
+            batch_number=self.number,
+            previous=self.state.batch_digest,
+            signer=self.state.permit,
+        )
+        return Sealed(
+            number=self.number,
+            digest=root.digest,
+            answers=answers,
+            root=envelope_to_wire(root),
+            appended=self.state.appended([root]),
+        )
+
+    def _grant_rows(self) -> tuple[list[records.Row], list[records.Row]]:
+        new: list[records.Row] = []
+        over: list[records.Row] = []
+        for (host_id, workload), before in self.before.items():
+            after = self.lanes[host_id][workload]
+            if after.grants == before.grants:
+                continue
+            kept = {grant.sequence for grant in after.grants}
+            had = {grant.sequence for grant in before.grants}
+            over += [
+                {"b_host": host_id, "b_workload": workload, "b_sequence": sequence}
+                for sequence in had - kept
+            ]
+            new += [
+                records.grant_row(host_id, workload, grant)
+                for grant in after.grants
+                if grant.sequence not in had
+            ]
+        return new, over
+
+    def _report_rows(self, sealed: Sealed | None) -> list[records.Row]:
+        if sealed is None:
+            return []
+        return [
+            {
+                "host_id": item.host_id,
+                "sequence": item.report.sequence,
+                "digest": item.digest,
+                "envelope": item.wire.SerializeToString(),
+                "answer": answer.payload,
+                "answer_digest": digest,
+                "answer_index": answer.index,
+                "answer_path": records.joined(answer.path),
+                "batch_number": sealed.number,
+            }
+            for (item, digest), answer in zip(self.answered, sealed.answers, strict=True)
+        ]
+
+    def settle_state(self, sealed: Sealed | None) -> None:
+        """Move the writer's memory on, now that the transaction is durable."""
+        self.state.book = self.book
+        if sealed is not None:
+            self.state.batch_number = sealed.number
+            self.state.batch_digest = sealed.digest
+            self.state.frontier = sealed.appended.frontier
+            self.state.unix_ms = self.unix_ms
+
+
+def _unfamiliar(
+    received: list[Received], facts: dict[bytes, HostFacts], authority: str
+) -> set[tuple[bytes, int]]:
+    """Quotes that are neither the newest answer of their host nor the newest it quoted."""
+    keys = set()
+    for item in received:
+        quote = own_quote(item.report, authority)
+        if quote is None or not quote.answer_digest:
+            continue
+        host = facts[item.host_id]
+        if quote.answer_digest not in (host.issued.digest, host.quoted.digest):
+            keys.add((item.host_id, quote.batch_number))
+    return keys
