@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 from pathlib import Path
+
+from flopgate_agent import gate_process
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,5 +15,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the gate until it is told to stop."""
-    status: int = importlib.import_module("flopgate_agent.gate_process").run(arguments.config)
-    return status
+    config: Path = arguments.config
+    return gate_process.run(config)

@@ -1,0 +1,226 @@
+"""Reports on their way: order, bound, and that nothing stays missing, whatever is lost."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flopgate_agent.courier.flow import UNACKNOWLEDGED, ReportFlow
+from flopgate_proto.errors import MalformedError
+from flopgate_proto.limits import MESSAGE_BYTES_MAX, REPORTS_PER_MESSAGE_MAX
+from flopgate_proto.v1 import flopgate_pb2 as pb
+
+RESEND_MS = 2000
+
+
+def signed(sequence: int, padding_bytes: int = 0) -> pb.SignedReport:
+    payload = pb.Report(sequence=sequence, chip_root=bytes(padding_bytes)).SerializeToString()
+    return pb.SignedReport(envelope=pb.Envelope(payload=payload))
+
+
+def sequences(reports: list[pb.SignedReport]) -> list[int]:
+    return [pb.Report.FromString(one.envelope.payload).sequence for one in reports]
+
+
+def started(now_ms: int = 0) -> ReportFlow:
+    flow = ReportFlow(1_000_000, RESEND_MS)
+    assert flow.start(now_ms) == UNACKNOWLEDGED
+    return flow
+
+
+def test_reports_leave_in_order_one_message_at_a_time() -> None:
+    flow = started()
+    for sequence in (5, 6, 7):
+        assert flow.put(signed(sequence), 1) is None
+    assert sequences(flow.take()) == [5, 6, 7]
+    flow.put(signed(8), 2)
+    assert flow.take() == []  # the last message is not written yet
+    flow.written()
+    assert sequences(flow.take()) == [8]
+
+
+def test_bytes_count_until_they_are_written() -> None:
+    flow = ReportFlow(100, RESEND_MS)
+    flow.start(0)
+    flow.put(signed(1, 200), 1)
+    full = [flow.full]
+    flow.take()
+    full.append(flow.full)
+    flow.written()
+    full.append(flow.full)
+    assert full == [True, True, False]
+    assert flow.held_bytes == 0
+
+
+def test_a_gap_is_not_sent_but_asked_for() -> None:
+    flow = started()
+    flow.put(signed(1), 1)
+    assert flow.put(signed(3), 1) is None  # still waiting for what it asked for at the start
+    assert flow.put(signed(4), RESEND_MS) == 2
+    assert sequences(flow.take()) == [1]
+    flow.written()
+    for sequence in (2, 3, 4):
+        flow.put(signed(sequence), RESEND_MS + 1)
+    assert sequences(flow.take()) == [2, 3, 4]
+
+
+def test_where_the_gate_no_longer_has_it_the_rest_goes_on() -> None:
+    flow = started()
+    flow.put(signed(1), 1)
+    assert flow.put(signed(5), RESEND_MS) == 2
+    assert flow.put(signed(5), 2 * RESEND_MS - 1) is None
+    assert flow.put(signed(5), 2 * RESEND_MS) == UNACKNOWLEDGED
+    assert flow.put(signed(5), 2 * RESEND_MS + 1) is None
+    assert sequences(flow.take()) == [1, 5]
+
+
+def test_going_back_replaces_what_is_queued() -> None:
+    flow = started()
+    flow.put(signed(9), 1)  # measured just before the gate read the request
+    for sequence in (7, 8, 9):
+        flow.put(signed(sequence), 2)
+    held = flow.held_bytes
+    assert sequences(flow.take()) == [7, 8, 9]
+    assert held == 3 * signed(9).ByteSize()
+
+
+def test_a_report_lost_at_the_end_is_noticed_by_two_snapshots() -> None:
+    flow = started()
+    flow.put(signed(1), 1)
+    late = pb.Snapshot(sequence=2, acknowledged_sequence=0)
+    assert flow.seen(late, RESEND_MS) is None  # the report may be right behind
+    assert flow.seen(late, RESEND_MS) == 2
+    assert flow.seen(late, RESEND_MS + 1) is None
+    assert flow.seen(late, RESEND_MS + 2) is None  # one request at a time
+    flow.put(signed(2), RESEND_MS + 3)
+    assert flow.seen(late, 3 * RESEND_MS) is None
+    assert flow.seen(late, 3 * RESEND_MS) is None
+
+
+def test_a_resend_that_brought_nothing_is_repeated() -> None:
+    flow = started()
+    behind = pb.Snapshot(sequence=4, acknowledged_sequence=1)
+    assert flow.seen(behind, RESEND_MS) is None
+    assert flow.seen(behind, RESEND_MS) == UNACKNOWLEDGED
+    even = pb.Snapshot(sequence=4, acknowledged_sequence=4)
+    assert [flow.seen(even, 9 * RESEND_MS) for _ in range(3)] == [None] * 3
+
+
+def test_what_an_authority_expects_waits_for_the_request_under_way() -> None:
+    flow = started()
+    assert flow.expected(3, 5) is None
+    assert flow.get_timer() == RESEND_MS
+    assert flow.handle_timer(RESEND_MS - 1) is None
+    assert flow.handle_timer(RESEND_MS) == 3
+    assert flow.get_timer() is None
+    assert flow.expected(3, 2 * RESEND_MS) == 3
+
+
+def test_a_message_stays_within_the_limits() -> None:
+    flow = ReportFlow(64_000_000, RESEND_MS)
+    flow.start(0)
+    for sequence in range(1, REPORTS_PER_MESSAGE_MAX + 10):
+        flow.put(signed(sequence), 1)
+    assert len(flow.take()) == REPORTS_PER_MESSAGE_MAX
+    flow.start(0)
+    for sequence in range(1, 40):
+        flow.put(signed(sequence, 250_000), 1)
+    while flow.waiting:
+        reports = flow.take()
+        assert reports
+        assert pb.LinkUp(reports=reports).ByteSize() <= MESSAGE_BYTES_MAX
+        flow.written()
+
+
+def test_what_is_no_report_is_refused() -> None:
+    flow = started()
+    for payload in (b"\xff", b""):
+        with pytest.raises(MalformedError):
+            flow.put(pb.SignedReport(envelope=pb.Envelope(payload=payload)), 1)
+
+
+class _World:
+    """A gate, a flow and an authority in virtual time; bytes between them may be lost."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.now_ms = 0
+        self.ledger: list[pb.SignedReport] = []
+        self.acknowledged = 0  # what the gate knows
+        self.last = 0  # what the authority holds
+        self.pipe: list[pb.SignedReport] = []
+        self.flow = ReportFlow(4000, RESEND_MS)
+        self.asked(self.flow.start(0))
+
+    def asked(self, sequence: int | None) -> None:
+        if sequence is None:
+            return
+        first = sequence or self.acknowledged + 1
+        for report in self.ledger[first - 1 :]:
+            self.offer(report)
+
+    def offer(self, report: pb.SignedReport) -> None:
+        if len(self.pipe) < 10:  # the gate's buffer; beyond it frames are dropped
+            self.pipe.append(report)
+
+    def measure(self) -> None:
+        report = signed(len(self.ledger) + 1, self.random.randrange(900))
+        self.ledger.append(report)
+        self.offer(report)
+
+    def read(self) -> None:
+        if self.pipe and not self.flow.full:
+            report = self.pipe.pop(0)
+            before = self.flow.held_bytes
+            self.asked(self.flow.put(report, self.now_ms))
+            assert self.flow.held_bytes <= max(before, 4000 + report.ByteSize())
+
+    def deliver(self) -> None:
+        found = sequences(self.flow.take())
+        self.flow.written()
+        for sequence in found:
+            if sequence > self.last + 1:
+                self.asked(self.flow.expected(self.last + 1, self.now_ms))
+            else:
+                self.last = max(self.last, sequence)
+                self.acknowledged = self.last
+
+    def tick(self) -> None:
+        self.now_ms += 200
+        snapshot = pb.Snapshot(sequence=len(self.ledger), acknowledged_sequence=self.acknowledged)
+        self.asked(self.flow.seen(snapshot, self.now_ms))
+        self.asked(self.flow.handle_timer(self.now_ms))
+
+    def lose_frame(self) -> None:
+        if self.pipe:
+            self.pipe.pop(self.random.randrange(len(self.pipe)))
+
+    def lose_stream(self) -> None:
+        self.flow.clear()
+        self.asked(self.flow.start(self.now_ms))
+
+    def roll_back(self) -> None:
+        self.last = self.random.randint(0, self.last)
+
+    def step(self) -> None:
+        weighted = [
+            (self.measure, 6), (self.read, 12), (self.deliver, 8), (self.tick, 6),
+            (self.lose_frame, 2), (self.lose_stream, 1), (self.roll_back, 1),
+        ]  # fmt: skip
+        actions, weights = zip(*weighted, strict=True)
+        self.random.choices(actions, weights)[0]()
+
+
+@settings(max_examples=150)
+@given(st.integers(0, 2**32))
+def test_everything_arrives_once_the_faults_end(seed: int) -> None:
+    world = _World(seed)
+    for _ in range(150):
+        world.step()
+    world.measure()  # without a word from the host a rolled back authority cannot know
+    for _ in range(1500):
+        world.tick()
+        world.read()
+        world.deliver()
+    assert world.last == len(world.ledger)

@@ -1,0 +1,70 @@
+"""The courier's key and certificates on disk."""
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from flopgate_agent.courier.identity import Identity
+from flopgate_proto.errors import ConfigError, EnvironmentFault, MalformedError
+from flopgate_proto.keys import SigningKey
+from tests.support.fake_authority import Certifier
+
+DAY_MS = 86_400_000
+
+
+def test_the_key_is_made_once_and_private(tmp_path: Path) -> None:
+    first, again = Identity(tmp_path), Identity(tmp_path)
+    assert first.spki == again.spki
+    assert first.spki != Identity(_made(tmp_path / "other")).spki
+    assert (tmp_path / "courier-key.pem").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    Identity(tmp_path)
+    (tmp_path / "courier-key.pem").chmod(0o640)
+    with pytest.raises(ConfigError) as caught:
+        Identity(tmp_path)
+    assert caught.value.code == "courier.key.readable"
+
+
+def test_a_chain_is_kept_with_its_span(tmp_path: Path) -> None:
+    identity = Identity(tmp_path)
+    assert identity.validity("home") is None
+    assert identity.chain_pem("home") is None
+    leaf = Certifier("ca").client(identity.spki, -dt.timedelta(days=1), dt.timedelta(days=2))
+    kept = identity.keep("home", [leaf])
+    assert kept.not_after_unix_ms - kept.not_before_unix_ms == 3 * DAY_MS
+    assert kept.renew_unix_ms == kept.not_after_unix_ms - DAY_MS
+    assert Identity(tmp_path).validity("home") == kept
+    assert identity.validity("other") is None
+    assert sorted(path.name for path in (tmp_path / "certificates").iterdir()) == ["home.pem"]
+
+
+def test_a_chain_for_another_key_is_refused_and_the_old_one_stays(tmp_path: Path) -> None:
+    identity = Identity(tmp_path)
+    certifier = Certifier("ca")
+    kept = identity.keep("home", [certifier.client(identity.spki)])
+    foreign = certifier.client(SigningKey.generate().spki)
+    for chain in ([foreign], [], [b"no certificate"], [b"x" * 20_000], [foreign] * 9):
+        with pytest.raises(MalformedError) as caught:
+            identity.keep("home", chain)
+        assert caught.value.code == "courier.certificate.unusable"
+    assert identity.validity("home") == kept
+
+
+def test_a_broken_file_is_as_good_as_none(tmp_path: Path) -> None:
+    identity = Identity(tmp_path)
+    (tmp_path / "certificates" / "home.pem").write_bytes(b"half a certif")
+    assert identity.validity("home") is None
+
+
+def test_an_absent_directory_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentFault) as caught:
+        Identity(tmp_path / "absent")
+    assert caught.value.code == "courier.state.unwritable"
+
+
+def _made(path: Path) -> Path:
+    path.mkdir()
+    return path
