@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, Protocol
 
 from flopgate_agent import inbox
 from flopgate_agent.config import GateConfig, load_gate, load_gate_tokens
@@ -126,11 +126,37 @@ def _lane_globs(
     }
 
 
+class Doer(Protocol):
+    """What carries out decisions upon processes."""
+
+    def carry_out(self, action: Freeze | Thaw | Kill | Notify) -> object:
+        """Do it."""
+
+    def protect(self, pids: Sequence[int]) -> None:
+        """Never touch these."""
+
+
+HandMaker = Callable[[GateConfig, GateSettings, Sequence[NvmlIdentity]], Doer]
+
+
+def make_hand(config: GateConfig, settings: GateSettings, found: Sequence[NvmlIdentity]) -> Hand:
+    """The hand that stops processes on this host."""
+    enforcer = Enforcer(
+        EnforcerConfig(
+            state_dir=config.state_dir / "enforcement",
+            cgroup_base=f"flopgate-{settings.host_id.hex()[:8]}",
+            use_cgroups=config.cgroup,
+        )
+    )
+    return Hand(enforcer, _lane_globs(config, settings, found))
+
+
 class GateProcess:
     """Everything that a running gate holds open."""
 
-    def __init__(self, config: GateConfig) -> None:
+    def __init__(self, config: GateConfig, hand_maker: HandMaker) -> None:
         self._config = config
+        self._hand_maker = hand_maker
         self._stopping = False
         self._selector = selectors.DefaultSelector()
         self._wake_r, self._wake_w = socket.socketpair()
@@ -145,8 +171,7 @@ class GateProcess:
         )
         self._selector.register(self._sampler, selectors.EVENT_READ, "sampler")
         self._core: GateCore | None = None
-        self._hand: Hand | None = None
-        self._enforcer: Enforcer | None = None
+        self._hand: Doer | None = None
         self._outbox = Outbox(self._door, self._ledger, self._first_unacknowledged)
         self._next_snapshot_ms = 0
 
@@ -221,21 +246,12 @@ class GateProcess:
     def _start_core(self, message: Identities, now: Now) -> None:
         config = self._config
         settings = make_settings(config, message.chips)
-        enforcer = Enforcer(
-            EnforcerConfig(
-                state_dir=config.state_dir / "enforcement",
-                cgroup_base=f"flopgate-{settings.host_id.hex()[:8]}",
-                use_cgroups=config.cgroup,
-            )
-        )
-        self._hand = Hand(enforcer, _lane_globs(config, settings, message.chips))
-        self._enforcer = enforcer
+        self._hand = self._hand_maker(config, settings, message.chips)
         tokens = load_gate_tokens(config.state_dir)
         self._core = GateCore(settings, self._ledger.load(), tokens, now)
         fields = {
             "host": settings.host_id.hex(),
             "chips": [chip.identity.name for chip in settings.chips],
-            "cgroup": enforcer.capabilities.cgroup_mount,
         }
         _LOG.info("gate is up", extra={FIELDS: fields})
         self._next_snapshot_ms = 0
@@ -320,8 +336,8 @@ class GateProcess:
         """Carry out actions in order; when one cannot be kept, none after it happens."""
         if self._core is None or self._hand is None:
             return
-        if self._enforcer is not None and self._sampler.pid is not None:
-            self._enforcer.protect([self._sampler.pid])
+        if self._sampler.pid is not None:
+            self._hand.protect([self._sampler.pid])
         for action in actions:
             match action:
                 case KeepReport() | KeepOrder() | KeepQuote() | KeepEnrolment():
@@ -350,7 +366,7 @@ class GateProcess:
             self._do(core.fault(error.code, error.detail, error.remedy, read_clocks()))
 
 
-def run(config_path: Path) -> int:
+def run(config_path: Path, hand_maker: HandMaker = make_hand) -> int:
     """Run the gate with this configuration; exit status.
 
     Raises:
@@ -359,4 +375,4 @@ def run(config_path: Path) -> int:
     log_json()
     config = load_gate(config_path)
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return GateProcess(config).run()
+    return GateProcess(config, hand_maker).run()

@@ -30,8 +30,13 @@ class Hand:
         self._enforcer = enforcer
         self._globs = device_globs
         self._proc = ProcFs()
+        _LOG.info("enforcement: %s", enforcer.capabilities)
         for lane in enforcer.adopt():
             _LOG.info("adopted a held lane", extra={FIELDS: {"lane": lane.lane_id}})
+
+    def protect(self, pids: Sequence[int]) -> None:
+        """Never touch these: the sampler child. Replaces the set of the call before."""
+        self._enforcer.protect(pids)
 
     def carry_out(self, action: Freeze | Thaw | Kill | Notify) -> Outcome:
         """Do it, and log what resisted."""

@@ -41,7 +41,7 @@ class FlopgateError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.code}: {self.detail}"
-        return f"{text} {self.remedy}" if self.remedy else text
+        return f"{text}. {self.remedy}" if self.remedy else text
 
 
 class PeerError(FlopgateError):

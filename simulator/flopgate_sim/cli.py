@@ -1,0 +1,29 @@
+"""``flopgate-sim``: rehearsal on one machine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+
+from flopgate_sim.demo import command as demo
+
+COMMANDS = {"demo": (demo, "the whole path, from a GPU counter to a stopped GPU, in 90 seconds")}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse and dispatch; exit status."""
+    parser = argparse.ArgumentParser(prog="flopgate-sim", description=__doc__)
+    version = f"flopgate-sim {metadata.version('flopgate')}"
+    parser.add_argument("--version", action="version", version=version)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (module, text) in COMMANDS.items():
+        module.add_arguments(commands.add_parser(name, help=text, description=text))
+    parsed = parser.parse_args(arguments)
+    status: int = COMMANDS[parsed.command][0].run(parsed)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

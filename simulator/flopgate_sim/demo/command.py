@@ -1,0 +1,203 @@
+"""``flopgate-sim demo``: the whole path on this machine, told live, measured, in a table."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from flopgate_sim.demo import scenes
+from flopgate_sim.demo.cluster import Cluster
+from flopgate_sim.demo.governor import Governor
+from flopgate_sim.demo.hosts import FleetProcess
+from flopgate_sim.demo.processes import Child, DemoError, wait_until
+from flopgate_sim.demo.real_host import GPUS, RealHost
+from flopgate_sim.demo.telling import Teller
+from flopgate_sim.nvml import FakeDriver
+
+TIMES = {
+    "lifetime_ms": 16_000,
+    "wind_down_ms": 2_000,
+    "renew_after_ms": 3_000,
+    "drain_ms": 1_000,
+}
+TRAINING, SERVING = "training-run-7", "serving-chat"
+FLEET_PROCESSES = 2
+REAL_HOSTS = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``demo``."""
+    parser.add_argument("--hosts", type=int, default=128, help="hosts of 8 H100 each (%(default)s)")
+    parser.add_argument("--stay", action="store_true", help="keep everything up afterwards")
+    parser.add_argument(
+        "--enforce",
+        action="store_true",
+        help="on a machine with NVIDIA's driver: stop real processes, too",
+    )
+
+
+def has_nvidia_driver() -> bool:
+    """Whether NVIDIA's own library and a device are here."""
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return False
+    return Path("/dev/nvidiactl").exists()
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that nobody listens on now."""
+    with ExitStack() as stack:
+        socks = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in socks:
+            sock.bind(("127.0.0.1", 0))
+        return [int(sock.getsockname()[1]) for sock in socks]
+
+
+def _stop_on_signal(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Play it; 0 when every law held."""
+    if arguments.hosts < REAL_HOSTS + FLEET_PROCESSES:
+        print(f"--hosts must be at least {REAL_HOSTS + FLEET_PROCESSES}", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, _stop_on_signal)
+    console = Console(width=110 if not sys.stdout.isatty() else None)
+    teller = Teller(console)
+    started_s = time.monotonic()
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flopgate-demo-")))
+        governor: Governor | None = None
+        try:
+            play = _raise_curtain(arguments, root, stack, teller)
+            governor = play.governor
+            _play(play)
+        except DemoError as error:
+            teller.check("the demonstration runs to its end", str(error), held=False)
+            _show_logs(root, console)
+        except KeyboardInterrupt:
+            console.print("\nstopped")
+            return 130
+        teller.table()
+        seconds = time.monotonic() - started_s
+        verdict = "every law held" if teller.all_held else "A LAW WAS BROKEN"
+        console.print(f"{verdict}; {seconds:.0f} s in all\n")
+        if arguments.stay and governor is not None:
+            _stay(governor, root, console)
+    return 0 if teller.all_held else 1
+
+
+def _raise_curtain(
+    arguments: argparse.Namespace, root: Path, stack: ExitStack, teller: Teller
+) -> scenes.Play:
+    own_driver = has_nvidia_driver()
+    simulated = arguments.hosts - REAL_HOSTS
+    driver = "NVIDIA's own driver" if own_driver else "the fake driver, under the real pynvml"
+    teller.scene(f"A governor, and a cluster of {arguments.hosts} hosts with 8 H100 each")
+    teller.say(f"{REAL_HOSTS} hosts of real gate, sampler, courier and job processes on {driver};")
+    teller.say(f"{simulated} real gate cores on simulated GPUs; one gRPC governor, mutual TLS.")
+    link, enroll, outside_link, outside_enroll = free_ports(4)
+    governor = Governor(root, TIMES, (link, enroll), (outside_link, outside_enroll))
+    governor.make()
+    stack.callback(governor.stop)
+    governor.start()
+    cable = Child(
+        "flopgate_sim.demo.forwarder",
+        [f"{outside_link}={link}", f"{outside_enroll}={enroll}"],
+        root / "cable.log",
+        talks=True,
+    )
+    stack.callback(cable.stop)
+    capacity = f"{arguments.hosts * 8 * 1.9789e15:.4e}"
+    token = governor.token(arguments.hosts, capacity)
+    relay = governor.relay()
+    teller.say(f"capacity {capacity} FLOP/s at 8 bit: above 1e18, so the cluster is covered.")
+    reals = []
+    for number, workload in enumerate((TRAINING, SERVING)):
+        name = f"real{number}"
+        fake = None
+        if not own_driver:
+            fake = FakeDriver(root / f"{name}-gpus", profile="H100", gpus=GPUS)
+            fake.start()
+            stack.callback(fake.stop)
+        real = RealHost(root, name, workload, fake, acts=not own_driver or arguments.enforce)
+        stack.callback(real.stop)
+        reals.append(real)
+        if own_driver:
+            break
+    fleets = []
+    share = -(-simulated // FLEET_PROCESSES)
+    for first in range(0, simulated, share):
+        count = min(share, simulated - first)
+        workloads = [SERVING if index % 4 == 0 else TRAINING for index in range(count)]
+        fleet = FleetProcess(root, token, relay, first_host=first, workloads=workloads, chips=GPUS)
+        stack.callback(fleet.child.stop)
+        fleets.append(fleet)
+    for real in reals:
+        real.start(token)
+    cluster = Cluster(reals, fleets)
+
+    def ready() -> bool:
+        cluster.check()
+        return all(fleet.ready for fleet in fleets)
+
+    seconds = wait_until("every host to enrol", ready, 60)
+    teller.say(f"all enrolled with one join token ({seconds:.1f} s after the real ones).")
+    return scenes.Play(governor, cluster, lambda what: _pull(cable, what), teller, TIMES)
+
+
+def _pull(cable: Child, what: str) -> None:
+    if cable.process.stdin is None:
+        raise DemoError("the cable does not listen")
+    cable.process.stdin.write(what.encode() + b"\n")
+    cable.process.stdin.flush()
+    cable.lines.readline()
+
+
+def _play(play: scenes.Play) -> None:
+    scenes.no_permit(play)
+    scenes.permit(play)
+    scenes.pause(play, f"workload:{SERVING}", SERVING, "evaluation overdue")
+    scenes.pause(play, "everything", None, "exercise")
+    scenes.metered(play)
+    scenes.resume(play)
+    scenes.crash(play)
+    scenes.cut(play)
+    scenes.spent(play)
+    scenes.books(play)
+
+
+def _show_logs(root: Path, console: Console) -> None:
+    for log in sorted(root.rglob("*.log")):
+        tail = log.read_text(errors="replace").splitlines()[-3:]
+        console.print(f"--- {log.name}", *tail, sep="\n", markup=False, highlight=False)
+
+
+def _stay(governor: Governor, root: Path, console: Console) -> None:
+    command = f"{Path(sys.executable).parent / 'flopgate-governor'}"
+    console.print(
+        "Everything is still up. Look around:\n"
+        f"  {command} status --dir {governor.directory}\n"
+        f"  {command} policy show --dir {governor.directory}\n"
+        f"  tail -f {root}/real0/gate.log\n"
+        "Ctrl-C ends it.",
+        highlight=False,
+    )
+    try:
+        while True:
+            signal.pause()
+    except KeyboardInterrupt:
+        console.print(f"\nstopped (process {os.getpid()})")

@@ -1,0 +1,193 @@
+"""The governor of the demonstration: the real program, and the officers' command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from flopgate_proto.joining import JoinToken
+from flopgate_sim.demo.processes import Child, DemoError, elapsed_ms, wait_until
+
+AUTHORITY = "agency.example"
+CLUSTER = "alpha"
+START_S = 30.0
+
+POLICY = """\
+threshold_tflop_per_s = 1_000_000
+capacity_basis = "dense_8bit"
+charged_figure = "nominal"
+lifetime_ms = {lifetime_ms}
+wind_down_ms = {wind_down_ms}
+renew_after_ms = {renew_after_ms}
+drain_ms = {drain_ms}
+exempt_lifetime_ms = 86_400_000
+drift_ppm = 500
+watchdog_ms = 10_000
+pause_lapse_ms = 259_200_000
+loose_phase_age_ms = 1_209_600_000
+headroom_max_tflop = 10_000_000
+"""
+BUDGET = """
+[[budgets]]
+scope = "cluster:{cluster}"
+cap_tflop = {cap_tflop}
+"""
+
+
+class Governor:
+    """Directory, process and officers.
+
+    ``ports``: daily life and first contact, behind the cable; ``outside``: the same in front of it.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        times: dict[str, int],
+        ports: tuple[int, int],
+        outside: tuple[int, int],
+    ) -> None:
+        self.directory = directory / "governor"
+        self._work = directory
+        self._times = times
+        self._ports = ports
+        self._outside = outside
+        self._child: Child | None = None
+        self._policies = 0
+
+    def cli(self, *arguments: str) -> str:
+        """Run ``flopgate-governor``; what it printed.
+
+        Raises:
+            DemoError: it failed, with its own sentence.
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", "flopgate_governor.cli", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        if done.returncode:
+            raise DemoError(f"flopgate-governor {arguments[0]}: {done.stderr.strip()[-400:]}")
+        return done.stdout
+
+    def officers(self, count: int) -> list[str]:
+        """Key options of so many officers."""
+        keys = sorted((self.directory / "officers").glob("*.pem"))[:count]
+        return [option for key in keys for option in ("--key", str(key))]
+
+    def policy_file(self, cap_tflop: int | None) -> Path:
+        """A policy form, with a budget for the cluster or none."""
+        self._policies += 1
+        path = self._work / f"policy-{self._policies}.toml"
+        text = POLICY.format(**self._times)
+        if cap_tflop is not None:
+            text += BUDGET.format(cluster=CLUSTER, cap_tflop=cap_tflop)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def make(self) -> None:
+        """``init`` with a policy that grants nothing yet."""
+        form = str(self.policy_file(None))
+        self.cli("init", str(self.directory), "--authority", AUTHORITY, "--policy", form)
+
+    def start(self) -> None:
+        """``serve``."""
+        link, enroll = self._ports
+        self._child = Child(
+            "flopgate_governor.cli",
+            [
+                "serve",
+                "--dir",
+                str(self.directory),
+                "--listen",
+                f"127.0.0.1:{link}",
+                "--enroll-listen",
+                f"127.0.0.1:{enroll}",
+            ],
+            self._work / "governor.log",
+        )
+        wait_until("the governor", self.answers, START_S)
+
+    def answers(self) -> bool:
+        """Whether its command line gets a status."""
+        if self._child is not None:
+            self._child.check()
+        try:
+            self.status()
+        except (DemoError, subprocess.TimeoutExpired):
+            return False
+        return True
+
+    def status(self) -> dict[str, Any]:
+        """``status --json``."""
+        status: dict[str, Any] = json.loads(
+            self.cli("status", "--dir", str(self.directory), "--json")
+        )
+        return status
+
+    def token(self, hosts: int, capacity: str) -> JoinToken:
+        """A join token whose addresses lead through the cable."""
+        text = self.cli(
+            "token",
+            "create",
+            "--dir",
+            str(self.directory),
+            "--cluster",
+            CLUSTER,
+            "--custodian",
+            "operator",
+            "--hosts",
+            str(hosts),
+            "--capacity",
+            capacity,
+        )
+        link, enroll = self._outside
+        return replace(
+            JoinToken.parse(text.strip().splitlines()[-1]),
+            link_address=f"127.0.0.1:{link}",
+            enroll_address=f"127.0.0.1:{enroll}",
+        )
+
+    def relay(self) -> Path:
+        """Directory with the relay's key and certificate."""
+        out = self._work / "relay"
+        directory = str(self.directory)
+        self.cli("certificate", "relay", "fleet", "--dir", directory, "--out-dir", str(out))
+        return out
+
+    def apply(self, cap_tflop: int) -> int:
+        """A new policy with a budget, signed by a quorum; host time of the officer's Enter."""
+        started_ms = elapsed_ms()
+        path = str(self.policy_file(cap_tflop))
+        self.cli("policy", "apply", path, "--dir", str(self.directory), *self.officers(2))
+        return started_ms
+
+    def pause(self, scope: str, reason: str) -> int:
+        """One officer pauses; host time of the officer's Enter."""
+        started_ms = elapsed_ms()
+        directory = str(self.directory)
+        officer = self.officers(1)
+        self.cli("pause", "--dir", directory, *officer, "--scope", scope, "--reason", reason)
+        return started_ms
+
+    def resume(self) -> int:
+        """A quorum lifts every pause by its digest; host time of the officers' Enter."""
+        started_ms = elapsed_ms()
+        self.cli("resume", "--dir", str(self.directory), *self.officers(2), "--all")
+        return started_ms
+
+    def kill(self) -> None:
+        """``kill -9``."""
+        if self._child is not None:
+            self._child.kill()
+
+    def stop(self) -> None:
+        """End the process."""
+        if self._child is not None:
+            self._child.stop()

@@ -1,0 +1,153 @@
+"""One real host: gate, sampler, courier and a guarded process, on a driver real or fake."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from flopgate_agent.door import FrameDecoder, parse_from_gate
+from flopgate_proto.joining import JoinToken
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_sim.demo.hosts import HostView
+from flopgate_sim.demo.processes import Child, DemoError, wait_until
+from flopgate_sim.nvml import FakeDriver
+
+START_S = 30.0
+GPUS = 8
+TFLOP = 10**12
+
+
+class RealHost:
+    """Owns every process of one host. ``driver`` is ``None`` on a machine with NVIDIA's own."""
+
+    def __init__(
+        self, directory: Path, name: str, workload: str, driver: FakeDriver | None, *, acts: bool
+    ) -> None:
+        self.name = name
+        self.workload = workload
+        self.driver = driver
+        self._dir = directory / name
+        self._dir.mkdir()
+        self._acts = acts
+        self._job: subprocess.Popen[bytes] | None = None
+        self._children: list[Child] = []
+        self._snapshot: pb.Snapshot | None = None
+
+    def start(self, token: JoinToken) -> None:
+        """Join, then gate, courier and job."""
+        gate_dir, courier_dir = self._dir / "gate", self._dir / "courier"
+        for folder in (gate_dir, courier_dir):
+            folder.mkdir(mode=0o700)
+        token_file = self._dir / "token"
+        token_file.touch(mode=0o600)
+        token_file.write_text(token.text(), encoding="ascii")
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "flopgate_agent.cli",
+                "join",
+                "--token-file",
+                str(token_file),
+                "--gate-dir",
+                str(gate_dir),
+                "--courier-dir",
+                str(courier_dir),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        if done.returncode:
+            raise DemoError(f"flopgate-agent join: {done.stderr.strip()}")
+        door = self._dir / "gate.sock"
+        gate, courier = self._dir / "gate.toml", self._dir / "courier.toml"
+        gate.write_text(
+            f'state_dir = "{gate_dir}"\ndoor_path = "{door}"\ncourier_uids = [{os.getuid()}]\n'
+            f'[[lane]]\nworkload = "{self.workload}"\nchips = "all"\n',
+            encoding="utf-8",
+        )
+        courier.write_text(
+            f'state_dir = "{courier_dir}"\ndoor_path = "{door}"\nbackoff_ms_max = 1000\n'
+            "keepalive_ms = 5000\n",
+            encoding="utf-8",
+        )
+        env = self.driver.env() if self.driver else {}
+        module = "flopgate_agent.cli" if self._acts else "flopgate_sim.demo.watching_gate"
+        arguments = ["gate", "--config", str(gate)] if self._acts else [str(gate)]
+        self._children.append(Child(module, arguments, self._dir / "gate.log", env))
+        wait_until("the gate's door", door.exists, START_S)
+        threading.Thread(target=self._watch, args=(door,), daemon=True).start()
+        wait_until("the gate's first words", lambda: self._snapshot is not None, START_S)
+        if self.driver is not None:
+            gpus = list(range(GPUS))
+            self._job = self.driver.start_workload(gpus=gpus, fmt="fp16", share=0.5)
+        arguments = ["courier", "--config", str(courier)]
+        self._children.append(Child("flopgate_agent.cli", arguments, self._dir / "courier.log"))
+
+    def _watch(self, door: Path) -> None:
+        decoder = FrameDecoder()
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock,
+            contextlib.suppress(OSError),
+        ):
+            sock.connect(str(door))
+            while data := sock.recv(65536):
+                for frame in decoder.feed(data):
+                    message = parse_from_gate(frame)
+                    if message.HasField("snapshot"):
+                        self._snapshot = message.snapshot
+
+    def view(self) -> HostView:
+        """This host now."""
+        snapshot = self._snapshot
+        if snapshot is None:
+            raise DemoError(f"{self.name}: nothing heard of the gate")
+        lane = snapshot.lanes[0]
+        truths = [self.driver.truth(gpu) for gpu in range(GPUS)] if self.driver else []
+        last_works = [truth.last_work_ms for truth in truths if truth.last_work_ms is not None]
+        return HostView(
+            name=self.name,
+            workload=self.workload,
+            state=pb.LaneState.Name(lane.state).removeprefix("LANE_STATE_"),
+            reason=lane.stop_reason,
+            last_work_ms=int(max(last_works, default=0)),
+            expires_ms=None,
+            sequence=snapshot.sequence,
+            acknowledged=snapshot.acknowledged_sequence,
+            truth_tflop=sum(truth.total_flop for truth in truths) // TFLOP,
+            metered_tflop=lane.total.nominal_tflop,
+            allotted_tflop=lane.allotted_tflop,
+            unaccounted_tflop=lane.unaccounted_tflop,
+            host_id=snapshot.host_id.hex(),
+        )
+
+    @property
+    def job_lives(self) -> bool:
+        """Whether the guarded process is still there."""
+        return self._job is not None and self._job.poll() is None
+
+    def check(self) -> None:
+        """Raise if a process of this host has ended by itself.
+
+        Raises:
+            DemoError: with the end of its log.
+        """
+        for child in self._children:
+            child.check()
+
+    def stop(self) -> None:
+        """End courier and gate, then job and driver."""
+        for child in reversed(self._children):
+            child.stop()
+        if self._job is not None:
+            self._job.kill()
+            self._job.wait()
+        if self.driver is not None:
+            self.driver.stop()

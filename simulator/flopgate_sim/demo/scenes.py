@@ -1,0 +1,239 @@
+"""The scenes. Each does one thing, waits for what must follow, and checks it by the hardware."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Mapping
+
+from flopgate_sim.demo.cluster import Cluster
+from flopgate_sim.demo.governor import CLUSTER, Governor
+from flopgate_sim.demo.hosts import HostView
+from flopgate_sim.demo.processes import elapsed_ms
+from flopgate_sim.demo.telling import Teller, exaflop, spread
+
+CAP_TFLOP = 10**12
+RUN_S = 4.0
+METER_ERROR_MAX = 0.01
+SETTLE_MS = 1500
+"""Hosts tell of themselves every half second, real ones every second."""
+
+
+class Play:
+    """Governor, cluster, cable and teller, and what one scene hands to the next."""
+
+    def __init__(
+        self,
+        governor: Governor,
+        cluster: Cluster,
+        cable: Callable[[str], None],
+        teller: Teller,
+        times: Mapping[str, int],
+    ) -> None:
+        self.governor = governor
+        self.cluster = cluster
+        self.cable = cable
+        self.teller = teller
+        self.times = times
+
+    @property
+    def lifetime_s(self) -> float:
+        """Lifetime of a permit."""
+        return self.times["lifetime_ms"] / 1000
+
+    def all_run(self, timeout_s: float = 30.0) -> float:
+        """Wait until every host runs."""
+        return self.cluster.wait("every host to run", lambda view: view.runs, timeout_s)
+
+    def all_halted(self, timeout_s: float, workload: str | None = None) -> float:
+        """Wait until every host (of a workload) is verified to stand still."""
+        return self.cluster.wait("standstill", lambda view: view.halted, timeout_s, workload)
+
+
+def no_permit(play: Play) -> None:
+    """Nothing was granted yet: nothing computes."""
+    play.teller.scene("No permit: nothing computes")
+    play.all_halted(40)
+    before = {view.name: view.truth_tflop for view in play.cluster.views()}
+    time.sleep(SETTLE_MS / 1000)
+    views = play.cluster.views()
+    moved = [view for view in views if view.truth_tflop != before[view.name]]
+    reasons = sorted({view.reason for view in views})
+    play.teller.check(
+        f"{len(views)} hosts without permission stand still",
+        f"{len(moved)} computed in {SETTLE_MS / 1000:.1f} s; reason given: {', '.join(reasons)}",
+        held=not moved and all(view.reason for view in views),
+        law="8",
+    )
+
+
+def permit(play: Play) -> None:
+    """A quorum sets a budget; every host gets its permit and runs."""
+    play.teller.scene("Two of three officers sign a budget: every host gets a permit and runs")
+    started_ms = play.governor.apply(CAP_TFLOP)
+    play.all_run()
+    play.teller.say(f"all run {(elapsed_ms() - started_ms) / 1000:.1f} s after Enter")
+    time.sleep(RUN_S)
+
+
+def pause(play: Play, scope: str, workload: str | None, reason: str) -> None:
+    """One officer pauses; how long until the last host stands still, by the hardware."""
+    wind_down_ms = play.times["wind_down_ms"]
+    play.teller.scene(f"One officer pauses {scope}")
+    running = [view.name for view in play.cluster.of(workload) if view.runs]
+    started_ms = play.governor.pause(scope, reason)
+    sent_ms = elapsed_ms()
+    play.all_halted(play.lifetime_s + 10, workload)
+    paused = [view for view in play.cluster.of(workload) if view.name in running]
+    times_ms = [max(0, view.last_work_ms - started_ms) for view in paused]
+    bound_ms = sent_ms - started_ms + wind_down_ms + play.times["drain_ms"] + SETTLE_MS
+    play.teller.check(
+        f"{len(paused)} hosts stand still after Enter (wind-down {wind_down_ms / 1000:.0f} s)",
+        spread(times_ms),
+        held=len(paused) == len(running) and max(times_ms, default=0) <= bound_ms,
+        law="1, 6",
+    )
+    others = [view for view in play.cluster.views() if workload and view.workload != workload]
+    if others:
+        stopped = [view for view in others if not view.runs]
+        play.teller.check(
+            "every other workload goes on",
+            f"{len(others) - len(stopped)} of {len(others)} hosts run",
+            held=not stopped,
+        )
+
+
+def metered(play: Play) -> None:
+    """While all stands still: what the gates counted against what the hardware did."""
+    time.sleep(SETTLE_MS / 1000)
+    for real in play.cluster.reals:
+        if real.driver is None:
+            play.teller.say(f"{real.name}: real GPUs tell no truth to compare with")
+            continue
+        view = real.view()
+        error = view.metered_tflop / view.truth_tflop - 1 if view.truth_tflop else 1.0
+        play.teller.check(
+            f"{real.name}: FLOP metered against what the driver's GPUs did",
+            f"{exaflop(view.metered_tflop)} against {exaflop(view.truth_tflop)}, {error:+.2%}",
+            held=abs(error) <= METER_ERROR_MAX,
+            law="3",
+        )
+
+
+def resume(play: Play) -> None:
+    """A quorum lifts what was paused."""
+    play.teller.scene("Two of three officers lift both pauses by their digests")
+    started_ms = play.governor.resume()
+    play.all_run()
+    play.teller.say(f"all run again {(elapsed_ms() - started_ms) / 1000:.1f} s after Enter")
+
+
+def crash(play: Play) -> None:
+    """``kill -9`` of the governor: nothing acknowledged is lost, no job stops."""
+    play.teller.scene("kill -9 of the governor in mid-work")
+    acknowledged = {view.host_id: view.acknowledged for view in play.cluster.views()}
+    stopped: list[HostView] = []
+    play.governor.kill()
+    killed_ms = elapsed_ms()
+    play.governor.start()
+    back_ms = elapsed_ms() - killed_ms
+    stopped += [view for view in play.cluster.views() if not view.runs]
+    known = host_sequences(play.governor)
+    lost = [host for host, sequence in acknowledged.items() if known.get(host, 0) < sequence]
+    play.teller.check(
+        "every acknowledged report is in the store of the restarted governor",
+        f"{len(lost)} of {len(acknowledged)} hosts lost any; back in {back_ms / 1000:.1f} s",
+        held=not lost,
+        law="9",
+    )
+    time.sleep(2)
+    stopped += [view for view in play.cluster.views() if not view.runs]
+    jobs = [real.name for real in play.cluster.reals if real.driver and not real.job_lives]
+    play.teller.check(
+        "no job stops for it",
+        f"{len({view.name for view in stopped})} hosts stopped, {len(jobs)} jobs ended",
+        held=not stopped and not jobs,
+    )
+
+
+def cut(play: Play) -> None:
+    """The network is cut: every host stops by itself within its lifetime."""
+    lifetime_ms = play.times["lifetime_ms"]
+    play.teller.scene(f"The network is cut: permits live {lifetime_ms / 1000:.0f} s")
+    play.cable("cut")
+    cut_ms = elapsed_ms()
+    play.all_halted(play.lifetime_s + 15)
+    views = play.cluster.views()
+    times_ms = [view.last_work_ms - cut_ms for view in views]
+    late = [view for view in views if view.last_work_ms > (view.expires_ms or cut_ms + lifetime_ms)]
+    play.teller.check(
+        f"{len(views)} hosts stop by themselves, none beyond its lifetime",
+        f"{spread(times_ms)} after the cut; {len(late)} late",
+        held=not late and max(times_ms) <= lifetime_ms,
+        law="1",
+    )
+    play.cable("heal")
+    seconds = play.all_run(40)
+    play.teller.say(f"the cable is mended: all run again {seconds:.1f} s later, by themselves")
+
+
+def spent(play: Play) -> None:
+    """The budget is used up: refused, with the reason, and stopped."""
+    play.teller.scene("The budget is used up")
+    budget = cluster_budget(play.governor)
+    cap_tflop = int(budget["settledTflop"]) + int(budget["unaccountedTflop"]) + 1000
+    play.teller.say(f"officers lower the cap to what is spent: {exaflop(cap_tflop)}")
+    play.governor.apply(cap_tflop)
+    play.all_halted(play.lifetime_s + 15)
+    reasons = sorted({view.reason for view in play.cluster.views()})
+    play.teller.check(
+        "every host is refused and stands still, with the reason",
+        ", ".join(reasons),
+        held=reasons == ["budget.spent"],
+        law="2, 8",
+    )
+
+
+def books(play: Play) -> None:
+    """Gates and governor agree on what was spent."""
+    play.teller.scene("The books")
+    # What was used after the cap was lowered still had its grant: the cap of the day held it.
+    time.sleep(SETTLE_MS / 1000)
+    budget = cluster_budget(play.governor)
+    settled = int(budget.get("settledTflop", 0))
+    outstanding = int(budget.get("outstandingTflop", 0))
+    views = play.cluster.views()
+    allotted = sum(view.allotted_tflop for view in views)
+    play.teller.check(
+        "settled and outstanding never pass the cap that granted them",
+        f"{exaflop(settled)} + {exaflop(outstanding)} of {exaflop(CAP_TFLOP)}",
+        held=settled + outstanding <= CAP_TFLOP,
+        law="2",
+    )
+    play.teller.check(
+        "the gates' allotted books and the governor's settled book are one figure",
+        f"{exaflop(allotted)} and {exaflop(settled)}",
+        held=settled <= allotted <= settled + outstanding,
+        law="2, 3",
+    )
+    refused = [line for fleet in play.cluster.fleets for line in fleet.refused]
+    play.teller.check(
+        "no gate refused an answer or order as false",
+        f"{len(refused)} refused" + (f", as {refused[0]}" if refused else ""),
+        held=not refused,
+        law="7",
+    )
+
+
+def host_sequences(governor: Governor) -> dict[str, int]:
+    """Last sequence of each host's chain in the governor's store."""
+    return {
+        base64.b64decode(host["hostId"]).hex(): int(host.get("sequence", 0))
+        for host in governor.status().get("hosts", [])
+    }
+
+
+def cluster_budget(governor: Governor) -> dict[str, str]:
+    """The cluster's budget as ``status`` shows it."""
+    budgets = governor.status().get("budgets", [])
+    return next(one for one in budgets if one["scope"].get("id") == CLUSTER)

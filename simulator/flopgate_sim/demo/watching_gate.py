@@ -1,0 +1,37 @@
+"""The gate on a machine with real GPUs, reading only: ``python -m ...watching_gate gate.toml``.
+
+Meters and decides as always, but the hand that would stop processes only writes down what it was
+told. For rehearsal only: `flopgate-agent gate` has no such switch.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from flopgate_agent.gate.actions import Freeze, Kill, Notify, Thaw
+from flopgate_agent.gate_process import run
+
+_LOG = logging.getLogger("flopgate.demo")
+
+
+class WatchingHand:
+    """Does nothing and says what it would have done."""
+
+    def protect(self, pids: Sequence[int]) -> None:
+        """Nobody is touched anyway."""
+
+    def carry_out(self, action: Freeze | Thaw | Kill | Notify) -> None:
+        """Write it down."""
+        _LOG.info("would %s %s", type(action).__name__.lower(), action.workload)
+
+
+def main() -> int:
+    """Run until told to stop."""
+    return run(Path(sys.argv[1]), hand_maker=lambda *_: WatchingHand())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
