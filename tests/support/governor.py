@@ -1,0 +1,382 @@
+"""A governor in this process with a clock of the test's own, and hosts that speak as gates do."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from flopgate_governor.admission import admit
+from flopgate_governor.batch import commit_batch
+from flopgate_governor.officer_orders import accept_order, found
+from flopgate_governor.receive import Submission
+from flopgate_governor.state import State, open_state
+from flopgate_governor.store import Store
+from flopgate_governor.tokens import TokenRecord, write_token
+from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer, verify_answer
+from flopgate_proto.codec import (
+    PayloadType,
+    encode_enrolment,
+    encode_order,
+    encode_report,
+    envelope_from_wire,
+    envelope_to_wire,
+)
+from flopgate_proto.envelope import Envelope, seal
+from flopgate_proto.joining import token_proof
+from flopgate_proto.keys import SigningKey, VerifyingKey, key_digest
+from flopgate_proto.trust import ROLE_OF
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values import (
+    Assurance,
+    Budget,
+    CapacityBasis,
+    Ceiling,
+    ChargedFigure,
+    ChipIdentity,
+    Delegation,
+    Enrolment,
+    Figures,
+    Key,
+    LaneReport,
+    LaneRequest,
+    LaneState,
+    Order,
+    Policy,
+    Quote,
+    Refusal,
+    Report,
+    Request,
+    Role,
+    Scope,
+    ScopeKind,
+    Software,
+    Topology,
+    TrustRoot,
+)
+
+AUTHORITY = "gov.example"
+LIFETIME_MS = 600_000
+SOFTWARE = Software(name="flopgate", version="0.1.0", digest=bytes(32))
+OFFICERS = [SigningKey.from_scalar(1000 + number) for number in range(3)]
+PERMIT = SigningKey.from_scalar(2000)
+LOG = SigningKey(
+    ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32))).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+)
+POLICY = Policy(
+    authority=AUTHORITY,
+    version=1,
+    threshold_tflop_per_s=1_000_000,
+    capacity_basis=CapacityBasis.DENSE_8BIT,
+    charged_figure=ChargedFigure.NOMINAL,
+    lifetime_ms=LIFETIME_MS,
+    wind_down_ms=120_000,
+    renew_after_ms=120_000,
+    drain_ms=5_000,
+    exempt_lifetime_ms=86_400_000,
+    drift_ppm=500,
+    watchdog_ms=60_000,
+    pause_lapse_ms=259_200_000,
+    loose_phase_age_ms=1_209_600_000,
+    headroom_max_tflop=10**12,
+)
+
+
+def cluster_policy(cap_tflop: int, version: int = 1) -> Policy:
+    """A policy under which cluster ``c1`` is covered by this budget."""
+    budget = Budget(scope=Scope(ScopeKind.CLUSTER, "c1"), cap_tflop=cap_tflop)
+    return replace(POLICY, version=version, budgets=(budget,))
+
+
+def signed(order: Order, signers: list[SigningKey] | None = None) -> Envelope:
+    """An order with officers' signatures, by default of the quorum."""
+    kind, payload = encode_order(order)
+    return seal(kind, payload, OFFICERS[:2] if signers is None else signers)
+
+
+def trust_root() -> Envelope:
+    """Three officers, any two of them for all but pauses."""
+    root = TrustRoot(
+        authority=AUTHORITY,
+        version=1,
+        keys=tuple(
+            Key(name=f"officer-{n}", spki=key.spki) for n, key in enumerate(OFFICERS, start=1)
+        ),
+        roles=tuple(
+            Role(name=name, threshold=1 if name == "pause" else 2, keys=(0, 1, 2))
+            for name in sorted(set(ROLE_OF.values()))
+        ),
+    )
+    return signed(root)
+
+
+def delegation() -> Delegation:
+    """Lets the test's permit key sign."""
+    return Delegation(
+        authority=AUTHORITY,
+        serial=1,
+        permit_spki=PERMIT.spki,
+        span_ms=7 * 86_400_000,
+        least_policy_version=1,
+    )
+
+
+class Clock:
+    """Wall time that moves only when the test says so."""
+
+    def __init__(self) -> None:
+        self.unix_ms = 1_800_000_000_000
+
+    def __call__(self) -> int:
+        return self.unix_ms
+
+
+@dataclass
+class LocalGovernor:
+    """A governor without a network."""
+
+    state: State
+    clock: Clock
+    path: Path
+
+    @classmethod
+    def make(cls, path: Path, policy: Policy | None = POLICY) -> "LocalGovernor":
+        """A new store, with policy (unless ``None``) and delegation."""
+        store = Store(path)
+        found(store, trust_root())
+        clock = Clock()
+        governor = cls(open_state(store, PERMIT, LOG, clock), clock, path)
+        if policy is not None:
+            governor.order(policy)
+            governor.order(delegation())
+        return governor
+
+    def order(self, order: Order, signers: list[SigningKey] | None = None) -> bytes:
+        """Give an order; its digest."""
+        return accept_order(self.state, signed(order, signers)).digest
+
+    def reopen(self, path: Path | None = None) -> None:
+        """Close, and start anew from what is on disk; from another file when a path is given."""
+        self.state.store.close()
+        self.path = path or self.path
+        self.state = open_state(Store(self.path), PERMIT, LOG, self.clock)
+
+    def token(
+        self, *, hosts: int = 100, capacity_tflop_per_s: int = 0, life_ms: int = 3_600_000
+    ) -> TokenRecord:
+        """A join token for cluster ``c1``."""
+        record = TokenRecord(
+            token_id=bytes([self.tokens_made() + 1]) * 16,
+            secret=bytes(range(32)),
+            trust_root_digest=self.state.book.roots[0].digest,
+            cluster="c1",
+            custodian="cu",
+            site="s1",
+            jurisdiction="xx",
+            hosts_max=hosts,
+            capacity_tflop_per_s=capacity_tflop_per_s,
+            expires_unix_ms=self.clock() + life_ms,
+        )
+        with self.state.store.transaction() as connection:
+            write_token(connection, record)
+        return record
+
+    def tokens_made(self) -> int:
+        """How many tokens the store holds."""
+        with self.state.store.transaction() as connection:
+            return int(connection.exec_driver_sql("SELECT count(*) FROM token").scalar_one())
+
+    def enroll(self, host: "FakeHost", token: TokenRecord) -> None:
+        """Enroll a host."""
+        admit(self.state, host.enrolment(token))
+
+    def send(self, *envelopes: Envelope, host_id: bytes | None = None) -> pb.LinkDown:
+        """Commit some reports as one message of a relay, or of one host."""
+        submission = Submission(
+            envelopes=tuple(envelope_to_wire(envelope) for envelope in envelopes), host_id=host_id
+        )
+        return commit_batch(self.state, [submission])[0]
+
+    def count(self, table: str) -> int:
+        """Rows of a table."""
+        with self.state.store.transaction() as connection:
+            return int(connection.exec_driver_sql(f'SELECT count(*) FROM "{table}"').scalar_one())  # noqa: S608
+
+
+@dataclass
+class FakeHost:
+    """Speaks as a gate does; holds what a gate would hold."""
+
+    number: int
+    chips: int = 1
+    workload: str = "w1"
+    sequence: int = 0
+    head: bytes = b""
+    now_ms: int = 1_000
+    run_nonce: bytes = bytes(16)
+    allotted_tflop: int = 0
+    unaccounted_tflop: int = 0
+    running_ms: int = 0
+    quote: Quote = field(default_factory=lambda: Quote(authority=AUTHORITY))
+    last: VerifiedAnswer | None = None
+
+    def __post_init__(self) -> None:
+        self.key = SigningKey.from_scalar(self.number + 1)
+        self.host_id = key_digest(self.key.spki)
+        self.head = self.host_id
+
+    def identities(self) -> tuple[ChipIdentity, ...]:
+        """H100s of its own."""
+        return tuple(
+            ChipIdentity(
+                vendor="nvidia",
+                uuid=f"GPU-{self.number}-{index}",
+                serial=f"{self.number}-{index}",
+                pdi=None,
+                name="NVIDIA H100 80GB HBM3",
+                pci_device_id=0x2330,
+            )
+            for index in range(self.chips)
+        )
+
+    def enrolment(self, token: TokenRecord, courier_spki: bytes = b"") -> Envelope:
+        """Its enrolment with a token."""
+        value = Enrolment(
+            authority=AUTHORITY,
+            trust_root_digest=token.trust_root_digest,
+            host_spki=self.key.spki,
+            chips=self.identities(),
+            cluster=token.cluster,
+            custodian=token.custodian,
+            site=token.site,
+            jurisdiction=token.jurisdiction,
+            driver_version="580.1",
+            software=SOFTWARE,
+            assurance=Assurance.SOFTWARE,
+            courier_spki=courier_spki,
+            token_id=token.token_id,
+            token_proof=token_proof(token.secret, self.key.spki, self.identities()),
+            boot_id=bytes(16),
+            made_ms=0,
+            sequence=0,
+            head=self.host_id,
+        )
+        return seal(PayloadType.ENROLMENT, encode_enrolment(value), [self.key])
+
+    def report(self, ask_tflop: int | None = None, *, spend_tflop: int = 0) -> Envelope:
+        """The next report; asks for headroom when given a figure."""
+        self.now_ms += 1_000
+        self.running_ms += 1_000
+        self.allotted_tflop += spend_tflop
+        envelope = self.sign(self.value(ask_tflop))
+        self.sequence += 1
+        self.head = envelope.digest
+        return envelope
+
+    def sign(self, report: Report) -> Envelope:
+        """Any report, under this host's key."""
+        return seal(PayloadType.REPORT, encode_report(report), [self.key])
+
+    def value(self, ask_tflop: int | None = None) -> Report:
+        """What the next report says; nothing moves on."""
+        total = self.allotted_tflop + self.unaccounted_tflop
+        return Report(
+            host_id=self.host_id,
+            sequence=self.sequence + 1,
+            previous=self.head,
+            run_nonce=self.run_nonce,
+            boot_id=bytes(16),
+            interval_start_ms=self.now_ms - 1_000,
+            interval_end_ms=self.now_ms,
+            made_ms=self.now_ms,
+            wall_unix_ms=0,
+            lanes=(
+                LaneReport(
+                    workload=self.workload,
+                    state=LaneState.RUNNING,
+                    chips=tuple(range(self.chips)),
+                    measured=Figures(),
+                    gap=Figures(),
+                    total=Figures(low_tflop=total, nominal_tflop=total, high_tflop=total),
+                    allotted_tflop=self.allotted_tflop,
+                    unaccounted_tflop=self.unaccounted_tflop,
+                ),
+            ),
+            chip_root=bytes(32),
+            chip_count=self.chips,
+            quotes=(self.quote,),
+            assurance=Assurance.SOFTWARE,
+            software=SOFTWARE,
+            topology=Topology(),
+            findings=(),
+            running_ms=self.running_ms,
+            request=None
+            if ask_tflop is None
+            else Request(lanes=(LaneRequest(workload=self.workload, headroom_tflop=ask_tflop),)),
+        )
+
+    def accept(self, down: pb.LinkDown) -> VerifiedAnswer:
+        """Check the newest answer to this host as a gate does, and quote it from now on."""
+        for answer in answers(down):
+            if answer.answer.host_id == self.host_id:
+                self.last = answer
+        if self.last is None:
+            raise LookupError(f"no answer in {down}")
+        return self.accept_verified(self.last)
+
+    def accept_verified(self, answer: VerifiedAnswer) -> VerifiedAnswer:
+        """Quote this answer from now on."""
+        granted = any(isinstance(v.outcome, Ceiling) for v in answer.answer.verdicts)
+        self.last = answer
+        self.quote = Quote(
+            authority=AUTHORITY,
+            answer_digest=answer.digest,
+            batch_number=answer.batch.batch_number,
+            grant=answer.answer.request_digest if granted else self.quote.grant,
+        )
+        return answer
+
+
+def answers(down: pb.LinkDown) -> list[VerifiedAnswer]:
+    """Every answer of a message, each checked against the permit key."""
+    key = VerifyingKey(PERMIT.spki)
+    return [
+        verify_answer(
+            ProvenAnswer(
+                leaf.payload, leaf.index, tuple(leaf.path), envelope_from_wire(batch.batch_root)
+            ),
+            AUTHORITY,
+            {key.key_id: key},
+        )
+        for batch in down.batches
+        for leaf in batch.answers
+    ]
+
+
+def ceiling_of(answer: VerifiedAnswer) -> int:
+    """The one ceiling that was granted."""
+    (verdict,) = answer.answer.verdicts
+    if not isinstance(verdict.outcome, Ceiling):
+        raise TypeError(f"refused: {verdict.outcome}")
+    return verdict.outcome.ceiling_tflop
+
+
+def refusal_of(answer: VerifiedAnswer) -> Refusal:
+    """The one refusal."""
+    (verdict,) = answer.answer.verdicts
+    if not isinstance(verdict.outcome, Refusal):
+        raise TypeError(f"granted: {verdict.outcome}")
+    return verdict.outcome
+
+
+def joined(governor: LocalGovernor, count: int = 1, capacity: int = 2_000_000) -> list[FakeHost]:
+    """Hosts enrolled with one token that declares a covered capacity."""
+    token = governor.token(hosts=count, capacity_tflop_per_s=capacity)
+    hosts = [FakeHost(number) for number in range(count)]
+    for host in hosts:
+        governor.enroll(host, token)
+    return hosts
