@@ -81,7 +81,8 @@ class CourierConfig:
         door_path: the gate's Unix socket.
         queue_bytes_max: reports held for one authority, 64 KiB to 64 MiB; then it stops reading.
         backoff_ms_max: longest wait between two attempts, 10 to 600000.
-        keepalive_ms: a cut network is noticed within twice this, 1000 to 600000.
+        keepalive_ms: a cut network is noticed within twice this, 1000 to 600000. An authority that
+            permits pings less often ends the connection.
         answer_timeout_ms: an authority that says nothing this long after a report is left and
             tried again, 100 to 600000.
     """
@@ -225,8 +226,8 @@ def _token(path: Path) -> GateToken:
         trust_root_digest=table.digest("trust_root_digest", DIGEST_BYTES),
         cluster=table.text("cluster"),
         custodian=table.text("custodian"),
-        site=table.text("site"),
-        jurisdiction=table.text("jurisdiction"),
+        site=table.text_or_empty("site"),
+        jurisdiction=table.text_or_empty("jurisdiction"),
         token_id=table.digest("token_id", NONCE_BYTES),
         secret=table.digest("secret", DIGEST_BYTES),
     )

@@ -123,7 +123,7 @@ class FakeAuthority:
             options=[
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", 500),
+                ("grpc.http2.min_ping_interval_without_data_ms", 500),
             ],
         )
         services.add_GovernorServiceServicer_to_server(_Governor(self), self._server)

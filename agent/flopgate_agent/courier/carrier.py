@@ -34,7 +34,13 @@ from flopgate_agent.courier.core import CarrierCore
 from flopgate_agent.courier.identity import Identity
 from flopgate_agent.door import FrameDecoder, encode_frame, parse_from_gate
 from flopgate_agent.logs import FIELDS
-from flopgate_proto.errors import EnvironmentFault, MalformedError, MisuseError, PeerError
+from flopgate_proto.errors import (
+    EnvironmentFault,
+    MalformedError,
+    MisuseError,
+    OversizedError,
+    PeerError,
+)
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.v1.flopgate_pb2_grpc import GovernorServiceStub, RegistrationServiceStub
 
@@ -89,6 +95,7 @@ class Carrier:
             self._log("WARNING", "courier.gate.unreachable", error.strerror or str(error))
             return
         self._writer = writer
+        since = time.monotonic()
         try:
             self._do(self._core.door_opened(_now()))
             await self._read_gate(reader)
@@ -103,6 +110,9 @@ class Carrier:
                 self._enrolment.cancel()
             self._do(self._core.door_lost())
             writer.close()
+            # A gate that talks nonsense at once must not be visited at full speed.
+            if (time.monotonic() - since) * 1000 > self._config.backoff_ms_max:
+                self._door_backoff.reset()
 
     async def _read_gate(self, reader: asyncio.StreamReader) -> None:
         decoder = FrameDecoder()
@@ -110,7 +120,6 @@ class Carrier:
             for frame in decoder.feed(data):
                 self._do(self._core.from_gate(parse_from_gate(frame), _now()))
                 await self._may_read.wait()
-            self._door_backoff.reset()
 
     # -- the authority ----------------------------------------------------------------------
 
@@ -157,7 +166,7 @@ class Carrier:
             async with asyncio.timeout(channels.CONNECT_TIMEOUT_S):
                 await call.write(hello)
             self._do(self._core.stream_opened(_now()))
-            sender = asyncio.create_task(self._send(call))
+            sender = self._start(self._send(call))
             try:
                 while isinstance(message := await call.read(), pb.LinkDown):
                     self._do(self._core.from_authority(message, _now()))
@@ -189,8 +198,7 @@ class Carrier:
         for action in actions:
             match action:
                 case ToGate(message):
-                    if self._writer is not None and not self._writer.is_closing():
-                        self._writer.write(encode_frame(message))
+                    self._give(message)
                 case OpenStream(hello):
                     self._stream = self._start(self._link(hello))
                 case CloseStream():
@@ -204,6 +212,14 @@ class Carrier:
                 case Note(level, code, detail):
                     self._log(level, code, detail)
         self._settle()
+
+    def _give(self, message: pb.ToGate) -> None:
+        if self._writer is None or self._writer.is_closing():
+            return
+        try:
+            self._writer.write(encode_frame(message))
+        except OversizedError as error:  # an authority's fault ends no link and no process
+            self._log("ERROR", error.code, error.detail)
 
     def _settle(self) -> None:
         """Let what was decided take effect: read on or not, and when to wake the core."""
@@ -220,6 +236,9 @@ class Carrier:
             self._timer = asyncio.get_running_loop().call_later(wait_s, self._on_timer)
 
     def _on_timer(self) -> None:
+        self._start(self._wake())  # in the group, so that a fault of ours ends the process
+
+    async def _wake(self) -> None:
         self._do(self._core.handle_timer(_now()))
 
     def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:

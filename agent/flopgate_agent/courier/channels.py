@@ -29,7 +29,7 @@ def link_channel(
     """To daily life: both sides prove themselves.
 
     A cut network is noticed within twice ``keepalive_ms``. The server must permit pings that
-    often (``grpc.http2.min_recv_ping_interval_without_data_ms``), or it ends the connection.
+    often (``grpc.http2.min_ping_interval_without_data_ms``), or it ends the connection.
     """
     credentials = grpc.ssl_channel_credentials(
         root_certificates=ca_pem, private_key=key_pem, certificate_chain=chain_pem
