@@ -134,14 +134,14 @@ def measure(previous: ChipSample, current: ChipSample, spec: ChipSpec) -> Measur
 
 
 def worst_case(spec: ChipSpec, elapsed_ms: int, *findings: Finding) -> Measured:
-    """Charge peak x time: nominal at the 16-bit peak, high at the highest dense peak.
+    """Charge peak x time: nominal at the 16-bit or INT8 peak, high at the highest dense peak.
 
     Both peaks are taken at the highest clock of the chip, so that no measured rate lies above the
     rate of a gap. ``low`` is 0: the chip may have stood still. Negative time counts as none.
     """
     span_ms = max(0, elapsed_ms)
     total = Flop(
-        nominal=_ceil_div(spec.worst_16bit_flop_per_s * span_ms, 1000),
+        nominal=_ceil_div(spec.worst_nominal_flop_per_s * span_ms, 1000),
         high=_ceil_div(spec.worst_dense_flop_per_s * span_ms, 1000),
     )
     return Measured(

@@ -46,6 +46,10 @@ class Table:
             raise self.fault(key, "must be text")
         return value
 
+    def text_or_empty(self, key: str) -> str:
+        """A string that may be empty."""
+        return "" if self._take(key, None) == "" else self.text(key)
+
     def path(self, key: str) -> Path:
         """An absolute path."""
         value = Path(self.text(key))

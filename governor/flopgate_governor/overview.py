@@ -70,16 +70,19 @@ def _clusters(state: State, hosts: list[pb.HostStatus]) -> list[pb.ClusterStatus
 
 
 def _budgets(connection: Connection, state: State) -> list[pb.BudgetStatus]:
+    policy = state.book.policy
+    if policy is None:
+        return []
     books = records.load_books(connection, state.budgets)
     return [
         pb.BudgetStatus(
-            scope=scope_to(scope),
-            cap_tflop=cap,
-            settled_tflop=books.of(scope).settled_tflop,
-            outstanding_tflop=books.of(scope).outstanding_tflop,
-            unaccounted_tflop=books.of(scope).unaccounted_tflop,
+            scope=scope_to(budget.scope),
+            cap_tflop=budget.cap_tflop,
+            settled_tflop=books.of(str(budget.scope)).settled_tflop,
+            outstanding_tflop=books.of(str(budget.scope)).outstanding_tflop,
+            unaccounted_tflop=books.of(str(budget.scope)).unaccounted_tflop,
         )
-        for scope, cap in state.budgets.items()
+        for budget in policy.budgets
     ]
 
 

@@ -21,8 +21,6 @@ from flopgate_governor.core.facts import (
 )
 from flopgate_proto.values.common import Figures, Scope, ScopeKind
 
-Row = dict[str, object]
-
 _H = schema.host.c
 _HOSTS: Final = select(
     _H.host_id, _H.sequence, _H.head, _H.run_nonce, _H.boot_id, _H.made_ms, _H.running_ms,
@@ -108,7 +106,7 @@ LanesOf = dict[bytes, dict[str, LaneFacts]]
 
 def load_hosts(connection: Connection, hosts: Mapping[bytes, Host]) -> dict[bytes, HostFacts]:
     """Where the chains of these hosts stand."""
-    rows = connection.execute(_HOSTS, {"ids": list(hosts)})
+    rows = _HOSTS.run(connection, list(hosts))
     return {
         row[0]: HostFacts(
             host=hosts[row[0]],
@@ -128,9 +126,8 @@ def load_hosts(connection: Connection, hosts: Mapping[bytes, Host]) -> dict[byte
 
 def load_lanes(connection: Connection, ids: Collection[bytes]) -> LanesOf:
     """The lanes of these hosts with their unsettled grants."""
-    parameters = {"ids": list(ids)}
     grants: dict[tuple[bytes, str], list[Grant]] = {}
-    for row in connection.execute(_GRANTS, parameters):
+    for row in _GRANTS.run(connection, ids):
         grants.setdefault((row[0], row[1]), []).append(
             Grant(
                 sequence=row[2],
@@ -143,7 +140,7 @@ def load_lanes(connection: Connection, ids: Collection[bytes]) -> LanesOf:
             )
         )
     lanes: LanesOf = {host_id: {} for host_id in ids}
-    for row in connection.execute(_LANES, parameters):
+    for row in _LANES.run(connection, ids):
         lanes[row[0]][row[1]] = LaneFacts(
             workload=row[1],
             allotted_tflop=row[2],
@@ -158,7 +155,7 @@ def load_lanes(connection: Connection, ids: Collection[bytes]) -> LanesOf:
 def load_books(connection: Connection, scopes: Iterable[Scope]) -> Books:
     """Totals of these scopes."""
     keys = [(int(scope.kind), scope.id) for scope in scopes]
-    rows = connection.execute(_BUDGETS, {"keys": keys})
+    rows = _BUDGETS.run(connection, keys)
     return Books({Scope(ScopeKind(row[0]), row[1]): Totals(*row[2:]) for row in rows})
 
 
@@ -168,7 +165,7 @@ def load_stored(
     """Reports on record by host and sequence."""
     if not keys:
         return {}
-    rows = connection.execute(_STORED, {"keys": list(keys)})
+    rows = _STORED.run(connection, list(keys))
     return {
         (row[0], row[1]): StoredExchange(
             digest=row[2], answer=row[3], index=row[4], path=_split(row[5]), batch_number=row[6]
@@ -183,7 +180,7 @@ def load_quoted(
     """Answers by host and digest, looked up by host and batch number."""
     if not keys:
         return {}
-    rows = connection.execute(_QUOTED, {"keys": list(keys)})
+    rows = _QUOTED.run(connection, list(keys))
     return {
         (row[0], row[1]): IssuedAnswer(digest=row[1], batch_number=row[2], governor_unix_ms=row[3])
         for row in rows
@@ -193,7 +190,7 @@ def load_quoted(
 def load_told(connection: Connection, ids: Collection[bytes]) -> dict[bytes, dict[bytes, int]]:
     """When each host was told of each pause that lapses, in its running time."""
     found: dict[bytes, dict[bytes, int]] = {}
-    for row in connection.execute(_TOLD, {"ids": list(ids)}):
+    for row in _TOLD.run(connection, list(ids)):
         found.setdefault(row[0], {})[row[1]] = row[2]
     return found
 

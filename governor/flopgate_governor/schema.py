@@ -172,8 +172,8 @@ token: Final = Table(
 budget: Final = Table(
     "budget",
     metadata,
-    Column("kind", Integer, primary_key=True),
-    Column("scope_id", String, primary_key=True),
+    # In words: cluster:c1.
+    Column("scope", String, primary_key=True),
     Column("settled_tflop", BigInteger, nullable=False),
     Column("unaccounted_tflop", BigInteger, nullable=False),
     Column("outstanding_tflop", BigInteger, nullable=False),

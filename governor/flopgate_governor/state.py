@@ -26,7 +26,6 @@ from flopgate_proto.keys import Signer, VerifyingKey
 from flopgate_proto.limits import DIGEST_BYTES
 from flopgate_proto.merkle import Frontier
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values.common import Scope
 
 HOSTS_KEPT: Final = 65_536
 """Most hosts whose keys are kept in memory; they are read again when needed."""
@@ -62,7 +61,7 @@ class State:
     hosts: dict[bytes, KnownHost] = field(default_factory=dict)
     capacities: dict[str, int] = field(default_factory=dict)
     covered: frozenset[str] = frozenset()
-    budgets: dict[Scope, int] = field(default_factory=dict)
+    budgets: dict[str, int] = field(default_factory=dict)
 
     @property
     def authority(self) -> str:
@@ -92,7 +91,7 @@ class State:
         """Let orders take effect that were committed."""
         self.book = book
         policy = book.policy
-        self.budgets = {} if policy is None else {b.scope: b.cap_tflop for b in policy.budgets}
+        self.budgets = {} if policy is None else {str(b.scope): b.cap_tflop for b in policy.budgets}
         self.refresh_clusters()
 
     def refresh_clusters(self) -> None:

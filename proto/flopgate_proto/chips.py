@@ -106,14 +106,14 @@ class ChipSpec:
     peak_dense_flop_per_s: int
 
     @property
-    def worst_16bit_flop_per_s(self) -> int:
-        """The 16-bit peak at the highest clock; never under the published peak.
+    def worst_nominal_flop_per_s(self) -> int:
+        """Fastest that the nominal figure can grow: 16-bit or INT8 tensor rate, highest clock.
 
         Published tensor peaks can hold at less than the boost clock. Unmeasured time charged at
         the published peak alone would be cheaper than measured time: losing data must not pay.
         """
-        at_max = self.sm_count * self.rates.half_tensor * self.max_clock_khz * 1000
-        return max(self.peak_16bit_flop_per_s, at_max)
+        rate = max(self.rates.half_tensor, self.rates.imma)
+        return max(self.peak_16bit_flop_per_s, self.sm_count * rate * self.max_clock_khz * 1000)
 
     @property
     def worst_dense_flop_per_s(self) -> int:

@@ -39,3 +39,7 @@ COUNTERS_MAX: Final = 32
 REPORTS_PER_MESSAGE_MAX: Final = 256
 PROOF_HASHES_MAX: Final = 63
 SALTED_ROW_BYTES_MAX: Final = 8192
+
+STOP_SLACK_MS: Final = 8_000
+"""What a stop can take beyond wind-down and drain: a sampling interval of 1 s, counters silent
+for 5 s, and 2 s from a kill to its effect. A ceiling must still cover it at the peak (law 2)."""

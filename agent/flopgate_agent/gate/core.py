@@ -37,7 +37,6 @@ from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import MisdirectedError
 from flopgate_proto.values import (
-    ChargedFigure,
     LaneState,
     Refusal,
     Severity,
@@ -348,8 +347,7 @@ class GateCore:
         index = charge[0].index
         lane = next((one for one in self.lanes.values() if index in one.setting.chips), None)
         permission = self.permissions.get(lane.workload) if lane else None
-        figures = [policy.charged_figure for policy in policies_of(self._admitted())]
-        self.meter.charge(charge, lane, permission, max(figures, default=ChargedFigure.NOMINAL))
+        self.meter.charge(charge, lane, permission)
 
     def _step(self) -> list[Action]:
         if not self.enrolled:
@@ -361,9 +359,8 @@ class GateCore:
         if not self.enrolled:
             return []
         now_ms = self._now.elapsed_ms
-        drain_ms = max(
-            (policy.drain_ms for policy in policies_of(self._admitted())), default=DEFAULT_DRAIN_MS
-        )
+        policies = policies_of(self._admitted())
+        drain_ms = max((policy.drain_ms for policy in policies), default=DEFAULT_DRAIN_MS)
         fault = next(iter(self._faults.values()), None)
         actions: list[Action] = []
         for lane in self.lanes.values():
@@ -371,6 +368,7 @@ class GateCore:
                 lane.workload, self._admitted(), now_ms, self.running_ms
             )
             self.permissions[lane.workload] = permission
+            lane.figure = max((policy.charged_figure for policy in policies), default=lane.figure)
             before = lane.state
             actions += lane.step(permission, drain_ms, now_ms)
             if lane.state is not before and lane.state is LaneState.HALTED:

@@ -11,7 +11,7 @@ from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.settings import GateSettings
 from flopgate_agent.meter import Measured
-from flopgate_proto.values import ChargedFigure, Severity
+from flopgate_proto.values import Severity
 
 Charge = tuple[ChipMeter, tuple[Measured, ...]]
 
@@ -69,11 +69,7 @@ class HostMeter:
         self._covered_ms = now_ms
 
     def charge(
-        self,
-        charge: Charge,
-        lane: Lane | None,
-        permission: Allowed | Denied | None,
-        figure: ChargedFigure,
+        self, charge: Charge, lane: Lane | None, permission: Allowed | Denied | None
     ) -> None:
         """Write one chip's FLOP into the books of the lane that it serves."""
         chip, parts = charge
@@ -83,5 +79,5 @@ class HostMeter:
                 self._findings.add_measured(found, chip.chip.identity.uuid)
             if lane is not None and part.total.high:
                 lane.book.charge(
-                    part.total, gap=part.gap, figure=figure, ceiling_tflop=ceiling_tflop
+                    part.total, gap=part.gap, figure=lane.figure, ceiling_tflop=ceiling_tflop
                 )

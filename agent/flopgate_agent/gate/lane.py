@@ -18,7 +18,7 @@ from flopgate_agent.gate.book import LaneBook
 from flopgate_agent.gate.chip_meter import ChipMeter
 from flopgate_agent.gate.settings import GateSettings, LaneSetting
 from flopgate_agent.gate.states import MAY_COMPUTE, check_step
-from flopgate_proto.values import LaneState
+from flopgate_proto.values import ChargedFigure, LaneState
 
 REKILL_MS = 500
 """Between two attempts to kill what survived the first."""
@@ -42,7 +42,10 @@ SPENT = Denied(
 
 
 class Lane:
-    """State machine of one lane. Starts FROZEN: whatever runs without permission is held."""
+    """State machine of one lane. Starts FROZEN: whatever runs without permission is held.
+
+    ``figure`` is the one that policy charges.
+    """
 
     def __init__(
         self, setting: LaneSetting, settings: GateSettings, chips: Sequence[ChipMeter], now_ms: int
@@ -53,7 +56,8 @@ class Lane:
         self.state = LaneState.FROZEN
         self.why: Denied | None = None
         self.since_ms = now_ms
-        self.peak_tflop_per_s = settings.peak_tflop_per_s(setting.chips)
+        self.figure = ChargedFigure.NOMINAL
+        self._settings = settings
         self._bound_ms = settings.enforcement_bound_ms
         # Between two looks work goes unseen; a stall shows only after its timeout.
         self._blind_ms = settings.sample_interval_ms + settings.stall_timeout_ms
@@ -73,6 +77,11 @@ class Lane:
     def active(self) -> bool:
         """Whether any chip of the lane worked at the last look, or cannot be read."""
         return any(chip.active for chip in self._chips)
+
+    @property
+    def peak_tflop_per_s(self) -> int:
+        """Fastest that the books of this lane can grow under the policy in force."""
+        return self._settings.peak_tflop_per_s(self.setting.chips, self.figure)
 
     def _cost_tflop(self, span_ms: int) -> int:
         return -(-self.peak_tflop_per_s * span_ms // 1000)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flopgate_proto.chips import ChipSpec
 from flopgate_proto.keys import Signer
-from flopgate_proto.values import CapacityBasis, ChipIdentity, Software
+from flopgate_proto.values import CapacityBasis, ChargedFigure, ChipIdentity, Software
 
 TFLOP = 10**12
 
@@ -89,10 +89,12 @@ class GateSettings:
     enforcement_bound_ms: int = 2000
     retry_ms: int = 5000
 
-    def peak_tflop_per_s(self, chips: tuple[int, ...]) -> int:
-        """Highest dense rate at which these chips can be charged, rounded up."""
-        peak = sum(self.chips[index].spec.worst_dense_flop_per_s for index in chips)
-        return -(-peak // TFLOP)
+    def peak_tflop_per_s(self, chips: tuple[int, ...], figure: ChargedFigure) -> int:
+        """Fastest that the charged figure of these chips can grow, rounded up."""
+        specs = [self.chips[index].spec for index in chips]
+        if figure is ChargedFigure.HIGH:
+            return -(-sum(spec.worst_dense_flop_per_s for spec in specs) // TFLOP)
+        return -(-sum(spec.worst_nominal_flop_per_s for spec in specs) // TFLOP)
 
     def capacity_tflop_per_s(self, basis: CapacityBasis) -> int:
         """Peak of all chips of this host on a policy's basis, rounded up."""

@@ -21,9 +21,6 @@ from flopgate_proto.values.common import ChargedFigure, Scope, ScopeKind
 from flopgate_proto.values.orders import Policy
 from flopgate_proto.values.reports import LaneReport
 
-SLACK_MS = 3_000
-"""Sampling interval, stall timeout and enforcement bound that a ceiling must still cover."""
-
 FLOP_PER_TFLOP = 10**12
 _MS_FLOP_PER_TFLOP = 1_000 * FLOP_PER_TFLOP
 
@@ -37,7 +34,7 @@ class Standing:
         policy: in force, ``None`` before the first.
         delegated: whether officers let our key sign permits.
         covered: clusters at or above the threshold.
-        budgets: caps by scope.
+        budgets: caps by scope, in words.
         unix_ms: the governor's time for every answer of the batch.
     """
 
@@ -45,7 +42,7 @@ class Standing:
     policy: Policy | None
     delegated: bool
     covered: frozenset[str]
-    budgets: Mapping[Scope, int]
+    budgets: Mapping[str, int]
     unix_ms: int
 
 
@@ -58,10 +55,14 @@ class Asked:
     headroom_tflop: int
 
 
-def peak_tflop(host: Host, chips: tuple[int, ...], figure: ChargedFigure, span_ms: int) -> int:
-    """Most that these chips can add to the charged figure in a span, rounded up."""
-    rate = sum(host.chips[chip].charged_flop_per_s(figure) for chip in chips)
-    return -(-rate * span_ms // _MS_FLOP_PER_TFLOP)
+def rate_flop_per_s(host: Host, chips: tuple[int, ...], figure: ChargedFigure) -> int:
+    """Fastest that these chips can add to the charged figure."""
+    return sum([host.chips[chip].charged_flop_per_s(figure) for chip in chips])
+
+
+def reach_tflop(rate_flop_per_s: int, span_ms: int) -> int:
+    """Most that a rate adds in a span, rounded up."""
+    return -(-rate_flop_per_s * span_ms // _MS_FLOP_PER_TFLOP)
 
 
 def lifetime_ms(policy: Policy, *, exempt: bool) -> int:
@@ -147,19 +148,17 @@ def _ceiling(
     asked: Asked, host: Host, books: Books, standing: Standing, policy: Policy
 ) -> Ceiling | Refusal:
     exempt = host.cluster not in standing.covered
-    cluster = Scope(ScopeKind.CLUSTER, host.cluster)
-    if not exempt and cluster not in standing.budgets:
+    if not exempt and f"cluster:{host.cluster}" not in standing.budgets:
         return Refusal(
             reason="budget.missing",
             detail=_clip(f"cluster {host.cluster} is covered and has no budget"),
             way_back="Officers sign a policy with a budget for the cluster.",
         )
-    span_ms = lifetime_ms(policy, exempt=exempt)
-    figure, chips = policy.charged_figure, asked.lane.chips
-    headroom = min(asked.headroom_tflop, peak_tflop(host, chips, figure, span_ms))
+    rate = rate_flop_per_s(host, asked.lane.chips, policy.charged_figure)
+    headroom = min(asked.headroom_tflop, reach_tflop(rate, lifetime_ms(policy, exempt=exempt)))
     if not exempt:
         headroom = min(headroom, policy.headroom_max_tflop)
-    need = peak_tflop(host, chips, figure, policy.wind_down_ms + policy.drain_ms + SLACK_MS)
+    need = reach_tflop(rate, policy.wind_down_ms + policy.drain_ms + SLACK_MS)
     own = asked.facts.outstanding_tflop
     for scope in lane_scopes(host, asked.lane.workload):
         cap = standing.budgets.get(scope)

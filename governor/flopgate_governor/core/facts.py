@@ -16,19 +16,19 @@ class ChipPeaks:
 
     Attributes:
         dense_8bit_flop_per_s, dense_16bit_flop_per_s: published peaks, for a cluster's capacity.
-        worst_16bit_flop_per_s, worst_dense_flop_per_s: fastest that running totals can grow.
+        worst_nominal_flop_per_s, worst_dense_flop_per_s: fastest that running totals can grow.
     """
 
     dense_8bit_flop_per_s: int
     dense_16bit_flop_per_s: int
-    worst_16bit_flop_per_s: int
+    worst_nominal_flop_per_s: int
     worst_dense_flop_per_s: int
 
     def charged_flop_per_s(self, figure: ChargedFigure) -> int:
         """Fastest growth of the charged figure."""
         if figure is ChargedFigure.HIGH:
             return self.worst_dense_flop_per_s
-        return self.worst_16bit_flop_per_s
+        return self.worst_nominal_flop_per_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,7 @@ class Host:
     chips: tuple[ChipPeaks, ...]
     enrolled_sequence: int = 0
     scopes: tuple[Scope, ...] = field(init=False)
+    scope_keys: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         named = (
@@ -54,6 +55,7 @@ class Host:
         )
         scopes = (Scope(ScopeKind.EVERYTHING), *(Scope(kind, id_) for kind, id_ in named if id_))
         object.__setattr__(self, "scopes", scopes)
+        object.__setattr__(self, "scope_keys", tuple(str(scope) for scope in scopes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +124,9 @@ class LaneFacts:
     @property
     def outstanding_tflop(self) -> int:
         """What unsettled grants may still add to the allotted total."""
-        highest = max((grant.ceiling_tflop for grant in self.grants), default=0)
+        highest = 0
+        for grant in self.grants:
+            highest = max(highest, grant.ceiling_tflop)
         return max(0, highest - self.allotted_tflop)
 
 
@@ -141,19 +145,19 @@ class Totals:
 
 
 class Books:
-    """Totals by scope: the working set of one transaction, and which of them changed."""
+    """Totals by scope (in words): the working set of one transaction, and what changed in it."""
 
     __slots__ = ("changed", "totals")
 
-    def __init__(self, totals: dict[Scope, Totals] | None = None) -> None:
+    def __init__(self, totals: dict[str, Totals] | None = None) -> None:
         self.totals = totals if totals is not None else {}
-        self.changed: set[Scope] = set()
+        self.changed: set[str] = set()
 
-    def of(self, scope: Scope) -> Totals:
+    def of(self, scope: str) -> Totals:
         """Totals of a scope, zero before anything was posted to it."""
         return self.totals.get(scope) or Totals()
 
-    def move(self, scopes: tuple[Scope, ...], before: LaneFacts, after: LaneFacts) -> None:
+    def move(self, scopes: tuple[str, ...], before: LaneFacts, after: LaneFacts) -> None:
         """Replace one lane's share in all its scopes."""
         settled = after.allotted_tflop - before.allotted_tflop
         unaccounted = after.unaccounted_tflop - before.unaccounted_tflop
@@ -167,9 +171,9 @@ class Books:
             totals.settled_tflop += settled
             totals.unaccounted_tflop += unaccounted
             totals.outstanding_tflop += outstanding
-            self.changed.add(scope)
+        self.changed.update(scopes)
 
 
-def lane_scopes(host: Host, workload: str) -> tuple[Scope, ...]:
-    """Every scope that a lane belongs to."""
-    return (*host.scopes, Scope(ScopeKind.WORKLOAD, workload))
+def lane_scopes(host: Host, workload: str) -> tuple[str, ...]:
+    """Every scope that a lane belongs to, in words; scopes of lanes are hashed often."""
+    return (*host.scope_keys, f"workload:{workload}")

@@ -84,12 +84,16 @@ class RealHost:
         self._children.append(Child(module, arguments, self._dir / "gate.log", env))
         wait_until("the gate's door", door.exists, START_S)
         threading.Thread(target=self._watch, args=(door,), daemon=True).start()
-        wait_until("the gate's first words", lambda: self._snapshot is not None, START_S)
+        wait_until("the gate's first words", self._speaks, START_S)
         if self.driver is not None:
             gpus = list(range(GPUS))
             self._job = self.driver.start_workload(gpus=gpus, fmt="fp16", share=0.5)
         arguments = ["courier", "--config", str(courier)]
         self._children.append(Child("flopgate_agent.cli", arguments, self._dir / "courier.log"))
+
+    def _speaks(self) -> bool:
+        self.check()
+        return self._snapshot is not None
 
     def _watch(self, door: Path) -> None:
         decoder = FrameDecoder()
