@@ -37,7 +37,8 @@ class ChipMeter:
         covered_until_ms: everything before this host time is measured or charged (law 3).
         still_since_ms: no compute-pipe cycle from here to the last look; ``None`` while it works
             or while that cannot be read and a process holds a context.
-        active: whether the last look saw work.
+        active: whether the last look saw work, or could not see.
+        worked: whether the last look saw work.
     """
 
     def __init__(self, index: int, chip: Chip, start_ms: int) -> None:
@@ -46,7 +47,10 @@ class ChipMeter:
         self.covered_until_ms = start_ms
         self.still_since_ms: int | None = None
         self.active = False
+        self.worked = False
         self.pids: tuple[int, ...] = ()
+        # On a host without a chain nothing is owed before the first look.
+        self._owed = False
         self._previous: ChipSample | None = None
         self._survivor: ChipSample | None = None
         self._totals: dict[str, Flop] = {}
@@ -56,7 +60,7 @@ class ChipMeter:
 
     def resume(self, row: ChipRow, covered_until_ms: int, *, same_boot: bool) -> None:
         """Go on from the last report's row; counters count as survivors within one boot only."""
-        self.covered_until_ms = covered_until_ms
+        self.covered_until_ms, self._owed = covered_until_ms, True
         self._measured_ms, self._gap_ms = row.measured_ms, row.gap_ms
         self._totals = {
             pipe.pipe: Flop(
@@ -84,11 +88,11 @@ class ChipMeter:
         parts: list[Measured] = []
         if self._previous is None:
             span_ms = sample.taken_ms - self.covered_until_ms
-            if span_ms > 0:
+            if span_ms > 0 and self._owed:
                 parts.append(self._gap_before(sample, span_ms))
         elif sample.taken_ms > self._previous.taken_ms:
             parts.append(meter.measure(self._previous, sample, self.chip.spec))
-        self._survivor = None
+        self._survivor, self._owed = None, True
         since_ms = self.covered_until_ms
         self._previous = sample
         self.covered_until_ms = max(self.covered_until_ms, sample.taken_ms)
@@ -106,8 +110,8 @@ class ChipMeter:
     def blind(self, until_ms: int) -> tuple[Measured, ...]:
         """Nothing could be read up to here: charge it, and let the next look start anew."""
         span_ms = until_ms - self.covered_until_ms
-        self._previous = None
-        self.still_since_ms, self.active = None, True
+        self._previous, self._owed = None, True
+        self.still_since_ms, self.active, self.worked = None, True, False
         if span_ms <= 0:
             return ()
         self.covered_until_ms = until_ms
@@ -124,6 +128,7 @@ class ChipMeter:
             # Pipes cannot be read: only a chip without any context stands still (law 1).
             still = sample.error is None and sample.pids == ()
         self.active = not still
+        self.worked = by_cycles and not still
         if not still:
             self.still_since_ms = None
         elif self.still_since_ms is None:

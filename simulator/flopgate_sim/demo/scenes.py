@@ -181,7 +181,7 @@ def spent(play: Play) -> None:
     """The budget is used up: refused, with the reason, and stopped."""
     play.teller.scene("The budget is used up")
     budget = cluster_budget(play.governor)
-    cap_tflop = int(budget["settledTflop"]) + int(budget["unaccountedTflop"]) + 1000
+    cap_tflop = int(budget.get("settled_tflop", 0)) + int(budget.get("unaccounted_tflop", 0)) + 1000
     play.teller.say(f"officers lower the cap to what is spent: {exaflop(cap_tflop)}")
     play.governor.apply(cap_tflop)
     play.all_halted(play.lifetime_s + 15)
@@ -200,8 +200,8 @@ def books(play: Play) -> None:
     # What was used after the cap was lowered still had its grant: the cap of the day held it.
     time.sleep(SETTLE_MS / 1000)
     budget = cluster_budget(play.governor)
-    settled = int(budget.get("settledTflop", 0))
-    outstanding = int(budget.get("outstandingTflop", 0))
+    settled = int(budget.get("settled_tflop", 0))
+    outstanding = int(budget.get("outstanding_tflop", 0))
     views = play.cluster.views()
     allotted = sum(view.allotted_tflop for view in views)
     play.teller.check(
@@ -228,7 +228,7 @@ def books(play: Play) -> None:
 def host_sequences(governor: Governor) -> dict[str, int]:
     """Last sequence of each host's chain in the governor's store."""
     return {
-        base64.b64decode(host["hostId"]).hex(): int(host.get("sequence", 0))
+        base64.b64decode(host["host_id"]).hex(): int(host.get("sequence", 0))
         for host in governor.status().get("hosts", [])
     }
 
