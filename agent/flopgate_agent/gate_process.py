@@ -346,6 +346,8 @@ class GateProcess:
                     except (StorageError, HistoryError) as error:
                         self._ledger_failed(self._core, error)
                         return
+                case Thaw() if read_clocks().elapsed_ms >= action.until_ms:
+                    _LOG.error("thaw of %s came too late", action.workload)
                 case Freeze() | Thaw() | Kill() | Notify():
                     self._hand.carry_out(action)
                 case SendReport():

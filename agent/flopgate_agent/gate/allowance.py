@@ -14,11 +14,15 @@ class Allowed:
 
     Attributes:
         until_ms: host elapsed time at which all work must have ended.
+        until_by: authority whose permit ends first.
         ceiling_tflop: bound on the allotted book of the lane.
+        ceiling_by: authority whose ceiling is the lowest.
     """
 
     until_ms: int
+    until_by: str
     ceiling_tflop: int
+    ceiling_by: str
     wind_down_ms: int
     exempt: bool
 
@@ -41,13 +45,21 @@ class Denied:
 def allowance(
     workload: str, authorities: Iterable[Authority], now_ms: int, running_ms: int
 ) -> Allowed | Denied:
-    """Permission of one lane, from every authority that must give it."""
+    """Permission of one lane, from every authority that must give it.
+
+    Of several denials the one that leaves the least time rules: an emergency of one authority
+    does not wait for the wind-down that another one grants.
+    """
     granted: list[Allowed] = []
+    denied: list[Denied] = []
     for authority in authorities:
-        one = _from_one(authority, workload, now_ms, running_ms)
-        if isinstance(one, Denied):
-            return one
-        granted.append(one)
+        match _from_one(authority, workload, now_ms, running_ms):
+            case Denied() as one:
+                denied.append(one)
+            case Allowed() as one:
+                granted.append(one)
+    if denied:
+        return min(denied, key=lambda one: one.wind_down_ms)
     if not granted:
         return Denied(
             reason="host.unenrolled",
@@ -56,9 +68,13 @@ def allowance(
             authority="",
             wind_down_ms=0,
         )
+    first = min(granted, key=lambda one: one.until_ms)
+    least = min(granted, key=lambda one: one.ceiling_tflop)
     return Allowed(
-        until_ms=min(one.until_ms for one in granted),
-        ceiling_tflop=min(one.ceiling_tflop for one in granted),
+        until_ms=first.until_ms,
+        until_by=first.until_by,
+        ceiling_tflop=least.ceiling_tflop,
+        ceiling_by=least.ceiling_by,
         wind_down_ms=max(one.wind_down_ms for one in granted),
         exempt=all(one.exempt for one in granted),
     )
@@ -127,7 +143,9 @@ def _from_one(
         )
     return Allowed(
         until_ms=until_ms,
+        until_by=authority.name,
         ceiling_tflop=permit.ceilings[workload],
+        ceiling_by=authority.name,
         wind_down_ms=permit.wind_down_ms,
         exempt=permit.exempt,
     )

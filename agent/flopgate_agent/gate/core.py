@@ -234,6 +234,9 @@ class GateCore:
         """Something the gate cannot work without is gone: stop everything (law 8)."""
         self._now = max(self._now, now, key=lambda moment: moment.elapsed_ms)
         self._set_fault(reason, detail, way_back)
+        for lane in self.lanes.values():
+            # A freeze may be among what a failed keep voided.
+            lane.lose_hold()
         return self._step_lanes()
 
     # ------------------------------------------------------------------ time

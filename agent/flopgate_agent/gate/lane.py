@@ -25,20 +25,25 @@ REKILL_MS = 500
 RELOOK_MS = 10_000
 """The same where no process is left to kill, yet stillness cannot be shown."""
 
-KEEP_GOING = Denied(
-    reason="permit.expiring",
-    detail="the permit runs out and was not renewed",
-    way_back="Check that the courier reaches the authority.",
-    authority="",
-    wind_down_ms=0,
-)
-SPENT = Denied(
-    reason="ceiling.reached",
-    detail="what is left of the ceiling is needed to stop in time",
-    way_back="The next grant lifts it, if the budget allows.",
-    authority="",
-    wind_down_ms=0,
-)
+
+def _expiring(allowed: Allowed) -> Denied:
+    return Denied(
+        reason="permit.expiring",
+        detail="the permit runs out and was not renewed",
+        way_back="Check that the courier reaches the authority.",
+        authority=allowed.until_by,
+        wind_down_ms=0,
+    )
+
+
+def _spent(allowed: Allowed) -> Denied:
+    return Denied(
+        reason="ceiling.reached",
+        detail="what is left of the ceiling is needed to stop in time",
+        way_back="The next grant lifts it, if the budget allows.",
+        authority=allowed.ceiling_by,
+        wind_down_ms=0,
+    )
 
 
 class Lane:
@@ -83,6 +88,15 @@ class Lane:
         """Fastest that the books of this lane can grow under the policy in force."""
         return self._settings.peak_tflop_per_s(self.setting.chips, self.figure)
 
+    @property
+    def worked(self) -> bool:
+        """Whether any chip of the lane was seen to work at the last look."""
+        return any(chip.worked for chip in self._chips)
+
+    def lose_hold(self) -> None:
+        """Actions may have been voided: nothing counts as held until it is frozen again."""
+        self._held = ()
+
     def _cost_tflop(self, span_ms: int) -> int:
         return -(-self.peak_tflop_per_s * span_ms // 1000)
 
@@ -117,18 +131,18 @@ class Lane:
         left_tflop = self.left_tflop(allowed)
         stop_ms = self._blind_ms + drain_ms + self._bound_ms
         if now_ms >= freeze_at_ms or left_tflop <= self._cost_tflop(stop_ms):
-            why = KEEP_GOING if now_ms >= freeze_at_ms else SPENT
+            why = _expiring(allowed) if now_ms >= freeze_at_ms else _spent(allowed)
             return self._stop_now(why, drain_ms, now_ms)
         if now_ms >= wind_down_at_ms or left_tflop <= self._cost_tflop(
             allowed.wind_down_ms + stop_ms
         ):
-            why = KEEP_GOING if now_ms >= wind_down_at_ms else SPENT
+            why = _expiring(allowed) if now_ms >= wind_down_at_ms else _spent(allowed)
             if self.state not in MAY_COMPUTE:
                 # Too little is left to start with: wait for the next grant, keep what stands.
                 return self._hold(why, drain_ms, now_ms)
             return self._wind_down(why, freeze_at_ms, now_ms)
         self._tightest_ms = wind_down_at_ms
-        return self._run(exempt=allowed.exempt, now_ms=now_ms)
+        return self._run(exempt=allowed.exempt, freeze_at_ms=freeze_at_ms, now_ms=now_ms)
 
     def _step_denied(self, denied: Denied, drain_ms: int, now_ms: int) -> list[Action]:
         if self.state not in MAY_COMPUTE:
@@ -142,13 +156,13 @@ class Lane:
             return self._stop_now(denied, drain_ms, now_ms)
         return self._wind_down(denied, freeze_at_ms, now_ms)
 
-    def _run(self, *, exempt: bool, now_ms: int) -> list[Action]:
+    def _run(self, *, exempt: bool, freeze_at_ms: int, now_ms: int) -> list[Action]:
         state = LaneState.EXEMPT if exempt else LaneState.RUNNING
         if self.state is state:
             return []
         thaw: list[Action] = []
         if self.state not in MAY_COMPUTE:
-            thaw = [Thaw(workload=self.workload)]
+            thaw = [Thaw(workload=self.workload, until_ms=freeze_at_ms)]
             self._held = ()
         self._enter(state, now_ms)
         self.why = None
@@ -191,9 +205,10 @@ class Lane:
             if not unheld and not self.active:
                 return []
             self._enter(LaneState.FROZEN, now_ms)
-            found = "a new process" if unheld else "activity"
+            found = "work" if self.worked else "a new process" if unheld else "activity"
             told = Tell(event="lane.disturbed", subject=self.workload, detail=f"{found}, held")
-            return [told, *self._freeze(drain_ms, now_ms)]
+            # Standstill was verified: what works now was never let go, and gets no time to drain.
+            return [told, *self._freeze(0 if self.worked else drain_ms, now_ms)]
         if self._still_since_freeze():
             self._enter(LaneState.HALTED, now_ms)
             return [Tell(event="lane.halted", subject=self.workload, detail=why.reason)]
