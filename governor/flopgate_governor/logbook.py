@@ -9,17 +9,20 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from flopgate_governor import schema
 from flopgate_governor.core.checkpoint import Appended, Logged
+from flopgate_governor.prepared import Write
 from flopgate_proto.limits import DIGEST_BYTES
 from flopgate_proto.merkle import Frontier
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 _ROW: Final = 1
 _new_state = upsert(schema.log_state)
-_WRITE_STATE: Final = _new_state.on_conflict_do_update(
-    index_elements=["id"],
-    set_={name: _new_state.excluded[name] for name in ("size", "nodes", "checkpoint")},
+_WRITE_STATE: Final = Write(
+    _new_state.on_conflict_do_update(
+        index_elements=["id"],
+        set_={name: _new_state.excluded[name] for name in ("size", "nodes", "checkpoint")},
+    )
 )
-_NEW_ENTRY: Final = insert(schema.log_entry)
+_NEW_ENTRY: Final = Write(insert(schema.log_entry))
 
 
 def load_frontier(connection: Connection) -> Frontier:
@@ -36,21 +39,23 @@ def load_frontier(connection: Connection) -> Frontier:
 
 def write_log(connection: Connection, appended: Appended) -> None:
     """Write entries, frontier and checkpoint."""
-    connection.execute(
-        _NEW_ENTRY,
+    _NEW_ENTRY.run(
+        connection,
         [
             {"position": e.index, "kind": e.kind, "digest": e.digest, "data": e.data}
             for e in appended.entries
         ],
     )
-    connection.execute(
-        _WRITE_STATE,
-        {
-            "id": _ROW,
-            "size": appended.frontier.size,
-            "nodes": b"".join(appended.frontier.nodes),
-            "checkpoint": appended.logged.checkpoint,
-        },
+    _WRITE_STATE.run(
+        connection,
+        [
+            {
+                "id": _ROW,
+                "size": appended.frontier.size,
+                "nodes": b"".join(appended.frontier.nodes),
+                "checkpoint": appended.logged.checkpoint,
+            }
+        ],
     )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, select, tuple_, update
+from sqlalchemy import BindParameter, Connection, Table, bindparam, delete, select, tuple_, update
 from sqlalchemy.dialects.sqlite import insert
 
 from flopgate_governor import schema
@@ -19,75 +19,85 @@ from flopgate_governor.core.facts import (
     LaneFacts,
     Totals,
 )
-from flopgate_proto.values.common import Figures, Scope, ScopeKind
+from flopgate_governor.prepared import Read, Row, Write
+from flopgate_proto.values.common import Figures
 
-_H = schema.host.c
-_HOSTS: Final = select(
-    _H.host_id, _H.sequence, _H.head, _H.run_nonce, _H.boot_id, _H.made_ms, _H.running_ms,
-    _H.issued_digest, _H.issued_batch, _H.issued_unix_ms,
-    _H.quoted_digest, _H.quoted_batch, _H.quoted_unix_ms, _H.refused_reason,
-).where(_H.host_id.in_(bindparam("ids", expanding=True)))  # fmt: skip
-_LANES: Final = select(schema.lane).where(
-    schema.lane.c.host_id.in_(bindparam("ids", expanding=True))
+_H, _R = schema.host.c, schema.report.c
+_IDS: Final[BindParameter[Any]] = bindparam("ids", expanding=True)
+_KEYS: Final[BindParameter[Any]] = bindparam("keys", expanding=True)
+_MOVED: Final = (
+    "sequence", "head", "run_nonce", "boot_id", "made_ms", "running_ms",
+    "issued_digest", "issued_batch", "issued_unix_ms",
+    "quoted_digest", "quoted_batch", "quoted_unix_ms",
+    "refused_reason",
+)  # fmt: skip
+
+_HOSTS: Final = Read(select(_H.host_id, *(_H[name] for name in _MOVED)).where(_H.host_id.in_(_IDS)))
+_LANES: Final = Read(select(schema.lane).where(schema.lane.c.host_id.in_(_IDS)))
+_GRANTS: Final = Read(
+    select(schema.grant).where(schema.grant.c.host_id.in_(_IDS)).order_by(schema.grant.c.sequence)
 )
-_GRANTS: Final = (
-    select(schema.grant)
-    .where(schema.grant.c.host_id.in_(bindparam("ids", expanding=True)))
-    .order_by(schema.grant.c.sequence)
-)
-_BUDGETS: Final = select(schema.budget).where(
-    tuple_(schema.budget.c.kind, schema.budget.c.scope_id).in_(bindparam("keys", expanding=True))
-)
-_R = schema.report.c
-_STORED: Final = select(
-    _R.host_id, _R.sequence, _R.digest, _R.answer, _R.answer_index, _R.answer_path, _R.batch_number
-).where(tuple_(_R.host_id, _R.sequence).in_(bindparam("keys", expanding=True)))
-_QUOTED: Final = (
+_BUDGETS: Final = Read(select(schema.budget).where(schema.budget.c.scope.in_(_KEYS)))
+_STORED: Final = Read(
+    select(
+        _R.host_id, _R.sequence, _R.digest, _R.answer, _R.answer_index, _R.answer_path,
+        _R.batch_number,
+    ).where(tuple_(_R.host_id, _R.sequence).in_(_KEYS)),
+    width=2,
+)  # fmt: skip
+_QUOTED: Final = Read(
     select(_R.host_id, _R.answer_digest, _R.batch_number, schema.batch.c.governor_unix_ms)
     .join(schema.batch, schema.batch.c.number == _R.batch_number)
-    .where(tuple_(_R.host_id, _R.batch_number).in_(bindparam("keys", expanding=True)))
+    .where(tuple_(_R.host_id, _R.batch_number).in_(_KEYS)),
+    width=2,
 )
-_TOLD: Final = select(schema.told).where(
-    schema.told.c.host_id.in_(bindparam("ids", expanding=True))
+_TOLD: Final = Read(select(schema.told).where(schema.told.c.host_id.in_(_IDS)))
+
+_MOVE_HOST: Final = Write(
+    update(schema.host)
+    .where(_H.host_id == bindparam("key"))
+    .values({name: bindparam(name) for name in (*_MOVED, "last_seen_unix_ms")})
 )
 
-_MOVE_HOST: Final = update(schema.host).where(_H.host_id == bindparam("key")).values(
-    {
-        name: bindparam(name)
-        for name in (
-            "sequence", "head", "run_nonce", "boot_id", "made_ms", "running_ms",
-            "issued_digest", "issued_batch", "issued_unix_ms",
-            "quoted_digest", "quoted_batch", "quoted_unix_ms",
-            "refused_reason", "last_seen_unix_ms",
+
+def _upsert(table: Table, key: Sequence[str], values: Sequence[str]) -> Write:
+    statement = insert(table)
+    return Write(
+        statement.on_conflict_do_update(
+            index_elements=list(key), set_={name: statement.excluded[name] for name in values}
         )
-    }
+    )
+
+
+def _columns(table: Table) -> list[str]:
+    """All but the row number, which the database gives."""
+    return [column.name for column in table.columns if column.name != "id"]
+
+
+_WRITE_LANE: Final = _upsert(
+    schema.lane,
+    ("host_id", "workload"),
+    (
+        "allotted_tflop", "unaccounted_tflop", "low_tflop", "nominal_tflop", "high_tflop",
+        "highest_ceiling_tflop",
+    ),
 )  # fmt: skip
-_new_lane = insert(schema.lane)
-_LANE_VALUES: Final = (
-    "allotted_tflop", "unaccounted_tflop", "low_tflop", "nominal_tflop", "high_tflop",
-    "highest_ceiling_tflop",
-)  # fmt: skip
-_WRITE_LANE: Final = _new_lane.on_conflict_do_update(
-    index_elements=["host_id", "workload"],
-    set_={name: _new_lane.excluded[name] for name in _LANE_VALUES},
+_WRITE_BUDGET: Final = _upsert(
+    schema.budget, ("scope",), ("settled_tflop", "unaccounted_tflop", "outstanding_tflop")
 )
-_NEW_GRANT: Final = insert(schema.grant)
-_OVER_GRANT: Final = delete(schema.grant).where(
-    schema.grant.c.host_id == bindparam("b_host"),
-    schema.grant.c.workload == bindparam("b_workload"),
-    schema.grant.c.sequence == bindparam("b_sequence"),
+_NEW_GRANT: Final = Write(insert(schema.grant))
+_OVER_GRANT: Final = Write(
+    delete(schema.grant).where(
+        schema.grant.c.host_id == bindparam("b_host"),
+        schema.grant.c.workload == bindparam("b_workload"),
+        schema.grant.c.sequence == bindparam("b_sequence"),
+    )
 )
-_new_budget = insert(schema.budget)
-_WRITE_BUDGET: Final = _new_budget.on_conflict_do_update(
-    index_elements=["kind", "scope_id"],
-    set_={
-        name: _new_budget.excluded[name]
-        for name in ("settled_tflop", "unaccounted_tflop", "outstanding_tflop")
-    },
+_NEW_REPORT: Final = Write(insert(schema.report), _columns(schema.report))
+_NEW_TOLD: Final = Write(insert(schema.told).on_conflict_do_nothing())
+_NEW_EVIDENCE: Final = Write(
+    insert(schema.evidence).on_conflict_do_nothing(), _columns(schema.evidence)
 )
-_NEW_REPORT: Final = insert(schema.report)
-_NEW_TOLD: Final = insert(schema.told).on_conflict_do_nothing()
-_NEW_EVIDENCE: Final = insert(schema.evidence).on_conflict_do_nothing()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +116,7 @@ LanesOf = dict[bytes, dict[str, LaneFacts]]
 
 def load_hosts(connection: Connection, hosts: Mapping[bytes, Host]) -> dict[bytes, HostFacts]:
     """Where the chains of these hosts stand."""
-    rows = _HOSTS.run(connection, list(hosts))
+    rows = _HOSTS.run(connection, hosts)
     return {
         row[0]: HostFacts(
             host=hosts[row[0]],
@@ -152,20 +162,16 @@ def load_lanes(connection: Connection, ids: Collection[bytes]) -> LanesOf:
     return lanes
 
 
-def load_books(connection: Connection, scopes: Iterable[Scope]) -> Books:
+def load_books(connection: Connection, scopes: Iterable[str]) -> Books:
     """Totals of these scopes."""
-    keys = [(int(scope.kind), scope.id) for scope in scopes]
-    rows = _BUDGETS.run(connection, keys)
-    return Books({Scope(ScopeKind(row[0]), row[1]): Totals(*row[2:]) for row in rows})
+    return Books({row[0]: Totals(*row[1:]) for row in _BUDGETS.run(connection, scopes)})
 
 
 def load_stored(
     connection: Connection, keys: Collection[tuple[bytes, int]]
 ) -> dict[tuple[bytes, int], StoredExchange]:
     """Reports on record by host and sequence."""
-    if not keys:
-        return {}
-    rows = _STORED.run(connection, list(keys))
+    rows = _STORED.run(connection, keys)
     return {
         (row[0], row[1]): StoredExchange(
             digest=row[2], answer=row[3], index=row[4], path=_split(row[5]), batch_number=row[6]
@@ -178,9 +184,7 @@ def load_quoted(
     connection: Connection, keys: Collection[tuple[bytes, int]]
 ) -> dict[tuple[bytes, bytes], IssuedAnswer]:
     """Answers by host and digest, looked up by host and batch number."""
-    if not keys:
-        return {}
-    rows = _QUOTED.run(connection, list(keys))
+    rows = _QUOTED.run(connection, keys)
     return {
         (row[0], row[1]): IssuedAnswer(digest=row[1], batch_number=row[2], governor_unix_ms=row[3])
         for row in rows
@@ -190,7 +194,7 @@ def load_quoted(
 def load_told(connection: Connection, ids: Collection[bytes]) -> dict[bytes, dict[bytes, int]]:
     """When each host was told of each pause that lapses, in its running time."""
     found: dict[bytes, dict[bytes, int]] = {}
-    for row in _TOLD.run(connection, list(ids)):
+    for row in _TOLD.run(connection, ids):
         found.setdefault(row[0], {})[row[1]] = row[2]
     return found
 
@@ -260,25 +264,19 @@ class Writes:
 
 def write(connection: Connection, writes: Writes, books: Books) -> None:
     """Write the rows of a batch and the totals that it moved."""
-    budgets = [_budget_row(scope, books.of(scope)) for scope in books.changed]
-    for statement, rows in (
-        (_MOVE_HOST, writes.hosts),
-        (_WRITE_LANE, writes.lanes),
-        (_OVER_GRANT, writes.over_grants),
-        (_NEW_GRANT, writes.new_grants),
-        (_WRITE_BUDGET, budgets),
-        (_NEW_REPORT, writes.reports),
-        (_NEW_TOLD, writes.told),
-        (_NEW_EVIDENCE, writes.evidence),
-    ):
-        if rows:
-            connection.execute(statement, rows)
+    _MOVE_HOST.run(connection, writes.hosts)
+    _WRITE_LANE.run(connection, writes.lanes)
+    _OVER_GRANT.run(connection, writes.over_grants)
+    _NEW_GRANT.run(connection, writes.new_grants)
+    _WRITE_BUDGET.run(connection, [_budget_row(scope, books.of(scope)) for scope in books.changed])
+    _NEW_REPORT.run(connection, writes.reports)
+    _NEW_TOLD.run(connection, writes.told)
+    _NEW_EVIDENCE.run(connection, writes.evidence)
 
 
-def _budget_row(scope: Scope, totals: Totals) -> Row:
+def _budget_row(scope: str, totals: Totals) -> Row:
     return {
-        "kind": int(scope.kind),
-        "scope_id": scope.id,
+        "scope": scope,
         "settled_tflop": totals.settled_tflop,
         "unaccounted_tflop": totals.unaccounted_tflop,
         "outstanding_tflop": totals.outstanding_tflop,

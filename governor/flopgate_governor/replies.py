@@ -9,7 +9,6 @@ from sqlalchemy import Connection, select
 
 from flopgate_governor import schema
 from flopgate_governor.core.checkpoint import Appended
-from flopgate_governor.logbook import proof_to
 from flopgate_governor.records import StoredExchange
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.errors import FlopgateError
@@ -34,13 +33,14 @@ class Sealed:
     answers: list[ProvenAnswer]
     root: pb.Envelope
     appended: Appended
+    proof: pb.LogProof
 
     def as_wire(self, indices: Sequence[int]) -> pb.AnswerBatch:
         """The part of the batch that goes to one stream."""
         return pb.AnswerBatch(
             batch_root=self.root,
             answers=[leaf(self.answers[i].payload, i, self.answers[i].path) for i in indices],
-            log=proof_to(self.appended.logged),
+            log=self.proof,
         )
 
 

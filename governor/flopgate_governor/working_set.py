@@ -9,6 +9,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from flopgate_governor import records, schema
 from flopgate_governor.core.chain import Place
+from flopgate_governor.core.decide import Standing
 from flopgate_governor.core.exchange import Arrived, Exchanged, exchange
 from flopgate_governor.core.facts import (
     Books,
@@ -20,6 +21,7 @@ from flopgate_governor.core.facts import (
 from flopgate_governor.core.orders import OrderBook
 from flopgate_governor.core.quotes import own_quote
 from flopgate_governor.logbook import proof_to, write_log
+from flopgate_governor.prepared import Row, Write
 from flopgate_governor.receive import Received
 from flopgate_governor.replies import Replies, Sealed, notice
 from flopgate_governor.state import State, halt_row
@@ -28,7 +30,7 @@ from flopgate_proto.codec import PayloadType, encode_answer, envelope_to_wire
 from flopgate_proto.envelope import statement_digest
 from flopgate_proto.errors import HistoryError, PeerError
 
-_NEW_BATCH = insert(schema.batch)
+_NEW_BATCH = Write(insert(schema.batch))
 _new_halt = upsert(schema.halt)
 _WRITE_HALT = _new_halt.on_conflict_do_update(
     index_elements=["own_batch"], set_={"quoted_batch": _new_halt.excluded.quoted_batch}
@@ -44,6 +46,7 @@ class Work:
     book: OrderBook
     number: int
     unix_ms: int
+    standing: Standing
     facts: dict[bytes, HostFacts]
     lanes: records.LanesOf
     books: Books
@@ -55,8 +58,8 @@ class Work:
     payloads: list[bytes] = field(default_factory=list)
     answered: list[tuple[Received, bytes]] = field(default_factory=list)
     fresh: dict[tuple[bytes, int], int] = field(default_factory=dict)
-    new_told: list[records.Row] = field(default_factory=list)
-    evidence: list[records.Row] = field(default_factory=list)
+    new_told: list[Row] = field(default_factory=list)
+    evidence: list[Row] = field(default_factory=list)
 
     @classmethod
     def load(cls, connection: Connection, state: State, received: list[Received]) -> Work:
@@ -74,13 +77,15 @@ class Work:
             for item in received
             if item.report.sequence <= facts[item.host_id].sequence
         }
+        unix_ms = state.now_ms()
         lapsing = any(held.pause.lapse_ms is not None for held in state.book.pauses)
         return cls(
             state=state,
             connection=connection,
             book=state.book,
             number=state.batch_number + 1,
-            unix_ms=state.now_ms(),
+            unix_ms=unix_ms,
+            standing=state.standing(unix_ms),
             facts=facts,
             lanes=records.load_lanes(connection, hosts),
             books=records.load_books(connection, scopes),
@@ -107,6 +112,7 @@ class Work:
             return
         if done.rolled_back_to is not None:
             self.book = self.book.halted(self.state.batch_number, done.rolled_back_to)
+            self.standing = replace(self.standing, halt=self.book.halt)
         key = (item.host_id, item.report.sequence)
         if done.place is Place.DUPLICATE:
             if key in self.fresh:
@@ -142,9 +148,6 @@ class Work:
                 if answer.digest == quote.answer_digest:
                     known = answer
             known = known or self.quoted.get((item.host_id, quote.answer_digest))
-        standing = self.state.standing(self.unix_ms)
-        if self.book.halt is not standing.halt:
-            standing = replace(standing, halt=self.book.halt)
         return exchange(
             Arrived(
                 report=report,
@@ -157,7 +160,7 @@ class Work:
             host=facts,
             lanes=self.lanes[item.host_id],
             books=self.books,
-            standing=standing,
+            standing=self.standing,
             pauses=self.book.pauses,
             numbering=self.book.numbering(self.state.batch_number),
         )
@@ -205,14 +208,16 @@ class Work:
         sealed = self._sign() if self.payloads else None
         if sealed is not None:
             write_log(connection, sealed.appended)
-            connection.execute(
-                _NEW_BATCH,
-                {
-                    "number": sealed.number,
-                    "governor_unix_ms": self.unix_ms,
-                    "envelope": sealed.root.SerializeToString(),
-                    "log_proof": proof_to(sealed.appended.logged).SerializeToString(),
-                },
+            _NEW_BATCH.run(
+                connection,
+                [
+                    {
+                        "number": sealed.number,
+                        "governor_unix_ms": self.unix_ms,
+                        "envelope": sealed.root.SerializeToString(),
+                        "log_proof": sealed.proof.SerializeToString(),
+                    }
+                ],
             )
         if self.book.halt is not None and self.book.halt is not self.state.book.halt:
             connection.execute(_WRITE_HALT, halt_row(self.book.halt))
@@ -240,17 +245,19 @@ class Work:
             previous=self.state.batch_digest,
             signer=self.state.permit,
         )
+        appended = self.state.appended([root])
         return Sealed(
             number=self.number,
             digest=root.digest,
             answers=answers,
             root=envelope_to_wire(root),
-            appended=self.state.appended([root]),
+            appended=appended,
+            proof=proof_to(appended.logged),
         )
 
-    def _grant_rows(self) -> tuple[list[records.Row], list[records.Row]]:
-        new: list[records.Row] = []
-        over: list[records.Row] = []
+    def _grant_rows(self) -> tuple[list[Row], list[Row]]:
+        new: list[Row] = []
+        over: list[Row] = []
         for (host_id, workload), before in self.before.items():
             after = self.lanes[host_id][workload]
             if after.grants == before.grants:
@@ -268,7 +275,7 @@ class Work:
             ]
         return new, over
 
-    def _report_rows(self, sealed: Sealed | None) -> list[records.Row]:
+    def _report_rows(self, sealed: Sealed | None) -> list[Row]:
         if sealed is None:
             return []
         return [

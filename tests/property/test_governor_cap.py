@@ -24,7 +24,7 @@ from tests.support.governor import (
     joined,
 )
 
-CAP = 2_000_000
+CAP = 900_000
 HOSTS = 3
 
 

@@ -7,7 +7,7 @@ from shutil import copyfile
 
 import pytest
 
-from flopgate_governor.core.decide import peak_tflop
+from flopgate_governor.core.decide import rate_flop_per_s, reach_tflop
 from flopgate_proto.codec import envelope_to_wire
 from flopgate_proto.errors import ForgedError, HistoryError
 from flopgate_proto.values import (
@@ -71,7 +71,7 @@ def totals(governor: LocalGovernor) -> tuple[int, int, int]:
     with governor.state.store.transaction() as connection:
         row = connection.exec_driver_sql(
             "SELECT settled_tflop, unaccounted_tflop, outstanding_tflop FROM budget "
-            "WHERE kind = 5 AND scope_id = 'c1'"
+            "WHERE scope = 'cluster:c1'"
         ).one()
     return (int(row[0]), int(row[1]), int(row[2]))
 
@@ -99,7 +99,9 @@ def test_law_2_a_ceiling_is_at_most_the_peak_of_its_chips(
 ) -> None:
     answer = host.accept(governor.send(host.report(AMPLE)))
     peaks = governor.state.hosts[host.host_id].host
-    assert ceiling_of(answer) == peak_tflop(peaks, (0,), ChargedFigure.NOMINAL, LIFETIME_MS)
+    assert ceiling_of(answer) == reach_tflop(
+        rate_flop_per_s(peaks, (0,), ChargedFigure.NOMINAL), LIFETIME_MS
+    )
     assert ceiling_of(answer) < AMPLE
 
 

@@ -70,8 +70,11 @@ def _over(grant: Grant, report: Report, quote: QuoteRead, drift_ppm: int) -> boo
 def give(lane: LaneFacts, grant: Grant) -> LaneFacts:
     """The lane with one more outstanding grant; what it covers in every way is forgotten."""
     kept = tuple(old for old in lane.grants if not _covered(old, grant))
-    return replace(
-        lane,
+    return LaneFacts(
+        workload=lane.workload,
+        allotted_tflop=lane.allotted_tflop,
+        unaccounted_tflop=lane.unaccounted_tflop,
+        total=lane.total,
         highest_ceiling_tflop=max(lane.highest_ceiling_tflop, grant.ceiling_tflop),
         grants=(*kept, grant),
     )

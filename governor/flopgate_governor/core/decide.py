@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from flopgate_governor.core.facts import Books, Host, HostFacts, LaneFacts, lane_scopes
 from flopgate_governor.core.orders import Halt, LatchedPause
-from flopgate_proto.limits import COUNT_MAX
+from flopgate_proto.limits import COUNT_MAX, STOP_SLACK_MS
 from flopgate_proto.values.answers import Ceiling, Refusal, Verdict
 from flopgate_proto.values.common import ChargedFigure, Scope, ScopeKind
 from flopgate_proto.values.orders import Policy
@@ -158,7 +158,7 @@ def _ceiling(
     headroom = min(asked.headroom_tflop, reach_tflop(rate, lifetime_ms(policy, exempt=exempt)))
     if not exempt:
         headroom = min(headroom, policy.headroom_max_tflop)
-    need = reach_tflop(rate, policy.wind_down_ms + policy.drain_ms + SLACK_MS)
+    need = reach_tflop(rate, policy.wind_down_ms + policy.drain_ms + STOP_SLACK_MS)
     own = asked.facts.outstanding_tflop
     for scope in lane_scopes(host, asked.lane.workload):
         cap = standing.budgets.get(scope)
