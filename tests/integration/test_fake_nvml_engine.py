@@ -1,5 +1,6 @@
 """The fake GPU: what executes, what that adds up to, and what stops it."""
 
+import mmap
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flopgate_sim.nvml import FakeDriver, FakeDriverError, Format, Probe, Profile, Truth
+from flopgate_sim.nvml import FakeDriver, FakeDriverError, Format, Probe, Profile, Truth, layout
 
 ELAPSED, ACTIVE, MMA, HMMA = 248, 249, 250, 252
 PIPES = [250, 251, 252, 253, 254, 257, 258, 259, 260]
@@ -343,6 +344,31 @@ def test_children_work_on_when_their_parent_is_killed(driver: FakeDriver) -> Non
             wait_gone(pid)
 
 
+def start_ticks(pid: int) -> int:
+    text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    return int(text.rsplit(") ", 1)[1].split()[22 - 3])
+
+
+@pytest.mark.parametrize("reused", [False, True])
+def test_a_reused_pid_is_not_taken_for_the_process(driver: FakeDriver, *, reused: bool) -> None:
+    """A claim by hand for some process, with its start time or with another one."""
+    job = driver.start_workload(gpus=[1])
+    other = subprocess.Popen(["sleep", "600"])
+    with driver.state_path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        state = layout.State.from_buffer(mapped)
+        slot = state.slot[1]
+        slot.pid = other.pid
+        slot.start_ticks = start_ticks(other.pid) - int(reused)
+        state.slots_high = 2
+        slot.state = layout.SLOT_CLAIMED
+        driver.wait_ticks(5)
+        seen = (state.slot[0].start_ticks, slot.state)
+        del slot, state  # a view keeps the mapping from closing
+    other.kill()
+    other.wait()
+    assert seen == (start_ticks(job.pid), layout.SLOT_DEAD if reused else layout.SLOT_ALIVE)
+
+
 def wait_gone(pid: int) -> None:
     """Raises ProcessLookupError as soon as a process that nobody here reaps is gone."""
     until = time.monotonic() + 20
@@ -400,11 +426,12 @@ def test_a_lost_gpu_executes_nothing(driver: FakeDriver) -> None:
 
 def test_nothing_outlives_the_process_that_started_it(tmp_path: Path) -> None:
     program = f"""
-        import os, pathlib
+        import os, pathlib, signal
         from flopgate_sim.nvml import FakeDriver
         driver = FakeDriver(pathlib.Path({str(tmp_path)!r}), gpus=1)
         driver.start()
         job = driver.start_workload(gpus=[0], ignore_sigterm=True)
+        os.kill(job.pid, signal.SIGSTOP)
         print(driver.engine_pid, job.pid, flush=True)
         os._exit(0)
     """
