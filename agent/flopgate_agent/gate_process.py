@@ -56,7 +56,7 @@ from flopgate_proto.errors import (
 from flopgate_proto.keys import key_digest
 from flopgate_proto.limits import NONCE_BYTES
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import ChipIdentity
+from flopgate_proto.values import ChipIdentity, Finding
 
 SNAPSHOT_MS: Final = 1000
 STOP_MS_MAX: Final = 15_000
@@ -129,8 +129,8 @@ def _lane_globs(
 class Doer(Protocol):
     """What carries out decisions upon processes."""
 
-    def carry_out(self, action: Freeze | Thaw | Kill | Notify) -> object:
-        """Do it."""
+    def carry_out(self, action: Freeze | Thaw | Kill | Notify) -> Sequence[Finding]:
+        """Do it; what the authorities should know of it."""
 
     def protect(self, pids: Sequence[int]) -> None:
         """Never touch these."""
@@ -349,7 +349,10 @@ class GateProcess:
                 case Thaw() if read_clocks().elapsed_ms >= action.until_ms:
                     _LOG.error("thaw of %s came too late", action.workload)
                 case Freeze() | Thaw() | Kill() | Notify():
-                    self._hand.carry_out(action)
+                    for found in self._hand.carry_out(action):
+                        self._core.findings.add(
+                            found.id, found.severity, subject=found.subject, detail=found.detail
+                        )
                 case SendReport():
                     self._push(self._core)
                 case Tell():

@@ -10,6 +10,7 @@ from flopgate_agent.enforcement import Enforcer, Outcome, device_holders
 from flopgate_agent.enforcement.processes import ProcFs
 from flopgate_agent.gate.actions import Freeze, Kill, Notify, Thaw
 from flopgate_agent.logs import FIELDS
+from flopgate_proto.values import Finding
 
 _LOG = logging.getLogger("flopgate.gate")
 
@@ -38,8 +39,11 @@ class Hand:
         """Never touch these: the sampler child. Replaces the set of the call before."""
         self._enforcer.protect(pids)
 
-    def carry_out(self, action: Freeze | Thaw | Kill | Notify) -> Outcome:
-        """Do it, and log what resisted."""
+    def carry_out(self, action: Freeze | Thaw | Kill | Notify) -> list[Finding]:
+        """Do it, and log what resisted.
+
+        What is returned goes into signed reports: ids and counts, no process of the operator's.
+        """
         outcome = self._apply(lane_id(action.workload), action)
         fields = {
             "workload": action.workload,
@@ -50,7 +54,10 @@ class Hand:
         }
         level = logging.WARNING if outcome.resisted else logging.INFO
         _LOG.log(level, "enforcement %s", outcome.action.value, extra={FIELDS: fields})
-        return outcome
+        return [
+            Finding(id=found.id, severity=found.severity, subject=action.workload)
+            for found in outcome.findings
+        ]
 
     def _apply(self, lane: str, action: Freeze | Thaw | Kill | Notify) -> Outcome:
         match action:

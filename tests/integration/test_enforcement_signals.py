@@ -60,7 +60,7 @@ def test_a_record_that_cannot_be_written_does_not_keep_from_stopping(stage: Stag
     enforcer, victim = stage.enforcer(), stage.start("beat")
     frozen = until_complete(lambda: enforcer.freeze("lane", [victim.pid]))
     assert [(f.id, f.severity) for f in frozen.findings] == [
-        (FindingId.STATE_UNWRITABLE, Severity.ERROR)
+        (FindingId.STATE_UNWRITABLE, Severity.ALERT)
     ]
     victim.stands()
     until_complete(lambda: enforcer.thaw("lane"))

@@ -68,7 +68,7 @@ class Notes:
         self.add(
             FindingId.DEADLINE,
             f"the call's time bound passed while {doing}; call again",
-            severity=Severity.ERROR,
+            severity=Severity.ALERT,
         )
 
     def findings(self) -> tuple[Finding, ...]:
@@ -114,5 +114,5 @@ class Tools:
                 FindingId.STATE_UNWRITABLE,
                 f"cannot write {error.filename}: {error.strerror}; after a restart the gate will "
                 "not know how to thaw this lane; free the disk or fix the permissions",
-                severity=Severity.ERROR,
+                severity=Severity.ALERT,
             )

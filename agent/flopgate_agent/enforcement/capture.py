@@ -263,5 +263,5 @@ class Capture:
                     FindingId.SIGNAL_DENIED,
                     "may not be signalled; the gate needs root or CAP_KILL",
                     pid=who.pid,
-                    severity=Severity.ERROR,
+                    severity=Severity.ALERT,
                 )

@@ -267,7 +267,7 @@ class Enforcer:
                     FindingId.STATE_UNREADABLE,
                     f"{error}; processes stopped by signal before may stay stopped: look for "
                     "state T in ps and send them SIGCONT",
-                    severity=Severity.ERROR,
+                    severity=Severity.ALERT,
                 )
             self._lanes[lane_id] = LaneRecord(lane_id=lane_id) if found is None else found
         return self._lanes[lane_id]

@@ -43,7 +43,7 @@ def keep_frozen(cgroup: Cgroup, notes: Notes, *, was_frozen: bool) -> None:
         notes.add(
             FindingId.CGROUP_UNUSABLE,
             f"cannot freeze {cgroup.path}: {error.strerror}",
-            severity=Severity.ERROR,
+            severity=Severity.ALERT,
         )
 
 
@@ -87,5 +87,5 @@ def _undo_if_reused(
                 FindingId.CGROUP_LEFT_BEHIND,
                 f"a stranger stays in {target.path}: {error.strerror}; move it by hand",
                 pid=who.pid,
-                severity=Severity.ERROR,
+                severity=Severity.ALERT,
             )

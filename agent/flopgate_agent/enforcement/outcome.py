@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from flopgate_proto.values import Severity
+
 
 class Action(enum.StrEnum):
     """What was asked for."""
@@ -24,15 +26,6 @@ class Mechanism(enum.StrEnum):
     """Frozen in the job cgroup they live in, which holds nothing else."""
     SIGNAL = "signal"
     """SIGSTOP, SIGCONT, SIGKILL or SIGUSR1, process by process."""
-
-
-class Severity(enum.StrEnum):
-    """How bad a finding is."""
-
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-    """Something that should stand still may be running, or should run and may not."""
 
 
 class FindingId(enum.StrEnum):

@@ -77,7 +77,7 @@ class Release:
         self._notes.add(
             FindingId.CGROUP_UNUSABLE,
             f"cannot thaw what was frozen by cgroup ({why})",
-            severity=Severity.ERROR,
+            severity=Severity.ALERT,
         )
 
     def _empty(self, hierarchy: Hierarchy, own: Cgroup) -> None:
@@ -153,5 +153,5 @@ class Release:
                 FindingId.SIGNAL_DENIED,
                 "may not be signalled; the gate needs root or CAP_KILL",
                 pid=who.pid,
-                severity=Severity.ERROR,
+                severity=Severity.ALERT,
             )

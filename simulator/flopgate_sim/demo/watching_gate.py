@@ -13,6 +13,7 @@ from pathlib import Path
 
 from flopgate_agent.gate.actions import Freeze, Kill, Notify, Thaw
 from flopgate_agent.gate_process import run
+from flopgate_proto.values import Finding
 
 _LOG = logging.getLogger("flopgate.demo")
 
@@ -23,9 +24,10 @@ class WatchingHand:
     def protect(self, pids: Sequence[int]) -> None:
         """Nobody is touched anyway."""
 
-    def carry_out(self, action: Freeze | Thaw | Kill | Notify) -> None:
+    def carry_out(self, action: Freeze | Thaw | Kill | Notify) -> tuple[Finding, ...]:
         """Write it down."""
         _LOG.info("would %s %s", type(action).__name__.lower(), action.workload)
+        return ()
 
 
 def main() -> int:
