@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from flopgate_agent.enforcement import FindingId, Severity
+from flopgate_agent.enforcement import FindingId
 from flopgate_agent.enforcement.processes import ProcessId, ProcFs
 from flopgate_agent.enforcement.signals import Sent, Signaller, pidfd_works
+from flopgate_proto.values import Severity
 from tests.support.stage import Stage, until_complete, wait_for
 
 

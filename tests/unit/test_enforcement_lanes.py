@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flopgate_agent.enforcement import Action, Finding, FindingId, Outcome, Severity
+from flopgate_agent.enforcement import Action, Finding, FindingId, Outcome
 from flopgate_agent.enforcement.calls import MAX_FINDINGS, Notes
 from flopgate_agent.enforcement.lanes import (
     Journal,
@@ -20,6 +20,7 @@ from flopgate_agent.enforcement.lanes import (
     encode,
 )
 from flopgate_agent.enforcement.processes import ProcessId
+from flopgate_proto.values import Severity
 
 A, B = ProcessId(pid=10, start_ticks=100), ProcessId(pid=11, start_ticks=101)
 

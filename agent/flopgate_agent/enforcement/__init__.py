@@ -12,7 +12,6 @@ from flopgate_agent.enforcement.outcome import (
     FindingId,
     Mechanism,
     Outcome,
-    Severity,
 )
 from flopgate_agent.enforcement.probing import EnforcerConfig
 from flopgate_agent.enforcement.processes import ProcessId
@@ -29,6 +28,5 @@ __all__ = [
     "Mechanism",
     "Outcome",
     "ProcessId",
-    "Severity",
     "device_holders",
 ]

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from flopgate_agent.enforcement.cgroups import Cgroup, Hierarchy
 from flopgate_agent.enforcement.lanes import Journal, LaneRecord
-from flopgate_agent.enforcement.outcome import Finding, FindingId, Severity
+from flopgate_agent.enforcement.outcome import Finding, FindingId
 from flopgate_agent.enforcement.processes import ProcFs
 from flopgate_agent.enforcement.signals import Signaller
+from flopgate_proto.values import Severity
 
 _NAP_S = 0.001
 MAX_FINDINGS = 64  # per call; a lane of thousands must not flood the report

@@ -20,10 +20,11 @@ from flopgate_agent.enforcement.calls import Deadline, Notes, Tools
 from flopgate_agent.enforcement.cgroups import Cgroup, Hierarchy
 from flopgate_agent.enforcement.lanes import LaneRecord
 from flopgate_agent.enforcement.moves import keep_frozen, move_into, own_cgroup
-from flopgate_agent.enforcement.outcome import FindingId, Mechanism, Severity
+from flopgate_agent.enforcement.outcome import FindingId, Mechanism
 from flopgate_agent.enforcement.processes import Process, ProcessId
 from flopgate_agent.enforcement.signals import Sent
 from flopgate_agent.enforcement.trees import members
+from flopgate_proto.values import Severity
 
 MAX_PASSES = 100
 SETTLE_MS = 20

@@ -23,19 +23,13 @@ from flopgate_agent.enforcement.lanes import (
     check_lane_id,
     is_lane_id,
 )
-from flopgate_agent.enforcement.outcome import (
-    Action,
-    Finding,
-    FindingId,
-    Mechanism,
-    Outcome,
-    Severity,
-)
+from flopgate_agent.enforcement.outcome import Action, Finding, FindingId, Mechanism, Outcome
 from flopgate_agent.enforcement.probing import EnforcerConfig, probe_host
 from flopgate_agent.enforcement.processes import ProcessId, ProcFs, read_bytes
 from flopgate_agent.enforcement.release import Release
 from flopgate_agent.enforcement.signals import Sent, Signaller
 from flopgate_agent.enforcement.trees import protected_pids
+from flopgate_proto.values import Severity
 
 DEATH_MS = 50
 """Time to die after SIGKILL, also when finding the processes took the whole budget."""

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from flopgate_agent.enforcement.calls import Notes, Tools
 from flopgate_agent.enforcement.cgroups import Cgroup
-from flopgate_agent.enforcement.outcome import FindingId, Severity
+from flopgate_agent.enforcement.outcome import FindingId
 from flopgate_agent.enforcement.processes import ProcessId
+from flopgate_proto.values import Severity
 
 
 def own_cgroup(tools: Tools, lane_id: str, notes: Notes) -> Cgroup | None:

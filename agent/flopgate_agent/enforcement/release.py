@@ -14,9 +14,10 @@ from flopgate_agent.enforcement.calls import Deadline, Notes, Tools
 from flopgate_agent.enforcement.cgroups import Cgroup, Hierarchy
 from flopgate_agent.enforcement.lanes import LaneRecord
 from flopgate_agent.enforcement.moves import own_cgroup
-from flopgate_agent.enforcement.outcome import FindingId, Mechanism, Severity
+from flopgate_agent.enforcement.outcome import FindingId, Mechanism
 from flopgate_agent.enforcement.processes import ProcessId
 from flopgate_agent.enforcement.signals import Sent
+from flopgate_proto.values import Severity
 
 MAX_PASSES = 100
 

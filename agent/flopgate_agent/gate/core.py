@@ -102,7 +102,7 @@ class GateCore:
 
     def samples(self, samples: Sequence[ChipSample], now: Now) -> list[Action]:
         """One look at the counters: measure, charge, and act on it."""
-        self._advance(now)
+        now = self._clock.advance(now)
         for charge in self.meter.look(samples, now.elapsed_ms):
             self._charge(charge)
         self._faults.pop(DRIVER_SILENT, None)
@@ -114,7 +114,7 @@ class GateCore:
         Raises:
             PeerError: it does not hold; nothing has changed.
         """
-        self._advance(now)
+        now = self._clock.advance(now)
         authority = self._authority(authority_name)
         accepted = check_answer(
             proven,
@@ -158,7 +158,7 @@ class GateCore:
         Raises:
             PeerError: it does not hold; nothing has changed.
         """
-        self._advance(now)
+        now = self._clock.advance(now)
         authority = self._authority(authority_name)
         actions = self._take_order(authority, envelope)
         return [*actions, *self._step()]
@@ -171,7 +171,7 @@ class GateCore:
         Raises:
             PeerError: it does not hold; orders that held stay, the host is not admitted.
         """
-        self._advance(now)
+        now = self._clock.advance(now)
         authority = self._authority(authority_name)
         actions: list[Action] = []
         token = self.tokens.get(authority_name)
@@ -202,7 +202,7 @@ class GateCore:
 
         It is in ``authorities[name].enrolment`` once the returned actions are carried out.
         """
-        self._advance(now)
+        now = self._clock.advance(now)
         authority = self._authority(authority_name)
         token = self.tokens.get(authority_name)
         if token is None:
@@ -232,7 +232,7 @@ class GateCore:
 
     def fault(self, reason: str, detail: str, way_back: str, now: Now) -> list[Action]:
         """Something the gate cannot work without is gone: stop everything (law 8)."""
-        self._now = max(self._now, now, key=lambda moment: moment.elapsed_ms)
+        self._now = max(self._clock.now, now, key=lambda moment: moment.elapsed_ms)
         self._set_fault(reason, detail, way_back)
         for lane in self.lanes.values():
             # A freeze may be among what a failed keep voided.
@@ -244,7 +244,7 @@ class GateCore:
     @property
     def running_ms(self) -> int:
         """Gate running time since enrolment, restarts added up."""
-        return self._running_before_ms + self._now.elapsed_ms - self._started_ms
+        return self._running_before_ms + self.elapsed_ms - self._started_ms
 
     @property
     def enrolled(self) -> bool:
@@ -254,7 +254,7 @@ class GateCore:
     @property
     def elapsed_ms(self) -> int:
         """The latest moment this core has heard of."""
-        return self._now.elapsed_ms
+        return self.elapsed_ms
 
     @property
     def standing_still(self) -> bool:
@@ -277,18 +277,18 @@ class GateCore:
             times.append(self.chain.next_ms)
             times += [lane_ms for lane in self.lanes.values() if (lane_ms := lane.get_timer())]
             times += [a.next_request_ms for a in self._admitted()]
-        return max(min(times), self._now.elapsed_ms)
+        return max(min(times), self.elapsed_ms)
 
     def handle_timer(self, now: Now) -> list[Action]:
         """Time has passed."""
-        self._advance(now)
+        now = self._clock.advance(now)
         if now.elapsed_ms >= self.meter.stall_ms:
             self._go_blind(now)
         return self._step()
 
     def _advance(self, now: Now) -> None:
-        if now.elapsed_ms < self._now.elapsed_ms:
-            raise backwards(self._now.elapsed_ms, now.elapsed_ms)
+        if now.elapsed_ms < self.elapsed_ms:
+            raise backwards(self.elapsed_ms, now.elapsed_ms)
         self._now = now
 
     def _go_blind(self, now: Now) -> None:
@@ -339,7 +339,7 @@ class GateCore:
         if verified is None:
             return []
         # What was refused may be granted now, and what is paused should be reported.
-        authority.next_request_ms = self._now.elapsed_ms
+        authority.next_request_ms = self.elapsed_ms
         kind = type(verified.order).__name__.lower()
         return [
             self._keep(authority, envelope),
@@ -361,7 +361,7 @@ class GateCore:
     def _step_lanes(self) -> list[Action]:
         if not self.enrolled:
             return []
-        now_ms = self._now.elapsed_ms
+        now_ms = self.elapsed_ms
         policies = policies_of(self._admitted())
         drain_ms = max((policy.drain_ms for policy in policies), default=DEFAULT_DRAIN_MS)
         fault = next(iter(self._faults.values()), None)
@@ -386,8 +386,8 @@ class GateCore:
             return []
         lanes = tuple(self.lanes.values())
         admitted = self._admitted()
-        request = request_if_due(admitted, lanes, self.settings, self._now.elapsed_ms)
-        if request is None and not self.chain.due(self._now.elapsed_ms):
+        request = request_if_due(admitted, lanes, self.settings, self.elapsed_ms)
+        if request is None and not self.chain.due(self.elapsed_ms):
             return []
         return self.chain.append(
             lanes,
@@ -396,5 +396,5 @@ class GateCore:
             self.findings.drain(),
             running_ms=self.running_ms,
             request=request,
-            now=self._now,
+            now=self._clock.now,
         )

@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from flopgate_agent.gate.book import LaneBook
+from flopgate_agent.gate.clock import backwards
 from flopgate_agent.gate.chain import Chain
 from flopgate_agent.gate.chip_meter import ChipMeter
 from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.memory import LastReport
 from flopgate_agent.gate.settings import GateSettings, Now
-from flopgate_proto.errors import ClockError
 from flopgate_proto.values import Severity
-
-
-def backwards(before_ms: int, now_ms: int) -> ClockError:
-    """The boot clock went back: no time can be told any more (law 8)."""
-    return ClockError(
-        f"boot clock stepped back from {before_ms} to {now_ms} ms",
-        code="clock.boot.backwards",
-        remedy="Find what sets the boot clock back; compute stays stopped until then.",
-    )
 
 
 def resume(
