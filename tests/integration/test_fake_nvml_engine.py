@@ -1,18 +1,14 @@
 """The fake GPU: what executes, what that adds up to, and what stops it."""
 
-import mmap
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from flopgate_sim.nvml import FakeDriver, FakeDriverError, Format, Probe, Profile, Truth, layout
+from flopgate_sim.nvml import FakeDriver, FakeDriverError, Format, Probe, Profile, Truth
 
 ELAPSED, ACTIVE, MMA, HMMA = 248, 249, 250, 252
 PIPES = [250, 251, 252, 253, 254, 257, 258, 259, 260]
@@ -299,160 +295,3 @@ def test_a_duty_below_one_leaves_the_gpu_idle_between(driver: FakeDriver) -> Non
     busy_ms = (after.kernel_active_ns - before.kernel_active_ns) / 1e6
     # Late wake-ups only lower it.
     assert 0.02 < busy_ms / (after.at_ms - before.at_ms) < 0.5
-
-
-def test_checkpoint_notices_are_counted(driver: FakeDriver) -> None:
-    job = driver.start_workload(gpus=[0, 1])
-    polite = driver.start_workload(gpus=[0], exit_on_checkpoint=True)
-    for expected in (1, 2):
-        job.send_signal(signal.SIGUSR1)
-        while driver.checkpoint_notices(job.pid) < expected:
-            time.sleep(0.005)
-    polite.send_signal(signal.SIGUSR1)
-    assert polite.wait() == 0
-    assert driver.checkpoint_notices(polite.pid) == 1
-    assert job.poll() is None
-
-
-def test_sigterm_is_obeyed_or_ignored(driver: FakeDriver) -> None:
-    obeys = driver.start_workload(gpus=[0], drain_ms=NOT_REACHED_MS)
-    ignores = driver.start_workload(gpus=[1], ignore_sigterm=True)
-    obeys.terminate()
-    ignores.terminate()
-    assert obeys.wait() == 0
-    driver.wait_idle(0)
-    before = after_ticks(driver, 1)
-    assert after_ticks(driver, 1).total_flop > before.total_flop
-    assert ignores.poll() is None
-
-
-def test_children_work_on_when_their_parent_is_killed(driver: FakeDriver) -> None:
-    job = driver.start_workload(gpus=[0], children=2)
-    while len(driver.pids(0)) < 3:
-        driver.wait_ticks()
-    job.kill()
-    job.wait()
-    driver.wait_ticks(5)
-    left = driver.pids(0)
-    assert len(left) == 2
-    assert job.pid not in left
-    before = after_ticks(driver)
-    assert after_ticks(driver).total_flop > before.total_flop
-    driver.stop()
-    for pid in left:
-        with pytest.raises(ProcessLookupError):
-            wait_gone(pid)
-
-
-def start_ticks(pid: int) -> int:
-    text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    return int(text.rsplit(") ", 1)[1].split()[22 - 3])
-
-
-@pytest.mark.parametrize("reused", [False, True])
-def test_a_reused_pid_is_not_taken_for_the_process(driver: FakeDriver, *, reused: bool) -> None:
-    """A claim by hand for some process, with its start time or with another one."""
-    job = driver.start_workload(gpus=[1])
-    other = subprocess.Popen(["sleep", "600"])
-    with driver.state_path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
-        state = layout.State.from_buffer(mapped)
-        slot = state.slot[1]
-        slot.pid = other.pid
-        slot.start_ticks = start_ticks(other.pid) - int(reused)
-        state.slots_high = 2
-        slot.state = layout.SLOT_CLAIMED
-        driver.wait_ticks(5)
-        seen = (state.slot[0].start_ticks, slot.state)
-        del slot, state  # a view keeps the mapping from closing
-    other.kill()
-    other.wait()
-    assert seen == (start_ticks(job.pid), layout.SLOT_DEAD if reused else layout.SLOT_ALIVE)
-
-
-def wait_gone(pid: int) -> None:
-    """Raises ProcessLookupError as soon as a process that nobody here reaps is gone."""
-    until = time.monotonic() + 20
-    while time.monotonic() < until:
-        state = Path(f"/proc/{pid}/stat")
-        if not state.exists() or state.read_text(encoding="utf-8").rsplit(") ", 1)[1][0] == "Z":
-            raise ProcessLookupError(pid)
-        time.sleep(0.01)
-
-
-@pytest.mark.parametrize("how", ["mode", "absent", "prohibited", "exclusive", "lost"])
-def test_a_closed_gpu_refuses_new_work_and_keeps_the_old(driver: FakeDriver, how: str) -> None:
-    old = driver.start_workload(gpus=[0])
-    node = driver.device_dir / "nvidia0"
-    with Probe(driver) as probe:
-        match how:
-            case "mode":
-                node.chmod(0)
-            case "absent":
-                node.unlink()
-            case "prohibited":
-                probe.call("nvmlDeviceSetComputeMode", 2, gpu=0)
-            case "exclusive":
-                probe.call("nvmlDeviceSetComputeMode", 3, gpu=0)
-            case _:
-                driver.set_lost(0)
-    assert driver.start_workload(gpus=[0]).wait() == 3
-    assert driver.start_workload(gpus=[1]).poll() is None
-    assert old.poll() is None
-    if how != "lost":
-        before = after_ticks(driver)
-        assert after_ticks(driver).total_flop > before.total_flop
-
-
-def test_the_device_node_is_held_open_on_demand(driver: FakeDriver) -> None:
-    holds = driver.start_workload(gpus=[1])
-    without = driver.start_workload(gpus=[1], hold_device=False)
-    node = driver.device_dir / "nvidia1"
-
-    def opened(pid: int) -> list[Path]:
-        return [path for path in Path(f"/proc/{pid}/fd").iterdir() if path.resolve() == node]
-
-    assert len(opened(holds.pid)) == 1
-    assert opened(without.pid) == []
-
-
-def test_a_lost_gpu_executes_nothing(driver: FakeDriver) -> None:
-    driver.start_workload(gpus=[0], persistent=True)
-    after_ticks(driver)
-    driver.set_lost(0)
-    driver.wait_idle(0)
-    lost = driver.truth(0)
-    assert after_ticks(driver).total_flop == lost.total_flop > 0
-
-
-def test_nothing_outlives_the_process_that_started_it(tmp_path: Path) -> None:
-    program = f"""
-        import os, pathlib, signal
-        from flopgate_sim.nvml import FakeDriver
-        driver = FakeDriver(pathlib.Path({str(tmp_path)!r}), gpus=1)
-        driver.start()
-        job = driver.start_workload(gpus=[0], ignore_sigterm=True)
-        os.kill(job.pid, signal.SIGSTOP)
-        print(driver.engine_pid, job.pid, flush=True)
-        os._exit(0)
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    engine, job = map(int, done.stdout.split())
-    for pid in (engine, job):
-        with pytest.raises(ProcessLookupError):
-            wait_gone(pid)
-
-
-def test_a_reboot_starts_counters_from_zero(tmp_path: Path) -> None:
-    driver = FakeDriver(tmp_path, gpus=1)
-    with driver:
-        driver.start_workload(gpus=[0])
-        assert after_ticks(driver).total_flop > 0
-    with driver:
-        assert driver.truth(0).total_flop == 0
-        assert driver.last_work_ms(0) is None
-        assert not driver.running(0)
