@@ -35,7 +35,8 @@ from flopgate_agent.gate.actions import (
     Tell,
     Thaw,
 )
-from flopgate_agent.gate.core import LEDGER_FAILED, GateCore
+from flopgate_agent.gate.core import GateCore
+from flopgate_agent.gate.faults import LEDGER_FAILED
 from flopgate_agent.gate.settings import Chip, GateSettings, LaneSetting, Now
 from flopgate_agent.gate_door import GateDoor
 from flopgate_agent.hand import Hand
@@ -65,7 +66,9 @@ SALT_SECRET_BYTES: Final = 32
 _LOG: Final = logging.getLogger("flopgate.gate")
 
 
-def make_settings(config: GateConfig, found: Sequence[NvmlIdentity]) -> GateSettings:
+def make_settings(
+    config: GateConfig, found: Sequence[NvmlIdentity], driver_version: str
+) -> GateSettings:
     """This host as the core knows it.
 
     Raises:
@@ -94,7 +97,7 @@ def make_settings(config: GateConfig, found: Sequence[NvmlIdentity]) -> GateSett
         chips=tuple(Chip(identity=_identity(chip), spec=spec_of(chip)) for chip in found),
         lanes=tuple(lanes),
         software=own_software(),
-        driver_version="",
+        driver_version=driver_version,
         sample_interval_ms=config.sample_interval_ms,
         report_interval_ms=config.report_interval_ms,
     )
@@ -237,15 +240,25 @@ class GateProcess:
             case Identities():
                 if self._core is None:
                     self._start_core(message, now)
+                else:
+                    self._compare_chips(self._core, message)
             case Samples():
                 if self._core is not None:
                     self._enter(self._core.samples, message.samples)
             case DriverError():
                 _LOG.warning("driver: %s", message.name)
 
+    def _compare_chips(self, core: GateCore, message: Identities) -> None:
+        """A chip that was not here at the start is metered by nobody: stop, and start anew."""
+        known = {chip.identity.uuid for chip in core.settings.chips}
+        new = sorted({chip.uuid for chip in message.chips} - known)
+        if new and not core.has_fault("host.chips-changed"):
+            detail = f"chip {new[0]} was not here when the gate started"
+            self._enter(core.fault, "host.chips-changed", detail, "Restart the gate.")
+
     def _start_core(self, message: Identities, now: Now) -> None:
         config = self._config
-        settings = make_settings(config, message.chips)
+        settings = make_settings(config, message.chips, message.driver_version)
         self._hand = self._hand_maker(config, settings, message.chips)
         tokens = load_gate_tokens(config.state_dir)
         self._core = GateCore(settings, self._ledger.load(), tokens, now)

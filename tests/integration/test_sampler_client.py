@@ -11,7 +11,7 @@ from flopgate_agent.counters.client import SamplerClient, child_environment
 from flopgate_agent.counters.frames import Identities, Message
 
 PATIENCE_S = 40
-IDENTITIES = layout.pack_frame(layout.KIND_IDENTITIES, [])
+IDENTITIES = layout.pack_identities([], "580.0")
 
 
 def child(body: str) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ def test_a_silent_child_is_killed_at_its_deadline_and_not_before() -> None:
     clocked = Clocked(SamplerClient(env={}, command=command, answer_timeout_ms=700))
     try:
         clocked.until("identities", lambda: not clocked.client.stalled)
-        assert clocked.messages == [Identities(chips=(), unreadable=())]
+        assert clocked.messages == [Identities(chips=(), unreadable=(), driver_version="580.0")]
         assert clocked.client.get_timer() is None
         assert clocked.client.request(clocked.now_ms)
         assert clocked.client.waiting

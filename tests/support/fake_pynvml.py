@@ -74,6 +74,7 @@ class FakeNvml(ModuleType):
             "nvmlDeviceGetMPSComputeRunningProcesses_v3": [SimpleNamespace(pid=20)],
             "nvmlInit": None,
             "nvmlShutdown": None,
+            "nvmlSystemGetDriverVersion": "580.0",
         }
 
     def __getattr__(self, name: str) -> Callable[..., object]:

@@ -115,8 +115,8 @@ def test_samples_survive_the_pipe(samples: list[ChipSample]) -> None:
 def test_identities_survive_the_pipe(chips: list[ChipIdentity], index: int, error: str) -> None:
     lost = Unreadable(index=index, error=error)
     records = [pack_identity(lost), *(pack_identity(one) for one in chips)]
-    sent = layout.pack_frame(layout.KIND_IDENTITIES, records)
-    expected = Identities(chips=tuple(chips), unreadable=(lost,))
+    sent = layout.pack_identities(records, "580.0")
+    expected = Identities(chips=tuple(chips), unreadable=(lost,), driver_version="580.0")
     assert split(sent) == ((expected,), b"")
 
 

@@ -34,6 +34,7 @@ class Identities:
 
     chips: tuple[ChipIdentity, ...]
     unreadable: tuple[Unreadable, ...]
+    driver_version: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,7 @@ def decode(body: bytes) -> Message:
         message = Identities(
             chips=tuple(one for one in read if isinstance(one, ChipIdentity)),
             unreadable=tuple(one for one in read if isinstance(one, Unreadable)),
+            driver_version=reader.text(),
         )
     elif kind == layout.KIND_SAMPLES:
         message = Samples(samples=tuple(_sample(reader) for _ in range(count)))

@@ -57,6 +57,13 @@ def pack_frame(kind: int, records: list[bytes]) -> bytes:
     return LENGTH.pack(len(body)) + body
 
 
+def pack_identities(records: list[bytes], driver_version: str) -> bytes:
+    """Pack the frame of all identities; the driver's version stands behind them."""
+    body = HEADER.pack(VERSION, KIND_IDENTITIES, len(records)) + b"".join(records)
+    body += pack_text(driver_version)
+    return LENGTH.pack(len(body)) + body
+
+
 def pack_error(name: str) -> bytes:
     """Pack the frame that says that the driver as a whole cannot be read, and why."""
     return pack_frame(KIND_ERROR, [pack_text(name)])

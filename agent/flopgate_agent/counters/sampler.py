@@ -56,7 +56,7 @@ class Sampler:
                 self._chips.append(chip)
             except GoneError as error:
                 records.append(_unreadable(index, str(error)))
-        return layout.pack_frame(layout.KIND_IDENTITIES, records)
+        return layout.pack_identities(records, self._nvml.nvmlSystemGetDriverVersion())
 
     def samples(self) -> bytes:
         """Look at every chip that could be opened."""

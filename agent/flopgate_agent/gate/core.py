@@ -26,12 +26,14 @@ from flopgate_agent.gate.answers import check_answer
 from flopgate_agent.gate.asking import plan_renewal, policies_of, request_if_due
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.chain import Chain
+from flopgate_agent.gate.clock import HostClock
 from flopgate_agent.gate.enrolling import build_enrolment, check_admission
+from flopgate_agent.gate.faults import DRIVER_SILENT, LEDGER_FAILED, Faults
 from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.host_meter import Charge, HostMeter
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.memory import Memory, StoredAuthority
-from flopgate_agent.gate.resuming import backwards, resume
+from flopgate_agent.gate.resuming import resume
 from flopgate_agent.gate.settings import GateSettings, GateToken, Now
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.envelope import Envelope
@@ -41,12 +43,6 @@ from flopgate_proto.values import (
     Refusal,
     Severity,
 )
-
-DRIVER_SILENT = "driver.silent"
-"""Fault while no counters come; it mends itself."""
-
-LEDGER_FAILED = "ledger.failed"
-"""Fault under which nothing is signed any more: it could not be kept."""
 
 DEFAULT_WATCHDOG_MS = 30_000
 DEFAULT_DRAIN_MS = 5000
@@ -73,8 +69,9 @@ class GateCore:
             stored.setdefault(name, StoredAuthority(name=name))
         self.authorities = {name: Authority(one) for name, one in sorted(stored.items())}
         self.findings = FindingLog()
-        self._now = now
-        self._faults: dict[str, Denied] = {}
+        self._clock = HostClock(now)
+        self._faults = Faults(self.findings)
+        self._owed: list[Action] = []
         self._started_ms = now.elapsed_ms
         self.meter = HostMeter(settings, self.findings, now.elapsed_ms)
         self.permissions: dict[str, Allowed | Denied] = {}
@@ -103,9 +100,11 @@ class GateCore:
     def samples(self, samples: Sequence[ChipSample], now: Now) -> list[Action]:
         """One look at the counters: measure, charge, and act on it."""
         now = self._clock.advance(now)
-        for charge in self.meter.look(samples, now.elapsed_ms):
+        # Samples carry the host's own clock: where it stepped back they prove nothing.
+        look = self.meter.blind(now.elapsed_ms) if self._clock.behind_ms else None
+        for charge in look or self.meter.look(samples, now.elapsed_ms):
             self._charge(charge)
-        self._faults.pop(DRIVER_SILENT, None)
+        self._faults.clear(DRIVER_SILENT)
         return self._step()
 
     def answer(self, authority_name: str, proven: ProvenAnswer, now: Now) -> list[Action]:
@@ -169,24 +168,24 @@ class GateCore:
         """What `Enroll` returned: trust root, delegation and policy first, then the admission.
 
         Raises:
-            PeerError: it does not hold; orders that held stay, the host is not admitted.
+            PeerError: it does not hold; orders that held stay, the host is not admitted. They are
+            kept with the next actions.
         """
         now = self._clock.advance(now)
         authority = self._authority(authority_name)
-        actions: list[Action] = []
         token = self.tokens.get(authority_name)
         for envelope in orders:
             if token is not None and authority.pin_if_first(envelope, token.trust_root_digest):
-                actions.append(self._keep(authority, envelope))
+                self._owed.append(self._keep(authority, envelope))
             else:
-                actions += self._take_order(authority, envelope)
+                self._owed += self._take_order(authority, envelope)
         admitted = check_admission(admission, authority, self.settings, self.running_ms)
         authority.note_scopes(frozenset(admitted.scopes))
         if not authority.admitted and authority.enrolment is not None:
             authority.admitted = True
             self.chain.overdue = True
             authority.next_request_ms = now.elapsed_ms
-            actions.append(
+            self._owed.append(
                 KeepEnrolment(
                     authority=authority_name,
                     digest=admitted.enrolment_digest,
@@ -194,8 +193,8 @@ class GateCore:
                     admitted=True,
                 )
             )
-            actions.append(Tell(event="host.admitted", subject=authority_name, detail=""))
-        return [*actions, *self._step()]
+            self._owed.append(Tell(event="host.admitted", subject=authority_name, detail=""))
+        return self._step()
 
     def enrol(self, authority_name: str, courier_spki: bytes, now: Now) -> list[Action]:
         """The statement with which this host asks for admission, or a new TLS certificate.
@@ -232,8 +231,8 @@ class GateCore:
 
     def fault(self, reason: str, detail: str, way_back: str, now: Now) -> list[Action]:
         """Something the gate cannot work without is gone: stop everything (law 8)."""
-        self._now = max(self._clock.now, now, key=lambda moment: moment.elapsed_ms)
-        self._set_fault(reason, detail, way_back)
+        self._clock.note(now)
+        self._faults.set(reason, detail, way_back)
         for lane in self.lanes.values():
             # A freeze may be among what a failed keep voided.
             lane.lose_hold()
@@ -254,7 +253,7 @@ class GateCore:
     @property
     def elapsed_ms(self) -> int:
         """The latest moment this core has heard of."""
-        return self.elapsed_ms
+        return self._clock.now.elapsed_ms
 
     @property
     def standing_still(self) -> bool:
@@ -277,7 +276,7 @@ class GateCore:
             times.append(self.chain.next_ms)
             times += [lane_ms for lane in self.lanes.values() if (lane_ms := lane.get_timer())]
             times += [a.next_request_ms for a in self._admitted()]
-        return max(min(times), self.elapsed_ms)
+        return max(min(times), self.elapsed_ms) - self._clock.behind_ms
 
     def handle_timer(self, now: Now) -> list[Action]:
         """Time has passed."""
@@ -285,11 +284,6 @@ class GateCore:
         if now.elapsed_ms >= self.meter.stall_ms:
             self._go_blind(now)
         return self._step()
-
-    def _advance(self, now: Now) -> None:
-        if now.elapsed_ms < self.elapsed_ms:
-            raise backwards(self.elapsed_ms, now.elapsed_ms)
-        self._now = now
 
     def _go_blind(self, now: Now) -> None:
         """The counters are silent: charge the time at once, stop when it lasts (laws 3 and 8)."""
@@ -299,17 +293,11 @@ class GateCore:
         most_ms = min((policy.watchdog_ms for policy in policies), default=DEFAULT_WATCHDOG_MS)
         silent_ms = now.elapsed_ms - self.meter.seen_ms
         if silent_ms >= most_ms:
-            self._set_fault(
+            self._faults.set(
                 DRIVER_SILENT,
                 f"no counters for {silent_ms} ms",
                 "Check the driver; the gate goes on by itself once it answers.",
             )
-
-    def _set_fault(self, reason: str, detail: str, way_back: str) -> None:
-        self._faults[reason] = Denied(
-            reason=reason, detail=detail, way_back=way_back, authority="", wind_down_ms=0
-        )
-        self.findings.add(reason, Severity.ALERT, detail=detail)
 
     # ------------------------------------------------------------------ inside
 
@@ -353,10 +341,8 @@ class GateCore:
         self.meter.charge(charge, lane, permission)
 
     def _step(self) -> list[Action]:
-        if not self.enrolled:
-            return []
-        actions = self._step_lanes()
-        return [*actions, *self._report_if_due()]
+        owed, self._owed = self._owed, []
+        return [*owed, *self._step_lanes(), *self._report_if_due()]
 
     def _step_lanes(self) -> list[Action]:
         if not self.enrolled:
@@ -364,7 +350,7 @@ class GateCore:
         now_ms = self.elapsed_ms
         policies = policies_of(self._admitted())
         drain_ms = max((policy.drain_ms for policy in policies), default=DEFAULT_DRAIN_MS)
-        fault = next(iter(self._faults.values()), None)
+        fault = self._faults.first
         actions: list[Action] = []
         for lane in self.lanes.values():
             permission = fault or allowance(
@@ -382,7 +368,7 @@ class GateCore:
         return actions
 
     def _report_if_due(self) -> list[Action]:
-        if LEDGER_FAILED in self._faults:
+        if LEDGER_FAILED in self._faults or not self.enrolled:
             return []
         lanes = tuple(self.lanes.values())
         admitted = self._admitted()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from flopgate_agent.gate.book import LaneBook
-from flopgate_agent.gate.clock import backwards
 from flopgate_agent.gate.chain import Chain
 from flopgate_agent.gate.chip_meter import ChipMeter
+from flopgate_agent.gate.clock import backwards
 from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.memory import LastReport
