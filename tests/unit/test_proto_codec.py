@@ -79,6 +79,8 @@ def _refused(decode: Callable[[], object], code: str) -> FlopgateError:
         ({"lanes": (lane(chips=(1, 1)),)}, "field.duplicate"),
         ({"lanes": (lane(workload=""),), "request": None}, "field.empty"),
         ({"lanes": (lane(workload=LONG),), "request": None}, "field.oversized"),
+        # Bytes count, not characters.
+        ({"lanes": (lane(stop_reason="é" * 129),)}, "field.oversized"),
         ({"lanes": (lane(stop_reason="a\x00"),)}, "field.text"),
         ({"lanes": (lane(stop_reason="a\u202eb"),)}, "field.text"),
         ({"lanes": (lane(measured=UNEVEN),)}, "figures.order"),
