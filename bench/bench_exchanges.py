@@ -1,0 +1,251 @@
+"""Exchanges of a governor on one core, as a share of the raw P-256 verification rate.
+
+A real governor process, every thread of it on one core; mutual TLS; SQLite with synchronous FULL;
+each report carries its request under one signature, and every answer is checked to be a grant. The
+load runs on the other core, with whole chains signed before the clock starts. Raw verifications
+run on the governor's core before and after each burst, while the governor is idle.
+
+Two shares are told. By the wall clock: exchanges per second over verifications per second. By CPU
+time: one verification over what the governor's process spends on one exchange; a neighbour on the
+core disturbs it less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+# Scripts see their own folder only; the shared parts are a package beside them.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.echo_server import METHOD as ECHO
+from bench.harness import Pace, cpu_ns, machine, on_core, pace, spread, table, two_cores
+from bench.hosts import Judge, SpokenHost, enrol, raw_key
+from bench.site import CAPACITY, Site, running_site
+from bench.streams import LINK, Bearer, Burst, Streams
+from flopgate_proto.keys import SigningKey
+from flopgate_proto.v1 import flopgate_pb2 as pb
+
+GOALS = (0.15, 0.25)
+"""Shares to reach: streams of one host, relay."""
+RELAY_HOSTS = 64
+"""Hosts of one message of the relay."""
+RAW_S = 0.4
+
+
+@dataclass(slots=True)
+class Series:
+    """Figures of one kind of load over all rounds."""
+
+    name: str
+    per_s: list[float] = field(default_factory=list)
+    wall_share: list[float] = field(default_factory=list)
+    cpu_share: list[float] = field(default_factory=list)
+    cpu_us: list[float] = field(default_factory=list)
+    p50_ms: list[float] = field(default_factory=list)
+    load_cpu: list[float] = field(default_factory=list)
+
+    def add(
+        self, burst: Burst, done: int, server_ns: int, load_ns: int, raw: Sequence[Pace]
+    ) -> None:
+        """One round: so many exchanges or messages."""
+        raw_per_s = sum(one.per_s for one in raw) / len(raw)
+        raw_cpu_ns = sum(one.cpu_ns for one in raw) / len(raw)
+        self.per_s.append(done / burst.wall_ns * 1e9)
+        self.wall_share.append(self.per_s[-1] / raw_per_s)
+        self.cpu_us.append(server_ns / done / 1e3)
+        self.cpu_share.append(raw_cpu_ns * done / server_ns)
+        self.p50_ms.append(median(burst.latencies_ns) / 1e6)
+        self.load_cpu.append(load_ns / burst.wall_ns)
+
+    def row(self, goal: float | None) -> list[str]:
+        """A line of the table."""
+        return [
+            self.name,
+            spread(self.per_s),
+            spread(self.wall_share, 3),
+            spread(self.cpu_share, 3),
+            "" if goal is None else f"{goal:.2f}",
+            f"{median(self.cpu_us):,.0f}",
+            f"{median(self.p50_ms):,.1f}",
+            f"{median(self.load_cpu):.0%}",
+        ]
+
+
+class Bench:
+    """Everything that is open while the rounds run."""
+
+    def __init__(self, site: Site, arguments: argparse.Namespace) -> None:
+        self.site = site
+        self.arguments = arguments
+        self.singles = self._hosts("single", arguments.streams)
+        groups = range(arguments.in_flight)
+        self.groups = [self._hosts(f"relay{group}", RELAY_HOSTS) for group in groups]
+        self.relayed = [host for group in self.groups for host in group]
+        self.judge = Judge(site.authority, site.permit_key(), [*self.singles, *self.relayed])
+        self.raw: list[Pace] = []
+        self._verify = _verification()
+
+    def _hosts(self, name: str, count: int) -> list[SpokenHost]:
+        return [SpokenHost(f"{name}-{number}", self.site.authority) for number in range(count)]
+
+    def raw_pace(self) -> Pace:
+        """Raw verifications on the governor's core, now."""
+        with on_core(self.site.core or 0):
+            self.raw.append(pace(self._verify, RAW_S))
+        return self.raw[-1]
+
+    async def timed(
+        self,
+        series: Series,
+        streams: Streams,
+        messages: list[list[bytes]],
+        *,
+        per_message: int,
+        in_flight: int = 1,
+        pid: int,
+    ) -> Burst:
+        """One burst between two raw measurements."""
+        before = self.raw_pace()
+        server, load = cpu_ns(pid), cpu_ns(os.getpid())
+        burst = await streams.burst(messages, in_flight)
+        server, load = cpu_ns(pid) - server, cpu_ns(os.getpid()) - load
+        done = sum(map(len, messages)) * per_message
+        series.add(burst, done, server, load, (before, self.raw_pace()))
+        return burst
+
+    def check(self, burst: Burst, expected: int) -> None:
+        """Every report was granted."""
+        taken = sum(
+            self.judge.take(pb.LinkDown.FromString(reply))
+            for replies in burst.replies
+            for reply in replies
+        )
+        if taken != expected:
+            raise SystemExit(f"{taken} of {expected} reports were granted")
+        self.judge.settle()
+
+    def single_messages(self, count: int) -> list[list[bytes]]:
+        """The next reports of each single host."""
+        return [
+            [pb.LinkUp(reports=[host.next_report()]).SerializeToString() for _ in range(count)]
+            for host in self.singles
+        ]
+
+    def relay_messages(self, count: int) -> list[list[bytes]]:
+        """One stream's messages, groups in turn: no host has two reports in flight."""
+        return [
+            [
+                pb.LinkUp(reports=[host.next_report() for host in group]).SerializeToString()
+                for _ in range(count)
+                for group in self.groups
+            ]
+        ]
+
+
+def _verification() -> Callable[[], None]:
+    key, message = raw_key(), bytes(range(256)) * 2
+    algorithm = ec.ECDSA(hashes.SHA256())
+    signature, public = key.sign(message, algorithm), key.public_key()
+    return lambda: public.verify(signature, message, algorithm)
+
+
+async def measure(bench: Bench) -> tuple[list[Series], list[Series]]:
+    """All rounds, the kinds of load in turn."""
+    arguments, site = bench.arguments, bench.site
+    streams_n, each = arguments.streams, arguments.reports
+    token = site.governor.token(streams_n + len(bench.relayed), CAPACITY)
+    courier = SigningKey.generate()
+    chains = await enrol([*bench.singles, *bench.relayed], token, courier)
+    ca_pem = token.tls_ca_pem.encode()
+
+    def bearer_of(host: SpokenHost) -> Bearer:
+        return Bearer(ca_pem=ca_pem, key_pem=courier.pem(), chain_pem=chains[host.host_id])
+
+    own = [(bearer_of(host), [host.host_id]) for host in bench.singles]
+    echo, echo_address = site.start_echo()
+    opened = [
+        Streams(site.address, own, LINK),
+        Streams(site.address, [(site.relay(), [host.host_id for host in bench.relayed])], LINK),
+        Streams(echo_address, [(bearer, []) for bearer, _ in own], ECHO),
+    ]
+    try:
+        for streams in opened:
+            await streams.open()
+        return await _rounds(bench, opened, each, echo.process.pid)
+    finally:
+        for streams in opened:
+            await streams.close()
+        echo.stop()
+
+
+async def _rounds(
+    bench: Bench, opened: list[Streams], each: int, echo_pid: int
+) -> tuple[list[Series], list[Series]]:
+    arguments, pid = bench.arguments, bench.site.pid
+    single, relay, echoing = opened
+    messages = -(-arguments.streams * each // (RELAY_HOSTS * arguments.in_flight))
+    series = [
+        Series(f"{arguments.streams} streams of one host"),
+        Series(f"relay: {RELAY_HOSTS} hosts a message, {arguments.in_flight} in flight"),
+    ]
+    empty = [Series("empty messages, our Link"), Series("empty messages, bare grpc.aio")]
+    nothing = [[b""] * each] * arguments.streams
+    for number in range(arguments.rounds + 1):
+        # The first round only warms up; its series is thrown away.
+        kept = number > 0
+        singles, relays = (s if kept else Series("") for s in series)
+        links, echoes = (s if kept else Series("") for s in empty)
+        sent = bench.single_messages(each)
+        burst = await bench.timed(singles, single, sent, per_message=1, pid=pid)
+        bench.check(burst, each * arguments.streams)
+        sent = bench.relay_messages(messages)
+        burst = await bench.timed(
+            relays, relay, sent, per_message=RELAY_HOSTS, in_flight=arguments.in_flight, pid=pid
+        )
+        bench.check(burst, len(sent[0]) * RELAY_HOSTS)
+        await bench.timed(links, single, nothing, per_message=1, pid=pid)
+        await bench.timed(echoes, echoing, nothing, per_message=1, pid=echo_pid)
+    return series, empty
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--streams", type=int, default=32, help="of one host each")
+    parser.add_argument("--reports", type=int, default=60, help="of each stream in a round")
+    parser.add_argument("--in-flight", type=int, default=4, help="messages of the relay")
+    arguments = parser.parse_args()
+    print(machine())
+    server_core, load_core = two_cores()
+    # Before any thread starts: gRPC's threads inherit it.
+    os.sched_setaffinity(0, {load_core})
+    with running_site(server_core) as site:
+        bench = Bench(site, arguments)
+        series, empty = asyncio.run(measure(bench))
+        size = len(bench.singles[0].next_report().SerializeToString())
+    head = ("", "per s", "share, wall", "share, CPU", "goal", "CPU us each", "p50 ms", "load CPU")
+    rows = [one.row(goal) for one, goal in zip(series, GOALS, strict=True)]
+    print(f"\nraw P-256 verification on the governor's core: {_raw(bench.raw)}")
+    title = f"Exchanges, a signed report of {size} bytes each, medians of {arguments.rounds} rounds"
+    table(title, head, rows)
+    table("For comparison, messages", head, [one.row(None) for one in empty])
+
+
+def _raw(raw: Sequence[Pace]) -> str:
+    per_s = spread([one.per_s for one in raw])
+    return f"{per_s} per s, CPU {median(one.cpu_ns for one in raw) / 1e3:.1f} us each"
+
+
+if __name__ == "__main__":
+    main()

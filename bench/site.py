@@ -1,0 +1,112 @@
+"""A real governor on one core, made and asked through its own command line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.harness import check_pinned, on_core
+from bench.streams import Bearer
+from flopgate_governor.files import Layout, read_signing_key
+from flopgate_proto.keys import SigningKey
+from flopgate_proto.limits import COUNT_MAX
+from flopgate_sim.demo.command import free_ports
+from flopgate_sim.demo.governor import AUTHORITY, Governor
+from flopgate_sim.demo.processes import Child
+
+ROOT = Path(__file__).parents[1]
+
+TIMES = {
+    "lifetime_ms": 600_000,
+    "wind_down_ms": 120_000,
+    "renew_after_ms": 120_000,
+    "drain_ms": 5_000,
+}
+"""Of the default policy."""
+TOLERATED_OUTAGE_MS = TIMES["lifetime_ms"] - TIMES["wind_down_ms"] - TIMES["renew_after_ms"]
+CAPACITY = "1e19"
+"""Declared, FLOP/s: the cluster is covered, so that every grant is held against a budget."""
+
+
+@dataclass(slots=True)
+class Site:
+    """A running governor, the directory of everything, and where it listens."""
+
+    governor: Governor
+    directory: Path
+    address: str
+    core: int | None
+
+    @property
+    def layout(self) -> Layout:
+        """Paths of the governor's directory."""
+        return Layout(self.governor.directory)
+
+    @property
+    def authority(self) -> str:
+        """Its name."""
+        return AUTHORITY
+
+    @property
+    def pid(self) -> int:
+        """Of the serving process."""
+        return int(json.loads(self.layout.addresses.read_text(encoding="utf-8"))["pid"])
+
+    def permit_key(self) -> SigningKey:
+        """What it signs batches with; the judge needs its public half."""
+        return read_signing_key(self.layout.permit_key)
+
+    def relay(self) -> Bearer:
+        """A relay's key and certificate."""
+        out = self.governor.relay()
+        return Bearer(
+            ca_pem=(out / "ca.pem").read_bytes(),
+            key_pem=(out / "key.pem").read_bytes(),
+            chain_pem=(out / "certificate.pem").read_bytes(),
+        )
+
+    def start(self) -> None:
+        """Start, or start again, on its core."""
+        with contextlib.ExitStack() as stack:
+            if self.core is not None:
+                stack.enter_context(on_core(self.core))
+            self.governor.start()
+        if self.core is not None:
+            check_pinned(self.pid, self.core)
+
+    def start_echo(self) -> tuple[Child, str]:
+        """A server that sends each message back, with the same TLS on the same core."""
+        (port,) = free_ports(1)
+        address = f"127.0.0.1:{port}"
+        with contextlib.ExitStack() as stack:
+            if self.core is not None:
+                stack.enter_context(on_core(self.core))
+            echo = Child(
+                "bench.echo_server",
+                [str(self.layout.root), address],
+                self.directory / "echo.log",
+                {"PYTHONPATH": os.fspath(ROOT)},
+            )
+        return echo, address
+
+
+@contextlib.contextmanager
+def running_site(core: int | None = None) -> Iterator[Site]:
+    """A governor whose every thread runs on one core, with a policy that grants."""
+    with tempfile.TemporaryDirectory(prefix="flopgate-bench-") as name:
+        directory = Path(name)
+        link, enroll = free_ports(2)
+        governor = Governor(directory, TIMES, (link, enroll), (link, enroll))
+        site = Site(governor, directory, f"127.0.0.1:{link}", core)
+        governor.make()
+        try:
+            site.start()
+            governor.apply(COUNT_MAX)
+            yield site
+        finally:
+            governor.stop()
