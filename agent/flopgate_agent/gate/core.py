@@ -39,6 +39,7 @@ from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import MisdirectedError
 from flopgate_proto.values import (
+    ChargedFigure,
     LaneState,
     Refusal,
     Severity,
@@ -273,8 +274,9 @@ class GateCore:
         """Host elapsed time at which `handle_timer` must be called at the latest."""
         times = [self.meter.stall_ms]
         if self.enrolled:
-            times.append(self.chain.next_ms)
             times += [lane_ms for lane in self.lanes.values() if (lane_ms := lane.get_timer())]
+        if self._may_report:
+            times.append(self.chain.next_ms)
             times += [a.next_request_ms for a in self._admitted()]
         return max(min(times), self.elapsed_ms) - self._clock.behind_ms
 
@@ -334,10 +336,17 @@ class GateCore:
             Tell(event=f"order.{kind}", subject=authority.name, detail=verified.digest.hex()),
         ]
 
+    @property
+    def _figure(self) -> ChargedFigure:
+        figures = [policy.charged_figure for policy in policies_of(self._admitted())]
+        return max(figures, default=ChargedFigure.NOMINAL)
+
     def _charge(self, charge: Charge) -> None:
         index = charge[0].index
         lane = next((one for one in self.lanes.values() if index in one.setting.chips), None)
         permission = self.permissions.get(lane.workload) if lane else None
+        if lane is not None:
+            lane.figure = self._figure
         self.meter.charge(charge, lane, permission)
 
     def _step(self) -> list[Action]:
@@ -348,8 +357,9 @@ class GateCore:
         if not self.enrolled:
             return []
         now_ms = self.elapsed_ms
-        policies = policies_of(self._admitted())
-        drain_ms = max((policy.drain_ms for policy in policies), default=DEFAULT_DRAIN_MS)
+        drain_ms = max(
+            (policy.drain_ms for policy in policies_of(self._admitted())), default=DEFAULT_DRAIN_MS
+        )
         fault = self._faults.first
         actions: list[Action] = []
         for lane in self.lanes.values():
@@ -357,7 +367,7 @@ class GateCore:
                 lane.workload, self._admitted(), now_ms, self.running_ms
             )
             self.permissions[lane.workload] = permission
-            lane.figure = max((policy.charged_figure for policy in policies), default=lane.figure)
+            lane.figure = self._figure
             before = lane.state
             actions += lane.step(permission, drain_ms, now_ms)
             if lane.state is not before and lane.state is LaneState.HALTED:
@@ -367,8 +377,12 @@ class GateCore:
                 self.meter.watch(now_ms)
         return actions
 
+    @property
+    def _may_report(self) -> bool:
+        return self.enrolled and LEDGER_FAILED not in self._faults
+
     def _report_if_due(self) -> list[Action]:
-        if LEDGER_FAILED in self._faults or not self.enrolled:
+        if not self._may_report:
             return []
         lanes = tuple(self.lanes.values())
         admitted = self._admitted()

@@ -1,0 +1,49 @@
+"""Host elapsed time as the core counts it: it never goes back."""
+
+from __future__ import annotations
+
+from flopgate_agent.gate.settings import Now
+from flopgate_proto.errors import ClockError
+
+
+def backwards(before_ms: int, now_ms: int) -> ClockError:
+    """The boot clock went back: no time can be told any more (law 8)."""
+    return ClockError(
+        f"boot clock stepped back from {before_ms} to {now_ms} ms",
+        code="clock.boot.backwards",
+        remedy="Find what sets the boot clock back; compute stays stopped until then.",
+    )
+
+
+class HostClock:
+    """The latest moment heard of.
+
+    Attributes:
+        now: that moment.
+        behind_ms: how far the host's clock has been set back in all; added to what it tells.
+    """
+
+    def __init__(self, now: Now) -> None:
+        self.now = now
+        self.behind_ms = 0
+
+    def note(self, told: Now) -> None:
+        """Take a moment of the host's clock; one that stepped back goes on from where it was."""
+        elapsed_ms = told.elapsed_ms + self.behind_ms
+        self.behind_ms += max(0, self.now.elapsed_ms - elapsed_ms)
+        self.now = Now(
+            elapsed_ms=max(elapsed_ms, self.now.elapsed_ms), wall_unix_ms=told.wall_unix_ms
+        )
+
+    def advance(self, told: Now) -> Now:
+        """The same; gives the moment as the core counts it.
+
+        Raises:
+            ClockError: the clock stepped back. The next call goes on from there: what must be
+                killed is not spared until the host's clock has caught up.
+        """
+        before_ms, behind_ms = self.now.elapsed_ms, self.behind_ms
+        self.note(told)
+        if self.behind_ms > behind_ms:
+            raise backwards(before_ms, told.elapsed_ms + behind_ms)
+        return self.now

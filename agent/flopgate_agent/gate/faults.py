@@ -1,0 +1,42 @@
+"""What stops the whole host: something the gate cannot work without is gone (law 8)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flopgate_agent.gate.allowance import Denied
+from flopgate_agent.gate.findings import FindingLog
+from flopgate_proto.values import Severity
+
+DRIVER_SILENT: Final = "driver.silent"
+"""No counters come; it mends itself."""
+
+LEDGER_FAILED: Final = "ledger.failed"
+"""Nothing is signed any more: it could not be kept."""
+
+
+class Faults:
+    """Faults in force, by reason. A fault is no authority's: its denial names none."""
+
+    def __init__(self, findings: FindingLog) -> None:
+        self._findings = findings
+        self._denials: dict[str, Denied] = {}
+
+    def __contains__(self, reason: str) -> bool:
+        return reason in self._denials
+
+    def set(self, reason: str, detail: str, way_back: str) -> None:
+        """A fault is there, still perhaps."""
+        self._denials[reason] = Denied(
+            reason=reason, detail=detail, way_back=way_back, authority="", wind_down_ms=0
+        )
+        self._findings.add(reason, Severity.ALERT, detail=detail)
+
+    def clear(self, reason: str) -> None:
+        """It is gone, if it was there."""
+        self._denials.pop(reason, None)
+
+    @property
+    def first(self) -> Denied | None:
+        """The fault that came first, if there is any."""
+        return next(iter(self._denials.values()), None)

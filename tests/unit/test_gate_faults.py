@@ -1,0 +1,174 @@
+"""Law 8: what the gate cannot work without stops compute, and every stop says why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from flopgate_agent.gate.actions import Freeze, KeepReport, Kill, Thaw
+from flopgate_agent.gate.allowance import Denied
+from flopgate_agent.gate.settings import Now
+from flopgate_proto.errors import ClockError
+from flopgate_proto.values import ChargedFigure, LaneState
+from tests.support.fixed import WORKLOAD
+from tests.support.gate_authority import GateAuthority
+from tests.support.gate_hardware import h100
+from tests.support.gate_rig import GateRig, cut, running
+
+
+def why(rig: GateRig) -> Denied:
+    """Why the first lane stands."""
+    denied = rig.core.permissions[WORKLOAD]
+    assert isinstance(denied, Denied)
+    return denied
+
+
+def test_law_8_silence_is_charged_at_once_and_stops_after_the_watchdog_time() -> None:
+    rig = running().run(3_000)
+    since_ms = rig.core.meter.seen_ms
+    before = rig.lane.book.gap.nominal
+    rig.silent = True
+    stall_ms = rig.settings.stall_timeout_ms
+    rig.run(since_ms + stall_ms + 1 - rig.now_ms)
+    charged = rig.lane.book.gap.nominal - before
+    assert charged >= h100().worst_nominal_flop_per_s * stall_ms // 1000
+    assert rig.state is LaneState.RUNNING
+    rig.run_until(LaneState.FROZEN)
+    assert rig.now_ms - since_ms <= rig.authority.policy.watchdog_ms + 5_001
+    assert why(rig).reason == "driver.silent"
+
+
+def test_law_8_counters_that_come_back_lift_the_fault() -> None:
+    rig = running()
+    rig.silent = True
+    rig.run_until(LaneState.FROZEN)
+    rig.silent = False
+    rig.run_until(LaneState.RUNNING)
+    assert not rig.core.has_fault("driver.silent")
+
+
+def test_law_8_a_boot_clock_that_steps_back_stops_the_host() -> None:
+    rig = running()
+    back = Now(elapsed_ms=rig.core.elapsed_ms - 1, wall_unix_ms=0)
+    with pytest.raises(ClockError) as error:
+        rig.core.samples(rig.hardware.sample(), back)
+    rig.carry_out(rig.core.fault(error.value.code, error.value.detail, error.value.remedy, back))
+    assert rig.state is LaneState.FROZEN
+    assert why(rig).reason == "clock.boot.backwards"
+    assert rig.done(Freeze)[-1:] == [Freeze(workload=WORKLOAD, pids=(100,))]
+
+
+def test_law_8_a_clock_an_hour_back_still_leads_to_the_kill() -> None:
+    rig = GateRig()
+    rig.hardware.start(pid=1, drain_ms=None)
+    rig.enrol().run_until(LaneState.RUNNING)
+    back = Now(elapsed_ms=rig.now_ms - 3_600_000, wall_unix_ms=0)
+    with pytest.raises(ClockError):
+        rig.core.handle_timer(back)
+    rig.carry_out(rig.core.fault("clock.boot.backwards", "stepped back", "Restart.", back))
+    drain_ms = rig.authority.policy.drain_ms
+    assert rig.core.get_timer() <= back.elapsed_ms + drain_ms, "in the host's own time"
+    later = replace(back, elapsed_ms=back.elapsed_ms + drain_ms)
+    rig.carry_out(rig.core.handle_timer(later))
+    assert rig.done(Kill)[-1:] == [Kill(workload=WORKLOAD, pids=(1,))]
+
+
+def test_law_8_time_after_a_clock_step_is_charged() -> None:
+    rig = running()
+    total = rig.lane.book.total.nominal
+    back = Now(elapsed_ms=rig.now_ms - 60_000, wall_unix_ms=0)
+    with pytest.raises(ClockError):
+        rig.core.samples(rig.hardware.sample(), back)
+    later = replace(back, elapsed_ms=back.elapsed_ms + 2_000)
+    rig.core.samples(rig.hardware.sample(), later)
+    least = h100().worst_nominal_flop_per_s * 2
+    assert rig.lane.book.total.nominal - total >= least
+
+
+def test_law_8_an_enrolled_host_without_a_policy_stops() -> None:
+    rig = GateRig(network=cut)
+    authority = rig.authority
+    rig.hardware.start(pid=1)
+    name = authority.name
+    rig.carry_out(rig.core.enrol(name, b"courier", rig.now))
+    enrolment = rig.core.authorities[name].enrolment
+    assert enrolment is not None
+    # A delegation that asks for no policy: the admission itself then holds.
+    orders = [authority.root, authority.delegation(least_policy_version=0)]
+    rig.carry_out(rig.core.admission(name, authority.admission(enrolment), orders, rig.now))
+    assert rig.core.enrolled
+    rig.run(20_000)
+    assert why(rig).reason == "policy.missing"
+    assert rig.state is LaneState.HALTED
+    assert not rig.done(Thaw)
+
+
+def test_law_8_a_ledger_that_fails_stops_and_signs_no_more() -> None:
+    rig = running()
+    rig.carry_out(rig.core.fault("ledger.failed", "disk full", "Free space.", rig.now))
+    reports = len(rig.done(KeepReport))
+    rig.run(120_000)
+    assert len(rig.done(KeepReport)) == reports
+    assert rig.state is LaneState.HALTED
+    assert why(rig).way_back == "Free space."
+
+
+def test_law_8_a_freeze_that_a_failed_keep_voided_is_asked_for_again() -> None:
+    rig = running()
+    voided = rig.core.order(rig.authority.name, rig.authority.pause(emergency=True), rig.now)
+    assert [one for one in voided if isinstance(one, Freeze)]
+    again = rig.core.fault("ledger.failed", "disk full", "Free space.", rig.now)
+    assert [one for one in again if isinstance(one, Freeze)] == [
+        Freeze(workload=WORKLOAD, pids=(100,))
+    ]
+
+
+def test_law_8_every_stop_names_reason_authority_and_way_back() -> None:
+    authority = GateAuthority()
+    name = authority.name
+    stops: list[Denied] = []
+    rig = GateRig(authority, network=cut).enrol().run(1_000)
+    stops.append(why(rig))
+    rig = running(authority)
+    rig.order(authority.pause())
+    stops.append(why(rig))
+    rig = running(authority)
+    rig.network = cut
+    rig.run_until(LaneState.WINDING_DOWN)
+    assert rig.lane.why is not None
+    stops.append(rig.lane.why)
+    rig.run(60_000)
+    stops.append(why(rig))
+    authority.pauses = (bytes(32),)
+    rig = GateRig(authority).enrol().run(1_000)
+    stops.append(why(rig))
+    assert [stop.reason for stop in stops] == [
+        "permit.none",
+        "pause.latched",
+        "permit.expiring",
+        "permit.expired",
+        "pause.unseen",
+    ]
+    for stop in stops:
+        assert stop.authority == name, stop
+        assert stop.detail, stop
+        assert stop.way_back.endswith("."), stop
+
+
+def test_law_8_an_unenrolled_host_is_left_alone() -> None:
+    rig = GateRig()
+    rig.hardware.start(pid=1)
+    rig.run(60_000)
+    assert rig.actions == []
+    assert rig.work_since(rig.now_ms - 1)
+
+
+def test_law_8_the_figure_that_policy_charges_holds_from_the_first_look_on() -> None:
+    rig = running()
+    rig.order(rig.authority.policy_order(charged_figure=ChargedFigure.HIGH))
+    rig.restart(away_ms=1_000)
+    before = rig.lane.book.unaccounted_flop
+    rig.core.samples(rig.hardware.sample(), rig.now)
+    charged = rig.lane.book.unaccounted_flop - before
+    assert charged > h100().worst_nominal_flop_per_s, "a second at the high figure"
