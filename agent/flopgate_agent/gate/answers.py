@@ -69,14 +69,16 @@ def check_answer(
             "answer for another run of this gate: its permission died with that run",
             code="answer.run",
         )
+    superseded = verified.batch.batch_number < authority.quote.batch_number
+    if superseded or verified.digest == authority.quote.answer_digest:
+        # A retry was answered with the bytes of the first time: nothing new.
+        return None
     request = sent.get(answer.request_digest)
     if request is None:
         raise MisdirectedError(
             f"answer to {answer.request_digest.hex()[:12]}, which this run never sent",
             code="answer.request",
         )
-    if verified.batch.batch_number < authority.quote.batch_number:
-        return None
     _check_history(verified, authority, sent)
     permit = _permit(answer, request, authority, settings, now_ms)
     quote = Quote(

@@ -13,6 +13,8 @@ from flopgate_agent.gate.reporting import build_report
 from flopgate_agent.gate.settings import GateSettings, Now
 from flopgate_proto.values import Finding, Request
 
+STILL_NAMED = 64
+"""Acknowledged reports that an answer on its way may still name."""
 SENT_MAX = 4096
 """Reports of this run whose answers are still told apart; older ones count as unknown."""
 
@@ -85,7 +87,8 @@ class Chain:
         return [keep, SendReport(sequence=keep.sequence)]
 
     def forget_acknowledged(self, authorities: Iterable[Authority]) -> None:
-        """Drop what every authority has acknowledged; its head stays, answers name it."""
+        """Drop what every authority acknowledged a while ago; answers may still name the rest."""
         acknowledged = min((one.acknowledged_sequence for one in authorities), default=0)
-        for digest in [d for d, sent in self.sent.items() if sent.sequence < acknowledged]:
+        oldest = acknowledged - STILL_NAMED
+        for digest in [d for d, sent in self.sent.items() if sent.sequence < oldest]:
             del self.sent[digest]
