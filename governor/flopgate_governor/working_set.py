@@ -90,7 +90,7 @@ class Work:
             lanes=records.load_lanes(connection, hosts),
             books=records.load_books(connection, scopes),
             stored=records.load_stored(connection, stored),
-            quoted=records.load_quoted(connection, _unfamiliar(received, facts, state.authority)),
+            quoted=_quotable(connection, received, facts, state.authority),
             told=records.load_told(connection, hosts) if lapsing else {},
         )
 
@@ -144,10 +144,7 @@ class Work:
         quote = own_quote(report, self.state.authority)
         known: IssuedAnswer | None = None
         if quote is not None and quote.answer_digest:
-            for answer in (facts.issued, facts.quoted):
-                if answer.digest == quote.answer_digest:
-                    known = answer
-            known = known or self.quoted.get((item.host_id, quote.answer_digest))
+            known = self.quoted.get((item.host_id, quote.answer_digest))
         return exchange(
             Arrived(
                 report=report,
@@ -303,16 +300,23 @@ class Work:
             self.state.unix_ms = self.unix_ms
 
 
-def _unfamiliar(
-    received: list[Received], facts: dict[bytes, HostFacts], authority: str
-) -> set[tuple[bytes, int]]:
-    """Quotes that are neither the newest answer of their host nor the newest it quoted."""
-    keys = set()
+def _quotable(
+    connection: Connection,
+    received: list[Received],
+    facts: dict[bytes, HostFacts],
+    authority: str,
+) -> dict[tuple[bytes, bytes], IssuedAnswer]:
+    """Our record of every answer that this batch may quote; most are the newest of their host."""
+    known = {
+        (host_id, answer.digest): answer
+        for host_id, host in facts.items()
+        for answer in (host.issued, host.quoted)
+    }
+    older = set()
     for item in received:
         quote = own_quote(item.report, authority)
         if quote is None or not quote.answer_digest:
             continue
-        host = facts[item.host_id]
-        if quote.answer_digest not in (host.issued.digest, host.quoted.digest):
-            keys.add((item.host_id, quote.batch_number))
-    return keys
+        if (item.host_id, quote.answer_digest) not in known:
+            older.add((item.host_id, quote.batch_number))
+    return known | records.load_quoted(connection, older)

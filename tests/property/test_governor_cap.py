@@ -25,7 +25,7 @@ from tests.support.governor import (
 )
 
 CAP = 900_000
-HOSTS = 3
+HOSTS = 2
 
 
 class ModelHost:
@@ -73,14 +73,19 @@ class ModelHost:
         self.ceiling, self.expires_ms = 0, -1
 
 
+# Weighted: only where much is granted and little arrives can the cap come into danger.
+ACTIONS = (
+    *("trade", "half") * 2,
+    *("ask", "send", "resend", "answer", "spend", "wait", "restart"),
+)
 STEP = st.tuples(
-    st.sampled_from(["ask", "ask", "send", "send", "resend", "answer", "spend", "wait", "restart"]),
+    st.sampled_from(ACTIONS),
     st.integers(0, HOSTS - 1),
-    st.integers(0, 4),
+    st.sampled_from([0, 0, 4, 4, 4, 1, 3]),
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=150)
 @given(st.lists(STEP, min_size=5, max_size=60))
 def test_law_2_cap_is_never_exceeded(steps: list[tuple[str, int, int]]) -> None:
     with TemporaryDirectory() as folder:
@@ -113,6 +118,12 @@ def act(
     """One step of the world; time goes on for everybody alike."""
     model = hosts[which]
     match action:
+        case "trade":
+            model.make(300_000 * amount)
+            deliver(governor, hosts, model.sent[recorded(governor, model) :])
+        case "half":
+            model.make(300_000 * amount)
+            under_way.append(governor.send(*model.sent[recorded(governor, model) :]))
         case "ask":
             model.make(300_000 * amount)
         case "send" if model.sent:
@@ -122,9 +133,7 @@ def act(
         case "resend" if model.sent:
             under_way.append(governor.send(model.sent[amount % len(model.sent)]))
         case "answer" if under_way:
-            for answer in answers(under_way.pop(amount % len(under_way))):
-                owner = next(m for m in hosts if m.host.host_id == answer.answer.host_id)
-                owner.take(answer)
+            hand_over(hosts, under_way.pop(amount % len(under_way)))
         case "spend":
             model.spend(amount)
         case "wait":
@@ -133,6 +142,19 @@ def act(
                 each.host.now_ms += amount * LIFETIME_MS // 3
         case "restart":
             model.restart()
+
+
+def deliver(governor: LocalGovernor, hosts: list[ModelHost], envelopes: list[Envelope]) -> None:
+    """An exchange without any trouble."""
+    hand_over(hosts, governor.send(*envelopes))
+
+
+def hand_over(hosts: list[ModelHost], down: pb.LinkDown) -> None:
+    """An answer arrives. Nobody here cheats, so there are no accusations."""
+    assert {notice.reason for notice in down.notices} <= {"report.gap"}
+    for answer in answers(down):
+        owner = next(m for m in hosts if m.host.host_id == answer.answer.host_id)
+        owner.take(answer)
 
 
 def recorded(governor: LocalGovernor, model: ModelHost) -> int:

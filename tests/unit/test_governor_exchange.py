@@ -279,6 +279,16 @@ def test_law_4_a_stale_quote_is_refused_and_no_fork(
     assert not governor.count("evidence")
 
 
+def test_law_4_a_backlog_that_quotes_one_older_answer_is_no_evidence(
+    governor: LocalGovernor, host: FakeHost
+) -> None:
+    ask(governor, host)
+    ask(governor, host)
+    down = governor.send(*[host.report(ASK) for _ in range(3)])
+    assert [a.answer.acknowledged_sequence for a in answers(down)] == [3, 4, 5]
+    assert not governor.count("evidence")
+
+
 def test_law_4_a_conflicting_quote_is_evidence(governor: LocalGovernor, host: FakeHost) -> None:
     ask(governor, host)
     host.quote = replace(host.quote, answer_digest=b"\x07" * 32)
