@@ -26,7 +26,7 @@ from flopgate_proto.codec import (
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import FlopgateError, HistoryError, StorageError
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import Quote
+from flopgate_proto.values import Quote, Scope, ScopeKind
 
 KEEP_ACKNOWLEDGED: Final = 1000
 """Acknowledged reports that are kept for `flopgate-agent outbox`."""
@@ -56,6 +56,12 @@ CREATE TABLE accepted_order (
     envelope BLOB NOT NULL,
     first_seen_running_ms INTEGER NOT NULL,
     UNIQUE (authority, digest)
+) STRICT;
+CREATE TABLE scope (
+    authority TEXT NOT NULL,
+    kind INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    PRIMARY KEY (authority, kind, id)
 ) STRICT;
 CREATE TABLE batch_root (
     authority TEXT NOT NULL,
@@ -158,6 +164,7 @@ class Ledger:
                         " admitted=excluded.admitted",
                         (action.authority, _to_bytes(action.envelope), int(action.admitted)),
                     )
+                    _keep_scopes(db, action.authority, action.scopes)
 
     @staticmethod
     def _keep_report(db: sqlite3.Connection, action: KeepReport) -> None:
@@ -180,6 +187,7 @@ class Ledger:
     @staticmethod
     def _keep_quote(db: sqlite3.Connection, action: KeepQuote) -> None:
         quote = action.quote
+        _keep_scopes(db, action.authority, action.scopes)
         db.execute(
             "UPDATE authority SET answer_digest=?, batch_number=?, batch_digest=?,"
             " grant_digest=?, acknowledged_sequence=? WHERE name=?",
@@ -216,7 +224,7 @@ class Ledger:
         try:
             with self._reported("read"):
                 return Memory(authorities=tuple(self._authorities()), last=self._last())
-        except FlopgateError as error:
+        except (FlopgateError, ValueError) as error:
             if isinstance(error, StorageError):
                 raise
             raise StorageError(
@@ -249,7 +257,12 @@ class Ledger:
                 acknowledged_sequence=acknowledged,
                 enrolment=_from_bytes(enrolment) if enrolment else None,
                 admitted=bool(admitted),
+                scopes=self._scopes(name),
             )
+
+    def _scopes(self, authority: str) -> frozenset[Scope]:
+        rows = self._db.execute("SELECT kind, id FROM scope WHERE authority=?", (authority,))
+        return frozenset(Scope(ScopeKind(kind), scope_id) for kind, scope_id in rows)
 
     def _last(self) -> LastReport | None:
         row = self._db.execute(
@@ -283,6 +296,13 @@ class Ledger:
                 (from_sequence, limit),
             ).fetchall()
         return [(sequence, parse_message(pb.SignedReport(), signed)) for sequence, signed in rows]
+
+
+def _keep_scopes(db: sqlite3.Connection, authority: str, scopes: frozenset[Scope]) -> None:
+    db.executemany(
+        "INSERT OR IGNORE INTO scope VALUES (?,?,?)",
+        [(authority, scope.kind.value, scope.id) for scope in scopes],
+    )
 
 
 def _to_bytes(envelope: Envelope) -> bytes:

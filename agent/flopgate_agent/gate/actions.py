@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flopgate_proto.envelope import Envelope
-from flopgate_proto.values import Quote
+from flopgate_proto.values import Quote, Scope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,22 +33,28 @@ class KeepQuote:
     """Make durable what the next report will quote, and how far the chain is acknowledged.
 
     The signed root that was relied on is kept too: later it must stand in a witnessed checkpoint.
+    ``scopes`` are all that the host was ever in: leaving one lifts no pause (law 6).
     """
 
     authority: str
     quote: Quote
     acknowledged_sequence: int
     batch_root: Envelope
+    scopes: frozenset[Scope]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepEnrolment:
-    """Make an enrolment durable before it leaves; ``admitted`` once the authority signed it."""
+    """Make an enrolment durable before it leaves; ``admitted`` once the authority signed it.
+
+    ``scopes`` as in `KeepQuote`.
+    """
 
     authority: str
     digest: bytes
     envelope: Envelope
     admitted: bool
+    scopes: frozenset[Scope]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

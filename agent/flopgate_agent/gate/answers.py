@@ -8,7 +8,7 @@ from flopgate_agent.gate.authority import Authority, Permit
 from flopgate_agent.gate.settings import GateSettings
 from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer, verify_answer
 from flopgate_proto.errors import ForgedError, HistoryError, MisdirectedError
-from flopgate_proto.values import Answer, Ceiling, Policy, Quote
+from flopgate_proto.values import Answer, Ceiling, Policy, Quote, Refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,8 @@ class Sent:
 class Accepted:
     """An answer that holds. ``permit`` is ``None`` where it grants nothing that still counts.
 
-    ``late``: it granted, but its lifetime is over: only the acknowledgement counts (law 1).
+    ``late``: it granted, but its lifetime is over or a newer grant is in use: only the
+    acknowledgement counts (law 1).
     """
 
     verified: VerifiedAnswer
@@ -37,6 +38,11 @@ class Accepted:
     permit: Permit | None
     late: bool
     asked: bool
+
+    @property
+    def rules(self) -> bool:
+        """Whether its verdicts replace those before."""
+        return self.asked and not self.late
 
 
 def check_answer(
@@ -69,6 +75,7 @@ def check_answer(
             "answer for another run of this gate: its permission died with that run",
             code="answer.run",
         )
+    _check_batch(verified, authority)
     superseded = verified.batch.batch_number < authority.quote.batch_number
     if superseded or verified.digest == authority.quote.answer_digest:
         # A retry was answered with the bytes of the first time: nothing new.
@@ -79,7 +86,7 @@ def check_answer(
             f"answer to {answer.request_digest.hex()[:12]}, which this run never sent",
             code="answer.request",
         )
-    _check_history(verified, authority, sent)
+    _check_head(answer, sent)
     permit = _permit(answer, request, authority, settings, now_ms)
     quote = Quote(
         authority=authority.name,
@@ -98,8 +105,24 @@ def check_answer(
     )
 
 
-def _check_history(verified: VerifiedAnswer, authority: Authority, sent: dict[bytes, Sent]) -> None:
-    answer = verified.answer
+def take_answer(accepted: Accepted, authority: Authority) -> None:
+    """Put an accepted answer in force."""
+    answer = accepted.verified.answer
+    authority.quote = accepted.quote
+    authority.batch_digest = accepted.verified.batch_digest
+    authority.acknowledged_sequence = accepted.acknowledged_sequence
+    authority.note_scopes(frozenset(answer.scopes))
+    authority.unseen_pauses = frozenset(answer.pauses) - authority.pauses.keys() - authority.lifted
+    if accepted.rules:
+        authority.permit = accepted.permit
+        authority.refusals = {
+            verdict.workload: verdict.outcome
+            for verdict in answer.verdicts
+            if isinstance(verdict.outcome, Refusal)
+        }
+
+
+def _check_batch(verified: VerifiedAnswer, authority: Authority) -> None:
     number = verified.batch.batch_number
     same_batch = authority.quote.batch_number == number
     if same_batch and authority.batch_digest not in {b"", verified.batch_digest}:
@@ -108,6 +131,9 @@ def _check_history(verified: VerifiedAnswer, authority: Authority, sent: dict[by
             code="answer.equivocation",
             remedy="Keep both: they are evidence against the authority.",
         )
+
+
+def _check_head(answer: Answer, sent: dict[bytes, Sent]) -> None:
     head = sent.get(answer.acknowledged_head)
     if head is None or head.sequence != answer.acknowledged_sequence:
         raise HistoryError(
@@ -125,13 +151,17 @@ def _permit(
         return None
     if policy is None:
         raise ForgedError("a permit before any policy", code="permit.no-policy")
+    if not sent.asked:
+        raise MisdirectedError("grants what was not asked for", code="permit.unasked")
     ceilings = {
         verdict.workload: verdict.outcome.ceiling_tflop
         for verdict in answer.verdicts
         if isinstance(verdict.outcome, Ceiling)
     }
     _check_policy(answer, sent, policy, settings, ceilings)
-    if now_ms >= sent.made_ms + terms.lifetime_ms:
+    # A newer grant may have released the headroom of this one.
+    older = authority.permit is not None and sent.made_ms < authority.permit.made_ms
+    if older or now_ms >= sent.made_ms + terms.lifetime_ms:
         return None
     return Permit(
         request_digest=answer.request_digest,

@@ -85,7 +85,7 @@ class Authority:
         self.trust: Trust | None = None
         self.policy: Policy | None = None
         self.policy_digest = b""
-        self.scopes: frozenset[Scope] = frozenset()
+        self.scopes = stored.scopes
         self.pauses: dict[bytes, LatchedPause] = {}
         self.lifted: set[bytes] = set()
         self.unseen_pauses: frozenset[bytes] = frozenset()

@@ -22,7 +22,7 @@ from flopgate_agent.gate.actions import (
     Tell,
 )
 from flopgate_agent.gate.allowance import Allowed, Denied, allowance
-from flopgate_agent.gate.answers import check_answer
+from flopgate_agent.gate.answers import check_answer, take_answer
 from flopgate_agent.gate.asking import plan_renewal, policies_of, request_if_due
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.chain import Chain
@@ -41,7 +41,6 @@ from flopgate_proto.errors import MisdirectedError
 from flopgate_proto.values import (
     ChargedFigure,
     LaneState,
-    Refusal,
     Severity,
 )
 
@@ -126,29 +125,17 @@ class GateCore:
         )
         if accepted is None:
             return []
-        answer = accepted.verified.answer
-        authority.quote = accepted.quote
-        authority.batch_digest = accepted.verified.batch_digest
-        authority.acknowledged_sequence = accepted.acknowledged_sequence
-        authority.note_scopes(frozenset(answer.scopes))
-        known = authority.pauses.keys() | authority.lifted
-        authority.unseen_pauses = frozenset(answer.pauses) - known
+        take_answer(accepted, authority)
+        if accepted.rules:
+            plan_renewal(authority, now.elapsed_ms)
         if accepted.late:
             self.findings.add("permit.late", Severity.INFO, subject=authority_name)
-        elif accepted.asked:
-            authority.permit = accepted.permit
-            authority.refusals = {
-                verdict.workload: verdict.outcome
-                for verdict in answer.verdicts
-                if isinstance(verdict.outcome, Refusal)
-            }
-            plan_renewal(authority, now.elapsed_ms)
-        self.chain.forget_acknowledged(self._admitted())
         keep = KeepQuote(
             authority=authority_name,
             quote=authority.quote,
             acknowledged_sequence=authority.acknowledged_sequence,
             batch_root=proven.root,
+            scopes=authority.scopes,
         )
         return [keep, *self._step()]
 
@@ -192,6 +179,7 @@ class GateCore:
                     digest=admitted.enrolment_digest,
                     envelope=authority.enrolment,
                     admitted=True,
+                    scopes=authority.scopes,
                 )
             )
             self._owed.append(Tell(event="host.admitted", subject=authority_name, detail=""))
@@ -227,6 +215,7 @@ class GateCore:
                 digest=envelope.digest,
                 envelope=envelope,
                 admitted=authority.admitted,
+                scopes=authority.scopes,
             )
         ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flopgate_proto.envelope import Envelope
-from flopgate_proto.values import ChipRow, Quote, Report
+from flopgate_proto.values import ChipRow, Quote, Report, Scope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,7 @@ class StoredAuthority:
         quote: what was quoted last; ``None`` before the first answer.
         batch_digest: of the signed root of that answer, empty before the first.
         enrolment: the statement that asked for admission, ``None`` before it was made.
+        scopes: all that the host was ever in.
     """
 
     name: str
@@ -34,6 +35,7 @@ class StoredAuthority:
     acknowledged_sequence: int = 0
     enrolment: Envelope | None = None
     admitted: bool = False
+    scopes: frozenset[Scope] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
