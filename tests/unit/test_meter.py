@@ -159,7 +159,7 @@ def test_idle_is_zero_flop() -> None:
         assert not measured.findings
 
 
-def test_cycles_that_stand_still_while_kernels_run_are_charged_by_activity() -> None:
+def test_law_10_cycles_that_stand_still_while_kernels_run_are_charged_by_activity() -> None:
     after = sample(1000, kernel_active_ms=500, sm_clock_mhz=1980)
     measured = measure(sample(), after, H100)
     assert ids(measured) == ["meter.counter.stuck"]
@@ -176,7 +176,7 @@ def test_worst_case_is_peak_x_time_at_the_highest_clock() -> None:
     assert charged.source is CounterSource.PEAK_TIME
 
 
-def test_a_gap_costs_at_least_what_full_tensor_load_measures() -> None:
+def test_law_3_a_gap_costs_at_least_what_full_tensor_load_measures() -> None:
     measured = second(mma=SECOND, hmma=SECOND)
     gap = worst_case(H100, 1000)
     assert gap.total.nominal >= measured.total.nominal
@@ -184,7 +184,7 @@ def test_a_gap_costs_at_least_what_full_tensor_load_measures() -> None:
 
 
 @pytest.mark.parametrize("counter", ["elapsed", "active", "hmma", "mma", "fp32", "integer"])
-def test_a_counter_that_goes_back_is_a_gap(counter: str) -> None:
+def test_law_3_a_counter_that_goes_back_is_a_gap(counter: str) -> None:
     before = replace(ZERO, elapsed=10, active=10, hmma=10, mma=10, fp32=10, integer=10)
     after = replace(before, **{counter: 9})
     measured = measure(sample(0, before), sample(1000, after), H100)
@@ -195,7 +195,7 @@ def test_a_counter_that_goes_back_is_a_gap(counter: str) -> None:
 
 
 @pytest.mark.parametrize("counter", ["elapsed", "hmma", "fp64"])
-def test_an_impossible_jump_is_a_gap(counter: str) -> None:
+def test_law_10_an_impossible_jump_is_told_and_charged_as_a_gap(counter: str) -> None:
     after = replace(busy(), **{counter: SECOND * 111 // 100})
     measured = measure(sample(), sample(1000, after), H100)
     assert ids(measured) == ["meter.counter.jump"]
