@@ -26,6 +26,8 @@ def test_the_law_has_a_test_named_after_it(law: int) -> None:
 
 def test_the_page_lists_every_law_and_says_what_is_pending() -> None:
     page = (ROOT / "docs" / "laws.md").read_text(encoding="utf-8")
-    rows = {int(number): row for number, row in re.findall(r"^\| (\d+) \| (.*)$", page, re.M)}
+    rows = {
+        int(number): row for number, row in re.findall(r"^\| (\d+) \| (.*)$", page, re.MULTILINE)
+    }
     assert set(rows) == set(range(1, 11))
     assert {law for law, row in rows.items() if "Pending" in row} == PENDING
