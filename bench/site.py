@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.harness import check_pinned, on_core
+from bench.harness import BenchError, check_pinned, on_core
 from bench.streams import Bearer
 from flopgate_governor.files import Layout, read_signing_key
 from flopgate_proto.keys import SigningKey
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_sim.demo.command import free_ports
 from flopgate_sim.demo.governor import AUTHORITY, Governor
-from flopgate_sim.demo.processes import Child
+from flopgate_sim.demo.processes import Child, wait_until
 
 ROOT = Path(__file__).parents[1]
+START_S = 30.0
 
 TIMES = {
     "lifetime_ms": 600_000,
@@ -40,7 +40,9 @@ class Site:
     governor: Governor
     directory: Path
     address: str
+    enroll_address: str
     core: int | None
+    child: Child | None = None
 
     @property
     def layout(self) -> Layout:
@@ -54,8 +56,15 @@ class Site:
 
     @property
     def pid(self) -> int:
-        """Of the serving process."""
-        return int(json.loads(self.layout.addresses.read_text(encoding="utf-8"))["pid"])
+        """Of the serving process.
+
+        Raises:
+            BenchError: it does not run.
+        """
+        if self.child is None:
+            raise BenchError("the governor was not started")
+        self.child.check()
+        return self.child.process.pid
 
     def permit_key(self) -> SigningKey:
         """What it signs batches with; the judge needs its public half."""
@@ -71,27 +80,38 @@ class Site:
         )
 
     def start(self) -> None:
-        """Start, or start again, on its core."""
+        """Start, or start again, on its core; does not wait for it."""
+        self.child = self._on_its_core(
+            "flopgate_governor.cli",
+            [
+                *("serve", "--dir", str(self.layout.root)),
+                *("--listen", self.address, "--enroll-listen", self.enroll_address),
+            ],
+            "governor.log",
+        )
+
+    def kill(self) -> None:
+        """``kill -9``."""
+        if self.child is not None:
+            self.child.kill()
+
+    def stop(self) -> None:
+        """End the governor."""
+        if self.child is not None:
+            self.child.stop()
+
+    def _on_its_core(self, module: str, arguments: list[str], log: str) -> Child:
         with contextlib.ExitStack() as stack:
             if self.core is not None:
                 stack.enter_context(on_core(self.core))
-            self.governor.start()
-        if self.core is not None:
-            check_pinned(self.pid, self.core)
+            path = {"PYTHONPATH": os.fspath(ROOT)}
+            return Child(module, arguments, self.directory / log, path)
 
     def start_echo(self) -> tuple[Child, str]:
         """A server that sends each message back, with the same TLS on the same core."""
         (port,) = free_ports(1)
         address = f"127.0.0.1:{port}"
-        with contextlib.ExitStack() as stack:
-            if self.core is not None:
-                stack.enter_context(on_core(self.core))
-            echo = Child(
-                "bench.echo_server",
-                [str(self.layout.root), address],
-                self.directory / "echo.log",
-                {"PYTHONPATH": os.fspath(ROOT)},
-            )
+        echo = self._on_its_core("bench.echo_server", [str(self.layout.root), address], "echo.log")
         return echo, address
 
 
@@ -100,13 +120,17 @@ def running_site(core: int | None = None) -> Iterator[Site]:
     """A governor whose every thread runs on one core, with a policy that grants."""
     with tempfile.TemporaryDirectory(prefix="flopgate-bench-") as name:
         directory = Path(name)
-        link, enroll = free_ports(2)
-        governor = Governor(directory, TIMES, (link, enroll), (link, enroll))
-        site = Site(governor, directory, f"127.0.0.1:{link}", core)
+        ports = free_ports(2)
+        governor = Governor(directory, TIMES, (ports[0], ports[1]), (ports[0], ports[1]))
+        address, enroll_address = (f"127.0.0.1:{port}" for port in ports)
+        site = Site(governor, directory, address, enroll_address, core)
         governor.make()
         try:
             site.start()
+            wait_until("the governor", governor.answers, START_S)
             governor.apply(COUNT_MAX)
+            if core is not None:
+                check_pinned(site.pid, core)
             yield site
         finally:
-            governor.stop()
+            site.stop()

@@ -42,10 +42,23 @@ class Burst:
     latencies_ns: list[int]
 
 
-class Stream:
-    """One open stream of its own connection."""
+class EndedError(BenchError):
+    """The server ended a stream."""
 
-    def __init__(self, address: str, bearer: Bearer, hello: Sequence[bytes], method: str) -> None:
+
+class Stream:
+    """One open stream of its own connection.
+
+    Attributes:
+        replies: of the burst that runs, or ran last.
+        answered: set once anything of it was answered.
+    """
+
+    def __init__(
+        self, address: str, bearer: Bearer, hello: Sequence[bytes], method: str = LINK
+    ) -> None:
+        self.replies: list[bytes] = []
+        self.answered = asyncio.Event()
         self._channel = link_channel(
             address,
             ca_pem=bearer.ca_pem,
@@ -79,24 +92,40 @@ class Stream:
         self, messages: Sequence[bytes], in_flight: int
     ) -> tuple[list[bytes], list[int]]:
         """Send messages, so many of them unanswered at most; replies and their latencies."""
-        replies: list[bytes] = []
+        self.replies = []
         sent_ns: list[int] = []
         latencies_ns: list[int] = []
+
+        async def take() -> None:
+            self.replies.append(await self._read())
+            self.answered.set()
+            latencies_ns.append(time.perf_counter_ns() - sent_ns[len(latencies_ns)])
+
         for message in messages:
-            if len(sent_ns) - len(replies) >= in_flight:
-                replies.append(await self._read())
-                latencies_ns.append(time.perf_counter_ns() - sent_ns[len(replies) - 1])
+            if len(sent_ns) - len(latencies_ns) >= in_flight:
+                await take()
             sent_ns.append(time.perf_counter_ns())
             await self._call.write(message)
-        while len(replies) < len(messages):
-            replies.append(await self._read())
-            latencies_ns.append(time.perf_counter_ns() - sent_ns[len(replies) - 1])
-        return replies, latencies_ns
+        while len(latencies_ns) < len(messages):
+            await take()
+        return self.replies, latencies_ns
+
+    async def burst_until_cut(self, messages: Sequence[bytes], in_flight: int) -> list[bytes]:
+        """Send until the connection breaks; the replies that came.
+
+        Raises:
+            BenchError: it did not break.
+        """
+        try:
+            await self.burst(messages, in_flight)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError, EndedError):
+            return self.replies
+        raise BenchError("all was answered before the connection broke")
 
     async def _read(self) -> bytes:
         reply = await self._call.read()
         if not isinstance(reply, bytes):
-            raise BenchError(f"the stream ended: {await self._call.details()}")
+            raise EndedError(f"the stream ended: {await self._call.details()}")
         return reply
 
     async def close(self) -> None:
