@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from importlib import metadata, resources
 from pathlib import Path
 
+from flopgate_agent.clocks import elapsed_ms
 from flopgate_agent.gate.settings import Now
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.keys import SigningKey
@@ -20,18 +21,8 @@ BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
 
 
 def read_clocks() -> Now:
-    """One moment on this host's clocks.
-
-    Elapsed time is the larger of CLOCK_BOOTTIME and CLOCK_MONOTONIC_RAW plus the time suspended:
-    root can slow the first down by adjtime, not the second (law 1).
-    """
-    boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    suspended_ns = boot_ns - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-    raw_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW) + max(0, suspended_ns)
-    return Now(
-        elapsed_ms=max(boot_ns, raw_ns) // _NS_PER_MS,
-        wall_unix_ms=max(0, time.time_ns() // _NS_PER_MS),
-    )
+    """One moment on this host's clocks."""
+    return Now(elapsed_ms=elapsed_ms(), wall_unix_ms=max(0, time.time_ns() // _NS_PER_MS))
 
 
 def read_boot_id() -> bytes:

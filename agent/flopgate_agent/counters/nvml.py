@@ -11,8 +11,7 @@ the kept sample: differences between readings are right under both readings of t
 
 from __future__ import annotations
 
-import time
-
+from flopgate_agent.clocks import elapsed_ms
 from flopgate_agent.counters import layout
 
 TYPE_CHECKING = False
@@ -48,11 +47,6 @@ class GoneError(Exception):
     """The chip cannot be read at all; ``args[0]`` is NVML's name for the reason."""
 
 
-def boot_ms() -> int:
-    """Host elapsed time, suspend included, in ms."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
-
-
 def error_name(nvml: ModuleType, code: int) -> str:
     """NVML's name of an error code, without its prefix."""
     prefix = "NVML_ERROR_"
@@ -73,7 +67,7 @@ def number(value: object, highest: int = layout.MAX_COUNTER) -> int | None:
 class ChipReader:
     """One chip's handle, its two GPM samples, and where its sample buffers were read up to."""
 
-    def __init__(self, nvml: ModuleType, index: int, clock: Callable[[], int] = boot_ms) -> None:
+    def __init__(self, nvml: ModuleType, index: int, clock: Callable[[], int] = elapsed_ms) -> None:
         """Open the chip at NVML index ``index``; ``clock`` gives host elapsed time in ms.
 
         Raises:

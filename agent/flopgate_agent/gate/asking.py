@@ -50,6 +50,7 @@ def request_if_due(
                 headroom_tflop=-(-lane.peak_tflop_per_s * lifetime_ms // 1000),
             )
             for lane in lanes
+            if lane.setting.chips
         )
     )
 

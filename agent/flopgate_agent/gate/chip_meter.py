@@ -83,8 +83,17 @@ class ChipMeter:
                 error=None,
             )
 
+    def begin(self) -> None:
+        """Totals count from here on: the host enrols."""
+        self._totals, self._measured_ms, self._gap_ms = {}, 0, 0
+
     def look(self, sample: ChipSample) -> tuple[Measured, ...]:
-        """Everything between the last look and this one: nothing is left out."""
+        """Everything between the last look and this one: nothing is left out, nothing twice."""
+        if sample.pids is not None:
+            self.pids = sample.pids
+        if self._owed and sample.taken_ms < self.covered_until_ms:
+            # It came late: that time has been charged, and it is no base to measure from.
+            return ()
         parts: list[Measured] = []
         if self._previous is None:
             span_ms = sample.taken_ms - self.covered_until_ms
@@ -96,8 +105,6 @@ class ChipMeter:
         since_ms = self.covered_until_ms
         self._previous = sample
         self.covered_until_ms = max(self.covered_until_ms, sample.taken_ms)
-        if sample.pids is not None:
-            self.pids = sample.pids
         self._judge(sample, parts, since_ms)
         self._add(parts)
         return tuple(parts)

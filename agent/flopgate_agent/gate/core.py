@@ -33,7 +33,7 @@ from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.host_meter import Charge, HostMeter
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.memory import Memory, StoredAuthority
-from flopgate_agent.gate.resuming import resume
+from flopgate_agent.gate.resuming import begin, resume
 from flopgate_agent.gate.settings import GateSettings, GateToken, Now
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.envelope import Envelope
@@ -94,6 +94,9 @@ class GateCore:
                 now=now,
             )
             self._running_before_ms = memory.last.report.running_ms
+            if memory.last.report.boot_id != settings.boot_id:
+                for chip in self.meter.chips:
+                    self._charge((chip, chip.blind(now.elapsed_ms)))
 
     # ------------------------------------------------------------------ what goes in
 
@@ -199,6 +202,8 @@ class GateCore:
                 code="join-token.none",
                 remedy="Run `flopgate-agent join` with the token of that authority.",
             )
+        if not self.enrolled and not self.chain.sequence:
+            begin(self.chain, self.meter.chips, self.lanes.values())
         envelope = build_enrolment(
             self.settings,
             token,

@@ -1,8 +1,8 @@
-"""Goes on from the end of a chain: totals, books, and the time in which no gate watched."""
+"""Begins a chain, or goes on from its end: totals, books, and the time in which no gate watched."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from flopgate_agent.gate.book import LaneBook
 from flopgate_agent.gate.chain import Chain
@@ -11,8 +11,21 @@ from flopgate_agent.gate.clock import backwards
 from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.memory import LastReport
-from flopgate_agent.gate.settings import GateSettings, Now
+from flopgate_agent.gate.settings import GateSettings, LaneSetting, Now
+from flopgate_proto.errors import ConfigError
+from flopgate_proto.limits import LANES_MAX
 from flopgate_proto.values import Severity
+
+
+def begin(chain: Chain, chips: Sequence[ChipMeter], lanes: Iterable[Lane]) -> None:
+    """Running totals count from enrolment on: what ran before is not the authority's business."""
+    for chip in chips:
+        chip.begin()
+    for lane in lanes:
+        lane.book = LaneBook()
+    chain.interval_start_ms = min(
+        (chip.covered_until_ms for chip in chips), default=chain.interval_start_ms
+    )
 
 
 def resume(
@@ -21,17 +34,19 @@ def resume(
     *,
     chain: Chain,
     chips: Sequence[ChipMeter],
-    lanes: Mapping[str, Lane],
+    lanes: dict[str, Lane],
     findings: FindingLog,
     now: Now,
 ) -> None:
     """Put the last report's state into a fresh core.
 
     What lies between the last report and the first look is charged when that look comes: at the
-    worst case, tightened by counters that survived (law 3).
+    worst case, tightened by counters that survived (law 3). After a reboot the caller charges it
+    at once, because the next report starts the clock anew.
 
     Raises:
         ClockError: within one boot, the clock stands before the last report.
+        ConfigError: more workloads than one report can carry.
     """
     report = last.report
     same_boot = report.boot_id == settings.boot_id
@@ -42,7 +57,8 @@ def resume(
     if not same_boot:
         # The time from last report to shutdown is not on this boot's clock; the wall clock bounds
         # it as far as it can be believed.
-        away_ms = max(0, now.wall_unix_ms - report.wall_unix_ms)
+        made_wall_ms = report.wall_unix_ms - (report.made_ms - report.interval_end_ms)
+        away_ms = max(0, now.wall_unix_ms - made_wall_ms)
         start_ms = min(0, now.elapsed_ms - away_ms)
         away = f"{now.elapsed_ms - start_ms} ms since the last report, charged"
         findings.add("gap.reboot", Severity.WARNING, detail=away)
@@ -50,6 +66,16 @@ def resume(
     for chip, row in zip(chips, last.rows, strict=False):
         chip.resume(row, start_ms, same_boot=same_boot)
     for lane_report in report.lanes:
-        lane = lanes.get(lane_report.workload)
-        if lane is not None:
-            lane.book = LaneBook.resumed(lane_report)
+        workload = lane_report.workload
+        if workload not in lanes:
+            # Configured no more; its totals stay in every report, or they would go back.
+            lanes[workload] = Lane(
+                LaneSetting(workload=workload, chips=()), settings, (), now.elapsed_ms
+            )
+        lanes[workload].book = LaneBook.resumed(lane_report)
+    if len(lanes) > LANES_MAX:
+        raise ConfigError(
+            f"{len(lanes)} workloads were ever configured here, a report carries {LANES_MAX}",
+            code="config.lanes",
+            remedy="Use workloads that this host served before, or enrol it anew.",
+        )

@@ -1,0 +1,217 @@
+"""Law 3: no unmetered time, and losing data never pays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flopgate_agent.counters.sample import ChipSample
+from flopgate_agent.gate.actions import KeepReport
+from flopgate_agent.gate.chip_meter import ChipMeter
+from flopgate_agent.gate.settings import TFLOP, LaneSetting
+from flopgate_proto.codec import decode_report
+from flopgate_proto.values import LaneState
+from tests.support.fixed import COURIER_KEY, WORKLOAD
+from tests.support.gate_hardware import h100
+from tests.support.gate_rig import START_MS, GateRig, cut, running, settings
+
+REBOOTED = bytes([9] * 16)
+
+
+def meter_of(rig: GateRig, chip: int = 0) -> ChipMeter:
+    return rig.core.meter.chips[chip]
+
+
+def metered_ms(rig: GateRig, chip: int = 0) -> int:
+    row = meter_of(rig, chip).row()
+    return row.measured_ms + row.gap_ms
+
+
+def charged_flop(rig: GateRig) -> int:
+    book = rig.lane.book
+    return book.allotted_flop + book.unaccounted_flop
+
+
+def test_law_3_every_millisecond_is_measured_or_charged() -> None:
+    rig = running(base=settings(2)).run(60_000)
+    for chip in rig.hardware.chips:
+        assert metered_ms(rig, chip) == meter_of(rig, chip).covered_until_ms - START_MS
+
+
+def test_law_3_measured_flop_are_the_truth() -> None:
+    rig = running().run(60_000)
+    rig.core.samples(rig.hardware.sample(), rig.now)
+    assert rig.lane.book.measured.nominal == rig.hardware.nominal_flop(0)
+    assert charged_flop(rig) == rig.hardware.nominal_flop(0)
+
+
+def test_law_3_a_lost_chip_is_charged_at_its_peak() -> None:
+    rig = running(base=settings(2)).run(10_000)
+    before = rig.lane.book.gap.nominal
+    rig.hardware.lost.add(1)
+    rig.run(10_000)
+    charged = rig.lane.book.gap.nominal - before
+    assert charged >= h100().worst_nominal_flop_per_s * 9
+    assert metered_ms(rig, 1) == meter_of(rig, 1).covered_until_ms - START_MS
+
+
+def test_law_3_a_chip_of_which_nothing_is_said_is_charged() -> None:
+    rig = running(base=settings(2)).run(10_000)
+    before = rig.lane.book.gap.nominal
+    rig.pass_time(rig.now_ms + 1_000)
+    rig.core.samples(rig.hardware.sample()[:1], rig.now)
+    assert rig.lane.book.gap.nominal - before >= h100().worst_nominal_flop_per_s
+
+
+def test_law_3_a_gap_without_permission_goes_to_unaccounted() -> None:
+    rig = running().run(10_000)
+    allotted = rig.lane.book.allotted_flop
+    rig.restart(away_ms=30_000)
+    unaccounted = rig.lane.book.unaccounted_flop
+    rig.core.samples(rig.hardware.sample(), rig.now)
+    assert rig.lane.book.unaccounted_flop > unaccounted
+    assert rig.lane.book.allotted_flop <= allotted
+
+
+def test_law_3_counters_that_survived_tighten_the_gap_of_a_restart() -> None:
+    rig = running().run(10_000)
+    rig.hardware.freeze({100})
+    rig.restart(away_ms=30_000)
+    rig.core.samples(rig.hardware.sample(), rig.now)
+    truth = rig.hardware.nominal_flop(0)
+    assert truth <= charged_flop(rig) <= truth + 2 * TFLOP
+
+
+def test_law_3_a_crash_loses_no_flop() -> None:
+    rig = running()
+    for _ in range(20):
+        rig.run(1_700)
+        rig.restart()
+        rig.core.samples(rig.hardware.sample(), rig.now)
+        assert charged_flop(rig) >= rig.hardware.nominal_flop(0)
+
+
+def test_law_3_a_reboot_is_charged_from_the_last_report_on() -> None:
+    rig = running().run(10_000)
+    last = rig.last_report()
+    away_ms = 3_600_000
+    since_ms = rig.now_ms - last.interval_end_ms
+    before = last.lanes[0].unaccounted_tflop * TFLOP
+    rig.restart(boot_id=REBOOTED, away_ms=away_ms)
+    charged = rig.lane.book.unaccounted_flop - before
+    assert charged >= h100().worst_nominal_flop_per_s * (since_ms + away_ms) // 1000
+
+
+def test_law_3_a_reboot_is_charged_before_the_first_report_leaves() -> None:
+    # Else a gate that dies between its first report and its first look would forget it.
+    rig = running().run(10_000)
+    rig.network = cut
+    rig.restart(boot_id=REBOOTED, away_ms=3_600_000)
+    rig.carry_out(rig.core.handle_timer(rig.now))
+    assert rig.done(KeepReport)
+    hour = h100().worst_nominal_flop_per_s * 3_600
+    assert rig.last_report().lanes[0].unaccounted_tflop >= hour // TFLOP
+    rig.restart()
+    rig.core.samples(rig.hardware.sample(), rig.now)
+    assert charged_flop(rig) >= hour
+
+
+def test_law_3_a_sample_that_comes_late_charges_nothing_twice() -> None:
+    rig = running().run(10_000)
+    rig.pass_time(rig.now_ms + 2_000)
+    late = rig.hardware.sample()
+    rig.pass_time(rig.now_ms + 3_500)
+    rig.silent = True
+    rig.run(10)
+    assert meter_of(rig).covered_until_ms > late[0].taken_ms, "the silence is charged"
+    rig.carry_out(rig.core.samples(late, rig.now))
+    rig.pass_time(rig.now_ms + 500)
+    rig.carry_out(rig.core.samples(rig.hardware.sample(), rig.now))
+    assert metered_ms(rig) == rig.now_ms - START_MS
+
+
+def test_law_3_an_older_sample_is_no_base_for_the_next() -> None:
+    rig = running().run(10_000)
+    first = rig.hardware.sample()
+    rig.pass_time(rig.now_ms + 700)
+    for samples in (rig.hardware.sample(), first):
+        rig.carry_out(rig.core.samples(samples, rig.now))
+    rig.pass_time(rig.now_ms + 700)
+    rig.carry_out(rig.core.samples(rig.hardware.sample(), rig.now))
+    assert metered_ms(rig) == rig.now_ms - START_MS
+
+
+def test_law_3_totals_of_a_workload_that_is_configured_no_more_stay() -> None:
+    rig = running().run(10_000)
+    rig.core.samples(rig.hardware.sample(), rig.now)
+    before = rig.last_report().lanes[0]
+    rig.settings = replace(rig.settings, lanes=(LaneSetting(workload="run-8", chips=(0,)),))
+    rig.restart().run(10_000)
+    lanes = {lane.workload: lane for lane in rig.last_report().lanes}
+    assert lanes[WORKLOAD].total.nominal_tflop >= before.total.nominal_tflop
+    assert lanes[WORKLOAD].allotted_tflop >= before.allotted_tflop
+    assert lanes[WORKLOAD].chips == ()
+    request = rig.last_report().request
+    assert request is None or [one.workload for one in request.lanes] == ["run-8"]
+    rig.settings = replace(rig.settings, lanes=(LaneSetting(workload=WORKLOAD, chips=(0,)),))
+    rig.restart().run_until(LaneState.RUNNING)
+    assert rig.lane.book.allotted_tflop >= before.allotted_tflop
+
+
+def test_law_3_totals_count_from_enrolment_on() -> None:
+    rig = GateRig()
+    rig.hardware.start(pid=1)
+    rig.run(600_000)
+    rig.enrol()
+    lane = rig.last_report().lanes[0]
+    assert lane.total.high_tflop == 0
+    rig.run(10_000)
+    covered_ms = meter_of(rig).covered_until_ms
+    assert metered_ms(rig) == covered_ms - decode_report(rig.reports[0].payload).interval_start_ms
+
+
+def test_law_3_asking_for_a_certificate_again_resets_nothing() -> None:
+    rig = running().run(10_000)
+    total = rig.lane.book.total
+    rig.core.enrol(rig.authority.name, COURIER_KEY.spki, rig.now)
+    assert rig.lane.book.total == total
+    assert total.nominal > 0
+
+
+def test_law_3_counters_that_go_back_are_charged() -> None:
+    rig = running().run(10_000)
+    before = rig.lane.book.gap.nominal
+    rig.pass_time(rig.now_ms + 1_000)
+    sample = rig.hardware.sample()[0]
+    assert sample.cycles is not None
+    cycles = replace(sample.cycles, hmma=0, mma=0)
+    rig.core.samples([replace(sample, cycles=cycles)], rig.now)
+    assert rig.lane.book.gap.nominal - before >= h100().worst_nominal_flop_per_s
+
+
+def test_law_3_a_driver_that_lists_no_chips_is_charged_for_all() -> None:
+    rig = running(base=settings(2)).run(10_000)
+    nothing: list[ChipSample] = []
+    rig.pass_time(rig.now_ms + 1_000)
+    before = rig.lane.book.gap.nominal
+    rig.core.samples(nothing, rig.now)
+    assert rig.lane.book.gap.nominal - before >= 2 * h100().worst_nominal_flop_per_s
+
+
+def test_law_3_reports_never_go_back() -> None:
+    rig = running()
+    for step in range(12):
+        rig.run(3_000)
+        if step % 3 == 2:
+            rig.restart(boot_id=bytes([step] * 16) if step % 2 else None, away_ms=500)
+    seen: tuple[int, ...] = (0, 0, 0, 0, 0)
+    for envelope in rig.reports:
+        lane = decode_report(envelope.payload).lanes[0]
+        now = (
+            lane.total.low_tflop,
+            lane.total.nominal_tflop,
+            lane.total.high_tflop,
+            lane.allotted_tflop,
+            lane.unaccounted_tflop,
+        )
+        assert all(after >= before for before, after in zip(seen, now, strict=True))
+        seen = now
