@@ -22,8 +22,9 @@ from flopgate_proto.values import (
     TrustRoot,
 )
 
-NARROW = frozenset({ScopeKind.CLUSTER, ScopeKind.WORKLOAD})
-"""Scopes no wider than one cluster: a pause of these may last until it is lifted."""
+NARROW = frozenset({ScopeKind.CLUSTER})
+"""Scopes no wider than one cluster: a pause of these may last until it is lifted. A workload may
+run on several clusters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +123,7 @@ class Authority:
     def accept(self, envelope: Envelope, running_ms: int) -> VerifiedOrder | None:
         """Verify an order and put it in force; ``None`` when it was accepted before.
 
-        Deduplication comes after full verification.
+        What is known was fully verified when it came first, under the root of that day.
 
         Raises:
             PeerError: it does not hold; nothing has changed.
@@ -133,11 +134,9 @@ class Authority:
                 code="order.no-trust",
                 remedy="Join this authority first.",
             )
-        if envelope.digest == self.trust.digest:
+        if envelope.digest in self._known:
             return None
         verified = self.trust.verify(envelope)
-        if verified.digest in self._known:
-            return None
         apply: dict[type, Callable[[VerifiedOrder, int], None]] = {
             TrustRoot: self._take_root,
             Delegation: self._take_delegation,
@@ -159,6 +158,12 @@ class Authority:
     def _take_delegation(self, verified: VerifiedOrder, running_ms: int) -> None:
         order = verified.order
         if isinstance(order, Delegation):
+            serials = [entry.delegation.serial for entry in self.permit_keys.values()]
+            if order.serial <= max(serials, default=-1):
+                raise HistoryError(
+                    f"delegation {order.serial}, {max(serials)} is in force",
+                    code="delegation.serial",
+                )
             key = VerifyingKey(order.permit_spki)
             self.permit_keys[key.key_id] = PermitKey(
                 key=key, delegation=order, until_running_ms=running_ms + order.span_ms
