@@ -22,8 +22,8 @@ from flopgate_proto.codec import (
     envelope_from_wire,
     envelope_to_wire,
 )
-from flopgate_proto.envelope import Envelope, seal
-from flopgate_proto.joining import token_proof
+from flopgate_proto.envelope import Envelope, seal, statement_digest
+from flopgate_proto.joining import JoinToken, token_proof
 from flopgate_proto.keys import SigningKey, VerifyingKey, key_digest
 from flopgate_proto.trust import ROLE_OF
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -223,6 +223,7 @@ class FakeHost:
     running_ms: int = 0
     quote: Quote = field(default_factory=lambda: Quote(authority=AUTHORITY))
     last: VerifiedAnswer | None = None
+    last_report: Envelope | None = None
 
     def __post_init__(self) -> None:
         self.key = SigningKey.from_scalar(self.number + 1)
@@ -243,7 +244,7 @@ class FakeHost:
             for index in range(self.chips)
         )
 
-    def enrolment(self, token: TokenRecord, courier_spki: bytes = b"") -> Envelope:
+    def enrolment(self, token: TokenRecord | JoinToken, courier_spki: bytes = b"") -> Envelope:
         """Its enrolment with a token."""
         value = Enrolment(
             authority=AUTHORITY,
@@ -275,6 +276,7 @@ class FakeHost:
         envelope = self.sign(self.value(ask_tflop))
         self.sequence += 1
         self.head = envelope.digest
+        self.last_report = envelope
         return envelope
 
     def sign(self, report: Report) -> Envelope:
@@ -328,6 +330,15 @@ class FakeHost:
             raise LookupError(f"no answer in {down}")
         return self.accept_verified(self.last)
 
+    def accept_unverified(self, batch: pb.AnswerBatch, leaf: pb.AnswerLeaf) -> None:
+        """Quote an answer of a governor whose keys the test does not hold."""
+        self.quote = Quote(
+            authority=AUTHORITY,
+            answer_digest=statement_digest(PayloadType.ANSWER, leaf.payload),
+            batch_number=batch_number(batch),
+            grant=pb.Answer.FromString(leaf.payload).request_digest,
+        )
+
     def accept_verified(self, answer: VerifiedAnswer) -> VerifiedAnswer:
         """Quote this answer from now on."""
         granted = any(isinstance(v.outcome, Ceiling) for v in answer.answer.verdicts)
@@ -339,6 +350,11 @@ class FakeHost:
             grant=answer.answer.request_digest if granted else self.quote.grant,
         )
         return answer
+
+
+def batch_number(batch: pb.AnswerBatch) -> int:
+    """Number of a batch whose signature is not checked."""
+    return pb.BatchRoot.FromString(batch.batch_root.payload).batch_number
 
 
 def answers(down: pb.LinkDown) -> list[VerifiedAnswer]:

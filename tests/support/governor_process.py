@@ -1,0 +1,191 @@
+"""A real governor process on loopback, and couriers that talk gRPC to it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+import grpc
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509 import load_der_x509_certificate
+
+from flopgate_governor.toml_files import DEFAULT_POLICY
+from flopgate_proto.codec import envelope_to_wire
+from flopgate_proto.envelope import Envelope
+from flopgate_proto.joining import JoinToken
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.v1 import flopgate_pb2_grpc as rpc
+from tests.support.governor import AUTHORITY, FakeHost
+
+WAIT_S = 60.0
+BUDGET = '\n[[budgets]]\nscope = "cluster:c1"\ncap_tflop = 1_000_000_000_000\n'
+
+
+def cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command line."""
+    command = [sys.executable, "-m", "flopgate_governor.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=WAIT_S)
+
+
+@dataclass
+class GovernorProcess:
+    """A directory and, while it runs, the process that serves it."""
+
+    root: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def make(cls, root: Path) -> "GovernorProcess":
+        """A new directory whose policy has a budget for cluster ``c1``."""
+        form = root.with_suffix(".toml")
+        form.write_text(DEFAULT_POLICY.format(authority=AUTHORITY) + BUDGET)
+        done = cli("init", root, "--authority", AUTHORITY, "--policy", form)
+        assert done.returncode == 0, done.stderr
+        return cls(root)
+
+    def start(self) -> None:
+        """Serve on free ports; returns when they are announced."""
+        arguments = [
+            "--dir",
+            str(self.root),
+            "--listen",
+            "127.0.0.1:0",
+            "--enroll-listen",
+            "127.0.0.1:0",
+        ]
+        with (self.root / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "flopgate_governor.cli", "serve", *arguments],
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise TimeoutError((self.root / "log").read_text())
+            path = self.root / "run" / "addresses.json"
+            if path.exists() and json.loads(path.read_text())["pid"] == self.process.pid:
+                return
+            time.sleep(0.05)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; the exit code."""
+        if self.process is None:
+            return 0
+        process, self.process = self.process, None
+        if process.poll() is None:
+            os.kill(process.pid, number)
+        return process.wait(WAIT_S)
+
+    def address(self, which: str) -> str:
+        """``link`` or ``enroll``."""
+        path = self.root / "run" / "addresses.json"
+        return str(json.loads(path.read_text())[which])
+
+    def token(self, *more: str) -> JoinToken:
+        """A join token for cluster ``c1``, covered by declaration."""
+        done = cli(
+            *("token", "create", "--dir", self.root, "--cluster", "c1", "--custodian", "cu"),
+            *("--hosts", "50", "--capacity", "2e18", *more),
+        )
+        assert done.returncode == 0, done.stderr
+        return JoinToken.parse(done.stdout)
+
+    def order(self, *arguments: str, officers: int = 1) -> subprocess.CompletedProcess[str]:
+        """A subcommand with the first so many officers' keys."""
+        folder = self.root / "officers"
+        keys = [
+            part for n in range(officers) for part in ("--key", folder / f"officer-{n + 1}.pem")
+        ]
+        return cli(*arguments, "--dir", self.root, *keys)
+
+
+@dataclass
+class Certificate:
+    """A client's TLS key and chain."""
+
+    key_pem: bytes
+    chain_pem: bytes
+
+
+class Courier:
+    """Carries one host's envelopes over TLS; or a relay's, with a relay's certificate."""
+
+    def __init__(self, governor: GovernorProcess, token: JoinToken) -> None:
+        self.governor = governor
+        self.token = token
+        key = ec.generate_private_key(ec.SECP256R1())
+        self.spki = key.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        self.key_pem = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+
+    def enroll(self, enrolment: Envelope) -> pb.EnrollReply:
+        """First contact over server-only TLS."""
+        credentials = grpc.ssl_channel_credentials(self.token.tls_ca_pem.encode())
+        with grpc.secure_channel(self.governor.address("enroll"), credentials) as channel:
+            request = pb.EnrollRequest(enrolment=envelope_to_wire(enrolment))
+            return rpc.RegistrationServiceStub(channel).Enroll(request, timeout=WAIT_S)
+
+    def certificate(self, reply: pb.EnrollReply) -> Certificate:
+        """What the enrolment brought."""
+        chain = b"".join(
+            load_der_x509_certificate(der).public_bytes(serialization.Encoding.PEM)
+            for der in reply.courier_certificates
+        )
+        return Certificate(self.key_pem, chain)
+
+    @contextmanager
+    def channel(self, certificate: Certificate) -> Iterator[grpc.Channel]:
+        """A connection over mutual TLS."""
+        credentials = grpc.ssl_channel_credentials(
+            self.token.tls_ca_pem.encode(), certificate.key_pem, certificate.chain_pem
+        )
+        with grpc.secure_channel(self.governor.address("link"), credentials) as channel:
+            yield channel
+
+
+class OpenLink:
+    """One Link stream, used from one thread."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._up: SimpleQueue[pb.LinkUp | None] = SimpleQueue()
+        self.down = rpc.GovernorServiceStub(channel).Link(iter(self._up.get, None), timeout=WAIT_S)
+
+    def send(self, *envelopes: Envelope) -> None:
+        """One message of reports."""
+        reports = [pb.SignedReport(envelope=envelope_to_wire(e)) for e in envelopes]
+        self._up.put(pb.LinkUp(reports=reports))
+
+    def hello(self, *host_ids: bytes) -> None:
+        """Say whose courier this is."""
+        self._up.put(pb.LinkUp(hello=pb.Hello(host_ids=host_ids)))
+
+    def receive(self) -> pb.LinkDown:
+        """The next message."""
+        return next(iter(self.down))
+
+    def close(self) -> None:
+        """No more messages."""
+        self._up.put(None)
+
+
+def join(
+    governor: GovernorProcess, number: int, token: JoinToken
+) -> tuple[FakeHost, Courier, Certificate]:
+    """Enroll a host through its own courier."""
+    host, courier = FakeHost(number), Courier(governor, token)
+    reply = courier.enroll(host.enrolment(token, courier.spki))
+    return host, courier, courier.certificate(reply)

@@ -1,0 +1,142 @@
+"""Files and arguments that a person gets wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from flopgate_governor.cli import main
+from flopgate_governor.commands.token import parse_capacity, parse_span_ms
+from flopgate_governor.files import read_secret, write_secret
+from flopgate_governor.toml_files import DEFAULT_POLICY, parse_scope, policy_text, read_policy
+from flopgate_proto.errors import ConfigError
+from flopgate_proto.values import Budget, Scope, ScopeKind
+
+
+def form(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "policy.toml"
+    path.write_text(text)
+    return path
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_known(tmp_path: Path) -> None:
+    path = form(tmp_path, DEFAULT_POLICY.format(authority="a") + "\nlifetme_ms = 1\n")
+    with pytest.raises(ConfigError, match=r"unknown key 'lifetme_ms'.*Did you mean 'lifetime_ms'"):
+        read_policy(path, "a", 1)
+
+
+def test_an_unknown_key_of_a_budget_is_refused(tmp_path: Path) -> None:
+    text = (
+        DEFAULT_POLICY.format(authority="a") + '\n[[budgets]]\nscope = "everything"\ncap_tfop = 1\n'
+    )
+    with pytest.raises(ConfigError, match=r"unknown key 'cap_tfop'.*cap_tflop"):
+        read_policy(form(tmp_path, text), "a", 1)
+
+
+def test_a_missing_figure_is_refused(tmp_path: Path) -> None:
+    text = DEFAULT_POLICY.format(authority="a").replace("drain_ms = 5_000", "")
+    with pytest.raises(ConfigError, match="drain_ms is None"):
+        read_policy(form(tmp_path, text), "a", 1)
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "true", '"x"', "9223372036854775808"])
+def test_a_figure_out_of_range_is_refused(tmp_path: Path, value: str) -> None:
+    text = DEFAULT_POLICY.format(authority="a").replace("5_000", value)
+    with pytest.raises(ConfigError, match=r"config\.count"):
+        read_policy(form(tmp_path, text), "a", 1)
+
+
+def test_the_default_policy_is_the_designs(tmp_path: Path) -> None:
+    policy = read_policy(form(tmp_path, DEFAULT_POLICY.format(authority="a")), "a", 1)
+    assert policy.threshold_tflop_per_s * 10**12 == 10**18
+    assert (policy.lifetime_ms, policy.wind_down_ms, policy.renew_after_ms) == (
+        600_000,
+        120_000,
+        120_000,
+    )
+    assert policy.pause_lapse_ms == 72 * 3_600_000
+
+
+def test_a_policy_reads_back_what_it_shows(tmp_path: Path) -> None:
+    text = DEFAULT_POLICY.format(authority="a")
+    text += '\n[[budgets]]\nscope = "cluster:a \\"b\\""\ncap_tflop = 7\n'
+    text += '\n[[phases]]\nscope = "site:s"\nphase = "observe"\nfrom_unix_ms = 3\n'
+    policy = read_policy(form(tmp_path, text), "a", 4)
+    assert policy.budgets == (Budget(scope=Scope(ScopeKind.CLUSTER, 'a "b"'), cap_tflop=7),)
+    assert read_policy(form(tmp_path, policy_text(policy)), "a", 1) == policy
+
+
+@pytest.mark.parametrize("text", ["", "planet:x", "cluster", "cluster:", "everything:x"])
+def test_a_scope_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"config\.scope"):
+        parse_scope(text)
+
+
+def test_scopes_and_spans_and_rates() -> None:
+    assert parse_scope("everything") == Scope(ScopeKind.EVERYTHING)
+    assert parse_scope("workload:a:b") == Scope(ScopeKind.WORKLOAD, "a:b")
+    assert parse_span_ms("90s") == 90_000
+    assert parse_capacity("1e18") == 1_000_000
+    assert parse_capacity("1") == 1, "rounded up: a declared capacity is never made smaller"
+
+
+@pytest.mark.parametrize("text", ["", "1", "h", "-1h", "1w"])
+def test_a_span_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"config\.span"):
+        parse_span_ms(text)
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "NaN", "Infinity", "1e31"])
+def test_a_capacity_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"config\.capacity"):
+        parse_capacity(text)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+def test_a_key_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "key.pem"
+    write_secret(path, b"secret")
+    assert read_secret(path) == b"secret"
+    path.chmod(mode)
+    with pytest.raises(ConfigError, match=f"chmod 600 {path}"):
+        read_secret(path)
+
+
+def test_a_secret_is_never_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    write_secret(path, b"first")
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(ConfigError, match=r"file\.unwritable"):
+        write_secret(path, b"second")
+    assert path.read_bytes() == b"first"
+
+
+def test_init_refuses_odd_quorums_and_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = str(tmp_path / "g")
+    assert main(["init", new, "--authority", "a", "--officers", "2", "--quorum", "3"]) == 2
+    assert "Take 1 <= quorum <= officers" in capsys.readouterr().err
+    assert main(["init", new, "--authority", "Not A Name"]) == 2
+    assert not (tmp_path / "g").exists()
+
+
+def test_commands_without_a_governor_say_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "--dir", str(tmp_path)]) == 2
+    assert "flopgate-governor serve" in capsys.readouterr().err
+    assert main(["serve", "--dir", str(tmp_path)]) == 2
+    assert "flopgate-governor init" in capsys.readouterr().err
+
+
+def test_init_makes_a_directory_that_opens(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "g"
+    assert main(["init", str(root), "--authority", "a.example"]) == 0
+    for path in (*root.glob("officers/*"), *root.glob("keys/*"), *root.glob("tls/*")):
+        assert path.stat().st_mode & 0o777 == 0o600
+    capsys.readouterr()
+    assert main(["policy", "show", "--dir", str(root)]) == 0
+    assert "lifetime_ms = 600000" in capsys.readouterr().out
+    assert main(["init", str(root), "--authority", "a.example"]) == 2
