@@ -197,6 +197,17 @@ class Lane:
         self._held = self.pids
         return [Freeze(workload=self.workload, pids=self._held)]
 
+    def _kill(self, now_ms: int) -> list[Action]:
+        self._kill_at_ms = now_ms + (REKILL_MS if self.pids else RELOOK_MS)
+        return [
+            Tell(
+                event="lane.computing_without_permission",
+                subject=self.workload,
+                detail=f"not still after {now_ms - self.since_ms} ms: killed",
+            ),
+            Kill(workload=self.workload, pids=self.pids),
+        ]
+
     def _hold(self, why: Denied, drain_ms: int, now_ms: int) -> list[Action]:
         """No permission and nothing should run: keep it so, and prove it."""
         self.why = why
@@ -207,23 +218,16 @@ class Lane:
             self._enter(LaneState.FROZEN, now_ms)
             found = "work" if self.worked else "a new process" if unheld else "activity"
             told = Tell(event="lane.disturbed", subject=self.workload, detail=f"{found}, held")
+            freeze = self._freeze(drain_ms, now_ms)
             # Standstill was verified: what works now was never let go, and gets no time to drain.
-            return [told, *self._freeze(0 if self.worked else drain_ms, now_ms)]
+            return [told, *freeze, *(self._kill(now_ms) if self.worked else ())]
         if self._still_since_freeze():
             self._enter(LaneState.HALTED, now_ms)
             return [Tell(event="lane.halted", subject=self.workload, detail=why.reason)]
         if self._kill_at_ms is None:
             return self._freeze(drain_ms, now_ms)
         if now_ms >= self._kill_at_ms:
-            self._kill_at_ms = now_ms + (REKILL_MS if self.pids else RELOOK_MS)
-            return [
-                Tell(
-                    event="lane.computing_without_permission",
-                    subject=self.workload,
-                    detail=f"not still after {now_ms - self.since_ms} ms: killed",
-                ),
-                Kill(workload=self.workload, pids=self.pids),
-            ]
+            return self._kill(now_ms)
         if unheld:
             # A latecomer extends nothing: the kill stays where it was.
             self._held = self.pids
