@@ -28,26 +28,33 @@ def plan_renewal(authority: Authority, now_ms: int) -> None:
 
 
 def request_if_due(
-    authorities: Sequence[Authority], lanes: Iterable[Lane], settings: GateSettings, now_ms: int
+    authorities: Sequence[Authority], lanes: Sequence[Lane], settings: GateSettings, now_ms: int
 ) -> Request | None:
-    """One request to all authorities as soon as one is due.
+    """One request to all authorities as soon as one is due, sooner where a ceiling comes near.
 
     An answer that does not come is asked for again after `retry_ms`, then twice that, up to the
-    renewal interval.
+    renewal interval. A request asks for as much as the longest permit could hold; the authority
+    trims it to what policy and budgets allow.
     """
-    if not any(now_ms >= one.next_request_ms for one in authorities):
+    due = any(now_ms >= one.next_request_ms for one in authorities)
+    pressed = any(lane.pressed for lane in lanes)
+    rested = all(now_ms >= one.asked_ms + settings.retry_ms for one in authorities)
+    if not due and not (pressed and rested and authorities):
         return None
     for authority in authorities:
+        authority.asked_ms = now_ms
         renew_ms = _renew_ms(authority)
         first_ms = min(settings.retry_ms, renew_ms)
         authority.retry_ms = min(max(authority.retry_ms * 2, first_ms), renew_ms)
         authority.next_request_ms = now_ms + authority.retry_ms
-    lifetime_ms = max((policy.lifetime_ms for policy in policies_of(authorities)), default=0)
+    policies = policies_of(authorities)
+    longest = [max(policy.lifetime_ms, policy.exempt_lifetime_ms) for policy in policies]
+    span_ms = max(longest, default=0)
     return Request(
         lanes=tuple(
             LaneRequest(
                 workload=lane.workload,
-                headroom_tflop=-(-lane.peak_tflop_per_s * lifetime_ms // 1000),
+                headroom_tflop=-(-lane.peak_tflop_per_s * span_ms // 1000),
             )
             for lane in lanes
             if lane.setting.chips

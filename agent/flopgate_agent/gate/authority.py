@@ -94,6 +94,7 @@ class Authority:
         self.refusals: dict[str, Refusal] = {}
         self.permit_keys: dict[str, PermitKey] = {}
         self.next_request_ms = 0
+        self.asked_ms = 0
         self.retry_ms = 0
         self._known: set[bytes] = set()
         for order in stored.orders:

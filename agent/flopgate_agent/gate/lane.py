@@ -20,6 +20,8 @@ from flopgate_agent.gate.settings import GateSettings, LaneSetting
 from flopgate_agent.gate.states import MAY_COMPUTE, check_step
 from flopgate_proto.values import ChargedFigure, LaneState
 
+PRESSED = 2
+"""A new ceiling is asked for while what is left still covers so many orderly stops."""
 REKILL_MS = 500
 """Between two attempts to kill what survived the first."""
 RELOOK_MS = 10_000
@@ -49,7 +51,7 @@ def _spent(allowed: Allowed) -> Denied:
 class Lane:
     """State machine of one lane. Starts FROZEN: whatever runs without permission is held.
 
-    ``figure`` is the one that policy charges.
+    ``figure`` is the one that policy charges; ``pressed`` says that the ceiling comes near.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Lane:
         self.why: Denied | None = None
         self.since_ms = now_ms
         self.figure = ChargedFigure.NOMINAL
+        self.pressed = False
         self._settings = settings
         self._bound_ms = settings.enforcement_bound_ms
         # Between two looks work goes unseen; a stall shows only after its timeout.
@@ -118,6 +121,7 @@ class Lane:
 
     def step(self, permission: Allowed | Denied, drain_ms: int, now_ms: int) -> list[Action]:
         """Let permission, time and what the chips show act on the lane."""
+        self.pressed = False
         match permission:
             case Allowed():
                 return self._step_allowed(permission, drain_ms, now_ms)
@@ -130,6 +134,7 @@ class Lane:
         wind_down_at_ms = freeze_at_ms - allowed.wind_down_ms
         left_tflop = self.left_tflop(allowed)
         stop_ms = self._blind_ms + drain_ms + self._bound_ms
+        self.pressed = left_tflop <= PRESSED * self._cost_tflop(allowed.wind_down_ms + stop_ms)
         if now_ms >= freeze_at_ms or left_tflop <= self._cost_tflop(stop_ms):
             why = _expiring(allowed) if now_ms >= freeze_at_ms else _spent(allowed)
             return self._stop_now(why, drain_ms, now_ms)

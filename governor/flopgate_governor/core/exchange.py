@@ -27,7 +27,6 @@ from flopgate_governor.core.quotes import Numbering, QuoteRead, own_quote, read_
 from flopgate_proto.limits import PAUSES_MAX
 from flopgate_proto.values.answers import Answer, Ceiling, Terms, Verdict
 from flopgate_proto.values.common import Finding, Severity
-from flopgate_proto.values.orders import Policy
 from flopgate_proto.values.reports import LaneReport, Report
 
 
@@ -231,17 +230,11 @@ def _terms(host: HostFacts, standing: Standing) -> Terms | None:
     return Terms(
         lifetime_ms=lifetime_ms(policy, exempt=exempt),
         wind_down_ms=policy.wind_down_ms,
-        renew_after_ms=_renew_after_ms(policy, exempt=exempt),
+        # Exempt hosts ask as often: a cluster that grows is covered within one renewal.
+        renew_after_ms=policy.renew_after_ms,
         exempt=exempt,
         phase=phase_of(policy, host, standing.unix_ms),
     )
-
-
-def _renew_after_ms(policy: Policy, *, exempt: bool) -> int:
-    # An exempt permit renews at the same share of its longer life.
-    if not exempt:
-        return policy.renew_after_ms
-    return policy.exempt_lifetime_ms * policy.renew_after_ms // policy.lifetime_ms
 
 
 def _advanced(host: HostFacts, arrived: Arrived, quote: QuoteRead) -> HostFacts:

@@ -1,0 +1,35 @@
+"""The demonstration, small: real governor, gates, couriers and jobs; every law must hold."""
+
+import subprocess
+import sys
+
+import pytest
+
+SCENES = 10
+
+
+@pytest.mark.timeout(300)
+def test_every_scene_plays_and_every_law_holds() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flopgate_sim.cli", "demo", "--hosts", "8"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert f"\n{SCENES}. " in done.stdout
+    assert "every law held" in done.stdout
+    assert "NO" not in done.stdout.split("What was measured")[1].split()
+
+
+def test_a_demonstration_too_small_says_so() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flopgate_sim.cli", "demo", "--hosts", "2"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "--hosts must be at least 4" in done.stderr
