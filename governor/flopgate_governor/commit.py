@@ -63,11 +63,13 @@ class Committer:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, work, self._opened())
 
-    async def submit(self, submission: Submission, size_bytes: int) -> pb.LinkDown:
-        """Commit the reports of one message; returns once they are durable.
+    async def submit(self, submission: Submission, size_bytes: int) -> asyncio.Future[pb.LinkDown]:
+        """Queue the reports of one message, once there is room; done once they are durable.
+
+        The future raises StorageError if nothing of it was committed.
 
         Raises:
-            StorageError: nothing of it was committed.
+            StorageError: the governor is stopping.
         """
         while self._waiting_bytes > 0 and self._waiting_bytes + size_bytes > WAITING_BYTES_MAX:
             self._room.clear()
@@ -79,7 +81,7 @@ class Committer:
         self._waiting_bytes += size_bytes
         if self._pump is None or self._pump.done():
             self._pump = asyncio.create_task(self._drain())
-        return await done
+        return done
 
     async def close(self) -> None:
         """Commit what waits, then close the store."""

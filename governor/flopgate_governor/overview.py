@@ -13,6 +13,7 @@ from flopgate_governor.state import State
 from flopgate_proto.codec import decode_report
 from flopgate_proto.codec.common import scope_to
 from flopgate_proto.codec.reports import lane_to
+from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 
@@ -78,9 +79,9 @@ def _budgets(connection: Connection, state: State) -> list[pb.BudgetStatus]:
         pb.BudgetStatus(
             scope=scope_to(budget.scope),
             cap_tflop=budget.cap_tflop,
-            settled_tflop=books.of(str(budget.scope)).settled_tflop,
-            outstanding_tflop=books.of(str(budget.scope)).outstanding_tflop,
-            unaccounted_tflop=books.of(str(budget.scope)).unaccounted_tflop,
+            settled_tflop=min(books.of(str(budget.scope)).settled_tflop, COUNT_MAX),
+            outstanding_tflop=min(books.of(str(budget.scope)).outstanding_tflop, COUNT_MAX),
+            unaccounted_tflop=min(books.of(str(budget.scope)).unaccounted_tflop, COUNT_MAX),
         )
         for budget in policy.budgets
     ]

@@ -164,7 +164,7 @@ def load_lanes(connection: Connection, ids: Collection[bytes]) -> LanesOf:
 
 def load_books(connection: Connection, scopes: Iterable[str]) -> Books:
     """Totals of these scopes."""
-    return Books({row[0]: Totals(*row[1:]) for row in _BUDGETS.run(connection, scopes)})
+    return Books({row[0]: Totals(*map(int, row[1:])) for row in _BUDGETS.run(connection, scopes)})
 
 
 def load_stored(
@@ -277,9 +277,9 @@ def write(connection: Connection, writes: Writes, books: Books) -> None:
 def _budget_row(scope: str, totals: Totals) -> Row:
     return {
         "scope": scope,
-        "settled_tflop": totals.settled_tflop,
-        "unaccounted_tflop": totals.unaccounted_tflop,
-        "outstanding_tflop": totals.outstanding_tflop,
+        "settled_tflop": str(totals.settled_tflop),
+        "unaccounted_tflop": str(totals.unaccounted_tflop),
+        "outstanding_tflop": str(totals.outstanding_tflop),
     }
 
 

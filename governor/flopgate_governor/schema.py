@@ -169,14 +169,15 @@ token: Final = Table(
     Column("expires_unix_ms", BigInteger, nullable=False),
 )
 
+# Sums of signed 64-bit counts can pass 64 bits, so they are kept as decimal text.
 budget: Final = Table(
     "budget",
     metadata,
     # In words: cluster:c1.
     Column("scope", String, primary_key=True),
-    Column("settled_tflop", BigInteger, nullable=False),
-    Column("unaccounted_tflop", BigInteger, nullable=False),
-    Column("outstanding_tflop", BigInteger, nullable=False),
+    Column("settled_tflop", String, nullable=False),
+    Column("unaccounted_tflop", String, nullable=False),
+    Column("outstanding_tflop", String, nullable=False),
 )
 
 evidence: Final = Table(

@@ -227,6 +227,9 @@ def test_health_and_reflection_work(governor: GovernorProcess, token: JoinToken,
     with grpc.secure_channel(governor.address(port), credentials) as channel:
         health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
         assert health.status == health_pb2.HealthCheckResponse.SERVING
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(iter(watch)).status == health_pb2.HealthCheckResponse.SERVING
+        watch.cancel()
         request = reflection_pb2.ServerReflectionRequest(list_services="")
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)
         (reply,) = stub.ServerReflectionInfo(iter([request]))
@@ -347,7 +350,8 @@ def check_store(governor: GovernorProcess, acknowledged: dict[bytes, dict[int, b
     )
     assert lanes == rows(
         governor,
-        "SELECT settled_tflop, outstanding_tflop FROM budget WHERE scope = 'cluster:c1'",
+        "SELECT CAST(settled_tflop AS INTEGER), CAST(outstanding_tflop AS INTEGER)"
+        " FROM budget WHERE scope = 'cluster:c1'",
     )
     query = "SELECT count(*), (SELECT count(DISTINCT batch_number) FROM report) FROM batch"
     ((batches, answered),) = rows(governor, query)

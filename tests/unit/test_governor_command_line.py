@@ -26,7 +26,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known(tmp_path: Path) -> Non
 
 def test_an_unknown_key_of_a_budget_is_refused(tmp_path: Path) -> None:
     text = (
-        DEFAULT_POLICY.format(authority="a") + '\n[[budgets]]\nscope = "everything"\ncap_tfop = 1\n'
+        DEFAULT_POLICY.format(authority="a") + '\n[[budgets]]\nscope = "everything"\ncap_tfop = 1'
     )
     with pytest.raises(ConfigError, match=r"unknown key 'cap_tfop'.*cap_tflop"):
         read_policy(form(tmp_path, text), "a", 1)

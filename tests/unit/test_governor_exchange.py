@@ -8,6 +8,7 @@ from shutil import copyfile
 import pytest
 
 from flopgate_governor.core.decide import rate_flop_per_s, reach_tflop
+from flopgate_governor.overview import overview
 from flopgate_proto.codec import envelope_to_wire
 from flopgate_proto.errors import ForgedError, HistoryError
 from flopgate_proto.values import (
@@ -210,6 +211,18 @@ def test_an_overrun_is_counted_and_kept_as_evidence(
     with governor.state.store.transaction() as connection:
         kinds = connection.exec_driver_sql("SELECT kind FROM evidence").scalars().all()
     assert kinds == ["lane.overrun"]
+
+
+def test_law_3_totals_beyond_64_bits_are_still_sums(tmp_path: Path) -> None:
+    governor = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(AMPLE))
+    hosts = joined(governor, 3)
+    for host in hosts:
+        host.unaccounted_tflop = 2**63 - 1
+    governor.send(*[host.report() for host in hosts])
+    assert totals(governor) == (0, 3 * (2**63 - 1), 0)
+    shown = overview(governor.state, ()).budgets[0]
+    assert shown.unaccounted_tflop == 2**63 - 1
+    governor.state.store.close()
 
 
 def test_law_4_fork_is_evidence(governor: LocalGovernor, host: FakeHost) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -63,12 +64,16 @@ class Guard(Interceptor):
         return guarded
 
     def _stream(self, behaviour: Any, method: str) -> Any:
-        async def guarded(request: object, context: Context) -> AsyncIterator[object]:
-            await self._check(method, context)
-            async for reply in behaviour(request, context):
-                yield reply
+        # gRPC takes both forms, and its own services use one each.
+        if inspect.isasyncgenfunction(behaviour):
 
-        return guarded
+            async def guarded(request: object, context: Context) -> AsyncIterator[object]:
+                await self._check(method, context)
+                async for reply in behaviour(request, context):
+                    yield reply
+
+            return guarded
+        return self._unary(behaviour, method)
 
     async def _check(self, method: str, context: Context) -> None:
         role = identity_of(self._authority, context).role

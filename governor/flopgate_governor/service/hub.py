@@ -18,7 +18,7 @@ class Stream:
     def __init__(self, host_id: bytes | None) -> None:
         self.host_ids: set[bytes] = set() if host_id is None else {host_id}
         self.pushed: asyncio.Queue[pb.LinkDown] = asyncio.Queue(PUSHES_MAX)
-        self.overrun = asyncio.Event()
+        self.overrun = False
 
 
 class Hub:
@@ -50,4 +50,4 @@ class Hub:
             try:
                 stream.pushed.put_nowait(message)
             except asyncio.QueueFull:
-                stream.overrun.set()
+                stream.overrun = True

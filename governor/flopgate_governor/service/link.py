@@ -2,12 +2,16 @@
 
 What is wrong with one report comes back as a notice and the stream goes on. A message that cannot
 be parsed, or is too large, ends the stream with INVALID_ARGUMENT.
+
+Three tasks serve a stream: one reads, one writes replies in the order of their messages, one
+pushes. None of them is made anew for a message: that alone would cost more than its parsing.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from typing import Final
 
 import grpc
@@ -27,7 +31,26 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 IN_FLIGHT_MAX: Final = 8
 """Most messages of one stream that wait for their transaction."""
 
-Replies = asyncio.Queue["asyncio.Task[pb.LinkDown] | None"]
+Replies = asyncio.Queue[asyncio.Future[pb.LinkDown] | None]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Line:
+    """One stream while it is served."""
+
+    context: Context
+    identity: Identity
+    stream: Stream
+    # Bounded by ``room``, so that the end can always be put behind the last reply.
+    replies: Replies = field(default_factory=asyncio.Queue)
+    room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT_MAX))
+    # gRPC takes one write at a time.
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def write(self, down: pb.LinkDown) -> None:
+        """Send one message."""
+        async with self.writing:
+            await self.context.write(down)
 
 
 class LinkService:
@@ -38,65 +61,56 @@ class LinkService:
         self._hub = hub
         self._authority = authority
 
-    async def link(
-        self, messages: AsyncIterator[bytes], context: Context
-    ) -> AsyncIterator[pb.LinkDown]:
+    async def link(self, messages: AsyncIterator[bytes], context: Context) -> None:
         """Serve one stream; messages arrive as bytes, so that their errors are ours to tell."""
         identity = identity_of(self._authority, context)
-        stream = Stream(identity.host_id)
-        self._hub.join(stream)
-        replies: Replies = asyncio.Queue(IN_FLIGHT_MAX)
-        reader = asyncio.create_task(self._read(messages, identity, stream, replies))
+        line = _Line(context=context, identity=identity, stream=Stream(identity.host_id))
+        self._hub.join(line.stream)
+        reader = asyncio.create_task(self._read(messages, line))
+        writer = asyncio.create_task(_write(line))
+        pusher = asyncio.create_task(_push(line))
         try:
-            async for reply in _merged(replies, stream):
-                yield reply
+            # The writer ends once the reader has, unless something failed first.
+            await asyncio.wait({writer, pusher}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (pusher, writer):
+                if task.done():
+                    task.result()
             await reader
         except MalformedError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except StorageError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         finally:
-            reader.cancel()
-            self._hub.leave(stream)
+            for task in (reader, writer, pusher):
+                task.cancel()
+            self._hub.leave(line.stream)
 
-    async def _read(
-        self,
-        messages: AsyncIterator[bytes],
-        identity: Identity,
-        stream: Stream,
-        replies: Replies,
-    ) -> None:
+    async def _read(self, messages: AsyncIterator[bytes], line: _Line) -> None:
         try:
             async for data in messages:
-                up = parse_message(pb.LinkUp(), data)
-                if len(up.reports) > REPORTS_PER_MESSAGE_MAX:
-                    raise OversizedError(
-                        f"{len(up.reports)} reports in one message, at most "
-                        f"{REPORTS_PER_MESSAGE_MAX} are taken",
-                        code="link.reports",
-                    )
-                await replies.put(
-                    asyncio.create_task(self._handle(up, len(data), identity, stream))
-                )
+                await line.room.acquire()
+                line.replies.put_nowait(await self._take(data, line))
         finally:
-            await replies.put(None)
+            line.replies.put_nowait(None)
 
-    async def _handle(
-        self, up: pb.LinkUp, size_bytes: int, identity: Identity, stream: Stream
-    ) -> pb.LinkDown:
-        down = pb.LinkDown()
-        if up.HasField("hello"):
-            down.MergeFrom(await self._greet(up.hello, identity, stream))
-        if up.reports:
-            submission = Submission(
-                envelopes=tuple(signed.envelope for signed in up.reports),
-                host_id=identity.host_id,
+    async def _take(self, data: bytes, line: _Line) -> asyncio.Future[pb.LinkDown]:
+        up = parse_message(pb.LinkUp(), data)
+        if len(up.reports) > REPORTS_PER_MESSAGE_MAX:
+            raise OversizedError(
+                f"{len(up.reports)} reports in one message, at most "
+                f"{REPORTS_PER_MESSAGE_MAX} are taken",
+                code="link.reports",
             )
-            down.MergeFrom(await self._committer.submit(submission, size_bytes))
-        return down
+        if up.HasField("hello"):
+            await line.write(await self._greet(up.hello, line))
+        submission = Submission(
+            envelopes=tuple(signed.envelope for signed in up.reports),
+            host_id=line.identity.host_id,
+        )
+        return await self._committer.submit(submission, len(data))
 
-    async def _greet(self, hello: pb.Hello, identity: Identity, stream: Stream) -> pb.LinkDown:
-        own = identity.host_id
+    async def _greet(self, hello: pb.Hello, line: _Line) -> pb.LinkDown:
+        own = line.identity.host_id
         named = [host_id for host_id in hello.host_ids if own in (None, host_id)]
         refused = [host_id for host_id in hello.host_ids if own not in (None, host_id)]
 
@@ -105,9 +119,11 @@ class LinkService:
             hosts = [state.hosts[h].host for h in named if h in state.hosts]
             return {host.host_id for host in hosts}, orders_for(state, hosts)
 
+        # Known to the hub first: an order accepted meanwhile is pushed, so it cannot be missed.
+        line.stream.host_ids |= set(named)
         known, signed = await self._committer.call(orders)
-        stream.host_ids |= known
         unknown = [host_id for host_id in named if host_id not in known]
+        line.stream.host_ids -= set(unknown)
         return pb.LinkDown(
             orders=signed,
             notices=[
@@ -117,30 +133,17 @@ class LinkService:
         )
 
 
-async def _merged(replies: Replies, stream: Stream) -> AsyncIterator[pb.LinkDown]:
-    """Replies in the order of their messages, and pushes as soon as they come."""
-    pushed = asyncio.create_task(stream.pushed.get())
-    overrun = asyncio.create_task(stream.overrun.wait())
-    reply: asyncio.Task[pb.LinkDown] | None = None
-    upcoming = asyncio.create_task(replies.get())
-    try:
-        while True:
-            waits: set[asyncio.Task[object]] = {pushed, overrun, reply or upcoming}
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            if pushed.done():
-                yield pushed.result()
-                pushed = asyncio.create_task(stream.pushed.get())
-            if overrun.done():
-                raise StorageError("this stream reads too slowly", code="link.slow")
-            if reply is None and upcoming.done():
-                reply = upcoming.result()
-                if reply is None:
-                    return
-                upcoming = asyncio.create_task(replies.get())
-            if reply is not None and reply.done():
-                yield reply.result()
-                reply = None
-    finally:
-        for task in (pushed, overrun, upcoming, reply):
-            if task is not None:
-                task.cancel()
+async def _write(line: _Line) -> None:
+    """Replies in the order of their messages."""
+    while (reply := await line.replies.get()) is not None:
+        down = await reply
+        line.room.release()
+        if down.batches or down.notices:
+            await line.write(down)
+
+
+async def _push(line: _Line) -> None:
+    """Orders as soon as they come."""
+    while not line.stream.overrun:
+        await line.write(await line.stream.pushed.get())
+    raise StorageError("this stream reads too slowly", code="link.slow")
