@@ -55,6 +55,7 @@ class GateAuthority:
         pauses: digests that answers name.
         policy: in force; change it and send ``policy_order()``.
         terms: fields of `Terms` that differ from the policy.
+        ceiling_tflop: granted instead of what is asked for.
     """
 
     def __init__(self, name: str = AUTHORITY, *, permit_key: SigningKey = PERMIT_KEY) -> None:
@@ -66,6 +67,7 @@ class GateAuthority:
         self.refuses: dict[str, Verdict] = {}
         self.pauses: tuple[bytes, ...] = ()
         self.terms: dict[str, Any] = {}
+        self.ceiling_tflop: int | None = None
         self.batch_number = 0
         self.previous = bytes(32)
         self._nonces = 0
@@ -135,7 +137,11 @@ class GateAuthority:
             self.refuses.get(asked.workload)
             or Verdict(
                 workload=asked.workload,
-                outcome=Ceiling(ceiling_tflop=allotted[asked.workload] + asked.headroom_tflop),
+                outcome=Ceiling(
+                    ceiling_tflop=allotted[asked.workload] + asked.headroom_tflop
+                    if self.ceiling_tflop is None
+                    else self.ceiling_tflop
+                ),
             )
             for asked in report.request.lanes
         )

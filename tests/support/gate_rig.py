@@ -31,7 +31,7 @@ from flopgate_agent.ledger import Ledger
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import decode_answer, decode_report
 from flopgate_proto.envelope import Envelope
-from flopgate_proto.values import ChipIdentity, LaneState, Report
+from flopgate_proto.values import Ceiling, ChipIdentity, LaneState, Report
 from tests.support.fixed import BOOT_ID, COURIER_KEY, HOST_ID, HOST_KEY, SOFTWARE, WORKLOAD
 from tests.support.gate_authority import GateAuthority
 from tests.support.gate_hardware import H100_NAME, H100_PCI_ID, UUID, Hardware, h100
@@ -101,6 +101,7 @@ class GateRig:
         deadline_ms: until when any permission that reached the gate allows work.
         lateness_ms: how late timers are served, as on a busy host.
         silent: the sampler says nothing.
+        ceilings: every ceiling that reached the gate for its first lane.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class GateRig:
         self.reports: list[Envelope] = []
         self.lateness_ms = 0
         self.silent = False
+        self.ceilings: list[int] = []
         self._known: set[int] = set()
         self._arrivals: list[_Arrival] = []
         self._deadlines: dict[str, int] = {}
@@ -150,6 +152,11 @@ class GateRig:
     def deadline_ms(self) -> int:
         """The least of what every authority allowed at most, 0 before the first permission."""
         return min(self._deadlines.get(name, 0) for name in self.authorities)
+
+    @property
+    def highest_ceiling_tflop(self) -> int:
+        """The highest ceiling that ever reached the gate."""
+        return max(self.ceilings, default=0)
 
     def _new_core(self) -> GateCore:
         tokens = [one.token() for one in self.authorities.values()]
@@ -223,7 +230,9 @@ class GateRig:
         return self
 
     def _reboot(self) -> None:
+        # A boot takes its time on every clock.
         old, self.now_ms = self.hardware, 5_000
+        self.wall_unix_ms += self.now_ms
         self.hardware = Hardware(len(old.chips), 0)
         self.hardware.now_ms = self.now_ms
         self._deadlines.clear()
@@ -265,6 +274,11 @@ class GateRig:
 
     def _note_deadline(self, arrival: _Arrival) -> None:
         answer = decode_answer(arrival.proven.payload)
+        self.ceilings += [
+            verdict.outcome.ceiling_tflop
+            for verdict in answer.verdicts
+            if isinstance(verdict.outcome, Ceiling)
+        ]
         if answer.terms is None:
             return
         made_ms = next(
