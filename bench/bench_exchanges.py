@@ -28,15 +28,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.echo_server import METHOD as ECHO
-from bench.harness import Pace, cpu_ns, machine, on_core, pace, spread, table, two_cores
+from bench.harness import BenchError, Pace, cpu_ns, machine, on_core, pace, spread, table, two_cores
 from bench.hosts import Judge, SpokenHost, enrol, raw_key
 from bench.site import CAPACITY, Site, running_site
 from bench.streams import LINK, Bearer, Burst, Streams
 from flopgate_proto.keys import SigningKey
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
-GOALS = (0.15, 0.25)
-"""Shares to reach: streams of one host, relay."""
+GOALS = {"single": 0.15, "relay": 0.25}
+KINDS = {
+    "single": "exchanges, {streams} streams of one host",
+    "relay": "exchanges, messages of 64 hosts, {in_flight} in flight",
+    "link": "empty messages, {streams} streams, our Link",
+    "echo": "empty messages, {streams} streams, bare grpc.aio",
+}
 RELAY_HOSTS = 64
 """Hosts of one message of the relay."""
 RAW_S = 0.4
@@ -53,6 +58,7 @@ class Series:
     cpu_us: list[float] = field(default_factory=list)
     p50_ms: list[float] = field(default_factory=list)
     load_cpu: list[float] = field(default_factory=list)
+    per_commit: list[float] = field(default_factory=list)
 
     def add(
         self, burst: Burst, done: int, server_ns: int, load_ns: int, raw: Sequence[Pace]
@@ -78,6 +84,7 @@ class Series:
             f"{median(self.cpu_us):,.0f}",
             f"{median(self.p50_ms):,.1f}",
             f"{median(self.load_cpu):.0%}",
+            f"{median(self.per_commit):.0f}" if self.per_commit else "",
         ]
 
 
@@ -110,7 +117,7 @@ class Bench:
         streams: Streams,
         messages: list[list[bytes]],
         *,
-        per_message: int,
+        per_message: int = 1,
         in_flight: int = 1,
         pid: int,
     ) -> Burst:
@@ -123,16 +130,22 @@ class Bench:
         series.add(burst, done, server, load, (before, self.raw_pace()))
         return burst
 
-    def check(self, burst: Burst, expected: int) -> None:
-        """Every report was granted."""
+    def check(self, series: Series, burst: Burst, expected: int) -> None:
+        """Every report was granted.
+
+        Raises:
+            BenchError: not every one.
+        """
+        known = set(self.judge.batches)
         taken = sum(
             self.judge.take(pb.LinkDown.FromString(reply))
             for replies in burst.replies
             for reply in replies
         )
         if taken != expected:
-            raise SystemExit(f"{taken} of {expected} reports were granted")
+            raise BenchError(f"{taken} of {expected} reports were granted")
         self.judge.settle()
+        series.per_commit.append(taken / len(self.judge.batches - known))
 
     def single_messages(self, count: int) -> list[list[bytes]]:
         """The next reports of each single host."""
@@ -159,19 +172,63 @@ def _verification() -> Callable[[], None]:
     return lambda: public.verify(signature, message, algorithm)
 
 
-async def measure(bench: Bench) -> tuple[list[Series], list[Series]]:
+class Rounds:
+    """The kinds of load, each a method that runs one round of it."""
+
+    def __init__(self, bench: Bench, opened: Sequence[Streams], echo_pid: int) -> None:
+        self._bench = bench
+        self._single, self._relay, self._echo = opened
+        self._echo_pid = echo_pid
+        self._count = bench.arguments.reports
+        self._streams = bench.arguments.streams
+
+    async def single(self, series: Series) -> None:
+        """Every host sends its next report when its answer has arrived."""
+        sent = self._bench.single_messages(self._count)
+        burst = await self._bench.timed(series, self._single, sent, pid=self._bench.site.pid)
+        self._bench.check(series, burst, self._count * self._streams)
+
+    async def relay(self, series: Series) -> None:
+        """A relay keeps some messages of many hosts in flight."""
+        in_flight: int = self._bench.arguments.in_flight
+        count = -(-self._streams * self._count // (RELAY_HOSTS * in_flight))
+        sent = self._bench.relay_messages(count)
+        burst = await self._bench.timed(
+            series,
+            self._relay,
+            sent,
+            per_message=RELAY_HOSTS,
+            in_flight=in_flight,
+            pid=self._bench.site.pid,
+        )
+        self._bench.check(series, burst, len(sent[0]) * RELAY_HOSTS)
+
+    async def link(self, series: Series) -> None:
+        """Empty messages through the governor's own stream."""
+        await self._bench.timed(series, self._single, self._empty(), pid=self._bench.site.pid)
+
+    async def echo(self, series: Series) -> None:
+        """Empty messages through grpc.aio alone."""
+        await self._bench.timed(series, self._echo, self._empty(), pid=self._echo_pid)
+
+    def _empty(self) -> list[list[bytes]]:
+        return [[b""] * self._count] * self._streams
+
+
+async def measure(bench: Bench, kinds: Sequence[str]) -> dict[str, Series]:
     """All rounds, the kinds of load in turn."""
     arguments, site = bench.arguments, bench.site
-    streams_n, each = arguments.streams, arguments.reports
-    token = site.governor.token(streams_n + len(bench.relayed), CAPACITY)
+    token = site.governor.token(arguments.streams + len(bench.relayed), CAPACITY)
     courier = SigningKey.generate()
     chains = await enrol([*bench.singles, *bench.relayed], token, courier)
     ca_pem = token.tls_ca_pem.encode()
-
-    def bearer_of(host: SpokenHost) -> Bearer:
-        return Bearer(ca_pem=ca_pem, key_pem=courier.pem(), chain_pem=chains[host.host_id])
-
-    own = [(bearer_of(host), [host.host_id]) for host in bench.singles]
+    own = [
+        (
+            Bearer(ca_pem=ca_pem, key_pem=courier.pem(), chain_pem=chains[host.host_id]),
+            [host.host_id],
+        )
+        for host in bench.singles
+    ]
     echo, echo_address = site.start_echo()
     opened = [
         Streams(site.address, own, LINK),
@@ -181,41 +238,25 @@ async def measure(bench: Bench) -> tuple[list[Series], list[Series]]:
     try:
         for streams in opened:
             await streams.open()
-        return await _rounds(bench, opened, each, echo.process.pid)
+        rounds = Rounds(bench, opened, echo.process.pid)
+        play = {
+            "single": rounds.single,
+            "relay": rounds.relay,
+            "link": rounds.link,
+            "echo": rounds.echo,
+        }
+        found = {kind: Series(KINDS[kind].format(**vars(arguments))) for kind in kinds}
+        for kind in kinds:
+            await play[kind](Series("warm-up"))
+        bench.raw.clear()
+        for _ in range(arguments.rounds):
+            for kind in kinds:
+                await play[kind](found[kind])
+        return found
     finally:
         for streams in opened:
             await streams.close()
         echo.stop()
-
-
-async def _rounds(
-    bench: Bench, opened: list[Streams], each: int, echo_pid: int
-) -> tuple[list[Series], list[Series]]:
-    arguments, pid = bench.arguments, bench.site.pid
-    single, relay, echoing = opened
-    messages = -(-arguments.streams * each // (RELAY_HOSTS * arguments.in_flight))
-    series = [
-        Series(f"{arguments.streams} streams of one host"),
-        Series(f"relay: {RELAY_HOSTS} hosts a message, {arguments.in_flight} in flight"),
-    ]
-    empty = [Series("empty messages, our Link"), Series("empty messages, bare grpc.aio")]
-    nothing = [[b""] * each] * arguments.streams
-    for number in range(arguments.rounds + 1):
-        # The first round only warms up; its series is thrown away.
-        kept = number > 0
-        singles, relays = (s if kept else Series("") for s in series)
-        links, echoes = (s if kept else Series("") for s in empty)
-        sent = bench.single_messages(each)
-        burst = await bench.timed(singles, single, sent, per_message=1, pid=pid)
-        bench.check(burst, each * arguments.streams)
-        sent = bench.relay_messages(messages)
-        burst = await bench.timed(
-            relays, relay, sent, per_message=RELAY_HOSTS, in_flight=arguments.in_flight, pid=pid
-        )
-        bench.check(burst, len(sent[0]) * RELAY_HOSTS)
-        await bench.timed(links, single, nothing, per_message=1, pid=pid)
-        await bench.timed(echoes, echoing, nothing, per_message=1, pid=echo_pid)
-    return series, empty
 
 
 def main() -> None:
@@ -225,6 +266,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=32, help="of one host each")
     parser.add_argument("--reports", type=int, default=60, help="of each stream in a round")
     parser.add_argument("--in-flight", type=int, default=4, help="messages of the relay")
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     arguments = parser.parse_args()
     print(machine())
     server_core, load_core = two_cores()
@@ -232,14 +274,24 @@ def main() -> None:
     os.sched_setaffinity(0, {load_core})
     with running_site(server_core) as site:
         bench = Bench(site, arguments)
-        series, empty = asyncio.run(measure(bench))
+        found = asyncio.run(measure(bench, arguments.kinds))
         size = len(bench.singles[0].next_report().SerializeToString())
-    head = ("", "per s", "share, wall", "share, CPU", "goal", "CPU us each", "p50 ms", "load CPU")
-    rows = [one.row(goal) for one, goal in zip(series, GOALS, strict=True)]
-    print(f"\nraw P-256 verification on the governor's core: {_raw(bench.raw)}")
-    title = f"Exchanges, a signed report of {size} bytes each, medians of {arguments.rounds} rounds"
-    table(title, head, rows)
-    table("For comparison, messages", head, [one.row(None) for one in empty])
+    print(f"raw P-256 verification on the governor's core: {_raw(bench.raw)}")
+    table(
+        f"A signed report of {size} bytes; medians of {arguments.rounds} rounds",
+        (
+            "",
+            "per s",
+            "share, wall",
+            "share, CPU",
+            "goal",
+            "CPU us each",
+            "p50 ms",
+            "load CPU",
+            "a commit",
+        ),
+        [series.row(GOALS.get(kind)) for kind, series in found.items()],
+    )
 
 
 def _raw(raw: Sequence[Pace]) -> str:

@@ -27,7 +27,7 @@ from flopgate_proto.codec import (
 )
 from flopgate_proto.envelope import seal
 from flopgate_proto.joining import JoinToken, token_proof
-from flopgate_proto.keys import SigningKey, VerifyingKey, key_digest
+from flopgate_proto.keys import Signer, SigningKey, VerifyingKey, key_digest
 from flopgate_proto.merkle import leaf_hash, tree_root
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.v1.flopgate_pb2_grpc import RegistrationServiceStub
@@ -181,10 +181,14 @@ class SpokenHost:
 
 
 class Judge:
-    """Checks every answer as a gate does: a benchmark of refusals would be none."""
+    """Checks every answer as a gate does: a benchmark of refusals would be none.
 
-    def __init__(self, authority: str, permit: SigningKey, hosts: Sequence[SpokenHost]) -> None:
+    ``batches``: numbers of the transactions that answered so far.
+    """
+
+    def __init__(self, authority: str, permit: Signer, hosts: Sequence[SpokenHost]) -> None:
         key = VerifyingKey(permit.spki)
+        self.batches: set[int] = set()
         self._authority = authority
         self._keys = {key.key_id: key}
         self._hosts = {host.host_id: host for host in hosts}
@@ -204,6 +208,7 @@ class Judge:
             for leaf in batch.answers:
                 proven = ProvenAnswer(leaf.payload, leaf.index, tuple(leaf.path), root)
                 answer = verify_answer(proven, self._authority, self._keys)
+                self.batches.add(answer.batch.batch_number)
                 said = answer.answer
                 host = self._hosts[said.host_id]
                 sequence = host.sent.pop(said.request_digest, None)
