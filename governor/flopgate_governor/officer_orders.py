@@ -70,7 +70,7 @@ def found(store: Store, root: Envelope) -> None:
 
 
 def orders_for(state: State, hosts: list[Host] | None) -> list[pb.SignedOrder]:
-    """What hosts must hold: roots, delegation, policy, and the pauses that concern them.
+    """What hosts must hold: roots, delegation, policy, resumes, and pauses that concern them.
 
     Args:
         state: of the writer.
@@ -82,6 +82,8 @@ def orders_for(state: State, hosts: list[Host] | None) -> list[pb.SignedOrder]:
         envelopes.append(book.delegation.envelope)
     if book.policy_envelope is not None:
         envelopes.append(book.policy_envelope)
+    # A host that was away may hold a pause that was lifted: only the resume itself ends that.
+    envelopes += book.resumes
     envelopes += [
         held.envelope
         for held in book.pauses

@@ -99,9 +99,10 @@ class Work:
         try:
             done = self._exchange(item)
         except HistoryError as error:
-            self._keep_evidence(item, error.code, str(error))
             facts = self.facts[item.host_id]
+            # The first evidence closes the chain; more of it would only fill the disk.
             if not facts.refused_reason:
+                self._keep_evidence(item, error.code, str(error))
                 reason = "host." + error.code.partition(".")[2]
                 self.facts[item.host_id] = replace(facts, refused_reason=reason)
                 self.changed.add(item.host_id)

@@ -8,6 +8,7 @@ from shutil import copyfile
 import pytest
 
 from flopgate_governor.core.decide import rate_flop_per_s, reach_tflop
+from flopgate_governor.officer_orders import orders_for
 from flopgate_governor.overview import overview
 from flopgate_proto.codec import envelope_to_wire
 from flopgate_proto.errors import ForgedError, HistoryError
@@ -239,6 +240,15 @@ def test_law_4_fork_is_evidence(governor: LocalGovernor, host: FakeHost) -> None
     assert tuple(row) == ("report.forked", twin.head)
 
 
+def test_law_4_one_fork_fills_no_disk(governor: LocalGovernor, host: FakeHost) -> None:
+    governor.send(host.report(ASK))
+    for number in range(5):
+        twin = FakeHost(host.number)
+        twin.unaccounted_tflop = number + 1
+        assert governor.send(twin.report(ASK)).notices[0].reason == "report.forked"
+    assert governor.count("evidence") == 1
+
+
 def test_law_4_another_previous_is_a_fork(governor: LocalGovernor, host: FakeHost) -> None:
     governor.send(host.report())
     host.head = bytes(32)
@@ -405,6 +415,25 @@ def test_law_6_a_resume_before_its_pause_wins(governor: LocalGovernor, host: Fak
     governor.order(resume(digest))
     governor.order(order)
     assert not ask(governor, host)
+
+
+def test_law_6_a_host_that_was_away_is_told_of_the_resume(
+    governor: LocalGovernor, host: FakeHost
+) -> None:
+    digest = governor.order(pause())
+    kinds = told(governor, host)
+    assert (kinds.count("pause"), kinds.count("resume")) == (1, 0)
+    governor.order(resume(digest))
+    governor.reopen()
+    kinds = told(governor, host)
+    assert (kinds.count("pause"), kinds.count("resume")) == (0, 1)
+
+
+def told(governor: LocalGovernor, host: FakeHost) -> list[str]:
+    """Kinds of the orders that a host is given when its courier says Hello."""
+    governor.state.know([host.host_id])
+    orders = orders_for(governor.state, [governor.state.hosts[host.host_id].host])
+    return [order.envelope.payload_type.split(".")[2] for order in orders]
 
 
 def test_law_6_a_resume_takes_the_quorum(governor: LocalGovernor) -> None:

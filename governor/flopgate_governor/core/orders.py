@@ -32,6 +32,9 @@ from flopgate_proto.values.orders import (
 PAUSE_LAPSE_MS: Final = 72 * 3600 * 1000
 """Longest lapse of one officer's wide pause where no policy says otherwise."""
 
+RESUMES_KEPT: Final = 1_024
+"""Newest resumes that are told to hosts again: one that was away still holds what they lift."""
+
 NARROW: Final = frozenset({ScopeKind.CLUSTER})
 """Scopes no wider than one cluster."""
 
@@ -69,6 +72,7 @@ class OrderBook:
     policy_envelope: Envelope | None = None
     pauses: tuple[LatchedPause, ...] = ()
     lifted: frozenset[bytes] = frozenset()
+    resumes: tuple[Envelope, ...] = ()
     halt: Halt | None = None
     lost: tuple[tuple[int, int], ...] = ()
 
@@ -135,6 +139,7 @@ class OrderBook:
                     self,
                     pauses=tuple(held for held in self.pauses if held.digest not in lifts),
                     lifted=self.lifted | lifts,
+                    resumes=(*self.resumes, envelope)[-RESUMES_KEPT:],
                 )
             case Reconciliation():
                 return self._reconcile(order)
