@@ -211,6 +211,19 @@ class GateRig:
             self.run(max(1, min(self._next_ms() - self.now_ms + 1, end_ms - self.now_ms)))
         return self
 
+    def run_until_request(self, *, asking: bool = True) -> GateRig:
+        """Cut the network, and let time pass until one more report asks, or one does not."""
+        self.network, seen = cut, len(self.reports)
+        while not any(
+            (decode_report(report.payload).request is not None) is asking
+            for report in self.reports[seen:]
+        ):
+            seen = len(self.reports)
+            if not asking:
+                self.core.chain.overdue = True
+            self.run(max(1, self._next_ms() - self.now_ms + 1))
+        return self
+
     def pass_time(self, to_ms: int) -> None:
         """Only the clock and the hardware move."""
         self.wall_unix_ms += max(0, to_ms - self.now_ms)
