@@ -31,6 +31,7 @@ from flopgate_agent.ledger import Ledger
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import decode_answer, decode_report
 from flopgate_proto.envelope import Envelope
+from flopgate_proto.errors import PeerError
 from flopgate_proto.values import Ceiling, ChipIdentity, LaneState, Report
 from tests.support.fixed import BOOT_ID, COURIER_KEY, HOST_ID, HOST_KEY, SOFTWARE, WORKLOAD
 from tests.support.gate_authority import GateAuthority
@@ -101,6 +102,7 @@ class GateRig:
         deadline_ms: until when any permission that reached the gate allows work.
         lateness_ms: how late timers are served, as on a busy host.
         silent: the sampler says nothing.
+        refused: answers that the network brought and the gate did not take.
         ceilings: every ceiling that reached the gate for its first lane.
     """
 
@@ -122,6 +124,7 @@ class GateRig:
         self.reports: list[Envelope] = []
         self.lateness_ms = 0
         self.silent = False
+        self.refused: list[PeerError] = []
         self.ceilings: list[int] = []
         self._known: set[int] = set()
         self._arrivals: list[_Arrival] = []
@@ -278,7 +281,10 @@ class GateRig:
         while self._arrivals and self._arrivals[0].at_ms <= self.now_ms:
             arrival = heapq.heappop(self._arrivals)
             self._note_deadline(arrival)
-            self.answer(arrival.proven, self.authorities[arrival.authority])
+            try:
+                self.answer(arrival.proven, self.authorities[arrival.authority])
+            except PeerError as error:
+                self.refused.append(error)
         if not self.silent and self.now_ms >= self.core.meter.next_look_ms:
             self.core.looked(self.now)
             self.carry_out(self.core.samples(self.hardware.sample(), self.now))
