@@ -39,8 +39,7 @@ GOALS = {"single": 0.15, "relay": 0.25}
 KINDS = {
     "single": "exchanges, {streams} streams of one host",
     "relay": "exchanges, messages of 64 hosts, {in_flight} in flight",
-    "link": "empty messages, {streams} streams, our Link",
-    "echo": "empty messages, {streams} streams, bare grpc.aio",
+    "echo": "empty messages, {streams} streams, grpc.aio alone",
 }
 RELAY_HOSTS = 64
 """Hosts of one message of the relay."""
@@ -203,16 +202,10 @@ class Rounds:
         )
         self._bench.check(series, burst, len(sent[0]) * RELAY_HOSTS)
 
-    async def link(self, series: Series) -> None:
-        """Empty messages through the governor's own stream."""
-        await self._bench.timed(series, self._single, self._empty(), pid=self._bench.site.pid)
-
     async def echo(self, series: Series) -> None:
         """Empty messages through grpc.aio alone."""
-        await self._bench.timed(series, self._echo, self._empty(), pid=self._echo_pid)
-
-    def _empty(self) -> list[list[bytes]]:
-        return [[b""] * self._count] * self._streams
+        nothing = [[b""] * self._count] * self._streams
+        await self._bench.timed(series, self._echo, nothing, pid=self._echo_pid)
 
 
 async def measure(bench: Bench, kinds: Sequence[str]) -> dict[str, Series]:
@@ -242,7 +235,6 @@ async def measure(bench: Bench, kinds: Sequence[str]) -> dict[str, Series]:
         play = {
             "single": rounds.single,
             "relay": rounds.relay,
-            "link": rounds.link,
             "echo": rounds.echo,
         }
         found = {kind: Series(KINDS[kind].format(**vars(arguments))) for kind in kinds}
