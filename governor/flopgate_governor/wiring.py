@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import gc
 import json
 import os
 import signal
@@ -26,6 +27,9 @@ from flopgate_proto.errors import ConfigError
 
 GRACE_S: Final = 2.0
 """How long open streams may finish when the governor stops."""
+
+
+COLLECTOR_THRESHOLDS: Final = (50_000, 20, 50)
 
 
 def unix_ms() -> int:
@@ -91,6 +95,7 @@ async def serve(layout: Layout, link_address: str, enroll_address: str) -> None:
         loop.add_signal_handler(number, stopping.set)
     try:
         await committer.start()
+        _calm_collector()
         hosts = server_names(_host_of(link_address))
         hosts += [name for name in server_names(_host_of(enroll_address)) if name not in hosts]
         listening = await listen(
@@ -110,6 +115,12 @@ async def serve(layout: Layout, link_address: str, enroll_address: str) -> None:
             layout.addresses.unlink()
         await committer.close()
     log.info("stopped")
+
+
+def _calm_collector() -> None:
+    # Measured: exchanges leave next to no cycles, yet the collector took a tenth of their time.
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
 def _announce(layout: Layout, listening: Listening, link_address: str, enroll_address: str) -> None:

@@ -1,0 +1,54 @@
+"""Steps that tests of the governor share: ask once, read the books, make orders."""
+
+from flopgate_governor.officer_orders import orders_for
+from flopgate_proto.values import Pause, Reconciliation, Resume, Scope, ScopeKind
+from tests.support.governor import AUTHORITY, FakeHost, LocalGovernor
+
+CLUSTER = Scope(ScopeKind.CLUSTER, "c1")
+AMPLE = 10**12
+ASK = 500_000
+
+
+def pause(scope: Scope = CLUSTER, lapse_ms: int | None = None, nonce: int = 0) -> Pause:
+    return Pause(
+        authority=AUTHORITY,
+        scope=scope,
+        nonce=bytes([nonce]) * 16,
+        reason="test",
+        emergency=False,
+        lapse_ms=lapse_ms,
+    )
+
+
+def resume(*digests: bytes, nonce: int = 0) -> Resume:
+    return Resume(authority=AUTHORITY, lifts=digests, nonce=bytes([nonce]) * 16, reason="test")
+
+
+def totals(governor: LocalGovernor) -> tuple[int, int, int]:
+    """Settled, unaccounted, outstanding of the cluster."""
+    with governor.state.store.transaction() as connection:
+        row = connection.exec_driver_sql(
+            "SELECT settled_tflop, unaccounted_tflop, outstanding_tflop FROM budget "
+            "WHERE scope = 'cluster:c1'"
+        ).one()
+    return (int(row[0]), int(row[1]), int(row[2]))
+
+
+def ask(governor: LocalGovernor, host: FakeHost, spend: int = 0, headroom: int = ASK) -> str:
+    """One exchange; the reason of a refusal, or nothing."""
+    answer = host.accept(governor.send(host.report(headroom, spend_tflop=spend)))
+    (verdict,) = answer.answer.verdicts
+    return getattr(verdict.outcome, "reason", "")
+
+
+def reconciliation(batch_number: int) -> Reconciliation:
+    return Reconciliation(
+        authority=AUTHORITY, batch_number=batch_number, nonce=bytes(16), reason="restored"
+    )
+
+
+def told(governor: LocalGovernor, host: FakeHost) -> list[str]:
+    """Kinds of the orders that a host is given when its courier says Hello."""
+    governor.state.know([host.host_id])
+    orders = orders_for(governor.state, [governor.state.hosts[host.host_id].host])
+    return [order.envelope.payload_type.split(".")[2] for order in orders]
