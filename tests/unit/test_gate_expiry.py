@@ -8,6 +8,7 @@ import pytest
 
 from flopgate_agent.gate.actions import Freeze, Kill, Notify, Thaw
 from flopgate_agent.gate.allowance import Allowed
+from flopgate_agent.gate.lane import NEWCOMER_DRAIN_MS
 from flopgate_agent.gate.settings import Now
 from flopgate_proto.codec import decode_report
 from flopgate_proto.errors import MisdirectedError
@@ -212,13 +213,24 @@ def test_law_1_a_new_process_on_a_halted_lane_is_held() -> None:
     assert rig.state is LaneState.HALTED
 
 
-def test_law_1_work_that_starts_on_a_halted_lane_is_killed() -> None:
+def test_law_1_work_that_starts_on_a_halted_lane_is_killed_if_it_does_not_stand() -> None:
     rig = GateRig(network=cut).enrol().run_until(LaneState.HALTED)
     started_ms = rig.now_ms
     rig.hardware.start(pid=7, drain_ms=None)
     rig.run(10_000)
-    assert not rig.work_since(started_ms + rig.settings.sample_interval_ms + 100)
+    assert not rig.work_since(
+        started_ms + rig.settings.sample_interval_ms + NEWCOMER_DRAIN_MS + 100
+    )
     assert rig.hardware.pids(0) == ()
+
+
+def test_a_job_that_a_scheduler_starts_on_a_halted_lane_is_held_not_killed() -> None:
+    rig = GateRig(network=cut).enrol().run_until(LaneState.HALTED)
+    rig.hardware.start(pid=7, drain_ms=50)
+    rig.run(10_000)
+    assert rig.hardware.jobs[0].frozen_ms is not None
+    assert rig.hardware.pids(0) == (7,)
+    assert not rig.done(Kill)
 
 
 def test_law_1_late_timers_of_a_busy_host_eat_none_of_the_lifetime() -> None:

@@ -22,6 +22,8 @@ from flopgate_proto.values import ChargedFigure, LaneState
 
 PRESSED = 2
 """A new ceiling is asked for while what is left still covers so many orderly stops."""
+NEWCOMER_DRAIN_MS = 600
+"""Time to stand still for a job that started without permission: some looks, no more."""
 REKILL_MS = 500
 """Between two attempts to kill what survived the first."""
 RELOOK_MS = 10_000
@@ -223,9 +225,11 @@ class Lane:
             self._enter(LaneState.FROZEN, now_ms)
             found = "work" if self.worked else "a new process" if unheld else "activity"
             told = Tell(event="lane.disturbed", subject=self.workload, detail=f"{found}, held")
-            freeze = self._freeze(drain_ms, now_ms)
-            # Standstill was verified: what works now was never let go, and gets no time to drain.
-            return [told, *freeze, *(self._kill(now_ms) if self.worked else ())]
+            freeze = self._freeze(min(drain_ms, NEWCOMER_DRAIN_MS), now_ms)
+            # What stood still and works again was woken by somebody: it gets no time to drain. A
+            # job that a scheduler started here is held, and killed only if it does not stand.
+            woken = self.worked and not unheld
+            return [told, *freeze, *(self._kill(now_ms) if woken else ())]
         if self._still_since_freeze():
             self._enter(LaneState.HALTED, now_ms)
             return [Tell(event="lane.halted", subject=self.workload, detail=why.reason)]

@@ -152,6 +152,8 @@ def _raise_curtain(
         fleets.append(fleet)
     for real in reals:
         real.start(token)
+    for real in reals:
+        real.start_job()
     cluster = Cluster(reals, fleets)
 
     def ready() -> bool:

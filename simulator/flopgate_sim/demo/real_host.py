@@ -19,7 +19,6 @@ from flopgate_sim.nvml import FakeDriver
 
 START_S = 30.0
 GPUS = 8
-LOOK_MS = 2000
 TFLOP = 10**12
 
 
@@ -38,10 +37,9 @@ class RealHost:
         self._job: subprocess.Popen[bytes] | None = None
         self._children: list[Child] = []
         self._snapshot: pb.Snapshot | None = None
-        self._first_ms: int | None = None
 
     def start(self, token: JoinToken) -> None:
-        """Join, then gate, courier and job."""
+        """Join, then gate and courier."""
         gate_dir, courier_dir = self._dir / "gate", self._dir / "courier"
         for folder in (gate_dir, courier_dir):
             folder.mkdir(mode=0o700)
@@ -86,22 +84,23 @@ class RealHost:
         self._children.append(Child(module, arguments, self._dir / "gate.log", env))
         wait_until("the gate's door", door.exists, START_S)
         threading.Thread(target=self._watch, args=(door,), daemon=True).start()
-        wait_until("the gate's first look at the counters", self._has_looked, START_S)
-        if self.driver is not None:
-            gpus = list(range(GPUS))
-            self._job = self.driver.start_workload(gpus=gpus, fmt="fp16", share=0.5)
+        wait_until("the gate's first words", self._speaks, START_S)
         arguments = ["courier", "--config", str(courier)]
         self._children.append(Child("flopgate_agent.cli", arguments, self._dir / "courier.log"))
 
-    def _has_looked(self) -> bool:
-        # Before its first look nothing is metered: a job must not start earlier.
+    def start_job(self) -> None:
+        """A job on every GPU, once the host is enrolled: from there on its totals count."""
+        wait_until("enrolment", self._enrolled, START_S)
+        if self.driver is not None:
+            self._job = self.driver.start_workload(gpus=list(range(GPUS)), fmt="fp16", share=0.5)
+
+    def _speaks(self) -> bool:
         self.check()
-        snapshot = self._snapshot
-        if snapshot is None:
-            return False
-        if self._first_ms is None:
-            self._first_ms = snapshot.elapsed_ms
-        return snapshot.elapsed_ms >= self._first_ms + LOOK_MS
+        return self._snapshot is not None
+
+    def _enrolled(self) -> bool:
+        self.check()
+        return self._snapshot is not None and self._snapshot.host_state == "enrolled"
 
     def _watch(self, door: Path) -> None:
         decoder = FrameDecoder()
