@@ -18,12 +18,22 @@ class Cluster:
 
     @property
     def size(self) -> int:
-        """Hosts in all."""
-        return len(self.reals) + sum(len(fleet.workloads) for fleet in self.fleets)
+        """Hosts that scenes wait for."""
+        return len(self._acting) + sum(len(fleet.workloads) for fleet in self.fleets)
+
+    @property
+    def _acting(self) -> list[RealHost]:
+        # A gate that only watches cannot make its GPUs stand still: nothing waits for it.
+        return [real for real in self.reals if real.acts]
+
+    def everyone(self) -> list[HostView]:
+        """Every host now."""
+        watching = [real.view() for real in self.reals if not real.acts]
+        return [*watching, *self.views()]
 
     def views(self) -> list[HostView]:
-        """Every host now."""
-        return [real.view() for real in self.reals] + [
+        """Every host now, but for those that only watch."""
+        return [real.view() for real in self._acting] + [
             view for fleet in self.fleets for view in fleet.views()
         ]
 

@@ -106,10 +106,13 @@ def _raise_curtain(
     arguments: argparse.Namespace, root: Path, stack: ExitStack, teller: Teller
 ) -> scenes.Play:
     own_driver = has_nvidia_driver()
-    simulated = arguments.hosts - REAL_HOSTS
+    real_hosts = 1 if own_driver else REAL_HOSTS
+    simulated = arguments.hosts - real_hosts
     driver = "NVIDIA's own driver" if own_driver else "the fake driver, under the real pynvml"
     teller.scene(f"A governor, and a cluster of {arguments.hosts} hosts with 8 H100 each")
-    teller.say(f"{REAL_HOSTS} hosts of real gate, sampler, courier and job processes on {driver};")
+    teller.say(f"{real_hosts} with real gate, sampler and courier processes on {driver};")
+    if own_driver and not arguments.enforce:
+        teller.say("reading only: that gate says what it would stop (--enforce lets it).")
     teller.say(f"{simulated} real gate cores on simulated GPUs; one gRPC governor, mutual TLS.")
     link, enroll, outside_link, outside_enroll = free_ports(4)
     governor = Governor(root, TIMES, (link, enroll), (outside_link, outside_enroll))
@@ -130,7 +133,7 @@ def _raise_curtain(
     whole = "" if flop_per_s >= LEAST_DECLARED_FLOP_PER_S else ", of which these hosts are a part"
     teller.say(f"declared: {capacity} FLOP/s at 8 bit{whole}; above 1e18, so it is covered.")
     reals = []
-    for number, workload in enumerate((TRAINING, SERVING)):
+    for number, workload in enumerate((TRAINING, SERVING)[:real_hosts]):
         name = f"real{number}"
         fake = None
         if not own_driver:
@@ -140,8 +143,6 @@ def _raise_curtain(
         real = RealHost(root, name, workload, fake, acts=not own_driver or arguments.enforce)
         stack.callback(real.stop)
         reals.append(real)
-        if own_driver:
-            break
     fleets = []
     share = -(-simulated // FLEET_PROCESSES)
     for first in range(0, simulated, share):

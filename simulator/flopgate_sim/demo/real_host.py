@@ -23,7 +23,10 @@ TFLOP = 10**12
 
 
 class RealHost:
-    """Owns every process of one host. ``driver`` is ``None`` on a machine with NVIDIA's own."""
+    """Owns every process of one host.
+
+    ``driver`` is ``None`` on a machine with NVIDIA's own; ``acts``: whether it may stop anything.
+    """
 
     def __init__(
         self, directory: Path, name: str, workload: str, driver: FakeDriver | None, *, acts: bool
@@ -33,7 +36,7 @@ class RealHost:
         self.driver = driver
         self._dir = directory / name
         self._dir.mkdir()
-        self._acts = acts
+        self.acts = acts
         self._job: subprocess.Popen[bytes] | None = None
         self._children: list[Child] = []
         self._snapshot: pb.Snapshot | None = None
@@ -79,8 +82,8 @@ class RealHost:
             encoding="utf-8",
         )
         env = self.driver.env() if self.driver else {}
-        module = "flopgate_agent.cli" if self._acts else "flopgate_sim.demo.watching_gate"
-        arguments = ["gate", "--config", str(gate)] if self._acts else [str(gate)]
+        module = "flopgate_agent.cli" if self.acts else "flopgate_sim.demo.watching_gate"
+        arguments = ["gate", "--config", str(gate)] if self.acts else [str(gate)]
         self._children.append(Child(module, arguments, self._dir / "gate.log", env))
         wait_until("the gate's door", door.exists, START_S)
         threading.Thread(target=self._watch, args=(door,), daemon=True).start()

@@ -108,7 +108,9 @@ def metered(play: Play) -> None:
     time.sleep(SETTLE_MS / 1000)
     for real in play.cluster.reals:
         if real.driver is None:
-            play.teller.say(f"{real.name}: real GPUs tell no truth to compare with")
+            tflop = real.view().metered_tflop
+            what = "no truth to compare with on real GPUs"
+            play.teller.say(f"{real.name}: {exaflop(tflop)} metered since it enrolled; {what}")
             continue
         view = real.view()
         error = view.metered_tflop / view.truth_tflop - 1 if view.truth_tflop else 1.0
@@ -202,8 +204,7 @@ def books(play: Play) -> None:
     budget = cluster_budget(play.governor)
     settled = int(budget.get("settled_tflop", 0))
     outstanding = int(budget.get("outstanding_tflop", 0))
-    views = play.cluster.views()
-    allotted = sum(view.allotted_tflop for view in views)
+    allotted = sum(view.allotted_tflop for view in play.cluster.everyone())
     play.teller.check(
         "settled and outstanding never pass the cap that granted them",
         f"{exaflop(settled)} + {exaflop(outstanding)} of {exaflop(CAP_TFLOP)}",
