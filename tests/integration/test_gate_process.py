@@ -1,0 +1,191 @@
+"""The gate as a real process, on fake GPUs with the real pynvml: what its laws promise, in fact."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from flopgate_agent.clocks import elapsed_ms
+from flopgate_proto.codec import decode_report
+from flopgate_proto.values import LaneState
+from tests.support.gate_host import LIFETIME_MS, GateHost, until
+
+TFLOP = 10**12
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[GateHost]:
+    with GateHost(tmp_path, {"run-7": [0]}, gpus=1) as made:
+        yield made
+
+
+def measured_tflop(host: GateHost) -> int:
+    """Nominal figures of all reports, measured and not charged."""
+    return sum(lane.measured.nominal_tflop for one in host.courier.chain() for lane in one.lanes)
+
+
+def settle(host: GateHost) -> None:
+    """Wait until two more reports are out: what ran before is in them."""
+    sequence = host.courier.snapshot.sequence
+    until(lambda: max(host.courier.reports, default=0) >= sequence + 2, "two reports")
+
+
+def test_law_1_nothing_runs_without_a_permit_and_nothing_after_it(tmp_path: Path) -> None:
+    lanes = {"draining": [0], "persistent": [1], "network": [2]}
+    with GateHost(tmp_path, lanes, gpus=3) as host:
+        held = host.driver.start_workload(gpus=[0], fmt="fp16", share=0.5, drain_ms=300)
+        host.start("acknowledge")
+        host.until_state("draining", LaneState.HALTED)
+        assert not host.driver.running(0)
+        assert held.poll() is None, "frozen, not killed"
+        work = host.driver.truth(0).total_flop
+
+        host.courier.mode = "grant"
+        for workload in lanes:
+            host.until_state(workload, LaneState.RUNNING)
+        until(lambda: host.driver.truth(0).total_flop > work, "the held job to go on")
+        persistent = host.driver.start_workload(gpus=[1], fmt="fp16", persistent=True)
+        network = host.driver.start_workload(gpus=[2], kind="comm", drain_ms=200)
+        time.sleep(LIFETIME_MS / 1000)
+        assert [host.state_of(workload) for workload in lanes] == [LaneState.RUNNING] * 3
+
+        host.courier.mode = "cut"
+        for workload in lanes:
+            host.until_state(workload, LaneState.HALTED)
+        deadline_ms = host.courier.last_grant_ms
+        until(lambda: elapsed_ms() > deadline_ms, "the lifetime to be over")
+        for gpu in range(3):
+            assert host.last_math_ms(gpu) <= deadline_ms
+            assert not host.driver.truth(gpu).running or gpu == 2
+        assert host.last_math_ms(0) > deadline_ms - LIFETIME_MS, "it did use its permit"
+        assert persistent.wait(10) < 0, "killed"
+        assert held.poll() is None
+        assert network.poll() is None
+
+
+@pytest.mark.parametrize("profile", ["H100", "B200"])
+def test_law_3_metered_flop_are_the_truth_within_a_percent(tmp_path: Path, profile: str) -> None:
+    with GateHost(tmp_path, {"run-7": [0]}, gpus=1, profile=profile) as host:
+        host.start()
+        host.until_state("run-7", LaneState.RUNNING)
+        job = host.driver.start_workload(gpus=[0], fmt="fp16", share=0.6, drain_ms=50)
+        time.sleep(3.0)
+        job.kill()
+        job.wait()
+        host.driver.wait_idle(0)
+        settle(host)
+        truth = host.driver.truth(0).flop["fp16"] / TFLOP
+        assert truth > 100
+        assert measured_tflop(host) == pytest.approx(truth, rel=0.01)
+
+
+def test_law_3_bounds_hold_where_cycles_cannot_be_read(tmp_path: Path) -> None:
+    with GateHost(tmp_path, {"run-7": [0]}, gpus=1, profile="A100") as host:
+        host.start()
+        host.until_state("run-7", LaneState.RUNNING)
+        job = host.driver.start_workload(gpus=[0], fmt="fp16", share=0.6, drain_ms=50)
+        time.sleep(3.0)
+        job.kill()
+        job.wait()
+        host.driver.wait_idle(0)
+        time.sleep(2.0)  # the driver's utilisation buffer trails
+        settle(host)
+        truth = host.driver.truth(0).flop["fp16"] / TFLOP
+        total = host.courier.chain()[-1].lanes[0].total
+        assert total.low_tflop <= truth <= total.nominal_tflop <= total.high_tflop
+
+
+def test_law_6_a_pushed_pause_stops_and_a_resume_lets_go_on(host: GateHost) -> None:
+    host.start()
+    host.until_state("run-7", LaneState.RUNNING)
+    job = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
+    pause = host.authority.pause(emergency=True)
+    host.courier.order(pause)
+    host.until_state("run-7", LaneState.HALTED)
+    assert host.reason("run-7") == "pause.latched"
+    assert not host.driver.running(0)
+    stopped = host.driver.truth(0).total_flop
+    host.driver.wait_ticks(20)
+    assert host.driver.truth(0).total_flop == stopped
+    assert job.poll() is None
+    host.courier.order(host.authority.resume(pause.digest))
+    host.until_state("run-7", LaneState.RUNNING)
+    until(lambda: host.driver.truth(0).total_flop > stopped, "the job to go on")
+
+
+def test_law_8_a_gate_that_is_told_to_stop_leaves_nothing_running(host: GateHost) -> None:
+    host.start()
+    host.until_state("run-7", LaneState.RUNNING)
+    job = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
+    assert host.stop_gate() == 0
+    assert not host.driver.running(0)
+    assert job.poll() is None
+    assert not host.door.exists()
+    host.start()
+    host.until_state("run-7", LaneState.RUNNING)
+    until(lambda: host.driver.running(0), "the next gate to let it go on")
+
+
+def test_law_9_kill_9_of_the_gate_continues_its_chain_and_charges_the_gap(host: GateHost) -> None:
+    host.start()
+    host.until_state("run-7", LaneState.RUNNING)
+    host.driver.start_workload(gpus=[0], fmt="fp16", share=0.5, drain_ms=100)
+    settle(host)
+    first = dict(host.courier.reports)
+    host.kill_gate()
+    time.sleep(1.0)
+    assert host.driver.running(0), "nobody watches: this is the gap"
+    ran = host.driver.truth(0).flop["fp16"]
+    host.start("acknowledge")
+    host.until_state("run-7", LaneState.HALTED)
+    settle(host)
+    reports = host.courier.reports
+    for sequence, envelope in first.items():
+        if sequence in reports:
+            assert reports[sequence].digest == envelope.digest
+    chain = host.courier.chain()
+    for before, after in pairwise(chain):
+        assert after.previous == reports[before.sequence].digest
+    assert min(reports) <= max(first) + 1
+    lane = chain[-1].lanes[0]
+    before_nonce = decode_report(first[max(first)].payload).run_nonce
+    assert chain[-1].run_nonce != before_nonce
+    truth = host.driver.truth(0).flop["fp16"] / TFLOP
+    assert truth >= ran / TFLOP
+    # Counters outlived the gate: the gap costs what really ran, not the peak.
+    assert truth * 0.99 <= lane.total.nominal_tflop <= truth * 1.05 + 10
+    assert lane.unaccounted_tflop > 0
+
+
+def test_law_8_a_driver_that_hangs_is_charged_and_stops_the_host(host: GateHost) -> None:
+    host.start()
+    host.until_state("run-7", LaneState.RUNNING)
+    host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
+    host.driver.hang_call("*")
+    until(lambda: host.reason("run-7") == "driver.silent", "the silence to be noticed")
+    host.driver.wait_idle(0)
+    settle(host)
+    assert sum(one.lanes[0].gap.nominal_tflop for one in host.courier.chain()) > 1000
+    host.driver.clear_faults()
+    host.until_state("run-7", LaneState.RUNNING)
+
+
+def test_a_host_key_that_others_can_read_is_refused(host: GateHost) -> None:
+    host.start()
+    assert host.stop_gate() == 0
+    (host.state / "host.key").chmod(0o644)
+    assert host.launch().wait(60) == 2
+    assert "key.permissions" in host.logged()
+
+
+def test_a_lane_that_names_a_chip_which_is_not_here_is_refused(host: GateHost) -> None:
+    text = host.config.read_text(encoding="utf-8")
+    unknown = text.replace(host.driver.uuid(0), "GPU-ffffffff-ffff-4fff-8fff-ffffffffffff")
+    assert unknown != text
+    host.config.write_text(unknown, encoding="utf-8")
+    assert host.launch().wait(60) == 2
+    assert "config.lane.chip" in host.logged()

@@ -1,0 +1,280 @@
+"""A gate as a real process on fake GPUs, and a courier in the test that speaks its door."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, Self
+
+from flopgate_agent.clocks import elapsed_ms
+from flopgate_agent.door import FrameDecoder, encode_frame, parse_from_gate
+from flopgate_proto.batches import ProvenAnswer
+from flopgate_proto.codec import decode_report, envelope_from_wire, envelope_to_wire
+from flopgate_proto.envelope import Envelope
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values import LaneState, Report
+from flopgate_sim.nvml import FakeDriver
+from tests.support.fixed import COURIER_KEY
+from tests.support.gate_authority import GateAuthority
+
+WAIT_S = 60.0
+POLL_S = 0.02
+LIFETIME_MS = 7_000
+WIND_DOWN_MS = 1_000
+DRAIN_MS = 1_000
+
+
+def until(condition: Callable[[], object], what: str, wait_s: float = WAIT_S) -> None:
+    """Wait, with a bound that only a broken gate reaches."""
+    end = time.monotonic() + wait_s
+    while not condition():
+        assert time.monotonic() < end, f"waited in vain: {what}"
+        time.sleep(POLL_S)
+
+
+class Courier:
+    """Carries between the door and an authority in a thread of its own.
+
+    Attributes:
+        mode: ``grant``; ``acknowledge``: answers without verdicts' permission are not sent, only
+            acknowledgements of reports that do not ask; ``cut``: nothing is carried.
+        reports: every report that came out, by sequence.
+        last_grant: end of the last permission that was delivered, on the gate's clock.
+    """
+
+    def __init__(self, door: Path, authority: GateAuthority) -> None:
+        self.mode = "grant"
+        self.reports: dict[int, Envelope] = {}
+        self.snapshot = pb.Snapshot()
+        self.last_grant_ms = 0
+        self._authority = authority
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.connect(str(door))
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._carry)
+        self._thread.start()
+        hello = pb.CourierHello(authority=authority.name, courier_spki=COURIER_KEY.spki)
+        self.say(pb.ToGate(hello=hello))
+        self.say(pb.ToGate(resend=pb.Resend(authority=authority.name)))
+
+    def say(self, message: pb.ToGate) -> None:
+        """To the gate."""
+        with self._lock:
+            self._socket.sendall(encode_frame(message))
+
+    def order(self, envelope: Envelope) -> None:
+        """Push an order."""
+        order = pb.SignedOrder(envelope=envelope_to_wire(envelope))
+        self.say(pb.ToGate(order=order))
+
+    def close(self) -> None:
+        """Leave."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._socket.close()
+
+    def chain(self) -> list[Report]:
+        """What came out, in the order of its sequence."""
+        reports = dict(self.reports)
+        return [decode_report(reports[sequence].payload) for sequence in sorted(reports)]
+
+    def _carry(self) -> None:
+        decoder = FrameDecoder()
+        with suppress(OSError):
+            while data := self._socket.recv(65536):
+                for frame in decoder.feed(data):
+                    self._take(parse_from_gate(frame))
+
+    def _take(self, message: pb.FromGate) -> None:
+        match message.WhichOneof("message"):
+            case "snapshot":
+                self.snapshot = message.snapshot
+            case "enrolment" if self.mode != "cut":
+                self._enrol(envelope_from_wire(message.enrolment.enrolment))
+            case "report":
+                self._answer(envelope_from_wire(message.report.envelope))
+            case _:
+                pass
+
+    def _enrol(self, enrolment: Envelope) -> None:
+        authority = self._authority
+        orders = [
+            pb.SignedOrder(envelope=envelope_to_wire(order)) for order in authority.first_orders()
+        ]
+        admission = envelope_to_wire(authority.admission(enrolment))
+        self.say(pb.ToGate(admission=pb.EnrollReply(admission=admission, orders=orders)))
+
+    def _answer(self, envelope: Envelope) -> None:
+        report = decode_report(envelope.payload)
+        self.reports[report.sequence] = envelope
+        if self.mode == "cut" or (self.mode == "acknowledge" and report.request is not None):
+            return
+        if report.request is not None:
+            until_ms = report.made_ms + self._authority.policy.lifetime_ms
+            self.last_grant_ms = max(self.last_grant_ms, until_ms)
+        self.deliver(self._authority.answer(envelope))
+
+    def deliver(self, proven: ProvenAnswer) -> None:
+        """One answer, to the gate."""
+        leaf = pb.AnswerLeaf(payload=proven.payload, index=proven.index, path=proven.path)
+        batch = pb.AnswerBatch(batch_root=envelope_to_wire(proven.root), answers=[leaf])
+        with suppress(OSError):
+            self.say(pb.ToGate(answers=batch))
+
+
+class GateHost:
+    """One host: fake GPUs, a gate process, a courier. Use it in a ``with`` statement.
+
+    Args:
+        folder: an empty one.
+        lanes: GPUs by workload.
+        options: of `FakeDriver`.
+    """
+
+    def __init__(self, folder: Path, lanes: dict[str, list[int]], **options: Any) -> None:
+        self._stack = ExitStack()
+        self.folder = folder
+        self.state = folder / "gate"
+        self.door = folder / "door"
+        self.log = folder / "gate.log"
+        self.config = folder / "gate.toml"
+        self.lanes = lanes
+        self.authority = GateAuthority()
+        self.authority.policy_order(
+            version=1,
+            lifetime_ms=LIFETIME_MS,
+            wind_down_ms=WIND_DOWN_MS,
+            renew_after_ms=1_000,
+            drain_ms=DRAIN_MS,
+            watchdog_ms=4_000,
+        )
+        self.driver = FakeDriver(folder / "driver", **options)
+        self.gate: subprocess.Popen[bytes] | None = None
+        self._courier: Courier | None = None
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self.driver)
+        self._stack.callback(self.kill_gate)
+        self._stack.callback(self._leave)
+        self._write()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def courier(self) -> Courier:
+        """The courier that stands at the door."""
+        assert self._courier is not None
+        return self._courier
+
+    def _write(self) -> None:
+        (self.state / "join").mkdir(parents=True, mode=0o700)
+        token = self.authority.token()
+        (self.state / "join" / f"{token.authority}.token").write_text(
+            f'trust_root_digest = "{token.trust_root_digest.hex()}"\n'
+            f'cluster = "{token.cluster}"\ncustodian = "{token.custodian}"\n'
+            f'site = "{token.site}"\njurisdiction = "{token.jurisdiction}"\n'
+            f'token_id = "{token.token_id.hex()}"\nsecret = "{token.secret.hex()}"\n',
+            encoding="utf-8",
+        )
+        lanes = "".join(
+            f'[[lane]]\nworkload = "{workload}"\n'
+            f"chips = {[self.driver.uuid(gpu) for gpu in gpus]}\n"
+            for workload, gpus in self.lanes.items()
+        )
+        self.config.write_text(
+            f'state_dir = "{self.state}"\ndoor_path = "{self.door}"\n'
+            f"courier_uids = [{os.getuid()}]\n"
+            f'device_globs = ["{self.driver.device_dir}/nvidia[0-9]*"]\n'
+            f"sample_interval_ms = 200\nreport_interval_ms = 1000\ncgroup = false\n{lanes}",
+            encoding="utf-8",
+        )
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start the gate's command and wait for nothing."""
+        with self.log.open("ab") as log:
+            self.gate = subprocess.Popen(
+                [sys.executable, "-m", "flopgate_agent.cli", "gate", "--config", self.config],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.driver.env()},
+            )
+        return self.gate
+
+    def start(self, mode: str = "grant") -> GateHost:
+        """Start the gate, and a courier once the door opens and the core is up."""
+        self.launch()
+        until(self._is_up, f"the gate to come up: {self.logged()}")
+        self._courier = Courier(self.door, self.authority)
+        self._courier.mode = mode
+        return self
+
+    def _is_up(self) -> bool:
+        return "gate is up" in self.logged()
+
+    def kill_gate(self) -> None:
+        """Kill -9."""
+        self._end(signal.SIGKILL)
+
+    def stop_gate(self) -> int:
+        """SIGTERM; the exit status."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> int:
+        if self.gate is None:
+            return 0
+        self.gate.send_signal(number)
+        status = self.gate.wait(WAIT_S)
+        self.gate = None
+        self._leave()
+        with self.log.open("rb+") as log:
+            log.truncate()
+        return status
+
+    def _leave(self) -> None:
+        if self._courier is not None:
+            self._courier.close()
+            self._courier = None
+
+    def logged(self) -> str:
+        """Everything that this run of the gate said."""
+        return self.log.read_text(encoding="utf-8") if self.log.exists() else ""
+
+    def state_of(self, workload: str) -> LaneState | None:
+        """As the last snapshot of this enrolled host says; ``None`` before there is one."""
+        snapshot = self.courier.snapshot
+        for lane in snapshot.lanes:
+            if lane.workload == workload and snapshot.host_state == "enrolled":
+                return LaneState(lane.state)
+        return None
+
+    def reason(self, workload: str) -> str:
+        """Why the lane stands, as the last snapshot says."""
+        return next(
+            (one.stop_reason for one in self.courier.snapshot.lanes if one.workload == workload),
+            "",
+        )
+
+    def until_state(self, workload: str, state: LaneState) -> None:
+        """Wait for a lane."""
+        until(
+            lambda: self.state_of(workload) is state,
+            f"{workload} to be {state.name}; {self.logged()[-2000:]}",
+        )
+
+    def last_math_ms(self, gpu: int) -> float:
+        """Last instant of work on compute pipes, on the gate's clock."""
+        boot_ms = time.clock_gettime_ns(time.CLOCK_BOOTTIME) / 1e6
+        last_ms = self.driver.truth(gpu).last_math_ms
+        return 0.0 if last_ms is None else last_ms + max(0.0, elapsed_ms() - boot_ms)
