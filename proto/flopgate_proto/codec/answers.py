@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from flopgate_proto.codec import checks
 from flopgate_proto.codec.common import scope_of, scope_to
 from flopgate_proto.errors import MalformedError
@@ -16,35 +18,50 @@ from flopgate_proto.values.answers import (
     Terms,
     Verdict,
 )
-from flopgate_proto.values.common import Phase
+from flopgate_proto.values.common import Phase, Scope
 
 
 def encode_answer(value: Answer) -> bytes:
     """Payload bytes of an answer: a leaf of its batch once its type is put before it."""
     terms = value.terms
-    return pb.Answer(
-        format=checks.FORMAT,
-        authority=value.authority,
-        host_id=value.host_id,
-        request_digest=value.request_digest,
-        run_nonce=value.run_nonce,
-        acknowledged_sequence=value.acknowledged_sequence,
-        acknowledged_head=value.acknowledged_head,
-        governor_unix_ms=value.governor_unix_ms,
-        scopes=[scope_to(scope) for scope in value.scopes],
-        pauses=value.pauses,
-        policy_version=value.policy_version,
-        verdicts=[_verdict_to(verdict) for verdict in value.verdicts],
-        terms=None
-        if terms is None
-        else pb.Terms(
-            lifetime_ms=terms.lifetime_ms,
-            wind_down_ms=terms.wind_down_ms,
-            renew_after_ms=terms.renew_after_ms,
-            exempt=terms.exempt,
-            phase=checks.wire(terms.phase),
-        ),
-    ).SerializeToString(deterministic=True)
+    # Parts in the order of field numbers, put end to end, are the whole: scopes are field 9.
+    return b"".join(
+        (
+            pb.Answer(
+                format=checks.FORMAT,
+                authority=value.authority,
+                host_id=value.host_id,
+                request_digest=value.request_digest,
+                run_nonce=value.run_nonce,
+                acknowledged_sequence=value.acknowledged_sequence,
+                acknowledged_head=value.acknowledged_head,
+                governor_unix_ms=value.governor_unix_ms,
+            ).SerializeToString(deterministic=True),
+            _scopes(value.scopes),
+            pb.Answer(
+                pauses=value.pauses,
+                policy_version=value.policy_version,
+                verdicts=[_verdict_to(verdict) for verdict in value.verdicts],
+                terms=None
+                if terms is None
+                else pb.Terms(
+                    lifetime_ms=terms.lifetime_ms,
+                    wind_down_ms=terms.wind_down_ms,
+                    renew_after_ms=terms.renew_after_ms,
+                    exempt=terms.exempt,
+                    phase=checks.wire(terms.phase),
+                ),
+            ).SerializeToString(deterministic=True),
+        )
+    )
+
+
+@lru_cache(maxsize=4096)
+def _scopes(scopes: tuple[Scope, ...]) -> bytes:
+    # A host's scopes hardly ever change.
+    return pb.Answer(scopes=[scope_to(scope) for scope in scopes]).SerializeToString(
+        deterministic=True
+    )
 
 
 def decode_answer(data: bytes) -> Answer:

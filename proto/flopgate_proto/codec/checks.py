@@ -109,13 +109,16 @@ def at_most(value: bytes, size: int, name: str) -> bytes:
 
 def text(value: str, name: str, *, required: bool = False) -> str:
     """At most 256 bytes of UTF-8 without control, separator and direction characters."""
-    if len(value.encode()) > TEXT_BYTES_MAX:
+    if not value:
+        if required:
+            raise MalformedError(f"{name} is empty", code="field.empty")
+        return value
+    plain = value.isascii() and value.isprintable()
+    if len(value if plain else value.encode()) > TEXT_BYTES_MAX:
         raise OversizedError(
             f"{name} is longer than {TEXT_BYTES_MAX} bytes", code="field.oversized"
         )
-    if required and not value:
-        raise MalformedError(f"{name} is empty", code="field.empty")
-    if not (value.isascii() and value.isprintable()) and _UNPRINTABLE.search(value):
+    if not plain and _UNPRINTABLE.search(value):
         raise MalformedError(f"{name} holds control characters", code="field.text")
     return value
 
@@ -139,7 +142,7 @@ def few(values: Sequence[T], maximum: int, name: str) -> Sequence[T]:
 
 def unique(values: Sequence[object], name: str) -> None:
     """No value twice."""
-    if len(set(values)) != len(values):
+    if len(values) > 1 and len(set(values)) != len(values):
         raise MalformedError(f"{name} are not all different", code="field.duplicate")
 
 

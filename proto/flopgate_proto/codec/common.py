@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from flopgate_proto.codec import checks
 from flopgate_proto.errors import MalformedError
 from flopgate_proto.limits import DIGEST_BYTES
@@ -77,8 +79,14 @@ def software_to(value: Software) -> pb.Software:
 
 def software_of(message: pb.Software) -> Software:
     """Software from its protobuf form."""
+    return _software(message.name, message.version, message.digest)
+
+
+@lru_cache(maxsize=256)
+def _software(name: str, version: str, digest: bytes) -> Software:
+    # A fleet runs few versions: the same value serves every report.
     return Software(
-        name=checks.text(message.name, "software name", required=True),
-        version=checks.text(message.version, "software version", required=True),
-        digest=checks.exact(message.digest, DIGEST_BYTES, "software digest"),
+        name=checks.text(name, "software name", required=True),
+        version=checks.text(version, "software version", required=True),
+        digest=checks.exact(digest, DIGEST_BYTES, "software digest"),
     )
