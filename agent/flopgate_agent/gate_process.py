@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import selectors
 import signal
 import socket
@@ -36,97 +35,31 @@ from flopgate_agent.gate.actions import (
     Thaw,
 )
 from flopgate_agent.gate.core import GateCore
+from flopgate_agent.gate.enrolling import enrolled_chips
 from flopgate_agent.gate.faults import LEDGER_FAILED
-from flopgate_agent.gate.settings import Chip, GateSettings, LaneSetting, Now
+from flopgate_agent.gate.settings import GateSettings, Now
 from flopgate_agent.gate_door import GateDoor
 from flopgate_agent.hand import Hand
-from flopgate_agent.host import load_or_make_key, own_software, read_boot_id, read_clocks
+from flopgate_agent.host import read_clocks
+from flopgate_agent.host_settings import lane_globs, make_settings
 from flopgate_agent.ledger import Ledger
 from flopgate_agent.logs import FIELDS, log_json
-from flopgate_agent.meter import spec_of
 from flopgate_agent.outbox import Outbox
 from flopgate_agent.snapshot import snapshot
 from flopgate_proto.codec import envelope_to_wire
 from flopgate_proto.errors import (
     ClockError,
-    ConfigError,
     HistoryError,
     PeerError,
     StorageError,
 )
-from flopgate_proto.keys import key_digest
-from flopgate_proto.limits import NONCE_BYTES
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import ChipIdentity, Finding
+from flopgate_proto.values import Finding
 
 SNAPSHOT_MS: Final = 1000
 STOP_MS_MAX: Final = 15_000
 """Longest wait for standstill when the gate is told to stop."""
-SALT_SECRET_BYTES: Final = 32
 _LOG: Final = logging.getLogger("flopgate.gate")
-
-
-def make_settings(
-    config: GateConfig, found: Sequence[NvmlIdentity], driver_version: str
-) -> GateSettings:
-    """This host as the core knows it.
-
-    Raises:
-        ConfigError: a lane names a chip that is not there, or the host key cannot be used.
-    """
-    key = load_or_make_key(config.state_dir / "host.key")
-    index_of = {chip.uuid: index for index, chip in enumerate(found)}
-    lanes = []
-    for lane in config.lanes:
-        missing = [uuid for uuid in lane.chips or () if uuid not in index_of]
-        if missing:
-            raise ConfigError(
-                f"lane {lane.workload!r} names chip {missing[0]}, which is not in this host",
-                code="config.lane.chip",
-                remedy="Compare with `nvidia-smi -L` and mend gate.toml.",
-            )
-        chips = tuple(index_of[uuid] for uuid in lane.chips or tuple(index_of))
-        lanes.append(LaneSetting(workload=lane.workload, chips=chips))
-    return GateSettings(
-        host_spki=key.spki,
-        host_id=key_digest(key.spki),
-        signer=key,
-        boot_id=read_boot_id(),
-        run_nonce=secrets.token_bytes(NONCE_BYTES),
-        salt_secret=secrets.token_bytes(SALT_SECRET_BYTES),
-        chips=tuple(Chip(identity=_identity(chip), spec=spec_of(chip)) for chip in found),
-        lanes=tuple(lanes),
-        software=own_software(),
-        driver_version=driver_version,
-        sample_interval_ms=config.sample_interval_ms,
-        report_interval_ms=config.report_interval_ms,
-    )
-
-
-def _identity(chip: NvmlIdentity) -> ChipIdentity:
-    return ChipIdentity(
-        vendor="NVIDIA",
-        uuid=chip.uuid,
-        serial=chip.serial or "",
-        pdi=chip.pdi,
-        name=chip.nvml_name,
-        pci_device_id=chip.pci_device_id,
-    )
-
-
-def _lane_globs(
-    config: GateConfig, settings: GateSettings, found: Sequence[NvmlIdentity]
-) -> dict[str, list[str]]:
-    minors = [chip.minor for chip in found]
-    return {
-        lane.workload: [
-            glob.replace("[0-9]*", str(minors[index]))
-            for index in lane.chips
-            for glob in config.device_globs
-            if minors[index] is not None
-        ]
-        for lane in settings.lanes
-    }
 
 
 class Doer(Protocol):
@@ -151,7 +84,7 @@ def make_hand(config: GateConfig, settings: GateSettings, found: Sequence[NvmlId
             use_cgroups=config.cgroup,
         )
     )
-    return Hand(enforcer, _lane_globs(config, settings, found))
+    return Hand(enforcer, lane_globs(config, settings, found))
 
 
 class GateProcess:
@@ -258,10 +191,13 @@ class GateProcess:
 
     def _start_core(self, message: Identities, now: Now) -> None:
         config = self._config
-        settings = make_settings(config, message.chips, message.driver_version)
+        memory = self._ledger.load()
+        settings = make_settings(
+            config, message.chips, message.driver_version, enrolled_chips(memory)
+        )
         self._hand = self._hand_maker(config, settings, message.chips)
         tokens = load_gate_tokens(config.state_dir)
-        self._core = GateCore(settings, self._ledger.load(), tokens, now)
+        self._core = GateCore(settings, memory, tokens, now)
         fields = {
             "host": settings.host_id.hex(),
             "chips": [chip.identity.name for chip in settings.chips],

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.memory import Memory
 from flopgate_agent.gate.settings import GateSettings, GateToken
-from flopgate_proto.codec import PayloadType, decode_admission, encode_enrolment
+from flopgate_proto.codec import PayloadType, decode_admission, decode_enrolment, encode_enrolment
 from flopgate_proto.envelope import Envelope, seal, verify
 from flopgate_proto.errors import MisdirectedError
 from flopgate_proto.joining import token_proof
-from flopgate_proto.values import Admission, Assurance, Enrolment
+from flopgate_proto.values import Admission, Assurance, ChipIdentity, Enrolment
 
 
 def build_enrolment(
@@ -51,6 +52,14 @@ def build_enrolment(
         ),
         [settings.signer],
     )
+
+
+def enrolled_chips(memory: Memory) -> tuple[ChipIdentity, ...]:
+    """Chips as the first authority by name admitted them; none on a host that nobody did."""
+    for authority in memory.authorities:
+        if authority.admitted and authority.enrolment is not None:
+            return decode_enrolment(authority.enrolment.payload).chips
+    return ()
 
 
 def check_admission(

@@ -1,0 +1,113 @@
+"""This host as the core knows it: its chips, its lanes, its key."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Final
+
+from flopgate_agent.config import GateConfig
+from flopgate_agent.counters.sample import ChipIdentity as NvmlIdentity
+from flopgate_agent.gate.settings import Chip, GateSettings, LaneSetting
+from flopgate_agent.host import load_or_make_key, own_software, read_boot_id
+from flopgate_agent.meter import spec_of
+from flopgate_proto.chips import spec_for
+from flopgate_proto.errors import ConfigError
+from flopgate_proto.keys import key_digest
+from flopgate_proto.limits import NONCE_BYTES
+from flopgate_proto.values import ChipIdentity
+
+SALT_SECRET_BYTES: Final = 32
+
+
+def make_settings(
+    config: GateConfig,
+    found: Sequence[NvmlIdentity],
+    driver_version: str,
+    enrolled: Sequence[ChipIdentity],
+) -> GateSettings:
+    """Everything about this host that does not change while the gate runs.
+
+    Raises:
+        ConfigError: a lane names a chip that is not there, or the host key cannot be used.
+    """
+    key = load_or_make_key(config.state_dir / "host.key")
+    chips = chips_of(found, enrolled)
+    index_of = {chip.identity.uuid: index for index, chip in enumerate(chips)}
+    lanes = []
+    for lane in config.lanes:
+        missing = [uuid for uuid in lane.chips or () if uuid not in index_of]
+        if missing:
+            raise ConfigError(
+                f"lane {lane.workload!r} names chip {missing[0]}, which is not in this host",
+                code="config.lane.chip",
+                remedy="Compare with `nvidia-smi -L` and mend gate.toml.",
+            )
+        indices = tuple(index_of[uuid] for uuid in lane.chips or tuple(index_of))
+        lanes.append(LaneSetting(workload=lane.workload, chips=indices))
+    return GateSettings(
+        host_spki=key.spki,
+        host_id=key_digest(key.spki),
+        signer=key,
+        boot_id=read_boot_id(),
+        run_nonce=secrets.token_bytes(NONCE_BYTES),
+        salt_secret=secrets.token_bytes(SALT_SECRET_BYTES),
+        chips=chips,
+        lanes=tuple(lanes),
+        software=own_software(),
+        driver_version=driver_version,
+        sample_interval_ms=config.sample_interval_ms,
+        report_interval_ms=config.report_interval_ms,
+    )
+
+
+def chips_of(found: Sequence[NvmlIdentity], enrolled: Sequence[ChipIdentity]) -> tuple[Chip, ...]:
+    """Chips by the indices of the enrolment, whatever order the driver lists them in.
+
+    One that is enrolled and not found stays: it is charged at its peak until the host enrols anew
+    (law 3). One that was never enrolled comes after all others: its report will be refused.
+    """
+    here = {chip.uuid: chip for chip in found}
+    known = {chip.uuid for chip in enrolled}
+    old = (
+        Chip(
+            identity=chip,
+            spec=spec_of(here[chip.uuid])
+            if chip.uuid in here
+            else spec_for(chip.pci_device_id, chip.name),
+        )
+        for chip in enrolled
+    )
+    new = (
+        Chip(identity=_identity(chip), spec=spec_of(chip))
+        for chip in found
+        if chip.uuid not in known
+    )
+    return (*old, *new)
+
+
+def _identity(chip: NvmlIdentity) -> ChipIdentity:
+    return ChipIdentity(
+        vendor="NVIDIA",
+        uuid=chip.uuid,
+        serial=chip.serial or "",
+        pdi=chip.pdi,
+        name=chip.nvml_name,
+        pci_device_id=chip.pci_device_id,
+    )
+
+
+def lane_globs(
+    config: GateConfig, settings: GateSettings, found: Sequence[NvmlIdentity]
+) -> dict[str, list[str]]:
+    """Device nodes of each lane's chips, as far as the driver names them."""
+    minors = {chip.uuid: chip.minor for chip in found}
+    return {
+        lane.workload: [
+            glob.replace("[0-9]*", str(minor))
+            for index in lane.chips
+            if (minor := minors.get(settings.chips[index].identity.uuid)) is not None
+            for glob in config.device_globs
+        ]
+        for lane in settings.lanes
+    }
