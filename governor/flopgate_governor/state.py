@@ -46,6 +46,7 @@ class State:
     Attributes:
         clock: the wall clock, milliseconds since 1970.
         batch_number, batch_digest: highest batch signed, and the digest of its root.
+        opened_batch: highest batch that the store held at start.
         capacities: cluster to FLOP/s.
     """
 
@@ -58,6 +59,7 @@ class State:
     batch_number: int
     batch_digest: bytes
     unix_ms: int
+    opened_batch: int = 0
     hosts: dict[bytes, KnownHost] = field(default_factory=dict)
     capacities: dict[str, int] = field(default_factory=dict)
     covered: frozenset[str] = frozenset()
@@ -139,6 +141,7 @@ def open_state(store: Store, permit: Signer, log: Signer, clock: Callable[[], in
         batch_number=max(newest[0] if newest else 0, book.least_batch),
         batch_digest=_parse(newest[1]).digest if newest else bytes(DIGEST_BYTES),
         unix_ms=unix_ms or 0,
+        opened_batch=newest[0] if newest else 0,
     )
     state.take_book(book)
     return state

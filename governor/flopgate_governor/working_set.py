@@ -112,7 +112,7 @@ class Work:
             replies.notices[item.submission].append(notice(item.host_id, item.digest, error))
             return
         if done.rolled_back_to is not None:
-            self.book = self.book.halted(self.state.batch_number, done.rolled_back_to)
+            self.book = self.book.halted(self.state.opened_batch, done.rolled_back_to)
             self.standing = replace(self.standing, halt=self.book.halt)
         key = (item.host_id, item.report.sequence)
         if done.place is Place.DUPLICATE:

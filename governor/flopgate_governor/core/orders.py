@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from flopgate_governor.core.facts import HostFacts
-from flopgate_governor.core.quotes import Numbering
+from flopgate_governor.core.quotes import BATCHES_LOST_MAX, Numbering
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ForgedError, HistoryError
 from flopgate_proto.trust import Trust, VerifiedOrder
@@ -53,7 +53,7 @@ class Halt:
     """A rollback of this governor (law 4).
 
     Attributes:
-        own_batch: highest batch this governor knew when it noticed.
+        own_batch: highest batch that is certainly ours: what this process found in its store.
         quoted_batch: highest unknown batch number that a host quoted.
     """
 
@@ -102,11 +102,15 @@ class OrderBook:
 
     def numbering(self, highest: int) -> Numbering:
         """Our own batches, as quotes are judged by them."""
-        return Numbering(highest=max(highest, self.least_batch), lost=self.lost)
+        return Numbering(
+            highest=max(highest, self.least_batch),
+            lost=self.lost,
+            sure=None if self.halt is None else self.halt.own_batch,
+        )
 
     def halted(self, own_batch: int, quoted_batch: int) -> OrderBook:
         """The book after a host quoted a batch that we do not know."""
-        own = own_batch if self.halt is None else self.halt.own_batch
+        own = max(own_batch, self.least_batch) if self.halt is None else self.halt.own_batch
         quoted = max(quoted_batch, 0 if self.halt is None else self.halt.quoted_batch)
         return replace(self, halt=Halt(own_batch=own, quoted_batch=quoted))
 
@@ -185,6 +189,12 @@ class OrderBook:
                 f"{self.halt.quoted_batch}",
                 code="reconcile.batch",
                 remedy=f"Sign one with at least {self.halt.quoted_batch}.",
+            )
+        if order.batch_number > self.halt.quoted_batch + BATCHES_LOST_MAX:
+            raise HistoryError(
+                f"reconciliation up to batch {order.batch_number} would use up the numbers",
+                code="reconcile.batch",
+                remedy=f"Sign one a little above {self.halt.quoted_batch}.",
             )
         lost = (self.halt.own_batch, order.batch_number)
         return replace(self, halt=None, lost=(*self.lost, lost))

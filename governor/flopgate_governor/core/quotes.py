@@ -2,18 +2,27 @@
 
 known, not older than quoted before   current
 known, older than quoted before       stale: no permission, no accusation
+unknown, further than can be lost     conflicting: evidence
 unknown, above our highest batch      we were rolled back: halt
 unknown, in a reconciled range        current: our own loss, settled by officers
 unknown otherwise                     conflicting: evidence
+
+While halted, every number above what is certainly ours counts as lost: refusals use those numbers a
+second time, and hosts that hold the first of them are honest.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from flopgate_governor.core.facts import NO_ANSWER, HostFacts, IssuedAnswer
 from flopgate_proto.errors import HistoryError
 from flopgate_proto.values.reports import Quote, Report
+
+BATCHES_LOST_MAX: Final = 10**12
+"""Most batches that a rollback can have lost: 30 years of a thousand a second. Beyond that a quote
+is a lie, and believing it would let one host use up all numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +44,27 @@ class QuoteRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbering:
-    """Our own batches: the highest number signed, and ranges (above, up to) lost and reconciled."""
+    """Our own batches.
+
+    Attributes:
+        highest: highest number signed.
+        lost: ranges (above, up to) lost and reconciled.
+        sure: while halted, the highest number that is certainly ours; ``None`` while not.
+    """
 
     highest: int
     lost: tuple[tuple[int, int], ...] = ()
+    sure: int | None = None
 
     def was_lost(self, number: int) -> bool:
         """Whether officers signed that batches around this number were lost."""
         return any(above < number <= upto for above, upto in self.lost)
+
+    def is_losing(self, number: int) -> bool:
+        """Whether an unknown answer of this batch shows a rollback that is not reconciled."""
+        if number > self.highest + BATCHES_LOST_MAX:
+            return False
+        return number > (self.highest if self.sure is None else self.sure)
 
 
 def own_quote(report: Report, authority: str) -> Quote | None:
@@ -65,12 +87,12 @@ def read_quote(
         grant = b"" if quote is None else quote.grant
         return QuoteRead(answer=NO_ANSWER, grant=grant, stale=bool(facts.quoted.digest))
     if known is None:
-        if quote.batch_number > numbering.highest:
+        if numbering.was_lost(quote.batch_number):
+            return QuoteRead(answer=_unknown(quote), grant=quote.grant)
+        if numbering.is_losing(quote.batch_number):
             return QuoteRead(
                 answer=_unknown(quote), grant=quote.grant, rolled_back_to=quote.batch_number
             )
-        if numbering.was_lost(quote.batch_number):
-            return QuoteRead(answer=_unknown(quote), grant=quote.grant)
     if known is None or known.batch_number != quote.batch_number:
         raise HistoryError(
             f"quotes answer {quote.answer_digest.hex()[:16]} of batch {quote.batch_number}, "

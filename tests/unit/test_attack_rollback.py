@@ -1,0 +1,107 @@
+"""Attacks around a rolled-back governor: a lying host, and honest hosts that come back (law 4)."""
+
+from collections.abc import Iterator
+from copy import copy
+from pathlib import Path
+from shutil import copyfile
+
+import pytest
+
+from flopgate_governor.core.quotes import BATCHES_LOST_MAX
+from flopgate_proto.errors import HistoryError
+from flopgate_proto.limits import COUNT_MAX
+from flopgate_proto.values import Quote
+from tests.support.governor import (
+    AUTHORITY,
+    FakeHost,
+    LocalGovernor,
+    answers,
+    cluster_policy,
+    joined,
+    refusal_of,
+)
+from tests.support.governor_steps import AMPLE, ASK, ask, reconciliation
+
+
+@pytest.fixture
+def governor(tmp_path: Path) -> Iterator[LocalGovernor]:
+    made = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(AMPLE))
+    yield made
+    made.state.store.close()
+
+
+def quoting(number: int) -> Quote:
+    """An answer that nobody ever gave."""
+    return Quote(authority=AUTHORITY, answer_digest=b"\x09" * 32, batch_number=number)
+
+
+def test_law_4_a_number_beyond_all_batches_halts_only_the_liar(governor: LocalGovernor) -> None:
+    liar, other = joined(governor, 2)
+    liar.quote = quoting(COUNT_MAX)
+    assert governor.send(liar.report(ASK)).notices[0].reason == "quote.conflicting"
+    assert not ask(governor, other)
+    assert governor.state.book.halt is None
+
+
+def test_law_4_a_reconciliation_cannot_use_up_the_numbers(governor: LocalGovernor) -> None:
+    liar, other = joined(governor, 2)
+    liar.quote = quoting(governor.state.batch_number + BATCHES_LOST_MAX)
+    assert ask(governor, liar) == "governor.rolled-back"
+    with pytest.raises(HistoryError, match=r"reconcile\.batch"):
+        governor.order(reconciliation(COUNT_MAX))
+    governor.order(reconciliation(liar.quote.batch_number + BATCHES_LOST_MAX))
+    assert not ask(governor, other)
+
+
+def restored(governor: LocalGovernor, path: Path, hosts: list[FakeHost]) -> list[FakeHost]:
+    """Live on for three exchanges each, then restore the copy of before; hosts as of then."""
+    for host in hosts:
+        ask(governor, host)
+    governor.state.store.close()
+    copyfile(governor.path, path)
+    governor.reopen()
+    then = [copy(host) for host in hosts]
+    for _ in range(3):
+        for host in hosts:
+            ask(governor, host)
+    governor.reopen(path)
+    return then
+
+
+def test_law_4_rollback_accuses_no_host_that_quotes_a_lost_answer(
+    governor: LocalGovernor, tmp_path: Path
+) -> None:
+    hosts = joined(governor, 3)
+    then = restored(governor, tmp_path / "old.sqlite", hosts)
+    for before, host in zip(then, hosts, strict=True):
+        # The ledger has what was acknowledged: it is sent again, with the quotes of those days.
+        before.quote = host.quote
+    for _ in range(4):
+        for host in reversed(then):
+            down = governor.send(host.report(ASK))
+            assert not down.notices
+            (answer,) = answers(down)
+            assert refusal_of(answer).reason == "governor.rolled-back"
+    assert not governor.count("evidence")
+    governor.reopen()
+    assert not governor.send(then[0].report(ASK)).notices
+
+
+def test_law_4_batches_before_the_rollback_was_noticed_accuse_nobody(
+    governor: LocalGovernor, tmp_path: Path
+) -> None:
+    quiet, early, late = joined(governor, 3)
+    ask(governor, quiet)
+    early_then, late_then = restored(governor, tmp_path / "old.sqlite", [early, late])
+    lost = early.quote.batch_number, late.quote.batch_number
+    # Nobody quoted a lost batch yet: the numbers of lost batches are used a second time.
+    while governor.state.batch_number < min(lost):
+        assert not ask(governor, quiet)
+    late_then.quote, early_then.quote = late.quote, early.quote
+    assert ask(governor, late_then) == "governor.rolled-back"
+    assert not governor.send(early_then.report(ASK)).notices
+    governor.order(reconciliation(max(lost)))
+    assert not governor.send(early_then.report(ASK)).notices
+    assert not governor.count("evidence")
+    governor.reopen()
+    assert not ask(governor, quiet)
