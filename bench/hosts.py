@@ -139,7 +139,7 @@ class SpokenHost:
         self.sequence += 1
         self.head = envelope.digest
         self.sent[envelope.digest] = self.sequence
-        return pb.SignedReport(envelope=envelope_to_wire(envelope), rows=self.rows)
+        return pb.SignedReport(envelope=envelope_to_wire(envelope))
 
     def report(self) -> Report:
         """What it says."""

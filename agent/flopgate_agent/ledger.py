@@ -285,7 +285,9 @@ class Ledger:
         )
 
     def reports(self, from_sequence: int, limit: int) -> list[tuple[int, pb.SignedReport]]:
-        """Reports from a sequence on, as they leave.
+        """Reports from a sequence on, as they leave: without chip rows.
+
+        Rows leave to recipients that policy entitles to them; no policy can say so yet.
 
         Raises:
             StorageError: the ledger cannot be read.
@@ -295,7 +297,12 @@ class Ledger:
                 "SELECT sequence, signed FROM report WHERE sequence >= ? ORDER BY sequence LIMIT ?",
                 (from_sequence, limit),
             ).fetchall()
-        return [(sequence, parse_message(pb.SignedReport(), signed)) for sequence, signed in rows]
+        reports = []
+        for sequence, signed in rows:
+            report = parse_message(pb.SignedReport(), signed)
+            report.ClearField("rows")
+            reports.append((sequence, report))
+        return reports
 
 
 def _keep_scopes(db: sqlite3.Connection, authority: str, scopes: frozenset[Scope]) -> None:
