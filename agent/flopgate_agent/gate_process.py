@@ -36,7 +36,7 @@ from flopgate_agent.gate.actions import (
 )
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.enrolling import enrolled_chips
-from flopgate_agent.gate.faults import LEDGER_FAILED
+from flopgate_agent.gate.faults import DRIVER_SILENT, LEDGER_FAILED
 from flopgate_agent.gate.settings import GateSettings, Now
 from flopgate_agent.gate_door import GateDoor
 from flopgate_agent.hand import Hand
@@ -57,6 +57,8 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Finding
 
 SNAPSHOT_MS: Final = 1000
+DRIVER_WAIT_MS: Final = 30_000
+"""An enrolled host whose driver has not said what chips there are is held after this long."""
 STOP_MS_MAX: Final = 15_000
 """Longest wait for standstill when the gate is told to stop."""
 _LOG: Final = logging.getLogger("flopgate.gate")
@@ -100,6 +102,9 @@ class GateProcess:
         self._wake_w.setblocking(False)
         self._selector.register(self._wake_r, selectors.EVENT_READ, "wake")
         self._ledger = Ledger(config.state_dir / "ledger.sqlite")
+        self._memory = self._ledger.load()
+        self._enrolled = enrolled_chips(self._memory)
+        self._hold_at_ms: int | None = None
         self._door = GateDoor(config.door_path, config.courier_uids, gid=config.door_gid)
         self._door.register(self._selector)
         self._sampler = SamplerClient(
@@ -117,6 +122,8 @@ class GateProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         now = read_clocks()
+        if self._enrolled:
+            self._hold_at_ms = now.elapsed_ms + DRIVER_WAIT_MS
         self._sampler.start(now.elapsed_ms)
         while not self._stopping:
             self._turn()
@@ -151,7 +158,9 @@ class GateProcess:
         times = [self._next_snapshot_ms]
         if (sampler_ms := self._sampler.get_timer()) is not None:
             times.append(sampler_ms)
-        if self._core is not None:
+        if self._core is None:
+            times += [] if self._hold_at_ms is None else [self._hold_at_ms]
+        else:
             times.append(self._core.get_timer())
             if not self._sampler.waiting:
                 times.append(max(self._core.meter.next_look_ms, self._sampler.get_timer() or 0))
@@ -172,7 +181,7 @@ class GateProcess:
         match message:
             case Identities():
                 if self._core is None:
-                    self._start_core(message, now)
+                    self._start_core(message.chips, message.driver_version, now)
                 else:
                     self._compare_chips(self._core, message)
             case Samples():
@@ -189,26 +198,33 @@ class GateProcess:
             detail = f"chip {new[0]} was not here when the gate started"
             self._enter(core.fault, "host.chips-changed", detail, "Restart the gate.")
 
-    def _start_core(self, message: Identities, now: Now) -> None:
+    def _hold_unseen(self, now: Now) -> None:
+        """The driver hangs since the start: what computes on an enrolled host must stop (law 8)."""
+        core = self._start_core((), "", now)
+        detail = "the driver has said nothing since the gate started"
+        _LOG.error("%s: %s; all lanes are held", DRIVER_SILENT, detail)
+        self._enter(core.fault, DRIVER_SILENT, detail, "Check the driver, then restart the gate.")
+
+    def _start_core(self, found: Sequence[NvmlIdentity], driver_version: str, now: Now) -> GateCore:
         config = self._config
-        memory = self._ledger.load()
-        settings = make_settings(
-            config, message.chips, message.driver_version, enrolled_chips(memory)
-        )
-        self._hand = self._hand_maker(config, settings, message.chips)
+        settings = make_settings(config, found, driver_version, self._enrolled)
+        self._hand = self._hand_maker(config, settings, found)
         tokens = load_gate_tokens(config.state_dir)
-        self._core = GateCore(settings, memory, tokens, now)
+        self._core = GateCore(settings, self._memory, tokens, now)
         fields = {
             "host": settings.host_id.hex(),
             "chips": [chip.identity.name for chip in settings.chips],
         }
         _LOG.info("gate is up", extra={FIELDS: fields})
         self._next_snapshot_ms = 0
+        return self._core
 
     def _tick(self, now: Now) -> None:
         self._sampler.handle_timer(now.elapsed_ms)
         core = self._core
         if core is None:
+            if self._hold_at_ms is not None and now.elapsed_ms >= self._hold_at_ms:
+                self._hold_unseen(now)
             return
         if now.elapsed_ms >= core.meter.next_look_ms and self._sampler.request(now.elapsed_ms):
             core.looked(now)

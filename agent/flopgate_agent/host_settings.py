@@ -100,7 +100,12 @@ def _identity(chip: NvmlIdentity) -> ChipIdentity:
 def lane_globs(
     config: GateConfig, settings: GateSettings, found: Sequence[NvmlIdentity]
 ) -> dict[str, list[str]]:
-    """Device nodes of each lane's chips, as far as the driver names them."""
+    """Device nodes of each lane's chips, as far as the driver names them.
+
+    Where it has named none at all, every lane stands for every node: better too much is stopped.
+    """
+    if not found:
+        return {lane.workload: list(config.device_globs) for lane in settings.lanes}
     minors = {chip.uuid: chip.minor for chip in found}
     return {
         lane.workload: [

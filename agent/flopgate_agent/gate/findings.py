@@ -22,8 +22,8 @@ class FindingLog:
         if key not in self._found and len(self._found) >= FINDINGS_MAX - 1:
             self._dropped += 1
             return
-        times = self._found.get(key, (severity, "", 0))[2] + 1
-        self._found[key] = (severity, detail, times)
+        worst, _, times = self._found.get(key, (severity, "", 0))
+        self._found[key] = (max(worst, severity), detail, times + 1)
 
     def add_measured(self, finding: meter.Finding, uuid: str) -> None:
         """Take over a finding of the meter."""
@@ -36,8 +36,8 @@ class FindingLog:
             Finding(
                 id=finding_id,
                 severity=severity,
-                subject=subject,
-                detail=(f"{times} times; {detail}" if times > 1 else detail)[:TEXT_BYTES_MAX],
+                subject=_text(subject),
+                detail=_text(f"{times} times; {detail}" if times > 1 else detail),
             )
             for (finding_id, subject), (severity, detail, times) in self._found.items()
         ]
@@ -51,3 +51,9 @@ class FindingLog:
             )
         self._found, self._dropped = {}, 0
         return tuple(found)
+
+
+def _text(value: str) -> str:
+    """Text as statements carry it: a report with any other would be refused, and the chain end."""
+    plain = "".join(one if one.isprintable() else "?" for one in value)
+    return plain.encode(errors="replace")[:TEXT_BYTES_MAX].decode(errors="ignore")
