@@ -74,6 +74,7 @@ class Watched:
             f"{median(self.private_mb):.1f}",
             "" if goal is None else f"< {goal[0]}",
             f"{self.rss_mb[-1] - self.rss_mb[0]:+.2f}",
+            f"{self.rss_mb[-1] - self.rss_mb[len(self.rss_mb) // 2]:+.2f}",
             f"{self.cpu_percent:.2f}",
             "" if goal is None else f"< {goal[1]}",
         ]
@@ -135,13 +136,16 @@ def main() -> None:
     parser.add_argument("--span", type=float, default=60.0, help="seconds watched (%(default)s)")
     parser.add_argument("--settle", type=float, default=10.0, help="seconds before that")
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two looks")
+    parser.add_argument("--sample-ms", type=int, default=1_000, help="faster shows growth sooner")
+    parser.add_argument("--report-ms", type=int, default=60_000, help="see --sample-ms")
     arguments = parser.parse_args()
     print(machine())
-    with running_site() as site, running_host(site) as host:
+    intervals_ms = (arguments.sample_ms, arguments.report_ms)
+    with running_site() as site, running_host(site, intervals_ms) as host:
         seen = watch(host, arguments.span, arguments.settle, arguments.every)
     table(
         "A host of 8 H100, MB of 10^6 bytes",
-        ("", "RSS", "PSS", "private", "goal", "growth", "CPU %", "goal"),
+        ("", "RSS", "PSS", "private", "goal", "growth", "2nd half", "CPU %", "goal"),
         [one.row() for one in seen],
     )
     rows = []

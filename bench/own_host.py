@@ -24,9 +24,10 @@ LOOK_S = 10.0
 class OwnHost:
     """Owns every process of one host, joined and permitted while it lives."""
 
-    def __init__(self, site: Site, driver: FakeDriver) -> None:
+    def __init__(self, site: Site, driver: FakeDriver, intervals_ms: tuple[int, int]) -> None:
         self._site = site
         self._driver = driver
+        self._sample_ms, self._report_ms = intervals_ms
         self._dir = site.directory / "host"
         self._door = self._dir / "gate.sock"
         self._gate: Child | None = None
@@ -80,6 +81,7 @@ class OwnHost:
             f'state_dir = "{gate_dir}"\ndoor_path = "{self._door}"\n'
             f"courier_uids = [{os.getuid()}]\n"
             f'device_globs = ["{self._driver.device_dir}/nvidia[0-9]*"]\n'
+            f"sample_interval_ms = {self._sample_ms}\nreport_interval_ms = {self._report_ms}\n"
             '[[lane]]\nworkload = "training-run-7"\nchips = "all"\n',
             encoding="utf-8",
         )
@@ -143,10 +145,10 @@ class OwnHost:
 
 
 @contextlib.contextmanager
-def running_host(site: Site) -> Iterator[OwnHost]:
-    """A host with 8 fake H100 under a running, permitted job."""
+def running_host(site: Site, intervals_ms: tuple[int, int]) -> Iterator[OwnHost]:
+    """A host with 8 fake H100 under a running, permitted job; sampled and reporting so often."""
     with FakeDriver(site.directory / "gpus", profile="H100", gpus=GPUS) as driver:
-        host = OwnHost(site, driver)
+        host = OwnHost(site, driver, intervals_ms)
         try:
             host.start()
             yield host

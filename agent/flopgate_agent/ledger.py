@@ -31,6 +31,9 @@ from flopgate_proto.values import Quote, Scope, ScopeKind
 KEEP_ACKNOWLEDGED: Final = 1000
 """Acknowledged reports that are kept for `flopgate-agent outbox`."""
 
+CACHE_KIB: Final = 256
+"""SQLite's page cache: the gate's memory is bounded on every host."""
+
 SCHEMA_VERSION: Final = 1
 
 _SCHEMA: Final = """
@@ -86,6 +89,8 @@ class Ledger:
             self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
+            # Rows are written once and read once: SQLite's usual 2 MB would only fill up.
+            self._db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
             version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
             if version == 0:
                 self._db.executescript(
