@@ -10,7 +10,7 @@ pushes. None of them is made anew for a message: that alone would cost more than
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,11 +25,18 @@ from flopgate_governor.service.hub import Hub, Stream
 from flopgate_governor.state import State
 from flopgate_proto.codec import parse_message
 from flopgate_proto.errors import MalformedError, OversizedError, StorageError
-from flopgate_proto.limits import REPORTS_PER_MESSAGE_MAX
+from flopgate_proto.limits import (
+    HELLO_HOSTS_MAX,
+    MESSAGE_BYTES_MAX,
+    REPORTS_PER_MESSAGE_MAX,
+)
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 IN_FLIGHT_MAX: Final = 8
 """Most messages of one stream that wait for their transaction."""
+
+GREETING_BYTES_MAX: Final = MESSAGE_BYTES_MAX // 4
+"""Most bytes of orders in one message; the rest is room for notices."""
 
 Replies = asyncio.Queue[asyncio.Future[pb.LinkDown] | None]
 
@@ -102,14 +109,21 @@ class LinkService:
                 code="link.reports",
             )
         if up.HasField("hello"):
-            await line.write(await self._greet(up.hello, line))
+            for down in await self._greet(up.hello, line):
+                await line.write(down)
         submission = Submission(
             envelopes=tuple(signed.envelope for signed in up.reports),
             host_id=line.identity.host_id,
         )
         return await self._committer.submit(submission, len(data))
 
-    async def _greet(self, hello: pb.Hello, line: _Line) -> pb.LinkDown:
+    async def _greet(self, hello: pb.Hello, line: _Line) -> list[pb.LinkDown]:
+        if len(hello.host_ids) > HELLO_HOSTS_MAX:
+            raise OversizedError(
+                f"{len(hello.host_ids)} hosts in one Hello, at most {HELLO_HOSTS_MAX} are taken",
+                code="link.hosts",
+                remedy="Say Hello again for the others.",
+            )
         own = line.identity.host_id
         named = [host_id for host_id in hello.host_ids if own in (None, host_id)]
         refused = [host_id for host_id in hello.host_ids if own not in (None, host_id)]
@@ -124,13 +138,25 @@ class LinkService:
         known, signed = await self._committer.call(orders)
         unknown = [host_id for host_id in named if host_id not in known]
         line.stream.host_ids -= set(unknown)
-        return pb.LinkDown(
-            orders=signed,
-            notices=[
-                *(pb.Notice(host_id=h, reason="link.certificate") for h in refused),
-                *(pb.Notice(host_id=h, reason="host.unknown") for h in unknown),
-            ],
-        )
+        first, *more = greetings(signed)
+        first.notices.extend(pb.Notice(host_id=h, reason="link.certificate") for h in refused)
+        first.notices.extend(pb.Notice(host_id=h, reason="host.unknown") for h in unknown)
+        return [first, *more]
+
+
+def greetings(orders: Sequence[pb.SignedOrder]) -> list[pb.LinkDown]:
+    """Orders in their order, in messages that couriers take; at least one message.
+
+    One officer can sign pauses without end: together they must not lock every host out.
+    """
+    messages, size = [pb.LinkDown()], 0
+    for order in orders:
+        size += order.ByteSize()
+        if size > GREETING_BYTES_MAX and messages[-1].orders:
+            messages.append(pb.LinkDown())
+            size = order.ByteSize()
+        messages[-1].orders.append(order)
+    return messages
 
 
 async def _write(line: _Line) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+from typing import Final
+
+import grpc
 
 from flopgate_governor.admission import Admitted, admit
 from flopgate_governor.commit import Committer
@@ -16,6 +20,9 @@ from flopgate_proto.errors import PeerError, StorageError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.v1 import flopgate_pb2_grpc as rpc
 
+ENROLMENTS_MAX: Final = 8
+"""Most enrolments that wait for the one writer: anyone may ask, and reports must not starve."""
+
 
 class RegistrationService(rpc.RegistrationServiceServicer):
     """Serves ``Enroll``."""
@@ -24,6 +31,7 @@ class RegistrationService(rpc.RegistrationServiceServicer):
         self._committer = committer
         self._tls = tls
         self._authority = authority
+        self._room = asyncio.Semaphore(ENROLMENTS_MAX)
 
     async def Enroll(self, request: pb.EnrollRequest, context: Context) -> pb.EnrollReply:  # noqa: N802
         """Admit a host and certify its courier; asking again gives the same admission."""
@@ -33,7 +41,12 @@ class RegistrationService(rpc.RegistrationServiceServicer):
             def work(state: State) -> Admitted:
                 return admit(state, envelope)
 
-            admitted = await self._committer.call(work)
+            if self._room.locked():
+                await context.abort(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED, "registration.busy: Try again later."
+                )
+            async with self._room:
+                admitted = await self._committer.call(work)
             certificates = self._certificates(admitted)
         except (PeerError, StorageError) as error:
             await context.abort(status_of(error), str(error))

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError, Message
 
 from flopgate_proto.envelope import Envelope, Signature
 from flopgate_proto.errors import MalformedError, OversizedError
-from flopgate_proto.limits import MESSAGE_BYTES_MAX
+from flopgate_proto.limits import MESSAGE_BYTES_MAX, SIGNATURES_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 M = TypeVar("M", bound=Message)
@@ -54,6 +54,12 @@ def envelope_from_wire(message: pb.Envelope) -> Envelope:
     Raises:
         MalformedError, OversizedError: see ``Envelope``.
     """
+    # Before a list is built: two bytes make a signature, so one message can hold two million.
+    if len(message.signatures) > SIGNATURES_MAX:
+        raise MalformedError(
+            f"{len(message.signatures)} signatures, 1 to {SIGNATURES_MAX} are taken",
+            code="envelope.signatures",
+        )
     return Envelope(
         message.payload_type,
         message.payload,
