@@ -108,7 +108,7 @@ class GateProcess:
         self._door = GateDoor(config.door_path, config.courier_uids, gid=config.door_gid)
         self._door.register(self._selector)
         self._sampler = SamplerClient(
-            env=child_environment(os.environ, "FLOPGATE_FAKE_NVML_STATE"),
+            env=child_environment(os.environ),
         )
         self._selector.register(self._sampler, selectors.EVENT_READ, "sampler")
         self._core: GateCore | None = None

@@ -77,7 +77,7 @@ class Host:
 
 @contextmanager
 def host(driver: FakeDriver, answer_timeout_ms: int = 20_000) -> Iterator[Host]:
-    env = child_environment({**os.environ, **driver.env()}, "FLOPGATE_FAKE_NVML_STATE")
+    env = child_environment({**os.environ, **driver.env()})
     client = SamplerClient(env=env, answer_timeout_ms=answer_timeout_ms)
     try:
         client.start(now_ms())

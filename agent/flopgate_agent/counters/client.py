@@ -33,9 +33,9 @@ REAP_S = 2
 READ_BYTES = 1 << 16
 
 
-def child_environment(environ: Mapping[str, str], *also: str) -> dict[str, str]:
-    """Pick what the child may see from ``environ``: `PASSED_ON`, and the names in ``also``."""
-    return {name: environ[name] for name in (*PASSED_ON, *also) if name in environ}
+def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Pick what the child may see from ``environ``: `PASSED_ON`."""
+    return {name: environ[name] for name in PASSED_ON if name in environ}
 
 
 class SamplerClient:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Self, Unpack
 
 from flopgate_sim.nvml import layout
-from flopgate_sim.nvml.build import build
+from flopgate_sim.nvml.build import LIBRARY_NAME, build
 from flopgate_sim.nvml.switches import Switches
 from flopgate_sim.nvml.values import Cycles, Profile, Truth, Workload, WorkloadOptions
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 START_TIMEOUT_S = 20.0
+
 _POLL_S = 0.002
 _MISUSE = 2
 _TERA = 10**12
@@ -118,6 +119,9 @@ class FakeDriver(Switches):
 
     def _map(self) -> None:
         self.device_dir.mkdir(parents=True, exist_ok=True)
+        library = self.directory / LIBRARY_NAME
+        library.unlink(missing_ok=True)
+        library.symlink_to(self._build.library_dir / LIBRARY_NAME)
         for name in ("nvidiactl", "nvidia-uvm", *(f"nvidia{i}" for i in range(self.gpus))):
             (self.device_dir / name).touch()
         # A new file each time: who still maps the old one sees a driver that is gone.
@@ -176,8 +180,11 @@ class FakeDriver(Switches):
         self.stop()
 
     def env(self) -> dict[str, str]:
-        """The two variables that make a child process see these GPUs; add them to its own."""
-        path = [str(self._build.library_dir), os.environ.get("LD_LIBRARY_PATH", "")]
+        """What makes a child process see these GPUs; add it to its own environment.
+
+        The library finds its state beside itself; only workloads need the second variable.
+        """
+        path = [str(self.directory), os.environ.get("LD_LIBRARY_PATH", "")]
         return {
             "LD_LIBRARY_PATH": ":".join(part for part in path if part),
             "FLOPGATE_FAKE_NVML_STATE": str(self.state_path),

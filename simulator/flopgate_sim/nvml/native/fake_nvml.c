@@ -1,6 +1,7 @@
 /* libnvidia-ml.so.1, the fake: life cycle, handles, failure switches. */
 #include "fake_nvml.h"
 
+#include <dlfcn.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,9 +82,21 @@ HIDDEN void fg_snapshot(const struct fg_gpu *gpu, struct fg_gpu *copy) {
   memcpy(copy, gpu, sizeof *copy); /* the engine died within a tick: what is there is final */
 }
 
+/* The state lies beside the library, as it was found on LD_LIBRARY_PATH. */
+static const char *beside_library(void) {
+  static char path[4096];
+  Dl_info self;
+  if (!dladdr(handles, &self) || !self.dli_fname) return NULL;
+  const char *slash = strrchr(self.dli_fname, '/');
+  if (!slash) return NULL;
+  int length = snprintf(path, sizeof path, "%.*s/state", (int)(slash - self.dli_fname),
+                        self.dli_fname);
+  return length > 0 && (size_t)length < sizeof path ? path : NULL;
+}
+
 ret_t nvmlInitWithFlags(unsigned flags) {
   (void)flags;
-  const char *path = getenv(FG_ENV);
+  const char *path = beside_library();
   if (!path) return NVML_DRIVER_NOT_LOADED;
   if (!fg_st && !(fg_st = fg_map(path))) return NVML_DRIVER_NOT_LOADED;
   __atomic_add_fetch(&references, 1, __ATOMIC_ACQ_REL);
