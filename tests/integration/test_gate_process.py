@@ -151,9 +151,9 @@ def test_law_9_kill_9_of_the_gate_continues_its_chain_and_charges_the_gap(host: 
     settle(host)
     first = dict(host.courier.reports)
     host.kill_gate()
-    time.sleep(1.0)
-    assert host.driver.running(0), "nobody watches: this is the gap"
-    ran = host.driver.truth(0).flop["fp16"]
+    killed = host.driver.truth(0).total_flop
+    time.sleep(1.5)
+    assert host.driver.truth(0).total_flop > killed, "nobody watches: this is the gap"
     host.start("acknowledge")
     host.until_state("run-7", LaneState.HALTED)
     settle(host)
@@ -165,14 +165,16 @@ def test_law_9_kill_9_of_the_gate_continues_its_chain_and_charges_the_gap(host: 
     for before, after in pairwise(chain):
         assert after.previous == reports[before.sequence].digest
     assert min(reports) <= max(first) + 1
+    assert chain[-1].run_nonce != decode_report(first[max(first)].payload).run_nonce
     lane = chain[-1].lanes[0]
-    before_nonce = decode_report(first[max(first)].payload).run_nonce
-    assert chain[-1].run_nonce != before_nonce
     truth = host.driver.truth(0).flop["fp16"] / TFLOP
-    assert truth >= ran / TFLOP
-    # Counters outlived the gate: the gap costs what really ran, not the peak.
-    assert truth * 0.99 <= lane.total.nominal_tflop <= truth * 1.05 + 10
+    assert lane.total.nominal_tflop >= truth * 0.99
     assert lane.unaccounted_tflop > 0
+    findings = {found.id for report in chain for found in report.findings}
+    # On a starved machine counters and clock can be read too far apart: then the peak is charged.
+    assert findings & {"meter.gap.tightened", "meter.gap.not_continuous"}
+    if "meter.gap.tightened" in findings:
+        assert lane.total.nominal_tflop <= truth * 1.05 + 10, "it costs what really ran"
 
 
 def test_law_8_a_driver_that_hangs_is_charged_and_stops_the_host(host: GateHost) -> None:

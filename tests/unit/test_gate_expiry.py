@@ -186,6 +186,43 @@ def test_law_1_a_pause_never_outlasts_the_permit() -> None:
     assert not rig.work_since(rig.deadline_ms)
 
 
+def test_law_1_a_pause_at_the_last_moment_never_outlasts_the_permit() -> None:
+    authority = GateAuthority()
+    authority.terms = {"wind_down_ms": 0}
+    rig = GateRig(authority)
+    rig.hardware.start(pid=1, drain_ms=None)
+    rig.enrol().run_until(LaneState.RUNNING)
+    rig.network = cut
+    freeze_at_ms = rig.deadline_ms - authority.policy.drain_ms - rig.settings.enforcement_bound_ms
+    rig.run(freeze_at_ms - 500 - rig.now_ms)
+    rig.order(authority.pause())
+    rig.run(30_000)
+    assert not rig.work_since(rig.deadline_ms)
+
+
+def test_law_1_standstill_is_what_was_seen_after_the_freeze() -> None:
+    rig = GateRig()
+    rig.enrol().run_until(LaneState.RUNNING)
+    rig.run(5_000)
+    rig.order(rig.authority.pause(emergency=True))
+    rig.pass_time(rig.now_ms + 1)
+    rig.carry_out(rig.core.handle_timer(rig.now))
+    assert rig.state is LaneState.FROZEN, "idle before the freeze proves nothing"
+    rig.run_until(LaneState.HALTED)
+
+
+def test_law_1_one_look_that_sees_nothing_kills_no_frozen_job() -> None:
+    rig = running()
+    rig.order(rig.authority.pause())
+    rig.run_until(LaneState.HALTED)
+    rig.hardware.gpm = False
+    rig.run(1_500)
+    rig.hardware.gpm = True
+    rig.run(10_000)
+    assert rig.state is LaneState.HALTED
+    assert rig.hardware.pids(0) == (100,)
+
+
 def test_law_1_permission_is_asked_again_before_the_thaw() -> None:
     rig = running()
     rig.order(rig.authority.pause())

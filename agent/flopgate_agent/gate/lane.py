@@ -225,7 +225,9 @@ class Lane:
             self._enter(LaneState.FROZEN, now_ms)
             found = "work" if self.worked else "a new process" if unheld else "activity"
             told = Tell(event="lane.disturbed", subject=self.workload, detail=f"{found}, held")
-            freeze = self._freeze(min(drain_ms, NEWCOMER_DRAIN_MS), now_ms)
+            # Only where nothing could be read, the whole drain is waited for it to come back.
+            seen = unheld or self.worked
+            freeze = self._freeze(min(drain_ms, NEWCOMER_DRAIN_MS) if seen else drain_ms, now_ms)
             # What stood still and works again was woken by somebody: it gets no time to drain. A
             # job that a scheduler started here is held, and killed only if it does not stand.
             woken = self.worked and not unheld
