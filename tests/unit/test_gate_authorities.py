@@ -140,6 +140,21 @@ def test_an_exempt_ceiling_holds() -> None:
     assert rig.lane.book.allotted_tflop <= 40_000
 
 
+def test_law_2_a_ceiling_that_ends_gives_the_wind_down_and_says_so() -> None:
+    authority = GateAuthority()
+    authority.terms = {"exempt": True, "lifetime_ms": 60_000}
+    authority.ceiling_tflop = 50_000
+    rig = GateRig(authority).enrol().run_until(LaneState.EXEMPT)
+    rig.hardware.start(pid=1)
+    rig.run_until(LaneState.WINDING_DOWN)
+    wind_down_ms, since_ms = authority.policy.wind_down_ms, rig.now_ms
+    notice = Notify(workload=WORKLOAD, pids=(1,), left_ms=wind_down_ms)
+    assert rig.done(Notify) == [notice], "not the rest of the permit's minute"
+    rig.run(30_000)
+    assert rig.work_since(since_ms + wind_down_ms - 500), "the whole of it is given"
+    assert not rig.work_since(since_ms + wind_down_ms + 100)
+
+
 def test_exempt_needs_every_authority() -> None:
     home, world = pair()
     home.terms = {"exempt": True}

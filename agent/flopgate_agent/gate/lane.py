@@ -147,7 +147,13 @@ class Lane:
             if self.state not in MAY_COMPUTE:
                 # Too little is left to start with: wait for the next grant, keep what stands.
                 return self._hold(why, drain_ms, now_ms)
-            return self._wind_down(why, freeze_at_ms, now_ms)
+            # A ceiling can end long before the permit does: the notice says what is really left.
+            ends_ms = min(freeze_at_ms, now_ms + allowed.wind_down_ms)
+            if self.state is LaneState.WINDING_DOWN:
+                ends_ms = min(ends_ms, self._freeze_at_ms)
+            if now_ms >= ends_ms:
+                return self._stop_now(why, drain_ms, now_ms)
+            return self._wind_down(why, ends_ms, now_ms)
         self._tightest_ms = wind_down_at_ms
         return self._run(exempt=allowed.exempt, freeze_at_ms=freeze_at_ms, now_ms=now_ms)
 
