@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from flopgate_governor import schema
+from flopgate_governor.files import SECRET_MODE
 from flopgate_proto.errors import ConfigError, StorageError
 
 BUSY_MS: Final = 5_000
@@ -47,6 +48,7 @@ class Store:
         self._engine = create_engine(f"sqlite+pysqlite:///{path}", poolclass=NullPool)
         event.listen(self._engine, "connect", _configure)
         event.listen(self._engine, "begin", _begin)
+        _keep_private(path)
         with _translated(path):
             self._connection = self._engine.connect()
         self._prepare()
@@ -113,6 +115,19 @@ def open_existing(path: Path) -> Store:
             remedy="Run `flopgate-governor init` first.",
         )
     return Store(path)
+
+
+def _keep_private(path: Path) -> None:
+    # It holds the secrets of join tokens; SQLite gives its side files the mode of this one.
+    try:
+        path.touch(SECRET_MODE)
+        path.chmod(SECRET_MODE)
+    except OSError as error:
+        raise StorageError(
+            f"the store {path} cannot be kept private: {error.strerror}",
+            code="storage.private",
+            remedy="Name a writable directory of the governor's own user.",
+        ) from error
 
 
 def _configure(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
