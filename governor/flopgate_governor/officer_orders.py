@@ -43,11 +43,12 @@ def accept_order(state: State, envelope: Envelope) -> Accepted:
     if stored is not None:
         # Only what was verified once is on record: the digest covers every signed byte.
         return Accepted(digest=envelope.digest, envelope=envelope, proof=stored, new=False)
-    book = state.book.accept(envelope)
+    unix_ms = state.now_ms()
+    book = state.book.accept(envelope, unix_ms)
     appended = state.appended([envelope])
     with state.store.transaction() as connection:
         write_log(connection, appended)
-        _write(connection, envelope, appended.logged, state.now_ms())
+        _write(connection, envelope, appended.logged, unix_ms)
     state.frontier = appended.frontier
     state.take_book(book)
     state.batch_number = max(state.batch_number, book.least_batch)

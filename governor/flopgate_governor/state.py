@@ -83,6 +83,7 @@ class State:
             covered=self.covered,
             budgets=self.budgets,
             unix_ms=unix_ms,
+            reconciled_unix_ms=self.book.reconciled_unix_ms,
         )
 
     def appended(self, statements: list[Envelope]) -> Appended:
@@ -148,24 +149,25 @@ def open_state(store: Store, permit: Signer, log: Signer, clock: Callable[[], in
 
 
 def _replay(connection: Connection) -> OrderBook:
-    rows = connection.execute(select(schema.order.c.envelope).order_by(schema.order.c.id))
-    envelopes = [_parse(row[0]) for row in rows]
-    if not envelopes:
+    order = schema.order.c
+    rows = connection.execute(select(order.envelope, order.accepted_unix_ms).order_by(order.id))
+    accepted = [(_parse(row[0]), int(row[1])) for row in rows]
+    if not accepted:
         raise ConfigError(
             "the store holds no trust root",
             code="store.empty",
             remedy="Run `flopgate-governor init` first.",
         )
     halts = connection.execute(select(schema.halt).order_by(schema.halt.c.own_batch)).all()
-    book = OrderBook.first(envelopes[0])
+    book = OrderBook.first(accepted[0][0])
     seen = iter(halts)
     # A halt stands until the reconciliation that answers it, in the same order.
     pending = next(seen, None)
-    for envelope in envelopes[1:]:
+    for envelope, unix_ms in accepted[1:]:
         if pending is not None:
             book = book.halted(pending[0], pending[1])
         had_halt = book.halt
-        book = book.accept(envelope)
+        book = book.accept(envelope, unix_ms)
         if had_halt is not None and book.halt is None:
             pending = next(seen, None)
     if pending is not None:

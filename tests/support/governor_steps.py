@@ -2,7 +2,7 @@
 
 from flopgate_governor.officer_orders import orders_for
 from flopgate_proto.values import Pause, Reconciliation, Resume, Scope, ScopeKind
-from tests.support.governor import AUTHORITY, FakeHost, LocalGovernor
+from tests.support.governor import AUTHORITY, LIFETIME_MS, FakeHost, LocalGovernor
 
 CLUSTER = Scope(ScopeKind.CLUSTER, "c1")
 AMPLE = 10**12
@@ -45,6 +45,11 @@ def reconciliation(batch_number: int) -> Reconciliation:
     return Reconciliation(
         authority=AUTHORITY, batch_number=batch_number, nonce=bytes(16), reason="restored"
     )
+
+
+def let_lost_grants_run_out(governor: LocalGovernor) -> None:
+    """After a reconciliation: the longest that a grant of a covered cluster can still run."""
+    governor.clock.unix_ms += LIFETIME_MS * 1_000_500 // 1_000_000
 
 
 def told(governor: LocalGovernor, host: FakeHost) -> list[str]:

@@ -1,4 +1,4 @@
-"""Attacks around a rolled-back governor: a lying host, and honest hosts that come back (law 4)."""
+"""Attacks on what a governor remembers: rolled back, lied to about it, and told wrong times."""
 
 from collections.abc import Iterator
 from copy import copy
@@ -10,9 +10,11 @@ import pytest
 from flopgate_governor.core.quotes import BATCHES_LOST_MAX
 from flopgate_proto.errors import HistoryError
 from flopgate_proto.limits import COUNT_MAX
-from flopgate_proto.values import Quote
+from flopgate_proto.values import Quote, Scope, ScopeKind
 from tests.support.governor import (
     AUTHORITY,
+    OFFICERS,
+    POLICY,
     FakeHost,
     LocalGovernor,
     answers,
@@ -20,7 +22,14 @@ from tests.support.governor import (
     joined,
     refusal_of,
 )
-from tests.support.governor_steps import AMPLE, ASK, ask, reconciliation
+from tests.support.governor_steps import (
+    AMPLE,
+    ASK,
+    ask,
+    let_lost_grants_run_out,
+    pause,
+    reconciliation,
+)
 
 
 @pytest.fixture
@@ -50,6 +59,7 @@ def test_law_4_a_reconciliation_cannot_use_up_the_numbers(governor: LocalGoverno
     with pytest.raises(HistoryError, match=r"reconcile\.batch"):
         governor.order(reconciliation(COUNT_MAX))
     governor.order(reconciliation(liar.quote.batch_number + BATCHES_LOST_MAX))
+    let_lost_grants_run_out(governor)
     assert not ask(governor, other)
 
 
@@ -104,4 +114,43 @@ def test_law_4_batches_before_the_rollback_was_noticed_accuse_nobody(
     assert not governor.send(early_then.report(ASK)).notices
     assert not governor.count("evidence")
     governor.reopen()
+    let_lost_grants_run_out(governor)
     assert not ask(governor, quiet)
+
+
+def test_law_2_lost_grants_run_out_before_anything_is_granted(tmp_path: Path) -> None:
+    governor = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(ASK))
+    holder, other = joined(governor, 2)
+    before = copy(holder)
+    governor.send(other.report())
+    governor.state.store.close()
+    copyfile(governor.path, tmp_path / "old.sqlite")
+    governor.reopen()
+    assert not ask(governor, holder)
+    lost = governor.state.batch_number
+    governor.reopen(tmp_path / "old.sqlite")
+    before.quote = holder.quote
+    assert ask(governor, before) == "governor.rolled-back"
+    governor.order(reconciliation(lost))
+    # The whole budget is still in the holder's hands, and no book of ours says so.
+    assert not governor.count("grant")
+    assert ask(governor, other) == "governor.reconciling"
+    governor.reopen()
+    let_lost_grants_run_out(governor)
+    governor.clock.unix_ms -= 1
+    assert ask(governor, other) == "governor.reconciling"
+    governor.clock.unix_ms += 1
+    assert not ask(governor, other)
+    governor.state.store.close()
+
+
+def test_law_6_a_host_cannot_hurry_a_lapse(governor: LocalGovernor) -> None:
+    (host,) = joined(governor)
+    lapse_ms = POLICY.pause_lapse_ms
+    governor.order(pause(Scope(ScopeKind.EVERYTHING), lapse_ms), [OFFICERS[0]])
+    assert ask(governor, host) == "pause.latched"
+    host.running_ms += lapse_ms
+    governor.reopen()
+    assert ask(governor, host) == "pause.latched"
+    governor.clock.unix_ms += lapse_ms
+    assert not ask(governor, host)

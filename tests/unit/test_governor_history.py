@@ -24,6 +24,7 @@ from tests.support.governor_steps import (
     AMPLE,
     ASK,
     ask,
+    let_lost_grants_run_out,
     reconciliation,
 )
 
@@ -161,6 +162,7 @@ def test_law_4_rolled_back_governor_stops_granting(tmp_path: Path) -> None:
     with pytest.raises(ForgedError):
         governor.order(reconciliation(lost_batch), [OFFICERS[0]])
     governor.order(reconciliation(lost_batch))
+    let_lost_grants_run_out(governor)
     assert not ask(governor, other)
     assert governor.state.batch_number > lost_batch
     governor.reopen()
@@ -176,6 +178,7 @@ def test_law_4_quotes_of_reconciled_batches_are_no_evidence(tmp_path: Path) -> N
     assert ask(governor, host) == "governor.rolled-back"
     host.quote = Quote(authority=AUTHORITY, answer_digest=b"\x09" * 32, batch_number=highest + 50)
     governor.order(reconciliation(highest + 60))
+    let_lost_grants_run_out(governor)
     assert not ask(governor, host)
     assert not governor.count("evidence")
     governor.state.store.close()

@@ -1,7 +1,7 @@
 """Permission, lane by lane: one pure function, its refusals in the order of its rules.
 
     governor.rolled-back, host.*, policy.missing, delegation.missing, pause.latched, quote.stale,
-    budget.missing, budget.spent
+    budget.missing, governor.reconciling, budget.spent
 
 A ceiling is the allotted total plus the least of: what is asked, what policy allows at once, what
 the lane's chips can do in a lifetime, and what every budget over the lane has left once all others'
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from flopgate_governor.core.account import PPM
 from flopgate_governor.core.facts import Books, Host, HostFacts, LaneFacts, lane_scopes
 from flopgate_governor.core.orders import Halt, LatchedPause
 from flopgate_proto.limits import COUNT_MAX, STOP_SLACK_MS
@@ -36,6 +37,7 @@ class Standing:
         covered: clusters at or above the threshold.
         budgets: caps by scope, in words.
         unix_ms: the governor's time for every answer of the batch.
+        reconciled_unix_ms: when officers last reconciled a rollback, ``None`` if they never did.
     """
 
     halt: Halt | None
@@ -44,6 +46,7 @@ class Standing:
     covered: frozenset[str]
     budgets: Mapping[str, int]
     unix_ms: int
+    reconciled_unix_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +157,9 @@ def _ceiling(
             detail=_clip(f"cluster {host.cluster} is covered and has no budget"),
             way_back="Officers sign a policy with a budget for the cluster.",
         )
+    lost = _lost_grants_run(host, asked.lane.workload, standing, policy)
+    if lost is not None:
+        return lost
     rate = rate_flop_per_s(host, asked.lane.chips, policy.charged_figure)
     headroom = min(asked.headroom_tflop, reach_tflop(rate, lifetime_ms(policy, exempt=exempt)))
     if not exempt:
@@ -176,6 +182,30 @@ def _ceiling(
             )
         headroom = min(headroom, left)
     return Ceiling(ceiling_tflop=min(asked.facts.allotted_tflop + headroom, COUNT_MAX))
+
+
+def _lost_grants_run(
+    host: Host, workload: str, standing: Standing, policy: Policy
+) -> Refusal | None:
+    """After a rollback our books lack the grants that were lost: they must have run out (law 2)."""
+    if standing.reconciled_unix_ms is None:
+        return None
+    capped = [scope for scope in lane_scopes(host, workload) if scope in standing.budgets]
+    if not capped:
+        return None
+    longest_ms = policy.lifetime_ms
+    if capped != [f"cluster:{host.cluster}"] or host.cluster not in standing.covered:
+        # Exempt hosts may share the budget, and hold theirs for longer.
+        longest_ms = max(longest_ms, policy.exempt_lifetime_ms)
+    longest_ms = -(-longest_ms * (PPM + policy.drift_ppm) // PPM)
+    left_ms = standing.reconciled_unix_ms + longest_ms - standing.unix_ms
+    if left_ms <= 0:
+        return None
+    return Refusal(
+        reason="governor.reconciling",
+        detail=f"grants that a rollback lost can run for another {-(-left_ms // 1000)} s",
+        way_back="Ask again later; nothing need be done.",
+    )
 
 
 def _clip(text: str) -> str:

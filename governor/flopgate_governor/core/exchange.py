@@ -97,7 +97,7 @@ def exchange(
     )
     in_force = pauses_for(pauses, host.host.scopes, written) if pauses else ()
     if in_force:
-        in_force = not_lapsed(in_force, report.running_ms, arrived.told_ms)
+        in_force = not_lapsed(in_force, report.running_ms, arrived.told_ms, standing.unix_ms)
     terms = _terms(host, standing)
     verdicts = _judge(
         arrived,

@@ -5,7 +5,9 @@
   never latches again, whichever of the two came first.
 * One officer pauses, at once. Wider than one cluster, one officer's pause must lapse within what
   policy says; a quorum (the threshold of the role ``resume``) may leave the lapse out.
-* After a rollback only a quorum's reconciliation lets grants flow again.
+* A lapse counts gate running time, but never runs faster than our own clock: hosts tell that time.
+* After a rollback only a quorum's reconciliation lets grants flow again, and only once the grants
+  that were lost have run out.
 """
 
 from __future__ import annotations
@@ -41,8 +43,9 @@ NARROW: Final = frozenset({ScopeKind.CLUSTER})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatchedPause:
-    """A pause in force."""
+    """A pause in force, since ``accepted_unix_ms`` of our own time."""
 
+    accepted_unix_ms: int
     digest: bytes
     pause: Pause
     envelope: Envelope
@@ -63,7 +66,10 @@ class Halt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderBook:
-    """What officers ordered, as far as it is in force."""
+    """What officers ordered, as far as it is in force.
+
+    ``reconciled_unix_ms``: our own time of the newest reconciliation.
+    """
 
     trust: Trust
     roots: tuple[Envelope, ...]
@@ -75,6 +81,7 @@ class OrderBook:
     resumes: tuple[Envelope, ...] = ()
     halt: Halt | None = None
     lost: tuple[tuple[int, int], ...] = ()
+    reconciled_unix_ms: int | None = None
 
     @classmethod
     def first(cls, root: Envelope) -> OrderBook:
@@ -114,8 +121,8 @@ class OrderBook:
         quoted = max(quoted_batch, 0 if self.halt is None else self.halt.quoted_batch)
         return replace(self, halt=Halt(own_batch=own, quoted_batch=quoted))
 
-    def accept(self, envelope: Envelope) -> OrderBook:
-        """The book with one more order.
+    def accept(self, envelope: Envelope, unix_ms: int) -> OrderBook:
+        """The book with one more order, accepted at this time of our own.
 
         Raises:
             PeerError: signatures, authority or history do not allow it; the detail says why.
@@ -136,7 +143,7 @@ class OrderBook:
                 _check_above("policy version", order.version, self.policy_version)
                 return replace(self, policy=order, policy_envelope=envelope)
             case Pause():
-                return self._pause(order, verified)
+                return self._pause(order, verified, unix_ms)
             case Resume():
                 lifts = frozenset(order.lifts)
                 return replace(
@@ -146,14 +153,14 @@ class OrderBook:
                     resumes=(*self.resumes, envelope)[-RESUMES_KEPT:],
                 )
             case Reconciliation():
-                return self._reconcile(order)
+                return self._reconcile(order, unix_ms)
 
     @property
     def policy_version(self) -> int:
         """Version in force, 0 before the first."""
         return 0 if self.policy is None else self.policy.version
 
-    def _pause(self, pause: Pause, verified: VerifiedOrder) -> OrderBook:
+    def _pause(self, pause: Pause, verified: VerifiedOrder, unix_ms: int) -> OrderBook:
         if pause.scope.kind not in NARROW and not self._is_quorum(verified.signers):
             longest_ms = PAUSE_LAPSE_MS if self.policy is None else self.policy.pause_lapse_ms
             if pause.lapse_ms is None or pause.lapse_ms > longest_ms:
@@ -166,7 +173,12 @@ class OrderBook:
         known = any(held.digest == verified.digest for held in self.pauses)
         if known or verified.digest in self.lifted:
             return self
-        latched = LatchedPause(digest=verified.digest, pause=pause, envelope=verified.envelope)
+        latched = LatchedPause(
+            accepted_unix_ms=unix_ms,
+            digest=verified.digest,
+            pause=pause,
+            envelope=verified.envelope,
+        )
         # Widest first: an answer names at most so many, and the widest must be among them.
         pauses = sorted((*self.pauses, latched), key=lambda held: held.pause.scope.kind)
         return replace(self, pauses=tuple(pauses))
@@ -177,7 +189,7 @@ class OrderBook:
                 return len(signers) >= role.threshold
         return False
 
-    def _reconcile(self, order: Reconciliation) -> OrderBook:
+    def _reconcile(self, order: Reconciliation, unix_ms: int) -> OrderBook:
         if self.halt is None:
             raise HistoryError(
                 "this governor was not rolled back, there is nothing to reconcile",
@@ -197,7 +209,7 @@ class OrderBook:
                 remedy=f"Sign one a little above {self.halt.quoted_batch}.",
             )
         lost = (self.halt.own_batch, order.batch_number)
-        return replace(self, halt=None, lost=(*self.lost, lost))
+        return replace(self, halt=None, lost=(*self.lost, lost), reconciled_unix_ms=unix_ms)
 
 
 def _check_above(name: str, new: int, held: int) -> None:
@@ -223,14 +235,22 @@ def concerns_host(pause: Pause, facts_scopes: Iterable[Scope]) -> bool:
 
 
 def not_lapsed(
-    pauses: tuple[LatchedPause, ...], running_ms: int, told_ms: dict[bytes, int]
+    pauses: tuple[LatchedPause, ...], running_ms: int, told_ms: dict[bytes, int], unix_ms: int
 ) -> tuple[LatchedPause, ...]:
-    """Those whose lapse has not passed; ``told_ms``: gate running time when the host was told."""
+    """Those whose lapse has not passed.
+
+    Args:
+        pauses: in force for a host.
+        running_ms: gate running time now.
+        told_ms: gate running time when the host was told of each.
+        unix_ms: our own time.
+    """
     return tuple(
         held
         for held in pauses
         if held.pause.lapse_ms is None
         or running_ms < told_ms.get(held.digest, running_ms) + held.pause.lapse_ms
+        or unix_ms < held.accepted_unix_ms + held.pause.lapse_ms
     )
 
 
