@@ -45,6 +45,7 @@ def make_settings(
             )
         indices = tuple(index_of[uuid] for uuid in lane.chips or tuple(index_of))
         lanes.append(LaneSetting(workload=lane.workload, chips=indices))
+    lanes = with_bare_chips(lanes, len(chips))
     return GateSettings(
         host_spki=key.spki,
         host_id=key_digest(key.spki),
@@ -84,6 +85,20 @@ def chips_of(found: Sequence[NvmlIdentity], enrolled: Sequence[ChipIdentity]) ->
         if chip.uuid not in known
     )
     return (*old, *new)
+
+
+def with_bare_chips(lanes: Sequence[LaneSetting], chip_count: int) -> list[LaneSetting]:
+    """The lanes, with every chip that none of them names in the lane ``undeclared``.
+
+    What a host computes is charged and stopped on all its chips, whatever its own file says.
+    """
+    named = {chip for lane in lanes for chip in lane.chips}
+    bare = tuple(chip for chip in range(chip_count) if chip not in named)
+    if not bare:
+        return list(lanes)
+    own = next((lane.chips for lane in lanes if lane.workload == UNDECLARED), ())
+    declared = [lane for lane in lanes if lane.workload != UNDECLARED]
+    return [*declared, LaneSetting(workload=UNDECLARED, chips=(*own, *bare))]
 
 
 def _identity(chip: NvmlIdentity) -> ChipIdentity:

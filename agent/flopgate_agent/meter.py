@@ -14,9 +14,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from flopgate_agent.counters.sample import ChipIdentity, ChipSample, CounterSource, PipeCycles
+from flopgate_agent.counters.sample import ChipIdentity, ChipSample, PipeCycles
 from flopgate_proto.chips import ChipSpec, spec_for
-from flopgate_proto.values import Severity
+from flopgate_proto.values import CounterSource, Severity
 
 SLACK_PERCENT = 5
 """How far counters may run ahead of clock x time before they are called impossible."""

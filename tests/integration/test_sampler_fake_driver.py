@@ -19,8 +19,9 @@ import pytest
 from flopgate_agent.counters import layout
 from flopgate_agent.counters.client import SamplerClient, child_environment
 from flopgate_agent.counters.frames import Identities, Message, Samples
-from flopgate_agent.counters.sample import ChipIdentity, ChipSample, CounterSource
+from flopgate_agent.counters.sample import ChipIdentity, ChipSample
 from flopgate_agent.meter import Flop, Measured, measure, spec_of, worst_case
+from flopgate_proto.values import CounterSource
 from flopgate_sim.nvml import FakeDriver, NvmlError
 from flopgate_sim.nvml.values import Format, Profile
 

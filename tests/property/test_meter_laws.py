@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flopgate_agent.counters.sample import ChipSample, CounterSource, PipeCycles
+from flopgate_agent.counters.sample import ChipSample, PipeCycles
 from flopgate_agent.meter import (
     Flop,
     Measured,
@@ -15,6 +15,7 @@ from flopgate_agent.meter import (
     worst_case,
 )
 from flopgate_proto.chips import ChipSpec, load_table
+from flopgate_proto.values import CounterSource
 
 TABLE = load_table()
 SPECS = st.sampled_from([*sorted(TABLE.by_name.values(), key=lambda one: one.model), TABLE.unknown])

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from flopgate_agent.counters.sample import ChipSample, CounterSource, PipeCycles
+from flopgate_agent.counters.sample import ChipSample, PipeCycles
 from flopgate_agent.meter import (
     Flop,
     Measured,
@@ -14,7 +14,7 @@ from flopgate_agent.meter import (
     worst_case,
 )
 from flopgate_proto.chips import load_table
-from flopgate_proto.values import Severity
+from flopgate_proto.values import CounterSource, Severity
 
 H100 = load_table().by_name["NVIDIA H100 80GB HBM3"]
 A100 = load_table().by_name["NVIDIA A100-SXM4-80GB"]

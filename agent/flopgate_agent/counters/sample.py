@@ -6,16 +6,7 @@ are cumulative as the driver gives them; no arithmetic happens before the meter.
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
-
-
-class CounterSource(enum.IntEnum):
-    """Which counters a figure rests on, best first (DESIGN section 7). Values are on the wire."""
-
-    GPM_CYCLES = 1
-    KERNEL_ACTIVE_CLOCK = 3
-    PEAK_TIME = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

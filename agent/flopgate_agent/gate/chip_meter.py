@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from flopgate_agent import meter
-from flopgate_agent.counters.sample import ChipSample, CounterSource, PipeCycles
+from flopgate_agent.counters.sample import ChipSample, PipeCycles
 from flopgate_agent.gate.book import figures_of
 from flopgate_agent.gate.settings import TFLOP, Chip
 from flopgate_agent.meter import Flop, Measured, Pipe
 from flopgate_proto.values import (
     Assurance,
     ChipRow,
+    CounterSource,
     PipeFigures,
     RawCounter,
 )
-from flopgate_proto.values import CounterSource as WireSource
 
 _CYCLES = (
     "elapsed",
@@ -162,7 +162,7 @@ class ChipMeter:
             )
         return ChipRow(
             chip=self.index,
-            source=WireSource(self._source.value),
+            source=self._source,
             assurance=Assurance.SOFTWARE,
             pipes=tuple(
                 PipeFigures(pipe=pipe.value, total=figures_of(self._totals[pipe.value]))
