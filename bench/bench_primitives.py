@@ -82,7 +82,7 @@ def codec() -> dict[str, Work]:
     keys = {key.key_id: key}
     return {
         f"SHA-256 of a report, {len(payload)} bytes": lambda: hashlib.sha256(payload).digest(),
-        f"protobuf parse, {len(whole)} bytes with rows": lambda: pb.SignedReport.FromString(whole),
+        f"protobuf parse, {len(whole)} bytes as sent": lambda: pb.SignedReport.FromString(whole),
         "protobuf parse of the report alone": lambda: pb.Report.FromString(payload),
         "codec: encode_report": lambda: encode_report(value),
         "codec: decode_report": lambda: decode_report(payload),

@@ -75,17 +75,13 @@ class SpokenHost:
     answered: int = 0
     quote: Quote | None = None
     sent: dict[bytes, int] = field(default_factory=dict)
-    rows: list[pb.SaltedRow] = field(default_factory=list)
     root: bytes = b""
 
     def __post_init__(self) -> None:
-        """The host's id starts its chain; its rows serve for every report."""
+        """The host's id starts its chain; one root of chip rows serves for every report."""
         self.head = self.host_id
-        self.rows = [
-            pb.SaltedRow(salt=secrets.token_bytes(16), row=encode_chip_row(_row(chip)))
-            for chip in range(CHIPS)
-        ]
-        self.root = tree_root([leaf_hash(row.salt + row.row) for row in self.rows])
+        rows = [secrets.token_bytes(16) + encode_chip_row(_row(chip)) for chip in range(CHIPS)]
+        self.root = tree_root([leaf_hash(row) for row in rows])
 
     @property
     def host_id(self) -> bytes:
