@@ -104,8 +104,9 @@ class Site:
         with contextlib.ExitStack() as stack:
             if self.core is not None:
                 stack.enter_context(on_core(self.core))
-            path = {"PYTHONPATH": os.fspath(ROOT)}
-            return Child(module, arguments, self.directory / log, path)
+            paths = [os.fspath(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+            env = {"PYTHONPATH": os.pathsep.join(paths)}
+            return Child(module, arguments, self.directory / log, env)
 
     def start_echo(self) -> tuple[Child, str]:
         """A server that sends each message back, with the same TLS on the same core."""
