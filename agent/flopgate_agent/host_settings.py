@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Final
 
-from flopgate_agent.config import GateConfig
+from flopgate_agent.config import UNDECLARED, GateConfig
 from flopgate_agent.counters.sample import ChipIdentity as NvmlIdentity
 from flopgate_agent.gate.settings import Chip, GateSettings, LaneSetting
 from flopgate_agent.host import load_or_make_key, own_software, read_boot_id

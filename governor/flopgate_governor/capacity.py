@@ -15,7 +15,9 @@ FLOP_PER_TFLOP: Final = 10**12
 
 def peaks_of(pci_device_id: int, name: str) -> ChipPeaks:
     """Peaks of one chip; an unknown one gets the table's highest figures."""
-    spec = load_table().find(pci_device_id, name)
+    # NVML's 32 bits hold the vendor below the device; gates send either form.
+    device = pci_device_id >> 16 if pci_device_id > 0xFFFF else pci_device_id  # noqa: PLR2004
+    spec = load_table().find(device, name)
     return ChipPeaks(
         dense_8bit_flop_per_s=spec.peak_8bit_up_flop_per_s,
         dense_16bit_flop_per_s=spec.peak_16bit_flop_per_s,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -87,7 +88,7 @@ class CertificateAuthority:
         """
         try:
             key = serialization.load_der_public_key(spki)
-        except ValueError as error:
+        except (ValueError, UnsupportedAlgorithm) as error:
             raise MalformedError("not a DER public key", code="tls.client-key") from error
         if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(
             key.curve, ec.SECP256R1

@@ -105,11 +105,13 @@ class State:
 
     def know(self, ids: Iterable[bytes]) -> None:
         """Read hosts that are not in memory; unknown ones stay unknown."""
-        missing = [host_id for host_id in set(ids) if host_id not in self.hosts]
+        asked = set(ids)
+        missing = [host_id for host_id in asked if host_id not in self.hosts]
         if not missing:
             return
         if len(self.hosts) + len(missing) > HOSTS_KEPT:
-            self.hosts.clear()
+            # Those asked for stay: unknown ids that a stranger made up must not push them out.
+            self.hosts = {known: self.hosts[known] for known in asked if known in self.hosts}
         with self.store.transaction() as connection:
             for host in read_hosts(connection, missing):
                 key = VerifyingKey(host.spki)

@@ -70,11 +70,12 @@ def check_continuity(report: Report, facts: HostFacts, lanes: dict[str, LaneFact
     """Check that time and running totals did not go back since the report before.
 
     Raises:
-        HistoryError: one of them did.
+        HistoryError: one of them did, or a run of the gate came back.
         MalformedError: a lane names a chip that was not enrolled.
     """
     if report.boot_id == facts.boot_id and report.made_ms < facts.made_ms:
         raise _backwards("made_ms", facts.made_ms, report.made_ms)
+    _check_run(report, facts, lanes)
     if report.running_ms < facts.running_ms:
         raise _backwards("running_ms", facts.running_ms, report.running_ms)
     chips = len(facts.host.chips)
@@ -93,6 +94,21 @@ def check_continuity(report: Report, facts: HostFacts, lanes: dict[str, LaneFact
             raise _backwards("unaccounted_tflop", before.unaccounted_tflop, lane.unaccounted_tflop)
         if _smaller(lane.total, before.total):
             raise _backwards("total", before.total.high_tflop, lane.total.high_tflop)
+
+
+def _check_run(report: Report, facts: HostFacts, lanes: dict[str, LaneFacts]) -> None:
+    """A run of the gate ends for good: its grants expire by the clock of its own boot (law 2)."""
+    if report.run_nonce == facts.run_nonce:
+        returned = report.boot_id != facts.boot_id
+    else:
+        runs = {grant.run_nonce for lane in lanes.values() for grant in lane.grants}
+        returned = report.run_nonce in runs
+    if returned:
+        raise HistoryError(
+            f"run {report.run_nonce.hex()} of the gate had ended, or goes on in another boot",
+            code="report.run-returned",
+            remedy="Officers decide what stands; nothing is granted until then.",
+        )
 
 
 def _smaller(after: Figures, before: Figures) -> bool:

@@ -25,7 +25,7 @@ from flopgate_governor.core.facts import (
 from flopgate_governor.core.orders import Halt, LatchedPause, not_lapsed, pauses_for, phase_of
 from flopgate_governor.core.quotes import Numbering, QuoteRead, own_quote, read_quote
 from flopgate_proto.limits import PAUSES_MAX
-from flopgate_proto.values.answers import Answer, Ceiling, Terms, Verdict
+from flopgate_proto.values.answers import Answer, Ceiling, Refusal, Terms, Verdict
 from flopgate_proto.values.common import Finding, Severity
 from flopgate_proto.values.reports import LaneReport, Report
 
@@ -190,6 +190,9 @@ def _judge(
         halt = Halt(own_batch=host.issued.batch_number, quoted_batch=quote.rolled_back_to)
         standing = replace(standing, halt=halt)
     by_workload = {lane.workload: lane for lane in report.lanes}
+    bare = _bare_chips(report, host)
+    if bare is not None:
+        return tuple(Verdict(workload=lane.workload, outcome=bare) for lane in report.request.lanes)
     verdicts = []
     for wanted in report.request.lanes:
         facts = lanes[wanted.workload]
@@ -220,6 +223,19 @@ def _judge(
             books.move(lane_scopes(host.host, wanted.workload), facts, held)
             lanes[wanted.workload] = held
     return tuple(verdicts)
+
+
+def _bare_chips(report: Report, host: HostFacts) -> Refusal | None:
+    """A chip in no lane is charged to nobody and stopped by nobody: nothing is granted (law 3)."""
+    in_lanes = {chip for lane in report.lanes for chip in lane.chips}
+    bare = len(host.host.chips) - len(in_lanes)
+    if not bare:
+        return None
+    return Refusal(
+        reason="host.chips-bare",
+        detail=f"{bare} of {len(host.host.chips)} chips are in no lane",
+        way_back="Put every chip of the host into a lane of its gate.toml.",
+    )
 
 
 def _terms(host: HostFacts, standing: Standing) -> Terms | None:
