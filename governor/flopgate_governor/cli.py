@@ -9,6 +9,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from types import ModuleType
 from typing import Final
 
@@ -43,7 +44,13 @@ COMMANDS: Final[dict[str, ModuleType]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; the exit code."""
-    parser = argparse.ArgumentParser(prog="flopgate-governor", description="The oversight side.")
+    parser = argparse.ArgumentParser(
+        prog="flopgate-governor",
+        description="The oversight side of flopgate.",
+        epilog="`flopgate-governor COMMAND --help` says more. "
+        "Exit status: 0 done, 1 refused or unreachable, 2 usage or configuration.",
+    )
+    parser.add_argument("--version", action="version", version=f"flopgate {version('flopgate')}")
     subcommands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():
         summary = (module.__doc__ or "").strip().splitlines()[0]

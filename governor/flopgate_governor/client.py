@@ -8,8 +8,8 @@ from typing import Final
 
 import grpc
 
+from flopgate_governor.announcement import read_announcement
 from flopgate_governor.files import Layout, read_secret
-from flopgate_governor.wiring import read_addresses
 from flopgate_proto.codec import envelope_to_wire
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ConfigError, PeerError
@@ -33,7 +33,7 @@ def connected(layout: Layout) -> Iterator[rpc.GovernorServiceStub]:
         ConfigError: it is not running, or the certificate is missing.
         UnreachableError: it does not answer, or refused.
     """
-    address, _ = read_addresses(layout)
+    address = read_announcement(layout).link
     credentials = grpc.ssl_channel_credentials(
         root_certificates=read_secret(layout.ca_certificate),
         private_key=read_secret(layout.officer_key),
@@ -81,4 +81,5 @@ def _translated(error: grpc.RpcError, address: str) -> ConfigError | Unreachable
             code="governor.unreachable",
             remedy="Check that it runs.",
         )
-    return UnreachableError(f"the governor refused: {detail}")
+    # The detail carries the governor's own code and remedy.
+    return UnreachableError(str(detail))

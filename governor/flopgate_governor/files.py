@@ -6,7 +6,7 @@ DIR/policy.toml              the policy in force when it was made; a form for th
 DIR/officers/NAME.pem        officers' keys, for rehearsals only
 DIR/keys/permit.pem log.pem  online keys: answers, checkpoints
 DIR/tls/                     certificate authority, the officers' client certificate
-DIR/run/addresses.json       where the running server listens
+DIR/run/addresses.json lock  where the running server listens; held while it runs
 """
 
 from __future__ import annotations
@@ -96,11 +96,17 @@ def write_secret(path: Path, data: bytes) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_MODE)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
+    except FileExistsError as error:
+        raise ConfigError(
+            f"{path} is there already",
+            code="file.exists",
+            remedy="Name a new file: what may hold a secret is never written over.",
+        ) from error
     except OSError as error:
         raise ConfigError(
             f"cannot write {path}: {error.strerror}",
             code="file.unwritable",
-            remedy="Name a directory that is new or empty and yours.",
+            remedy="Name a place that is yours to write to.",
         ) from error
 
 

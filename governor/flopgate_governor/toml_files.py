@@ -92,8 +92,8 @@ def check_keys(given: Mapping[str, object], known: Collection[str], where: str) 
     for key in given:
         if key in known:
             continue
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-        hint = f"Did you mean {near[0]!r}?" if near else ""
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Known are: {', '.join(known)}."
         raise ConfigError(f"{where}: unknown key {key!r}", code="config.key-unknown", remedy=hint)
 
 
@@ -109,8 +109,8 @@ def read_policy(path: Path, authority: str, version: int) -> Policy:
     return Policy(
         authority=authority,
         version=_count(document, "version", where) if "version" in document else version,
-        capacity_basis=_member(CapacityBasis, document.get("capacity_basis"), where),
-        charged_figure=_member(ChargedFigure, document.get("charged_figure"), where),
+        capacity_basis=_member(CapacityBasis, document, "capacity_basis", where),
+        charged_figure=_member(ChargedFigure, document, "charged_figure", where),
         budgets=tuple(_budget(entry, where) for entry in _tables(document, "budgets", where)),
         phases=tuple(_phase(entry, where) for entry in _tables(document, "phases", where)),
         **{name: _count(document, name, where) for name in _COUNTS},
@@ -143,7 +143,7 @@ def _phase(entry: Mapping[str, Any], where: str) -> PhaseRule:
     check_keys(entry, ("scope", "phase", "from_unix_ms"), f"{where} [[phases]]")
     return PhaseRule(
         scope=_scope(entry, where),
-        phase=_member(Phase, entry.get("phase"), where),
+        phase=_member(Phase, entry, "phase", where),
         from_unix_ms=_count(entry, "from_unix_ms", where),
     )
 
@@ -151,44 +151,65 @@ def _phase(entry: Mapping[str, Any], where: str) -> PhaseRule:
 def _scope(entry: Mapping[str, Any], where: str) -> Scope:
     text = entry.get("scope")
     if not isinstance(text, str):
-        raise ConfigError(f"{where}: scope is missing", code="config.scope")
+        raise ConfigError(
+            f"{where}: scope is missing",
+            code="config.scope",
+            remedy='Add one, as in scope = "cluster:NAME".',
+        )
     return parse_scope(text)
 
 
 def _tables(document: Mapping[str, Any], name: str, where: str) -> list[dict[str, Any]]:
     tables = document.get(name, [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise ConfigError(f"{where}: {name} must be [[{name}]] tables", code="config.type")
+        raise ConfigError(
+            f"{where}: {name} is no list of tables",
+            code="config.type",
+            remedy=f"Write [[{name}]] above each, in double brackets.",
+        )
     return tables
 
 
 def _count(document: Mapping[str, Any], name: str, where: str) -> int:
-    value = document.get(name)
+    value = _present(document, name, where)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= COUNT_MAX:
         raise ConfigError(
             f"{where}: {name} is {value!r}",
             code="config.count",
-            remedy="Write a whole number from 0 to 2^63-1.",
+            remedy="Write a whole number from 0 to 2^63-1, as in 1_000_000.",
         )
     return value
 
 
-def _member(kind: type[E], value: object, where: str) -> E:
+def _present(document: Mapping[str, Any], name: str, where: str) -> object:
+    if name not in document:
+        raise ConfigError(
+            f"{where}: {name} is missing",
+            code="config.key-missing",
+            remedy=f"Add {name}; `flopgate-governor policy show` prints a whole form.",
+        )
+    return document[name]
+
+
+def _member(kind: type[E], document: Mapping[str, Any], name: str, where: str) -> E:
+    value = _present(document, name, where)
     for member in kind:
         if member.name.lower() == value:
             return member
     names = ", ".join(member.name.lower() for member in kind)
     raise ConfigError(
-        f"{where}: {value!r} is no {kind.__name__}",
+        f"{where}: {name} is {value!r}",
         code="config.enum",
         remedy=f"Write one of: {names}.",
     )
 
 
 def policy_text(policy: Policy) -> str:
-    """A policy in the words of its form; ``read_policy`` reads it back."""
+    """A policy in the words of its form; ``read_policy`` reads it back, its version apart."""
     lines = [
-        f"version = {policy.version}",
+        # No key: whoever edits what was shown would else apply the version that is in force.
+        f"# Version {policy.version} is in force; `policy apply` gives the next number itself.",
+        "# Counts are whole teraFLOP, rates teraFLOP per second, spans milliseconds.",
         f'capacity_basis = "{policy.capacity_basis.name.lower()}"',
         f'charged_figure = "{policy.charged_figure.name.lower()}"',
         *(f"{name} = {getattr(policy, name)}" for name in _COUNTS),

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime as dt
 import gc
-import json
 import os
 import signal
 import time
-from pathlib import Path
 from typing import Final
 
 import structlog
 
+from flopgate_governor.announcement import (
+    Announcement,
+    announce,
+    local_host,
+    only_server,
+    reached_as,
+    split_address,
+)
 from flopgate_governor.commit import Committer
 from flopgate_governor.files import Layout, read_secret, read_signing_key
 from flopgate_governor.output import show
 from flopgate_governor.pki import CertificateAuthority, Credential, server_names
-from flopgate_governor.service.server import Listening, listen
+from flopgate_governor.service.server import listen
 from flopgate_governor.state import State, open_state
 from flopgate_governor.store import open_existing
 from flopgate_governor.toml_files import check_keys, policy_text, read_toml
@@ -79,41 +84,58 @@ def load_state(layout: Layout) -> State:
     return open_state(open_existing(layout.store), permit, log, unix_ms)
 
 
-async def serve(layout: Layout, link_address: str, enroll_address: str) -> None:
+async def serve(
+    layout: Layout, link_address: str, enroll_address: str, advertised: str | None = None
+) -> None:
     """Run until SIGTERM or SIGINT.
 
+    Args:
+        layout: the governor's directory; it has one server at a time.
+        link_address: ``host:port`` of daily life.
+        enroll_address: ``host:port`` of first contact.
+        advertised: host that join tokens name; where it listens, by default.
+
     Raises:
-        ConfigError: directory or addresses cannot be used.
+        ConfigError: directory or addresses cannot be used, or another server holds the directory.
         StorageError: the store cannot be read.
     """
-    log = structlog.get_logger("serve")
+    (link_host, _), (enroll_host, _) = split_address(link_address), split_address(enroll_address)
+    names = (reached_as(link_host, advertised), reached_as(enroll_host, advertised))
     authority, tls = load_authority(layout), load_tls(layout)
-    committer = Committer(lambda: load_state(layout))
+    log = structlog.get_logger("serve")
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    try:
-        await committer.start()
-        _calm_collector()
-        hosts = server_names(_host_of(link_address))
-        hosts += [name for name in server_names(_host_of(enroll_address)) if name not in hosts]
-        listening = await listen(
-            committer,
-            authority=authority,
-            tls=tls,
-            credential=tls.server(hosts, dt.datetime.now(dt.UTC)),
-            link_address=link_address,
-            enroll_address=enroll_address,
-        )
-        _announce(layout, listening, link_address, enroll_address)
-        log.info("serving", link=listening.link_port, enroll=listening.enroll_port)
-        await stopping.wait()
-        await listening.stop(GRACE_S)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            layout.addresses.unlink()
-        await committer.close()
+    with only_server(layout):
+        committer = Committer(lambda: load_state(layout))
+        try:
+            await committer.start()
+            _calm_collector()
+            certified = dict.fromkeys(
+                name for host in (link_host, enroll_host, *names) for name in server_names(host)
+            )
+            listening = await listen(
+                committer,
+                authority=authority,
+                tls=tls,
+                credential=tls.server(list(certified), dt.datetime.now(dt.UTC)),
+                link_address=link_address,
+                enroll_address=enroll_address,
+            )
+            announcement = Announcement(
+                link=f"{local_host(link_host)}:{listening.link_port}",
+                enroll=f"{local_host(enroll_host)}:{listening.enroll_port}",
+                hosts_link=f"{names[0]}:{listening.link_port}",
+                hosts_enroll=f"{names[1]}:{listening.enroll_port}",
+                pid=os.getpid(),
+            )
+            show(announce(layout, announcement))
+            log.info("serving", link=listening.link_port, enroll=listening.enroll_port)
+            await stopping.wait()
+            await listening.stop(GRACE_S)
+        finally:
+            await committer.close()
     log.info("stopped")
 
 
@@ -121,52 +143,6 @@ def _calm_collector() -> None:
     # Measured: exchanges leave next to no cycles, yet the collector took a tenth of their time.
     gc.freeze()
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
-
-
-def _announce(layout: Layout, listening: Listening, link_address: str, enroll_address: str) -> None:
-    addresses = {
-        "link": f"{_reachable(link_address)}:{listening.link_port}",
-        "enroll": f"{_reachable(enroll_address)}:{listening.enroll_port}",
-        "pid": os.getpid(),
-    }
-    layout.addresses.parent.mkdir(parents=True, exist_ok=True)
-    # Written aside and renamed: whoever waits for the file never reads half of it.
-    aside = layout.addresses.with_suffix(".new")
-    aside.write_text(json.dumps(addresses) + "\n")
-    aside.replace(layout.addresses)
-    show(json.dumps(addresses))
-
-
-def read_addresses(layout: Layout) -> tuple[str, str]:
-    """Link and enrol addresses of the running server.
-
-    Raises:
-        ConfigError: it does not run.
-    """
-    path: Path = layout.addresses
-    try:
-        document = json.loads(path.read_text())
-        return str(document["link"]), str(document["enroll"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"no running governor announced itself in {path}",
-            code="governor.not-running",
-            remedy="Start `flopgate-governor serve` first, or name the address.",
-        ) from error
-
-
-def _host_of(address: str) -> str:
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdecimal():
-        raise ConfigError(
-            f"no address {address!r}", code="config.address", remedy="Write HOST:PORT."
-        )
-    return host
-
-
-def _reachable(address: str) -> str:
-    host = _host_of(address)
-    return "127.0.0.1" if host in ("", "0.0.0.0", "[::]") else host  # noqa: S104  # not a bind
 
 
 def load_policy(layout: Layout) -> str:

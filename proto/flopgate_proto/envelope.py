@@ -144,7 +144,7 @@ def verify(
         raise ForgedError(
             f"{len(signers)} of the {max(1, threshold)} needed signatures hold",
             code="envelope.quorum",
-            remedy="The statement must be signed by the keys of its role.",
+            remedy="Sign with the keys of enough officers who hold the role for it.",
         )
     digest = hashlib.sha256(message).digest()
     return Verified(payload_type, envelope.payload, digest, frozenset(signers))

@@ -51,7 +51,7 @@ class GovernorProcess:
         assert done.returncode == 0, done.stderr
         return cls(root)
 
-    def start(self) -> None:
+    def start(self, *more: str) -> None:
         """Serve on free ports; returns when they are announced."""
         arguments = [
             "--dir",
@@ -60,6 +60,7 @@ class GovernorProcess:
             "127.0.0.1:0",
             "--enroll-listen",
             "127.0.0.1:0",
+            *more,
         ]
         with (self.root / "log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -86,7 +87,7 @@ class GovernorProcess:
         return process.wait(WAIT_S)
 
     def address(self, which: str) -> str:
-        """``link`` or ``enroll``."""
+        """``link``, ``enroll``, ``hosts_link`` or ``hosts_enroll``."""
         path = self.root / "run" / "addresses.json"
         return str(json.loads(path.read_text())[which])
 

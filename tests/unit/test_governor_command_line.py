@@ -4,12 +4,29 @@ from pathlib import Path
 
 import pytest
 
+from flopgate_governor.announcement import (
+    Announcement,
+    announce,
+    only_server,
+    reached_as,
+    read_announcement,
+    split_address,
+)
 from flopgate_governor.cli import main
 from flopgate_governor.commands.token import parse_capacity, parse_span_ms
-from flopgate_governor.files import read_secret, write_secret
+from flopgate_governor.files import Layout, read_secret, write_secret
 from flopgate_governor.toml_files import DEFAULT_POLICY, parse_scope, policy_text, read_policy
 from flopgate_proto.errors import ConfigError
+from flopgate_proto.joining import JoinToken
 from flopgate_proto.values import Budget, Scope, ScopeKind
+
+ANNOUNCED = Announcement(
+    link="127.0.0.1:1",
+    enroll="127.0.0.1:2",
+    hosts_link="gov.example:1",
+    hosts_enroll="gov.example:2",
+    pid=7,
+)
 
 
 def form(tmp_path: Path, text: str) -> Path:
@@ -34,7 +51,7 @@ def test_an_unknown_key_of_a_budget_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_figure_is_refused(tmp_path: Path) -> None:
     text = DEFAULT_POLICY.format(authority="a").replace("drain_ms = 5_000", "")
-    with pytest.raises(ConfigError, match="drain_ms is None"):
+    with pytest.raises(ConfigError, match="drain_ms is missing"):
         read_policy(form(tmp_path, text), "a", 1)
 
 
@@ -62,7 +79,7 @@ def test_a_policy_reads_back_what_it_shows(tmp_path: Path) -> None:
     text += '\n[[phases]]\nscope = "site:s"\nphase = "observe"\nfrom_unix_ms = 3\n'
     policy = read_policy(form(tmp_path, text), "a", 4)
     assert policy.budgets == (Budget(scope=Scope(ScopeKind.CLUSTER, 'a "b"'), cap_tflop=7),)
-    assert read_policy(form(tmp_path, policy_text(policy)), "a", 1) == policy
+    assert read_policy(form(tmp_path, policy_text(policy)), "a", 4) == policy
 
 
 @pytest.mark.parametrize("text", ["", "planet:x", "cluster", "cluster:", "everything:x"])
@@ -105,7 +122,7 @@ def test_a_secret_is_never_written_over(tmp_path: Path) -> None:
     path = tmp_path / "key.pem"
     write_secret(path, b"first")
     assert path.stat().st_mode & 0o777 == 0o600
-    with pytest.raises(ConfigError, match=r"file\.unwritable"):
+    with pytest.raises(ConfigError, match=r"file\.exists"):
         write_secret(path, b"second")
     assert path.read_bytes() == b"first"
 
@@ -140,3 +157,123 @@ def test_init_makes_a_directory_that_opens(
     assert main(["policy", "show", "--dir", str(root)]) == 0
     assert "lifetime_ms = 600000" in capsys.readouterr().out
     assert main(["init", str(root), "--authority", "a.example"]) == 2
+
+
+@pytest.mark.parametrize(
+    "address", ["", "127.0.0.1", ":x", "127.0.0.1:65536", "127.0.0.1:99999", "[::1]:-1", "h:\uff11"]
+)
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"config\.address"):
+        split_address(address)
+
+
+def test_addresses_that_are_some() -> None:
+    assert split_address("127.0.0.1:7440") == ("127.0.0.1", 7440)
+    assert split_address("[::]:0") == ("[::]", 0)
+
+
+@pytest.mark.parametrize("everywhere", ["0.0.0.0", "[::]", ""])  # noqa: S104  # nothing is bound
+def test_a_token_never_names_an_address_that_hosts_cannot_reach(everywhere: str) -> None:
+    with pytest.raises(ConfigError, match=r"config\.advertise.*--advertise"):
+        reached_as(everywhere, None)
+    assert reached_as(everywhere, "gov.example") == "gov.example"
+    assert reached_as("10.0.0.5", None) == "10.0.0.5"
+
+
+@pytest.mark.parametrize("host", ["", "gov.example:7440", "::1"])
+def test_an_advertised_host_that_is_none_is_refused(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"config\.advertise"):
+        reached_as("10.0.0.5", host)
+
+
+def test_a_directory_has_one_server(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    with only_server(layout):
+        announce(layout, ANNOUNCED)
+        with pytest.raises(ConfigError, match=r"governor\.running"), only_server(layout):
+            pytest.fail("two servers hold one directory")
+        assert read_announcement(layout) == ANNOUNCED, "the refused one left it alone"
+    with pytest.raises(ConfigError, match=r"governor\.not-running"):
+        read_announcement(layout)
+    with only_server(layout):
+        pass
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", '{"link": "a"}', '{"link": "a", "enroll": "b", "pid": 1, "more": 2}', ""]
+)
+def test_an_announcement_of_another_version_is_refused(tmp_path: Path, text: str) -> None:
+    layout = Layout(tmp_path)
+    layout.addresses.parent.mkdir()
+    layout.addresses.write_text(text)
+    with pytest.raises(ConfigError, match=r"governor\.not-running"):
+        read_announcement(layout)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--hosts", "0"),
+        ("--hosts", str(10**30)),
+        ("--expires", "99999999999999999999d"),
+        ("--capacity", "lots"),
+        ("--cluster", ""),
+        ("--cluster", "a" * 300),
+        ("--custodian", ""),
+        ("--site", "a\nb"),
+        ("--site", "\udcff"),
+    ],
+)
+def test_a_token_of_odd_values_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: tuple[str, str]
+) -> None:
+    root = tmp_path / "g"
+    assert main(["init", str(root), "--authority", "a.example"]) == 0
+    layout = Layout(root)
+    capsys.readouterr()
+    good = ["--cluster", "c", "--custodian", "o"]
+    with only_server(layout):
+        announce(layout, ANNOUNCED)
+        assert main(["token", "create", "--dir", str(root), *good, *wrong]) == 2
+        told = capsys.readouterr()
+        assert (told.out, told.err.count("\n")) == ("", 1)
+        assert main(["token", "create", "--dir", str(root), *good]) == 0
+    token = JoinToken.parse(capsys.readouterr().out)
+    assert (token.link_address, token.enroll_address) == ("gov.example:1", "gov.example:2")
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        ("reconcile", "--batch", "-5", "--reason", "x"),
+        ("reconcile", "--batch", str(2**70), "--reason", "x"),
+        ("pause", "--scope", "everything", "--reason", "\udcff"),
+        ("pause", "--scope", "everything", "--reason", "x", "--lapse", "99999999999999999999d"),
+        ("pause", "--scope", "cluster:c", "--reason", "x", "--lapse", "0s"),
+    ],
+)
+def test_an_order_that_nothing_can_say_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], order: tuple[str, ...]
+) -> None:
+    root = tmp_path / "g"
+    assert main(["init", str(root), "--authority", "a.example"]) == 0
+    capsys.readouterr()
+    key = root / "officers" / "officer-1.pem"
+    assert main([*order, "--dir", str(root), "--key", str(key)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_init_fills_no_directory_that_is_in_use(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").write_text("x")
+    assert main(["init", str(tmp_path), "--authority", "a"]) == 2
+    assert "init.directory" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_shown_policy_can_be_edited_and_applied(tmp_path: Path) -> None:
+    policy = read_policy(form(tmp_path, DEFAULT_POLICY.format(authority="a")), "a", 4)
+    shown = policy_text(policy)
+    assert "Version 4 is in force" in shown
+    assert read_policy(form(tmp_path, shown), "a", 5).version == 5

@@ -8,7 +8,9 @@ import re
 from pathlib import Path
 from typing import Final
 
+from flopgate_governor.commands.orders import add_directory
 from flopgate_governor.files import Layout, write_secret
+from flopgate_governor.output import show
 from flopgate_governor.service.authorization import Role, uri_of
 from flopgate_governor.wiring import load_authority, load_tls
 from flopgate_proto.errors import ConfigError
@@ -18,10 +20,18 @@ _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``certificate``."""
-    parser.add_argument("role", choices=[Role.RELAY.value, Role.OFFICER.value])
-    parser.add_argument("name")
-    parser.add_argument("--dir", type=Path, required=True, help="directory of the governor")
-    parser.add_argument("--out-dir", type=Path, required=True, help="where key and chain go")
+    parser.add_argument(
+        "role", choices=[Role.RELAY.value, Role.OFFICER.value], help="what the bearer may do"
+    )
+    parser.add_argument("name", metavar="NAME", help="who bears it")
+    add_directory(parser)
+    parser.add_argument(
+        "--out-dir",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="new directory for key.pem, certificate.pem and ca.pem",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -40,3 +50,4 @@ def run(arguments: argparse.Namespace) -> None:
     write_secret(out / "key.pem", credential.key_pem)
     write_secret(out / "certificate.pem", credential.certificate_pem)
     write_secret(out / "ca.pem", tls.certificate_pem)
+    show(f"{out}: key.pem, certificate.pem and ca.pem of {arguments.role} {arguments.name}")

@@ -36,11 +36,23 @@ SINGLE_ROLES: Final = frozenset({"pause"})
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``init``."""
-    parser.add_argument("dir", type=Path, help="new directory of the governor")
-    parser.add_argument("--authority", required=True, help="name, as in agency.example")
-    parser.add_argument("--officers", type=int, default=3, help="officers' keys to make")
-    parser.add_argument("--quorum", type=int, default=2, help="how many of them loosen")
-    parser.add_argument("--policy", type=Path, help="TOML form of the first policy")
+    parser.add_argument("dir", type=Path, metavar="DIR", help="new directory of the governor")
+    parser.add_argument(
+        "--authority", required=True, metavar="NAME", help="name, as in agency.example"
+    )
+    parser.add_argument(
+        "--officers", type=int, default=3, metavar="N", help="officers' keys to make (3)"
+    )
+    parser.add_argument(
+        "--quorum",
+        type=int,
+        default=2,
+        metavar="N",
+        help="how many of them sign a resume or a policy (2); one pauses",
+    )
+    parser.add_argument(
+        "--policy", type=Path, metavar="FILE", help="form of the first policy; else the default"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -63,6 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.policy is not None:
         read_policy(arguments.policy, authority, 1)
         text = arguments.policy.read_text()
+    _check_new(layout.root)
     write_secret(layout.config, f'authority = "{authority}"\n'.encode())
     write_secret(layout.policy, text.encode())
     officers = _make_officers(layout, arguments.officers)
@@ -73,6 +86,15 @@ def run(arguments: argparse.Namespace) -> None:
     root = _sign(_trust_root(authority, officers, arguments.quorum), officers)
     write_secret(layout.root / "trust-root.json", envelope_to_json(root).encode())
     _fill_store(layout, root, _first_orders(layout, authority, permit), officers)
+
+
+def _check_new(root: Path) -> None:
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise ConfigError(
+            f"{root} is there already",
+            code="init.directory",
+            remedy="Name a directory that is new or empty.",
+        )
 
 
 def _make_officers(layout: Layout, count: int) -> list[SigningKey]:
@@ -133,6 +155,8 @@ def _fill_store(
         accept_order(state, _sign(order, officers))
     state.store.close()
     show(f"{layout.root}: trust root {root.digest.hex()}")
+    show(f"officers' keys, for rehearsals: {layout.officers}")
+    show(f"next: flopgate-governor serve --dir {layout.root}")
 
 
 def _sign(order: Order, officers: list[SigningKey]) -> Envelope:

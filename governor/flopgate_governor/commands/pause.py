@@ -4,40 +4,79 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import sys
 
+from flopgate_governor.client import status
 from flopgate_governor.commands.orders import add_signing_arguments, sign_and_submit
 from flopgate_governor.commands.token import parse_span_ms
 from flopgate_governor.core.orders import NARROW
 from flopgate_governor.files import Layout
 from flopgate_governor.toml_files import parse_scope
 from flopgate_governor.wiring import load_authority
+from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import NONCE_BYTES
+from flopgate_proto.values import Scope, ScopeKind
 from flopgate_proto.values.orders import Pause
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``pause``."""
     add_signing_arguments(parser)
-    parser.add_argument("--scope", required=True, help="everything, cluster:ID, workload:ID, ...")
-    parser.add_argument("--reason", required=True)
-    parser.add_argument("--emergency", action="store_true", help="leaves no wind-down")
     parser.add_argument(
-        "--lapse", help="gate running time, as in 72h, or never; default: 72h beyond one cluster"
+        "--scope",
+        required=True,
+        help="everything, or jurisdiction:, custodian:, site:, cluster: or workload:NAME",
+    )
+    parser.add_argument(
+        "--reason", required=True, metavar="TEXT", help="told to every host that it stops"
+    )
+    parser.add_argument(
+        "--emergency", action="store_true", help="stop at once: no time for checkpoints"
+    )
+    parser.add_argument(
+        "--lapse",
+        metavar="SPAN",
+        help="ends by itself after so much running time of a gate, as in 72h, or never; "
+        "by default never for a cluster or workload, 72h for anything wider",
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Sign and submit a pause."""
     scope = parse_scope(arguments.scope)
+    layout = Layout(arguments.dir)
     lapse = arguments.lapse or ("never" if scope.kind in NARROW else "72h")
+    lapse_ms = None if lapse == "never" else parse_span_ms(lapse)
+    if lapse_ms == 0:
+        # On the wire 0 stands for never: it would come out as the opposite of what was meant.
+        raise ConfigError(
+            "a pause that lapses at once", code="pause.lapse", remedy="Write a span, or never."
+        )
     sign_and_submit(
         arguments,
         Pause(
-            authority=load_authority(Layout(arguments.dir)),
+            authority=load_authority(layout),
             scope=scope,
             nonce=secrets.token_bytes(NONCE_BYTES),
             reason=arguments.reason,
             emergency=arguments.emergency,
-            lapse_ms=None if lapse == "never" else parse_span_ms(lapse),
+            lapse_ms=lapse_ms,
         ),
     )
+    _warn_if_nobody(layout, scope)
+
+
+def _warn_if_nobody(layout: Layout, scope: Scope) -> None:
+    """A name with a slip of the pen pauses nobody, and looks like success."""
+    if scope.kind not in (ScopeKind.CLUSTER, ScopeKind.WORKLOAD):
+        return
+    hosts = status(layout).hosts
+    if scope.kind is ScopeKind.CLUSTER:
+        found = any(host.cluster == scope.id for host in hosts)
+    else:
+        found = any(lane.workload == scope.id for host in hosts for lane in host.lanes)
+    if not found:
+        sys.stderr.write(
+            f"flopgate-governor: pause.nobody: the pause stands, but no host of {scope} has "
+            "reported yet. Compare the name with `flopgate-governor status`.\n"
+        )

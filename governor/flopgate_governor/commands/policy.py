@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from flopgate_governor.client import status
-from flopgate_governor.commands.orders import add_signing_arguments, sign_and_submit
+from flopgate_governor.commands.orders import add_directory, add_signing_arguments, sign_and_submit
 from flopgate_governor.files import Layout
 from flopgate_governor.output import show
 from flopgate_governor.toml_files import read_policy
@@ -17,9 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``policy show`` and ``policy apply``."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     show = actions.add_parser("show", help="the policy in force, as TOML")
-    show.add_argument("--dir", type=Path, required=True)
+    add_directory(show)
     apply = actions.add_parser("apply", help="sign a form and bring it into force")
-    apply.add_argument("file", type=Path, help="TOML form")
+    apply.add_argument("file", type=Path, metavar="FILE", help="form, as `policy show` prints it")
     add_signing_arguments(apply)
 
 

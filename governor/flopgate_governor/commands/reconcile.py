@@ -16,9 +16,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``reconcile``."""
     add_signing_arguments(parser)
     parser.add_argument(
-        "--batch", type=int, required=True, help="highest batch number that any host quoted"
+        "--batch",
+        type=int,
+        required=True,
+        metavar="N",
+        help="highest batch number that any host quoted",
     )
-    parser.add_argument("--reason", required=True)
+    parser.add_argument("--reason", required=True, metavar="TEXT", help="kept in the log")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -18,20 +18,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``resume``."""
     add_signing_arguments(parser)
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--lift", nargs="+", metavar="DIGEST", help="pauses to lift")
-    which.add_argument("--all", action="store_true", help="every pause in force now")
-    parser.add_argument("--reason", default="resumed by officers")
+    which.add_argument(
+        "--lift", nargs="+", metavar="DIGEST", help="pauses to lift, as `status` shows them"
+    )
+    which.add_argument("--all", action="store_true", help="lift every pause in force now")
+    parser.add_argument(
+        "--reason",
+        default="resumed by officers",
+        metavar="TEXT",
+        help='kept in the log ("resumed by officers")',
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Sign and submit a resume."""
     layout = Layout(arguments.dir)
-    if arguments.all:
-        lifts = [pause.digest for pause in status(layout).pauses]
-    else:
-        lifts = [_digest(text) for text in arguments.lift]
+    wanted = [] if arguments.all else [_digest(text) for text in arguments.lift]
+    in_force = [pause.digest for pause in status(layout).pauses]
+    for digest in wanted:
+        if digest not in in_force:
+            raise ConfigError(
+                f"no pause {digest.hex()} is in force",
+                code="resume.unknown",
+                remedy="Copy the digests that `flopgate-governor status` shows.",
+            )
+    lifts = wanted or in_force
     if not lifts:
-        raise ConfigError("no pause is in force", code="resume.empty")
+        raise ConfigError(
+            "no pause is in force",
+            code="resume.empty",
+            remedy="There is nothing to lift: `flopgate-governor status` says why a host stands.",
+        )
     sign_and_submit(
         arguments,
         Resume(

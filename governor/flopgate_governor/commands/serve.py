@@ -12,11 +12,31 @@ from flopgate_governor.wiring import serve
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``serve``."""
-    parser.add_argument("--dir", type=Path, required=True, help="directory made by init")
-    parser.add_argument("--listen", default="127.0.0.1:7440", help="HOST:PORT of daily life")
-    parser.add_argument("--enroll-listen", default="127.0.0.1:7441", help="HOST:PORT to join")
+    parser.add_argument(
+        "--dir", type=Path, required=True, metavar="DIR", help="directory made by init"
+    )
+    parser.add_argument(
+        "--listen",
+        default="127.0.0.1:7440",
+        metavar="HOST:PORT",
+        help="where hosts report, over mutual TLS (127.0.0.1:7440)",
+    )
+    parser.add_argument(
+        "--enroll-listen",
+        default="127.0.0.1:7441",
+        metavar="HOST:PORT",
+        help="where hosts join, which have no certificate yet (127.0.0.1:7441)",
+    )
+    parser.add_argument(
+        "--advertise",
+        metavar="HOST",
+        help="name or address that join tokens carry; needed when listening on 0.0.0.0 or [::]",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Serve."""
-    asyncio.run(serve(Layout(arguments.dir), arguments.listen, arguments.enroll_listen))
+    layout = Layout(arguments.dir)
+    asyncio.run(
+        serve(layout, arguments.listen, arguments.enroll_listen, advertised=arguments.advertise)
+    )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from google.protobuf.json_format import MessageToJson
 
 from flopgate_governor.client import status
+from flopgate_governor.commands.orders import add_directory
 from flopgate_governor.files import Layout
 from flopgate_governor.output import show
 from flopgate_proto.codec.common import scope_of
@@ -16,8 +16,10 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``status``."""
-    parser.add_argument("--dir", type=Path, required=True)
-    parser.add_argument("--json", action="store_true", help="protobuf JSON; bytes are base64")
+    add_directory(parser)
+    parser.add_argument(
+        "--json", action="store_true", help="for programs: protobuf JSON, bytes in base64"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -33,8 +35,8 @@ def _lines(reply: pb.GetStatusReply) -> list[str]:
     halted = reply.halted_reason or "no"
     lines = [
         f"authority {reply.authority}  policy {reply.policy_version}",
-        f"batch {reply.batch_number}  log {reply.log_size}",
-        f"halted {halted}  tolerated outage {reply.tolerated_outage_ms // 1000} s",
+        f"batch {reply.batch_number}  log {reply.log_size} entries",
+        f"grants halted {halted}  hosts outlast {reply.tolerated_outage_ms // 1000} s without it",
     ]
     lines += [
         f"cluster {c.cluster}  {c.capacity_tflop_per_s} TFLOP/s  "
@@ -42,7 +44,7 @@ def _lines(reply: pb.GetStatusReply) -> list[str]:
         for c in reply.clusters
     ]
     lines += [
-        f"budget {scope_of(b.scope)}  cap {b.cap_tflop}  settled {b.settled_tflop}  "
+        f"budget {scope_of(b.scope)}  TFLOP: cap {b.cap_tflop}  settled {b.settled_tflop}  "
         f"outstanding {b.outstanding_tflop}  unaccounted {b.unaccounted_tflop}"
         for b in reply.budgets
     ]
@@ -52,14 +54,20 @@ def _lines(reply: pb.GetStatusReply) -> list[str]:
         for p in reply.pauses
     ]
     for host in reply.hosts:
+        seen = _ago(reply.governor_unix_ms, host.last_seen_unix_ms)
         lines.append(
             f"host {host.host_id.hex()[:16]}  {host.cluster}  report {host.sequence}  "
-            f"{'linked' if host.linked else 'not linked'}  {host.refused_reason}".rstrip()
+            f"{'linked' if host.linked else 'not linked'}{seen}  {host.refused_reason}".rstrip()
         )
         lines += [
             f"  {pb.LaneState.Name(lane.state).removeprefix('LANE_STATE_').lower()}  "
-            f"{lane.workload}  allotted {lane.allotted_tflop}  "
+            f"{lane.workload}  TFLOP: allotted {lane.allotted_tflop}  "
             f"unaccounted {lane.unaccounted_tflop}  {lane.stop_reason}".rstrip()
             for lane in host.lanes
         ]
     return lines
+
+
+def _ago(now_unix_ms: int, seen_unix_ms: int) -> str:
+    """What a host tells is as old as its last report."""
+    return f"  {max(0, now_unix_ms - seen_unix_ms) // 1000} s ago" if seen_unix_ms else ""

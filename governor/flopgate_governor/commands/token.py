@@ -12,17 +12,21 @@ from typing import Final
 from sqlalchemy import select
 
 from flopgate_governor import schema
+from flopgate_governor.announcement import read_announcement
+from flopgate_governor.commands.orders import add_directory
 from flopgate_governor.core.decide import FLOP_PER_TFLOP
 from flopgate_governor.files import Layout, read_secret, write_secret
 from flopgate_governor.output import show
 from flopgate_governor.store import Store, open_existing
 from flopgate_governor.tokens import TokenRecord, write_token
-from flopgate_governor.wiring import load_authority, read_addresses, unix_ms
+from flopgate_governor.wiring import load_authority, unix_ms
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.joining import JoinToken
-from flopgate_proto.limits import DIGEST_BYTES, NONCE_BYTES
+from flopgate_proto.limits import DIGEST_BYTES, NONCE_BYTES, TEXT_BYTES_MAX
 
 _SPAN: Final = re.compile(r"(\d+)([smhd])")
+HOSTS_MAX: Final = 1_000_000
+SPAN_MS_MAX: Final = 36_500 * 86_400_000
 _UNIT_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -30,32 +34,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``token create``."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     create = actions.add_parser("create", help="make a token, shown once")
-    create.add_argument("--dir", type=Path, required=True)
-    create.add_argument("--cluster", required=True)
-    create.add_argument("--custodian", required=True)
-    create.add_argument("--site", default="")
-    create.add_argument("--jurisdiction", default="")
-    create.add_argument("--hosts", type=int, default=1, help="how many may join with it")
-    create.add_argument("--capacity", default="0", help="declared, FLOP/s, as in 1e18")
-    create.add_argument("--expires", default="24h", help="30m, 24h, 7d")
-    create.add_argument("--out", type=Path, help="file to write; printed otherwise")
+    add_directory(create)
+    create.add_argument(
+        "--cluster", required=True, metavar="NAME", help="hosts on one fast interconnect"
+    )
+    create.add_argument(
+        "--custodian", required=True, metavar="NAME", help="organisation that holds the hosts"
+    )
+    create.add_argument("--site", default="", metavar="NAME", help="where the hosts stand")
+    create.add_argument("--jurisdiction", default="", metavar="NAME", help="whose law rules there")
+    create.add_argument(
+        "--hosts", type=int, default=1, metavar="N", help="how many may join with it (1)"
+    )
+    create.add_argument(
+        "--capacity",
+        default="0",
+        metavar="FLOP/S",
+        help="of the whole cluster, as in 1e18; with 0, what joined hosts add up to counts (0)",
+    )
+    create.add_argument(
+        "--expires", default="24h", metavar="SPAN", help="90s, 30m, 24h or 7d from now (24h)"
+    )
+    create.add_argument(
+        "--out", type=Path, metavar="FILE", help="new file, mode 600; printed otherwise"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Make a token."""
     layout = Layout(arguments.dir)
     authority = load_authority(layout)
-    link_address, enroll_address = read_addresses(layout)
-    if arguments.hosts < 1:
-        raise ConfigError("a token for no host", code="token.hosts", remedy="Take 1 or more.")
+    announced = read_announcement(layout)
+    if not 1 <= arguments.hosts <= HOSTS_MAX:
+        raise ConfigError(
+            f"a token for {arguments.hosts} hosts",
+            code="token.hosts",
+            remedy=f"Take 1 to {HOSTS_MAX}.",
+        )
+    for name in ("cluster", "custodian", "site", "jurisdiction"):
+        _check_text(name, getattr(arguments, name), required=name in ("cluster", "custodian"))
     capacity_tflop_per_s = parse_capacity(arguments.capacity)
     expires_unix_ms = unix_ms() + parse_span_ms(arguments.expires)
     store = open_existing(layout.store)
     token = JoinToken(
         authority=authority,
         trust_root_digest=_first_root(store),
-        enroll_address=enroll_address,
-        link_address=link_address,
+        enroll_address=announced.hosts_enroll,
+        link_address=announced.hosts_link,
         tls_ca_pem=read_secret(layout.ca_certificate).decode(),
         cluster=arguments.cluster,
         custodian=arguments.custodian,
@@ -85,6 +110,10 @@ def run(arguments: argparse.Namespace) -> None:
         show(token.text())
     else:
         write_secret(arguments.out, token.text().encode() + b"\n")
+        show(
+            f"{arguments.out}: for {arguments.hosts} hosts of cluster {token.cluster}, which call "
+            f"{token.enroll_address}; a secret, so send it as one"
+        )
 
 
 def parse_span_ms(text: str) -> int:
@@ -98,7 +127,14 @@ def parse_span_ms(text: str) -> int:
         raise ConfigError(
             f"{text!r} is no span", code="config.span", remedy="Write 90s, 30m, 24h or 7d."
         )
-    return int(match[1]) * _UNIT_MS[match[2]]
+    span_ms = int(match[1]) * _UNIT_MS[match[2]]
+    if span_ms > SPAN_MS_MAX:
+        raise ConfigError(
+            f"{text!r} is a span beyond {SPAN_MS_MAX // _UNIT_MS['d']}d",
+            code="config.span",
+            remedy="Write 90s, 30m, 24h or 7d.",
+        )
+    return span_ms
 
 
 def parse_capacity(text: str) -> int:
@@ -117,6 +153,18 @@ def parse_capacity(text: str) -> int:
             f"{text!r} is no capacity", code="config.capacity", remedy="Write FLOP/s, as in 1e18."
         )
     return -(-flop_per_s // FLOP_PER_TFLOP)
+
+
+def _check_text(name: str, value: str, *, required: bool) -> None:
+    """What no statement can carry is refused here, not at the first host that joins."""
+    size_bytes = len(value.encode(errors="replace"))
+    if size_bytes > TEXT_BYTES_MAX or not value.isprintable() or (required and not value):
+        raise ConfigError(
+            f"--{name} {value[:40]!r} is no name",
+            code="token.name",
+            remedy=f"Write printable text of at most {TEXT_BYTES_MAX} bytes"
+            f"{', not empty' if required else ''}.",
+        )
 
 
 def _first_root(store: Store) -> bytes:

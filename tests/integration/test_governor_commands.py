@@ -1,0 +1,61 @@
+"""What an operator's slip does to a running governor: nothing, and a sentence."""
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_certificate
+
+from tests.support.governor_process import GovernorProcess, cli
+
+
+@pytest.fixture(scope="module")
+def governor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GovernorProcess]:
+    made = GovernorProcess.make(tmp_path_factory.mktemp("governor") / "g")
+    made.start()
+    yield made
+    made.stop()
+
+
+def test_law_4_a_second_server_of_one_directory_is_refused(governor: GovernorProcess) -> None:
+    free = ("--listen", "127.0.0.1:0", "--enroll-listen", "127.0.0.1:0")
+    done = cli("serve", "--dir", governor.root, *free)
+    assert (done.returncode, "governor.running" in done.stderr) == (2, True)
+    asked = cli("status", "--dir", governor.root)
+    assert asked.returncode == 0, "the first can still be commanded"
+
+
+def test_tokens_carry_what_is_advertised(tmp_path: Path) -> None:
+    governor = GovernorProcess.make(tmp_path / "g")
+    governor.start("--advertise", "gov.example")
+    token = governor.token()
+    link, enroll = governor.address("hosts_link"), governor.address("hosts_enroll")
+    assert (token.link_address, token.enroll_address) == (link, enroll)
+    assert link.startswith("gov.example:")
+    for address in (governor.address("link"), governor.address("enroll")):
+        host, _, port = address.rpartition(":")
+        pem = ssl.get_server_certificate((host, int(port)))
+        names = load_pem_x509_certificate(pem.encode()).extensions.get_extension_for_class(
+            SubjectAlternativeName
+        )
+        assert "gov.example" in names.value.get_values_for_type(DNSName)
+    assert governor.stop() == 0
+
+
+def test_officers_hear_of_names_and_digests_that_are_nobodys(governor: GovernorProcess) -> None:
+    odd = governor.order("pause", "--scope", "cluster:nobodys", "--reason", "slip")
+    assert (odd.returncode, "pause.nobody" in odd.stderr) == (0, True)
+    unknown = governor.order("resume", "--lift", "ab" * 32, officers=2)
+    assert (unknown.returncode, "resume.unknown" in unknown.stderr) == (2, True)
+    lifted = governor.order("resume", "--lift", odd.stdout.split()[0], officers=2)
+    assert lifted.returncode == 0, lifted.stderr
+
+
+def test_a_shown_policy_is_edited_and_applied(governor: GovernorProcess, tmp_path: Path) -> None:
+    shown = cli("policy", "show", "--dir", governor.root).stdout
+    edited = tmp_path / "policy.toml"
+    edited.write_text(shown + '\n[[budgets]]\nscope = "cluster:c9"\ncap_tflop = 9\n')
+    done = governor.order("policy", "apply", str(edited), officers=2)
+    assert done.returncode == 0, done.stderr
+    assert "cluster:c9" in cli("status", "--dir", governor.root).stdout
