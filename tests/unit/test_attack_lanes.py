@@ -15,6 +15,7 @@ from flopgate_governor.state import HOSTS_KEPT
 from flopgate_proto.codec import decode_report
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import MalformedError
+from flopgate_proto.values import Figures
 from tests.support.governor import FakeHost, LocalGovernor, answers, cluster_policy, refusal_of
 from tests.support.governor_steps import AMPLE, ASK, ask, totals
 
@@ -62,6 +63,19 @@ def test_law_3_a_report_that_leaves_a_chip_out_is_granted_nothing(
     assert answer.answer.acknowledged_sequence == value.sequence
     host.accept_verified(answer)
     assert not ask(governor, host)
+
+
+@pytest.mark.parametrize(("hidden_tflop", "found"), [(4, 0), (5, 1)])
+def test_law_3_totals_that_no_book_holds_are_found(
+    governor: LocalGovernor, host: FakeHost, hidden_tflop: int, found: int
+) -> None:
+    assert not ask(governor, host)
+    host.unaccounted_tflop = 100
+    value = host.value()
+    grown = 100 + hidden_tflop
+    total = Figures(low_tflop=0, nominal_tflop=grown, high_tflop=2 * grown)
+    governor.send(host.sign(replace(value, lanes=(replace(value.lanes[0], total=total),))))
+    assert governor.count("evidence") == found
 
 
 def _in_run(host: FakeHost, nonce: bytes, boot_id: bytes, made_ms: int) -> Envelope:

@@ -15,12 +15,17 @@ is not in the totals yet.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from flopgate_governor.core.facts import Grant, LaneFacts
 from flopgate_governor.core.quotes import QuoteRead
+from flopgate_proto.values.common import ChargedFigure
 from flopgate_proto.values.reports import LaneReport, Report
 
 PPM = 1_000_000
+
+ROUNDING_TFLOP: Final = 4
+"""Two totals and two books are cut to whole teraFLOP, each for itself."""
 
 
 def write_books(before: LaneFacts, lane: LaneReport) -> LaneFacts:
@@ -40,6 +45,18 @@ def overrun_tflop(before: LaneFacts, lane: LaneReport) -> int:
     if lane.allotted_tflop == before.allotted_tflop:
         return 0
     return max(0, lane.allotted_tflop - before.highest_ceiling_tflop)
+
+
+def unbooked_tflop(before: LaneFacts, lane: LaneReport, figure: ChargedFigure) -> int:
+    """How much more the totals of a report grew than both books; 0 in honest life (law 3)."""
+    if figure is ChargedFigure.LOW:
+        grown = lane.total.low_tflop - before.total.low_tflop
+    else:
+        grown = lane.total.nominal_tflop - before.total.nominal_tflop
+    booked = lane.allotted_tflop - before.allotted_tflop
+    booked += lane.unaccounted_tflop - before.unaccounted_tflop
+    missing = grown - booked
+    return missing if missing > ROUNDING_TFLOP else 0
 
 
 def settle(lane: LaneFacts, report: Report, quote: QuoteRead, drift_ppm: int) -> LaneFacts:

@@ -26,7 +26,7 @@ from flopgate_governor.core.orders import Halt, LatchedPause, not_lapsed, pauses
 from flopgate_governor.core.quotes import Numbering, QuoteRead, own_quote, read_quote
 from flopgate_proto.limits import PAUSES_MAX
 from flopgate_proto.values.answers import Answer, Ceiling, Refusal, Terms, Verdict
-from flopgate_proto.values.common import Finding, Severity
+from flopgate_proto.values.common import ChargedFigure, Finding, Severity
 from flopgate_proto.values.reports import LaneReport, Report
 
 
@@ -147,7 +147,9 @@ def _write(
     books: Books,
     standing: Standing,
 ) -> tuple[dict[str, LaneFacts], tuple[Finding, ...]]:
-    drift_ppm = 0 if standing.policy is None else standing.policy.drift_ppm
+    policy = standing.policy
+    drift_ppm = 0 if policy is None else policy.drift_ppm
+    figure = ChargedFigure.LOW if policy is None else policy.charged_figure
     written: dict[str, LaneFacts] = {}
     findings: list[Finding] = []
     for lane in report.lanes:
@@ -155,6 +157,9 @@ def _write(
         over = account.overrun_tflop(before, lane)
         if over:
             findings.append(_overrun(lane, before, over))
+        missing = account.unbooked_tflop(before, lane, figure)
+        if missing:
+            findings.append(_unbooked(lane, missing))
         after = account.settle(account.write_books(before, lane), report, quote, drift_ppm)
         books.move(lane_scopes(host.host, lane.workload), before, after)
         written[lane.workload] = after
@@ -168,6 +173,15 @@ def _overrun(lane: LaneReport, before: LaneFacts, over_tflop: int) -> Finding:
         subject=lane.workload,
         detail=f"allotted {lane.allotted_tflop} TFLOP, {over_tflop} above the highest ceiling "
         f"{before.highest_ceiling_tflop}",
+    )
+
+
+def _unbooked(lane: LaneReport, missing_tflop: int) -> Finding:
+    return Finding(
+        id="lane.unbooked",
+        severity=Severity.ALERT,
+        subject=lane.workload,
+        detail=f"totals grew by {missing_tflop} TFLOP more than both books",
     )
 
 
