@@ -129,11 +129,10 @@ def open_state(store: Store, permit: Signer, log: Signer, clock: Callable[[], in
         book = _replay(connection)
         frontier = load_frontier(connection)
         newest = connection.execute(
-            select(schema.batch.c.number, schema.batch.c.envelope)
+            select(schema.batch.c.number, schema.batch.c.envelope, schema.batch.c.governor_unix_ms)
             .order_by(schema.batch.c.number.desc())
             .limit(1)
         ).first()
-        unix_ms = connection.execute(select(func.max(schema.batch.c.governor_unix_ms))).scalar()
     state = State(
         store=store,
         permit=permit,
@@ -143,7 +142,8 @@ def open_state(store: Store, permit: Signer, log: Signer, clock: Callable[[], in
         frontier=frontier,
         batch_number=max(newest[0] if newest else 0, book.least_batch),
         batch_digest=_parse(newest[1]).digest if newest else bytes(DIGEST_BYTES),
-        unix_ms=unix_ms or 0,
+        # Time never goes back from batch to batch: the newest has the latest.
+        unix_ms=newest[2] if newest else 0,
         opened_batch=newest[0] if newest else 0,
     )
     state.take_book(book)

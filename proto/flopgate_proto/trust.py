@@ -126,6 +126,11 @@ class Trust:
             )
         return VerifiedOrder(order, verified.digest, verified.signers, envelope)
 
+    def fills(self, role: str, signers: frozenset[str]) -> bool:
+        """Whether enough of these signers hold a role to meet its threshold."""
+        holders = self._keys.get(role, {}).keys() & signers
+        return role in self._thresholds and len(holders) >= self._thresholds[role]
+
     def successor(self, envelope: Envelope) -> Trust:
         """The next root: higher version, signed by the thresholds of old and new.
 

@@ -169,6 +169,15 @@ def test_law_6_a_wide_pause_by_a_quorum_needs_none() -> None:
     assert reason(rig) == "pause.latched"
 
 
+def test_law_6_a_wide_pause_by_one_officer_lapses_within_what_policy_allows() -> None:
+    rig = running()
+    longest_ms = rig.authority.policy.pause_lapse_ms
+    with pytest.raises(ForgedError) as error:
+        rig.order(rig.authority.pause(scope=EVERYTHING, lapse_ms=longest_ms + 1))
+    assert error.value.code == "pause.lapse"
+    rig.order(rig.authority.pause(scope=EVERYTHING, lapse_ms=longest_ms))
+
+
 def test_law_6_a_pause_lapses_by_gate_running_time_alone() -> None:
     rig = running()
     rig.order(rig.authority.pause(scope=EVERYTHING, lapse_ms=40_000))

@@ -9,6 +9,7 @@ from flopgate_agent.gate.memory import StoredAuthority
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ForgedError, HistoryError, MisuseError
 from flopgate_proto.keys import VerifyingKey
+from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.trust import Trust, VerifiedOrder
 from flopgate_proto.values import (
     Delegation,
@@ -185,12 +186,14 @@ class Authority:
         order = verified.order
         if not isinstance(order, Pause) or verified.digest in self.lifted:
             return
-        confirmed = len(verified.signers) >= self._quorum("resume")
-        if order.lapse_ms is None and not confirmed and order.scope.kind not in NARROW:
+        confirmed = self.trust is not None and self.trust.fills("resume", verified.signers)
+        longest_ms = self.policy.pause_lapse_ms if self.policy else COUNT_MAX
+        bounded = order.lapse_ms is not None and order.lapse_ms <= longest_ms
+        if not bounded and not confirmed and order.scope.kind not in NARROW:
             raise ForgedError(
-                "a pause wider than one cluster by one officer must carry its lapse",
+                f"a pause wider than one cluster by one officer must lapse within {longest_ms} ms",
                 code="pause.lapse",
-                remedy="Set a lapse, or have a quorum sign the pause.",
+                remedy="Set a shorter lapse, or have a quorum sign the pause.",
             )
         self.pauses[verified.digest] = LatchedPause(
             pause=order,
@@ -207,11 +210,6 @@ class Authority:
             self.unseen_pauses -= self.lifted
             for digest in order.lifts:
                 self.pauses.pop(digest, None)
-
-    def _quorum(self, role: str) -> int:
-        if self.trust is None:
-            raise MisuseError("no trust root", code="trust-root.none")
-        return next((r.threshold for r in self.trust.root.roles if r.name == role), 1 << 30)
 
     def keys_in_force(self, running_ms: int) -> dict[str, VerifyingKey]:
         """Permit keys whose delegation still runs and whose least policy is met."""

@@ -161,7 +161,7 @@ class OrderBook:
         return 0 if self.policy is None else self.policy.version
 
     def _pause(self, pause: Pause, verified: VerifiedOrder, unix_ms: int) -> OrderBook:
-        if pause.scope.kind not in NARROW and not self._is_quorum(verified.signers):
+        if pause.scope.kind not in NARROW and not self.trust.fills("resume", verified.signers):
             longest_ms = PAUSE_LAPSE_MS if self.policy is None else self.policy.pause_lapse_ms
             if pause.lapse_ms is None or pause.lapse_ms > longest_ms:
                 raise ForgedError(
@@ -182,12 +182,6 @@ class OrderBook:
         # Widest first: an answer names at most so many, and the widest must be among them.
         pauses = sorted((*self.pauses, latched), key=lambda held: held.pause.scope.kind)
         return replace(self, pauses=tuple(pauses))
-
-    def _is_quorum(self, signers: frozenset[str]) -> bool:
-        for role in self.trust.root.roles:
-            if role.name == "resume":
-                return len(signers) >= role.threshold
-        return False
 
     def _reconcile(self, order: Reconciliation, unix_ms: int) -> OrderBook:
         if self.halt is None:

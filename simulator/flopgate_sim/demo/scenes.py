@@ -54,6 +54,9 @@ def no_permit(play: Play) -> None:
     """Nothing was granted yet: nothing computes."""
     play.teller.scene("No permit: nothing computes")
     play.all_halted(40)
+    # A job started a moment ago computes until the next look finds it.
+    time.sleep(SETTLE_MS / 1000)
+    play.all_halted(40)
     before = {view.name: view.truth_tflop for view in play.cluster.views()}
     time.sleep(SETTLE_MS / 1000)
     views = play.cluster.views()
