@@ -14,6 +14,7 @@ from flopgate_proto.errors import ConfigError, FlopgateError
 COMMANDS: Final[Mapping[str, str]] = {
     "gate": "meter, enforce and sign on this host",
     "courier": "carry what the gate signed to its authorities",
+    "status": "show what this host's gate allows, and why not",
     "join": "split a join token between gate and courier",
 }
 """Each command's help; its module is ``flopgate_agent.commands.NAME``, with ``add_arguments`` and
@@ -50,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"flopgate {version('flopgate')}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    rest = parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    rest.required = False  # else the complaint about a missing COMMAND names it, too
     return parser
 
 

@@ -188,7 +188,10 @@ class GateProcess:
                 if self._core is not None:
                     self._enter(self._core.samples, message.samples)
             case DriverError():
-                _LOG.warning("driver: %s", message.name)
+                _LOG.warning(
+                    "NVML says %s: nothing can be metered; check NVIDIA's driver with nvidia-smi",
+                    message.name,
+                )
 
     def _compare_chips(self, core: GateCore, message: Identities) -> None:
         """A chip that was not here at the start is metered by nobody: stop, and start anew."""

@@ -120,6 +120,12 @@ class Ledger:
         try:
             yield
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                raise StorageError(
+                    f"another process holds the ledger {self._path}",
+                    code="ledger.busy",
+                    remedy="One gate runs on a state_dir: stop the other one first.",
+                ) from error
             raise StorageError(
                 f"cannot {doing} the ledger {self._path}: {error}",
                 code="ledger.failed",

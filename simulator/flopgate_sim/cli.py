@@ -1,4 +1,4 @@
-"""``flopgate-sim``: rehearsal on one machine."""
+"""The command line ``flopgate-sim``: rehearsal on one machine, without a GPU."""
 
 from __future__ import annotations
 
@@ -7,15 +7,22 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
+from flopgate_sim import driver_command, job_command
 from flopgate_sim.demo import command as demo
 
-COMMANDS = {"demo": (demo, "the whole path, from a GPU counter to a stopped GPU, in 90 seconds")}
+COMMANDS = {
+    "demo": (demo, "the whole path, from a GPU counter to a stopped GPU, in about a minute"),
+    "driver": (driver_command, "fake GPUs for a gate that is started by hand"),
+    "job": (job_command, "a job on these GPUs"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse and dispatch; exit status."""
-    parser = argparse.ArgumentParser(prog="flopgate-sim", description=__doc__)
-    version = f"flopgate-sim {metadata.version('flopgate')}"
+    parser = argparse.ArgumentParser(
+        prog="flopgate-sim", description="Rehearsal of flopgate on one machine, without a GPU."
+    )
+    version = f"flopgate {metadata.version('flopgate')}"
     parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (module, text) in COMMANDS.items():

@@ -92,4 +92,5 @@ def test_law_8_a_second_gate_on_one_ledger_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageError) as error:
         Ledger(path)
     assert str(path) in error.value.detail
+    assert error.value.code == "ledger.busy"
     ledger.close()

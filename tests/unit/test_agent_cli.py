@@ -216,7 +216,7 @@ def test_join_without_directories_says_what_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _join(tmp_path, _token_file(tmp_path)) == 2
-    assert "Make the directory first" in capsys.readouterr().err
+    assert f"Make {tmp_path / 'courier'} first" in capsys.readouterr().err
 
 
 def test_log_lines_are_json_one_a_line() -> None:

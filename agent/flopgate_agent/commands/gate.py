@@ -10,7 +10,13 @@ from flopgate_agent import gate_process
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="gate.toml")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="gate.toml, as docs/configuration.md describes it",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

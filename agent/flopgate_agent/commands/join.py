@@ -99,7 +99,7 @@ def _subdirectory(parent: Path, name: str, mode: int) -> Iterator[int]:
         raise ConfigError(
             f"cannot write to {parent / name}: {error.strerror or error}",
             code="join.directory",
-            remedy="Make the directory first, and run this as root.",
+            remedy=f"Make {parent} first, and run this as root.",
         ) from error
 
 

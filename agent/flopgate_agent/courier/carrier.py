@@ -92,7 +92,8 @@ class Carrier:
         try:
             reader, writer = await asyncio.open_unix_connection(self._config.door_path)
         except OSError as error:
-            self._log("WARNING", "courier.gate.unreachable", error.strerror or str(error))
+            reason = f"{self._config.door_path}: {error.strerror or error}; is the gate running?"
+            self._log("WARNING", "courier.gate.unreachable", reason)
             return
         self._writer = writer
         since = time.monotonic()

@@ -1,0 +1,104 @@
+"""``flopgate-agent status``, at a door that says what a gate would."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from flopgate_agent.cli import main
+from flopgate_agent.door import encode_frame
+from flopgate_proto.v1 import flopgate_pb2 as pb
+
+SNAPSHOT = pb.Snapshot(
+    host_id=b"\xab" * 32,
+    host_state="enrolled",
+    sequence=7,
+    acknowledged_sequence=6,
+    lanes=[
+        pb.LaneSnapshot(
+            workload="train",
+            state=pb.LANE_STATE_RUNNING,
+            left_ms=61_000,
+            left_tflop=900,
+            total=pb.Figures(low_tflop=1, nominal_tflop=2, high_tflop=4),
+            allotted_tflop=2,
+        ),
+        pb.LaneSnapshot(
+            workload="serve",
+            state=pb.LANE_STATE_HALTED,
+            stop_reason="budget.spent",
+            way_back="Ask for more.",
+            unaccounted_tflop=5,
+        ),
+    ],
+)
+
+
+@contextmanager
+def door(path: Path, said: bytes) -> Iterator[None]:
+    """Says ``said`` to one client, and closes."""
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        with client:
+            client.sendall(said)
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield
+        thread.join(30)
+        assert not thread.is_alive(), "nobody came to the door"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "gate.toml"
+    path.write_text(
+        f'state_dir = "{tmp_path}"\ndoor_path = "{tmp_path / "door"}"\ncourier_uids = [0]\n'
+    )
+    return path
+
+
+def test_a_gate_says_what_it_allows_and_why_not(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = pb.FromGate(report=pb.SignedReport())
+    said = encode_frame(before) + encode_frame(pb.FromGate(snapshot=SNAPSHOT))
+    with door(tmp_path / "door", said):
+        assert main(["status", "--config", str(config)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"host {'ab' * 32}  enrolled",
+        "reports 7  acknowledged 6",
+        "lane train  running  61 s and 900 TFLOP left",
+        "  TFLOP: metered 2 (low 1, high 4)  allotted 2  unaccounted 0",
+        "lane serve  halted  budget.spent",
+        "  way back: Ask for more.",
+        "  TFLOP: metered 0 (low 0, high 0)  allotted 0  unaccounted 5",
+    ]
+
+
+def test_programs_get_json(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with door(tmp_path / "door", encode_frame(pb.FromGate(snapshot=SNAPSHOT))):
+        assert main(["status", "--config", str(config), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["lanes"][1]["stop_reason"] == "budget.spent"
+
+
+def test_no_gate_and_a_closed_door_are_told_in_one_line(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "--config", str(config)]) == 1
+    told = capsys.readouterr().err
+    assert ("status.gate" in told, told.count("\n")) == (True, 1)
+    with door(tmp_path / "door", b""):
+        assert main(["status", "--config", str(config)]) == 1
+    told = capsys.readouterr().err
+    assert ("courier_uids" in told, told.count("\n")) == (True, 1)
