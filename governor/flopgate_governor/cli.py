@@ -17,6 +17,7 @@ import structlog
 
 from flopgate_governor.commands import (
     certificate,
+    delegate,
     init,
     pause,
     policy,
@@ -35,6 +36,7 @@ COMMANDS: Final[dict[str, ModuleType]] = {
     "pause": pause,
     "resume": resume,
     "policy": policy,
+    "delegate": delegate,
     "reconcile": reconcile,
     "status": status,
     "certificate": certificate,

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_certificate
 
-from tests.support.governor_process import GovernorProcess, cli
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from tests.support.governor_process import GovernorProcess, OpenLink, cli, join
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +60,22 @@ def test_a_shown_policy_is_edited_and_applied(governor: GovernorProcess, tmp_pat
     done = governor.order("policy", "apply", str(edited), officers=2)
     assert done.returncode == 0, done.stderr
     assert "cluster:c9" in cli("status", "--dir", governor.root).stdout
+
+
+def test_officers_renew_the_delegation(governor: GovernorProcess) -> None:
+    refused = governor.order("delegate", officers=1)
+    assert (refused.returncode, "envelope.quorum" in refused.stderr) == (1, True)
+    for expected in (2, 3):
+        done = governor.order("delegate", "--span", "24h", officers=2)
+        assert done.returncode == 0, done.stderr
+        host, courier, certificate = join(governor, expected, governor.token())
+        with courier.channel(certificate) as channel:
+            link = OpenLink(channel)
+            link.hello(host.host_id)
+            (delegation,) = (
+                pb.Delegation.FromString(order.envelope.payload)
+                for order in link.receive().orders
+                if order.envelope.payload_type.endswith("delegation.v1+protobuf")
+            )
+            assert (delegation.serial, delegation.span_ms) == (expected, 86_400_000)
+            link.close()

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lapse",
         metavar="SPAN",
         help="ends by itself after so much running time of a gate, as in 72h, or never; "
-        "by default never for a cluster or workload, 72h for anything wider",
+        "by default never for a cluster, 72h for anything else",
     )
 
 
