@@ -77,10 +77,10 @@ def test_a_gate_says_what_it_allows_and_why_not(
         f"host {'ab' * 32}  enrolled",
         "reports 7  acknowledged 6",
         "lane train  running  61 s and 900 TFLOP left",
-        "  TFLOP: metered 2 (low 1, high 4)  allotted 2  unaccounted 0",
+        "  TFLOP: reported 2 (low 1, high 4)  allotted 2  unaccounted 0",
         "lane serve  halted  budget.spent",
         "  way back: Ask for more.",
-        "  TFLOP: metered 0 (low 0, high 0)  allotted 0  unaccounted 5",
+        "  TFLOP: reported 0 (low 0, high 0)  allotted 0  unaccounted 5",
     ]
 
 

@@ -77,7 +77,7 @@ def _lines(snapshot: pb.Snapshot) -> list[str]:
         if lane.way_back:
             lines.append(f"  way back: {lane.way_back}")
         lines.append(
-            f"  TFLOP: metered {lane.total.nominal_tflop} "
+            f"  TFLOP: reported {lane.total.nominal_tflop} "
             f"(low {lane.total.low_tflop}, high {lane.total.high_tflop})  "
             f"allotted {lane.allotted_tflop}  unaccounted {lane.unaccounted_tflop}"
         )

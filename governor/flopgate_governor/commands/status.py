@@ -32,11 +32,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _lines(reply: pb.GetStatusReply) -> list[str]:
-    halted = reply.halted_reason or "no"
+    grants = f"halted: {reply.halted_reason}" if reply.halted_reason else "flow"
     lines = [
         f"authority {reply.authority}  policy {reply.policy_version}",
         f"batch {reply.batch_number}  log {reply.log_size} entries",
-        f"grants halted {halted}  hosts outlast {reply.tolerated_outage_ms // 1000} s without it",
+        f"grants {grants}  hosts outlast {reply.tolerated_outage_ms // 1000} s without a governor",
     ]
     lines += [
         f"cluster {c.cluster}  {c.capacity_tflop_per_s} TFLOP/s  "

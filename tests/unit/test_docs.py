@@ -1,0 +1,111 @@
+"""What the documents say of files and commands is what the programs take."""
+
+import re
+import shlex
+import tomllib
+from collections.abc import Callable
+from dataclasses import fields
+from itertools import takewhile
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import flopgate_agent.cli
+import flopgate_governor.cli
+import flopgate_sim.cli
+from flopgate_agent.config import CourierConfig, GateConfig, load_courier, load_gate
+from flopgate_governor.toml_files import DEFAULT_POLICY, read_policy
+from flopgate_proto.values.orders import Policy
+
+ROOT: Final = Path(__file__).parents[2]
+DOCUMENTS: Final = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "proto/SPEC.md"])
+MAINS: Final[dict[str, Callable[[list[str]], int]]] = {
+    "flopgate-agent": flopgate_agent.cli.main,
+    "flopgate-governor": flopgate_governor.cli.main,
+    "flopgate-sim": flopgate_sim.cli.main,
+}
+LEAST: Final = 'state_dir = "/s"\ndoor_path = "/d"\n'
+
+
+def toml_block(heading: str) -> str:
+    """The TOML block under a heading of docs/configuration.md."""
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    return text.split(f"\n## {heading}\n")[1].split("```toml\n")[1].split("```")[0]
+
+
+def documented(heading: str) -> set[str]:
+    """Keys in the first column of the table under a heading."""
+    section = (ROOT / "docs" / "configuration.md").read_text().split(f"\n## {heading}\n")[1]
+    return set(
+        re.findall(r"^\| `\[?\[?([a-z_.]+)\]?\]?` \|", section.split("\n## ")[0], re.MULTILINE)
+    )
+
+
+def commands(path: Path) -> list[str]:
+    """Lines of shell blocks that start one of our programs, joined where they go on."""
+    blocks = re.findall(r"```(?:sh|console)\n(.*?)```", path.read_text(), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    stripped = [line.removeprefix("$ ").strip() for line in lines]
+    return [line for line in stripped if line.split(" ")[0] in MAINS]
+
+
+def test_every_key_of_gate_toml_is_documented_with_its_default(tmp_path: Path) -> None:
+    path = tmp_path / "gate.toml"
+    path.write_text(toml_block("gate.toml"))
+    shown = load_gate(path)
+    keys = {field.name for field in fields(GateConfig)} - {"lanes"} | {"lane"}
+    assert set(tomllib.loads(toml_block("gate.toml"))) == keys
+    assert documented("gate.toml") == keys | {"lane.workload", "lane.chips"}
+    path.write_text(LEAST + "courier_uids = [0]\n")
+    least = load_gate(path)
+    for name in ("device_globs", "sample_interval_ms", "report_interval_ms", "cgroup"):
+        assert getattr(shown, name) == getattr(least, name), name
+
+
+def test_every_key_of_courier_toml_is_documented_with_its_default(tmp_path: Path) -> None:
+    path = tmp_path / "courier.toml"
+    path.write_text(toml_block("courier.toml"))
+    shown = load_courier(path)
+    keys = {field.name for field in fields(CourierConfig)}
+    assert set(tomllib.loads(toml_block("courier.toml"))) == keys
+    assert documented("courier.toml") == keys
+    path.write_text(LEAST)
+    least = load_courier(path)
+    for name in keys - {"state_dir", "door_path"}:
+        assert getattr(shown, name) == getattr(least, name), name
+
+
+def test_every_key_of_a_policy_is_documented_with_its_default(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(toml_block("The policy's form"))
+    shown = read_policy(path, "a", 1)
+    keys = {field.name for field in fields(Policy)} - {"authority"}
+    assert documented("The policy's form") == keys
+    path.write_text(DEFAULT_POLICY.format(authority="a"))
+    default = read_policy(path, "a", 1)
+    for name in keys - {"budgets", "phases"}:
+        assert getattr(shown, name) == getattr(default, name), name
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        assert "://" in target or (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/quickstart.md"])
+def test_commands_exist_with_every_option(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = commands(ROOT / name)
+    assert lines, "no command found: the test looks at nothing"
+    for line in lines:
+        program, *rest = shlex.split(line, comments=True)
+        words = list(takewhile(lambda word: re.fullmatch("[a-z]+", word), rest))
+        depth = 2 if words[0] in ("token", "policy") else 1
+        with pytest.raises(SystemExit) as ended:
+            MAINS[program]([*words[:depth], "--help"])
+        assert ended.value.code == 0, line
+        known = capsys.readouterr().out
+        for option in (word.split("=")[0] for word in rest if word.startswith("--")):
+            assert re.search(rf"{option}\b(?!-)", known), f"{line}: {option}"
