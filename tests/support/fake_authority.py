@@ -199,12 +199,12 @@ class _Governor(services.GovernorServiceServicer):
     def SubmitOrder(  # noqa: N802 - name of the RPC
         self, request: pb.SubmitOrderRequest, context: grpc.ServicerContext
     ) -> pb.SubmitOrderReply:
-        raise NotImplementedError
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, f"no courier sends {type(request).__name__}")
 
     def GetStatus(  # noqa: N802 - name of the RPC
         self, request: pb.GetStatusRequest, context: grpc.ServicerContext
     ) -> pb.GetStatusReply:
-        raise NotImplementedError
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, f"no courier sends {type(request).__name__}")
 
 
 class _Registration(services.RegistrationServiceServicer):
