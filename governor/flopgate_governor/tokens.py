@@ -59,7 +59,11 @@ def check_token(connection: Connection, enrolment: Enrolment, unix_ms: int) -> N
     record = TokenRecord(**row._mapping)  # noqa: SLF001  # SQLAlchemy's documented name
     proof = token_proof(record.secret, enrolment.host_spki, enrolment.chips)
     if not proof_holds(proof, enrolment.token_proof):
-        raise ForgedError("the proof of the join token does not hold", code="token.proof")
+        raise ForgedError(
+            "the proof of the join token does not hold",
+            code="token.proof",
+            remedy="Join again with the token as it was made: its secret has changed on the way.",
+        )
     if unix_ms >= record.expires_unix_ms:
         raise ForgedError(
             f"the join token expired {(unix_ms - record.expires_unix_ms) // 1000} s ago",

@@ -70,8 +70,14 @@ def _lines(snapshot: pb.Snapshot) -> list[str]:
         f"host {snapshot.host_id.hex()}  {snapshot.host_state}",
         f"reports {snapshot.sequence}  acknowledged {snapshot.acknowledged_sequence}",
     ]
+    enrolled = snapshot.host_state == "enrolled"
+    if not enrolled:
+        lines.append("nothing is stopped before an authority admits this host: join one; if it was")
+        lines.append("joined, the courier's log says what is amiss")
     for lane in snapshot.lanes:
-        state = pb.LaneState.Name(lane.state).removeprefix("LANE_STATE_").lower()
+        # Before enrolment a lane's state is where it starts from, not what is done to its jobs.
+        name = pb.LaneState.Name(lane.state).removeprefix("LANE_STATE_").lower()
+        state = name if enrolled else "watched"
         left = f"{lane.left_ms // 1000} s and {lane.left_tflop} TFLOP left" if lane.left_ms else ""
         lines.append(f"lane {lane.workload}  {state}  {lane.stop_reason or left}".rstrip())
         if lane.way_back:

@@ -104,7 +104,8 @@ class Carrier:
         except PeerError as error:
             self._log("ERROR", error.code, f"{error.detail}. {error.remedy}".strip())
         except OSError as error:
-            self._log("WARNING", "courier.gate.gone", error.strerror or str(error))
+            reason = f"{error.strerror or error}; if at once, is this user in courier_uids?"
+            self._log("WARNING", "courier.gate.gone", reason)
         finally:
             self._writer = None
             if self._enrolment is not None:
