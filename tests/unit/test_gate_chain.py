@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from flopgate_agent.gate.actions import KeepQuote, KeepReport, SendReport
+from flopgate_agent.gate.chain import STILL_NAMED
 from flopgate_proto.codec import decode_report
 from flopgate_proto.envelope import verify
 from flopgate_proto.errors import HistoryError
@@ -196,3 +197,10 @@ def test_a_delegation_runs_out_by_gate_running_time() -> None:
     assert known.keys_in_force(rig.core.running_ms) == {}
     assert {error.code for error in rig.refused} == {"envelope.quorum"}
     assert not rig.lane.active
+
+
+def test_reports_acknowledged_long_ago_are_forgotten() -> None:
+    rig = running()
+    rig.run(20 * 60_000)
+    assert rig.core.chain.sequence > 2 * STILL_NAMED
+    assert len(rig.core.chain.sent) <= STILL_NAMED + 2

@@ -133,6 +133,7 @@ class GateCore:
             plan_renewal(authority, now.elapsed_ms)
         if accepted.late:
             self.findings.add("permit.late", Severity.INFO, subject=authority_name)
+        self.chain.forget_acknowledged(self._admitted())
         keep = KeepQuote(
             authority=authority_name,
             quote=authority.quote,

@@ -96,16 +96,6 @@ class Figures:
     nominal_tflop: int = 0
     high_tflop: int = 0
 
-    def charged_tflop(self, figure: ChargedFigure) -> int:
-        """The figure that policy charges."""
-        match figure:
-            case ChargedFigure.LOW:
-                return self.low_tflop
-            case ChargedFigure.NOMINAL:
-                return self.nominal_tflop
-            case ChargedFigure.HIGH:
-                return self.high_tflop
-
     def __add__(self, other: Figures) -> Figures:
         return Figures(
             low_tflop=self.low_tflop + other.low_tflop,
