@@ -13,6 +13,7 @@ from flopgate_governor.receive import Submission, receive
 from flopgate_governor.replies import Replies, assemble, older_batches
 from flopgate_governor.state import State
 from flopgate_governor.working_set import Work
+from flopgate_proto.errors import StorageError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 
@@ -30,11 +31,16 @@ def commit_batch(state: State, submissions: Sequence[Submission]) -> list[pb.Lin
     received = receive(state, submissions, replies)
     if not received:
         return [pb.LinkDown(notices=notices) for notices in replies.notices]
-    with state.store.transaction() as connection:
-        work = Work.load(connection, state, received)
-        for item in received:
-            work.take(item, replies)
-        sealed = work.seal(connection)
-        older = older_batches(connection, replies)
+    try:
+        with state.store.transaction() as connection:
+            work = Work.load(connection, state, received)
+            for item in received:
+                work.take(item, replies)
+            sealed = work.seal(connection)
+            older = older_batches(connection, replies)
+    except StorageError:
+        # Whether a failed commit took effect is the store's to say.
+        state.chains.clear()
+        raise
     work.settle_state(sealed)
     return assemble(replies, sealed, older)

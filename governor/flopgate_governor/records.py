@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +13,7 @@ from sqlalchemy.dialects.sqlite import insert
 from flopgate_governor import schema
 from flopgate_governor.core.facts import (
     Books,
+    Chain,
     Grant,
     Host,
     HostFacts,
@@ -21,6 +23,7 @@ from flopgate_governor.core.facts import (
 )
 from flopgate_governor.prepared import Read, Row, Write
 from flopgate_proto.values.common import Figures
+from flopgate_proto.values.reports import Quote
 
 _H, _R = schema.host.c, schema.report.c
 _IDS: Final[BindParameter[Any]] = bindparam("ids", expanding=True)
@@ -45,11 +48,10 @@ _STORED: Final = Read(
     ).where(tuple_(_R.host_id, _R.sequence).in_(_KEYS)),
     width=2,
 )  # fmt: skip
-_QUOTED: Final = Read(
-    select(_R.host_id, _R.answer_digest, _R.batch_number, schema.batch.c.governor_unix_ms)
+_ISSUED: Final = (
+    select(_R.answer_digest, _R.batch_number, schema.batch.c.governor_unix_ms)
     .join(schema.batch, schema.batch.c.number == _R.batch_number)
-    .where(tuple_(_R.host_id, _R.batch_number).in_(_KEYS)),
-    width=2,
+    .where(_R.host_id == bindparam("host"), _R.sequence == bindparam("sequence"))
 )
 _TOLD: Final = Read(select(schema.told).where(schema.told.c.host_id.in_(_IDS)))
 
@@ -111,31 +113,33 @@ class StoredExchange:
     batch_number: int
 
 
-LanesOf = dict[bytes, dict[str, LaneFacts]]
-
-
-def load_hosts(connection: Connection, hosts: Mapping[bytes, Host]) -> dict[bytes, HostFacts]:
+def load_chains(connection: Connection, hosts: Mapping[bytes, Host]) -> dict[bytes, Chain]:
     """Where the chains of these hosts stand."""
+    lanes = _load_lanes(connection, hosts)
     rows = _HOSTS.run(connection, hosts)
     return {
-        row[0]: HostFacts(
-            host=hosts[row[0]],
-            sequence=row[1],
-            head=row[2],
-            run_nonce=row[3],
-            boot_id=row[4],
-            made_ms=row[5],
-            running_ms=row[6],
-            issued=IssuedAnswer(digest=row[7], batch_number=row[8], governor_unix_ms=row[9]),
-            quoted=IssuedAnswer(digest=row[10], batch_number=row[11], governor_unix_ms=row[12]),
-            refused_reason=row[13],
+        row[0]: Chain(
+            facts=HostFacts(
+                host=hosts[row[0]],
+                sequence=row[1],
+                head=row[2],
+                run_nonce=row[3],
+                boot_id=row[4],
+                made_ms=row[5],
+                running_ms=row[6],
+                issued=IssuedAnswer(digest=row[7], batch_number=row[8], governor_unix_ms=row[9]),
+                quoted=IssuedAnswer(digest=row[10], batch_number=row[11], governor_unix_ms=row[12]),
+                refused_reason=row[13],
+            ),
+            lanes=lanes[row[0]],
         )
         for row in rows
     }
 
 
-def load_lanes(connection: Connection, ids: Collection[bytes]) -> LanesOf:
-    """The lanes of these hosts with their unsettled grants."""
+def _load_lanes(
+    connection: Connection, ids: Collection[bytes]
+) -> dict[bytes, dict[str, LaneFacts]]:
     grants: dict[tuple[bytes, str], list[Grant]] = {}
     for row in _GRANTS.run(connection, ids):
         grants.setdefault((row[0], row[1]), []).append(
@@ -149,7 +153,7 @@ def load_lanes(connection: Connection, ids: Collection[bytes]) -> LanesOf:
                 governor_unix_ms=row[8],
             )
         )
-    lanes: LanesOf = {host_id: {} for host_id in ids}
+    lanes: dict[bytes, dict[str, LaneFacts]] = {host_id: {} for host_id in ids}
     for row in _LANES.run(connection, ids):
         lanes[row[0]][row[1]] = LaneFacts(
             workload=row[1],
@@ -180,15 +184,23 @@ def load_stored(
     }
 
 
-def load_quoted(
-    connection: Connection, keys: Collection[tuple[bytes, int]]
-) -> dict[tuple[bytes, bytes], IssuedAnswer]:
-    """Answers by host and digest, looked up by host and batch number."""
-    rows = _QUOTED.run(connection, keys)
-    return {
-        (row[0], row[1]): IssuedAnswer(digest=row[1], batch_number=row[2], governor_unix_ms=row[3])
-        for row in rows
-    }
+def load_quoted(connection: Connection, facts: HostFacts, quote: Quote) -> IssuedAnswer | None:
+    """Our record of an answer to this host, by its batch number and digest."""
+
+    def issued(sequence: int) -> IssuedAnswer:
+        row = connection.execute(_ISSUED, {"host": facts.host.host_id, "sequence": sequence}).one()
+        return IssuedAnswer(digest=row[0], batch_number=row[1], governor_unix_ms=row[2])
+
+    # Later reports were answered in later batches: halving the chain spares every report an index.
+    sequences = range(facts.host.enrolled_sequence + 1, facts.sequence + 1)
+    start = bisect_left(sequences, quote.batch_number, key=lambda s: issued(s).batch_number)
+    for sequence in sequences[start:]:
+        answer = issued(sequence)
+        if answer.batch_number != quote.batch_number:
+            break
+        if answer.digest == quote.answer_digest:
+            return answer
+    return None
 
 
 def load_told(connection: Connection, ids: Collection[bytes]) -> dict[bytes, dict[bytes, int]]:

@@ -112,7 +112,6 @@ report: Final = Table(
     Column("answer_path", LargeBinary, nullable=False),
     Column("batch_number", BigInteger, nullable=False),
     UniqueConstraint("host_id", "sequence"),
-    Index("report_batch", "host_id", "batch_number"),
 )
 
 batch: Final = Table(

@@ -15,7 +15,7 @@ from flopgate_governor import schema
 from flopgate_governor.capacity import capacity_flop_per_s, covered, peaks_of
 from flopgate_governor.core.checkpoint import Appended, append
 from flopgate_governor.core.decide import FLOP_PER_TFLOP, Standing
-from flopgate_governor.core.facts import Host
+from flopgate_governor.core.facts import Chain, Host
 from flopgate_governor.core.orders import Halt, OrderBook
 from flopgate_governor.logbook import load_frontier
 from flopgate_governor.store import Store
@@ -27,8 +27,8 @@ from flopgate_proto.limits import DIGEST_BYTES
 from flopgate_proto.merkle import Frontier
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
-HOSTS_KEPT: Final = 65_536
-"""Most hosts whose keys are kept in memory; they are read again when needed."""
+HOSTS_KEPT: Final = 16_384
+"""Most hosts that are kept in memory; they are read again when needed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,8 @@ class State:
         clock: the wall clock, milliseconds since 1970.
         batch_number, batch_digest: highest batch signed, and the digest of its root.
         opened_batch: highest batch that the store held at start.
+        hosts: by id, as they were enrolled.
+        chains: of some of these hosts, by id, as of the last commit.
         capacities: cluster to FLOP/s.
     """
 
@@ -61,6 +63,7 @@ class State:
     unix_ms: int
     opened_batch: int = 0
     hosts: dict[bytes, KnownHost] = field(default_factory=dict)
+    chains: dict[bytes, Chain] = field(default_factory=dict)
     capacities: dict[str, int] = field(default_factory=dict)
     covered: frozenset[str] = frozenset()
     budgets: dict[str, int] = field(default_factory=dict)
@@ -112,6 +115,7 @@ class State:
         if len(self.hosts) + len(missing) > HOSTS_KEPT:
             # Those asked for stay: unknown ids that a stranger made up must not push them out.
             self.hosts = {known: self.hosts[known] for known in asked if known in self.hosts}
+            self.chains = {known: self.chains[known] for known in asked if known in self.chains}
         with self.store.transaction() as connection:
             for host in read_hosts(connection, missing):
                 key = VerifyingKey(host.spki)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection, insert
@@ -13,6 +14,7 @@ from flopgate_governor.core.decide import Standing
 from flopgate_governor.core.exchange import Arrived, Exchanged, exchange
 from flopgate_governor.core.facts import (
     Books,
+    Chain,
     HostFacts,
     IssuedAnswer,
     LaneFacts,
@@ -48,7 +50,7 @@ class Work:
     unix_ms: int
     standing: Standing
     facts: dict[bytes, HostFacts]
-    lanes: records.LanesOf
+    lanes: dict[bytes, Mapping[str, LaneFacts]]
     books: Books
     stored: dict[tuple[bytes, int], records.StoredExchange]
     quoted: dict[tuple[bytes, bytes], IssuedAnswer]
@@ -65,7 +67,9 @@ class Work:
     def load(cls, connection: Connection, state: State, received: list[Received]) -> Work:
         """Read all facts of a batch, with one statement a table."""
         hosts = {item.host_id: state.hosts[item.host_id].host for item in received}
-        facts = records.load_hosts(connection, hosts)
+        unread = {host_id: host for host_id, host in hosts.items() if host_id not in state.chains}
+        chains = records.load_chains(connection, unread) if unread else {}
+        chains |= {host_id: state.chains[host_id] for host_id in hosts.keys() - unread.keys()}
         scopes = {
             scope
             for item in received
@@ -75,7 +79,7 @@ class Work:
         stored = {
             (item.host_id, item.report.sequence)
             for item in received
-            if item.report.sequence <= facts[item.host_id].sequence
+            if item.report.sequence <= chains[item.host_id].facts.sequence
         }
         unix_ms = state.now_ms()
         lapsing = any(held.pause.lapse_ms is not None for held in state.book.pauses)
@@ -86,11 +90,11 @@ class Work:
             number=state.batch_number + 1,
             unix_ms=unix_ms,
             standing=state.standing(unix_ms),
-            facts=facts,
-            lanes=records.load_lanes(connection, hosts),
+            facts={host_id: chain.facts for host_id, chain in chains.items()},
+            lanes={host_id: chain.lanes for host_id, chain in chains.items()},
             books=records.load_books(connection, scopes),
             stored=records.load_stored(connection, stored),
-            quoted=_quotable(connection, received, facts, state.authority),
+            quoted=_quotable(connection, received, chains, state.authority),
             told=records.load_told(connection, hosts) if lapsing else {},
         )
 
@@ -178,7 +182,7 @@ class Work:
         for lane in done.lanes:
             known = lanes.get(lane.workload) or LaneFacts(workload=lane.workload)
             self.before.setdefault((host_id, lane.workload), known)
-            lanes[lane.workload] = lane
+        self.lanes[host_id] = {**lanes, **{lane.workload: lane for lane in done.lanes}}
         for finding in done.findings:
             self._keep_evidence(item, finding.id, finding.detail)
         for pause in done.told:
@@ -294,6 +298,8 @@ class Work:
     def settle_state(self, sealed: Sealed | None) -> None:
         """Move the writer's memory on, now that the transaction is durable."""
         self.state.book = self.book
+        for host_id, facts in self.facts.items():
+            self.state.chains[host_id] = Chain(facts=facts, lanes=self.lanes[host_id])
         if sealed is not None:
             self.state.batch_number = sealed.number
             self.state.batch_digest = sealed.digest
@@ -304,20 +310,21 @@ class Work:
 def _quotable(
     connection: Connection,
     received: list[Received],
-    facts: dict[bytes, HostFacts],
+    chains: dict[bytes, Chain],
     authority: str,
 ) -> dict[tuple[bytes, bytes], IssuedAnswer]:
     """Our record of every answer that this batch may quote; most are the newest of their host."""
     known = {
         (host_id, answer.digest): answer
-        for host_id, host in facts.items()
-        for answer in (host.issued, host.quoted)
+        for host_id, chain in chains.items()
+        for answer in (chain.facts.issued, chain.facts.quoted)
     }
-    older = set()
     for item in received:
         quote = own_quote(item.report, authority)
         if quote is None or not quote.answer_digest:
             continue
         if (item.host_id, quote.answer_digest) not in known:
-            older.add((item.host_id, quote.batch_number))
-    return known | records.load_quoted(connection, older)
+            older = records.load_quoted(connection, chains[item.host_id].facts, quote)
+            if older is not None:
+                known[item.host_id, quote.answer_digest] = older
+    return known

@@ -5,8 +5,9 @@ Laws of a capture:
    cgroup is a leaf that holds nothing but lane members); it is moved into the lane's own frozen
    cgroup; it gets SIGSTOP.
 2. The record says so before the act, so a crash in between loses nobody.
-3. Each pass first looks, then acts. The capture ends with a look that finds nobody loose:
-   what is stopped cannot fork, so then there is no one left.
+3. Each pass first looks, then acts. The capture ends with a look that finds nobody loose and that
+   began when all who got SIGSTOP stood: what stands cannot fork, so then there is no one left. A
+   signal that was merely sent is not enough: a fork that had begun still ends, with a child.
 4. A cgroup that holds strangers is never frozen, and let go as soon as strangers join it.
 """
 
@@ -56,10 +57,20 @@ class Capture:
         self.mechanisms: set[Mechanism] = set()
         self.denied: set[int] = set()
 
-    def run(self, roots: Iterable[ProcessId], protected: frozenset[int]) -> frozenset[ProcessId]:
-        """Hold the trees of ``roots`` and all that was held before; returns who that is."""
+    def run(
+        self,
+        roots: Iterable[ProcessId],
+        protected: frozenset[int],
+        patience_ms: int | None = None,
+    ) -> frozenset[ProcessId]:
+        """Hold the trees of ``roots`` and all that was held before; returns who that is.
+
+        ``patience_ms`` bounds each wait for those who got SIGSTOP, ``None`` leaves it to the
+        deadline; whoever does not stand by then may have forked unseen.
+        """
         lane, wanted = self._lane, frozenset(roots)
         family: frozenset[ProcessId] = frozenset()
+        all_stood = True
         for number in range(MAX_PASSES):
             self._table = self._tools.proc.scan()
             lane.prune(frozenset(process.id for process in self._table.values()))
@@ -68,8 +79,14 @@ class Capture:
             self._keep_up(family)
             loose = self._loose(family)
             if not loose:
-                break
+                if all_stood or not self._stood(patience_ms):
+                    break
+                all_stood = True
+                continue
             self._hold(loose, family)
+            all_stood = not self._signalled
+            if number == 0:
+                self._deadline.at_least(SETTLE_MS)
             # Never before the second look: it alone can tell that the first act was enough.
             if number > 0 and self._deadline.over():
                 self._notes.deadline("new processes kept appearing")
@@ -90,9 +107,25 @@ class Capture:
             self._notes.deadline("waiting for processes to stand still")
         return running | self.denied
 
+    def _stood(self, patience_ms: int | None) -> bool:
+        bound = self._deadline if patience_ms is None else Deadline(patience_ms)
+        while self._moving():
+            if not bound.nap():
+                return False
+        return True
+
+    def _moving(self) -> set[int]:
+        proc = self._tools.proc
+        # By identity: whoever got the pid of one that died is not waited for.
+        return {
+            who.pid
+            for who in self._signalled
+            if not proc.standing(who.pid) and proc.alive(who)
+        }
+
     def _running(self) -> set[int]:
         proc = self._tools.proc
-        running = {who.pid for who in self._signalled if not proc.standing(who.pid)}
+        running = self._moving()
         own = self._tools.own(self._lane.lane_id)
         cgroups = list(self._tools.in_place(self._lane).values()) + ([own] if own else [])
         for cgroup in cgroups:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from flopgate_agent.enforcement.calls import Deadline, Notes, Tools
-from flopgate_agent.enforcement.capture import Capture
+from flopgate_agent.enforcement.capture import SETTLE_MS, Capture
 from flopgate_agent.enforcement.lanes import (
     Journal,
     JournalError,
@@ -144,7 +144,8 @@ class Enforcer:
         capture = Capture(self._tools, lane, others, deadline, notes)
         victims: set[ProcessId] = set()
         while True:
-            victims |= capture.run(roots, protected)
+            # Who hangs in the kernel is not waited for longer: SIGKILL ends its fork, too.
+            victims |= capture.run(roots, protected, patience_ms=SETTLE_MS)
             living = [who for who in sorted(victims) if self._proc.alive(who)]
             if not living:
                 break

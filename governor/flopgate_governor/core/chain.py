@@ -9,6 +9,7 @@ fork       on record is another report with this sequence, or with this head: ev
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 
 from flopgate_governor.core.facts import HostFacts, LaneFacts
 from flopgate_proto.errors import HistoryError, MalformedError
@@ -66,7 +67,7 @@ def _fork(report: Report, difference: str) -> HistoryError:
     )
 
 
-def check_continuity(report: Report, facts: HostFacts, lanes: dict[str, LaneFacts]) -> None:
+def check_continuity(report: Report, facts: HostFacts, lanes: Mapping[str, LaneFacts]) -> None:
     """Check that time and running totals did not go back since the report before.
 
     Raises:
@@ -96,7 +97,7 @@ def check_continuity(report: Report, facts: HostFacts, lanes: dict[str, LaneFact
             raise _backwards("total", before.total.high_tflop, lane.total.high_tflop)
 
 
-def _check_run(report: Report, facts: HostFacts, lanes: dict[str, LaneFacts]) -> None:
+def _check_run(report: Report, facts: HostFacts, lanes: Mapping[str, LaneFacts]) -> None:
     """A run of the gate ends for good: its grants expire by the clock of its own boot (law 2)."""
     if report.run_nonce == facts.run_nonce:
         returned = report.boot_id != facts.boot_id

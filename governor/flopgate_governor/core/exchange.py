@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from flopgate_governor.core import account
@@ -72,7 +73,7 @@ def exchange(
     *,
     authority: str,
     host: HostFacts,
-    lanes: dict[str, LaneFacts],
+    lanes: Mapping[str, LaneFacts],
     books: Books,
     standing: Standing,
     pauses: tuple[LatchedPause, ...],
@@ -143,7 +144,7 @@ def _write(
     quote: QuoteRead,
     *,
     host: HostFacts,
-    lanes: dict[str, LaneFacts],
+    lanes: Mapping[str, LaneFacts],
     books: Books,
     standing: Standing,
 ) -> tuple[dict[str, LaneFacts], tuple[Finding, ...]]:

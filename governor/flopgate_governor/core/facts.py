@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flopgate_proto.values.common import ChargedFigure, Figures, Scope, ScopeKind
@@ -128,6 +129,14 @@ class LaneFacts:
         for grant in self.grants:
             highest = max(highest, grant.ceiling_tflop)
         return max(0, highest - self.allotted_tflop)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """Where a host's chain stands, with its lanes by workload."""
+
+    facts: HostFacts
+    lanes: Mapping[str, LaneFacts]
 
 
 @dataclass(slots=True)
