@@ -53,6 +53,7 @@ class Capture:
         self._before = frozenset(lane.held)
         self._signalled: set[ProcessId] = set()
         self._elsewhere: set[ProcessId] = set()
+        self._late: set[int] = set()
         self._table: dict[int, Process] = {}
         self.mechanisms: set[Mechanism] = set()
         self.denied: set[int] = set()
@@ -79,7 +80,10 @@ class Capture:
             self._keep_up(family)
             loose = self._loose(family)
             if not loose:
-                if all_stood or not self._stood(patience_ms):
+                if all_stood:
+                    break
+                self._late = self._wait_for_stand(patience_ms)
+                if self._late:
                     break
                 all_stood = True
                 continue
@@ -105,14 +109,14 @@ class Capture:
                 break
         if running:
             self._notes.deadline("waiting for processes to stand still")
-        return running | self.denied
+        # Who stood too late for the last look may have left a child that nobody saw.
+        return running | self.denied | self._late
 
-    def _stood(self, patience_ms: int | None) -> bool:
+    def _wait_for_stand(self, patience_ms: int | None) -> set[int]:
         bound = self._deadline if patience_ms is None else Deadline(patience_ms)
-        while self._moving():
-            if not bound.nap():
-                return False
-        return True
+        while (moving := self._moving()) and bound.nap():
+            pass
+        return moving
 
     def _moving(self) -> set[int]:
         proc = self._tools.proc
@@ -120,7 +124,7 @@ class Capture:
         return {
             who.pid
             for who in self._signalled
-            if not proc.standing(who.pid) and proc.alive(who)
+            if not proc.standing(who.pid) and proc.alive(who) and who.pid not in self.denied
         }
 
     def _running(self) -> set[int]:
