@@ -7,8 +7,9 @@ bytes: streams are held back, not served from ever more memory.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -25,18 +26,24 @@ BATCH_REPORTS_MAX: Final = 1_024
 """Most reports of one transaction, but at least one message."""
 
 BUSY_MESSAGES: Final = 8
-GATHER_S: Final = 0.002
-"""After a batch of at least so many messages, how long the next one gathers."""
+"""After a batch of at least so many messages the next one gathers, as long as more keep coming."""
+
+GATHER_STEP_S: Final = 0.001
+GATHER_MAX_S: Final = 0.010
 
 WAITING_BYTES_MAX: Final = 64 * 1024 * 1024
 """Most bytes of reports that wait for their transaction, but at least one message."""
+
+
+Reply = pb.LinkDown | BaseException
+"""The reply to a message, or why nothing of it was committed."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _Waiting:
     submission: Submission
     size_bytes: int
-    done: asyncio.Future[pb.LinkDown]
+    deliver: Callable[[Reply], None]
 
 
 class Committer:
@@ -67,10 +74,12 @@ class Committer:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, work, self._opened())
 
-    async def submit(self, submission: Submission, size_bytes: int) -> asyncio.Future[pb.LinkDown]:
-        """Queue the reports of one message, once there is room; done once they are durable.
+    async def submit(
+        self, submission: Submission, size_bytes: int, deliver: Callable[[Reply], None]
+    ) -> None:
+        """Queue the reports of one message, once there is room.
 
-        The future raises StorageError if nothing of it was committed.
+        ``deliver`` takes the reply once they are durable, in the order of submission.
 
         Raises:
             StorageError: the governor is stopping.
@@ -80,12 +89,12 @@ class Committer:
             await self._room.wait()
         if self._closed:
             raise StorageError("the governor is stopping", code="governor.stopping")
-        done: asyncio.Future[pb.LinkDown] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(submission=submission, size_bytes=size_bytes, done=done))
+        self._waiting.append(
+            _Waiting(submission=submission, size_bytes=size_bytes, deliver=deliver)
+        )
         self._waiting_bytes += size_bytes
         if self._pump is None or self._pump.done():
             self._pump = asyncio.create_task(self._drain())
-        return done
 
     async def close(self) -> None:
         """Commit what waits, then close the store."""
@@ -108,8 +117,15 @@ class Committer:
             self._room.set()
             _deliver(batch, work)
             if len(batch) >= BUSY_MESSAGES:
-                # Its senders answer in a moment: one transaction for all costs half of two.
-                await asyncio.sleep(GATHER_S)
+                await self._gather()
+
+    async def _gather(self) -> None:
+        # The senders just answered go on in a moment: one transaction for all costs half of two.
+        ends = time.monotonic() + GATHER_MAX_S
+        gathered = -1
+        while len(self._waiting) > gathered and time.monotonic() < ends:
+            gathered = len(self._waiting)
+            await asyncio.sleep(GATHER_STEP_S)
 
     def _next_batch(self) -> list[_Waiting]:
         batch = [self._waiting.popleft()]
@@ -129,12 +145,6 @@ class Committer:
 
 def _deliver(batch: list[_Waiting], work: asyncio.Future[list[pb.LinkDown]]) -> None:
     error = work.exception()
-    if error is not None:
-        for waiting in batch:
-            # A stream that was cut while it waited has nobody to tell.
-            if not waiting.done.done():
-                waiting.done.set_exception(error)
-        return
-    for waiting, reply in zip(batch, work.result(), strict=True):
-        if not waiting.done.done():
-            waiting.done.set_result(reply)
+    replies: Sequence[Reply] = work.result() if error is None else [error] * len(batch)
+    for waiting, reply in zip(batch, replies, strict=True):
+        waiting.deliver(reply)

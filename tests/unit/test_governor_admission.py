@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flopgate_governor.admission import admit
-from flopgate_governor.commit import Committer
+from flopgate_governor.commit import Committer, Reply
 from flopgate_governor.receive import Submission
 from flopgate_governor.state import State
 from flopgate_proto.codec import PayloadType, decode_enrolment, encode_enrolment, envelope_to_wire
@@ -165,17 +165,16 @@ def test_messages_that_wait_are_committed_together(tmp_path: Path) -> None:
     async def commit() -> list[pb.LinkDown]:
         committer = Committer(lambda: reopened(governor))
         await committer.start()
-        futures = [
+        replies: list[Reply] = []
+        for host in hosts:
+            wire = envelope_to_wire(host.report())
             await committer.submit(
-                Submission(envelopes=(envelope_to_wire(host.report()),), host_id=host.host_id), 1
+                Submission(envelopes=(wire,), host_id=host.host_id), 1, replies.append
             )
-            for host in hosts
-        ]
-        replies = list(await asyncio.gather(*futures))
         await committer.close()
         with pytest.raises(StorageError, match="stopping"):
-            await committer.submit(Submission(envelopes=(), host_id=None), 1)
-        return replies
+            await committer.submit(Submission(envelopes=(), host_id=None), 1, replies.append)
+        return [reply for reply in replies if isinstance(reply, pb.LinkDown)]
 
     replies = asyncio.run(commit())
     found = [answers(reply) for reply in replies]
@@ -197,10 +196,12 @@ def test_law_9_what_was_not_committed_is_not_acknowledged(tmp_path: Path) -> Non
         committer = Committer(lambda: reopened(governor))
         await committer.start()
         wire = envelope_to_wire(host.report())
-        future = await committer.submit(Submission(envelopes=(wire,), host_id=None), 1)
-        with pytest.raises(StorageError, match="disk is full"):
-            await future
+        replies: list[Reply] = []
+        await committer.submit(Submission(envelopes=(wire,), host_id=None), 1, replies.append)
         await committer.close()
+        (error,) = replies
+        assert isinstance(error, StorageError)
+        assert "disk is full" in str(error)
 
     asyncio.run(commit())
 

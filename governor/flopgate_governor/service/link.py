@@ -16,7 +16,7 @@ from typing import Final
 
 import grpc
 
-from flopgate_governor.commit import Committer
+from flopgate_governor.commit import Committer, Reply
 from flopgate_governor.officer_orders import orders_for
 from flopgate_governor.receive import Submission
 from flopgate_governor.service.authorization import Identity
@@ -38,8 +38,6 @@ IN_FLIGHT_MAX: Final = 8
 GREETING_BYTES_MAX: Final = MESSAGE_BYTES_MAX // 4
 """Most bytes of orders in one message; the rest is room for notices."""
 
-Replies = asyncio.Queue[asyncio.Future[pb.LinkDown] | None]
-
 
 @dataclass(slots=True, kw_only=True)
 class _Line:
@@ -48,9 +46,11 @@ class _Line:
     context: Context
     identity: Identity
     stream: Stream
-    # Bounded by ``room``, so that the end can always be put behind the last reply.
-    replies: Replies = field(default_factory=asyncio.Queue)
+    # Bounded by ``room``; ``None`` wakes the writer when the last message was read.
+    replies: asyncio.Queue[Reply | None] = field(default_factory=asyncio.Queue)
     room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT_MAX))
+    in_flight: int = 0
+    read: bool = False
     # gRPC takes one write at a time.
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -96,11 +96,12 @@ class LinkService:
         try:
             async for data in messages:
                 await line.room.acquire()
-                line.replies.put_nowait(await self._take(data, line))
+                await self._take(data, line)
         finally:
+            line.read = True
             line.replies.put_nowait(None)
 
-    async def _take(self, data: bytes, line: _Line) -> asyncio.Future[pb.LinkDown]:
+    async def _take(self, data: bytes, line: _Line) -> None:
         up = parse_message(pb.LinkUp(), data)
         if len(up.reports) > REPORTS_PER_MESSAGE_MAX:
             raise OversizedError(
@@ -115,7 +116,8 @@ class LinkService:
             envelopes=tuple(signed.envelope for signed in up.reports),
             host_id=line.identity.host_id,
         )
-        return await self._committer.submit(submission, len(data))
+        await self._committer.submit(submission, len(data), line.replies.put_nowait)
+        line.in_flight += 1
 
     async def _greet(self, hello: pb.Hello, line: _Line) -> list[pb.LinkDown]:
         if len(hello.host_ids) > HELLO_HOSTS_MAX:
@@ -161,11 +163,16 @@ def greetings(orders: Sequence[pb.SignedOrder]) -> list[pb.LinkDown]:
 
 async def _write(line: _Line) -> None:
     """Replies in the order of their messages."""
-    while (reply := await line.replies.get()) is not None:
-        down = await reply
+    while line.in_flight or not line.read:
+        reply = await line.replies.get()
+        if reply is None:
+            continue
+        line.in_flight -= 1
         line.room.release()
-        if down.batches or down.notices:
-            await line.write(down)
+        if isinstance(reply, BaseException):
+            raise reply
+        if reply.batches or reply.notices:
+            await line.write(reply)
 
 
 async def _push(line: _Line) -> None:
