@@ -7,7 +7,7 @@ bytes: streams are held back, not served from ever more memory.
 from __future__ import annotations
 
 import asyncio
-import time
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,10 +26,9 @@ BATCH_REPORTS_MAX: Final = 1_024
 """Most reports of one transaction, but at least one message."""
 
 BUSY_MESSAGES: Final = 8
-"""After a batch of at least so many messages the next one gathers, as long as more keep coming."""
+"""After a batch of at least so many messages the next one gathers."""
 
-GATHER_STEP_S: Final = 0.001
-GATHER_MAX_S: Final = 0.010
+GATHER_MAX_S: Final = 0.008
 
 WAITING_BYTES_MAX: Final = 64 * 1024 * 1024
 """Most bytes of reports that wait for their transaction, but at least one message."""
@@ -57,6 +56,8 @@ class Committer:
         self._waiting_bytes = 0
         self._room = asyncio.Event()
         self._room.set()
+        self._gathered = asyncio.Event()
+        self._wanted = 0
         self._pump: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -93,6 +94,8 @@ class Committer:
             _Waiting(submission=submission, size_bytes=size_bytes, deliver=deliver)
         )
         self._waiting_bytes += size_bytes
+        if len(self._waiting) >= self._wanted:
+            self._gathered.set()
         if self._pump is None or self._pump.done():
             self._pump = asyncio.create_task(self._drain())
 
@@ -117,15 +120,15 @@ class Committer:
             self._room.set()
             _deliver(batch, work)
             if len(batch) >= BUSY_MESSAGES:
-                await self._gather()
+                await self._gather(len(self._waiting) + len(batch))
 
-    async def _gather(self) -> None:
-        # The senders just answered go on in a moment: one transaction for all costs half of two.
-        ends = time.monotonic() + GATHER_MAX_S
-        gathered = -1
-        while len(self._waiting) > gathered and time.monotonic() < ends:
-            gathered = len(self._waiting)
-            await asyncio.sleep(GATHER_STEP_S)
+    async def _gather(self, messages: int) -> None:
+        """Wait for so many messages: one transaction for all senders costs half of two."""
+        self._wanted = messages
+        self._gathered.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GATHER_MAX_S):
+                await self._gathered.wait()
 
     def _next_batch(self) -> list[_Waiting]:
         batch = [self._waiting.popleft()]

@@ -80,6 +80,28 @@ def allowance(
     )
 
 
+def ceiling_of(
+    permission: Allowed | Denied, workload: str, authorities: Iterable[Authority], now_ms: int
+) -> int | None:
+    """Bound on the allotted book of a lane now; ``None`` where no grant covers what it computes.
+
+    A pause, a refusal or a fault takes permission, not the escrow: every authority holds its newest
+    grant outstanding until a report names a newer one or was measured past its expiry (law 2).
+    Until then, what the lane computes on its way to the freeze is what was granted. In the other
+    book it would count twice against the budget: as unaccounted, and as still outstanding. Of
+    several authorities' ceilings the least rules, as ever.
+    """
+    if isinstance(permission, Allowed):
+        return permission.ceiling_tflop
+    ceilings = []
+    for authority in authorities:
+        permit = authority.granted.get(workload)
+        if permit is None or now_ms >= permit.made_ms + permit.lifetime_ms:
+            return None
+        ceilings.append(permit.ceilings[workload])
+    return min(ceilings, default=None)
+
+
 def _from_one(
     authority: Authority, workload: str, now_ms: int, running_ms: int
 ) -> Allowed | Denied:

@@ -115,6 +115,8 @@ def take_answer(accepted: Accepted, authority: Authority) -> None:
     authority.unseen_pauses = frozenset(answer.pauses) - authority.pauses.keys() - authority.lifted
     if accepted.rules:
         authority.permit = accepted.permit
+        if accepted.permit is not None:
+            authority.granted |= dict.fromkeys(accepted.permit.ceilings, accepted.permit)
         authority.refusals = {
             verdict.workload: verdict.outcome
             for verdict in answer.verdicts

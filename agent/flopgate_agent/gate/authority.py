@@ -75,7 +75,13 @@ class PermitKey:
 
 
 class Authority:
-    """State of one authority; changes only through verified orders and answers."""
+    """State of one authority; changes only through verified orders and answers.
+
+    Attributes:
+        permit: the newest grant, while no newer answer refused.
+        granted: by workload, the newest grant that reports have named for it; it outlives a
+            refusal, for the authority holds it outstanding until it expires (law 2).
+    """
 
     def __init__(self, stored: StoredAuthority) -> None:
         self.name = stored.name
@@ -92,6 +98,7 @@ class Authority:
         self.lifted: set[bytes] = set()
         self.unseen_pauses: frozenset[bytes] = frozenset()
         self.permit: Permit | None = None
+        self.granted: dict[str, Permit] = {}
         self.refusals: dict[str, Refusal] = {}
         self.permit_keys: dict[str, PermitKey] = {}
         self.next_request_ms = 0

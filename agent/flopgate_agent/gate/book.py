@@ -1,7 +1,8 @@
 """The two books of a lane (laws 2 and 3), exact to the FLOP.
 
-*Allotted* is what was charged while permission was held; it never passes the ceiling: what is
-measured beyond it goes to *unaccounted*, as does everything without permission. Both only grow.
+*Allotted* is what was charged under a grant, the wind-down after a pause or a refusal included; it
+never passes the ceiling: what is measured beyond it goes to *unaccounted*, as does everything that
+no grant covers. Both only grow.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class LaneBook:
     def charge(
         self, flop: Flop, *, gap: bool, figure: ChargedFigure, ceiling_tflop: int | None
     ) -> None:
-        """Write an amount down; ``ceiling_tflop`` is ``None`` where no permission was held."""
+        """Write an amount down; ``ceiling_tflop`` is ``None`` where no grant covers it."""
         if gap:
             self.gap += flop
         else:

@@ -21,7 +21,7 @@ from flopgate_agent.gate.actions import (
     KeepQuote,
     Tell,
 )
-from flopgate_agent.gate.allowance import Allowed, Denied, allowance
+from flopgate_agent.gate.allowance import Allowed, Denied, allowance, ceiling_of
 from flopgate_agent.gate.answers import check_answer, take_answer
 from flopgate_agent.gate.asking import plan_renewal, policies_of, request_if_due
 from flopgate_agent.gate.authority import Authority
@@ -339,10 +339,9 @@ class GateCore:
     def _charge(self, charge: Charge) -> None:
         index = charge[0].index
         lane = next((one for one in self.lanes.values() if index in one.setting.chips), None)
-        permission = self.permissions.get(lane.workload) if lane else None
         if lane is not None:
             lane.figure = self._figure
-        self.meter.charge(charge, lane, permission)
+        self.meter.charge(charge, lane)
 
     def _step(self) -> list[Action]:
         owed, self._owed = self._owed, []
@@ -362,6 +361,7 @@ class GateCore:
                 lane.workload, self._admitted(), now_ms, self.running_ms
             )
             self.permissions[lane.workload] = permission
+            lane.ceiling_tflop = ceiling_of(permission, lane.workload, self._admitted(), now_ms)
             lane.figure = self._figure
             before = lane.state
             actions += lane.step(permission, drain_ms, now_ms)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from flopgate_agent.counters.sample import ChipSample
-from flopgate_agent.gate.allowance import Allowed, Denied
 from flopgate_agent.gate.chip_meter import ChipMeter
 from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.lane import Lane
@@ -68,16 +67,14 @@ class HostMeter:
             yield chip, chip.blind(now_ms)
         self._covered_ms = now_ms
 
-    def charge(
-        self, charge: Charge, lane: Lane | None, permission: Allowed | Denied | None
-    ) -> None:
+    def charge(self, charge: Charge, lane: Lane | None) -> None:
         """Write one chip's FLOP into the books of the lane that it serves."""
         chip, parts = charge
-        ceiling_tflop = permission.ceiling_tflop if isinstance(permission, Allowed) else None
         for part in parts:
             for found in part.findings:
                 self._findings.add_measured(found, chip.chip.identity.uuid)
             if lane is not None and part.total.high:
+                ceiling_tflop = lane.ceiling_at(chip.covered_until_ms - part.elapsed_ms)
                 lane.book.charge(
                     part.total, gap=part.gap, figure=lane.figure, ceiling_tflop=ceiling_tflop
                 )

@@ -53,7 +53,8 @@ def _spent(allowed: Allowed) -> Denied:
 class Lane:
     """State machine of one lane. Starts FROZEN: whatever runs without permission is held.
 
-    ``figure`` is the one that policy charges; ``pressed`` says that the ceiling comes near.
+    ``figure`` is the one that policy charges; ``pressed`` says that the ceiling comes near;
+    ``ceiling_tflop`` bounds the allotted book, ``None`` where no grant stands.
     """
 
     def __init__(
@@ -67,6 +68,9 @@ class Lane:
         self.since_ms = now_ms
         self.figure = ChargedFigure.NOMINAL
         self.pressed = False
+        self.ceiling_tflop: int | None = None
+        self._allowed = False
+        self._stopped_ms: int | None = None
         self._settings = settings
         self._bound_ms = settings.enforcement_bound_ms
         # Between two looks work goes unseen; a stall shows only after its timeout.
@@ -105,6 +109,18 @@ class Lane:
     def _cost_tflop(self, span_ms: int) -> int:
         return -(-self.peak_tflop_per_s * span_ms // 1000)
 
+    def ceiling_at(self, from_ms: int) -> int | None:
+        """The ceiling for what was computed in an interval that began at ``from_ms``.
+
+        After a pause, a refusal or a fault the grant still covers the wind-down, up to the freeze;
+        what goes on behind the freeze nobody granted.
+        """
+        if self._allowed or self.state in MAY_COMPUTE:
+            return self.ceiling_tflop
+        if self._stopped_ms is not None and from_ms < self._stopped_ms:
+            return self.ceiling_tflop
+        return None
+
     def left_tflop(self, allowed: Allowed) -> int:
         """What the ceiling still covers."""
         return max(0, allowed.ceiling_tflop - self.book.allotted_tflop)
@@ -124,6 +140,7 @@ class Lane:
     def step(self, permission: Allowed | Denied, drain_ms: int, now_ms: int) -> list[Action]:
         """Let permission, time and what the chips show act on the lane."""
         self.pressed = False
+        self._allowed = isinstance(permission, Allowed)
         match permission:
             case Allowed():
                 return self._step_allowed(permission, drain_ms, now_ms)
@@ -259,5 +276,7 @@ class Lane:
         )
 
     def _enter(self, state: LaneState, now_ms: int) -> None:
+        if self.state in MAY_COMPUTE and state not in MAY_COMPUTE:
+            self._stopped_ms = now_ms
         self.state = check_step(self.state, state)
         self.since_ms = now_ms
