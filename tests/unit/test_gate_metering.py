@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from flopgate_agent.counters.sample import ChipSample
 from flopgate_agent.gate.actions import KeepReport
 from flopgate_agent.gate.chip_meter import ChipMeter
 from flopgate_agent.gate.settings import TFLOP, LaneSetting
 from flopgate_proto.codec import decode_report
-from flopgate_proto.values import LaneState
+from flopgate_proto.values import LaneState, Refusal, Verdict
 from tests.support.fixed import COURIER_KEY, WORKLOAD
+from tests.support.gate_authority import GateAuthority
 from tests.support.gate_hardware import h100
 from tests.support.gate_rig import START_MS, GateRig, cut, running, settings
 
@@ -70,6 +73,92 @@ def test_law_3_a_gap_without_permission_goes_to_unaccounted() -> None:
     rig.core.samples(rig.hardware.sample(), rig.now)
     assert rig.lane.book.unaccounted_flop > unaccounted
     assert rig.lane.book.allotted_flop <= allotted
+
+
+def books(rig: GateRig) -> tuple[int, int]:
+    """Allotted and unaccounted, in FLOP."""
+    return rig.lane.book.allotted_flop, rig.lane.book.unaccounted_flop
+
+
+def test_law_2_the_wind_down_after_a_pause_is_booked_under_the_grant_up_to_the_freeze() -> None:
+    rig = running().run(3_000)
+    rig.hardware.jobs[0].drain_ms = 1_500
+    rig.core.samples(rig.hardware.sample(), rig.now)
+    before, ran = books(rig), rig.hardware.nominal_flop(0)
+    rig.order(rig.authority.pause())
+    rig.run_until(LaneState.FROZEN)
+    wound_down = rig.hardware.nominal_flop(0) - ran
+    rig.run_until(LaneState.HALTED)
+    rig.run(3_000)
+    drained = rig.hardware.nominal_flop(0) - ran - wound_down
+    allotted, unaccounted = (after - old for after, old in zip(books(rig), before, strict=True))
+    look_flop = h100().worst_nominal_flop_per_s * rig.settings.sample_interval_ms // 1000
+    assert wound_down > look_flop
+    assert drained > look_flop // 4
+    # The look that spans the freeze is one measurement: it goes where it began.
+    assert wound_down <= allotted <= wound_down + look_flop
+    assert allotted + unaccounted == wound_down + drained
+    assert unaccounted > 0
+
+
+@pytest.mark.parametrize("stop", ["emergency", "refusal", "fault"])
+def test_law_2_what_ran_before_a_stop_is_booked_under_the_grant(stop: str) -> None:
+    rig = running().run(2_500)
+    before = books(rig)
+    if stop == "emergency":
+        rig.order(rig.authority.pause(emergency=True))
+    elif stop == "fault":
+        rig.carry_out(rig.core.fault("disk.full", "no room", "Free space.", rig.now))
+    else:
+        outcome = Refusal(reason="budget.spent", detail="spent", way_back="Ask for more.")
+        rig.authority.refuses = {WORKLOAD: Verdict(workload=WORKLOAD, outcome=outcome)}
+    rig.run_until(LaneState.HALTED)
+    assert books(rig)[0] > before[0]
+    assert books(rig)[1] == before[1]
+
+
+def test_law_2_a_wind_down_goes_no_further_than_its_ceiling() -> None:
+    rig = running()
+    rig.authority.ceiling_tflop = rig.lane.book.allotted_tflop + 30_000
+    rig.run(5_000)
+    ceiling_tflop = rig.lane.ceiling_tflop
+    assert ceiling_tflop == rig.authority.ceiling_tflop
+    rig.order(rig.authority.pause())
+    rig.lane.book.allotted_flop = (ceiling_tflop - 100) * TFLOP
+    unaccounted = rig.lane.book.unaccounted_tflop
+    rig.run_until(LaneState.HALTED)
+    assert rig.lane.book.allotted_tflop == ceiling_tflop
+    assert rig.lane.book.unaccounted_tflop > unaccounted
+
+
+def test_law_2_in_a_wind_down_the_least_standing_ceiling_rules() -> None:
+    home, world = GateAuthority("home.example"), GateAuthority("world.example")
+    rig = running(home, world).run(1_000)
+    world.ceiling_tflop = rig.lane.book.allotted_tflop + 200
+    rig.order(home.pause(), home)
+    rig.run_until(LaneState.HALTED)
+    assert rig.lane.book.allotted_tflop <= world.ceiling_tflop
+
+
+def test_law_2_behind_its_expiry_a_grant_covers_no_wind_down() -> None:
+    rig = running().run(1_000)
+    rig.network = cut
+    rig.order(rig.authority.pause())
+    rig.pass_time(rig.now_ms + rig.authority.policy.lifetime_ms)
+    rig.order(rig.authority.pause())
+    allotted = rig.lane.book.allotted_flop
+    rig.core.samples(rig.hardware.sample(), rig.now)
+    assert rig.lane.book.allotted_flop == allotted
+
+
+def test_law_2_after_a_restart_no_grant_covers_anything() -> None:
+    rig = running().run(1_000)
+    rig.order(rig.authority.pause())
+    rig.network = cut
+    rig.restart()
+    allotted = rig.lane.book.allotted_flop
+    rig.run(5_000)
+    assert rig.lane.book.allotted_flop == allotted
 
 
 def test_law_3_counters_that_survived_tighten_the_gap_of_a_restart() -> None:
