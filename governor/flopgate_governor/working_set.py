@@ -176,7 +176,7 @@ class Work:
         issued = IssuedAnswer(
             digest=digest, batch_number=self.number, governor_unix_ms=self.unix_ms
         )
-        self.facts[host_id] = replace(done.host, issued=issued)
+        self.facts[host_id] = done.host.answered(issued)
         self.changed.add(host_id)
         lanes = self.lanes[host_id]
         for lane in done.lanes:

@@ -60,7 +60,9 @@ class Asked:
 
 def rate_flop_per_s(host: Host, chips: tuple[int, ...], figure: ChargedFigure) -> int:
     """Fastest that these chips can add to the charged figure."""
-    return sum([host.chips[chip].charged_flop_per_s(figure) for chip in chips])
+    if figure is ChargedFigure.HIGH:
+        return sum([host.chips[chip].worst_dense_flop_per_s for chip in chips])
+    return sum([host.chips[chip].worst_nominal_flop_per_s for chip in chips])
 
 
 def reach_tflop(rate_flop_per_s: int, span_ms: int) -> int:

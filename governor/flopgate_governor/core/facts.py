@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from flopgate_proto.values.common import ChargedFigure, Figures, Scope, ScopeKind
+from flopgate_proto.values.common import Figures, Scope, ScopeKind
 
 NO_DIGEST = b""
 NO_FIGURES = Figures()
@@ -24,12 +24,6 @@ class ChipPeaks:
     dense_16bit_flop_per_s: int
     worst_nominal_flop_per_s: int
     worst_dense_flop_per_s: int
-
-    def charged_flop_per_s(self, figure: ChargedFigure) -> int:
-        """Fastest growth of the charged figure."""
-        if figure is ChargedFigure.HIGH:
-            return self.worst_dense_flop_per_s
-        return self.worst_nominal_flop_per_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +87,21 @@ class HostFacts:
     issued: IssuedAnswer = NO_ANSWER
     quoted: IssuedAnswer = NO_ANSWER
     refused_reason: str = ""
+
+    def answered(self, issued: IssuedAnswer) -> HostFacts:
+        """The same chain with a newer answer."""
+        return HostFacts(
+            host=self.host,
+            sequence=self.sequence,
+            head=self.head,
+            run_nonce=self.run_nonce,
+            boot_id=self.boot_id,
+            made_ms=self.made_ms,
+            running_ms=self.running_ms,
+            issued=issued,
+            quoted=self.quoted,
+            refused_reason=self.refused_reason,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -250,6 +250,8 @@ def not_lapsed(
 
 def phase_of(policy: Policy, facts: HostFacts, unix_ms: int) -> Phase:
     """How far rules bite for a host: the narrowest rule in force, the latest, the strictest."""
+    if not policy.phases:
+        return Phase.ENFORCE
     scopes = set(facts.host.scopes)
     rules = [
         (rule.scope.kind, rule.from_unix_ms, rule.phase)

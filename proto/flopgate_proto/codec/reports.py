@@ -176,11 +176,11 @@ def decode_report(data: bytes) -> Report:
         raise MalformedError("start <= end <= made does not hold", code="report.interval")
     if message.sequence == 0:
         raise MalformedError("sequence 0; chains start at 1", code="report.sequence")
-    lanes = tuple(_lane_of(lane) for lane in checks.few(message.lanes, LANES_MAX, "lanes"))
+    lanes = tuple(map(_lane_of, checks.few(message.lanes, LANES_MAX, "lanes")))
     workloads = [lane.workload for lane in lanes]
     checks.unique(workloads, "workloads of lanes")
     checks.unique([chip for lane in lanes for chip in lane.chips], "chips of lanes")
-    quotes = tuple(_quote_of(quote) for quote in checks.few(message.quotes, QUOTES_MAX, "quotes"))
+    quotes = tuple(map(_quote_of, checks.few(message.quotes, QUOTES_MAX, "quotes")))
     checks.unique([quote.authority for quote in quotes], "quoted authorities")
     findings = checks.few(message.findings, FINDINGS_MAX, "findings")
     return Report(
@@ -200,7 +200,7 @@ def decode_report(data: bytes) -> Report:
         assurance=checks.member(Assurance, message.assurance, "assurance"),
         software=software_of(message.software),
         topology=_topology_of(message.topology),
-        findings=tuple(finding_of(finding) for finding in findings),
+        findings=tuple(map(finding_of, findings)),
         running_ms=checks.count(message.running_ms, "running_ms"),
         request=_request_of(message.request, workloads) if message.HasField("request") else None,
     )
@@ -245,18 +245,19 @@ def _quote_of(message: pb.Quote) -> Quote:
 
 
 def _request_of(message: pb.Request, workloads: list[str]) -> Request:
-    lanes = tuple(
-        LaneRequest(
-            workload=checks.text(lane.workload, "workload", required=True),
-            headroom_tflop=checks.count(lane.headroom_tflop, "headroom_tflop"),
-        )
-        for lane in checks.few(message.lanes, LANES_MAX, "lanes asked for")
-    )
+    lanes = tuple(map(_asked_of, checks.few(message.lanes, LANES_MAX, "lanes asked for")))
     asked = [lane.workload for lane in lanes]
     checks.unique(asked, "workloads asked for")
     if not set(asked) <= set(workloads):
         raise MalformedError("asks for a workload it does not report", code="request.workload")
     return Request(lanes=lanes)
+
+
+def _asked_of(message: pb.LaneRequest) -> LaneRequest:
+    return LaneRequest(
+        workload=checks.text(message.workload, "workload", required=True),
+        headroom_tflop=checks.count(message.headroom_tflop, "headroom_tflop"),
+    )
 
 
 def _topology_to(value: Topology) -> pb.Topology | None:

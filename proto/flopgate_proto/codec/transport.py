@@ -63,7 +63,7 @@ def envelope_from_wire(message: pb.Envelope) -> Envelope:
     return Envelope(
         message.payload_type,
         message.payload,
-        tuple(Signature(s.keyid, s.sig) for s in message.signatures),
+        tuple([Signature(s.keyid, s.sig) for s in message.signatures]),
     )
 
 
