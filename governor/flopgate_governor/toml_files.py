@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from flopgate_governor import policy_bounds
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values.common import CapacityBasis, ChargedFigure, Phase, Scope, ScopeKind
@@ -101,12 +103,12 @@ def read_policy(path: Path, authority: str, version: int) -> Policy:
     """A policy from its form; ``version`` counts where the form names none.
 
     Raises:
-        ConfigError: a key is unknown, missing or out of range.
+        ConfigError: a key is unknown, missing or out of range, or no host could live by it.
     """
     document = read_toml(path)
     check_keys(document, _KEYS, str(path))
     where = str(path)
-    return Policy(
+    policy = Policy(
         authority=authority,
         version=_count(document, "version", where) if "version" in document else version,
         capacity_basis=_member(CapacityBasis, document, "capacity_basis", where),
@@ -115,6 +117,22 @@ def read_policy(path: Path, authority: str, version: int) -> Policy:
         phases=tuple(_phase(entry, where) for entry in _tables(document, "phases", where)),
         **{name: _count(document, name, where) for name in _COUNTS},
     )
+    for fault in policy_bounds.faults(policy):
+        raise ConfigError(
+            f"{path}:{_line_of(path, fault.key)}: {fault.key} {fault.problem}",
+            code="policy.bounds",
+            remedy=fault.mend,
+        )
+    return policy
+
+
+def _line_of(path: Path, key: str) -> int:
+    """The line on which a key, or the first table of this name, stands; the parser tells none."""
+    found = re.compile(rf"\s*(\[\[\s*)?[\"']?{key}\b")
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        if found.match(line):
+            return number
+    return 1
 
 
 def parse_scope(text: str) -> Scope:

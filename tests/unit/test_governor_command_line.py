@@ -1,5 +1,6 @@
 """Files and arguments that a person gets wrong."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,88 @@ def test_a_figure_out_of_range_is_refused(tmp_path: Path, value: str) -> None:
     text = DEFAULT_POLICY.format(authority="a").replace("5_000", value)
     with pytest.raises(ConfigError, match=r"config\.count"):
         read_policy(form(tmp_path, text), "a", 1)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "mend"),
+    [
+        ("drift_ppm", 2_000_000, "Write 0 to 100000."),
+        ("lifetime_ms", 0, "Write 1 to 604800000."),
+        ("lifetime_ms", 604_800_001, "Write 1 to 604800000."),
+        ("exempt_lifetime_ms", 2_592_000_001, "Write 1 to 2592000000."),
+        ("exempt_lifetime_ms", 599_999, "Write 600000 or more."),
+        ("renew_after_ms", 0, "Write 100 or more."),
+        ("renew_after_ms", 600_001, "Write less than 473000"),
+        ("renew_after_ms", 473_000, "Write less than 473000"),
+        ("wind_down_ms", 600_001, "Write less than 593000"),
+        ("wind_down_ms", 593_000, "Write less than 593000"),
+        ("drain_ms", 600_000, "or a shorter drain_ms."),
+        ("watchdog_ms", 999, "Write 1000 or more."),
+        ("pause_lapse_ms", 599_999, "Write lifetime_ms 600000 or more."),
+        ("headroom_max_tflop", 0, "Write 1 or more."),
+    ],
+)
+def test_a_policy_that_no_host_could_live_by_is_refused_with_its_line(
+    tmp_path: Path, key: str, value: int, mend: str
+) -> None:
+    lines = DEFAULT_POLICY.format(authority="a").splitlines()
+    number = next(n for n, line in enumerate(lines) if line.startswith(f"{key} ="))
+    lines[number] = f"{key} = {value}"
+    path = form(tmp_path, "\n".join(lines))
+    with pytest.raises(ConfigError) as caught:
+        read_policy(path, "a", 1)
+    # A drain that does not fit is told where the wind-down stands.
+    told = "wind_down_ms" if key == "drain_ms" else key
+    line = next(n for n, text in enumerate(lines, 1) if text.startswith(f"{told} ="))
+    assert caught.value.code == "policy.bounds"
+    shown = 120_000 if key == "drain_ms" else value
+    assert caught.value.detail.startswith(f"{path}:{line}: {told} is {shown}: ")
+    assert mend in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("drift_ppm", 100_000),
+        ("renew_after_ms", 472_999),
+        ("wind_down_ms", 472_999),
+        ("wind_down_ms", 0),
+        ("drain_ms", 0),
+        ("exempt_lifetime_ms", 600_000),
+        ("pause_lapse_ms", 600_000),
+        ("watchdog_ms", 1_000),
+        ("headroom_max_tflop", 1),
+        ("threshold_tflop_per_s", 0),
+    ],
+)
+def test_a_strict_policy_is_taken(tmp_path: Path, key: str, value: int) -> None:
+    text = re.sub(
+        rf"^{key} = \S+",
+        f"{key} = {value}",
+        DEFAULT_POLICY.format(authority="a"),
+        flags=re.MULTILINE,
+    )
+    assert getattr(read_policy(form(tmp_path, text), "a", 1), key) == value
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ('[[budgets]]\nscope = "cluster:a"\ncap_tflop = 1\n', "budgets has 'cluster:a' twice"),
+        (
+            '[[phases]]\nscope = "site:s"\nphase = "warn"\nfrom_unix_ms = 3\n',
+            "phases has 'site:s from 3' twice",
+        ),
+    ],
+)
+def test_two_rules_of_a_policy_for_one_scope_are_refused(
+    tmp_path: Path, entry: str, told: str
+) -> None:
+    path = form(tmp_path, DEFAULT_POLICY.format(authority="a") + entry + entry)
+    with pytest.raises(ConfigError, match=re.escape(told)) as caught:
+        read_policy(path, "a", 1)
+    line = path.read_text().splitlines().index(entry.splitlines()[0]) + 1
+    assert caught.value.detail.startswith(f"{path}:{line}: ")
 
 
 def test_the_default_policy_is_the_designs(tmp_path: Path) -> None:

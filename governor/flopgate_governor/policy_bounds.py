@@ -1,0 +1,108 @@
+"""What a policy must not say: figures that no host could live by, or that undo a law.
+
+The protocol takes any count; this is the form's own check, before officers sign. Spans are
+milliseconds of a host's elapsed time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from flopgate_proto.limits import BUDGETS_MAX, PHASES_MAX
+from flopgate_proto.values.orders import Policy
+
+DRIFT_PPM_MAX: Final = 100_000
+"""A tenth: the most that Linux lets root slew a clock (adjtimex(2), ``tick``)."""
+RENEW_AFTER_MS_MIN: Final = 100
+WATCHDOG_MS_MIN: Final = 1_000
+"""Counters are read every second by default: sooner, every late look would stop the host."""
+LIFETIME_MS_MAX: Final = 7 * 86_400_000
+"""How long a host that is cut off goes on; no longer than a delegation lasts by default."""
+EXEMPT_LIFETIME_MS_MAX: Final = 30 * 86_400_000
+KILL_MS: Final = 2_000
+"""What a gate keeps free at the end of a lifetime, from a kill to its effect."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What is wrong with one key of a policy's form, and how to mend it."""
+
+    key: str
+    problem: str
+    mend: str
+
+
+def faults(policy: Policy) -> Iterator[Fault]:
+    """Everything that is wrong, figures first; nothing where the policy can be lived by."""
+    yield from _figures(policy)
+    yield from _spans(policy)
+    yield from _rules(policy)
+
+
+def _figures(policy: Policy) -> Iterator[Fault]:
+    for key, least, most, why in (
+        ("drift_ppm", 0, DRIFT_PPM_MAX, "no clock drifts faster"),
+        ("lifetime_ms", 1, LIFETIME_MS_MAX, "a host that is cut off goes on so long"),
+        ("exempt_lifetime_ms", 1, EXEMPT_LIFETIME_MS_MAX, "a host that is cut off goes on so long"),
+        ("renew_after_ms", RENEW_AFTER_MS_MIN, None, "every host asks so often"),
+        ("watchdog_ms", WATCHDOG_MS_MIN, None, "counters that are late for so long stop a host"),
+        ("headroom_max_tflop", 1, None, "with 0 no covered host is ever granted anything"),
+    ):
+        value = getattr(policy, key)
+        if value < least or (most is not None and value > most):
+            span = f"{least} or more" if most is None else f"{least} to {most}"
+            yield Fault(key=key, problem=f"is {value}: {why}", mend=f"Write {span}.")
+
+
+def _spans(policy: Policy) -> Iterator[Fault]:
+    stop_ms = policy.drain_ms + KILL_MS
+    if policy.wind_down_ms + stop_ms >= policy.lifetime_ms:
+        yield Fault(
+            key="wind_down_ms",
+            problem=f"is {policy.wind_down_ms}: with drain_ms and {KILL_MS} ms for the kill "
+            f"it does not fit into lifetime_ms {policy.lifetime_ms}",
+            mend=f"Write less than {max(0, policy.lifetime_ms - stop_ms)}, a longer lifetime_ms "
+            "or a shorter drain_ms.",
+        )
+        return
+    most_ms = policy.lifetime_ms - policy.wind_down_ms - stop_ms
+    if policy.renew_after_ms >= most_ms:
+        yield Fault(
+            key="renew_after_ms",
+            problem=f"is {policy.renew_after_ms}: a permit winds down after {most_ms} ms, before "
+            "it is renewed",
+            mend=f"Write less than {most_ms}; the rest is what an outage may last.",
+        )
+    if policy.exempt_lifetime_ms < policy.lifetime_ms:
+        yield Fault(
+            key="exempt_lifetime_ms",
+            problem=f"is {policy.exempt_lifetime_ms}: shorter than lifetime_ms "
+            f"{policy.lifetime_ms} of covered hosts",
+            mend=f"Write {policy.lifetime_ms} or more.",
+        )
+    if policy.pause_lapse_ms < policy.lifetime_ms:
+        yield Fault(
+            key="pause_lapse_ms",
+            problem=f"is {policy.pause_lapse_ms}: a pause could lapse before a host that it does "
+            "not reach has stopped",
+            mend=f"Write lifetime_ms {policy.lifetime_ms} or more.",
+        )
+
+
+def _rules(policy: Policy) -> Iterator[Fault]:
+    for key, entries, most in (
+        ("budgets", [str(budget.scope) for budget in policy.budgets], BUDGETS_MAX),
+        ("phases", [f"{r.scope} from {r.from_unix_ms}" for r in policy.phases], PHASES_MAX),
+    ):
+        if len(entries) > most:
+            yield Fault(
+                key=key,
+                problem=f"has {len(entries)} entries, at most {most} are taken",
+                mend="Take wider scopes.",
+            )
+        twice = [entry for entry, count in Counter(entries).items() if count > 1]
+        if twice:
+            yield Fault(key=key, problem=f"has {twice[0]!r} twice", mend="Keep one of them.")
