@@ -163,7 +163,7 @@ def load_gate_tokens(gate_dir: Path) -> tuple[GateToken, ...]:
     """Every join token in the gate's directory, by name; none is fine.
 
     Raises:
-        ConfigError: a file is broken.
+        ConfigError: a file is broken, or others than its owner may read it.
     """
     return tuple(_token(path) for path in sorted((gate_dir / "join").glob("*.token")))
 
@@ -220,7 +220,7 @@ def _authority(path: Path) -> AuthorityConfig:
 
 
 def _token(path: Path) -> GateToken:
-    table = read_table(path, _TOKEN_KEYS)
+    table = read_table(path, _TOKEN_KEYS, secret=True)
     return GateToken(
         authority=check_authority_name(path.stem),
         trust_root_digest=table.digest("trust_root_digest", DIGEST_BYTES),

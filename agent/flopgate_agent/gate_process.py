@@ -348,4 +348,6 @@ def run(config_path: Path, hand_maker: HandMaker = make_hand) -> int:
     log_json()
     config = load_gate(config_path)
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # A token that cannot be used is told now, not when the driver has named its chips.
+    load_gate_tokens(config.state_dir)
     return GateProcess(config, hand_maker).run()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import time
 from collections.abc import Iterable
 from importlib import metadata, resources
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from flopgate_agent.clocks import elapsed_ms
 from flopgate_agent.gate.settings import Now
-from flopgate_proto.errors import ConfigError
+from flopgate_agent.private import PRIVATE_MODE, check_private
 from flopgate_proto.keys import SigningKey
 from flopgate_proto.values import Software
 
@@ -37,22 +36,18 @@ def load_or_make_key(path: Path) -> SigningKey:
         ConfigError: others may read the file, or it holds no key.
     """
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
+        mode = path.stat().st_mode
     except FileNotFoundError:
         return _make_key(path)
-    if mode & 0o077:
-        raise ConfigError(
-            f"{path} has mode {mode:04o}: others than its owner may use the key",
-            code="key.permissions",
-            remedy=f"Run `chmod 600 {path}`, and think about who read it before.",
-        )
+    afterwards = "and think about who read it before"
+    check_private(path, mode, code="key.permissions", afterwards=afterwards)
     return SigningKey(path.read_bytes())
 
 
 def _make_key(path: Path) -> SigningKey:
     key = SigningKey.generate()
     draft = path.with_suffix(".new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_MODE)
     with os.fdopen(descriptor, "wb") as file:
         file.write(key.pem())
         file.flush()

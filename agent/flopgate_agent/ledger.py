@@ -15,6 +15,7 @@ from typing import Final
 
 from flopgate_agent.gate.actions import Keep, KeepEnrolment, KeepOrder, KeepQuote, KeepReport
 from flopgate_agent.gate.memory import LastReport, Memory, StoredAuthority, StoredOrder
+from flopgate_agent.private import PRIVATE_MODE
 from flopgate_proto.codec import (
     PayloadType,
     decode_chip_row,
@@ -35,6 +36,8 @@ CACHE_KIB: Final = 256
 """SQLite's page cache: the gate's memory is bounded on every host."""
 
 SCHEMA_VERSION: Final = 1
+IN_MEMORY: Final = ":memory:"
+"""SQLite's name for a ledger without a file."""
 
 _SCHEMA: Final = """
 CREATE TABLE report (
@@ -84,6 +87,8 @@ class Ledger:
 
     def __init__(self, path: Path | str) -> None:
         self._path = str(path)
+        if self._path != IN_MEMORY:
+            _keep_private(Path(path))
         with self._reported("open"):
             self._db = sqlite3.connect(self._path, isolation_level=None)
             self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
@@ -314,6 +319,19 @@ class Ledger:
             report.ClearField("rows")
             reports.append((sequence, report))
         return reports
+
+
+def _keep_private(path: Path) -> None:
+    # Salts of chip rows lie in it; SQLite gives its side files the mode of this one.
+    try:
+        path.touch(PRIVATE_MODE)
+        path.chmod(PRIVATE_MODE)
+    except OSError as error:
+        raise StorageError(
+            f"the ledger {path} cannot be kept private: {error.strerror}",
+            code="ledger.private",
+            remedy="Name a writable state_dir of the gate's own user.",
+        ) from error
 
 
 def _keep_scopes(db: sqlite3.Connection, authority: str, scopes: frozenset[Scope]) -> None:

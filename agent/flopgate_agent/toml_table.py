@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
+from flopgate_agent.private import check_private
 from flopgate_proto.errors import ConfigError
 
 FILE_BYTES_MAX: Final = 1024 * 1024
+_RENEW: Final = "and ask for a new one if others may have read it"
 
 
 class Table:
@@ -136,13 +139,14 @@ class Table:
         return default
 
 
-def read_table(path: Path, known: Collection[str]) -> Table:
+def read_table(path: Path, known: Collection[str], *, secret: bool = False) -> Table:
     """The top table of a file.
 
     Raises:
-        ConfigError: the file cannot be read, is no TOML, or has an unknown key.
+        ConfigError: the file cannot be read, is no TOML, or has an unknown key; or it is ``secret``
+            and others than its owner may read it.
     """
-    data = read_bytes(path)
+    data = read_bytes(path, secret=secret)
     try:
         values = tomllib.loads(data.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
@@ -152,14 +156,17 @@ def read_table(path: Path, known: Collection[str]) -> Table:
     return Table(str(path), values, known)
 
 
-def read_bytes(path: Path, bytes_max: int = FILE_BYTES_MAX) -> bytes:
+def read_bytes(path: Path, bytes_max: int = FILE_BYTES_MAX, *, secret: bool = False) -> bytes:
     """A file of bounded size.
 
     Raises:
-        ConfigError: it cannot be read, or is larger.
+        ConfigError: it cannot be read, or is larger; or it is ``secret`` and others may read it.
     """
     try:
         with path.open("rb") as file:
+            if secret:
+                mode = os.fstat(file.fileno()).st_mode
+                check_private(path, mode, code="config.file.permissions", afterwards=_RENEW)
             data = file.read(bytes_max + 1)
     except OSError as error:
         raise ConfigError(

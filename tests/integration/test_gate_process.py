@@ -198,6 +198,16 @@ def test_a_host_key_that_others_can_read_is_refused(host: GateHost) -> None:
     assert "key.permissions" in host.logged()
 
 
+def test_a_join_token_that_others_can_read_is_refused_before_anything_starts(
+    host: GateHost,
+) -> None:
+    (token,) = (host.state / "join").glob("*.token")
+    token.chmod(0o644)
+    assert host.launch().wait(60) == 2
+    assert f"chmod 600 {token}" in host.logged()
+    assert not host.door.exists()
+
+
 def test_a_lane_that_names_a_chip_which_is_not_here_is_refused(host: GateHost) -> None:
     text = host.config.read_text(encoding="utf-8")
     unknown = text.replace(host.driver.uuid(0), "GPU-ffffffff-ffff-4fff-8fff-ffffffffffff")

@@ -180,7 +180,9 @@ class GateHost:
     def _write(self) -> None:
         (self.state / "join").mkdir(parents=True, mode=0o700)
         token = self.authority.token()
-        (self.state / "join" / f"{token.authority}.token").write_text(
+        file = self.state / "join" / f"{token.authority}.token"
+        file.touch(0o600)
+        file.write_text(
             f'trust_root_digest = "{token.trust_root_digest.hex()}"\n'
             f'cluster = "{token.cluster}"\ncustodian = "{token.custodian}"\n'
             f'site = "{token.site}"\njurisdiction = "{token.jurisdiction}"\n'

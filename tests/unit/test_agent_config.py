@@ -168,6 +168,21 @@ def test_an_authority_without_its_certificate_is_told(tmp_path: Path) -> None:
 def test_no_token_is_fine_a_broken_one_is_not(tmp_path: Path) -> None:
     assert load_gate_tokens(tmp_path) == ()
     (tmp_path / "join").mkdir()
-    (tmp_path / "join" / "home.token").write_text('secret = "abc"\n')
-    with pytest.raises(ConfigError, match=r"home\.token"):
+    token = tmp_path / "join" / "home.token"
+    token.touch(0o600)
+    token.write_text('secret = "abc"\n')
+    with pytest.raises(ConfigError, match=r"home\.token: trust_root_digest is missing"):
         load_gate_tokens(tmp_path)
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620])
+def test_a_token_that_others_can_use_is_refused(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "join").mkdir()
+    token = tmp_path / "join" / "home.token"
+    token.touch()
+    token.chmod(mode)
+    with pytest.raises(ConfigError) as caught:
+        load_gate_tokens(tmp_path)
+    assert caught.value.code == "config.file.permissions"
+    assert f"{mode:04o}" in caught.value.detail
+    assert f"chmod 600 {token}" in caught.value.remedy

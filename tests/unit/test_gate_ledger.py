@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,6 +71,25 @@ def test_law_9_a_report_out_of_order_is_not_kept(tmp_path: Path) -> None:
     with pytest.raises(HistoryError):
         rig.ledger.keep(last)
     assert len(rig.ledger.reports(1, 1000)) == len(rig.reports)
+
+
+@pytest.mark.parametrize("before", [None, 0o644])
+def test_the_ledger_is_its_owners_alone(tmp_path: Path, before: int | None) -> None:
+    path = tmp_path / "ledger.sqlite"
+    if before is not None:
+        path.touch(before)
+        path.chmod(before)
+    rig = rig_on(path)
+    modes = {one.name: stat.S_IMODE(one.stat().st_mode) for one in tmp_path.iterdir()}
+    assert modes == {"ledger.sqlite": 0o600, "ledger.sqlite-wal": 0o600}
+    rig.ledger.close()
+
+
+def test_a_ledger_in_no_directory_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StorageError) as error:
+        Ledger(tmp_path / "none" / "ledger.sqlite")
+    assert error.value.code == "ledger.private"
+    assert error.value.remedy
 
 
 def test_law_8_a_file_that_is_no_ledger_is_named(tmp_path: Path) -> None:
