@@ -38,7 +38,7 @@ _MOVED: Final = (
 _HOSTS: Final = Read(select(_H.host_id, *(_H[name] for name in _MOVED)).where(_H.host_id.in_(_IDS)))
 _LANES: Final = Read(select(schema.lane).where(schema.lane.c.host_id.in_(_IDS)))
 _GRANTS: Final = Read(
-    select(schema.grant).where(schema.grant.c.host_id.in_(_IDS)).order_by(schema.grant.c.sequence)
+    select(schema.grant).where(schema.grant.c.host_id.in_(_IDS)).order_by(schema.grant.c.position)
 )
 _BUDGETS: Final = Read(select(schema.budget).where(schema.budget.c.scope.in_(_KEYS)))
 _STORED: Final = Read(
@@ -87,12 +87,19 @@ _WRITE_LANE: Final = _upsert(
 _WRITE_BUDGET: Final = _upsert(
     schema.budget, ("scope",), ("settled_tflop", "unaccounted_tflop", "outstanding_tflop")
 )
-_NEW_GRANT: Final = Write(insert(schema.grant))
-_OVER_GRANT: Final = Write(
+_WRITE_GRANT: Final = _upsert(
+    schema.grant,
+    ("host_id", "workload", "position"),
+    (
+        "sequence", "request_digest", "made_ms", "run_nonce", "lifetime_ms", "ceiling_tflop",
+        "governor_unix_ms",
+    ),
+)  # fmt: skip
+_CUT_GRANTS: Final = Write(
     delete(schema.grant).where(
         schema.grant.c.host_id == bindparam("b_host"),
         schema.grant.c.workload == bindparam("b_workload"),
-        schema.grant.c.sequence == bindparam("b_sequence"),
+        schema.grant.c.position >= bindparam("b_position"),
     )
 )
 _NEW_REPORT: Final = Write(insert(schema.report), _columns(schema.report))
@@ -144,13 +151,13 @@ def _load_lanes(
     for row in _GRANTS.run(connection, ids):
         grants.setdefault((row[0], row[1]), []).append(
             Grant(
-                sequence=row[2],
-                request_digest=row[3],
-                made_ms=row[4],
-                run_nonce=row[5],
-                lifetime_ms=row[6],
-                ceiling_tflop=row[7],
-                governor_unix_ms=row[8],
+                sequence=row[3],
+                request_digest=row[4],
+                made_ms=row[5],
+                run_nonce=row[6],
+                lifetime_ms=row[7],
+                ceiling_tflop=row[8],
+                governor_unix_ms=row[9],
             )
         )
     lanes: dict[bytes, dict[str, LaneFacts]] = {host_id: {} for host_id in ids}
@@ -246,11 +253,12 @@ def lane_row(host_id: bytes, lane: LaneFacts) -> Row:
     }
 
 
-def grant_row(host_id: bytes, workload: str, grant: Grant) -> Row:
-    """An unsettled grant."""
+def grant_row(host_id: bytes, workload: str, position: int, grant: Grant) -> Row:
+    """An unsettled grant, by its place among those of its lane."""
     return {
         "host_id": host_id,
         "workload": workload,
+        "position": position,
         "sequence": grant.sequence,
         "request_digest": grant.request_digest,
         "made_ms": grant.made_ms,
@@ -267,8 +275,8 @@ class Writes:
 
     hosts: list[Row]
     lanes: list[Row]
-    new_grants: list[Row]
-    over_grants: list[Row]
+    grants: list[Row]
+    cut_grants: list[Row]
     reports: list[Row]
     told: list[Row]
     evidence: list[Row]
@@ -278,8 +286,8 @@ def write(connection: Connection, writes: Writes, books: Books) -> None:
     """Write the rows of a batch and the totals that it moved."""
     _MOVE_HOST.run(connection, writes.hosts)
     _WRITE_LANE.run(connection, writes.lanes)
-    _OVER_GRANT.run(connection, writes.over_grants)
-    _NEW_GRANT.run(connection, writes.new_grants)
+    _CUT_GRANTS.run(connection, writes.cut_grants)
+    _WRITE_GRANT.run(connection, writes.grants)
     _WRITE_BUDGET.run(connection, [_budget_row(scope, books.of(scope)) for scope in books.changed])
     _NEW_REPORT.run(connection, writes.reports)
     _NEW_TOLD.run(connection, writes.told)

@@ -88,7 +88,9 @@ grant: Final = Table(
     metadata,
     Column("host_id", LargeBinary, primary_key=True),
     Column("workload", String, primary_key=True),
-    Column("sequence", BigInteger, primary_key=True),
+    # Among the unsettled grants of its lane, oldest first: most lanes keep one row for ever.
+    Column("position", Integer, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
     Column("request_digest", LargeBinary, nullable=False),
     Column("made_ms", BigInteger, nullable=False),
     Column("run_nonce", LargeBinary, nullable=False),

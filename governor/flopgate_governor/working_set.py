@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 from sqlalchemy import Connection, insert
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -223,14 +224,14 @@ class Work:
             )
         if self.book.halt is not None and self.book.halt is not self.state.book.halt:
             connection.execute(_WRITE_HALT, halt_row(self.book.halt))
-        new_grants, over_grants = self._grant_rows()
+        grants, cut_grants = self._grant_rows()
         records.write(
             connection,
             records.Writes(
                 hosts=[records.host_row(self.facts[h], self.unix_ms) for h in self.changed],
                 lanes=[records.lane_row(h, self.lanes[h][w]) for h, w in self.before],
-                new_grants=new_grants,
-                over_grants=over_grants,
+                grants=grants,
+                cut_grants=cut_grants,
                 reports=self._report_rows(sealed),
                 told=self.new_told,
                 evidence=self.evidence,
@@ -258,24 +259,16 @@ class Work:
         )
 
     def _grant_rows(self) -> tuple[list[Row], list[Row]]:
-        new: list[Row] = []
-        over: list[Row] = []
+        written: list[Row] = []
+        cut: list[Row] = []
         for (host_id, workload), before in self.before.items():
-            after = self.lanes[host_id][workload]
-            if after.grants == before.grants:
-                continue
-            kept = {grant.sequence for grant in after.grants}
-            had = {grant.sequence for grant in before.grants}
-            over += [
-                {"b_host": host_id, "b_workload": workload, "b_sequence": sequence}
-                for sequence in had - kept
-            ]
-            new += [
-                records.grant_row(host_id, workload, grant)
-                for grant in after.grants
-                if grant.sequence not in had
-            ]
-        return new, over
+            after = self.lanes[host_id][workload].grants
+            if len(after) < len(before.grants):
+                cut.append({"b_host": host_id, "b_workload": workload, "b_position": len(after)})
+            for position, (grant, old) in enumerate(zip_longest(after, before.grants)):
+                if grant is not None and grant is not old:
+                    written.append(records.grant_row(host_id, workload, position, grant))
+        return written, cut
 
     def _report_rows(self, sealed: Sealed | None) -> list[Row]:
         if sealed is None:

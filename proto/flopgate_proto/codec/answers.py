@@ -23,8 +23,8 @@ from flopgate_proto.values.common import Phase, Scope
 
 def encode_answer(value: Answer) -> bytes:
     """Payload bytes of an answer: a leaf of its batch once its type is put before it."""
-    terms = value.terms
-    # Parts in the order of field numbers, put end to end, are the whole: scopes are field 9.
+    # Parts in the order of field numbers, put end to end, are the whole: scopes are field 9, terms
+    # the last.
     return b"".join(
         (
             pb.Answer(
@@ -42,16 +42,8 @@ def encode_answer(value: Answer) -> bytes:
                 pauses=value.pauses,
                 policy_version=value.policy_version,
                 verdicts=[_verdict_to(verdict) for verdict in value.verdicts],
-                terms=None
-                if terms is None
-                else pb.Terms(
-                    lifetime_ms=terms.lifetime_ms,
-                    wind_down_ms=terms.wind_down_ms,
-                    renew_after_ms=terms.renew_after_ms,
-                    exempt=terms.exempt,
-                    phase=checks.wire(terms.phase),
-                ),
             ).SerializeToString(deterministic=True),
+            b"" if value.terms is None else _terms(value.terms),
         )
     )
 
@@ -62,6 +54,20 @@ def _scopes(scopes: tuple[Scope, ...]) -> bytes:
     return pb.Answer(scopes=[scope_to(scope) for scope in scopes]).SerializeToString(
         deterministic=True
     )
+
+
+@lru_cache(maxsize=256)
+def _terms(terms: Terms) -> bytes:
+    # A policy gives few.
+    return pb.Answer(
+        terms=pb.Terms(
+            lifetime_ms=terms.lifetime_ms,
+            wind_down_ms=terms.wind_down_ms,
+            renew_after_ms=terms.renew_after_ms,
+            exempt=terms.exempt,
+            phase=checks.wire(terms.phase),
+        )
+    ).SerializeToString(deterministic=True)
 
 
 def decode_answer(data: bytes) -> Answer:
