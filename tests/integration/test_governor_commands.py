@@ -27,6 +27,19 @@ def test_law_4_a_second_server_of_one_directory_is_refused(governor: GovernorPro
     assert asked.returncode == 0, "the first can still be commanded"
 
 
+def test_a_port_that_is_taken_is_told_with_reason_and_mend(
+    governor: GovernorProcess, tmp_path: Path
+) -> None:
+    other = GovernorProcess.make(tmp_path / "g")
+    taken = governor.address("enroll")
+    listen = ("--listen", "127.0.0.1:0", "--enroll-listen", taken)
+    done = cli("serve", "--dir", other.root, *listen)
+    assert done.returncode == 2
+    told = done.stderr.splitlines()[-1]
+    assert f"listen.failed: cannot listen on {taken}: address already in use" in told
+    assert "--enroll-listen" in told
+
+
 def test_tokens_carry_what_is_advertised(tmp_path: Path) -> None:
     governor = GovernorProcess.make(tmp_path / "g")
     governor.start("--advertise", "gov.example")

@@ -11,13 +11,13 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from flopgate_governor.commit import Committer
+from flopgate_governor.listen_fault import listen_fault
 from flopgate_governor.pki import CertificateAuthority, Credential
 from flopgate_governor.service.guard import Guard
 from flopgate_governor.service.hub import Hub
 from flopgate_governor.service.link import LinkService
 from flopgate_governor.service.officers import OfficerService
 from flopgate_governor.service.registration import RegistrationService
-from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import MESSAGE_BYTES_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.v1 import flopgate_pb2_grpc as rpc
@@ -71,13 +71,14 @@ async def listen(
     mutual = grpc.ssl_server_credentials(pair, tls.certificate_pem, require_client_auth=True)
     link = grpc.aio.server(options=_OPTIONS, interceptors=[Guard(authority)])
     link.add_generic_rpc_handlers([_governor_handlers(committer, hub, authority)])
-    link_port = await _open(link, GOVERNOR, link_address, mutual)
+    link_port = await _open(link, GOVERNOR, link_address, mutual, option="--listen")
     enroll = grpc.aio.server(options=_OPTIONS, interceptors=[Guard(authority)])
     rpc.add_RegistrationServiceServicer_to_server(
         RegistrationService(committer, tls, authority), enroll
     )
+    server_only = grpc.ssl_server_credentials(pair)
     enroll_port = await _open(
-        enroll, REGISTRATION, enroll_address, grpc.ssl_server_credentials(pair)
+        enroll, REGISTRATION, enroll_address, server_only, option="--enroll-listen"
     )
     return Listening(link=link, enroll=enroll, link_port=link_port, enroll_port=enroll_port)
 
@@ -107,7 +108,12 @@ def _governor_handlers(
 
 
 async def _open(
-    server: grpc.aio.Server, name: str, address: str, credentials: grpc.ServerCredentials
+    server: grpc.aio.Server,
+    name: str,
+    address: str,
+    credentials: grpc.ServerCredentials,
+    *,
+    option: str,
 ) -> int:
     status = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(status, server)
@@ -119,10 +125,6 @@ async def _open(
     try:
         port = server.add_secure_port(address, credentials)
     except RuntimeError as error:
-        raise ConfigError(
-            f"cannot listen on {address}",
-            code="listen.failed",
-            remedy="Name a free port of this machine.",
-        ) from error
+        raise listen_fault(address, option) from error
     await server.start()
     return port
