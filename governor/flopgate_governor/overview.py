@@ -50,11 +50,19 @@ def overview(state: State, linked: Collection[bytes]) -> pb.GetStatusReply:
 
 
 def _halted_reason(state: State) -> str:
-    if state.book.halt is not None:
-        return "governor.rolled-back"
+    """A stable id, a colon, what is known and the way back; empty while grants flow."""
+    halt = state.book.halt
+    if halt is not None:
+        return (
+            f"governor.rolled-back: hosts quote batch {halt.quoted_batch}, this governor is sure "
+            f"of {halt.own_batch}; if its store was set back, run "
+            f"`flopgate-governor reconcile --batch {halt.quoted_batch}`"
+        )
     if state.book.policy is None:
-        return "policy.missing"
-    return "" if state.book.permit_spki == state.permit.spki else "delegation.missing"
+        return "policy.missing: run `flopgate-governor policy apply`"
+    if state.book.permit_spki != state.permit.spki:
+        return "delegation.missing: run `flopgate-governor delegate`"
+    return ""
 
 
 def _clusters(state: State, hosts: list[pb.HostStatus]) -> list[pb.ClusterStatus]:

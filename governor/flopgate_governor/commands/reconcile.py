@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         required=True,
         metavar="N",
-        help="highest batch number that any host quoted",
+        help="highest batch number that any host quoted, as `status` shows it",
     )
     parser.add_argument("--reason", required=True, metavar="TEXT", help="kept in the log")
 

@@ -28,16 +28,18 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         show(MessageToJson(reply, preserving_proto_field_name=True))
     else:
-        show("\n".join(_lines(reply)))
+        show("\n".join(lines_of(reply)))
 
 
-def _lines(reply: pb.GetStatusReply) -> list[str]:
-    grants = f"halted: {reply.halted_reason}" if reply.halted_reason else "flow"
+def lines_of(reply: pb.GetStatusReply) -> list[str]:
+    """The status for people, without line ends."""
+    grants = "halted" if reply.halted_reason else "flow"
     lines = [
         f"authority {reply.authority}  policy {reply.policy_version}",
         f"batch {reply.batch_number}  log {reply.log_size} entries",
         f"grants {grants}  hosts outlast {reply.tolerated_outage_ms // 1000} s without a governor",
     ]
+    lines += [f"  {reply.halted_reason}"] if reply.halted_reason else []
     lines += [
         f"cluster {c.cluster}  {c.capacity_tflop_per_s} TFLOP/s  "
         f"{'covered' if c.covered else 'exempt'}  {c.hosts} hosts"

@@ -1,0 +1,73 @@
+"""What `status` says of a governor that grants nothing: why, and what ends it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flopgate_governor.commands.status import lines_of
+from flopgate_governor.overview import overview
+from flopgate_proto.values import Quote
+from tests.support.governor import (
+    AUTHORITY,
+    FakeHost,
+    LocalGovernor,
+    cluster_policy,
+    delegation,
+    joined,
+)
+from tests.support.governor_steps import AMPLE, ask, reconciliation
+
+
+@pytest.fixture
+def governor(tmp_path: Path) -> Iterator[LocalGovernor]:
+    made = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(AMPLE))
+    yield made
+    made.state.store.close()
+
+
+def told(governor: LocalGovernor) -> list[str]:
+    """The lines of `status` on what is granted."""
+    return lines_of(overview(governor.state, ()))[2:4]
+
+
+def quote_unknown(governor: LocalGovernor, host: FakeHost, ahead: int) -> int:
+    """A host quotes a batch that this governor does not know; its number."""
+    number = governor.state.batch_number + ahead
+    host.quote = Quote(authority=AUTHORITY, answer_digest=b"\x09" * 32, batch_number=number)
+    assert ask(governor, host) == "governor.rolled-back"
+    return number
+
+
+def test_while_grants_flow_nothing_is_said_of_a_halt(governor: LocalGovernor) -> None:
+    joined(governor)
+    assert told(governor)[0].startswith("grants flow")
+    assert told(governor)[1].startswith("cluster c1")
+
+
+def test_law_4_status_names_the_batch_that_a_reconciliation_needs(governor: LocalGovernor) -> None:
+    first, second = joined(governor, 2)
+    ask(governor, first)
+    governor.reopen()
+    known = governor.state.batch_number
+    assert known > 0
+    quote_unknown(governor, first, 7)
+    highest = quote_unknown(governor, second, 30)
+    assert told(governor)[0].startswith("grants halted")
+    assert told(governor)[1].startswith(f"  governor.rolled-back: hosts quote batch {highest}, ")
+    assert f"is sure of {known};" in told(governor)[1]
+    named = re.search(r"`flopgate-governor reconcile --batch (\d+)`", told(governor)[1])
+    assert named is not None
+    governor.order(reconciliation(int(named[1])))
+    assert told(governor)[0].startswith("grants flow")
+
+
+def test_status_says_which_order_is_missing(tmp_path: Path) -> None:
+    governor = LocalGovernor.make(tmp_path / "empty.sqlite", policy=None)
+    assert told(governor)[1] == "  policy.missing: run `flopgate-governor policy apply`"
+    governor.order(cluster_policy(AMPLE))
+    assert told(governor)[1] == "  delegation.missing: run `flopgate-governor delegate`"
+    governor.order(delegation())
+    assert told(governor)[0].startswith("grants flow")
+    governor.state.store.close()
