@@ -7,13 +7,14 @@ from itertools import pairwise
 import pytest
 
 from flopgate_agent.gate.actions import KeepQuote, KeepReport, SendReport
+from flopgate_agent.gate.allowance import Allowed, Denied
 from flopgate_agent.gate.chain import STILL_NAMED
 from flopgate_proto.codec import decode_report
 from flopgate_proto.envelope import verify
 from flopgate_proto.errors import HistoryError
 from flopgate_proto.merkle import leaf_hash, tree_root
-from flopgate_proto.values import Quote, Report
-from tests.support.fixed import HOST_ID, HOST_KEY
+from flopgate_proto.values import LaneState, Quote, Report
+from tests.support.fixed import HOST_ID, HOST_KEY, STRANGER_KEY, WORKLOAD
 from tests.support.gate_rig import GateRig, cut, running
 
 
@@ -195,8 +196,51 @@ def test_a_delegation_runs_out_by_gate_running_time() -> None:
     rig.run(span_ms + rig.authority.policy.lifetime_ms)
     known = rig.core.authorities[rig.authority.name]
     assert known.keys_in_force(rig.core.running_ms) == {}
-    assert {error.code for error in rig.refused} == {"envelope.quorum"}
+    assert {error.code for error in rig.refused} == {"delegation.expired"}
+    assert "flopgate-governor delegate" in rig.refused[-1].remedy
     assert not rig.lane.active
+    why = rig.core.permissions[WORKLOAD]
+    assert isinstance(why, Denied)
+    assert (why.reason, why.authority) == ("delegation.expired", rig.authority.name)
+    assert "flopgate-governor delegate" in why.way_back
+    rig.order(rig.authority.delegation(serial=3))
+    rig.run_until(LaneState.RUNNING)
+
+
+def test_a_permit_outlives_the_delegation_of_its_key() -> None:
+    rig = running()
+    rig.order(rig.authority.delegation(serial=2, span_ms=6_000))
+    rig.run(6_500)
+    assert rig.core.authorities[rig.authority.name].keys_in_force(rig.core.running_ms) == {}
+    assert isinstance(rig.core.permissions[WORKLOAD], Allowed)
+
+
+def test_a_refusal_is_told_before_an_expired_delegation() -> None:
+    rig = running()
+    rig.order(rig.authority.delegation(serial=2, span_ms=1))
+    rig.order(rig.authority.pause())
+    rig.run(rig.authority.policy.lifetime_ms)
+    why = rig.core.permissions[WORKLOAD]
+    assert isinstance(why, Denied)
+    assert why.reason == "pause.latched"
+
+
+def test_a_delegation_that_waits_for_a_newer_policy_says_so() -> None:
+    rig = running()
+    rig.order(rig.authority.delegation(serial=2, least_policy_version=9))
+    rig.run(10_000)
+    assert {error.code for error in rig.refused} == {"delegation.policy"}
+    assert "asks for policy version 9, 1 is in force" in rig.refused[0].detail
+
+
+def test_law_7_a_stranger_who_names_an_expired_key_is_told_nothing_else() -> None:
+    rig = running()
+    rig.order(rig.authority.delegation(serial=2, span_ms=1))
+    rig.run(5_000)
+    assert {error.code for error in rig.refused} == {"delegation.expired"}
+    rig.authority.permit_key, before = STRANGER_KEY, len(rig.refused)
+    rig.run(5_000)
+    assert {error.code for error in rig.refused[before:]} == {"envelope.quorum"}
 
 
 def test_reports_acknowledged_long_ago_are_forgotten() -> None:

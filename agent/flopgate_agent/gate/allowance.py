@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.authority import DELEGATE, Authority
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +149,14 @@ def _from_one(
             refusal.reason, refusal.detail, refusal.way_back, order_digest=refusal.order_digest
         )
     permit = authority.permit
+    alive = permit is not None and now_ms < permit.made_ms + permit.lifetime_ms
+    if not alive and authority.delegation_expired(running_ms):
+        return denied(
+            "delegation.expired",
+            f"the officers of {authority.name} let no key sign permits any more",
+            DELEGATE,
+            wind_down_ms=0 if permit is not None else None,
+        )
     if permit is None or workload not in permit.ceilings:
         return denied(
             "permit.none",

@@ -62,6 +62,7 @@ def check_answer(
         HistoryError: contradicts an answer that was accepted before: evidence.
         MalformedError: cannot be parsed.
     """
+    authority.check_delegated(proven.root, running_ms)
     verified = verify_answer(proven, authority.name, authority.keys_in_force(running_ms))
     answer = verified.answer
     if answer.host_id != settings.host_id:

@@ -28,6 +28,10 @@ NARROW = frozenset({ScopeKind.CLUSTER})
 run on several clusters."""
 
 
+DELEGATE = "Officers of the authority run `flopgate-governor delegate`; the courier brings it."
+"""The way back from an expired delegation."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permit:
     """What one answer granted. Lives in memory only, dies with this run of the gate.
@@ -227,6 +231,39 @@ class Authority:
             if running_ms < entry.until_running_ms
             and version >= entry.delegation.least_policy_version
         }
+
+    def delegation_expired(self, running_ms: int) -> bool:
+        """Whether every key that officers let sign has had its span."""
+        spans = [entry.until_running_ms for entry in self.permit_keys.values()]
+        return bool(spans) and running_ms >= max(spans)
+
+    def check_delegated(self, envelope: Envelope, running_ms: int) -> None:
+        """Say why a key that officers once let sign does not count now.
+
+        Signatures are not checked here: who else signed is told by the check that follows.
+
+        Raises:
+            ForgedError: all that signed, of keys ever delegated, are out of force.
+        """
+        signed = {signature.key_id for signature in envelope.signatures}
+        known = [entry for key_id, entry in self.permit_keys.items() if key_id in signed]
+        if not known or signed & self.keys_in_force(running_ms).keys():
+            return
+        ago_ms = running_ms - max(entry.until_running_ms for entry in known)
+        if ago_ms >= 0:
+            raise ForgedError(
+                f"the delegation of {self.name!r} expired {ago_ms // 1000} s of gate running time "
+                "ago",
+                code="delegation.expired",
+                remedy=DELEGATE,
+            )
+        least = min(entry.delegation.least_policy_version for entry in known)
+        raise ForgedError(
+            f"the delegation of {self.name!r} asks for policy version {least}, "
+            f"{self.policy.version if self.policy else 'none'} is in force",
+            code="delegation.policy",
+            remedy="The courier fetches the newer policy; if it stays away, see the courier's log.",
+        )
 
     def pause_of(self, workload: str, running_ms: int) -> LatchedPause | None:
         """The first pause in force that covers a lane of this host; emergencies first."""

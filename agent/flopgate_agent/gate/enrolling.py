@@ -71,6 +71,7 @@ def check_admission(
         ForgedError: not signed by a delegated key.
         MisdirectedError: for another host, authority or enrolment.
     """
+    authority.check_delegated(envelope, running_ms)
     verified = verify(envelope, PayloadType.ADMISSION, authority.keys_in_force(running_ms))
     admission = decode_admission(verified.payload)
     expected = authority.enrolment.digest if authority.enrolment else b""
