@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flopgate_agent.gate.allowance import Allowed
+from flopgate_agent.gate.allowance import UNENROLLED, Allowed
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.lane import Lane
 from flopgate_proto.codec.common import figures_to
@@ -25,10 +25,12 @@ def snapshot(core: GateCore) -> pb.Snapshot:
 def _lane(core: GateCore, lane: Lane) -> pb.LaneSnapshot:
     permission = core.permissions.get(lane.workload)
     allowed = permission if isinstance(permission, Allowed) else None
+    # Before an admission no lane is stepped: its state is where it starts from, nothing is held.
+    why = lane.why if core.enrolled else UNENROLLED
     message = pb.LaneSnapshot(
         workload=lane.workload,
-        stop_reason=lane.why.reason if lane.why else "",
-        way_back=lane.why.way_back if lane.why else "",
+        stop_reason=why.reason if why else "",
+        way_back=why.way_back if why else "",
         left_ms=max(0, allowed.until_ms - core.elapsed_ms) if allowed else 0,
         left_tflop=lane.left_tflop(allowed) if allowed else 0,
         total=figures_to(lane.book.reported_measured + lane.book.reported_gap),

@@ -87,12 +87,14 @@ def test_a_gate_says_what_it_allows_and_why_not(
 def test_a_host_that_nobody_admitted_is_only_watched(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lane = pb.LaneSnapshot(workload="w", state=pb.LANE_STATE_FROZEN)
+    lane = pb.LaneSnapshot(
+        workload="w", state=pb.LANE_STATE_FROZEN, stop_reason="host.unenrolled", way_back="Join."
+    )
     alone = pb.Snapshot(host_id=bytes(32), host_state="unenrolled", lanes=[lane])
     with door(tmp_path / "door", encode_frame(pb.FromGate(snapshot=alone))):
         assert main(["status", "--config", str(config)]) == 0
     told = capsys.readouterr().out
-    assert "lane w  watched\n" in told
+    assert "lane w  watched  host.unenrolled\n  way back: Join.\n" in told
     assert "nothing is stopped" in told
 
 

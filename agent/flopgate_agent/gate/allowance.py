@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from flopgate_agent.gate.authority import DELEGATE, Authority
 
@@ -42,6 +43,15 @@ class Denied:
     order_digest: bytes = b""
 
 
+UNENROLLED: Final = Denied(
+    reason="host.unenrolled",
+    detail="no authority has admitted this host",
+    way_back="Run `flopgate-agent join` with a token; if that was done, see the courier's log.",
+    authority="",
+    wind_down_ms=0,
+)
+
+
 def allowance(
     workload: str, authorities: Iterable[Authority], now_ms: int, running_ms: int
 ) -> Allowed | Denied:
@@ -61,13 +71,7 @@ def allowance(
     if denied:
         return min(denied, key=lambda one: one.wind_down_ms)
     if not granted:
-        return Denied(
-            reason="host.unenrolled",
-            detail="no authority has admitted this host",
-            way_back="Join an authority.",
-            authority="",
-            wind_down_ms=0,
-        )
+        return UNENROLLED
     first = min(granted, key=lambda one: one.until_ms)
     least = min(granted, key=lambda one: one.ceiling_tflop)
     return Allowed(
