@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flopgate_agent.gate_door import GateDoor
+from flopgate_agent.gate_process.gate_door import GateDoor
 
 NOBODY = 65534
 CONNECT = (

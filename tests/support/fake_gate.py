@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-from flopgate_agent.gate_door import GateDoor
+from flopgate_agent.gate_process.gate_door import GateDoor
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 HOST_ID = bytes(range(32))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flopgate_agent.door import FRAME_BYTES_MAX, FrameDecoder, encode_frame, parse_from_gate
-from flopgate_agent.gate_door import GateDoor
+from flopgate_agent.gate_process.gate_door import GateDoor
 from flopgate_proto.errors import ConfigError, EnvironmentFault, MisuseError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 

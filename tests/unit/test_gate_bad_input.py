@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from flopgate_agent import inbox
 from flopgate_agent.door import FrameDecoder
+from flopgate_agent.gate_process import inbox
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import envelope_to_wire
 from flopgate_proto.envelope import Envelope, Signature, seal

@@ -12,8 +12,8 @@ from flopgate_agent.config import GateConfig, LaneConfig
 from flopgate_agent.counters.sample import ChipIdentity as NvmlIdentity
 from flopgate_agent.gate.enrolling import enrolled_chips
 from flopgate_agent.gate.memory import Memory
-from flopgate_agent.host import load_or_make_key, read_clocks
-from flopgate_agent.host_settings import chips_of, lane_globs, make_settings
+from flopgate_agent.gate_process.host import load_or_make_key, read_clocks
+from flopgate_agent.gate_process.host_settings import chips_of, lane_globs, make_settings
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.values import ChipIdentity
 from tests.support.gate_hardware import H100_NAME, H100_PCI_ID, UUID

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flopgate_agent.snapshot import snapshot
+from flopgate_agent.gate_process.snapshot import snapshot
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LaneState
 from tests.support.gate_rig import GateRig, running

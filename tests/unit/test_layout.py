@@ -13,21 +13,17 @@ MAX_LINES = 400
 # What the gate process imports, packages with all that is in them. Whatever the gate is given
 # later belongs here too; the courier and the command line do not.
 GATE_MODULES = (
+    "flopgate_agent.clocks",
     "flopgate_agent.config",
     "flopgate_agent.counters",
     "flopgate_agent.door",
     "flopgate_agent.enforcement",
     "flopgate_agent.gate",
-    "flopgate_agent.gate_door",
     "flopgate_agent.gate_process",
-    "flopgate_agent.hand",
-    "flopgate_agent.host",
-    "flopgate_agent.inbox",
     "flopgate_agent.ledger",
     "flopgate_agent.logs",
     "flopgate_agent.meter",
-    "flopgate_agent.outbox",
-    "flopgate_agent.snapshot",
+    "flopgate_agent.private",
     "flopgate_agent.toml_table",
 )
 # A gate with one of these could open a connection, or already has an event loop for it.

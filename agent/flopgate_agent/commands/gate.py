@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from flopgate_agent import gate_process
+from flopgate_agent.gate_process import process
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,4 +22,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the gate until it is told to stop."""
     config: Path = arguments.config
-    return gate_process.run(config)
+    return process.run(config)

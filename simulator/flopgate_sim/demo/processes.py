@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from flopgate_agent.host import read_clocks
+from flopgate_agent.gate_process.host import read_clocks
 
 STOP_S = 20.0
 POLL_S = 0.05

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flopgate_agent.gate.actions import Freeze, Kill, Notify, Thaw
-from flopgate_agent.gate_process import run
+from flopgate_agent.gate_process.process import run
 from flopgate_proto.values import Finding
 
 _LOG = logging.getLogger("flopgate.demo")

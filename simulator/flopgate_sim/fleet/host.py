@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flopgate_agent import inbox
 from flopgate_agent.gate.actions import (
     Action,
     Freeze,
@@ -22,6 +21,7 @@ from flopgate_agent.gate.actions import (
 )
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.settings import Chip, GateSettings, GateToken, LaneSetting, Now
+from flopgate_agent.gate_process import inbox
 from flopgate_agent.ledger import Ledger
 from flopgate_proto.chips import spec_for
 from flopgate_proto.envelope import Envelope

@@ -19,7 +19,7 @@ import grpc
 
 from flopgate_agent.courier.channels import enroll_channel, link_channel
 from flopgate_agent.gate.settings import GateToken
-from flopgate_agent.host import read_boot_id, read_clocks
+from flopgate_agent.gate_process.host import read_boot_id, read_clocks
 from flopgate_proto.codec import envelope_to_wire
 from flopgate_proto.joining import JoinToken
 from flopgate_proto.keys import SigningKey

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 import grpc
 
 from flopgate_agent.gate.settings import Now
-from flopgate_agent.host import read_clocks
+from flopgate_agent.gate_process.host import read_clocks
 from flopgate_proto.codec import parse_message
 from flopgate_proto.errors import PeerError
 from flopgate_proto.limits import PAYLOAD_BYTES_MAX

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flopgate_agent.gate_door import GateDoor
+from flopgate_agent.gate_process.gate_door import GateDoor
 from flopgate_agent.ledger import Ledger
 from flopgate_proto.v1 import flopgate_pb2 as pb
 

@@ -9,7 +9,7 @@ from typing import Final
 from flopgate_agent.config import UNDECLARED, GateConfig
 from flopgate_agent.counters.sample import ChipIdentity as NvmlIdentity
 from flopgate_agent.gate.settings import Chip, GateSettings, LaneSetting
-from flopgate_agent.host import load_or_make_key, own_software, read_boot_id
+from flopgate_agent.gate_process.host import load_or_make_key, own_software, read_boot_id
 from flopgate_agent.meter import spec_of
 from flopgate_proto.chips import spec_for
 from flopgate_proto.errors import ConfigError

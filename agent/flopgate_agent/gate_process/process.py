@@ -15,7 +15,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, Protocol
 
-from flopgate_agent import inbox
 from flopgate_agent.config import GateConfig, load_gate, load_gate_tokens
 from flopgate_agent.counters.client import SamplerClient, child_environment
 from flopgate_agent.counters.frames import DriverError, Identities, Samples
@@ -38,14 +37,15 @@ from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.enrolling import enrolled_chips
 from flopgate_agent.gate.faults import DRIVER_SILENT, LEDGER_FAILED
 from flopgate_agent.gate.settings import GateSettings, Now
-from flopgate_agent.gate_door import GateDoor
-from flopgate_agent.hand import Hand
-from flopgate_agent.host import read_clocks
-from flopgate_agent.host_settings import lane_globs, make_settings
+from flopgate_agent.gate_process import inbox
+from flopgate_agent.gate_process.gate_door import GateDoor
+from flopgate_agent.gate_process.hand import Hand
+from flopgate_agent.gate_process.host import read_clocks
+from flopgate_agent.gate_process.host_settings import lane_globs, make_settings
+from flopgate_agent.gate_process.outbox import Outbox
+from flopgate_agent.gate_process.snapshot import snapshot
 from flopgate_agent.ledger import Ledger
 from flopgate_agent.logs import FIELDS, log_json
-from flopgate_agent.outbox import Outbox
-from flopgate_agent.snapshot import snapshot
 from flopgate_proto.codec import envelope_to_wire
 from flopgate_proto.errors import (
     ClockError,
