@@ -11,6 +11,7 @@ from flopgate_proto.codec import PayloadType, decode_report, envelope_from_wire
 from flopgate_proto.envelope import statement_digest, verify
 from flopgate_proto.errors import MisdirectedError, PeerError
 from flopgate_proto.limits import DIGEST_BYTES
+from flopgate_proto.quick import quick
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.reports import Report
 
@@ -23,6 +24,7 @@ class Submission:
     host_id: bytes | None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
     """A verified report and where its answer goes."""

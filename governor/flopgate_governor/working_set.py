@@ -22,7 +22,7 @@ from flopgate_governor.core.facts import (
     lane_scopes,
 )
 from flopgate_governor.core.orders import OrderBook
-from flopgate_governor.core.quotes import own_quote
+from flopgate_governor.core.quotes import Numbering, own_quote
 from flopgate_governor.logbook import proof_to, write_log
 from flopgate_governor.prepared import Row, Write
 from flopgate_governor.receive import Received
@@ -50,6 +50,7 @@ class Work:
     number: int
     unix_ms: int
     standing: Standing
+    numbering: Numbering
     facts: dict[bytes, HostFacts]
     lanes: dict[bytes, Mapping[str, LaneFacts]]
     books: Books
@@ -91,6 +92,7 @@ class Work:
             number=state.batch_number + 1,
             unix_ms=unix_ms,
             standing=state.standing(unix_ms),
+            numbering=state.book.numbering(state.batch_number),
             facts={host_id: chain.facts for host_id, chain in chains.items()},
             lanes={host_id: chain.lanes for host_id, chain in chains.items()},
             books=records.load_books(connection, scopes),
@@ -119,6 +121,7 @@ class Work:
         if done.rolled_back_to is not None:
             self.book = self.book.halted(self.state.opened_batch, done.rolled_back_to)
             self.standing = replace(self.standing, halt=self.book.halt)
+            self.numbering = self.book.numbering(self.state.batch_number)
         key = (item.host_id, item.report.sequence)
         if done.place is Place.DUPLICATE:
             if key in self.fresh:
@@ -165,7 +168,7 @@ class Work:
             books=self.books,
             standing=self.standing,
             pauses=self.book.pauses,
-            numbering=self.book.numbering(self.state.batch_number),
+            numbering=self.numbering,
         )
 
     def _record(self, item: Received, done: Exchanged) -> None:

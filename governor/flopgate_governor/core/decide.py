@@ -17,6 +17,7 @@ from flopgate_governor.core.account import PPM
 from flopgate_governor.core.facts import Books, Host, HostFacts, LaneFacts, lane_scopes
 from flopgate_governor.core.orders import Halt, LatchedPause
 from flopgate_proto.limits import COUNT_MAX, STOP_SLACK_MS
+from flopgate_proto.quick import quick
 from flopgate_proto.values.answers import Ceiling, Refusal, Verdict
 from flopgate_proto.values.common import ChargedFigure, Scope, ScopeKind
 from flopgate_proto.values.orders import Policy
@@ -49,6 +50,7 @@ class Standing:
     reconciled_unix_ms: int | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """One lane's request, with what is known of the lane after this report was written."""

@@ -26,6 +26,7 @@ from flopgate_governor.core.facts import (
 from flopgate_governor.core.orders import Halt, LatchedPause, not_lapsed, pauses_for, phase_of
 from flopgate_governor.core.quotes import Numbering, QuoteRead, own_quote, read_quote
 from flopgate_proto.limits import PAUSES_MAX
+from flopgate_proto.quick import quick
 from flopgate_proto.values.answers import Answer, Ceiling, Refusal, Terms, Verdict
 from flopgate_proto.values.common import ChargedFigure, Finding, Severity
 from flopgate_proto.values.reports import LaneReport, Report
@@ -48,6 +49,7 @@ class Arrived:
     told_ms: dict[bytes, int] = field(default_factory=dict)
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchanged:
     """What one report changes; ``answer`` is ``None`` for a duplicate and a gap.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from flopgate_proto.quick import quick
 from flopgate_proto.values.common import Figures, Scope, ScopeKind
 
 NO_DIGEST = b""
@@ -53,6 +54,7 @@ class Host:
         object.__setattr__(self, "scope_keys", tuple(str(scope) for scope in scopes))
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedAnswer:
     """An answer this authority signed. ``governor_unix_ms`` is ``None`` once a rollback lost it."""
@@ -65,6 +67,7 @@ class IssuedAnswer:
 NO_ANSWER = IssuedAnswer()
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostFacts:
     """Where a host's chain stands.
@@ -104,6 +107,7 @@ class HostFacts:
         )
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """A ceiling that was given and is not settled yet (law 2)."""
@@ -117,6 +121,7 @@ class Grant:
     governor_unix_ms: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneFacts:
     """The two books of one workload on one host, and what is still out.
@@ -134,12 +139,11 @@ class LaneFacts:
     @property
     def outstanding_tflop(self) -> int:
         """What unsettled grants may still add to the allotted total."""
-        highest = 0
-        for grant in self.grants:
-            highest = max(highest, grant.ceiling_tflop)
-        return max(0, highest - self.allotted_tflop)
+        ceilings = [grant.ceiling_tflop for grant in self.grants]
+        return max(0, max(ceilings) - self.allotted_tflop) if ceilings else 0
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
     """Where a host's chain stands, with its lanes by workload."""

@@ -18,6 +18,7 @@ from typing import Final
 
 from flopgate_governor.core.facts import NO_ANSWER, HostFacts, IssuedAnswer
 from flopgate_proto.errors import HistoryError
+from flopgate_proto.quick import quick
 from flopgate_proto.values.reports import Quote, Report
 
 BATCHES_LOST_MAX: Final = 10**12
@@ -25,6 +26,7 @@ BATCHES_LOST_MAX: Final = 10**12
 is a lie, and believing it would let one host use up all numbers."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuoteRead:
     """What a quote says.

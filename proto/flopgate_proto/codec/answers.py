@@ -23,26 +23,27 @@ from flopgate_proto.values.common import Phase, Scope
 
 def encode_answer(value: Answer) -> bytes:
     """Payload bytes of an answer: a leaf of its batch once its type is put before it."""
-    # Parts in the order of field numbers, put end to end, are the whole: scopes are field 9, terms
-    # the last.
+    # Parts in the order of field numbers, put end to end, are the whole: what hardly ever changes
+    # is encoded once. Filling a message field by field costs a third of its constructor.
+    head = pb.Answer()
+    head.format = checks.FORMAT
+    head.authority = value.authority
+    head.host_id = value.host_id
+    head.request_digest = value.request_digest
+    head.run_nonce = value.run_nonce
+    head.acknowledged_sequence = value.acknowledged_sequence
+    head.acknowledged_head = value.acknowledged_head
+    head.governor_unix_ms = value.governor_unix_ms
+    tail = pb.Answer()
+    tail.pauses.extend(value.pauses)
+    tail.policy_version = value.policy_version
+    for verdict in value.verdicts:
+        _fill_verdict(tail.verdicts.add(), verdict)
     return b"".join(
         (
-            pb.Answer(
-                format=checks.FORMAT,
-                authority=value.authority,
-                host_id=value.host_id,
-                request_digest=value.request_digest,
-                run_nonce=value.run_nonce,
-                acknowledged_sequence=value.acknowledged_sequence,
-                acknowledged_head=value.acknowledged_head,
-                governor_unix_ms=value.governor_unix_ms,
-            ).SerializeToString(deterministic=True),
+            head.SerializeToString(deterministic=True),
             _scopes(value.scopes),
-            pb.Answer(
-                pauses=value.pauses,
-                policy_version=value.policy_version,
-                verdicts=[_verdict_to(verdict) for verdict in value.verdicts],
-            ).SerializeToString(deterministic=True),
+            tail.SerializeToString(deterministic=True),
             b"" if value.terms is None else _terms(value.terms),
         )
     )
@@ -50,7 +51,6 @@ def encode_answer(value: Answer) -> bytes:
 
 @lru_cache(maxsize=4096)
 def _scopes(scopes: tuple[Scope, ...]) -> bytes:
-    # A host's scopes hardly ever change.
     return pb.Answer(scopes=[scope_to(scope) for scope in scopes]).SerializeToString(
         deterministic=True
     )
@@ -58,7 +58,6 @@ def _scopes(scopes: tuple[Scope, ...]) -> bytes:
 
 @lru_cache(maxsize=256)
 def _terms(terms: Terms) -> bytes:
-    # A policy gives few.
     return pb.Answer(
         terms=pb.Terms(
             lifetime_ms=terms.lifetime_ms,
@@ -68,6 +67,24 @@ def _terms(terms: Terms) -> bytes:
             phase=checks.wire(terms.phase),
         )
     ).SerializeToString(deterministic=True)
+
+
+def _fill_verdict(message: pb.Verdict, value: Verdict) -> None:
+    message.workload = value.workload
+    match value.outcome:
+        case Ceiling():
+            # A ceiling of 0 is a grant too: the message must be there.
+            message.ceiling.SetInParent()
+            message.ceiling.ceiling_tflop = value.outcome.ceiling_tflop
+        case Refusal():
+            message.refusal.CopyFrom(
+                pb.Refusal(
+                    reason=value.outcome.reason,
+                    detail=value.outcome.detail,
+                    way_back=value.outcome.way_back,
+                    order_digest=value.outcome.order_digest,
+                )
+            )
 
 
 def decode_answer(data: bytes) -> Answer:
@@ -96,25 +113,6 @@ def decode_answer(data: bytes) -> Answer:
         verdicts=verdicts,
         terms=_terms_of(message.terms) if granted else None,
     )
-
-
-def _verdict_to(value: Verdict) -> pb.Verdict:
-    match value.outcome:
-        case Ceiling():
-            return pb.Verdict(
-                workload=value.workload,
-                ceiling=pb.Ceiling(ceiling_tflop=value.outcome.ceiling_tflop),
-            )
-        case Refusal():
-            return pb.Verdict(
-                workload=value.workload,
-                refusal=pb.Refusal(
-                    reason=value.outcome.reason,
-                    detail=value.outcome.detail,
-                    way_back=value.outcome.way_back,
-                    order_digest=value.outcome.order_digest,
-                ),
-            )
 
 
 def _verdict_of(message: pb.Verdict) -> Verdict:

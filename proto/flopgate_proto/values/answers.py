@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flopgate_proto.quick import quick
 from flopgate_proto.values.common import Phase, Scope
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceiling:
     """Granted: the host's allotted total of the workload may reach this, never go above."""
@@ -24,6 +26,7 @@ class Refusal:
     order_digest: bytes = b""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What one lane gets."""
@@ -32,6 +35,7 @@ class Verdict:
     outcome: Ceiling | Refusal
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """How long what is granted holds. All three spans lie inside ``lifetime_ms``.
@@ -46,6 +50,7 @@ class Terms:
     phase: Phase
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """Returned to one report: acknowledgement, and a verdict for each lane asked for.

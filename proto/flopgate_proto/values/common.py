@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from flopgate_proto.quick import quick
+
 
 class ScopeKind(enum.IntEnum):
     """What a scope names."""
@@ -83,11 +85,16 @@ class Scope:
     kind: ScopeKind
     id: str = ""
 
+    def __hash__(self) -> int:
+        # Scopes are looked up for every answer, and an enum's hash is a call of its own.
+        return hash(self.id)
+
     def __str__(self) -> str:
         name = self.kind.name.lower()
         return f"{name}:{self.id}" if self.id else name
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """FLOP of an interval or since enrolment, in teraFLOP; ``low <= nominal <= high``."""

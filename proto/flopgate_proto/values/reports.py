@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flopgate_proto.quick import quick
 from flopgate_proto.values.common import (
     Assurance,
     CounterSource,
@@ -73,6 +74,7 @@ class Enrolment:
     head: bytes
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneReport:
     """One lane in one interval. Charged total = ``allotted_tflop + unaccounted_tflop``.
@@ -128,6 +130,7 @@ class ChipRow:
     counters: tuple[RawCounter, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
     """What the gate holds from one authority (law 4). Digests empty before the first answer."""
@@ -138,6 +141,7 @@ class Quote:
     grant: bytes = b""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneRequest:
     """Asks that the ceiling lie ``headroom_tflop`` above the lane's allotted total."""
@@ -146,6 +150,7 @@ class LaneRequest:
     headroom_tflop: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """Asks for permission; identified by the digest of the report that carries it."""
@@ -153,6 +158,7 @@ class Request:
     lanes: tuple[LaneRequest, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What was measured in one interval, chained to the statement before it.

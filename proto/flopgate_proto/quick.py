@@ -1,0 +1,54 @@
+"""Frozen dataclasses that cost little more to make than open ones.
+
+A frozen dataclass fills each slot through ``object.__setattr__``, which takes several times as long
+as an assignment; a governor fills some 150 slots for each report. Here an instance is of an open
+twin of its class while ``__init__`` fills it, and of the frozen class from then on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from flopgate_proto.errors import MisuseError
+
+T = TypeVar("T")
+
+_SET_CLASS: Final = object.__dict__["__class__"].__set__
+
+
+def quick(cls: type[T]) -> type[T]:
+    """Give a frozen, slotted, keyword-only dataclass a quicker ``__init__`` of the same signature.
+
+    Raises:
+        MisuseError: its ``__init__`` does more than to take each field and keep it.
+    """
+    if not dataclasses.is_dataclass(cls):
+        raise MisuseError(f"{cls.__name__} is no dataclass", code="value.quick")
+    fields = dataclasses.fields(cls)
+    plain = all(f.init and f.kw_only and f.default_factory is dataclasses.MISSING for f in fields)
+    if not plain or hasattr(cls, "__post_init__"):
+        raise MisuseError(f"{cls.__name__} needs its own __init__", code="value.quick")
+    setattr(cls, "__init__", _init(cls, fields))  # noqa: B010  # a plain assignment is no method
+    return cls
+
+
+def _init(cls: type[T], fields: tuple[dataclasses.Field[Any], ...]) -> Callable[..., None]:
+    names = [field.name for field in fields]
+    opened = type(f"Open{cls.__name__}", (), {"__slots__": names})
+    defaults = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+    taken = [f"{name}=defaults[{name!r}]" if name in defaults else name for name in names]
+    source = "\n ".join(
+        (
+            f"def __init__(self, *, {', '.join(taken)}):",
+            "set_class(self, opened)",
+            *(f"self.{name} = {name}" for name in names),
+            "self.__class__ = closed",
+        )
+    )
+    made: dict[str, Callable[..., None]] = {}
+    scope = {"set_class": _SET_CLASS, "opened": opened, "closed": cls, "defaults": defaults}
+    # The names are those of the class's own fields; dataclasses makes its functions the same way.
+    exec(source, scope, made)  # noqa: S102
+    return made["__init__"]

@@ -1,0 +1,77 @@
+"""Values that are quick to make stay what a frozen dataclass is."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import FrozenInstanceError, dataclass, field
+from typing import Any
+
+import pytest
+
+from flopgate_proto.errors import MisuseError
+from flopgate_proto.quick import quick
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plain:
+    """As it was."""
+
+    a: int
+    b: tuple[int, ...] = ()
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """Quick to make."""
+
+    a: int
+    b: tuple[int, ...] = ()
+
+
+def test_it_is_made_compared_and_shown_as_before() -> None:
+    value = Value(a=1)
+    assert (value.a, value.b) == (1, ())
+    assert type(value) is Value
+    assert value == Value(a=1, b=()) != Value(a=2)
+    assert hash(value) == hash(Plain(a=1))
+    assert repr(value) == "Value(a=1, b=())"
+    assert dataclasses.replace(value, b=(2,)) == Value(a=1, b=(2,))
+
+
+def test_it_is_frozen() -> None:
+    value = Value(a=1)
+    with pytest.raises(FrozenInstanceError):
+        value.a = 2  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        del value.a
+    assert value.a == 1
+
+
+@pytest.mark.parametrize("given", [{}, {"b": ()}, {"a": 1, "c": 2}])
+def test_it_takes_its_own_fields_only(given: dict[str, Any]) -> None:
+    with pytest.raises(TypeError) as quickly:
+        Value(**given)
+    with pytest.raises(TypeError) as plainly:
+        Plain(**given)
+    assert str(quickly.value) == str(plainly.value).replace("Plain.", "")
+
+
+def test_what_needs_more_than_its_fields_is_refused() -> None:
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Listed:
+        a: list[int] = field(default_factory=list)
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Checked:
+        a: int
+
+        def __post_init__(self) -> None:
+            """Look at it."""
+
+    class Open:
+        pass
+
+    for cls in (Listed, Checked, Open):
+        with pytest.raises(MisuseError, match=r"value\.quick"):
+            quick(cls)
