@@ -35,13 +35,13 @@ class Sealed:
     appended: Appended
     proof: pb.LogProof
 
-    def as_wire(self, indices: Sequence[int]) -> pb.AnswerBatch:
+    def fill(self, batch: pb.AnswerBatch, indices: Sequence[int]) -> None:
         """The part of the batch that goes to one stream."""
-        return pb.AnswerBatch(
-            batch_root=self.root,
-            answers=[leaf(self.answers[i].payload, i, self.answers[i].path) for i in indices],
-            log=self.proof,
-        )
+        batch.batch_root.CopyFrom(self.root)
+        batch.log.CopyFrom(self.proof)
+        for index in indices:
+            answer = self.answers[index]
+            _fill_leaf(batch.answers.add(), answer.payload, index, answer.path)
 
 
 OlderBatches = Mapping[int, tuple[bytes, bytes]]
@@ -62,32 +62,29 @@ def older_batches(connection: Connection, replies: Replies) -> OlderBatches:
 
 def assemble(replies: Replies, sealed: Sealed | None, older: OlderBatches) -> list[pb.LinkDown]:
     """One reply for each message of the batch."""
-    return [
-        pb.LinkDown(
-            batches=[
-                *([sealed.as_wire(fresh)] if sealed is not None and fresh else ()),
-                *(_again(item, older) for item in stored),
-            ],
-            notices=notices,
-        )
-        for notices, fresh, stored in zip(
-            replies.notices, replies.fresh, replies.stored, strict=True
-        )
-    ]
+    downs = []
+    for position, notices in enumerate(replies.notices):
+        # Filled in place: a message given to another's constructor is copied.
+        down = pb.LinkDown(notices=notices)
+        if sealed is not None and replies.fresh[position]:
+            sealed.fill(down.batches.add(), replies.fresh[position])
+        for item in replies.stored[position]:
+            _fill_again(down.batches.add(), item, older)
+        downs.append(down)
+    return downs
 
 
-def _again(item: StoredExchange, older: OlderBatches) -> pb.AnswerBatch:
+def _fill_again(batch: pb.AnswerBatch, item: StoredExchange, older: OlderBatches) -> None:
     envelope, proof = older[item.batch_number]
-    return pb.AnswerBatch(
-        batch_root=pb.Envelope.FromString(envelope),
-        answers=[leaf(item.answer, item.index, item.path)],
-        log=pb.LogProof.FromString(proof),
-    )
+    batch.batch_root.ParseFromString(envelope)
+    batch.log.ParseFromString(proof)
+    _fill_leaf(batch.answers.add(), item.answer, item.index, item.path)
 
 
-def leaf(payload: bytes, index: int, path: Sequence[bytes]) -> pb.AnswerLeaf:
-    """An answer with its place in its batch."""
-    return pb.AnswerLeaf(payload=payload, index=index, path=path)
+def _fill_leaf(leaf: pb.AnswerLeaf, payload: bytes, index: int, path: Sequence[bytes]) -> None:
+    leaf.payload = payload
+    leaf.index = index
+    leaf.path.extend(path)
 
 
 def notice(
