@@ -2,12 +2,12 @@
 
 A real governor process, every thread of it on one core; mutual TLS; SQLite with synchronous FULL;
 each report carries its request under one signature, and every answer is checked to be a grant. The
-load runs on the other core, with whole chains signed before the clock starts. Raw verifications
-run on the governor's core before and after each burst, while the governor is idle.
+load runs on the other core, with whole chains signed before the clock starts. A probe verifies on
+the governor's core now and then while the burst runs: that is the raw rate of the same moment.
 
-Two shares are told. By the wall clock: exchanges per second over verifications per second. By CPU
-time: one verification over what the governor's process spends on one exchange; a neighbour on the
-core disturbs it less.
+Two shares are told. By the wall clock: exchanges per second over verifications per second of CPU
+time. By CPU time: one verification over what the governor's process spends on one exchange; a
+neighbour on the core disturbs it less.
 """
 
 from __future__ import annotations
@@ -16,20 +16,17 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 
 # Scripts see their own folder only; the shared parts are a package beside them.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.echo_server import METHOD as ECHO
-from bench.harness import BenchError, Pace, cpu_ns, machine, on_core, pace, spread, table, two_cores
-from bench.hosts import Judge, SpokenHost, enrol, raw_key
+from bench.harness import NS_PER_S, BenchError, cpu_ns, machine, spread, table, two_cores
+from bench.hosts import Judge, SpokenHost, enrol
 from bench.site import CAPACITY, Site, running_site
 from bench.streams import LINK, Bearer, Burst, Streams
 from flopgate_proto.keys import SigningKey
@@ -43,7 +40,6 @@ KINDS = {
 }
 RELAY_HOSTS = 64
 """Hosts of one message of the relay."""
-RAW_S = 0.4
 
 
 @dataclass(slots=True)
@@ -59,16 +55,12 @@ class Series:
     load_cpu: list[float] = field(default_factory=list)
     per_commit: list[float] = field(default_factory=list)
 
-    def add(
-        self, burst: Burst, done: int, server_ns: int, load_ns: int, raw: Sequence[Pace]
-    ) -> None:
-        """One round: so many exchanges or messages."""
-        raw_per_s = sum(one.per_s for one in raw) / len(raw)
-        raw_cpu_ns = sum(one.cpu_ns for one in raw) / len(raw)
-        self.per_s.append(done / burst.wall_ns * 1e9)
-        self.wall_share.append(self.per_s[-1] / raw_per_s)
+    def add(self, burst: Burst, done: int, server_ns: int, load_ns: int, raw_ns: float) -> None:
+        """One round: so many exchanges or messages, beside verifications of so much CPU time."""
+        self.per_s.append(done / burst.wall_ns * NS_PER_S)
+        self.wall_share.append(raw_ns * done / burst.wall_ns)
         self.cpu_us.append(server_ns / done / 1e3)
-        self.cpu_share.append(raw_cpu_ns * done / server_ns)
+        self.cpu_share.append(raw_ns * done / server_ns)
         self.p50_ms.append(median(burst.latencies_ns) / 1e6)
         self.load_cpu.append(load_ns / burst.wall_ns)
 
@@ -92,23 +84,17 @@ class Bench:
 
     def __init__(self, site: Site, arguments: argparse.Namespace) -> None:
         self.site = site
+        self.probe = site.start_probe()
         self.arguments = arguments
         self.singles = self._hosts("single", arguments.streams)
         groups = range(arguments.in_flight)
         self.groups = [self._hosts(f"relay{group}", RELAY_HOSTS) for group in groups]
         self.relayed = [host for group in self.groups for host in group]
         self.judge = Judge(site.authority, site.permit_key(), [*self.singles, *self.relayed])
-        self.raw: list[Pace] = []
-        self._verify = _verification()
+        self.raw_ns: list[float] = []
 
     def _hosts(self, name: str, count: int) -> list[SpokenHost]:
         return [SpokenHost(f"{name}-{number}", self.site.authority) for number in range(count)]
-
-    def raw_pace(self) -> Pace:
-        """Raw verifications on the governor's core, now."""
-        with on_core(self.site.core or 0):
-            self.raw.append(pace(self._verify, RAW_S))
-        return self.raw[-1]
 
     async def timed(
         self,
@@ -120,13 +106,14 @@ class Bench:
         in_flight: int = 1,
         pid: int,
     ) -> Burst:
-        """One burst between two raw measurements."""
-        before = self.raw_pace()
+        """One burst, with the probe beside it."""
+        self.probe.begin()
         server, load = cpu_ns(pid), cpu_ns(os.getpid())
         burst = await streams.burst(messages, in_flight)
         server, load = cpu_ns(pid) - server, cpu_ns(os.getpid()) - load
+        self.raw_ns.append(self.probe.end())
         done = sum(map(len, messages)) * per_message
-        series.add(burst, done, server, load, (before, self.raw_pace()))
+        series.add(burst, done, server, load, self.raw_ns[-1])
         return burst
 
     def check(self, series: Series, burst: Burst, expected: int) -> None:
@@ -162,13 +149,6 @@ class Bench:
                 for group in self.groups
             ]
         ]
-
-
-def _verification() -> Callable[[], None]:
-    key, message = raw_key(), bytes(range(256)) * 2
-    algorithm = ec.ECDSA(hashes.SHA256())
-    signature, public = key.sign(message, algorithm), key.public_key()
-    return lambda: public.verify(signature, message, algorithm)
 
 
 class Rounds:
@@ -240,7 +220,7 @@ async def measure(bench: Bench, kinds: Sequence[str]) -> dict[str, Series]:
         found = {kind: Series(KINDS[kind].format(**vars(arguments))) for kind in kinds}
         for kind in kinds:
             await play[kind](Series("warm-up"))
-        bench.raw.clear()
+        bench.raw_ns.clear()
         for _ in range(arguments.rounds):
             for kind in kinds:
                 await play[kind](found[kind])
@@ -249,6 +229,7 @@ async def measure(bench: Bench, kinds: Sequence[str]) -> dict[str, Series]:
         for streams in opened:
             await streams.close()
         echo.stop()
+        bench.probe.stop()
 
 
 def main() -> None:
@@ -268,7 +249,8 @@ def main() -> None:
         bench = Bench(site, arguments)
         found = asyncio.run(measure(bench, arguments.kinds))
         size = len(bench.singles[0].next_report().SerializeToString())
-    print(f"raw P-256 verification on the governor's core: {_raw(bench.raw)}")
+    raw = spread([raw_ns / 1e3 for raw_ns in bench.raw_ns], 1)
+    print(f"raw P-256 verification on the governor's core meanwhile: CPU {raw} us each")
     table(
         f"A signed report of {size} bytes; medians of {arguments.rounds} rounds",
         (
@@ -284,11 +266,6 @@ def main() -> None:
         ),
         [series.row(GOALS.get(kind)) for kind, series in found.items()],
     )
-
-
-def _raw(raw: Sequence[Pace]) -> str:
-    per_s = spread([one.per_s for one in raw])
-    return f"{per_s} per s, CPU {median(one.cpu_ns for one in raw) / 1e3:.1f} us each"
 
 
 if __name__ == "__main__":

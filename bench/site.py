@@ -33,6 +33,40 @@ CAPACITY = "1e19"
 """Declared, FLOP/s: the cluster is covered, so that every grant is held against a budget."""
 
 
+class Probe:
+    """The process that verifies beside a burst (see ``bench.probe``)."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+
+    def begin(self) -> None:
+        """Begin to measure."""
+        self._tell()
+
+    def end(self) -> float:
+        """CPU time of one verification since then, nanoseconds.
+
+        Raises:
+            BenchError: the probe ended.
+        """
+        self._tell()
+        line = self._child.lines.readline()
+        if not line:
+            self._child.check()
+            raise BenchError("the probe said nothing")
+        return float(line)
+
+    def stop(self) -> None:
+        """End it."""
+        self._child.stop()
+
+    def _tell(self) -> None:
+        if self._child.process.stdin is None:
+            raise BenchError("the probe does not listen")
+        self._child.process.stdin.write(b"\n")
+        self._child.process.stdin.flush()
+
+
 @dataclass(slots=True)
 class Site:
     """A running governor, the directory of everything, and where it listens."""
@@ -100,13 +134,19 @@ class Site:
         if self.child is not None:
             self.child.stop()
 
-    def _on_its_core(self, module: str, arguments: list[str], log: str) -> Child:
+    def _on_its_core(
+        self, module: str, arguments: list[str], log: str, *, talks: bool = False
+    ) -> Child:
         with contextlib.ExitStack() as stack:
             if self.core is not None:
                 stack.enter_context(on_core(self.core))
             paths = [os.fspath(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
             env = {"PYTHONPATH": os.pathsep.join(paths)}
-            return Child(module, arguments, self.directory / log, env)
+            return Child(module, arguments, self.directory / log, env, talks=talks)
+
+    def start_probe(self) -> Probe:
+        """Raw verifications on its core, now and then."""
+        return Probe(self._on_its_core("bench.probe", [], "probe.log", talks=True))
 
     def start_echo(self) -> tuple[Child, str]:
         """A server that sends each message back, with the same TLS on the same core."""
