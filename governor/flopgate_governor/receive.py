@@ -16,6 +16,7 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.reports import Report
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """Reports of one message. ``host_id``: whose they must be; ``None`` for a relay."""

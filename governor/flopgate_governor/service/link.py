@@ -19,7 +19,6 @@ import grpc
 from flopgate_governor.commit import Committer, Reply
 from flopgate_governor.officer_orders import orders_for
 from flopgate_governor.receive import Submission
-from flopgate_governor.service.authorization import Identity
 from flopgate_governor.service.guard import Context, identity_of
 from flopgate_governor.service.hub import Hub, Stream
 from flopgate_governor.state import State
@@ -44,7 +43,8 @@ class _Line:
     """One stream while it is served."""
 
     context: Context
-    identity: Identity
+    # The one host that the caller speaks for, ``None`` for a relay.
+    host_id: bytes | None
     stream: Stream
     # Bounded by ``room``; ``None`` wakes the writer when the last message was read.
     replies: asyncio.Queue[Reply | None] = field(default_factory=asyncio.Queue)
@@ -70,8 +70,8 @@ class LinkService:
 
     async def link(self, messages: AsyncIterator[bytes], context: Context) -> None:
         """Serve one stream; messages arrive as bytes, so that their errors are ours to tell."""
-        identity = identity_of(self._authority, context)
-        line = _Line(context=context, identity=identity, stream=Stream(identity.host_id))
+        host_id = identity_of(self._authority, context).host_id
+        line = _Line(context=context, host_id=host_id, stream=Stream(host_id))
         self._hub.join(line.stream)
         reader = asyncio.create_task(self._read(messages, line))
         writer = asyncio.create_task(_write(line))
@@ -112,10 +112,8 @@ class LinkService:
         if up.HasField("hello"):
             for down in await self._greet(up.hello, line):
                 await line.write(down)
-        submission = Submission(
-            envelopes=tuple(signed.envelope for signed in up.reports),
-            host_id=line.identity.host_id,
-        )
+        envelopes = tuple([signed.envelope for signed in up.reports])
+        submission = Submission(envelopes=envelopes, host_id=line.host_id)
         await self._committer.submit(submission, len(data), line.replies.put_nowait)
         line.in_flight += 1
 
@@ -126,7 +124,7 @@ class LinkService:
                 code="link.hosts",
                 remedy="Say Hello again for the others.",
             )
-        own = line.identity.host_id
+        own = line.host_id
         named = [host_id for host_id in hello.host_ids if own in (None, host_id)]
         refused = [host_id for host_id in hello.host_ids if own not in (None, host_id)]
 
