@@ -140,6 +140,7 @@ take_answer(h, a, s) ==
     /\ authorities' = [authorities EXCEPT ![h][a] = [one EXCEPT
         !.quote = [answer_digest |-> s, grant |-> IF permit # NoPermit THEN s ELSE @.grant],
         !.permit = IF rules THEN permit ELSE @,
+        !.pauses = IF Is("ForgetPause") THEN {} ELSE @,
         !.unseen_pauses = answer.pauses \ (one.pauses \union one.lifted)]]
     /\ Told' = [Told EXCEPT ![h][a] = @ \union answer.pauses]
     \* A change of permission comes with a look; NameAfterLook does without, as Report tells.
@@ -158,8 +159,7 @@ Crash(h) ==
         [allotted_tflop |-> allotted_tflop, covered_until_ms |-> 0,
          unaccounted_tflop |-> Done[h] - allotted_tflop]]
     /\ authorities' = [authorities EXCEPT ![h] = [a \in Authorities |-> [@[a] EXCEPT
-        !.permit = NoPermit, !.unseen_pauses = {},
-        !.pauses = IF Is("ForgetPause") THEN {} ELSE @]]]
+        !.permit = NoPermit, !.unseen_pauses = {}]]]
     /\ UNCHANGED <<now, ledger, OfGovernor, OfOfficers, Done, Told>>
 
 take_pause(h, a, p) ==
@@ -233,8 +233,8 @@ exchange(a, h) ==
                   governor_unix_ms |-> now]
         held == IF ceiling_tflop = 0 THEN lane
                 ELSE [lane EXCEPT !.grants = give(@, grant)]
-        answer == [ceiling_tflop |-> ceiling_tflop, pauses |-> orders[a].pauses,
-                   governor_unix_ms |-> now]
+        answer == [ceiling_tflop |-> ceiling_tflop, governor_unix_ms |-> now,
+                   pauses |-> IF Is("GrantPaused") THEN {} ELSE orders[a].pauses]
     IN
     /\ sequence <= Len(ledger[h])
     /\ answers' = [answers EXCEPT ![a][h] = Append(SubSeq(@, 1, sequence - 1), answer)]
