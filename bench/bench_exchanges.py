@@ -236,8 +236,8 @@ def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--streams", type=int, default=32, help="of one host each")
-    parser.add_argument("--reports", type=int, default=60, help="of each stream in a round")
+    parser.add_argument("--streams", type=int, default=64, help="of one host each")
+    parser.add_argument("--reports", type=int, default=30, help="of each stream in a round")
     parser.add_argument("--in-flight", type=int, default=4, help="messages of the relay")
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     arguments = parser.parse_args()
