@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,7 +23,6 @@ from flopgate_governor.core.facts import (
 )
 from flopgate_governor.prepared import Read, Row, Write
 from flopgate_proto.values.common import Figures
-from flopgate_proto.values.reports import Quote
 
 _H, _R = schema.host.c, schema.report.c
 _IDS: Final[BindParameter[Any]] = bindparam("ids", expanding=True)
@@ -48,10 +47,15 @@ _STORED: Final = Read(
     ).where(tuple_(_R.host_id, _R.sequence).in_(_KEYS)),
     width=2,
 )  # fmt: skip
+_BATCH_OF: Final = select(_R.batch_number).where(
+    _R.host_id == bindparam("host"), _R.sequence == bindparam("sequence")
+)
 _ISSUED: Final = (
     select(_R.answer_digest, _R.batch_number, schema.batch.c.governor_unix_ms)
     .join(schema.batch, schema.batch.c.number == _R.batch_number)
-    .where(_R.host_id == bindparam("host"), _R.sequence == bindparam("sequence"))
+    .where(
+        _R.host_id == bindparam("host"), _R.sequence.between(bindparam("first"), bindparam("last"))
+    )
 )
 _TOLD: Final = Read(select(schema.told).where(schema.told.c.host_id.in_(_IDS)))
 
@@ -191,23 +195,26 @@ def load_stored(
     }
 
 
-def load_quoted(connection: Connection, facts: HostFacts, quote: Quote) -> IssuedAnswer | None:
-    """Our record of an answer to this host, by its batch number and digest."""
+def load_issued(connection: Connection, facts: HostFacts, number: int) -> list[IssuedAnswer]:
+    """Our answers to this host in one of our batches; none if the batch has none or is not ours."""
+    host_id = facts.host.host_id
 
-    def issued(sequence: int) -> IssuedAnswer:
-        row = connection.execute(_ISSUED, {"host": facts.host.host_id, "sequence": sequence}).one()
-        return IssuedAnswer(digest=row[0], batch_number=row[1], governor_unix_ms=row[2])
+    def batch_of(sequence: int) -> int:
+        found = connection.execute(_BATCH_OF, {"host": host_id, "sequence": sequence})
+        return int(found.scalar_one())
 
     # Later reports were answered in later batches: halving the chain spares every report an index.
     sequences = range(facts.host.enrolled_sequence + 1, facts.sequence + 1)
-    start = bisect_left(sequences, quote.batch_number, key=lambda s: issued(s).batch_number)
-    for sequence in sequences[start:]:
-        answer = issued(sequence)
-        if answer.batch_number != quote.batch_number:
-            break
-        if answer.digest == quote.answer_digest:
-            return answer
-    return None
+    start = bisect_left(sequences, number, key=batch_of)
+    end = bisect_right(sequences, number, lo=start, key=batch_of)
+    if start == end:
+        return []
+    rows = connection.execute(
+        _ISSUED, {"host": host_id, "first": sequences[start], "last": sequences[end - 1]}
+    )
+    return [
+        IssuedAnswer(digest=row[0], batch_number=row[1], governor_unix_ms=row[2]) for row in rows
+    ]
 
 
 def load_told(connection: Connection, ids: Collection[bytes]) -> dict[bytes, dict[bytes, int]]:

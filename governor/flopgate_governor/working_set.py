@@ -315,12 +315,17 @@ def _quotable(
         for host_id, chain in chains.items()
         for answer in (chain.facts.issued, chain.facts.quoted)
     }
+    read: set[tuple[bytes, int]] = set()
     for item in received:
         quote = own_quote(item.report, authority)
-        if quote is None or not quote.answer_digest:
+        if quote is None or (item.host_id, quote.answer_digest) in known:
             continue
-        if (item.host_id, quote.answer_digest) not in known:
-            older = records.load_quoted(connection, chains[item.host_id].facts, quote)
-            if older is not None:
-                known[item.host_id, quote.answer_digest] = older
+        # Each batch is read once: a host may quote a thousand answers that it was never given.
+        batch = (item.host_id, quote.batch_number)
+        if not quote.answer_digest or batch in read:
+            continue
+        read.add(batch)
+        facts = chains[item.host_id].facts
+        for issued in records.load_issued(connection, facts, quote.batch_number):
+            known[item.host_id, issued.digest] = issued
     return known
