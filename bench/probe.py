@@ -8,6 +8,7 @@ input begins a stretch, the next one ends it and is answered; the end of the inp
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 import time
@@ -46,12 +47,14 @@ def sample_ns(verify: Callable[[], None]) -> float:
 def main() -> None:
     """Answer each stretch with the median of its samples, nanoseconds."""
     verify = verification()
-    while sys.stdin.readline():
-        samples = [sample_ns(verify)]
-        while not select.select([sys.stdin], [], [], PAUSE_S)[0]:
-            samples.append(sample_ns(verify))
-        sys.stdin.readline()
-        print(median(samples), flush=True)
+    # Unbuffered: a line that waits in a buffer of ours would never wake `select`.
+    with os.fdopen(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as lines:
+        while lines.readline():
+            samples = [sample_ns(verify)]
+            while not select.select([lines], [], [], PAUSE_S)[0]:
+                samples.append(sample_ns(verify))
+            lines.readline()
+            print(median(samples), flush=True)
 
 
 if __name__ == "__main__":
