@@ -44,7 +44,14 @@ class Received:
 def receive(state: State, submissions: Sequence[Submission], replies: Replies) -> list[Received]:
     """Verify and parse; what fails becomes a notice and is not recorded."""
     named = [[_host_id_hint(wire) for wire in submission.envelopes] for submission in submissions]
-    state.know(host_id for ids in named for host_id in ids if host_id)
+    # Of a caller that speaks for one host only this one: ids that it makes up must not push others
+    # out of memory.
+    state.know(
+        host_id
+        for submission, ids in zip(submissions, named, strict=True)
+        for host_id in ids
+        if host_id and submission.host_id in (None, host_id)
+    )
     received = []
     for position, submission in enumerate(submissions):
         for wire, host_id in zip(submission.envelopes, named[position], strict=True):

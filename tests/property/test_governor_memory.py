@@ -315,9 +315,15 @@ def fail(
         world.make(each, ASK)
     envelopes = [e for each in world.hosts for e in world.missing(each)]
     before = [stored_sequence(world.governor, each) for each in world.hosts]
+    state = world.governor.state
+    held = (state.batch_number, state.batch_digest, state.unix_ms, state.frontier, state.book)
     with failure(world.governor), pytest.raises(StorageError):
         world.deliver(*envelopes)
     assert before == [stored_sequence(world.governor, each) for each in world.hosts]
+    assert held == (
+        *(state.batch_number, state.batch_digest, state.unix_ms),
+        *(state.frontier, state.book),
+    )
     check(world.governor)
     world.deliver(*envelopes)
 
@@ -357,4 +363,16 @@ def test_quotes_of_nothing_cost_a_host_few_reads(tmp_path: Path) -> None:
     driver.set_trace_callback(None)
     assert {notice.reason for notice in down.notices} == {"quote.conflicting"}
     assert 0 < len(statements) < len(lies)
+    governor.state.store.close()
+
+
+def test_keys_that_a_host_makes_up_push_nobody_out_of_memory(tmp_path: Path) -> None:
+    governor = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(AMPLE))
+    other, liar = joined(governor, 2)
+    governor.send(other.report(), liar.report())
+    crowd(governor, liar)
+    down = governor.send(STRANGER.report(), liar.report(), host_id=liar.host_id)
+    assert [notice.reason for notice in down.notices] == ["link.certificate"]
+    assert [answer.answer.host_id for answer in answers(down)] == [liar.host_id]
+    assert {other.host_id, liar.host_id} <= governor.state.chains.keys()
     governor.state.store.close()
