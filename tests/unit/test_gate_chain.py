@@ -88,6 +88,27 @@ def test_law_4_a_grant_is_quoted_once_it_is_in_use() -> None:
     assert chain(rig)[-1].quotes[0].grant == rig.reports[0].digest
 
 
+def test_law_2_a_grant_is_named_once_the_figures_show_what_was_done_before_it() -> None:
+    """Naming it frees what the older one left, and the last look came before it."""
+    rig = running().run(10_000)
+    rig.network = cut
+    older = rig.core.authorities[rig.authority.name].quote.grant
+    request = rig.run_until_request().reports[-1]
+    rig.pass_time(rig.now.elapsed_ms + 300)
+    rig.answer(rig.authority.answer(request))
+    rig.order(rig.authority.pause())
+    hurried = rig.last_report()
+    assert hurried.interval_end_ms < rig.now.elapsed_ms
+    assert (
+        hurried.quotes[0].answer_digest
+        == rig.core.authorities[rig.authority.name].quote.answer_digest
+    )
+    assert hurried.quotes[0].grant == older != request.digest
+    rig.run(20_000)
+    assert rig.last_report().interval_end_ms > hurried.interval_end_ms
+    assert rig.last_report().quotes[0].grant == request.digest
+
+
 def test_law_4_two_batches_with_one_number_are_evidence() -> None:
     rig = running().run_until_request()
     authority, number = rig.authority, rig.core.authorities[rig.authority.name].quote.batch_number

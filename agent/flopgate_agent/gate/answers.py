@@ -106,7 +106,7 @@ def check_answer(
     )
 
 
-def take_answer(accepted: Accepted, authority: Authority) -> None:
+def take_answer(accepted: Accepted, authority: Authority, now_ms: int) -> None:
     """Put an accepted answer in force."""
     answer = accepted.verified.answer
     authority.quote = accepted.quote
@@ -114,6 +114,8 @@ def take_answer(accepted: Accepted, authority: Authority) -> None:
     authority.acknowledged_sequence = accepted.acknowledged_sequence
     authority.note_scopes(frozenset(answer.scopes))
     authority.unseen_pauses = frozenset(answer.pauses) - authority.pauses.keys() - authority.lifted
+    if accepted.permit is not None:
+        authority.note_grant(accepted.quote.grant, now_ms)
     if accepted.rules:
         authority.permit = accepted.permit
         if accepted.permit is not None:

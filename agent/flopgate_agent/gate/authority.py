@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flopgate_agent.gate.memory import StoredAuthority
 from flopgate_proto.envelope import Envelope
@@ -82,6 +82,7 @@ class Authority:
     """State of one authority; changes only through verified orders and answers.
 
     Attributes:
+        quote: of the newest answer; a report says it as ``quote_at`` does.
         permit: the newest grant, while no newer answer refused.
         granted: by workload, the newest grant that reports have named for it; it outlives a
             refusal, for the authority holds it outstanding until it expires (law 2).
@@ -90,6 +91,7 @@ class Authority:
     def __init__(self, stored: StoredAuthority) -> None:
         self.name = stored.name
         self.quote = stored.quote or Quote(authority=stored.name)
+        self._grants = [(0, self.quote.grant)]
         self.batch_digest = stored.batch_digest
         self.acknowledged_sequence = stored.acknowledged_sequence
         self.enrolment = stored.enrolment
@@ -118,6 +120,20 @@ class Authority:
             self._known.add(envelope.digest)
             return
         self.accept(envelope, first_seen_running_ms)
+
+    def note_grant(self, digest: bytes, now_ms: int) -> None:
+        """A grant is in use from now on."""
+        self._grants.append((now_ms, digest))
+
+    def quote_at(self, end_ms: int) -> Quote:
+        """What a report quotes whose figures go up to ``end_ms``.
+
+        Naming a grant frees what the older ones left: it is named once the figures show all that
+        was done under those (law 2).
+        """
+        while len(self._grants) > 1 and self._grants[1][0] <= end_ms:
+            del self._grants[0]
+        return replace(self.quote, grant=self._grants[0][1])
 
     def pin_if_first(self, envelope: Envelope, digest: bytes) -> bool:
         """Take the first trust root by its pinned digest; whether it was taken."""

@@ -128,7 +128,7 @@ class GateCore:
         )
         if accepted is None:
             return []
-        take_answer(accepted, authority)
+        take_answer(accepted, authority, now.elapsed_ms)
         if accepted.rules:
             plan_renewal(authority, now.elapsed_ms)
         if accepted.late:

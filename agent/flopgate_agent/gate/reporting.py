@@ -86,7 +86,7 @@ def build_report(
         lanes=tuple(lane_report(lane) for lane in lanes),
         chip_root=chip_root,
         chip_count=len(rows),
-        quotes=tuple(authority.quote for authority in authorities),
+        quotes=tuple(authority.quote_at(interval[1]) for authority in authorities),
         assurance=Assurance.SOFTWARE,
         software=settings.software,
         topology=Topology(),
