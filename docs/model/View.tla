@@ -35,21 +35,20 @@ Reported(h, s) ==
          THEN <<Age(report.At), book[h].covered_until_ms >= report.made_ms + Lifetime>>
          ELSE <<>>>>
 
-Answer(h, a, s) == IF check_answer(h, a, s)
-    THEN <<answers[a][h][s].ceiling_tflop, answers[a][h][s].pauses>> ELSE <<>>
+\* The governor's time counts for grants of another run only.
+Crosses(h, g) == g.run_nonce # run_nonce[h] \/ (h \notin Short /\ g.run_nonce < MaxRuns)
+After(h, a, s) == {g.request_digest : g \in {g \in facts[a][h].grants :
+    Crosses(h, g) /\ answers[a][h][s].governor_unix_ms >= g.governor_unix_ms + Lifetime}}
 
-Crosses(h, run) == run # run_nonce[h] \/ (h \notin Short /\ run < MaxRuns)
+Answer(h, a, s) == IF check_answer(h, a, s)
+    THEN <<answers[a][h][s].ceiling_tflop, answers[a][h][s].pauses, After(h, a, s)>> ELSE <<>>
 
 Grant(h, a, g) == <<g.request_digest, g.run_nonce, g.ceiling_tflop,
-    \* The governor's time counts for grants of another run only.
-    IF Crosses(h, g.run_nonce)
-    THEN LET quoted == authorities[h][a].quote.answer_digest IN
-         <<Age(g.governor_unix_ms),
-           quoted > 0 /\ answers[a][h][quoted].governor_unix_ms >= g.governor_unix_ms + Lifetime>>
-    ELSE <<>>>>
+    IF Crosses(h, g) THEN Age(g.governor_unix_ms) ELSE 0>>
 
 OneAuthority(h, a) == LET one == authorities[h][a] IN <<
     one.quote.answer_digest,
+    IF one.quote.answer_digest > 0 THEN After(h, a, one.quote.answer_digest) ELSE {},
     Named(h, a, one.quote.grant),
     IF one.permit # NoPermit /\ elapsed_ms(h) < one.permit.until_ms
     THEN <<one.permit.until_ms - elapsed_ms(h), one.permit.ceiling_tflop>> ELSE <<>>,
@@ -64,4 +63,8 @@ View == <<
         [s \in DOMAIN ledger[h] |-> Reported(h, s)],
         [a \in Authorities |-> OneAuthority(h, a)]>>],
     [a \in Authorities |-> <<orders[a], [p \in orders[a].pauses |-> Age(PausedAt[a][p])]>>]>>
+
+\* To see that no view is lost (check.py --deep): print each, with and without VIEW.
+Listed == PrintT(ToString(View))
+Soon == now <= 2
 =============================================================================

@@ -84,6 +84,12 @@ BOUNDS: Final[dict[str, dict[str, str]]] = {
         "Idle": "{h1}",
     },
 }
+# Small enough to be checked without a view too.
+BARE: Final[dict[str, dict[str, str]]] = {
+    "two hosts": {"Headrooms": "{2}", "Short": "{h1, h2}"},
+    "one host": {**BOUNDS["latch"], "Pauses": "{p}"},
+    "crash": {**BOUNDS["crash"], "Hosts": "{h1}", "Short": "{}", "Lifetime": "1"},
+}
 DEEP: Final[dict[str, dict[str, str]]] = {
     "deep": {"MaxReports": "3", "MaxRuns": "2", "Headrooms": "{2}"},
 }
@@ -112,12 +118,23 @@ MISTAKES: Final[dict[str, tuple[str, str]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run of TLC. ``finds`` is the invariant that must fail, ``None`` where all must hold."""
+    """One run of TLC.
+
+    Attributes:
+        bounds: constants that differ from `BASE`.
+        name: what is told about.
+        mistake: the rule that is left out.
+        finds: the invariant that must fail, ``None`` where all must hold.
+        lists: print the view of every state; with ``viewed`` unset of really every state up to
+            tick 2, instead of one state a view.
+    """
 
     bounds: dict[str, str]
     name: str
     mistake: str = "none"
     finds: str | None = None
+    lists: bool = False
+    viewed: bool = True
 
     @property
     def config(self) -> str:
@@ -125,15 +142,16 @@ class Run:
         constants = {**BASE, **self.bounds, "Mutation": f'"{self.mistake}"'}
         # TLC may swap two authorities only where nothing tells them apart.
         alike = constants["Authorities"] == "{a1, a2}" and constants["Strict"] == "{}"
+        invariants = ["Listed"] if self.lists else [self.finds] if self.finds else INVARIANTS
         return "\n".join(
             [
                 "SPECIFICATION Spec",
                 "CONSTANTS",
                 *(f"  {name} = {value}" for name, value in constants.items()),
-                *(["SYMMETRY Symmetry"] if alike else []),
-                "VIEW View",
+                *(["SYMMETRY Symmetry"] if alike and not self.lists else []),
+                "VIEW View" if self.viewed else "CONSTRAINT Soon",
                 "INVARIANTS",
-                *(f"  {name}" for name in ([self.finds] if self.finds else INVARIANTS)),
+                *(f"  {name}" for name in invariants),
                 "",
             ]
         )
@@ -159,20 +177,26 @@ def run_tlc(java: str, jar: Path, run: Run) -> str:
             shutil.copy(module, folder)
         Path(folder, "View.cfg").write_text(run.config, encoding="utf-8")
         command = [java, HEAP, "-XX:+UseSerialGC", f"-Djava.io.tmpdir={folder}", "-cp", str(jar)]
-        command += [
-            "tlc2.TLC",
-            "-nowarning",
-            "-deadlock",
-            "-workers",
-            "1",
-            "-config",
-            "View.cfg",
-            "View.tla",
-        ]
+        command += ["tlc2.TLC", "-nowarning", "-deadlock", "-workers", "1"]
+        command += ["-config", "View.cfg", "View.tla"]
         done = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, timeout=LONGEST_S, check=False
         )
     return done.stdout + done.stderr
+
+
+def missed(java: str, jar: Path, name: str) -> tuple[int, int]:
+    """How many views TLC sees, and how many more it would see without any view."""
+
+    def seen(*, viewed: bool) -> set[str]:
+        run = Run(name=name, bounds=BARE[name], lists=True, viewed=viewed)
+        output = run_tlc(java, jar, run)
+        if "No error has been found" not in output:
+            raise SystemExit(output[-3000:])
+        return set(re.findall(r'^"(.*)"$', output, re.MULTILINE))
+
+    views = seen(viewed=True)
+    return len(views), len(seen(viewed=False) - views)
 
 
 def verdict(run: Run, output: str) -> tuple[bool, str]:
@@ -212,6 +236,11 @@ def main() -> int:
             if not good:
                 failed.append(run.name)
                 print(told, file=sys.stderr)
+    for name in BARE if args.deep else ():
+        views, more = missed(found, jar, name)
+        print(f"model: view, {name}: {views:,} views, {more} missed", flush=True)
+        if more:
+            failed.append(f"view, {name}")
     if failed:
         print(f"model: FAILED: {', '.join(failed)}", file=sys.stderr)
         return 1
