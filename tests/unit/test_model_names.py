@@ -82,6 +82,12 @@ def test_every_rule_that_can_be_left_out_is_planted() -> None:
     assert {where for where, _ in CHECK["MISTAKES"].values()} <= set(CHECK["BOUNDS"])
 
 
+def test_the_readme_tells_of_every_bound_and_every_mistake() -> None:
+    text = (MODEL / "README.md").read_text(encoding="utf-8")
+    rows = set(re.findall(r"^\| `(\w+)`", text, re.MULTILINE))
+    assert rows >= {*CHECK["BOUNDS"], *CHECK["DEEP"], *CHECK["MISTAKES"], *CHECK["INVARIANTS"]}
+
+
 @pytest.mark.parametrize("invariant", CHECK["INVARIANTS"])
 def test_every_invariant_is_defined_and_seen_to_fail(invariant: str) -> None:
     assert re.search(rf"^{invariant} ==", SPECIFICATION, re.MULTILINE)
