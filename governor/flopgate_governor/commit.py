@@ -28,10 +28,10 @@ BUSY_MESSAGES: Final = 8
 """After a batch of at least so many messages the next one gathers."""
 
 GATHER_MAX_S: Final = 0.008
+"""How long it gathers at most."""
 
 WAITING_BYTES_MAX: Final = 64 * 1024 * 1024
 """Most bytes of reports that wait for their transaction, but at least one message."""
-
 
 Reply = pb.LinkDown | BaseException
 """The reply to a message, or why nothing of it was committed."""
@@ -122,7 +122,7 @@ class Committer:
                 await self._gather(len(self._waiting) + len(batch))
 
     async def _gather(self, messages: int) -> None:
-        """Wait for so many messages: one transaction for all senders costs half of two."""
+        """Wait for so many messages: what a transaction costs by itself is then paid once."""
         self._wanted = messages
         self._gathered.clear()
         patience = asyncio.get_running_loop().call_later(GATHER_MAX_S, self._gathered.set)

@@ -139,7 +139,7 @@ def _configure(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> 
 
 
 def _begin(connection: Connection) -> None:
-    # On the driver: Core's way costs ten times the statement.
+    # On the driver. Measured: an empty transaction takes 13 us so, 19 us all through Core.
     driver_of(connection).execute("BEGIN IMMEDIATE")
 
 

@@ -22,11 +22,15 @@ def quick(cls: type[T]) -> type[T]:
     """Give a frozen, slotted, keyword-only dataclass a quicker ``__init__`` of the same signature.
 
     Raises:
-        MisuseError: its ``__init__`` does more than to take each field and keep it.
+        MisuseError: it is none, has a base, or its ``__init__`` does more than to take each field
+            and keep it.
     """
     if not dataclasses.is_dataclass(cls):
         raise MisuseError(f"{cls.__name__} is no dataclass", code="value.quick")
     fields = dataclasses.fields(cls)
+    frozen = vars(cls)["__dataclass_params__"].frozen and "__slots__" in vars(cls)
+    if not frozen or cls.__bases__ != (object,):
+        raise MisuseError(f"{cls.__name__} is not frozen and slotted by itself", code="value.quick")
     plain = all(f.init and f.kw_only and f.default_factory is dataclasses.MISSING for f in fields)
     if not plain or hasattr(cls, "__post_init__"):
         raise MisuseError(f"{cls.__name__} needs its own __init__", code="value.quick")

@@ -36,6 +36,17 @@ def test_the_log_refuses_update_and_delete(governor: LocalGovernor) -> None:
     assert governor.count("log_entry") > 0
 
 
+def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    store = Store(path)
+    store.set_meta("schema", b"1")
+    store.close()
+    with pytest.raises(
+        StorageError, match=r"schema 1, this software knows 2.*version that wrote it"
+    ):
+        Store(path)
+
+
 def test_law_7_grant_and_log_entry_in_one_transaction(governor: LocalGovernor) -> None:
     """The log cannot be written: then there is no report, no grant, no batch, no answer either."""
     (host,) = joined(governor)

@@ -69,9 +69,21 @@ def test_what_needs_more_than_its_fields_is_refused() -> None:
         def __post_init__(self) -> None:
             """Look at it."""
 
+    @dataclass(slots=True, kw_only=True)
+    class Thawed:
+        a: int
+
+    @dataclass(frozen=True, kw_only=True)
+    class Unslotted:
+        a: int
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Derived(Plain):
+        c: int = 0
+
     class Open:
         pass
 
-    for cls in (Listed, Checked, Open):
+    for cls in (Listed, Checked, Thawed, Unslotted, Derived, Open):
         with pytest.raises(MisuseError, match=r"value\.quick"):
             quick(cls)

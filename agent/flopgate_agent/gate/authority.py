@@ -84,8 +84,8 @@ class Authority:
     Attributes:
         quote: of the newest answer; a report says it as ``quote_at`` does.
         permit: the newest grant, while no newer answer refused.
-        granted: by workload, the newest grant that reports have named for it; it outlives a
-            refusal, for the authority holds it outstanding until it expires (law 2).
+        granted: by workload, the newest grant that was accepted for it; it outlives a refusal,
+            for the authority holds it outstanding until it expires (law 2).
     """
 
     def __init__(self, stored: StoredAuthority) -> None:
