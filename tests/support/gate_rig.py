@@ -129,6 +129,7 @@ class GateRig:
         self._known: set[int] = set()
         self._arrivals: list[_Arrival] = []
         self._deadlines: dict[str, int] = {}
+        self._asked_ms = START_MS
         self.core = self._new_core()
 
     @property
@@ -242,6 +243,7 @@ class GateRig:
             self.settings = replace(self.settings, boot_id=boot_id)
             self._reboot()
         self._known, self._arrivals = set(), []
+        self._asked_ms = self.now_ms
         self.core = self._new_core()
         return self
 
@@ -271,11 +273,16 @@ class GateRig:
 
     def _next_ms(self) -> int:
         times = [self.core.get_timer() + self.lateness_ms]
-        if not self.silent:
-            times.append(self.core.meter.next_look_ms)
+        times.append(self._next_look_ms)
         if self._arrivals:
             times.append(self._arrivals[0].at_ms)
         return max(min(times), self.now_ms)
+
+    @property
+    def _next_look_ms(self) -> int:
+        # As the gate's process: a steady rhythm, and sooner where the core asks for it.
+        rhythm_ms = self._asked_ms + self.settings.sample_interval_ms
+        return rhythm_ms if self.silent else min(rhythm_ms, self.core.look_by_ms)
 
     def _serve(self) -> None:
         while self._arrivals and self._arrivals[0].at_ms <= self.now_ms:
@@ -285,9 +292,11 @@ class GateRig:
                 self.answer(arrival.proven, self.authorities[arrival.authority])
             except PeerError as error:
                 self.refused.append(error)
-        if not self.silent and self.now_ms >= self.core.meter.next_look_ms:
-            self.core.looked(self.now)
-            self.carry_out(self.core.samples(self.hardware.sample(), self.now))
+        if self.now_ms >= self._next_look_ms:
+            self._asked_ms = self.now_ms
+            self.core.asked(self.now)
+            if not self.silent:
+                self.carry_out(self.core.samples(self.hardware.sample(), self.now))
         if self.now_ms >= self.core.get_timer() + self.lateness_ms:
             self.carry_out(self.core.handle_timer(self.now))
 

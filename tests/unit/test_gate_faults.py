@@ -26,16 +26,17 @@ def why(rig: GateRig) -> Denied:
 
 def test_law_8_silence_is_charged_at_once_and_stops_after_the_watchdog_time() -> None:
     rig = running().run(3_000)
-    since_ms = rig.core.meter.seen_ms
+    since_ms = rig.core.meter.covered_ms
     before = rig.lane.book.gap.nominal
     rig.silent = True
     stall_ms = rig.settings.stall_timeout_ms
-    rig.run(since_ms + stall_ms + 1 - rig.now_ms)
+    asked_ms = since_ms + rig.settings.sample_interval_ms
+    rig.run(asked_ms + stall_ms + 1 - rig.now_ms)
     charged = rig.lane.book.gap.nominal - before
     assert charged >= h100().worst_nominal_flop_per_s * stall_ms // 1000
     assert rig.state is LaneState.RUNNING
     rig.run_until(LaneState.FROZEN)
-    assert rig.now_ms - since_ms <= rig.authority.policy.watchdog_ms + 5_001
+    assert rig.now_ms - asked_ms <= rig.authority.policy.watchdog_ms + 5_001
     assert why(rig).reason == "driver.silent"
 
 

@@ -95,8 +95,10 @@ def test_law_2_the_wind_down_after_a_pause_is_booked_under_the_grant_up_to_the_f
     look_flop = h100().worst_nominal_flop_per_s * rig.settings.sample_interval_ms // 1000
     assert wound_down > look_flop
     assert drained > look_flop // 4
-    # The look that spans the freeze is one measurement: it goes where it began.
-    assert wound_down <= allotted <= wound_down + look_flop
+    # A look that spans the freeze is one measurement: it goes where it began. What ran is told to
+    # the millisecond.
+    ms_flop = h100().worst_nominal_flop_per_s // 1000
+    assert wound_down - ms_flop <= allotted <= wound_down + look_flop
     assert allotted + unaccounted == wound_down + drained
     assert unaccounted > 0
 
@@ -114,7 +116,9 @@ def test_law_2_what_ran_before_a_stop_is_booked_under_the_grant(stop: str) -> No
         rig.authority.refuses = {WORKLOAD: Verdict(workload=WORKLOAD, outcome=outcome)}
     rig.run_until(LaneState.HALTED)
     assert books(rig)[0] > before[0]
-    assert books(rig)[1] == before[1]
+    # A look between the freeze and the end of the queue tells the two apart.
+    drain_flop = h100().worst_nominal_flop_per_s * (rig.hardware.jobs[0].drain_ms or 0) // 1000
+    assert books(rig)[1] - before[1] <= drain_flop
 
 
 def test_law_2_a_wind_down_goes_no_further_than_its_ceiling() -> None:
@@ -206,6 +210,7 @@ def test_law_3_a_reboot_is_charged_before_the_first_report_leaves() -> None:
 
 def test_law_3_a_sample_that_comes_late_charges_nothing_twice() -> None:
     rig = running().run(10_000)
+    rig.core.asked(rig.now)
     rig.pass_time(rig.now_ms + 2_000)
     late = rig.hardware.sample()
     rig.pass_time(rig.now_ms + 3_500)

@@ -14,13 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from flopgate_agent.counters.sample import ChipSample
-from flopgate_agent.gate.actions import (
-    Action,
-    KeepEnrolment,
-    KeepOrder,
-    KeepQuote,
-    Tell,
-)
+from flopgate_agent.gate.actions import Action, KeepEnrolment, KeepOrder, KeepQuote, Tell
 from flopgate_agent.gate.allowance import Allowed, Denied, allowance, ceiling_of
 from flopgate_agent.gate.answers import check_answer, take_answer
 from flopgate_agent.gate.asking import plan_renewal, policies_of, request_if_due
@@ -38,11 +32,7 @@ from flopgate_agent.gate.settings import GateSettings, GateToken, Now
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import MisdirectedError
-from flopgate_proto.values import (
-    ChargedFigure,
-    LaneState,
-    Severity,
-)
+from flopgate_proto.values import ChargedFigure, LaneState, Severity
 
 DEFAULT_WATCHDOG_MS = 30_000
 DEFAULT_DRAIN_MS = 5000
@@ -56,7 +46,7 @@ class GateCore:
         lanes: by workload.
         authorities: by name.
         permissions: what each lane may do, as of the last step.
-        meter: the chips, and when to look at them next.
+        meter: the chips.
     """
 
     def __init__(
@@ -103,6 +93,7 @@ class GateCore:
     def samples(self, samples: Sequence[ChipSample], now: Now) -> list[Action]:
         """One look at the counters: measure, charge, and act on it."""
         now = self._clock.advance(now)
+        self.meter.answered()
         # Samples carry the host's own clock: where it stepped back they prove nothing.
         look = self.meter.blind(now.elapsed_ms) if self._clock.behind_ms else None
         for charge in look or self.meter.look(samples, now.elapsed_ms):
@@ -177,15 +168,7 @@ class GateCore:
             authority.admitted = True
             self.chain.overdue = True
             authority.next_request_ms = now.elapsed_ms
-            self._owed.append(
-                KeepEnrolment(
-                    authority=authority_name,
-                    digest=admitted.enrolment_digest,
-                    envelope=authority.enrolment,
-                    admitted=True,
-                    scopes=authority.scopes,
-                )
-            )
+            self._owed.append(_keep_enrolment(authority, authority.enrolment))
             self._owed.append(Tell(event="host.admitted", subject=authority_name, detail=""))
         return self._step()
 
@@ -215,15 +198,7 @@ class GateCore:
             known=authority.admitted,
         )
         authority.enrolment = envelope
-        return [
-            KeepEnrolment(
-                authority=authority_name,
-                digest=envelope.digest,
-                envelope=envelope,
-                admitted=authority.admitted,
-                scopes=authority.scopes,
-            )
-        ]
+        return [_keep_enrolment(authority, envelope)]
 
     def fault(self, reason: str, detail: str, way_back: str, now: Now) -> list[Action]:
         """Something the gate cannot work without is gone: stop everything (law 8)."""
@@ -232,7 +207,9 @@ class GateCore:
         for lane in self.lanes.values():
             # A freeze may be among what a failed keep voided.
             lane.lose_hold()
-        return self._step_lanes()
+        actions = self._step_lanes()
+        self._plan_look()
+        return actions
 
     # ------------------------------------------------------------------ time
 
@@ -254,25 +231,29 @@ class GateCore:
     @property
     def standing_still(self) -> bool:
         """Whether every lane is verified to stand still."""
-        return all(lane.state is LaneState.HALTED for lane in self.lanes.values())
+        return {lane.state for lane in self.lanes.values()} <= {LaneState.HALTED}
 
     def has_fault(self, reason: str) -> bool:
         """Whether this fault stops the host now."""
         return reason in self._faults
 
-    def looked(self, now: Now) -> None:
-        """The caller asked the sampler; plans the next look."""
-        watching = any(lane.state is LaneState.FROZEN for lane in self.lanes.values())
-        self.meter.looked(now.elapsed_ms, watching=watching)
+    def asked(self, now: Now) -> None:
+        """The caller asked the sampler: counters are due from here on."""
+        self.meter.asked(now.elapsed_ms + self._clock.behind_ms)
+
+    @property
+    def look_by_ms(self) -> int:
+        """Host elapsed time by which counters must be read: until then nothing unseen can matter.
+
+        No ceiling can come near, no report is due. Whoever looks more often sees more, and may.
+        """
+        return self.meter.look_by_ms - self._clock.behind_ms
 
     def get_timer(self) -> int:
         """Host elapsed time at which `handle_timer` must be called at the latest."""
-        times = [self.meter.stall_ms]
+        times = [self.meter.stall_ms, *self._reports_ms()]
         if self.enrolled:
             times += [lane_ms for lane in self.lanes.values() if (lane_ms := lane.get_timer())]
-        if self._may_report:
-            times.append(self.chain.next_ms)
-            times += [a.next_request_ms for a in self._admitted()]
         return max(min(times), self.elapsed_ms) - self._clock.behind_ms
 
     def handle_timer(self, now: Now) -> list[Action]:
@@ -284,11 +265,12 @@ class GateCore:
 
     def _go_blind(self, now: Now) -> None:
         """The counters are silent: charge the time at once, stop when it lasts (laws 3 and 8)."""
+        self.meter.asked(self.meter.due_since_ms)
         for charge in self.meter.blind(now.elapsed_ms):
             self._charge(charge)
-        policies = policies_of(self._admitted())
-        most_ms = min((policy.watchdog_ms for policy in policies), default=DEFAULT_WATCHDOG_MS)
-        silent_ms = now.elapsed_ms - self.meter.seen_ms
+        bounds_ms = [policy.watchdog_ms for policy in policies_of(self._admitted())]
+        most_ms = min(bounds_ms, default=DEFAULT_WATCHDOG_MS)
+        silent_ms = now.elapsed_ms - self.meter.due_since_ms
         if silent_ms >= most_ms:
             self._faults.set(
                 DRIVER_SILENT,
@@ -345,15 +327,16 @@ class GateCore:
 
     def _step(self) -> list[Action]:
         owed, self._owed = self._owed, []
-        return [*owed, *self._step_lanes(), *self._report_if_due()]
+        actions = [*owed, *self._step_lanes(), *self._report_if_due()]
+        self._plan_look()
+        return actions
 
     def _step_lanes(self) -> list[Action]:
         if not self.enrolled:
             return []
         now_ms = self.elapsed_ms
-        drain_ms = max(
-            (policy.drain_ms for policy in policies_of(self._admitted())), default=DEFAULT_DRAIN_MS
-        )
+        drains_ms = [policy.drain_ms for policy in policies_of(self._admitted())]
+        drain_ms = max(drains_ms, default=DEFAULT_DRAIN_MS)
         fault = self._faults.first
         actions: list[Action] = []
         for lane in self.lanes.values():
@@ -368,9 +351,21 @@ class GateCore:
             if lane.state is not before and lane.state is LaneState.HALTED:
                 # What was not used is released by the report of the halt.
                 self.chain.overdue = True
-            if lane.state is LaneState.FROZEN:
-                self.meter.watch(now_ms)
         return actions
+
+    def _plan_look(self) -> None:
+        """By when the counters must be read, as things stand after a step."""
+        covered_ms, now_ms = self.meter.covered_ms, self.elapsed_ms
+        times_ms = [lane.look_by_ms(covered_ms) for lane in self.lanes.values()]
+        if not self.enrolled:
+            times_ms = [covered_ms + self.settings.sample_interval_ms]
+        self.meter.plan(max(now_ms, min(times_ms + self._reports_ms())), now_ms)
+
+    def _reports_ms(self) -> list[int]:
+        """When reports are due: each should tell what was done up to then."""
+        if not self._may_report:
+            return []
+        return [self.chain.next_ms, *(one.next_request_ms for one in self._admitted())]
 
     @property
     def _may_report(self) -> bool:
@@ -393,3 +388,13 @@ class GateCore:
             request=request,
             now=self._clock.now,
         )
+
+
+def _keep_enrolment(authority: Authority, envelope: Envelope) -> KeepEnrolment:
+    return KeepEnrolment(
+        authority=authority.name,
+        digest=envelope.digest,
+        envelope=envelope,
+        admitted=authority.admitted,
+        scopes=authority.scopes,
+    )

@@ -16,36 +16,49 @@ Charge = tuple[ChipMeter, tuple[Measured, ...]]
 
 
 class HostMeter:
-    """The chips and the rhythm of looking at them.
+    """The chips, and by when to look at them next.
 
     Attributes:
-        next_look_ms: host elapsed time at which the counters should be read next.
-        seen_ms: of the last look that brought anything.
+        covered_ms: everything before this host time is measured or charged (law 3).
+        look_by_ms: host elapsed time at which the counters must be read at the latest.
     """
 
     def __init__(self, settings: GateSettings, findings: FindingLog, now_ms: int) -> None:
         self._settings = settings
         self._findings = findings
-        self._covered_ms = now_ms
-        self.seen_ms = now_ms
-        self.next_look_ms = now_ms
+        self.covered_ms = now_ms
+        self._asked_ms: int | None = None
+        self._looked = False
+        self.look_by_ms = now_ms
         self.chips = [ChipMeter(index, chip, now_ms) for index, chip in enumerate(settings.chips)]
+
+    @property
+    def due_since_ms(self) -> int:
+        """Since when counters are due: the first question without an answer, or ``look_by_ms``."""
+        return self.look_by_ms if self._asked_ms is None else self._asked_ms
 
     @property
     def stall_ms(self) -> int:
         """Host elapsed time at which silence must be charged."""
-        return self._covered_ms + self._settings.stall_timeout_ms
+        return max(self.covered_ms, self.due_since_ms) + self._settings.stall_timeout_ms
 
-    def looked(self, now_ms: int, *, watching: bool) -> None:
-        """The sampler was asked; plan the next look, sooner while a stop is being watched."""
-        settings = self._settings
-        interval_ms = settings.watch_interval_ms if watching else settings.sample_interval_ms
-        self.next_look_ms = now_ms + interval_ms
+    def asked(self, now_ms: int) -> None:
+        """The sampler was asked: from here on it is silent until it answers."""
+        if self._asked_ms is None:
+            self._asked_ms = now_ms
 
-    def watch(self, now_ms: int) -> None:
-        """A stop is being watched: look soon."""
-        watch_ms = now_ms + self._settings.watch_interval_ms
-        self.next_look_ms = min(self.next_look_ms, watch_ms)
+    def answered(self) -> None:
+        """The sampler said something: it is not silent."""
+        self._asked_ms = None
+
+    def plan(self, look_by_ms: int, now_ms: int) -> None:
+        """The counters must be read by this moment; before the first look, at once."""
+        if not self._looked:
+            return
+        if self.covered_ms < self.look_by_ms < now_ms:
+            # They were due already: a new plan does not forgive that.
+            self.asked(self.look_by_ms)
+        self.look_by_ms = look_by_ms
 
     def look(self, samples: Sequence[ChipSample], now_ms: int) -> Iterator[Charge]:
         """What each chip did since the look before; a chip without a sample is charged."""
@@ -58,14 +71,14 @@ class HostMeter:
             else:
                 self._findings.add("meter.chip.missing", Severity.ALERT, subject=uuid)
                 yield chip, chip.blind(now_ms)
-        self.seen_ms = self._covered_ms = now_ms
+        self.covered_ms, self._looked = now_ms, True
 
     def blind(self, now_ms: int) -> Iterator[Charge]:
         """Nothing came: everything is charged at the worst case."""
         self._findings.add("meter.silent", Severity.ALERT, detail="charged at the worst case")
         for chip in self.chips:
             yield chip, chip.blind(now_ms)
-        self._covered_ms = now_ms
+        self.covered_ms = now_ms
 
     def charge(self, charge: Charge, lane: Lane | None) -> None:
         """Write one chip's FLOP into the books of the lane that it serves."""

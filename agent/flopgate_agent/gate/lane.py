@@ -24,6 +24,8 @@ PRESSED = 2
 """A new ceiling is asked for while what is left still covers so many orderly stops."""
 NEWCOMER_DRAIN_MS = 600
 """Time to stand still for a job that started without permission: some looks, no more."""
+LOOK_MS_MAX = 3_600_000
+"""Longest time between two looks at a lane that nothing presses."""
 REKILL_MS = 500
 """Between two attempts to kill what survived the first."""
 RELOOK_MS = 10_000
@@ -73,8 +75,9 @@ class Lane:
         self._stopped_ms: int | None = None
         self._settings = settings
         self._bound_ms = settings.enforcement_bound_ms
-        # Between two looks work goes unseen; a stall shows only after its timeout.
+        # Between two looks at their closest work goes unseen; a stall shows after its timeout.
         self._blind_ms = settings.sample_interval_ms + settings.stall_timeout_ms
+        self._look_after_ms = settings.sample_interval_ms
         self._chips = chips
         self._freeze_at_ms = now_ms
         self._kill_at_ms: int | None = None
@@ -125,6 +128,23 @@ class Lane:
         """What the ceiling still covers."""
         return max(0, allowed.ceiling_tflop - self.book.allotted_tflop)
 
+    def look_by_ms(self, covered_ms: int) -> int:
+        """By when to look again, as of the last step; ``covered_ms`` is the newest look.
+
+        A running lane need not be looked at before it can have come near its ceiling, at its peak
+        rate: nothing would follow from what is seen. A stop is watched closely; and where nothing
+        may run, the closest rhythm bounds how long somebody who comes nevertheless goes unseen.
+        """
+        if self.state is LaneState.FROZEN:
+            return max(covered_ms, self.since_ms) + self._settings.watch_interval_ms
+        return covered_ms + self._look_after_ms
+
+    def _patience_ms(self, left_tflop: int, pressed_tflop: int) -> int:
+        least_ms, peak = self._settings.sample_interval_ms, self.peak_tflop_per_s
+        if not peak:
+            return LOOK_MS_MAX
+        return max(least_ms, min((left_tflop - pressed_tflop) * 1000 // peak, LOOK_MS_MAX))
+
     def get_timer(self) -> int | None:
         """When time alone changes something; ``None`` while it does not."""
         match self.state:
@@ -141,6 +161,7 @@ class Lane:
         """Let permission, time and what the chips show act on the lane."""
         self.pressed = False
         self._allowed = isinstance(permission, Allowed)
+        self._look_after_ms = self._settings.sample_interval_ms
         match permission:
             case Allowed():
                 return self._step_allowed(permission, drain_ms, now_ms)
@@ -153,7 +174,8 @@ class Lane:
         wind_down_at_ms = freeze_at_ms - allowed.wind_down_ms
         left_tflop = self.left_tflop(allowed)
         stop_ms = self._blind_ms + drain_ms + self._bound_ms
-        self.pressed = left_tflop <= PRESSED * self._cost_tflop(allowed.wind_down_ms + stop_ms)
+        pressed_tflop = PRESSED * self._cost_tflop(allowed.wind_down_ms + stop_ms)
+        self.pressed = left_tflop <= pressed_tflop
         if now_ms >= freeze_at_ms or left_tflop <= self._cost_tflop(stop_ms):
             why = _expiring(allowed) if now_ms >= freeze_at_ms else _spent(allowed)
             return self._stop_now(why, drain_ms, now_ms)
@@ -172,6 +194,7 @@ class Lane:
                 return self._stop_now(why, drain_ms, now_ms)
             return self._wind_down(why, ends_ms, now_ms)
         self._tightest_ms = wind_down_at_ms
+        self._look_after_ms = self._patience_ms(left_tflop, pressed_tflop)
         return self._run(exempt=allowed.exempt, freeze_at_ms=freeze_at_ms, now_ms=now_ms)
 
     def _step_denied(self, denied: Denied, drain_ms: int, now_ms: int) -> list[Action]:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
-from flopgate_agent.gate_process.gate_door import GateDoor
 from flopgate_agent.ledger import Ledger
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 READ_REPORTS_MAX = 32
 """Reports read from the ledger at once."""
+
+
+class Clients(Protocol):
+    """Connected couriers."""
+
+    @property
+    def clients(self) -> Mapping[int, int]:
+        """Their ids, oldest first, each with its dropped frames."""
+
+    def send(self, client_id: int, message: pb.FromGate) -> bool:
+        """Hand over a message; whether it was taken."""
 
 
 class Outbox:
@@ -20,7 +31,7 @@ class Outbox:
     """
 
     def __init__(
-        self, door: GateDoor, ledger: Ledger, first_unacknowledged: Callable[[str], int]
+        self, door: Clients, ledger: Ledger, first_unacknowledged: Callable[[str], int]
     ) -> None:
         self._door = door
         self._ledger = ledger

@@ -6,34 +6,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flopgate_agent.gate.actions import (
-    Action,
-    Freeze,
-    KeepEnrolment,
-    KeepOrder,
-    KeepQuote,
-    KeepReport,
-    Kill,
-    Notify,
-    SendReport,
-    Tell,
-    Thaw,
-)
+from flopgate_agent.gate.actions import Freeze, Kill, Notify, Tell, Thaw
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.settings import Chip, GateSettings, GateToken, LaneSetting, Now
-from flopgate_agent.gate_process import inbox
+from flopgate_agent.gate_process.runner import GateRunner
 from flopgate_agent.ledger import Ledger
 from flopgate_proto.chips import spec_for
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import MisuseError, PeerError
 from flopgate_proto.keys import SigningKey, key_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import ChipIdentity, LaneState, Software
+from flopgate_proto.values import ChipIdentity, Finding, LaneState, Software
 from flopgate_sim.fleet.gpu import SimulatedGpu
 
 H100_PCI_ID = 0x2330
 H100_NAME = "NVIDIA H100 80GB HBM3"
-RESEND_MAX = 256
+COURIER = 1
+"""Client id of whoever carries for the host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +93,27 @@ class SimulatedHost:
             driver_version="simulated",
             sample_interval_ms=plan.sample_interval_ms,
         )
-        self.ledger = Ledger(ledger_path)
-        self.core = GateCore(settings, self.ledger.load(), [token], now)
         self.outgoing: list[pb.SignedReport] = []
         self.told: list[tuple[int, Tell]] = []
         self.errors: list[PeerError] = []
+        self._now = now
+        self._looked_ms = now.elapsed_ms
+        ledger = Ledger(ledger_path)
+        self._runner = GateRunner(
+            GateCore(settings, ledger.load(), [token], now),
+            ledger,
+            hand=self,
+            door=self,
+            clock=lambda: self._now,
+            tell=lambda told: self.told.append((self._now.elapsed_ms, told)),
+            refused=self.errors.append,
+        )
         self._authority = token.authority
+
+    @property
+    def core(self) -> GateCore:
+        """The gate's decisions."""
+        return self._runner.core
 
     @property
     def host_id(self) -> bytes:
@@ -123,19 +127,25 @@ class SimulatedHost:
 
     def wake_ms(self) -> int:
         """When `step` must be called next."""
-        return min(self.core.get_timer(), self.core.meter.next_look_ms)
+        return min(self.core.get_timer(), self._next_look_ms())
+
+    def _next_look_ms(self) -> int:
+        rhythm_ms = self._looked_ms + self.plan.sample_interval_ms
+        return min(rhythm_ms, self.core.look_by_ms)
 
     def step(self, now: Now) -> None:
         """Read the counters if it is time, and let time act."""
-        if now.elapsed_ms >= self.core.meter.next_look_ms:
-            self.core.looked(now)
-            self._do(self.core.samples([gpu.sample(now.elapsed_ms) for gpu in self.gpus], now), now)
-        if now.elapsed_ms >= self.core.get_timer():
-            self._do(self.core.handle_timer(now), now)
+        self._now = now
+        if now.elapsed_ms >= self._next_look_ms():
+            self._looked_ms = now.elapsed_ms
+            samples = [gpu.sample(now.elapsed_ms) for gpu in self.gpus]
+            self._runner.enter(self.core.samples, samples)
+        self._runner.handle_timer()
 
     def enrolment(self, courier_spki: bytes, now: Now) -> Envelope:
         """The signed enrolment statement."""
-        self._do(self.core.enrol(self._authority, courier_spki, now), now)
+        hello = pb.CourierHello(authority=self._authority, courier_spki=courier_spki)
+        self._from_courier(pb.ToGate(hello=hello), now)
         envelope = self.core.authorities[self._authority].enrolment
         if envelope is None:
             raise MisuseError("no enrolment was made", code="sim.enrolment")
@@ -143,43 +153,58 @@ class SimulatedHost:
 
     def admitted(self, reply: pb.EnrollReply, now: Now) -> None:
         """What `Enroll` returned."""
-        self._do(inbox.take_admission(self.core, reply, now), now)
+        self._from_courier(pb.ToGate(admission=reply), now)
+        self.resend()
 
     def answers(self, batch: pb.AnswerBatch, now: Now) -> None:
         """Answers for this host."""
-        actions, errors = inbox.take_answers(self.core, batch, now)
-        self._do(actions, now)
-        self.errors += errors
+        self._from_courier(pb.ToGate(answers=batch), now)
 
     def order(self, order: pb.SignedOrder, now: Now) -> None:
         """An order that the link brought."""
-        self._do(inbox.take_order(self.core, order, now), now)
+        self._from_courier(pb.ToGate(order=order), now)
 
     def resend(self, from_sequence: int = 0) -> None:
         """Queue reports again: from a sequence, or from what is unacknowledged."""
-        known = self.core.authorities[self._authority]
-        first = from_sequence or known.acknowledged_sequence + 1
-        self.outgoing = [signed for _seq, signed in self.ledger.reports(first, RESEND_MAX)]
+        self.outgoing.clear()
+        resend = pb.Resend(authority=self._authority, from_sequence=from_sequence)
+        self._from_courier(pb.ToGate(resend=resend), self._now)
+        self._runner.push()
 
-    def _do(self, actions: Sequence[Action], now: Now) -> None:
-        for action in actions:
+    def _from_courier(self, message: pb.ToGate, now: Now) -> None:
+        self._now = now
+        self._runner.from_courier(COURIER, message)
+
+    # ------------------------------------------------------------------ its door and its hand
+
+    @property
+    def clients(self) -> dict[int, int]:
+        """The one courier."""
+        return {COURIER: 0}
+
+    def send(self, _client_id: int, message: pb.FromGate) -> bool:
+        """Reports go out; who asks for a snapshot looks at the core."""
+        if message.HasField("report"):
+            self.outgoing.append(message.report)
+        return True
+
+    def broadcast(self, message: pb.FromGate) -> None:
+        """Nobody asks for snapshots here."""
+
+    def protect(self, pids: Sequence[int]) -> None:
+        """There are no processes."""
+
+    def carry_out(self, action: Freeze | Thaw | Kill | Notify) -> list[Finding]:
+        """What a hand does, as the chips feel it."""
+        now_ms = self._now.elapsed_ms
+        for gpu in self.gpus:
             match action:
-                case KeepReport() | KeepOrder() | KeepQuote() | KeepEnrolment():
-                    self.ledger.keep(action)
-                case SendReport():
-                    self.outgoing += [
-                        signed for _seq, signed in self.ledger.reports(action.sequence, 1)
-                    ]
                 case Freeze():
-                    for gpu in self.gpus:
-                        gpu.freeze(now.elapsed_ms)
+                    gpu.freeze(now_ms)
                 case Thaw():
-                    for gpu in self.gpus:
-                        gpu.thaw(now.elapsed_ms)
+                    gpu.thaw(now_ms)
                 case Kill():
-                    for gpu in self.gpus:
-                        gpu.stop(now.elapsed_ms)
-                case Tell():
-                    self.told.append((now.elapsed_ms, action))
+                    gpu.stop(now_ms)
                 case Notify():
                     pass
+        return []

@@ -1,0 +1,201 @@
+"""A gate without its clock, sampler and sockets: the core, and what carries out its decisions.
+
+The gate's process and every simulation drive this one class: what is kept before what leaves, what
+a failed write voids, and what a courier may ask for is decided here once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from flopgate_agent.gate.actions import (
+    Action,
+    Freeze,
+    KeepEnrolment,
+    KeepOrder,
+    KeepQuote,
+    KeepReport,
+    Kill,
+    Notify,
+    SendReport,
+    Tell,
+    Thaw,
+)
+from flopgate_agent.gate.core import GateCore
+from flopgate_agent.gate.faults import LEDGER_FAILED
+from flopgate_agent.gate.settings import Now
+from flopgate_agent.gate_process import inbox
+from flopgate_agent.gate_process.outbox import Outbox
+from flopgate_agent.gate_process.snapshot import snapshot
+from flopgate_agent.ledger import Ledger
+from flopgate_agent.logs import FIELDS
+from flopgate_proto.codec import envelope_to_wire
+from flopgate_proto.errors import ClockError, HistoryError, PeerError, StorageError
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values import Finding
+
+_LOG = logging.getLogger("flopgate.gate")
+
+
+class Doer(Protocol):
+    """What carries out decisions upon processes."""
+
+    def carry_out(self, action: Freeze | Thaw | Kill | Notify) -> Sequence[Finding]:
+        """Do it; what the authorities should know of it."""
+
+    def protect(self, pids: Sequence[int]) -> None:
+        """Never touch these."""
+
+
+class Door(Protocol):
+    """Where couriers are."""
+
+    @property
+    def clients(self) -> Mapping[int, int]:
+        """Ids of connected couriers, oldest first, each with its dropped frames."""
+
+    def send(self, client_id: int, message: pb.FromGate) -> bool:
+        """Hand over a message; whether it was taken."""
+
+    def broadcast(self, message: pb.FromGate) -> object:
+        """Hand the message to every courier."""
+
+
+def log_told(told: Tell) -> None:
+    """A transition or finding, for the host's own people."""
+    _LOG.info("%s", told.event, extra={FIELDS: {"subject": told.subject, "detail": told.detail}})
+
+
+def log_refused(error: PeerError) -> None:
+    """What a courier brought and did not hold."""
+    fields = {"code": error.code, "remedy": error.remedy}
+    _LOG.warning("refused: %s", error.detail, extra={FIELDS: fields})
+
+
+class GateRunner:
+    """One run of a gate.
+
+    Args:
+        core: fresh, made from what ``ledger`` held.
+        hand: carries out what concerns processes.
+        door: where couriers are.
+        clock: this moment, on the host's clocks.
+        tell: takes what the host's own people should know.
+        refused: takes what did not hold.
+    """
+
+    def __init__(
+        self,
+        core: GateCore,
+        ledger: Ledger,
+        hand: Doer,
+        door: Door,
+        clock: Callable[[], Now],
+        *,
+        tell: Callable[[Tell], None] = log_told,
+        refused: Callable[[PeerError], None] = log_refused,
+    ) -> None:
+        self._tell = tell
+        self._refused = refused
+        self.core = core
+        self.hand = hand
+        self._ledger = ledger
+        self._door = door
+        self._clock = clock
+        self._outbox = Outbox(door, ledger, self._first_unacknowledged)
+
+    def enter(self, event: Callable[..., list[Action]], *arguments: object) -> None:
+        """Let something happen to the core now, and do what follows from it."""
+        try:
+            self.do(event(*arguments, self._clock()))
+        except ClockError as error:
+            self._clock_failed(error)
+
+    def handle_timer(self) -> None:
+        """Let the core act if its time has come."""
+        if self._clock().elapsed_ms >= self.core.get_timer():
+            self.enter(self.core.handle_timer)
+
+    def show(self) -> None:
+        """Give every courier a snapshot."""
+        self._door.broadcast(pb.FromGate(snapshot=snapshot(self.core)))
+
+    def push(self) -> None:
+        """Give couriers the reports that they asked for."""
+        try:
+            self._outbox.push(self.core.chain.sequence)
+        except StorageError as error:
+            self._ledger_failed(error)
+
+    def from_courier(self, client_id: int, message: pb.ToGate) -> None:
+        """One message of a courier; what does not hold is refused and changes nothing."""
+        core = self.core
+        try:
+            match message.WhichOneof("message"):
+                case "hello":
+                    self._hello(client_id, message.hello)
+                case "answers":
+                    actions, errors = inbox.take_answers(core, message.answers, self._clock())
+                    self.do(actions)
+                    for error in errors:
+                        self._refused(error)
+                case "order":
+                    self.do(inbox.take_order(core, message.order, self._clock()))
+                case "admission":
+                    self.do(inbox.take_admission(core, message.admission, self._clock()))
+                case "resend":
+                    resend = message.resend
+                    self._outbox.resend(client_id, resend.authority, resend.from_sequence)
+                case _:
+                    pass
+        except PeerError as error:
+            self._refused(error)
+        except ClockError as error:
+            self._clock_failed(error)
+
+    def do(self, actions: Sequence[Action]) -> None:
+        """Carry out actions in order; when one cannot be kept, none after it happens."""
+        for action in actions:
+            match action:
+                case KeepReport() | KeepOrder() | KeepQuote() | KeepEnrolment():
+                    try:
+                        self._ledger.keep(action)
+                    except (StorageError, HistoryError) as error:
+                        self._ledger_failed(error)
+                        return
+                case Thaw() if self._clock().elapsed_ms >= action.until_ms:
+                    _LOG.error("thaw of %s came too late", action.workload)
+                case Freeze() | Thaw() | Kill() | Notify():
+                    for found in self.hand.carry_out(action):
+                        self.core.findings.add(
+                            found.id, found.severity, subject=found.subject, detail=found.detail
+                        )
+                case SendReport():
+                    self.push()
+                case Tell():
+                    self._tell(action)
+
+    def _hello(self, client_id: int, hello: pb.CourierHello) -> None:
+        self._door.send(client_id, pb.FromGate(snapshot=snapshot(self.core)))
+        self.do(self.core.enrol(hello.authority, hello.courier_spki, self._clock()))
+        enrolment = self.core.authorities[hello.authority].enrolment
+        if enrolment is not None:
+            wire = pb.Enrollable(enrolment=envelope_to_wire(enrolment))
+            self._door.send(client_id, pb.FromGate(enrolment=wire))
+
+    def _first_unacknowledged(self, authority: str) -> int:
+        known = self.core.authorities.get(authority)
+        return known.acknowledged_sequence + 1 if known else 1
+
+    def _ledger_failed(self, error: StorageError | HistoryError) -> None:
+        """Nothing can be kept: nothing may run (law 8). A restart reads what is durable."""
+        _LOG.error("%s", error)
+        if not self.core.has_fault(LEDGER_FAILED):
+            self.do(self.core.fault(LEDGER_FAILED, error.detail, error.remedy, self._clock()))
+
+    def _clock_failed(self, error: ClockError) -> None:
+        _LOG.error("%s", error)
+        if not self.core.has_fault(error.code):
+            self.do(self.core.fault(error.code, error.detail, error.remedy, self._clock()))
