@@ -14,9 +14,11 @@ from flopgate_governor.core.orders import OrderBook, concerns_host
 from flopgate_governor.logbook import proof_to, write_log
 from flopgate_governor.state import State
 from flopgate_governor.store import Store
-from flopgate_proto.codec import envelope_to_wire
+from flopgate_proto.codec import decode_order, envelope_to_wire
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values.common import ScopeKind
+from flopgate_proto.values.orders import Pause
 
 _NEW_ORDER: Final = insert(schema.order)
 
@@ -91,6 +93,22 @@ def orders_for(state: State, hosts: list[Host] | None) -> list[pb.SignedOrder]:
         if hosts is None or any(concerns_host(held.pause, host.scopes) for host in hosts)
     ]
     return [pb.SignedOrder(envelope=envelope_to_wire(envelope)) for envelope in envelopes]
+
+
+def concerned(state: State, envelope: Envelope, linked: set[bytes]) -> set[bytes] | None:
+    """Linked hosts that an order is for; ``None`` for all of them."""
+    order = decode_order(envelope.payload_type, envelope.payload)
+    if not isinstance(order, Pause) or order.scope.kind in (
+        ScopeKind.EVERYTHING,
+        ScopeKind.WORKLOAD,
+    ):
+        return None
+    state.know(linked)
+    return {
+        host_id
+        for host_id in linked
+        if host_id in state.hosts and concerns_host(order, state.hosts[host_id].host.scopes)
+    }
 
 
 def _write(connection: Connection, envelope: Envelope, logged: Logged | None, unix_ms: int) -> None:

@@ -17,25 +17,17 @@ from typing import Final
 import grpc
 
 from flopgate_governor.commit import Committer, Reply
-from flopgate_governor.officer_orders import orders_for
+from flopgate_governor.greeting import greet, named_in
 from flopgate_governor.receive import Submission
 from flopgate_governor.service.guard import Context, identity_of
 from flopgate_governor.service.hub import Hub, Stream
-from flopgate_governor.state import State
 from flopgate_proto.codec import parse_message
 from flopgate_proto.errors import MalformedError, OversizedError, StorageError
-from flopgate_proto.limits import (
-    HELLO_HOSTS_MAX,
-    MESSAGE_BYTES_MAX,
-    REPORTS_PER_MESSAGE_MAX,
-)
+from flopgate_proto.limits import REPORTS_PER_MESSAGE_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 IN_FLIGHT_MAX: Final = 8
 """Most messages of one stream that wait for their transaction."""
-
-GREETING_BYTES_MAX: Final = MESSAGE_BYTES_MAX // 4
-"""Most bytes of orders in one message; the rest is room for notices."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,46 +110,13 @@ class LinkService:
         await self._committer.submit(submission, len(data), line.replies.put_nowait)
         line.in_flight += 1
 
-    async def _greet(self, hello: pb.Hello, line: _Line) -> list[pb.LinkDown]:
-        if len(hello.host_ids) > HELLO_HOSTS_MAX:
-            raise OversizedError(
-                f"{len(hello.host_ids)} hosts in one Hello, at most {HELLO_HOSTS_MAX} are taken",
-                code="link.hosts",
-                remedy="Say Hello again for the others.",
-            )
-        own = line.host_id
-        named = [host_id for host_id in hello.host_ids if own in (None, host_id)]
-        refused = [host_id for host_id in hello.host_ids if own not in (None, host_id)]
-
-        def orders(state: State) -> tuple[set[bytes], list[pb.SignedOrder]]:
-            state.know(named)
-            hosts = [state.hosts[h].host for h in named if h in state.hosts]
-            return {host.host_id for host in hosts}, orders_for(state, hosts)
-
+    async def _greet(self, hello: pb.Hello, line: _Line) -> Sequence[pb.LinkDown]:
+        named = named_in(hello, line.host_id)
         # Known to the hub first: an order accepted meanwhile is pushed, so it cannot be missed.
-        line.stream.host_ids |= set(named)
-        known, signed = await self._committer.call(orders)
-        unknown = [host_id for host_id in named if host_id not in known]
-        line.stream.host_ids -= set(unknown)
-        first, *more = greetings(signed)
-        first.notices.extend(pb.Notice(host_id=h, reason="link.certificate") for h in refused)
-        first.notices.extend(pb.Notice(host_id=h, reason="host.unknown") for h in unknown)
-        return [first, *more]
-
-
-def greetings(orders: Sequence[pb.SignedOrder]) -> list[pb.LinkDown]:
-    """Orders in their order, in messages that couriers take; at least one message.
-
-    One officer can sign pauses without end: together they must not lock every host out.
-    """
-    messages, size = [pb.LinkDown()], 0
-    for order in orders:
-        size += order.ByteSize()
-        if size > GREETING_BYTES_MAX and messages[-1].orders:
-            messages.append(pb.LinkDown())
-            size = order.ByteSize()
-        messages[-1].orders.append(order)
-    return messages
+        line.stream.host_ids |= set(named.own)
+        greeting = await self._committer.call(lambda state: greet(state, named))
+        line.stream.host_ids -= greeting.unknown
+        return greeting.messages
 
 
 async def _write(line: _Line) -> None:

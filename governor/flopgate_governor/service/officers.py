@@ -5,19 +5,15 @@ from __future__ import annotations
 import structlog
 
 from flopgate_governor.commit import Committer
-from flopgate_governor.core.orders import concerns_host
-from flopgate_governor.officer_orders import Accepted, accept_order
+from flopgate_governor.officer_orders import Accepted, accept_order, concerned
 from flopgate_governor.overview import overview
 from flopgate_governor.service.guard import Context
 from flopgate_governor.service.hub import Hub
 from flopgate_governor.service.status_codes import status_of
 from flopgate_governor.state import State
-from flopgate_proto.codec import decode_order, envelope_from_wire, envelope_to_wire
-from flopgate_proto.envelope import Envelope
+from flopgate_proto.codec import envelope_from_wire, envelope_to_wire
 from flopgate_proto.errors import PeerError, StorageError
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values.common import ScopeKind
-from flopgate_proto.values.orders import Pause
 
 
 class OfficerService:
@@ -38,7 +34,7 @@ class OfficerService:
 
             def work(state: State) -> tuple[Accepted, set[bytes] | None]:
                 accepted = accept_order(state, envelope)
-                return accepted, _concerned(state, envelope, linked)
+                return accepted, concerned(state, envelope, linked)
 
             accepted, hosts = await self._committer.call(work)
         except (PeerError, StorageError) as error:
@@ -59,19 +55,3 @@ class OfficerService:
             return await self._committer.call(lambda state: overview(state, linked))
         except StorageError as error:
             await context.abort(status_of(error), str(error))
-
-
-def _concerned(state: State, envelope: Envelope, linked: set[bytes]) -> set[bytes] | None:
-    """Linked hosts that an order is for; ``None`` for all of them."""
-    order = decode_order(envelope.payload_type, envelope.payload)
-    if not isinstance(order, Pause) or order.scope.kind in (
-        ScopeKind.EVERYTHING,
-        ScopeKind.WORKLOAD,
-    ):
-        return None
-    state.know(linked)
-    return {
-        host_id
-        for host_id in linked
-        if host_id in state.hosts and concerns_host(order, state.hosts[host_id].host.scopes)
-    }
