@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flopgate_agent.gate.settings import Now
 from flopgate_proto.errors import ClockError
 
@@ -18,22 +20,31 @@ def backwards(before_ms: int, now_ms: int) -> ClockError:
 class HostClock:
     """The latest moment heard of.
 
+    Where the host's clock steps back, nothing tells how much time passed since. The host had to call
+    by a certain moment (``due``), so it goes on from there: time that a clock hides is never free.
+
+    Args:
+        now: the first moment.
+        due: by when the host must call, as things stand.
+
     Attributes:
         now: that moment.
         behind_ms: how far the host's clock has been set back in all; added to what it tells.
     """
 
-    def __init__(self, now: Now) -> None:
+    def __init__(self, now: Now, due: Callable[[], int]) -> None:
         self.now = now
         self.behind_ms = 0
+        self._due = due
 
     def note(self, told: Now) -> None:
-        """Take a moment of the host's clock; one that stepped back goes on from where it was."""
+        """Take a moment of the host's clock; one that stepped back goes on from what was due."""
         elapsed_ms = told.elapsed_ms + self.behind_ms
-        self.behind_ms += max(0, self.now.elapsed_ms - elapsed_ms)
-        self.now = Now(
-            elapsed_ms=max(elapsed_ms, self.now.elapsed_ms), wall_unix_ms=told.wall_unix_ms
-        )
+        if elapsed_ms < self.now.elapsed_ms:
+            went_on_ms = max(self.now.elapsed_ms, self._due())
+            self.behind_ms += went_on_ms - elapsed_ms
+            elapsed_ms = went_on_ms
+        self.now = Now(elapsed_ms=elapsed_ms, wall_unix_ms=told.wall_unix_ms)
 
     def advance(self, told: Now) -> Now:
         """The same; gives the moment as the core counts it.

@@ -59,7 +59,7 @@ class GateCore:
             stored.setdefault(name, StoredAuthority(name=name))
         self.authorities = {name: Authority(one) for name, one in sorted(stored.items())}
         self.findings = FindingLog()
-        self._clock = HostClock(now)
+        self._clock = HostClock(now, lambda: min(self._due_ms, self.meter.look_by_ms))
         self._faults = Faults(self.findings)
         self._owed: list[Action] = []
         self._started_ms = now.elapsed_ms
@@ -251,10 +251,19 @@ class GateCore:
 
     def get_timer(self) -> int:
         """Host elapsed time at which `handle_timer` must be called at the latest."""
+        return max(self._due_ms, self.elapsed_ms) - self._clock.behind_ms
+
+    @property
+    def _due_ms(self) -> int:
         times = [self.meter.stall_ms, *self._reports_ms()]
         if self.enrolled:
             times += [lane_ms for lane in self.lanes.values() if (lane_ms := lane.get_timer())]
-        return max(min(times), self.elapsed_ms) - self._clock.behind_ms
+        return min(times)
+
+    def went_back(self, now: Now) -> bool:
+        """Whether the host's clock stands before what this core has heard: waiting for it to
+        catch up would be waiting with the chips unwatched."""
+        return now.elapsed_ms + self._clock.behind_ms < self.elapsed_ms
 
     def handle_timer(self, now: Now) -> list[Action]:
         """Time has passed."""

@@ -58,7 +58,8 @@ class HostMeter:
         if self.covered_ms < self.look_by_ms < now_ms:
             # They were due already: a new plan does not forgive that.
             self.asked(self.look_by_ms)
-        self.look_by_ms = look_by_ms
+        # Whoever did not answer is asked again as soon as can be.
+        self.look_by_ms = look_by_ms if self._asked_ms is None else now_ms
 
     def look(self, samples: Sequence[ChipSample], now_ms: int) -> Iterator[Charge]:
         """What each chip did since the look before; a chip without a sample is charged."""

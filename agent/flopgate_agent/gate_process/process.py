@@ -100,7 +100,7 @@ class GateProcess:
         return 0
 
     def _turn(self) -> None:
-        timeout_ms = max(0, self._next_wake_ms() - read_clocks().elapsed_ms)
+        timeout_ms = min(max(0, self._next_wake_ms() - read_clocks().elapsed_ms), SNAPSHOT_MS)
         for key, _events in self._selector.select(timeout_ms / 1000):
             self._on_ready(key)
         self._tick(read_clocks())
@@ -201,6 +201,9 @@ class GateProcess:
             self._runner.hand.protect([self._sampler.pid])
 
     def _tick(self, now: Now) -> None:
+        # A clock that was set back must not make anybody wait for it.
+        self._looked_ms = min(self._looked_ms, now.elapsed_ms)
+        self._next_snapshot_ms = min(self._next_snapshot_ms, now.elapsed_ms + SNAPSHOT_MS)
         self._sampler.handle_timer(now.elapsed_ms)
         self._protect_sampler()
         runner = self._runner

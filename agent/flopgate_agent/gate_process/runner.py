@@ -114,8 +114,9 @@ class GateRunner:
             self._clock_failed(error)
 
     def handle_timer(self) -> None:
-        """Let the core act if its time has come."""
-        if self._clock().elapsed_ms >= self.core.get_timer():
+        """Let the core act if its time has come, or if time went back."""
+        now = self._clock()
+        if now.elapsed_ms >= self.core.get_timer() or self.core.went_back(now):
             self.enter(self.core.handle_timer)
 
     def show(self) -> None:

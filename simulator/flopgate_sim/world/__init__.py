@@ -1,0 +1,1 @@
+"""The simulated cluster: production cores under a virtual clock, seeded and reproducible."""

@@ -1,0 +1,272 @@
+"""Accelerators that keep the truth: what really ran, whatever anybody was told.
+
+Truth is in world time and in the chip's own clock cycles. What a driver would show is derived from
+it, and can be made to lie (`Faults`); the truth cannot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flopgate_agent.counters.sample import ChipSample, PipeCycles
+from flopgate_proto.chips import ChipSpec
+from flopgate_sim.world.engine import US_PER_MS
+
+IDLE_MW, BUSY_MW = 70_000, 650_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Job:
+    """A process with a context on some chips of one host.
+
+    Attributes:
+        drain_us: its queues go on so long after a freeze; ``None``: persistent kernels, which run
+            until the process is dead.
+        busy_percent: part of the chip's cycles that its compute pipes work.
+        period_us, work_us: it works only in the first part of each period; 0: all the time.
+        spinning: it spins on the network: SMs active, no compute pipe.
+        death_us: from the kill until it is gone.
+        forks: when it is frozen it leaves a child that goes on, so often.
+        start_us: world time.
+        last_work_us: last moment at which it worked.
+    """
+
+    pid: int
+    chips: tuple[int, ...]
+    start_us: int
+    drain_us: int | None = 50 * US_PER_MS
+    busy_percent: int = 80
+    period_us: int = 0
+    work_us: int = 0
+    spinning: bool = False
+    death_us: int = 20 * US_PER_MS
+    forks: int = 0
+    frozen_us: int | None = None
+    gone_us: int | None = None
+    last_work_us: int = 0
+
+    def end_us(self) -> int | None:
+        """World time at which its work ends, as things stand; ``None``: never."""
+        end_us = self.gone_us
+        if self.frozen_us is not None and self.drain_us is not None:
+            drained_us = self.frozen_us + self.drain_us
+            end_us = drained_us if end_us is None else min(end_us, drained_us)
+        return end_us
+
+    def alive(self, now_us: int) -> bool:
+        """Whether the process is there."""
+        return self.gone_us is None or now_us < self.gone_us
+
+    def work(self, from_us: int, to_us: int) -> tuple[int, int]:
+        """Time at work in an interval, and the last moment of it (0 without work)."""
+        end_us = self.end_us()
+        until_us = to_us if end_us is None else min(to_us, end_us)
+        since_us = max(from_us, self.start_us)
+        if until_us <= since_us or not self.busy_percent:
+            return 0, 0
+        if not self.period_us:
+            return until_us - since_us, until_us
+        worked_us = self._bursts(until_us) - self._bursts(since_us)
+        rest_us = (until_us - self.start_us) % self.period_us
+        return worked_us, until_us - max(0, rest_us - self.work_us) if worked_us else 0
+
+    def _bursts(self, at_us: int) -> int:
+        whole, rest_us = divmod(at_us - self.start_us, self.period_us)
+        return whole * self.work_us + min(rest_us, self.work_us)
+
+
+@dataclass(slots=True, kw_only=True)
+class Chip:
+    """One accelerator.
+
+    Attributes:
+        spec: what it is made of; its clock runs at the highest.
+        gpm: whether the driver shows cycle counters.
+        worked_us: busy time of compute pipes since the world began, times percent.
+        active_us: time with any kernel on it since the last sample.
+        last_work_us: last moment at which a compute pipe was busy, 0 before the first.
+        lost: off the bus.
+        reloaded: the driver was loaded anew: a handle from before gives one error.
+        counted_us: since when the driver counts; a reload starts anew.
+        jump_cycles: what a lying or broken driver adds to every counter.
+    """
+
+    uuid: str
+    spec: ChipSpec
+    gpm: bool
+    worked_us: int = 0
+    active_us: int = 0
+    last_work_us: int = 0
+    lost: bool = False
+    reloaded: bool = False
+    counted_us: int = 0
+    worked_before_us: int = 0
+    active_all_us: int = 0
+    active_before_us: int = 0
+    jump_cycles: int = 0
+    energy_uj: int = 0
+
+    def flop(self) -> int:
+        """What it really executed, at the 16-bit rate."""
+        spec = self.spec
+        cycles = self.worked_us * spec.max_clock_khz // (1000 * 100)
+        return cycles * spec.sm_count * spec.rates.half_tensor
+
+
+@dataclass(slots=True)
+class Hardware:
+    """The chips of one host and the processes on them.
+
+    Attributes:
+        on: ``False`` while the host is off or suspended: nothing works.
+    """
+
+    chips: list[Chip]
+    jobs: list[Job] = field(default_factory=list)
+    on: bool = True
+    now_us: int = 0
+    next_pid: int = 100
+
+    def start(self, chips: tuple[int, ...], now_us: int, **options: object) -> Job:
+        """A process that works from now on."""
+        self.advance(now_us)
+        job = Job(pid=self.next_pid, chips=chips, start_us=now_us)
+        self.next_pid += 1
+        for name, value in options.items():
+            setattr(job, name, value)
+        self.jobs.append(job)
+        return job
+
+    def advance(self, now_us: int) -> None:
+        """Let time pass."""
+        before_us = self.now_us
+        if now_us <= before_us:
+            return
+        self.now_us = now_us
+        if not self.on:
+            return
+        span_us = now_us - before_us
+        active_us, worked_us = [0] * len(self.chips), [0] * len(self.chips)
+        for job in self.jobs:
+            done_us, last_us = job.work(before_us, now_us)
+            if not done_us:
+                continue
+            job.last_work_us = last_us
+            for index in job.chips:
+                if self.chips[index].lost:
+                    continue
+                active_us[index] += done_us
+                if not job.spinning:
+                    worked_us[index] += done_us * job.busy_percent
+                    chip = self.chips[index]
+                    chip.last_work_us = max(chip.last_work_us, last_us)
+        for chip, active, worked in zip(self.chips, active_us, worked_us, strict=True):
+            # Two processes share what one chip can do.
+            busy_us = min(active, span_us)
+            chip.active_us += busy_us
+            chip.active_all_us += busy_us
+            chip.worked_us += min(worked, span_us * 100)
+            chip.energy_uj += (busy_us * BUSY_MW + (span_us - busy_us) * IDLE_MW) // 1000
+        if any(job.gone_us is not None and job.gone_us <= now_us for job in self.jobs):
+            self.jobs = [job for job in self.jobs if job.alive(now_us)]
+
+    def freeze(self, pids: set[int], now_us: int) -> None:
+        """No further launches; what was launched goes on. A child that was being made goes on."""
+        self.advance(now_us)
+        for job in [job for job in self.jobs if job.pid in pids and job.frozen_us is None]:
+            job.frozen_us = now_us
+            if job.forks:
+                job.forks -= 1
+                self.start(
+                    job.chips,
+                    now_us,
+                    busy_percent=job.busy_percent,
+                    drain_us=job.drain_us,
+                    forks=job.forks,
+                )
+
+    def thaw(self, pids: set[int], now_us: int) -> None:
+        """Launches go on."""
+        self.advance(now_us)
+        for job in self.jobs:
+            if job.pid in pids:
+                job.frozen_us = None
+
+    def kill(self, pids: set[int], now_us: int) -> None:
+        """Ends processes, each in its time."""
+        self.advance(now_us)
+        for job in self.jobs:
+            if job.pid in pids and job.gone_us is None:
+                job.gone_us = now_us + job.death_us
+
+    def pids(self, chip: int) -> tuple[int, ...]:
+        """Who has a context on a chip."""
+        return tuple(
+            sorted(job.pid for job in self.jobs if chip in job.chips and job.alive(self.now_us))
+        )
+
+    def reload(self, now_us: int) -> None:
+        """The driver starts anew: counters from zero, lost chips are back, no process is there."""
+        self.advance(now_us)
+        self.jobs = []
+        for chip in self.chips:
+            chip.lost, chip.jump_cycles = False, 0
+            self.reset_counters(chip)
+
+    def reset_counters(self, chip: Chip) -> None:
+        """Cumulative counters of a chip start from zero."""
+        chip.counted_us = self.now_us
+        chip.worked_before_us = chip.worked_us
+        chip.active_before_us = chip.active_all_us
+        chip.active_us = chip.energy_uj = 0
+        chip.reloaded = True
+
+    def sample(self, now_us: int, elapsed_ms: int) -> list[ChipSample]:
+        """What the driver shows of every chip now; ``elapsed_ms`` is the host's own clock."""
+        self.advance(now_us)
+        return [self._sample(index, elapsed_ms) for index in range(len(self.chips))]
+
+    def _sample(self, index: int, elapsed_ms: int) -> ChipSample:
+        chip = self.chips[index]
+        reloaded, chip.reloaded = chip.reloaded, False
+        if chip.lost or reloaded:
+            return ChipSample(
+                uuid=chip.uuid,
+                taken_ms=elapsed_ms,
+                cycles=None,
+                kernel_active_ms=None,
+                sm_clock_mhz=None,
+                energy_mj=None,
+                pids=None,
+                error="GPU_IS_LOST" if chip.lost else "UNINITIALIZED",
+            )
+        active_ms, chip.active_us = divmod(chip.active_us, US_PER_MS)
+        return ChipSample(
+            uuid=chip.uuid,
+            taken_ms=elapsed_ms,
+            cycles=self._cycles(chip) if chip.gpm else None,
+            kernel_active_ms=active_ms,
+            sm_clock_mhz=chip.spec.max_clock_khz // 1000,
+            energy_mj=chip.energy_uj // 1000,
+            pids=self.pids(index),
+            error=None,
+        )
+
+    def _cycles(self, chip: Chip) -> PipeCycles:
+        """Summed over SMs, as GPM may give them."""
+        khz, sms, jump = chip.spec.max_clock_khz, chip.spec.sm_count, chip.jump_cycles
+        busy = (chip.worked_us - chip.worked_before_us) * khz * sms // (1000 * 100) + jump
+        active = (chip.active_all_us - chip.active_before_us) * khz * sms // 1000 + jump
+        return PipeCycles(
+            elapsed=(self.now_us - chip.counted_us) * khz * sms // 1000 + jump,
+            active=max(active, busy),
+            mma=busy,
+            dmma=0,
+            hmma=busy,
+            imma=0,
+            dfma=0,
+            integer=0,
+            fp64=0,
+            fp32=0,
+            fp16=0,
+        )

@@ -1,0 +1,63 @@
+"""The clocks of one machine, as its owner may bend them: drift, steps, suspends, boots."""
+
+from __future__ import annotations
+
+from flopgate_sim.world.engine import US_PER_MS, Engine
+
+PPM = 1_000_000
+EPOCH_UNIX_MS = 1_800_000_000_000
+"""Wall time at which every world begins."""
+
+
+class Clocks:
+    """Boot clock and wall clock of a machine.
+
+    The boot clock counts suspends; it runs ``drift_ppm`` too fast (or too slow, below zero).
+
+    Attributes:
+        wall_offset_ms: by how much somebody set the wall clock forward in all.
+    """
+
+    def __init__(self, engine: Engine, drift_ppm: int, booted_us: int) -> None:
+        self._engine = engine
+        self.drift_ppm = drift_ppm
+        self.wall_offset_ms = 0
+        self._set_us = booted_us
+        self._elapsed_us = 0
+
+    @property
+    def elapsed_ms(self) -> int:
+        """Boot clock."""
+        return self._elapsed(self._engine.now_us) // US_PER_MS
+
+    def elapsed_at(self, world_us: int) -> int:
+        """What the boot clock shows at a moment of the world since the last boot or step."""
+        return self._elapsed(world_us) // US_PER_MS
+
+    def _elapsed(self, world_us: int) -> int:
+        span_us = world_us - self._set_us
+        return self._elapsed_us + span_us + span_us * self.drift_ppm // PPM
+
+    @property
+    def wall_unix_ms(self) -> int:
+        """Wall clock: right but for drift since the world began, and steps."""
+        now_us = self._engine.now_us
+        drifted_us = now_us + now_us * self.drift_ppm // PPM
+        return EPOCH_UNIX_MS + drifted_us // US_PER_MS + self.wall_offset_ms
+
+    def when_us(self, elapsed_ms: int) -> int:
+        """World time at which the boot clock first shows at least this."""
+        wanted_us = elapsed_ms * US_PER_MS - self._elapsed_us
+        at_us = self._set_us + wanted_us * PPM // (PPM + self.drift_ppm)
+        # Whole numbers round down on both ways: look a little further.
+        while self._elapsed(at_us) < elapsed_ms * US_PER_MS:
+            at_us += 1
+        return at_us
+
+    def boot(self, elapsed_ms: int = 0) -> None:
+        """The boot clock starts anew."""
+        self._set_us, self._elapsed_us = self._engine.now_us, elapsed_ms * US_PER_MS
+
+    def step(self, by_ms: int) -> None:
+        """The boot clock jumps; what can do that has root, or restores a virtual machine."""
+        self.boot(max(0, self.elapsed_ms + by_ms))

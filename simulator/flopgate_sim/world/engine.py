@@ -1,0 +1,109 @@
+"""Virtual time: a heap of events. Time jumps to the next one; nothing ever sleeps.
+
+World time is in microseconds since the world began. Two events of one moment happen in the order in
+which they were planned, so that a run depends on nothing but its seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections import deque
+from collections.abc import Callable
+
+US_PER_MS = 1000
+US_PER_S = 1_000_000
+TIMELINE_MAX = 60
+"""Newest lines of what happened that are kept for people."""
+
+Action = Callable[[], None]
+
+
+class Event:
+    """Something planned. Cancelled, it never happens."""
+
+    __slots__ = ("action", "at_us", "cancelled", "kind", "number")
+
+    def __init__(self, at_us: int, number: int, kind: str, action: Action) -> None:
+        self.at_us = at_us
+        self.number = number
+        self.kind = kind
+        self.action = action
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Let it not happen."""
+        self.cancelled = True
+
+    def __lt__(self, other: Event) -> bool:
+        return (self.at_us, self.number) < (other.at_us, other.number)
+
+
+class Engine:
+    """The one clock and what is planned on it.
+
+    Attributes:
+        now_us: world time.
+        steps: events that happened so far.
+        checks: called after each event.
+    """
+
+    def __init__(self) -> None:
+        self.now_us = 0
+        self.steps = 0
+        self.checks: list[Action] = []
+        self._planned: list[Event] = []
+        self._number = 0
+        self._stopped = False
+        self._trace = hashlib.sha256()
+        self._lines: deque[str] = deque(maxlen=TIMELINE_MAX)
+
+    def at(self, at_us: int, kind: str, action: Action) -> Event:
+        """Plan something, now at the earliest."""
+        self._number += 1
+        event = Event(max(at_us, self.now_us), self._number, kind, action)
+        heapq.heappush(self._planned, event)
+        return event
+
+    def after(self, wait_us: int, kind: str, action: Action) -> Event:
+        """Plan something for a while from now."""
+        return self.at(self.now_us + wait_us, kind, action)
+
+    def run(self, until_us: int) -> None:
+        """Let everything happen that is planned up to a moment."""
+        planned = self._planned
+        while planned and planned[0].at_us <= until_us and not self._stopped:
+            event = heapq.heappop(planned)
+            if event.cancelled:
+                continue
+            self.now_us = event.at_us
+            self.steps += 1
+            self._trace.update(f"{event.at_us} {event.kind}\n".encode())
+            event.action()
+            for check in self.checks:
+                check()
+        if not self._stopped:
+            self.now_us = max(self.now_us, until_us)
+
+    def stop(self) -> None:
+        """Nothing more happens."""
+        self._stopped = True
+
+    def note(self, who: str, what: str) -> None:
+        """Tell something: part of the trace, and of the timeline that people read."""
+        self._lines.append(f"{self.now_us / US_PER_S:12.3f} s  {who:<16} {what}")
+        self._trace.update(f"{who} {what}\n".encode())
+
+    def traced(self, data: bytes) -> None:
+        """Let bytes be part of the trace."""
+        self._trace.update(data)
+
+    @property
+    def timeline(self) -> tuple[str, ...]:
+        """The newest lines, oldest first."""
+        return tuple(self._lines)
+
+    @property
+    def trace_digest(self) -> str:
+        """SHA-256 over all that happened: the same for the same seed, bit for bit."""
+        return self._trace.hexdigest()

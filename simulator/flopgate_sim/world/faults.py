@@ -1,0 +1,400 @@
+"""What can go wrong, and when: a plan of faults drawn from a seed, and what each does to the world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from flopgate_sim.world.engine import US_PER_MS, US_PER_S
+from flopgate_sim.world.governor import Governor
+from flopgate_sim.world.host import BOOT_US, GATE_RESTART_US, Host
+from flopgate_sim.world.network import DOWN, UP
+from flopgate_sim.world.plan import Fault
+from flopgate_sim.world.randomness import Streams, waits_ms
+from flopgate_sim.world.tampering import Forging, Replaying
+
+if TYPE_CHECKING:
+    from flopgate_sim.world.world import World
+
+HOST, GOVERNOR = "host", "governor"
+WRITES_MAX = 60
+"""A crash while writing comes within so many writes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of fault.
+
+    Attributes:
+        target: ``host`` or ``governor``.
+        span_ms: drawn between these two; (0, 0) where it has no span.
+        value: drawn between these two.
+        apply: what it does.
+        text: in words, with what ``value`` means.
+    """
+
+    target: str
+    apply: Callable[[World, Fault], None]
+    text: str
+    span_ms: tuple[int, int] = (0, 0)
+    value: tuple[int, int] = (0, 0)
+
+
+def _host(world: World, fault: Fault) -> Host:
+    found = world.named(fault.target)
+    if not isinstance(found, Host):
+        raise TypeError(fault.target)
+    return found
+
+
+def _governor(world: World, fault: Fault) -> Governor:
+    found = world.named(fault.target)
+    if not isinstance(found, Governor):
+        raise TypeError(fault.target)
+    return found
+
+
+def _gate_crash(world: World, fault: Fault) -> None:
+    _host(world, fault).restart_gate_soon("kill -9", GATE_RESTART_US + fault.span_ms * US_PER_MS)
+
+
+def _gate_crash_writing(world: World, fault: Fault) -> None:
+    _host(world, fault).disk.fail_at(fault.value)
+
+
+def _courier_crash(world: World, fault: Fault) -> None:
+    host = _host(world, fault)
+    for courier in host.couriers:
+        courier.kill()
+        world.engine.after(fault.span_ms * US_PER_MS, "courier start", partial(_revive, host, courier))
+
+
+def _revive(host: Host, courier: object) -> None:
+    for one in host.couriers:
+        if one is courier and one.core is None and host.up:
+            one.start()
+
+
+def _reboot(world: World, fault: Fault) -> None:
+    host = _host(world, fault)
+    if host.up and not host.suspended:
+        host.power_off("reboot", clean=True)
+        world.engine.after(BOOT_US + fault.span_ms * US_PER_MS, "boot", host.boot)
+
+
+def _power_loss(world: World, fault: Fault) -> None:
+    host = _host(world, fault)
+    if host.up and not host.suspended:
+        host.power_off("power loss", clean=False)
+        world.engine.after(BOOT_US + fault.span_ms * US_PER_MS, "boot", host.boot)
+
+
+def _suspend(world: World, fault: Fault) -> None:
+    host = _host(world, fault)
+    if host.up and not host.suspended:
+        host.suspend()
+        world.engine.after(fault.span_ms * US_PER_MS, "resume", host.resume)
+
+
+def _cut(world: World, fault: Fault, directions: frozenset[str]) -> None:
+    host = _host(world, fault)
+    for courier in host.couriers:
+        courier.link.cut |= directions
+        courier.broken()
+    world.engine.after(fault.span_ms * US_PER_MS, "mended", partial(_mend, host, directions))
+
+
+def _mend(host: Host, directions: frozenset[str]) -> None:
+    for courier in host.couriers:
+        courier.link.cut -= directions
+
+
+def _lossy(world: World, fault: Fault) -> None:
+    host = _host(world, fault)
+    for courier in host.couriers:
+        courier.link.lossy_percent = fault.value
+    world.engine.after(fault.span_ms * US_PER_MS, "mended", partial(_clear, host))
+
+
+def _clear(host: Host) -> None:
+    for courier in host.couriers:
+        courier.link.lossy_percent = 0
+
+
+def _disk_full(world: World, fault: Fault) -> None:
+    disk = world.named(fault.target).disk
+    disk.fill(fault.value)
+    world.engine.after(fault.span_ms * US_PER_MS, "disk has room", disk.free)
+
+
+def _host_disk_full(world: World, fault: Fault) -> None:
+    host = _host(world, fault)
+    _disk_full(world, fault)
+    # Law 8: without a ledger the gate stands until somebody starts it anew.
+    mended_us = fault.span_ms * US_PER_MS + US_PER_S
+    world.engine.after(mended_us, "operator", partial(host.restart_gate_soon, "the disk has room"))
+
+
+def _disk_error(world: World, fault: Fault) -> None:
+    disk = world.named(fault.target).disk
+    disk.fail_once(fault.value)
+
+
+def _host_disk_error(world: World, fault: Fault) -> None:
+    host = _host(world, fault)
+    _disk_error(world, fault)
+    world.engine.after(60 * US_PER_S, "operator", partial(host.restart_gate_soon, "a disk error"))
+
+
+def _gpu_lost(world: World, fault: Fault) -> None:
+    host = _host(world, fault)
+    host.hardware.advance(world.engine.now_us)
+    host.hardware.chips[fault.value % len(host.hardware.chips)].lost = True
+
+
+def _sampler_hang(world: World, fault: Fault) -> None:
+    host = _host(world, fault)
+    if not host.hung:
+        host.hang()
+        world.engine.after(fault.span_ms * US_PER_MS, "sampler", host.unhang)
+
+
+def _counter_jump(world: World, fault: Fault) -> None:
+    host = _host(world, fault)
+    chip = host.hardware.chips[fault.value % len(host.hardware.chips)]
+    chip.jump_cycles += fault.value * 10**9
+
+
+def _driver_reload(world: World, fault: Fault) -> None:
+    host = _host(world, fault)
+    host.hardware.advance(world.engine.now_us)
+    for chip in host.hardware.chips:
+        host.hardware.reset_counters(chip)
+
+
+def _wall_step(world: World, fault: Fault) -> None:
+    host = _host(world, fault)
+    host.clocks.wall_offset_ms += fault.value * 1000
+    if fault.value < 0:
+        host.truth.excused[3] = "the wall clock went back: what a reboot charges rests on it"
+
+
+def _boot_clock_back(world: World, fault: Fault) -> None:
+    host = _host(world, fault)
+    host.step_boot_clock(-fault.value)
+
+
+def _job_ends(world: World, fault: Fault) -> None:
+    host = _host(world, fault)
+    for lane in host.plan.lanes:
+        host.stop_job(lane)
+        world.engine.after(fault.span_ms * US_PER_MS, "job", partial(host.start_job, lane))
+
+
+def _job_joins(world: World, fault: Fault) -> None:
+    host = _host(world, fault)
+    if host.up and not host.suspended:
+        lane = host.plan.lanes[fault.value % len(host.plan.lanes)]
+        host.hardware.start(lane.chips, world.engine.now_us, **lane.job_options())
+
+
+def _job_forks(world: World, fault: Fault) -> None:
+    for job in _host(world, fault).hardware.jobs:
+        job.forks = fault.value
+
+
+def _forge(world: World, fault: Fault) -> None:
+    host = _host(world, fault)
+    for courier in host.couriers:
+        courier.tampering = Forging(world.streams.of(f"forge/{host.name}/{fault.at_ms}"))
+    world.engine.after(fault.span_ms * US_PER_MS, "courier is honest", partial(_honest, host))
+
+
+def _replay(world: World, fault: Fault) -> None:
+    host = _host(world, fault)
+    for courier in host.couriers:
+        courier.tampering = Replaying(world.streams.of(f"replay/{host.name}/{fault.at_ms}"))
+    world.engine.after(fault.span_ms * US_PER_MS, "courier is honest", partial(_honest, host))
+
+
+def _honest(host: Host) -> None:
+    for courier in host.couriers:
+        courier.tampering = None
+
+
+def _ledger_restore(world: World, fault: Fault) -> None:
+    host = _host(world, fault)
+    snapshot = host.disk.snapshot()
+
+    def restore() -> None:
+        host.restore_ledger(snapshot)
+
+    world.engine.after(fault.span_ms * US_PER_MS, "ledger restored", restore)
+
+
+def _governor_crash(world: World, fault: Fault) -> None:
+    _governor(world, fault).restart_soon("kill -9", fault.span_ms * US_PER_MS)
+
+
+def _governor_crash_writing(world: World, fault: Fault) -> None:
+    _governor(world, fault).disk.fail_at(fault.value)
+
+
+def _governor_power_loss(world: World, fault: Fault) -> None:
+    governor = _governor(world, fault)
+    governor.kill("power loss")
+    governor.disk.power_loss()
+    world.engine.after(fault.span_ms * US_PER_MS, "governor start", governor.start)
+
+
+def _governor_restore(world: World, fault: Fault) -> None:
+    governor = _governor(world, fault)
+    if governor.state is None:
+        return
+    backup, batch = governor.disk.snapshot(), governor.state.batch_number
+    orders = len(governor.officers.issued)
+
+    def restore() -> None:
+        governor.restore(backup, batch)
+        world.reconcile_soon(governor, orders)
+
+    world.engine.after(fault.span_ms * US_PER_MS, "governor restored", restore)
+
+
+KINDS: Mapping[str, Kind] = {
+    "gate_crash": Kind(
+        target=HOST, apply=_gate_crash, span_ms=(0, 20_000), text="the gate is killed and comes back"
+    ),
+    "gate_crash_writing": Kind(
+        target=HOST, apply=_gate_crash_writing, value=(1, WRITES_MAX),
+        text="the gate dies at the write with this number",
+    ),
+    "courier_crash": Kind(
+        target=HOST, apply=_courier_crash, span_ms=(1_000, 60_000), text="the couriers are killed"
+    ),
+    "host_reboot": Kind(
+        target=HOST, apply=_reboot, span_ms=(0, 300_000), text="the host reboots in order"
+    ),
+    "power_loss": Kind(
+        target=HOST, apply=_power_loss, span_ms=(0, 300_000),
+        text="the host loses power: what was not synced is lost or torn",
+    ),
+    "suspend": Kind(
+        target=HOST, apply=_suspend, span_ms=(1_000, 900_000), text="the host sleeps"
+    ),
+    "partition": Kind(
+        target=HOST, apply=partial(_cut, directions=frozenset({UP, DOWN})),
+        span_ms=(5_000, 1_500_000), text="no message passes",
+    ),
+    "one_way_up": Kind(
+        target=HOST, apply=partial(_cut, directions=frozenset({UP})), span_ms=(5_000, 900_000),
+        text="nothing goes up",
+    ),
+    "one_way_down": Kind(
+        target=HOST, apply=partial(_cut, directions=frozenset({DOWN})), span_ms=(5_000, 900_000),
+        text="nothing comes down",
+    ),
+    "lossy": Kind(
+        target=HOST, apply=_lossy, span_ms=(10_000, 600_000), value=(5, 60),
+        text="this part of all messages is lost, percent",
+    ),
+    "disk_full": Kind(
+        target=HOST, apply=_host_disk_full, span_ms=(10_000, 300_000), value=(0, 20_000),
+        text="the ledger's disk has room for this many bytes",
+    ),
+    "disk_error": Kind(
+        target=HOST, apply=_host_disk_error, value=(1, WRITES_MAX),
+        text="the ledger's disk fails at the write with this number",
+    ),
+    "gpu_lost": Kind(
+        target=HOST, apply=_gpu_lost, value=(0, 15), text="a chip falls off the bus until a reboot"
+    ),
+    "sampler_hang": Kind(
+        target=HOST, apply=_sampler_hang, span_ms=(2_000, 200_000), text="the driver hangs"
+    ),
+    "counter_jump": Kind(
+        target=HOST, apply=_counter_jump, value=(1, 10**6), text="a chip's counters jump ahead"
+    ),
+    "driver_reload": Kind(
+        target=HOST, apply=_driver_reload, text="the driver starts anew: counters from zero, one error"
+    ),
+    "wall_step": Kind(
+        target=HOST, apply=_wall_step, value=(-7_200, 7_200), text="the wall clock is set, seconds"
+    ),
+    "boot_clock_back": Kind(
+        target=HOST, apply=_boot_clock_back, value=(1_000, 600_000),
+        text="the boot clock goes back, ms",
+    ),
+    "job_ends": Kind(
+        target=HOST, apply=_job_ends, span_ms=(1_000, 600_000), text="the job ends and comes again"
+    ),
+    "job_joins": Kind(
+        target=HOST, apply=_job_joins, value=(0, 15), text="one more process starts in a lane"
+    ),
+    "job_forks": Kind(
+        target=HOST, apply=_job_forks, value=(1, 3), text="processes fork as they are frozen"
+    ),
+    "courier_forges": Kind(
+        target=HOST, apply=_forge, span_ms=(10_000, 300_000), text="the courier changes answers"
+    ),
+    "courier_replays": Kind(
+        target=HOST, apply=_replay, span_ms=(10_000, 600_000),
+        text="the courier drops, repeats and reorders at will",
+    ),
+    "ledger_restore": Kind(
+        target=HOST, apply=_ledger_restore, span_ms=(60_000, 900_000),
+        text="an older copy of the ledger is put back",
+    ),
+    "governor_crash": Kind(
+        target=GOVERNOR, apply=_governor_crash, span_ms=(1_000, 120_000),
+        text="the governor is killed and comes back",
+    ),
+    "governor_crash_writing": Kind(
+        target=GOVERNOR, apply=_governor_crash_writing, value=(1, WRITES_MAX),
+        text="the governor dies at the write with this number",
+    ),
+    "governor_power_loss": Kind(
+        target=GOVERNOR, apply=_governor_power_loss, span_ms=(1_000, 120_000),
+        text="the governor's machine loses power",
+    ),
+    "governor_disk_full": Kind(
+        target=GOVERNOR, apply=_disk_full, span_ms=(5_000, 120_000), value=(0, 50_000),
+        text="the governor's disk has room for this many bytes",
+    ),
+    "governor_disk_error": Kind(
+        target=GOVERNOR, apply=_disk_error, value=(1, WRITES_MAX),
+        text="the governor's disk fails at the write with this number",
+    ),
+    "governor_restore": Kind(
+        target=GOVERNOR, apply=_governor_restore, span_ms=(60_000, 900_000),
+        text="a backup of this age takes the place of the governor's store",
+    ),
+}  # fmt: skip
+"""Every kind of fault by name."""
+
+
+def draw(
+    rates_per_h: Mapping[str, float], hosts: list[str], governors: list[str], duration_ms: int,
+    streams: Streams,
+) -> tuple[Fault, ...]:
+    """Faults by their mean rates: of a host's kind per host and hour, of a governor's per hour."""
+    faults = []
+    for kind_name, rate in sorted(rates_per_h.items()):
+        kind = KINDS[kind_name]
+        for target in hosts if kind.target == HOST else governors:
+            source = streams.of(f"faults/{kind_name}/{target}")
+            at_ms = waits_ms(source, 3_600_000 / rate) if rate else duration_ms
+            while at_ms < duration_ms:
+                faults.append(
+                    Fault(
+                        at_ms=at_ms,
+                        kind=kind_name,
+                        target=target,
+                        span_ms=source.randint(*kind.span_ms),
+                        value=source.randint(*kind.value),
+                    )
+                )
+                at_ms += waits_ms(source, 3_600_000 / rate)
+    return tuple(sorted(faults, key=lambda fault: (fault.at_ms, fault.kind, fault.target)))

@@ -1,0 +1,232 @@
+"""A governor of the world: the production writer and its store, driven by the virtual clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+
+from flopgate_agent.courier.actions import Loss
+from flopgate_governor.admission import admit
+from flopgate_governor.batch import commit_batch
+from flopgate_governor.greeting import greet, named_in
+from flopgate_governor.officer_orders import accept_order, concerned
+from flopgate_governor.receive import Submission
+from flopgate_governor.state import State, open_state
+from flopgate_governor.store import Store
+from flopgate_proto.codec import envelope_from_wire, envelope_to_wire
+from flopgate_proto.envelope import Envelope
+from flopgate_proto.errors import FlopgateError, PeerError, StorageError
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_sim.world.clocks import Clocks
+from flopgate_sim.world.courier import Courier
+from flopgate_sim.world.disk import Disk
+from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine
+from flopgate_sim.world.officers import Officers
+from flopgate_sim.world.truth import GovernorTruth
+
+RESTART_US = 3 * US_PER_S
+GATHER_US = 8 * US_PER_MS
+
+
+@dataclass(slots=True, kw_only=True)
+class _Waiting:
+    courier: Courier
+    stream: int
+    submission: Submission
+
+
+@dataclass(slots=True)
+class _Stream:
+    courier: Courier
+    number: int
+    host_ids: set[bytes] = field(default_factory=set)
+
+
+class Governor:
+    """One authority.
+
+    Attributes:
+        state: the writer's memory, ``None`` while the process is dead.
+        truth: what really left it, for the laws.
+    """
+
+    def __init__(
+        self, engine: Engine, officers: Officers, disk: Disk, clocks: Clocks, gather_us: int
+    ) -> None:
+        self.name = officers.authority
+        self.officers = officers
+        self.clocks = clocks
+        self.disk = disk
+        self.state: State | None = None
+        self.truth = GovernorTruth(self.name)
+        self._engine = engine
+        self._gather_us = gather_us
+        self._waiting: list[_Waiting] = []
+        self._planned = False
+        self._streams: dict[int, _Stream] = {}
+
+    # ------------------------------------------------------------------ its process
+
+    def start(self) -> None:
+        """The process starts, unless it runs; it comes back when it cannot."""
+        if self.state is not None:
+            return
+        self.disk.revive()
+        try:
+            store = Store(self.disk.path("governor.sqlite"))
+            self.state = open_state(
+                store, self.officers.permit, self.officers.log, lambda: self.clocks.wall_unix_ms
+            )
+        except FlopgateError as error:
+            self._engine.note(self.name, f"cannot start: {error.code}")
+            self._engine.after(RESTART_US, "governor start", self.start)
+            return
+        self._engine.note(self.name, f"starts at batch {self.state.batch_number}")
+        self.truth.started()
+
+    def kill(self, why: str) -> None:
+        """The process is gone between two instructions."""
+        if self.state is None:
+            return
+        self._engine.note(self.name, f"dies: {why}")
+        state, self.state = self.state, None
+        self._waiting = []
+        self.disk.crash()
+        _abandon(state.store)
+        for stream in list(self._streams.values()):
+            gone = partial(_reset, stream.courier, stream.number)
+            self._engine.after(50 * US_PER_MS, "reset", gone)
+        self._streams = {}
+
+    def restart_soon(self, why: str, wait_us: int = RESTART_US) -> None:
+        """The process is killed and comes back."""
+        self.kill(why)
+        self._engine.after(wait_us, "governor start", self.start)
+
+    def restore(self, backup: object, batch_number: int) -> None:
+        """An older backup takes the place of the store; the process starts on it."""
+        self.kill("its store is restored from a backup")
+        self.disk.restore(backup)
+        self.truth.restored(batch_number)
+        self._engine.after(RESTART_US, "governor start", self.start)
+
+    def _died(self) -> bool:
+        if self.disk.died:
+            self.restart_soon("while it wrote")
+            return True
+        return False
+
+    # ------------------------------------------------------------------ its end of links
+
+    def opened(self, courier: Courier, host_ids: Iterable[bytes]) -> None:
+        """A stream was opened and said Hello."""
+        if self.state is None:
+            number = courier.stream
+            self._engine.after(50 * US_PER_MS, "refused", lambda: _reset(courier, number))
+            return
+        stream = _Stream(courier, courier.stream)
+        hello = pb.Hello(host_ids=list(host_ids))
+        try:
+            named = named_in(hello, courier.host_id)
+            greeting = greet(self.state, named)
+        except StorageError:
+            if not self._died():
+                _reset(courier, courier.stream)
+            return
+        stream.host_ids = set(named.own) - greeting.unknown
+        self._streams[id(courier)] = stream
+        for message in greeting.messages:
+            courier.down(message)
+
+    def closed(self, courier: Courier) -> None:
+        """A stream broke."""
+        self._streams.pop(id(courier), None)
+
+    def received(self, courier: Courier, reports: Iterable[pb.SignedReport]) -> None:
+        """Reports came up a stream; they wait for the next transaction."""
+        if self.state is None:
+            return
+        envelopes = tuple(report.envelope for report in reports)
+        submission = Submission(envelopes=envelopes, host_id=courier.host_id)
+        self._waiting.append(
+            _Waiting(courier=courier, stream=courier.stream, submission=submission)
+        )
+        if not self._planned:
+            self._planned = True
+            self._engine.after(self._gather_us, "commit", self._commit)
+
+    def _commit(self) -> None:
+        self._planned = False
+        waiting, self._waiting = self._waiting, []
+        if self.state is None or not waiting:
+            return
+        submissions = [one.submission for one in waiting]
+        try:
+            replies = commit_batch(self.state, submissions)
+        except StorageError as error:
+            if not self._died():
+                self._engine.note(self.name, f"commit fails: {error.code}")
+                for one in waiting:
+                    _reset(one.courier, one.stream)
+            return
+        self.truth.committed(self, submissions, replies, self._engine.now_us)
+        for one, reply in zip(waiting, replies, strict=True):
+            if one.courier.stream == one.stream and (reply.batches or reply.notices):
+                one.courier.down(reply)
+        self._died()
+
+    def enroll(
+        self, request: pb.EnrollRequest, reply: Callable[[pb.EnrollReply | str], None]
+    ) -> None:
+        """A host asks for admission."""
+        if self.state is None:
+            return
+        try:
+            admitted = admit(self.state, envelope_from_wire(request.enrolment))
+        except PeerError as error:
+            reply(error.code)
+            return
+        except StorageError:
+            self._died()
+            return
+        if not self._died():
+            reply(pb.EnrollReply(admission=admitted.admission, orders=admitted.orders))
+
+    # ------------------------------------------------------------------ its officers
+
+    def order(self, envelope: Envelope) -> bool:
+        """Officers bring an order; it is pushed to whom it concerns. Whether it was taken."""
+        if self.state is None:
+            return False
+        linked = {host_id for stream in self._streams.values() for host_id in stream.host_ids}
+        try:
+            accepted = accept_order(self.state, envelope)
+            hosts = concerned(self.state, envelope, linked)
+        except PeerError as error:
+            self._engine.note(self.name, f"order refused: {error.code}")
+            return False
+        except StorageError:
+            self._died()
+            return False
+        self.truth.ordered(envelope)
+        kind = envelope.payload_type.split(".")[2]
+        self._engine.note(self.name, f"order {kind} {accepted.digest.hex()[:12]}")
+        signed = pb.SignedOrder(envelope=envelope_to_wire(envelope), log=accepted.proof)
+        message = pb.LinkDown(orders=[signed])
+        for stream in self._streams.values():
+            if hosts is None or not stream.host_ids.isdisjoint(hosts):
+                stream.courier.down(message)
+        return not self._died()
+
+
+def _reset(courier: Courier, number: int) -> None:
+    courier.lost(number, Loss.UNREACHABLE, "the authority ended the stream")
+
+
+def _abandon(store: Store) -> None:
+    """A dead process closes nothing; its handles only must not stay open in ours."""
+    try:
+        store.close()
+    except FlopgateError:
+        pass

@@ -1,0 +1,310 @@
+"""The laws of DESIGN section 3, as predicates over what really happened.
+
+Each predicate sees hardware, wires and disks (`truth`), and may look at a core only to compare it
+with them. It yields what is wrong, in words. `check` runs after every event, for whatever moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from flopgate_agent.gate.core import GateCore
+from flopgate_agent.gate.faults import LEDGER_FAILED
+from flopgate_agent.gate.states import MAY_COMPUTE
+from flopgate_governor import schema
+from flopgate_governor.prepared import driver_of
+from flopgate_proto.values.common import Scope, ScopeKind
+from flopgate_sim.world.chips import Job
+from flopgate_sim.world.engine import US_PER_MS
+from flopgate_sim.world.governor import Governor
+from flopgate_sim.world.host import Host
+from flopgate_sim.world.plan import LanePlan
+from flopgate_sim.world.truth import PauseTruth, lane_flop
+
+TFLOP = 10**12
+NEWCOMER_US = 9_000 * US_PER_MS
+"""From the moment a gate can see work without permission until it stands: a look (1 s), the drain
+of a freeze (5 s), the enforcement bound (2 s), and a second for looks in between and for dying."""
+ROUNDING_TFLOP = 4
+_BOOKED = "SELECT scope, settled_tflop, outstanding_tflop FROM budget"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Law:
+    """One law.
+
+    Attributes:
+        host, governor: predicates over one host, or one governor, that moved.
+        pending: what must be built before it can be judged; empty when it is.
+    """
+
+    number: int
+    name: str
+    host: Callable[[Host, int], Iterator[str]] | None = None
+    governor: Callable[[Governor, int], Iterator[str]] | None = None
+    pending: str = ""
+
+
+def _core(host: Host) -> GateCore | None:
+    return None if host.runner is None else host.runner.core
+
+
+def _acting(host: Host) -> bool:
+    return host.runner is not None and not host.suspended and not host.hung
+
+
+# ---------------------------------------------------------------------- 1 and 6: work ends in time
+
+
+def _until_us(host: Host, lane: LanePlan, core: GateCore) -> int:
+    """Up to when all admitted authorities allow the lane to work."""
+    truth = host.truth
+    return min(
+        (
+            truth.deadline_us.get((name, lane.workload), 0)
+            for name, authority in core.authorities.items()
+            if authority.admitted
+        ),
+        default=0,
+    )
+
+
+def _late_jobs(host: Host, lane: LanePlan, until_us: int) -> Iterator[tuple[Job, int]]:
+    since_us = host.truth.acting_since_us
+    if since_us is None:
+        return
+    for job in host.hardware.jobs:
+        if set(job.chips) & set(lane.chips) and not job.spinning and job.last_work_us:
+            fresh_us = max(job.start_us, since_us, host.seeing_since_us) + NEWCOMER_US
+            if job.last_work_us > max(until_us, fresh_us):
+                yield job, job.last_work_us
+
+
+def expiry(host: Host, now_us: int) -> Iterator[str]:
+    """1: work ends within the lifetime of the request that earned it."""
+    core = _core(host)
+    if core is None or not host.truth.enrolled or not _acting(host):
+        return
+    for lane in host.plan.lanes:
+        until_us = _until_us(host, lane, core)
+        for job, last_us in _late_jobs(host, lane, until_us):
+            late_ms = (last_us - until_us) // US_PER_MS
+            yield f"{host.name}: process {job.pid} worked {late_ms} ms after all permission"
+
+
+def _covers(host: Host, pause: PauseTruth, workload: str) -> bool:
+    scope = pause.pause.scope
+    plan = host.plan
+    return scope in {
+        Scope(ScopeKind.EVERYTHING),
+        Scope(ScopeKind.WORKLOAD, workload),
+        Scope(ScopeKind.CLUSTER, plan.cluster),
+        Scope(ScopeKind.CUSTODIAN, plan.custodian),
+        *([Scope(ScopeKind.SITE, plan.site)] if plan.site else []),
+        *([Scope(ScopeKind.JURISDICTION, plan.jurisdiction)] if plan.jurisdiction else []),
+    }
+
+
+def paused_work(host: Host, now_us: int) -> Iterator[str]:
+    """6: a pause that reached the gate ends work after its wind-down, until it is lifted."""
+    if _core(host) is None or not host.truth.enrolled or not _acting(host):
+        return
+    for digest, pause in host.truth.pauses.items():
+        stop_ms = pause.wind_down_ms + pause.drain_ms + 4_000
+        until_us = pause.came_us + stop_ms * US_PER_MS
+        if now_us <= until_us:
+            continue
+        for lane in host.plan.lanes:
+            if _covers(host, pause, lane.workload):
+                for job, last_us in _late_jobs(host, lane, until_us):
+                    late_ms = (last_us - until_us) // US_PER_MS
+                    yield (
+                        f"{host.name}: process {job.pid} worked {late_ms} ms beyond the wind-down "
+                        f"of pause {digest.hex()[:12]}"
+                    )
+
+
+def paused_grants(governor: Governor, _now_us: int) -> Iterator[str]:
+    """6: nothing is granted under a pause that was taken."""
+    yield from _found(governor, 6)
+
+
+def _found(governor: Governor, law: int) -> Iterator[str]:
+    for number, text in governor.truth.faults:
+        if number == law:
+            yield text
+
+
+# ---------------------------------------------------------------------- 2: the cap
+
+
+def ceilings(host: Host, _now_us: int) -> Iterator[str]:
+    """2: the allotted book never passes the least of what every authority ever granted."""
+    core = _core(host)
+    if core is None or not core.enrolled:
+        return
+    truth = host.truth
+    for lane in core.lanes.values():
+        names = [name for name, one in core.authorities.items() if one.admitted]
+        most = min((truth.ceiling_tflop.get((n, lane.workload), 0) for n in names), default=0)
+        if lane.book.allotted_tflop > most:
+            yield (
+                f"{host.name}: {lane.book.allotted_tflop} TFLOP allotted in {lane.workload}, "
+                f"highest ceiling {most}"
+            )
+
+
+def escrow(governor: Governor, now_us: int) -> Iterator[str]:
+    """2: settled and outstanding stay within the cap, in the books and in what gates may use."""
+    yield from _found(governor, 2)
+    truth = governor.truth
+    if governor.state is None or truth.forgetful:
+        return
+    truth.count_usable(now_us, anew=False)
+    if any(truth.usable_tflop.get(scope, 0) > cap for scope, cap in truth.caps_tflop.items()):
+        # Grants that ran out meanwhile are still in the sums.
+        truth.count_usable(now_us, anew=True)
+    with governor.state.store.transaction() as connection:
+        rows = driver_of(connection).execute(_BOOKED).fetchall()
+    booked = {row[0]: (int(row[1]), int(row[2])) for row in rows}
+    for scope, cap in truth.caps_tflop.items():
+        done, outstanding = booked.get(scope, (0, 0))
+        if done + outstanding > cap:
+            yield f"{scope}: {done} settled and {outstanding} outstanding, cap {cap} TFLOP"
+        if truth.usable_tflop.get(scope, 0) > cap:
+            yield f"{scope}: gates may use {truth.usable_tflop[scope]} TFLOP, cap {cap}"
+        if done != truth.settled_tflop.get(scope, 0):
+            acknowledged = truth.settled_tflop.get(scope, 0)
+            yield f"{scope}: {done} settled in the books, {acknowledged} acknowledged"
+
+
+# ---------------------------------------------------------------------- 3: no unmetered time
+
+
+def metered(host: Host, _now_us: int) -> Iterator[str]:
+    """3: after a look, both books hold at least what the chips really did."""
+    truth, core = host.truth, _core(host)
+    if core is None or not truth.fresh_look or not truth.enrolled:
+        return
+    truth.fresh_look = False
+    if 3 in truth.excused:
+        return
+    for lane in host.plan.lanes:
+        book = core.lanes[lane.workload].book
+        booked = book.allotted_flop + book.unaccounted_flop
+        did = lane_flop(host, lane.workload)
+        slack = ROUNDING_TFLOP * TFLOP + did * abs(host.clocks.drift_ppm) // 1_000_000
+        if did > booked + slack:
+            missing = (did - booked) // TFLOP
+            yield f"{host.name}: {missing} TFLOP of {lane.workload} are in no book"
+
+
+# ---------------------------------------------------------------------- 4: one history
+
+
+def one_history(governor: Governor, _now_us: int) -> Iterator[str]:
+    """4: no two reports of one place, no answer to a stranger, no grant after a rollback."""
+    yield from _found(governor, 4)
+
+
+# ---------------------------------------------------------------------- 7: logged and signed
+
+
+def logged(governor: Governor, _now_us: int) -> Iterator[str]:
+    """7: what leaves is durable with its log entry."""
+    yield from _found(governor, 7)
+
+
+def believed(host: Host, _now_us: int) -> Iterator[str]:
+    """7: a gate counts as acknowledged only what an authority really acknowledged."""
+    core = _core(host)
+    if core is None:
+        return
+    for name, authority in core.authorities.items():
+        known = host.truth.acknowledged.get(name, 0)
+        if authority.acknowledged_sequence > known:
+            yield (
+                f"{host.name}: believes that {name} has report {authority.acknowledged_sequence}, "
+                f"it acknowledged {known}"
+            )
+
+
+# ---------------------------------------------------------------------- 8: fail closed, say why
+
+
+def says_why(host: Host, _now_us: int) -> Iterator[str]:
+    """8: every lane that stands names reason and way back; without a ledger nothing runs."""
+    core = _core(host)
+    if core is None or not core.enrolled:
+        return
+    for lane in core.lanes.values():
+        if lane.state in MAY_COMPUTE:
+            if core.has_fault(LEDGER_FAILED) and lane.state is not lane.state.WINDING_DOWN:
+                yield f"{host.name}: {lane.workload} runs without a ledger"
+        elif core.permissions and not (lane.why and lane.why.reason and lane.why.way_back):
+            yield f"{host.name}: {lane.workload} stands and does not say why"
+
+
+# ---------------------------------------------------------------------- 9: acknowledged is durable
+
+
+def kept(host: Host, _now_us: int) -> Iterator[str]:
+    """9: what left a gate is in its ledger when it comes back."""
+    truth = host.truth
+    started, truth.started_sequence = truth.started_sequence, None
+    if started is not None and started < truth.left_sequence and 9 not in truth.excused:
+        yield f"{host.name}: comes back at report {started}, {truth.left_sequence} had left"
+
+
+def remembered(governor: Governor, _now_us: int) -> Iterator[str]:
+    """9: what a governor acknowledged is on record when it comes back."""
+    truth = governor.truth
+    if not truth.just_started or governor.state is None:
+        return
+    truth.just_started = False
+    if truth.forgetful:
+        return
+    host = schema.host.c
+    with governor.state.store.transaction() as connection:
+        rows = connection.execute(select(host.host_id, host.sequence)).all()
+    found = {row[0]: row[1] for row in rows}
+    for host_id, one in truth.hosts.items():
+        acknowledged = one.truth.acknowledged.get(governor.name, 0)
+        if found.get(host_id, 0) < acknowledged:
+            yield (
+                f"{governor.name}: knows {one.name} up to report {found.get(host_id, 0)}, "
+                f"acknowledged {acknowledged}"
+            )
+
+
+LAWS = (
+    Law(number=1, name="expiry", host=expiry),
+    Law(number=2, name="the cap", host=ceilings, governor=escrow),
+    Law(number=3, name="no unmetered time", host=metered),
+    Law(number=4, name="one history", governor=one_history),
+    Law(number=5, name="a license is spent once", pending="offline licenses"),
+    Law(number=6, name="pause is cheap", host=paused_work, governor=paused_grants),
+    Law(number=7, name="nothing unlogged or unsigned", host=believed, governor=logged),
+    Law(number=8, name="fail closed, say why", host=says_why),
+    Law(number=9, name="acknowledged is durable", host=kept, governor=remembered),
+    Law(number=10, name="nothing trusts the host's word alone"),
+)
+
+
+def broken_by_host(host: Host, now_us: int) -> Iterator[tuple[Law, str]]:
+    """Laws that one host broke."""
+    for law in LAWS:
+        if law.host is not None:
+            for text in law.host(host, now_us):
+                yield law, text
+
+
+def broken_by_governor(governor: Governor, now_us: int) -> Iterator[tuple[Law, str]]:
+    """Laws that one governor broke."""
+    for law in LAWS:
+        if law.governor is not None:
+            for text in law.governor(governor, now_us):
+                yield law, text

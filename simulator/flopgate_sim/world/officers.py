@@ -1,0 +1,145 @@
+"""The officers of one authority: their keys, and the orders that they sign."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from flopgate_proto.codec import encode_order
+from flopgate_proto.envelope import Envelope, seal
+from flopgate_proto.keys import SigningKey
+from flopgate_proto.trust import ROLE_OF
+from flopgate_proto.values.common import Scope, ScopeKind
+from flopgate_proto.values.orders import (
+    Budget,
+    Delegation,
+    Key,
+    Order,
+    Pause,
+    Policy,
+    Reconciliation,
+    Resume,
+    Role,
+    TrustRoot,
+)
+from flopgate_sim.world.randomness import Streams
+
+SPAN_MS = 7 * 24 * 3600 * 1000
+WIDE_LAPSE_MS = 72 * 3600 * 1000
+
+
+class Officers:
+    """Some officers of whom a quorum loosens and one alone pauses.
+
+    Attributes:
+        issued: everything that they signed, oldest first.
+    """
+
+    def __init__(
+        self, streams: Streams, authority: str, policy: Policy, *, count: int = 3, quorum: int = 2
+    ) -> None:
+        self.authority = authority
+        self.policy = replace(policy, authority=authority)
+        self.permit = streams.key(f"permit/{authority}")
+        self.log = _ed25519(streams.entropy(f"log/{authority}", 32))
+        self._streams = streams
+        self._keys = [streams.key(f"officer/{authority}/{number}") for number in range(count)]
+        self._quorum = quorum
+        self._signed = 0
+        self.issued: list[Envelope] = []
+        self.root = self.sign(self._trust_root())
+
+    def _trust_root(self) -> TrustRoot:
+        everyone = tuple(range(len(self._keys)))
+        return TrustRoot(
+            authority=self.authority,
+            version=1,
+            keys=tuple(
+                Key(name=f"officer-{number}", spki=key.spki)
+                for number, key in enumerate(self._keys, start=1)
+            ),
+            roles=tuple(
+                Role(name=name, threshold=1 if name == "pause" else self._quorum, keys=everyone)
+                for name in sorted(set(ROLE_OF.values()))
+            ),
+        )
+
+    def sign(self, order: Order, signers: int | None = None) -> Envelope:
+        """An order under the signatures of the quorum, or of so many."""
+        kind, payload = encode_order(order)
+        envelope = seal(kind, payload, self._keys[: self._quorum if signers is None else signers])
+        self.issued.append(envelope)
+        return envelope
+
+    def _nonce(self) -> bytes:
+        self._signed += 1
+        return self._streams.entropy(f"nonce/{self.authority}/{self._signed}", 16)
+
+    def first_orders(self) -> list[Envelope]:
+        """Policy and delegation with which a governor begins."""
+        return [self.sign(self.policy), self.delegation(1)]
+
+    def delegation(self, serial: int) -> Envelope:
+        """Lets the permit key sign for a span of gate running time."""
+        return self.sign(
+            Delegation(
+                authority=self.authority,
+                serial=serial,
+                permit_spki=self.permit.spki,
+                span_ms=SPAN_MS,
+                least_policy_version=1,
+            )
+        )
+
+    def pause(self, scope: Scope, *, emergency: bool = False) -> Envelope:
+        """One officer pauses."""
+        return self.sign(
+            Pause(
+                authority=self.authority,
+                scope=scope,
+                nonce=self._nonce(),
+                reason="drill",
+                emergency=emergency,
+                lapse_ms=None if scope.kind is ScopeKind.CLUSTER else WIDE_LAPSE_MS,
+            ),
+            signers=1,
+        )
+
+    def resume(self, digests: tuple[bytes, ...]) -> Envelope:
+        """A quorum lifts these pauses."""
+        return self.sign(
+            Resume(
+                authority=self.authority,
+                lifts=digests,
+                nonce=self._nonce(),
+                reason="drill over",
+            )
+        )
+
+    def caps(self, budgets: tuple[Budget, ...]) -> Envelope:
+        """A newer policy with these budgets."""
+        self.policy = replace(self.policy, version=self.policy.version + 1, budgets=budgets)
+        return self.sign(self.policy)
+
+    def reconciliation(self, batch_number: int) -> Envelope:
+        """A quorum lets a governor go on that was rolled back."""
+        return self.sign(
+            Reconciliation(
+                authority=self.authority,
+                batch_number=batch_number,
+                nonce=self._nonce(),
+                reason="restored from a backup",
+            )
+        )
+
+
+def _ed25519(secret: bytes) -> SigningKey:
+    return SigningKey(
+        ed25519.Ed25519PrivateKey.from_private_bytes(secret).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )

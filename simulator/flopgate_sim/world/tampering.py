@@ -1,0 +1,84 @@
+"""Couriers whose operator bent them: they may drop, repeat, delay and forge whatever they carry."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_sim.world.randomness import happens
+
+KEPT = 64
+"""Messages that are kept to be played again."""
+
+
+class Replaying:
+    """Drops, repeats and reorders at will; plays old answers and orders again."""
+
+    def __init__(self, source: random.Random) -> None:
+        self._source = source
+        self._kept: deque[pb.ToGate] = deque(maxlen=KEPT)
+
+    def up(self, message: pb.LinkUp) -> pb.LinkUp | None:
+        """A fifth is dropped."""
+        return None if happens(self._source, 20) else message
+
+    def down(self, message: pb.ToGate) -> list[pb.ToGate]:
+        """Some are kept back, some come twice, old ones come again."""
+        self._kept.append(message)
+        messages = [] if happens(self._source, 20) else [message]
+        while happens(self._source, 40):
+            messages.append(self._source.choice(self._kept))
+        self._source.shuffle(messages)
+        return messages
+
+
+class Forging:
+    """Changes answers, makes up acknowledgements, and mixes the parts of what it saw."""
+
+    def __init__(self, source: random.Random) -> None:
+        self._source = source
+        self._roots: deque[pb.Envelope] = deque(maxlen=KEPT)
+
+    def up(self, message: pb.LinkUp) -> pb.LinkUp | None:
+        """Now and then a byte of a report changes."""
+        if not happens(self._source, 20):
+            return message
+        forged = pb.LinkUp()
+        forged.CopyFrom(message)
+        for report in forged.reports:
+            report.envelope.payload = self._bent(report.envelope.payload)
+        return forged
+
+    def down(self, message: pb.ToGate) -> list[pb.ToGate]:
+        """Beside each answer a forged one."""
+        if not message.HasField("answers"):
+            return [message]
+        forged = pb.ToGate()
+        forged.CopyFrom(message)
+        batch = forged.answers
+        self._roots.append(message.answers.batch_root)
+        for leaf in batch.answers:
+            leaf.payload = self._better(leaf.payload)
+        if happens(self._source, 30):
+            batch.batch_root.CopyFrom(self._source.choice(self._roots))
+        if happens(self._source, 30):
+            batch.batch_root.signatures[0].sig = self._bent(batch.batch_root.signatures[0].sig)
+        return [forged, message] if happens(self._source, 50) else [message, forged]
+
+    def _better(self, payload: bytes) -> bytes:
+        """What the operator would like to have been answered."""
+        answer = pb.Answer.FromString(payload)
+        if happens(self._source, 50):
+            answer.acknowledged_sequence += self._source.randrange(1, 1000)
+        for verdict in answer.verdicts:
+            verdict.ceiling.ceiling_tflop += 10**6
+        if answer.HasField("terms"):
+            answer.terms.lifetime_ms *= 10
+        return answer.SerializeToString(deterministic=True)
+
+    def _bent(self, data: bytes) -> bytes:
+        if not data:
+            return data
+        place = self._source.randrange(len(data))
+        return data[:place] + bytes([data[place] ^ (1 << self._source.randrange(8))]) + data[place + 1 :]

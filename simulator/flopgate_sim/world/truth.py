@@ -1,0 +1,358 @@
+"""What really happened, as the hardware and the wires saw it: the laws are judged by this.
+
+Nothing here is read by a core. Times are world time; what stands in statements is taken from the
+bytes that left, by protobuf alone and not by the codec that is on trial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from flopgate_agent.gate.core import GateCore
+from flopgate_governor.receive import Submission
+from flopgate_proto.codec import PayloadType, decode_order, envelope_from_wire
+from flopgate_proto.envelope import Envelope
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values.common import Scope, ScopeKind
+from flopgate_proto.values.orders import Pause, Policy, Resume
+from flopgate_sim.world.engine import US_PER_MS
+
+if TYPE_CHECKING:
+    from flopgate_sim.world.governor import Governor
+    from flopgate_sim.world.host import Host
+
+PPM = 1_000_000
+
+
+@dataclass(slots=True, kw_only=True)
+class PauseTruth:
+    """A pause that reached a gate, or that a governor took."""
+
+    pause: Pause
+    came_us: int
+    wind_down_ms: int
+    drain_ms: int
+
+
+@dataclass(slots=True, kw_only=True)
+class GrantTruth:
+    """A ceiling that left a governor; it may be used until ``until_us``."""
+
+    authority: str
+    workload: str
+    ceiling_tflop: int
+    until_us: int
+
+
+@dataclass(slots=True)
+class HostTruth:
+    """One host.
+
+    Attributes:
+        requests_us: when each report of this host was made, by digest.
+        deadline_us: by (authority, workload): up to when grants that left allow work at most.
+        ceiling_tflop: by (authority, workload): highest ceiling that ever left.
+        grants: those that may still be used.
+        pauses: by digest: that reached a gate of this host and that no resume lifted since.
+        acting_since_us: since when a gate sees and acts, ``None`` while none does.
+        left_sequence: highest report that left the gate.
+        excused: why a law is not judged here, by law.
+    """
+
+    name: str
+    requests_us: dict[bytes, int] = field(default_factory=dict)
+    deadline_us: dict[tuple[str, str], int] = field(default_factory=dict)
+    ceiling_tflop: dict[tuple[str, str], int] = field(default_factory=dict)
+    grants: list[GrantTruth] = field(default_factory=list)
+    pauses: dict[bytes, PauseTruth] = field(default_factory=dict)
+    lifted: set[bytes] = field(default_factory=set)
+    acting_since_us: int | None = None
+    enrolled: bool = False
+    baseline_flop: dict[str, int] = field(default_factory=dict)
+    left_sequence: int = 0
+    sequence: int = 0
+    started_sequence: int | None = None
+    acknowledged: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
+    excused: dict[int, str] = field(default_factory=dict)
+    fresh_look: bool = False
+    dirty: bool = False
+
+    def gate_started(self, core: GateCore, now_us: int) -> None:
+        """A gate runs from now on."""
+        self.acting_since_us = now_us
+        self.started_sequence = core.chain.sequence
+        self.sequence = core.chain.sequence
+        self.dirty = True
+
+    def gate_died(self) -> None:
+        """No gate acts any more."""
+        self.acting_since_us = None
+        self.dirty = True
+
+    def booted(self) -> None:
+        """A new boot: permission of the one before is dead."""
+        self.deadline_us.clear()
+
+    def touched(self, host: Host, core: GateCore, now_us: int) -> None:
+        """The core may have moved."""
+        self.dirty = True
+        if not self.enrolled and core.enrolled:
+            self.enrolled = True
+            self.baseline_flop = {
+                lane.workload: _flop(host, lane.chips) for lane in host.plan.lanes
+            }
+        if core.chain.sequence > self.sequence:
+            self.sequence = core.chain.sequence
+            for digest, sent in reversed(core.chain.sent.items()):
+                if digest in self.requests_us:
+                    break
+                if sent.sequence:
+                    self.requests_us[digest] = now_us
+
+    def looked(self) -> None:
+        """The gate read its counters."""
+        self.fresh_look = True
+
+    def left(self, report: pb.SignedReport) -> None:
+        """A report left the gate."""
+        sequence = pb.Report.FromString(report.envelope.payload).sequence
+        self.left_sequence = max(self.left_sequence, sequence)
+
+    def order_taken(self, core: GateCore, order: pb.SignedOrder, now_us: int) -> None:
+        """An order was given to the gate, which took and kept it."""
+        envelope = envelope_from_wire(order.envelope)
+        value = decode_order(envelope.payload_type, envelope.payload)
+        if isinstance(value, Pause) and envelope.digest not in self.lifted:
+            policy = core.authorities[value.authority].policy
+            self.pauses.setdefault(
+                envelope.digest,
+                PauseTruth(
+                    pause=value,
+                    came_us=now_us,
+                    wind_down_ms=0 if value.emergency or policy is None else policy.wind_down_ms,
+                    drain_ms=5_000 if policy is None else policy.drain_ms,
+                ),
+            )
+        elif isinstance(value, Resume):
+            for digest in value.lifts:
+                self.lifted.add(digest)
+                self.pauses.pop(digest, None)
+
+    def usable_tflop(
+        self, authority: str, workload: str, now_us: int, allotted_tflop: int
+    ) -> int:
+        """Highest total that the lane may reach, by grants of an authority that are not over."""
+        self.grants = [grant for grant in self.grants if grant.until_us > now_us]
+        ceilings = [
+            grant.ceiling_tflop
+            for grant in self.grants
+            if grant.workload == workload and grant.authority == authority
+        ]
+        return max(allotted_tflop, *ceilings) if ceilings else allotted_tflop
+
+
+def _flop(host: Host, chips: Iterable[int]) -> int:
+    return sum(host.hardware.chips[index].flop() for index in chips)
+
+
+def lane_flop(host: Host, workload: str) -> int:
+    """What the chips of a lane really executed since the host was admitted."""
+    lane = next(one for one in host.plan.lanes if one.workload == workload)
+    return _flop(host, lane.chips) - host.truth.baseline_flop.get(workload, 0)
+
+
+@dataclass(slots=True)
+class GovernorTruth:
+    """One authority.
+
+    Attributes:
+        acknowledged: by (host, sequence): digest of the report that an answer acknowledged.
+        newest: by (host, workload): (sequence, allotted, unaccounted) of the newest acknowledged.
+        settled_tflop: sums of these allotted totals, by scope in words.
+        usable_tflop: by scope: sums of ``lane_usable_tflop``, the highest total that a lane may
+            reach by grants that left; hosts in ``moved`` are to be looked at anew.
+        pauses: by digest: taken and not lifted.
+        highest_batch: of all answers that left.
+        rolled_back: a backup was restored, and a report quoted what the backup does not know.
+        faults: what went wrong, as (law, text): found when it happened.
+    """
+
+    name: str
+    hosts: dict[bytes, Host] = field(default_factory=dict)
+    answers: dict[bytes, bytes] = field(default_factory=dict)
+    acknowledged: dict[tuple[bytes, int], bytes] = field(default_factory=dict)
+    newest: dict[tuple[bytes, str], tuple[int, int, int]] = field(default_factory=dict)
+    settled_tflop: dict[str, int] = field(default_factory=dict)
+    usable_tflop: dict[str, int] = field(default_factory=dict)
+    lane_usable_tflop: dict[tuple[bytes, str], int] = field(default_factory=dict)
+    moved: set[bytes] = field(default_factory=set)
+    pauses: dict[bytes, Pause] = field(default_factory=dict)
+    lifted: set[bytes] = field(default_factory=set)
+    policy: Policy | None = None
+    caps_tflop: dict[str, int] = field(default_factory=dict)
+    highest_batch: int = 0
+    restored_batch: int | None = None
+    rolled_back: bool = False
+    forgetful: bool = False
+    grants: int = 0
+    refusals: int = 0
+    commits: int = 0
+    reports: int = 0
+    starts: int = 0
+    faults: list[tuple[int, str]] = field(default_factory=list)
+    dirty: bool = False
+    just_started: bool = False
+
+    def started(self) -> None:
+        """The process serves from now on."""
+        self.starts += 1
+        self.dirty = self.just_started = True
+
+    def restored(self, batch_number: int) -> None:
+        """An older backup took the place of the store."""
+        self.restored_batch = batch_number
+        self.forgetful = True
+
+    def ordered(self, envelope: Envelope) -> None:
+        """An order was taken."""
+        value = decode_order(envelope.payload_type, envelope.payload)
+        match value:
+            case Pause():
+                if envelope.digest not in self.lifted:
+                    self.pauses[envelope.digest] = value
+            case Resume():
+                for digest in value.lifts:
+                    self.lifted.add(digest)
+                    self.pauses.pop(digest, None)
+            case Policy():
+                self.policy = value
+                for budget in value.budgets:
+                    self.caps_tflop[str(budget.scope)] = budget.cap_tflop
+            case _:
+                if PayloadType.RECONCILIATION in envelope.payload_type:
+                    self.rolled_back, self.restored_batch = False, None
+
+    def committed(
+        self,
+        governor: Governor,
+        submissions: Sequence[Submission],
+        replies: Sequence[pb.LinkDown],
+        now_us: int,
+    ) -> None:
+        """A batch of reports was judged, and these replies are about to leave."""
+        self.dirty = True
+        self.commits += 1
+        reports: dict[tuple[bytes, int], pb.Report] = {}
+        for submission in submissions:
+            for envelope in submission.envelopes:
+                try:
+                    report = pb.Report.FromString(envelope.payload)
+                except Exception:  # noqa: BLE001, S112  # whatever is no report gets no answer
+                    continue
+                reports[report.host_id, report.sequence] = report
+                self._quoted(report)
+        unsynced = governor.disk.unsynced_bytes("governor.sqlite-wal")
+        for reply in replies:
+            for batch in reply.batches:
+                if unsynced:
+                    self.faults.append((7, f"an answer leaves before {unsynced} bytes are durable"))
+                for leaf in batch.answers:
+                    self._answered(leaf.payload, reports, now_us)
+
+    def count_usable(self, now_us: int, *, anew: bool) -> None:
+        """Bring the sums of what gates may use up to date, for all lanes or those that moved."""
+        moved = list(self.hosts) if anew else list(self.moved)
+        self.moved.clear()
+        for host_id in moved:
+            host = self.hosts[host_id]
+            core = None if host.runner is None else host.runner.core
+            for lane in host.plan.lanes:
+                place = (host_id, lane.workload)
+                spent = self.newest.get(place, (0, 0, 0))[1]
+                if core is not None and lane.workload in core.lanes:
+                    spent = max(spent, core.lanes[lane.workload].book.allotted_tflop)
+                most = host.truth.usable_tflop(self.name, lane.workload, now_us, spent)
+                grown = most - self.lane_usable_tflop.get(place, 0)
+                self.lane_usable_tflop[place] = most
+                for scope in host.plan.scopes_of(lane.workload) if grown else ():
+                    self.usable_tflop[scope] = self.usable_tflop.get(scope, 0) + grown
+
+    def _quoted(self, report: pb.Report) -> None:
+        if self.restored_batch is None:
+            return
+        for quote in report.quotes:
+            if quote.authority == self.name and quote.batch_number > self.restored_batch:
+                self.rolled_back = True
+
+    def _answered(
+        self, payload: bytes, reports: dict[tuple[bytes, int], pb.Report], now_us: int
+    ) -> None:
+        answer = pb.Answer.FromString(payload)
+        host = self.hosts.get(answer.host_id)
+        if host is None:
+            self.faults.append((4, f"answers a host {answer.host_id.hex()[:12]} that is nobody's"))
+            return
+        self.reports += 1
+        digest = answer.request_digest
+        first = self.answers.setdefault(digest, payload)
+        if first != payload and not self.forgetful:
+            self.faults.append((2, f"{host.name}: one request got two different answers"))
+        key = (answer.host_id, answer.acknowledged_sequence)
+        known = self.acknowledged.setdefault(key, digest)
+        if known != digest and not self.forgetful:
+            self.faults.append(
+                (4, f"{host.name}: two reports {answer.acknowledged_sequence} are acknowledged")
+            )
+        if digest not in host.truth.requests_us:
+            self.faults.append((4, f"{host.name}: acknowledges what its gate never made"))
+            return
+        acknowledged = host.truth.acknowledged
+        acknowledged[self.name] = max(
+            acknowledged.get(self.name, 0), answer.acknowledged_sequence
+        )
+        report = reports.get(key)
+        if report is not None:
+            for lane in report.lanes:
+                entry = (report.sequence, lane.allotted_tflop, lane.unaccounted_tflop)
+                place = (answer.host_id, lane.workload)
+                before = self.newest.get(place, (0, 0, 0))
+                self.newest[place] = newer = max(before, entry)
+                for scope in host.plan.scopes_of(lane.workload):
+                    total = self.settled_tflop.get(scope, 0) + newer[1] - before[1]
+                    self.settled_tflop[scope] = total
+        for verdict in answer.verdicts:
+            if verdict.HasField("ceiling"):
+                self.grants += 1
+                self._granted(host, answer, verdict, now_us)
+            else:
+                self.refusals += 1
+
+    def _granted(self, host: Host, answer: pb.Answer, verdict: pb.Verdict, now_us: int) -> None:
+        truth, key = host.truth, (self.name, verdict.workload)
+        if self.rolled_back:
+            self.faults.append((4, f"{host.name}: a governor that was rolled back grants"))
+        scopes = {Scope(ScopeKind(scope.kind), scope.id) for scope in answer.scopes}
+        scopes |= {Scope(ScopeKind.WORKLOAD, verdict.workload), Scope(ScopeKind.EVERYTHING)}
+        for digest, pause in self.pauses.items():
+            if pause.scope in scopes:
+                self.faults.append((6, f"{host.name}: a grant under pause {digest.hex()[:12]}"))
+        made_us = truth.requests_us[answer.request_digest]
+        drift = 0 if self.policy is None else self.policy.drift_ppm
+        until_us = made_us + answer.terms.lifetime_ms * US_PER_MS * (PPM + drift) // PPM
+        truth.deadline_us[key] = max(truth.deadline_us.get(key, 0), until_us)
+        ceiling_tflop = verdict.ceiling.ceiling_tflop
+        truth.ceiling_tflop[key] = max(truth.ceiling_tflop.get(key, 0), ceiling_tflop)
+        if until_us > now_us:
+            truth.grants.append(
+                GrantTruth(
+                    authority=self.name,
+                    workload=verdict.workload,
+                    ceiling_tflop=ceiling_tflop,
+                    until_us=until_us,
+                )
+            )
+        truth.dirty = True
+        self.moved.add(host.host_id)

@@ -1,0 +1,266 @@
+"""One simulated cluster: hosts, governors, links, officers, faults, and the laws over all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from flopgate_agent.gate.settings import GateToken
+from flopgate_governor.officer_orders import accept_order, found
+from flopgate_governor.state import open_state
+from flopgate_governor.store import Store
+from flopgate_governor.tokens import TokenRecord, write_token
+from flopgate_proto.values.common import Scope, ScopeKind
+from flopgate_proto.values.orders import Budget
+from flopgate_sim.world.clocks import Clocks
+from flopgate_sim.world.courier import Courier
+from flopgate_sim.world.disk import DiskLayer
+from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine
+from flopgate_sim.world.faults import KINDS
+from flopgate_sim.world.governor import Governor
+from flopgate_sim.world.host import GateWiring, Host
+from flopgate_sim.world.laws import Law, broken_by_governor, broken_by_host
+from flopgate_sim.world.network import Link
+from flopgate_sim.world.officers import Officers
+from flopgate_sim.world.plan import Act, Fault, HostPlan, WorldPlan
+from flopgate_sim.world.randomness import Streams
+
+TOKEN_EXPIRES_UNIX_MS = 2_000_000_000_000
+START_SPREAD_US = 5 * US_PER_S
+SWEEP_US = 30 * US_PER_S
+RECONCILE_US = 60 * US_PER_S
+"""How often officers look after a governor that was restored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """A law was broken: after which step, and how."""
+
+    law: Law
+    detail: str
+    at_us: int
+    step: int
+
+
+class World:
+    """Everything of one seed.
+
+    Attributes:
+        broken: the first law that was broken, ``None`` while all hold.
+        counts: faults so far, by kind.
+    """
+
+    def __init__(self, plan: WorldPlan, seed: int, disks: DiskLayer) -> None:
+        self.plan = plan
+        self.engine = Engine()
+        self.streams = Streams(seed)
+        self.broken: Broken | None = None
+        self.counts: dict[str, int] = {}
+        self.links: dict[tuple[str, str], Link] = {}
+        self.governors = [self._governor(name, disks) for name in plan.authorities]
+        self.hosts = [self._host(one, disks) for one in plan.hosts]
+        self._by_name: dict[str, Host | Governor] = {
+            one.name: one for one in (*self.hosts, *self.governors)
+        }
+        self.engine.checks.append(self._check)
+        self._plan_start()
+
+    # ------------------------------------------------------------------ making it
+
+    def _governor(self, name: str, disks: DiskLayer) -> Governor:
+        plan = self.plan
+        officers = Officers(
+            self.streams, name, plan.policy, count=plan.officers, quorum=plan.quorum
+        )
+        clocks = Clocks(self.engine, 0, 0)
+        governor = Governor(
+            self.engine, officers, disks.disk(name), clocks, plan.gather_ms * US_PER_MS
+        )
+        store = Store(governor.disk.path("governor.sqlite"))
+        found(store, officers.root)
+        state = open_state(store, officers.permit, officers.log, lambda: clocks.wall_unix_ms)
+        for order in officers.first_orders():
+            accept_order(state, order)
+            governor.truth.ordered(order)
+        with store.transaction() as connection:
+            for cluster in self._clusters():
+                write_token(connection, self._token(name, officers, cluster))
+        store.close()
+        return governor
+
+    def _clusters(self) -> list[HostPlan]:
+        """One host of each cluster."""
+        return list({host.cluster: host for host in reversed(self.plan.hosts)}.values())
+
+    def _token(self, authority: str, officers: Officers, host: HostPlan) -> TokenRecord:
+        name = f"token/{authority}/{host.cluster}"
+        return TokenRecord(
+            token_id=self.streams.entropy(name, 16),
+            secret=self.streams.entropy(f"secret/{name}", 32),
+            trust_root_digest=officers.root.digest,
+            cluster=host.cluster,
+            custodian=host.custodian,
+            site=host.site,
+            jurisdiction=host.jurisdiction,
+            hosts_max=sum(one.cluster == host.cluster for one in self.plan.hosts),
+            capacity_tflop_per_s=0,
+            expires_unix_ms=TOKEN_EXPIRES_UNIX_MS,
+        )
+
+    def _host(self, plan: HostPlan, disks: DiskLayer) -> Host:
+        tokens = []
+        for governor in self.governors:
+            record = self._token(governor.name, governor.officers, plan)
+            tokens.append(
+                GateToken(
+                    authority=governor.name,
+                    trust_root_digest=record.trust_root_digest,
+                    cluster=record.cluster,
+                    custodian=record.custodian,
+                    site=record.site,
+                    jurisdiction=record.jurisdiction,
+                    token_id=record.token_id,
+                    secret=record.secret,
+                )
+            )
+        wiring = GateWiring(
+            rhythm_ms=self.plan.rhythm_ms, report_interval_ms=self.plan.report_interval_ms
+        )
+        clocks = Clocks(self.engine, plan.drift_ppm, 0)
+        host = Host(
+            self.engine, self.streams, plan, tokens, disks.disk(plan.name), wiring, clocks
+        )
+        for number, governor in enumerate(self.governors):
+            link = Link(
+                self.engine, self.streams, f"{plan.name}-{governor.name}", self.plan.weather
+            )
+            self.links[plan.name, governor.name] = link
+            courier = Courier(
+                self.engine,
+                self.streams,
+                clocks,
+                governor,
+                link,
+                partial(host.from_courier, number),
+                host.host_id,
+            )
+            host.couriers.append(courier)
+            governor.truth.hosts[host.host_id] = host
+        return host
+
+    def _plan_start(self) -> None:
+        source = self.streams.of("start")
+        for governor in self.governors:
+            self.engine.at(0, "governor start", governor.start)
+        for host in self.hosts:
+            at_us = US_PER_S + source.randrange(START_SPREAD_US)
+            self.engine.at(at_us, "host start", partial(self._begin, host))
+        for fault in self.plan.faults:
+            self.engine.at(fault.at_ms * US_PER_MS, "fault", partial(self._fault, fault))
+        for act in self.plan.acts:
+            self.engine.at(act.at_ms * US_PER_MS, "officers", partial(self.act, act))
+        self.engine.at(SWEEP_US, "sweep", self._sweep)
+
+    def _begin(self, host: Host) -> None:
+        for courier in host.couriers:
+            courier.start()
+        host.start_gate()
+        if not self.plan.jobs:
+            host.start_jobs()
+
+    def _fault(self, fault: Fault) -> None:
+        self.counts[fault.kind] = self.counts.get(fault.kind, 0) + 1
+        self.engine.note("fault", str(fault))
+        KINDS[fault.kind].apply(self, fault)
+
+    # ------------------------------------------------------------------ what officers do
+
+    def act(self, act: Act) -> None:
+        """Officers sign, and bring it to their governor; again while that does not answer."""
+        governor = self.governors[act.authority]
+        officers = governor.officers
+        match act.act:
+            case "pause" | "emergency":
+                order = officers.pause(_scope(act.scope), emergency=act.act == "emergency")
+            case "resume":
+                order = officers.resume(tuple(governor.truth.pauses))
+                if not governor.truth.pauses:
+                    return
+            case _:
+                kept = [b for b in officers.policy.budgets if str(b.scope) != act.scope]
+                budget = Budget(scope=_scope(act.scope), cap_tflop=act.cap_tflop)
+                order = officers.caps((*kept, budget))
+        self.engine.note(governor.name, f"officers: {act.act} {act.scope}")
+        self._bring(governor, order)
+
+    def _bring(self, governor: Governor, order: object) -> None:
+        if not governor.order(order) and governor.state is None:  # type: ignore[arg-type]
+            self.engine.after(US_PER_S, "officers", partial(self._bring, governor, order))
+
+    def reconcile_soon(self, governor: Governor, lost_from: int) -> None:
+        """Officers find a governor halted: they bring again what it lost, and sign what was lost."""
+
+        def look() -> None:
+            state = governor.state
+            if state is None or state.book.halt is None:
+                self.engine.after(RECONCILE_US, "officers", look)
+                return
+            for order in governor.officers.issued[lost_from:]:
+                governor.order(order)
+            quoted = state.book.halt.quoted_batch
+            if not governor.order(governor.officers.reconciliation(quoted + 10)):
+                self.engine.after(RECONCILE_US, "officers", look)
+
+        self.engine.after(RECONCILE_US, "officers", look)
+
+    # ------------------------------------------------------------------ letting it run
+
+    def run(self) -> None:
+        """To the end of the plan, or to the first law that is broken."""
+        self.engine.run(self.plan.duration_ms * US_PER_MS)
+        if self.broken is None:
+            for host in self.hosts:
+                host.hardware.advance(self.engine.now_us)
+                host.truth.dirty = True
+            for governor in self.governors:
+                governor.truth.dirty = True
+            self._check()
+
+    def _sweep(self) -> None:
+        """Work that nobody looks at is seen at least this often."""
+        for host in self.hosts:
+            host.hardware.advance(self.engine.now_us)
+            host.truth.dirty = True
+        self.engine.after(SWEEP_US, "sweep", self._sweep)
+
+    def _check(self) -> None:
+        now_us = self.engine.now_us
+        for host in self.hosts:
+            if host.truth.dirty:
+                host.truth.dirty = False
+                self._judge(broken_by_host(host, now_us))
+        for governor in self.governors:
+            if governor.truth.dirty:
+                governor.truth.dirty = False
+                self._judge(broken_by_governor(governor, now_us))
+
+    def _judge(self, broken: Iterable[tuple[Law, str]]) -> None:
+        if self.broken is not None:
+            return
+        for law, detail in broken:
+            self.engine.note("LAW", f"{law.number} ({law.name}) is broken: {detail}")
+            self.broken = Broken(
+                law=law, detail=detail, at_us=self.engine.now_us, step=self.engine.steps
+            )
+            self.engine.stop()
+            return
+
+    def named(self, name: str) -> Host | Governor:
+        """A host or governor by name."""
+        return self._by_name[name]
+
+
+def _scope(words: str) -> Scope:
+    kind, _, name = words.partition(":")
+    return Scope(ScopeKind[kind.upper()], name)
