@@ -108,6 +108,8 @@ class Ledger:
                     code="ledger.version",
                     remedy="Install the software version that wrote it.",
                 )
+            # What a killed process wrote and did not sync is found again: synced before it counts.
+            self._db.execute("PRAGMA wal_checkpoint(FULL)")
             check = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
         if check != "ok":
             raise StorageError(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.memory import Memory
 from flopgate_agent.gate.settings import GateSettings, GateToken
@@ -74,13 +72,11 @@ def check_admission(
     authority.check_delegated(envelope, running_ms)
     verified = verify(envelope, PayloadType.ADMISSION, authority.keys_in_force(running_ms))
     admission = decode_admission(verified.payload)
-    expected = authority.enrolment.digest if authority.enrolment else b""
-    given: Sequence[object] = (
-        admission.authority,
-        admission.host_id,
-        admission.enrolment_digest,
-    )
-    if given != (authority.name, settings.host_id, expected):
+    given = (admission.authority, admission.host_id)
+    asked = authority.enrolment.digest if authority.enrolment else b""
+    # Who was admitted before and asks for a certificate gets the admission of that time again.
+    answers = authority.admitted or admission.enrolment_digest == asked
+    if given != (authority.name, settings.host_id) or not answers:
         raise MisdirectedError(
             "admission for another host, authority or enrolment",
             code="admission.misdirected",

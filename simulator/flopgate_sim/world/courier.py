@@ -193,12 +193,15 @@ class Courier:
             self._engine.after(0, "to gate", partial(self._to_gate, one))
 
     def _plan(self) -> None:
+        due_ms = self.core.get_timer() if self.core is not None else None
+        at_us = None if due_ms is None else self._clocks.when_us(due_ms)
         if self._timer is not None:
+            if self._timer.at_us == at_us:
+                return
             self._timer.cancel()
             self._timer = None
-        due_ms = self.core.get_timer() if self.core is not None else None
-        if due_ms is not None:
-            self._timer = self._engine.at(self._clocks.when_us(due_ms), "courier", self._wake)
+        if at_us is not None:
+            self._timer = self._engine.at(at_us, "courier", self._wake)
 
     def _wake(self) -> None:
         self._timer = None

@@ -245,7 +245,7 @@ def _governor_crash_writing(world: World, fault: Fault) -> None:
 def _governor_power_loss(world: World, fault: Fault) -> None:
     governor = _governor(world, fault)
     governor.kill("power loss")
-    governor.disk.power_loss()
+    governor.disk.power_loss(world.streams.of(f"power/{governor.name}/{fault.at_ms}"))
     world.engine.after(fault.span_ms * US_PER_MS, "governor start", governor.start)
 
 

@@ -20,7 +20,7 @@ from flopgate_proto.errors import FlopgateError, PeerError, StorageError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_sim.world.clocks import Clocks
 from flopgate_sim.world.courier import Courier
-from flopgate_sim.world.disk import Disk
+from flopgate_sim.disk import Disk, Snapshot
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine
 from flopgate_sim.world.officers import Officers
 from flopgate_sim.world.truth import GovernorTruth
@@ -104,7 +104,7 @@ class Governor:
         self.kill(why)
         self._engine.after(wait_us, "governor start", self.start)
 
-    def restore(self, backup: object, batch_number: int) -> None:
+    def restore(self, backup: Snapshot, batch_number: int) -> None:
         """An older backup takes the place of the store; the process starts on it."""
         self.kill("its store is restored from a backup")
         self.disk.restore(backup)
@@ -162,6 +162,7 @@ class Governor:
         if self.state is None or not waiting:
             return
         submissions = [one.submission for one in waiting]
+        self.truth.offer(submissions)
         try:
             replies = commit_batch(self.state, submissions)
         except StorageError as error:
@@ -170,7 +171,7 @@ class Governor:
                 for one in waiting:
                     _reset(one.courier, one.stream)
             return
-        self.truth.committed(self, submissions, replies, self._engine.now_us)
+        self.truth.committed(self, replies, self._engine.now_us)
         for one, reply in zip(waiting, replies, strict=True):
             if one.courier.stream == one.stream and (reply.batches or reply.notices):
                 one.courier.down(reply)
@@ -209,7 +210,7 @@ class Governor:
         except StorageError:
             self._died()
             return False
-        self.truth.ordered(envelope)
+        self.truth.ordered(envelope, self.clocks.wall_unix_ms)
         kind = envelope.payload_type.split(".")[2]
         self._engine.note(self.name, f"order {kind} {accepted.digest.hex()[:12]}")
         signed = pb.SignedOrder(envelope=envelope_to_wire(envelope), log=accepted.proof)

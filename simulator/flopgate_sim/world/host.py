@@ -25,14 +25,15 @@ from flopgate_proto.values import ChipIdentity, Finding, Software
 from flopgate_sim.world.chips import Chip, Hardware
 from flopgate_sim.world.clocks import Clocks
 from flopgate_sim.world.courier import Courier
-from flopgate_sim.world.disk import Disk
+from flopgate_sim.disk import Disk, Snapshot
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine, Event
 from flopgate_sim.world.plan import HostPlan, LanePlan
 from flopgate_sim.world.randomness import Streams
 from flopgate_sim.world.truth import HostTruth
 
 SOFTWARE = Software(name="flopgate-sim", version="1", digest=bytes(32))
-SNAPSHOT_MS = 30_000
+SNAPSHOT_MS = 120_000
+"""Between snapshots for couriers; the process shows one each second, which people look at."""
 GATE_RESTART_US = 2 * US_PER_S
 """From the death of a gate to its next start, when somebody restarts it at once."""
 BOOT_US = 40 * US_PER_S
@@ -99,6 +100,7 @@ class Host:
         self._wake: Event | None = None
         self._looked_ms = 0
         self._shown_ms = 0
+        self._losses = streams.of(f"power/{plan.name}")
         self._refusals = 0
         self._known: set[int] = set()
         self._resting: set[str] = set()
@@ -233,8 +235,11 @@ class Host:
         refused = self._refusals
         runner.from_courier(client_id, message)
         kept = not self.disk.died and not runner.core.has_fault(LEDGER_FAILED)
-        if message.HasField("order") and kept and refused == self._refusals:
-            self.truth.order_taken(runner.core, message.order, self._engine.now_us)
+        orders = list(message.admission.orders) if message.HasField("admission") else []
+        if message.HasField("order") and refused == self._refusals:
+            orders.append(message.order)
+        for order in orders if kept else ():
+            self.truth.order_taken(runner.core, order, self._engine.now_us)
         runner.push()
         self._settle()
 
@@ -243,11 +248,12 @@ class Host:
         runner = self.runner
         if runner is None:
             return
+        self.truth.made(runner.core, self._engine.now_us)
         if self.disk.died:
             self.kill_gate("while it wrote")
             self._engine.after(GATE_RESTART_US, "gate start", self.start_gate)
             return
-        self.truth.touched(self, runner.core, self._engine.now_us)
+        self.truth.touched(self, runner.core)
         for courier in self.couriers:
             courier.authority.truth.moved.add(self.host_id)
         core = runner.core
@@ -344,7 +350,7 @@ class Host:
         self.up = False
         self.hardware.on = False
         if not clean:
-            self.disk.power_loss()
+            self.disk.power_loss(self._losses)
 
     def boot(self) -> None:
         """The host comes up again: clocks, driver and processes start anew."""
@@ -416,7 +422,7 @@ class Host:
         if self.runner is not None and not self.suspended:
             self._serve()
 
-    def restore_ledger(self, snapshot: object) -> None:
+    def restore_ledger(self, snapshot: Snapshot) -> None:
         """An older copy of the disk takes the place of the ledger."""
         self.kill_gate("its disk is replaced")
         self.disk.restore(snapshot)

@@ -176,9 +176,10 @@ def escrow(governor: Governor, now_us: int) -> Iterator[str]:
             yield f"{scope}: {done} settled and {outstanding} outstanding, cap {cap} TFLOP"
         if truth.usable_tflop.get(scope, 0) > cap:
             yield f"{scope}: gates may use {truth.usable_tflop[scope]} TFLOP, cap {cap}"
-        if done != truth.settled_tflop.get(scope, 0):
-            acknowledged = truth.settled_tflop.get(scope, 0)
-            yield f"{scope}: {done} settled in the books, {acknowledged} acknowledged"
+        # A report can be on record although its answer never left; not one that never came.
+        least, most = truth.settled_tflop.get(scope, 0), truth.offered_tflop.get(scope, 0)
+        if not least <= done <= most:
+            yield f"{scope}: {done} settled in the books, {least} acknowledged, {most} reported"
 
 
 # ---------------------------------------------------------------------- 3: no unmetered time

@@ -6,14 +6,14 @@ bytes that left, by protobuf alone and not by the codec that is on trial.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flopgate_agent.gate.core import GateCore
 from flopgate_governor.receive import Submission
 from flopgate_proto.codec import PayloadType, decode_order, envelope_from_wire
-from flopgate_proto.envelope import Envelope
+from flopgate_proto.envelope import Envelope, statement_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_proto.values.orders import Pause, Policy, Resume
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from flopgate_sim.world.host import Host
 
 PPM = 1_000_000
+
+
+def _nobody() -> None:
+    """Nobody wants to know that something moved."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,6 +63,7 @@ class HostTruth:
         acting_since_us: since when a gate sees and acts, ``None`` while none does.
         left_sequence: highest report that left the gate.
         excused: why a law is not judged here, by law.
+        mark: called when something moved.
     """
 
     name: str
@@ -78,32 +83,36 @@ class HostTruth:
     refused: dict[str, int] = field(default_factory=dict)
     excused: dict[int, str] = field(default_factory=dict)
     fresh_look: bool = False
-    dirty: bool = False
+    mark: Callable[[], None] = _nobody
 
     def gate_started(self, core: GateCore, now_us: int) -> None:
         """A gate runs from now on."""
         self.acting_since_us = now_us
         self.started_sequence = core.chain.sequence
         self.sequence = core.chain.sequence
-        self.dirty = True
+        self.mark()
 
     def gate_died(self) -> None:
         """No gate acts any more."""
         self.acting_since_us = None
-        self.dirty = True
+        self.fresh_look = False
+        self.mark()
 
     def booted(self) -> None:
         """A new boot: permission of the one before is dead."""
         self.deadline_us.clear()
 
-    def touched(self, host: Host, core: GateCore, now_us: int) -> None:
+    def touched(self, host: Host, core: GateCore) -> None:
         """The core may have moved."""
-        self.dirty = True
+        self.mark()
         if not self.enrolled and core.enrolled:
             self.enrolled = True
             self.baseline_flop = {
                 lane.workload: _flop(host, lane.chips) for lane in host.plan.lanes
             }
+
+    def made(self, core: GateCore, now_us: int) -> None:
+        """The core may have made a report."""
         if core.chain.sequence > self.sequence:
             self.sequence = core.chain.sequence
             for digest, sent in reversed(core.chain.sent.items()):
@@ -158,6 +167,14 @@ def _flop(host: Host, chips: Iterable[int]) -> int:
     return sum(host.hardware.chips[index].flop() for index in chips)
 
 
+def _sender(envelope: pb.Envelope) -> bytes:
+    """Host that a signature names: a key id is the host id in hexadecimal."""
+    try:
+        return bytes.fromhex(envelope.signatures[0].keyid)
+    except (IndexError, ValueError):
+        return b""
+
+
 def lane_flop(host: Host, workload: str) -> int:
     """What the chips of a lane really executed since the host was admitted."""
     lane = next(one for one in host.plan.lanes if one.workload == workload)
@@ -172,6 +189,7 @@ class GovernorTruth:
         acknowledged: by (host, sequence): digest of the report that an answer acknowledged.
         newest: by (host, workload): (sequence, allotted, unaccounted) of the newest acknowledged.
         settled_tflop: sums of these allotted totals, by scope in words.
+        offered, offered_tflop: the same of all genuine reports that reached it, answered or not.
         usable_tflop: by scope: sums of ``lane_usable_tflop``, the highest total that a lane may
             reach by grants that left; hosts in ``moved`` are to be looked at anew.
         pauses: by digest: taken and not lifted.
@@ -186,10 +204,12 @@ class GovernorTruth:
     acknowledged: dict[tuple[bytes, int], bytes] = field(default_factory=dict)
     newest: dict[tuple[bytes, str], tuple[int, int, int]] = field(default_factory=dict)
     settled_tflop: dict[str, int] = field(default_factory=dict)
+    offered: dict[tuple[bytes, str], int] = field(default_factory=dict)
+    offered_tflop: dict[str, int] = field(default_factory=dict)
     usable_tflop: dict[str, int] = field(default_factory=dict)
     lane_usable_tflop: dict[tuple[bytes, str], int] = field(default_factory=dict)
     moved: set[bytes] = field(default_factory=set)
-    pauses: dict[bytes, Pause] = field(default_factory=dict)
+    pauses: dict[bytes, tuple[Pause, int]] = field(default_factory=dict)
     lifted: set[bytes] = field(default_factory=set)
     policy: Policy | None = None
     caps_tflop: dict[str, int] = field(default_factory=dict)
@@ -203,26 +223,28 @@ class GovernorTruth:
     reports: int = 0
     starts: int = 0
     faults: list[tuple[int, str]] = field(default_factory=list)
-    dirty: bool = False
+    _batch: dict[tuple[bytes, int], pb.Report] = field(default_factory=dict)
+    mark: Callable[[], None] = _nobody
     just_started: bool = False
 
     def started(self) -> None:
         """The process serves from now on."""
         self.starts += 1
-        self.dirty = self.just_started = True
+        self.just_started = True
+        self.mark()
 
     def restored(self, batch_number: int) -> None:
         """An older backup took the place of the store."""
         self.restored_batch = batch_number
         self.forgetful = True
 
-    def ordered(self, envelope: Envelope) -> None:
-        """An order was taken."""
+    def ordered(self, envelope: Envelope, unix_ms: int) -> None:
+        """An order was taken, at this time of the governor's own."""
         value = decode_order(envelope.payload_type, envelope.payload)
         match value:
             case Pause():
                 if envelope.digest not in self.lifted:
-                    self.pauses[envelope.digest] = value
+                    self.pauses[envelope.digest] = (value, unix_ms)
             case Resume():
                 for digest in value.lifts:
                     self.lifted.add(digest)
@@ -235,25 +257,35 @@ class GovernorTruth:
                 if PayloadType.RECONCILIATION in envelope.payload_type:
                     self.rolled_back, self.restored_batch = False, None
 
-    def committed(
-        self,
-        governor: Governor,
-        submissions: Sequence[Submission],
-        replies: Sequence[pb.LinkDown],
-        now_us: int,
-    ) -> None:
-        """A batch of reports was judged, and these replies are about to leave."""
-        self.dirty = True
-        self.commits += 1
-        reports: dict[tuple[bytes, int], pb.Report] = {}
+    def offer(self, submissions: Sequence[Submission]) -> None:
+        """These messages are about to be judged."""
+        self._batch = {}
         for submission in submissions:
             for envelope in submission.envelopes:
-                try:
-                    report = pb.Report.FromString(envelope.payload)
-                except Exception:  # noqa: BLE001, S112  # whatever is no report gets no answer
+                digest = statement_digest(envelope.payload_type, envelope.payload)
+                host = self.hosts.get(_sender(envelope))
+                if host is None or digest not in host.truth.requests_us:
                     continue
-                reports[report.host_id, report.sequence] = report
+                report = pb.Report.FromString(envelope.payload)
+                self._batch[report.host_id, report.sequence] = report
                 self._quoted(report)
+                self._offered(host, report)
+
+    def _offered(self, host: Host, report: pb.Report) -> None:
+        for lane in report.lanes:
+            place = (report.host_id, lane.workload)
+            grown = lane.allotted_tflop - self.offered.get(place, 0)
+            if grown <= 0:
+                continue
+            self.offered[place] = lane.allotted_tflop
+            for scope in host.plan.scopes_of(lane.workload):
+                self.offered_tflop[scope] = self.offered_tflop.get(scope, 0) + grown
+
+    def committed(self, governor: Governor, replies: Sequence[pb.LinkDown], now_us: int) -> None:
+        """The batch was judged, and these replies are about to leave."""
+        self.mark()
+        self.commits += 1
+        reports = self._batch
         unsynced = governor.disk.unsynced_bytes("governor.sqlite-wal")
         for reply in replies:
             for batch in reply.batches:
@@ -336,8 +368,9 @@ class GovernorTruth:
             self.faults.append((4, f"{host.name}: a governor that was rolled back grants"))
         scopes = {Scope(ScopeKind(scope.kind), scope.id) for scope in answer.scopes}
         scopes |= {Scope(ScopeKind.WORKLOAD, verdict.workload), Scope(ScopeKind.EVERYTHING)}
-        for digest, pause in self.pauses.items():
-            if pause.scope in scopes:
+        for digest, (pause, since_unix_ms) in self.pauses.items():
+            # What was granted before, and is told again, was granted before.
+            if pause.scope in scopes and answer.governor_unix_ms > since_unix_ms:
                 self.faults.append((6, f"{host.name}: a grant under pause {digest.hex()[:12]}"))
         made_us = truth.requests_us[answer.request_digest]
         drift = 0 if self.policy is None else self.policy.drift_ppm
@@ -354,5 +387,5 @@ class GovernorTruth:
                     until_us=until_us,
                 )
             )
-        truth.dirty = True
+        truth.mark()
         self.moved.add(host.host_id)

@@ -15,7 +15,7 @@ from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_proto.values.orders import Budget
 from flopgate_sim.world.clocks import Clocks
 from flopgate_sim.world.courier import Courier
-from flopgate_sim.world.disk import DiskLayer
+from flopgate_sim.disk import DiskLayer
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine
 from flopgate_sim.world.faults import KINDS
 from flopgate_sim.world.governor import Governor
@@ -57,12 +57,18 @@ class World:
         self.streams = Streams(seed)
         self.broken: Broken | None = None
         self.counts: dict[str, int] = {}
+        self._moved_hosts: dict[str, Host] = {}
+        self._moved_governors: dict[str, Governor] = {}
         self.links: dict[tuple[str, str], Link] = {}
         self.governors = [self._governor(name, disks) for name in plan.authorities]
         self.hosts = [self._host(one, disks) for one in plan.hosts]
         self._by_name: dict[str, Host | Governor] = {
             one.name: one for one in (*self.hosts, *self.governors)
         }
+        for host in self.hosts:
+            host.truth.mark = partial(self._host_moved, host)
+        for governor in self.governors:
+            governor.truth.mark = partial(self._governor_moved, governor)
         self.engine.checks.append(self._check)
         self._plan_start()
 
@@ -82,7 +88,7 @@ class World:
         state = open_state(store, officers.permit, officers.log, lambda: clocks.wall_unix_ms)
         for order in officers.first_orders():
             accept_order(state, order)
-            governor.truth.ordered(order)
+            governor.truth.ordered(order, clocks.wall_unix_ms)
         with store.transaction() as connection:
             for cluster in self._clusters():
                 write_token(connection, self._token(name, officers, cluster))
@@ -220,29 +226,37 @@ class World:
         """To the end of the plan, or to the first law that is broken."""
         self.engine.run(self.plan.duration_ms * US_PER_MS)
         if self.broken is None:
-            for host in self.hosts:
-                host.hardware.advance(self.engine.now_us)
-                host.truth.dirty = True
+            self._advance_all()
             for governor in self.governors:
-                governor.truth.dirty = True
+                governor.truth.mark()
             self._check()
 
     def _sweep(self) -> None:
         """Work that nobody looks at is seen at least this often."""
-        for host in self.hosts:
-            host.hardware.advance(self.engine.now_us)
-            host.truth.dirty = True
+        self._advance_all()
         self.engine.after(SWEEP_US, "sweep", self._sweep)
 
-    def _check(self) -> None:
-        now_us = self.engine.now_us
+    def _host_moved(self, host: Host) -> None:
+        self._moved_hosts[host.name] = host
+
+    def _governor_moved(self, governor: Governor) -> None:
+        self._moved_governors[governor.name] = governor
+
+    def _advance_all(self) -> None:
         for host in self.hosts:
-            if host.truth.dirty:
-                host.truth.dirty = False
+            host.hardware.advance(self.engine.now_us)
+            host.truth.mark()
+
+    def _check(self) -> None:
+        """Judge whatever moved in the event that just happened, in the order in which it did."""
+        now_us = self.engine.now_us
+        if self._moved_hosts:
+            hosts, self._moved_hosts = self._moved_hosts, {}
+            for host in hosts.values():
                 self._judge(broken_by_host(host, now_us))
-        for governor in self.governors:
-            if governor.truth.dirty:
-                governor.truth.dirty = False
+        if self._moved_governors:
+            governors, self._moved_governors = self._moved_governors, {}
+            for governor in governors.values():
                 self._judge(broken_by_governor(governor, now_us))
 
     def _judge(self, broken: Iterable[tuple[Law, str]]) -> None:
