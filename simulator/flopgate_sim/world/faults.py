@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 HOST, GOVERNOR = "host", "governor"
 WRITES_MAX = 60
 """A crash while writing comes within so many writes."""
+SEEN_WITHIN_MS = 600_000
+"""A jump is beyond all doubt when the chip could not have counted so far in this time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +167,10 @@ def _counter_jump(world: World, fault: Fault) -> None:
     host = _host(world, fault)
     chip = host.hardware.chips[fault.value % len(host.hardware.chips)]
     chip.jump_cycles += fault.value * 10**9
+    limit = chip.spec.max_clock_khz * chip.spec.sm_count * SEEN_WITHIN_MS
+    seen = chip.gpm and not chip.lost and host.runner is not None and not host.hung
+    if fault.value * 10**9 > limit and seen:
+        host.truth.jumped()
 
 
 def _driver_reload(world: World, fault: Fault) -> None:

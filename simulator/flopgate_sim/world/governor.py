@@ -25,6 +25,7 @@ from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine
 from flopgate_sim.world.officers import Officers
 from flopgate_sim.world.truth import GovernorTruth
 
+STORE = "governor.sqlite"
 RESTART_US = 3 * US_PER_S
 GATHER_US = 8 * US_PER_MS
 
@@ -74,7 +75,7 @@ class Governor:
             return
         self.disk.revive()
         try:
-            store = Store(self.disk.path("governor.sqlite"))
+            store = Store(self.disk.path(STORE))
             self.state = open_state(
                 store, self.officers.permit, self.officers.log, lambda: self.clocks.wall_unix_ms
             )
@@ -83,7 +84,7 @@ class Governor:
             self._engine.after(RESTART_US, "governor start", self.start)
             return
         self._engine.note(self.name, f"starts at batch {self.state.batch_number}")
-        self.truth.started()
+        self.truth.started(self.disk.unsynced_bytes(f"{STORE}-wal"))
 
     def kill(self, why: str) -> None:
         """The process is gone between two instructions."""

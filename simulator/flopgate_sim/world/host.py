@@ -90,6 +90,7 @@ class Host:
         self.hung = False
         self.seeing_since_us = 0
         self.hung_since_us = 0
+        self.asked_us = 0
         self.suspended = False
         self.up = True
         self._engine = engine
@@ -137,6 +138,8 @@ class Host:
         )
         self._looked_ms = self._shown_ms = self.clocks.elapsed_ms
         self.truth.gate_started(core, self._engine.now_us)
+        if unsynced := self.disk.unsynced_bytes("ledger.sqlite-wal"):
+            self.truth.loose = f"starts from {unsynced} bytes that are not durable"
         self._engine.note(self.name, f"gate run {self._runs} starts at report {core.chain.sequence}")
         for courier in self.couriers:
             courier.door_opened()
@@ -222,6 +225,8 @@ class Host:
         runner.core.asked(self.now())
         self._looked_ms = self.clocks.elapsed_ms
         if self.hung:
+            if self.asked_us < self.hung_since_us:
+                self.asked_us = self._engine.now_us
             return
         samples = self.hardware.sample(self._engine.now_us, self.clocks.elapsed_ms)
         runner.enter(runner.core.samples, samples)

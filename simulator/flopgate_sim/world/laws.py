@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from flopgate_agent.gate.core import GateCore
+from flopgate_agent.gate.core import DEFAULT_WATCHDOG_MS, GateCore
 from flopgate_agent.gate.faults import LEDGER_FAILED
 from flopgate_agent.gate.states import MAY_COMPUTE
 from flopgate_governor import schema
@@ -28,7 +28,11 @@ TFLOP = 10**12
 NEWCOMER_US = 9_000 * US_PER_MS
 """From the moment a gate can see work without permission until it stands: a look (1 s), the drain
 of a freeze (5 s), the enforcement bound (2 s), and a second for looks in between and for dying."""
+SILENCE_US = 30_000 * US_PER_MS
+"""From the end of the watchdog time to a standstill that nobody can see: the stall timeout (5 s),
+the drain (5 s), kills that are repeated every 10 s, and their bound (2 s)."""
 ROUNDING_TFLOP = 4
+_LAST_ENTRY = "SELECT max(position) FROM log_entry"
 _BOOKED = "SELECT scope, settled_tflop, outstanding_tflop FROM budget"
 
 
@@ -215,8 +219,15 @@ def one_history(governor: Governor, _now_us: int) -> Iterator[str]:
 
 
 def logged(governor: Governor, _now_us: int) -> Iterator[str]:
-    """7: what leaves is durable with its log entry."""
+    """7: what leaves is durable with its log entry; the log lacks nothing that was signed."""
     yield from _found(governor, 7)
+    if governor.state is None:
+        return
+    with governor.state.store.transaction() as connection:
+        (last,) = driver_of(connection).execute(_LAST_ENTRY).fetchone()
+    wanted = governor.state.frontier.size
+    if wanted != (0 if last is None else last + 1):
+        yield f"{governor.name}: the log holds {last} entries, {wanted} were signed for"
 
 
 def believed(host: Host, _now_us: int) -> Iterator[str]:
@@ -236,17 +247,42 @@ def believed(host: Host, _now_us: int) -> Iterator[str]:
 # ---------------------------------------------------------------------- 8: fail closed, say why
 
 
-def says_why(host: Host, _now_us: int) -> Iterator[str]:
-    """8: every lane that stands names reason and way back; without a ledger nothing runs."""
+def fails_closed(host: Host, now_us: int) -> Iterator[str]:
+    """8: every lane that stands says why; without a ledger or a driver nothing runs for long."""
     core = _core(host)
     if core is None or not core.enrolled:
         return
+    yield from _silent(host, core)
     for lane in core.lanes.values():
         if lane.state in MAY_COMPUTE:
             if core.has_fault(LEDGER_FAILED) and lane.state is not lane.state.WINDING_DOWN:
                 yield f"{host.name}: {lane.workload} runs without a ledger"
         elif core.permissions and not (lane.why and lane.why.reason and lane.why.way_back):
             yield f"{host.name}: {lane.workload} stands and does not say why"
+
+
+def _silent(host: Host, core: GateCore) -> Iterator[str]:
+    truth = host.truth
+    if not host.hung or truth.acting_since_us is None or host.suspended:
+        return
+    policies = [one.policy for one in core.authorities.values() if one.policy is not None]
+    watchdog_ms = min((policy.watchdog_ms for policy in policies), default=DEFAULT_WATCHDOG_MS)
+    if host.asked_us < host.hung_since_us:
+        return  # nobody wanted to know yet, nor had to
+    since_us = max(host.asked_us, truth.acting_since_us, host.seeing_since_us)
+    until_us = since_us + watchdog_ms * US_PER_MS + SILENCE_US
+    for job in host.hardware.jobs:
+        if not job.spinning and job.last_work_us > max(until_us, job.start_us + SILENCE_US):
+            yield f"{host.name}: process {job.pid} works on, though the driver is silent"
+
+
+# ---------------------------------------------------------------------- 10: no claim, no silence
+
+
+def plain_words(host: Host, _now_us: int) -> Iterator[str]:
+    """10: reports claim no more than stands behind them, and tell what cannot be true."""
+    for text in host.truth.odd:
+        yield f"{host.name}: {text}"
 
 
 # ---------------------------------------------------------------------- 9: acknowledged is durable
@@ -256,6 +292,8 @@ def kept(host: Host, _now_us: int) -> Iterator[str]:
     """9: what left a gate is in its ledger when it comes back."""
     truth = host.truth
     started, truth.started_sequence = truth.started_sequence, None
+    if truth.loose:
+        yield f"{host.name}: {truth.loose}"
     if started is not None and started < truth.left_sequence and 9 not in truth.excused:
         yield f"{host.name}: comes back at report {started}, {truth.left_sequence} had left"
 
@@ -266,6 +304,7 @@ def remembered(governor: Governor, _now_us: int) -> Iterator[str]:
     if not truth.just_started or governor.state is None:
         return
     truth.just_started = False
+    yield from _found(governor, 9)
     if truth.forgetful:
         return
     host = schema.host.c
@@ -289,9 +328,9 @@ LAWS = (
     Law(number=5, name="a license is spent once", pending="offline licenses"),
     Law(number=6, name="pause is cheap", host=paused_work, governor=paused_grants),
     Law(number=7, name="nothing unlogged or unsigned", host=believed, governor=logged),
-    Law(number=8, name="fail closed, say why", host=says_why),
+    Law(number=8, name="fail closed, say why", host=fails_closed),
     Law(number=9, name="acknowledged is durable", host=kept, governor=remembered),
-    Law(number=10, name="nothing trusts the host's word alone"),
+    Law(number=10, name="nothing trusts the host's word alone", host=plain_words),
 )
 
 

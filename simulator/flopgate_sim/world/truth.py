@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from flopgate_sim.world.host import Host
 
 PPM = 1_000_000
+FINDING_REPORTS = 3
+"""Within so many reports something implausible is a finding (law 10)."""
 
 
 def _nobody() -> None:
@@ -62,6 +64,8 @@ class HostTruth:
         pauses: by digest: that reached a gate of this host and that no resume lifted since.
         acting_since_us: since when a gate sees and acts, ``None`` while none does.
         left_sequence: highest report that left the gate.
+        odd_since: newest report when counters did what no chip can do, until a finding says so.
+        odd: what reports claimed or kept silent about, against law 10.
         excused: why a law is not judged here, by law.
         mark: called when something moved.
     """
@@ -79,10 +83,13 @@ class HostTruth:
     left_sequence: int = 0
     sequence: int = 0
     started_sequence: int | None = None
+    loose: str = ""
     acknowledged: dict[str, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
     excused: dict[int, str] = field(default_factory=dict)
     fresh_look: bool = False
+    odd_since: int | None = None
+    odd: list[str] = field(default_factory=list)
     mark: Callable[[], None] = _nobody
 
     def gate_started(self, core: GateCore, now_us: int) -> None:
@@ -96,6 +103,7 @@ class HostTruth:
         """No gate acts any more."""
         self.acting_since_us = None
         self.fresh_look = False
+        self.odd_since = None
         self.mark()
 
     def booted(self) -> None:
@@ -127,8 +135,20 @@ class HostTruth:
 
     def left(self, report: pb.SignedReport) -> None:
         """A report left the gate."""
-        sequence = pb.Report.FromString(report.envelope.payload).sequence
-        self.left_sequence = max(self.left_sequence, sequence)
+        message = pb.Report.FromString(report.envelope.payload)
+        self.left_sequence = max(self.left_sequence, message.sequence)
+        if message.assurance != pb.ASSURANCE_SOFTWARE:
+            self.odd.append(f"report {message.sequence} claims more than software stands behind")
+        if self.odd_since is not None:
+            if any(found.id.startswith("meter.") for found in message.findings):
+                self.odd_since = None
+            elif message.sequence > self.odd_since + FINDING_REPORTS:
+                self.odd.append(f"counters jumped, report {message.sequence} finds nothing odd")
+
+    def jumped(self) -> None:
+        """Counters of a chip jumped farther than it can have worked."""
+        if self.odd_since is None:
+            self.odd_since = max(self.sequence, self.left_sequence)
 
     def order_taken(self, core: GateCore, order: pb.SignedOrder, now_us: int) -> None:
         """An order was given to the gate, which took and kept it."""
@@ -217,6 +237,7 @@ class GovernorTruth:
     restored_batch: int | None = None
     rolled_back: bool = False
     forgetful: bool = False
+    log_size: int = 0
     grants: int = 0
     refusals: int = 0
     commits: int = 0
@@ -227,9 +248,11 @@ class GovernorTruth:
     mark: Callable[[], None] = _nobody
     just_started: bool = False
 
-    def started(self) -> None:
-        """The process serves from now on."""
+    def started(self, unsynced_bytes: int) -> None:
+        """The process serves from now on, from a store of which so much is not durable."""
         self.starts += 1
+        if unsynced_bytes:
+            self.faults.append((9, f"serves from {unsynced_bytes} bytes that are not durable"))
         self.just_started = True
         self.mark()
 
@@ -289,10 +312,14 @@ class GovernorTruth:
         unsynced = governor.disk.unsynced_bytes("governor.sqlite-wal")
         for reply in replies:
             for batch in reply.batches:
-                if unsynced:
-                    self.faults.append((7, f"an answer leaves before {unsynced} bytes are durable"))
                 for leaf in batch.answers:
+                    known = len(self.answers)
                     self._answered(leaf.payload, reports, now_us)
+                    # What is told again was durable when its batch was; a batch that failed may
+                    # have left parts that nobody will ever read.
+                    if unsynced and len(self.answers) > known:
+                        text = f"an answer leaves before {unsynced} bytes are durable"
+                        self.faults.append((7, text))
 
     def count_usable(self, now_us: int, *, anew: bool) -> None:
         """Bring the sums of what gates may use up to date, for all lanes or those that moved."""

@@ -18,7 +18,7 @@ from flopgate_sim.world.courier import Courier
 from flopgate_sim.disk import DiskLayer
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine
 from flopgate_sim.world.faults import KINDS
-from flopgate_sim.world.governor import Governor
+from flopgate_sim.world.governor import STORE, Governor
 from flopgate_sim.world.host import GateWiring, Host
 from flopgate_sim.world.laws import Law, broken_by_governor, broken_by_host
 from flopgate_sim.world.network import Link
@@ -83,7 +83,7 @@ class World:
         governor = Governor(
             self.engine, officers, disks.disk(name), clocks, plan.gather_ms * US_PER_MS
         )
-        store = Store(governor.disk.path("governor.sqlite"))
+        store = Store(governor.disk.path(STORE))
         found(store, officers.root)
         state = open_state(store, officers.permit, officers.log, lambda: clocks.wall_unix_ms)
         for order in officers.first_orders():
@@ -189,10 +189,11 @@ class World:
         match act.act:
             case "pause" | "emergency":
                 order = officers.pause(_scope(act.scope), emergency=act.act == "emergency")
-            case "resume":
-                order = officers.resume(tuple(governor.truth.pauses))
-                if not governor.truth.pauses:
+            case "resume" | "resume-first":
+                standing = tuple(governor.truth.pauses)
+                if not standing:
                     return
+                order = officers.resume(standing if act.act == "resume" else standing[:1])
             case _:
                 kept = [b for b in officers.policy.budgets if str(b.scope) != act.scope]
                 budget = Budget(scope=_scope(act.scope), cap_tflop=act.cap_tflop)

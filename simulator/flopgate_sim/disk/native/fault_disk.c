@@ -99,7 +99,7 @@ int node_log(node *file, int64_t offset, const void *data, int64_t count) {
         memcpy(entry->data, data, (size_t)count);
     }
     file->logged++;
-    file->unsynced += count ? count : 1;
+    file->unsynced += count;
     return 1;
 }
 

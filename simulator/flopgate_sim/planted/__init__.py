@@ -1,0 +1,133 @@
+"""Bugs planted into production code, one at a time: the laws must catch each (the rig is checked too).
+
+A bug replaces a function or method while its context lasts. Each names the law that must find it, and
+the world in which it shows within `seeds` seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from flopgate_sim.planted import in_gate, in_governor
+from flopgate_sim.planted.patching import Swap
+from flopgate_sim.planted.worlds import (
+    busy,
+    late_network,
+    lost_backups,
+    paused,
+    tight,
+    two_pauses,
+)
+from flopgate_sim.world.plan import WorldPlan
+
+SEEDS = 5
+"""Every bug must be caught within so many seeds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planted:
+    """One bug.
+
+    Attributes:
+        laws: any of these may find it.
+        swaps: what is replaced while it is planted.
+        world: plan by seed, in which it shows.
+    """
+
+    name: str
+    text: str
+    laws: frozenset[int]
+    swaps: Callable[[], tuple[Swap, ...]]
+    world: Callable[[int], WorldPlan]
+
+
+@contextmanager
+def planted(bug: Planted) -> Iterator[None]:
+    """Production code has the bug inside the block."""
+    swaps = bug.swaps()
+    for swap in swaps:
+        swap.put_in()
+    try:
+        yield
+    finally:
+        for swap in reversed(swaps):
+            swap.take_out()
+
+
+def _bug(
+    name: str,
+    laws: set[int],
+    world: Callable[[int], WorldPlan],
+    swaps: Callable[[], tuple[Swap, ...]],
+    text: str,
+) -> Planted:
+    return Planted(name=name, text=text, laws=frozenset(laws), swaps=swaps, world=world)
+
+
+BUGS = (
+    _bug("receipt-time", {1}, late_network, in_gate.receipt_time,
+         "a permit counts from its receipt, not from its request"),
+    _bug("no-drain-margin", {1}, late_network, in_gate.no_drain_margin,
+         "the freeze comes at the end of the lifetime, draining and kill after it"),
+    _bug("freeze-is-standstill", {1, 6}, paused, in_gate.freeze_is_standstill,
+         "a frozen process is taken for a chip that stands"),
+    _bug("kill-forgotten", {1, 6}, paused, in_gate.kill_forgotten,
+         "what does not stand in time is not killed"),
+    _bug("thaw-unchecked", {1, 6}, paused, in_gate.thaw_unchecked,
+         "a lane is thawed without looking at permission again"),
+    _bug("ceiling-added", {2}, tight, in_gate.ceiling_added,
+         "a new ceiling is added to the old one"),
+    _bug("retry-granted-anew", {2}, busy, in_governor.retry_granted_anew,
+         "a retry gets a new grant instead of the stored bytes"),
+    _bug("released-on-silence", {2}, tight, in_governor.released_on_silence,
+         "headroom is released without a report that shows it unused"),
+    _bug("cap-ignored", {2}, tight, in_governor.cap_ignored,
+         "a grant is not trimmed to what the cap leaves"),
+    _bug("counted-twice", {2}, busy, in_governor.counted_twice,
+         "a report moves the books twice"),
+    _bug("gap-free", {3}, busy, in_gate.gap_free, "time without counters costs nothing"),
+    _bug("unaccounted-unbooked", {3}, busy, in_gate.unaccounted_unbooked,
+         "what no grant covers is written in no book"),
+    _bug("clock-waits", {1, 3, 8}, busy, in_gate.clock_waits,
+         "a gate whose boot clock went back waits for it to catch up"),
+    _bug("snapshot-accepted", {4}, busy, in_governor.snapshot_accepted,
+         "a second history of a host takes the place of the first"),
+    _bug("restored-grants", {4}, lost_backups, in_governor.restored_grants,
+         "a governor restored from an older backup goes on granting"),
+    _bug("pause-forgotten", {6}, paused, in_gate.pause_forgotten,
+         "a latched pause is forgotten after a while"),
+    _bug("resume-lifts-all", {6}, two_pauses, in_governor.resume_lifts_all,
+         "a resume lifts pauses that it does not list"),
+    _bug("granted-under-pause", {6}, paused, in_governor.granted_under_pause,
+         "a governor does not look at its pauses"),
+    _bug("answer-before-commit", {7}, busy, in_governor.answer_before_commit,
+         "an answer leaves before its transaction is durable"),
+    _bug("log-entry-missing", {7}, busy, in_governor.log_entry_missing,
+         "the log entry of a batch is not written"),
+    _bug("unsigned-believed", {7}, busy, in_gate.unsigned_believed,
+         "an acknowledgement counts although no signature holds"),
+    _bug("silent-driver-ignored", {8}, busy, in_gate.silent_driver_ignored,
+         "compute goes on without a driver that answers"),
+    _bug("stands-without-why", {8}, paused, in_gate.stands_without_why,
+         "a lane stands and does not say why"),
+    _bug("ledger-unsynced", {9}, busy, in_gate.ledger_unsynced,
+         "a report leaves before it is durable"),
+    _bug("recovered-unsynced", {9}, busy, in_governor.recovered_unsynced,
+         "what a killed process left unsynced is served by the next one as it is"),
+    _bug("assurance-inflated", {10}, busy, in_gate.assurance_inflated,
+         "a report claims attested figures"),
+    _bug("findings-dropped", {10}, busy, in_gate.findings_dropped,
+         "implausible counters are no finding"),
+)  # fmt: skip
+"""All of them, by law."""
+
+PENDING = (
+    ("a license spent twice", "offline licenses"),
+    ("a gate that does not come back and nobody locks down", "the watchdog outside the gate"),
+    ("a phase from the host's own configuration", "phases looser than enforce"),
+    ("a resume without its delay and witnessed entry", "witnesses"),
+    ("a replica that grants from a stale copy", "PostgreSQL replicas"),
+)
+"""Bugs that cannot be planted yet, and the feature that they wait for."""

@@ -1,0 +1,178 @@
+"""Bugs of the gate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from flopgate_agent import ledger, meter
+from flopgate_agent.gate import answers, book, core, lane, reporting
+from flopgate_agent.gate.actions import Thaw
+from flopgate_agent.gate.authority import Authority, LatchedPause
+from flopgate_agent.gate.host_meter import HostMeter
+from flopgate_agent.meter import Flop, Measured
+from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer
+from flopgate_proto.codec import PayloadType
+from flopgate_proto.codec.answers import decode_answer, decode_batch_root
+from flopgate_proto.envelope import statement_digest
+from flopgate_proto.values import Assurance
+from flopgate_sim.planted.patching import Swap
+
+FORGOTTEN_AFTER_MS = 20_000
+
+
+def receipt_time() -> tuple[Swap, ...]:
+    permit_of = answers._permit  # noqa: SLF001  # the bug goes where the rule is
+
+    def late(*arguments: Any) -> Any:
+        permit = permit_of(*arguments)
+        return None if permit is None else replace(permit, made_ms=arguments[-1])
+
+    return (Swap(answers, "_permit", late),)
+
+
+def ceiling_added() -> tuple[Swap, ...]:
+    permit_of = answers._permit  # noqa: SLF001  # as above
+
+    def added(*arguments: Any) -> Any:
+        permit, authority = permit_of(*arguments), arguments[2]
+        if permit is None or authority.permit is None:
+            return permit
+        old = authority.permit.ceilings
+        ceilings = {name: most + old.get(name, 0) for name, most in permit.ceilings.items()}
+        return replace(permit, ceilings=ceilings)
+
+    return (Swap(answers, "_permit", added),)
+
+
+def no_drain_margin() -> tuple[Swap, ...]:
+    step = lane.Lane._step_allowed  # noqa: SLF001  # as above
+
+    def eager(self: lane.Lane, allowed: Any, drain_ms: int, now_ms: int) -> Any:
+        late_ms = drain_ms + self._bound_ms  # noqa: SLF001  # as above
+        later = replace(allowed, until_ms=allowed.until_ms + late_ms)
+        return step(self, later, drain_ms, now_ms)
+
+    return (Swap(lane.Lane, "_step_allowed", eager),)
+
+
+def freeze_is_standstill() -> tuple[Swap, ...]:
+    return (
+        Swap(lane.Lane, "_still_since_freeze", lambda _self: True),
+        Swap(lane.Lane, "active", property(lambda _self: False)),
+    )
+
+
+def kill_forgotten() -> tuple[Swap, ...]:
+    return (Swap(lane.Lane, "_kill", lambda _self, _now_ms: []),)
+
+
+def thaw_unchecked() -> tuple[Swap, ...]:
+    hold = lane.Lane._hold  # noqa: SLF001  # as above
+
+    def hasty(self: lane.Lane, why: Any, drain_ms: int, now_ms: int) -> Any:
+        actions = hold(self, why, drain_ms, now_ms)
+        return [*actions, Thaw(workload=self.workload, until_ms=now_ms + 1)]
+
+    return (Swap(lane.Lane, "_hold", hasty),)
+
+
+def gap_free() -> tuple[Swap, ...]:
+    def nothing(spec: Any, elapsed_ms: int, *findings: Any) -> Measured:
+        measured = worst_case(spec, elapsed_ms, *findings)
+        return replace(measured, total=Flop(), by_pipe=())
+
+    worst_case = meter.worst_case
+    return (Swap(meter, "worst_case", nothing),)
+
+
+def unaccounted_unbooked() -> tuple[Swap, ...]:
+    charge = book.LaneBook.charge
+
+    def forgetful(self: book.LaneBook, flop: Flop, *, ceiling_tflop: int | None, **rest: Any) -> None:
+        if ceiling_tflop is not None:
+            charge(self, flop, ceiling_tflop=ceiling_tflop, **rest)
+
+    return (Swap(book.LaneBook, "charge", forgetful),)
+
+
+def clock_waits() -> tuple[Swap, ...]:
+    return (Swap(core.GateCore, "went_back", lambda _self, _now: False),)
+
+
+def pause_forgotten() -> tuple[Swap, ...]:
+    pause_of = Authority.pause_of
+
+    def brief(self: Authority, workload: str, running_ms: int) -> LatchedPause | None:
+        found = pause_of(self, workload, running_ms)
+        if found is None or running_ms - found.first_seen_running_ms > FORGOTTEN_AFTER_MS:
+            return None
+        return found
+
+    return (
+        Swap(Authority, "pause_of", brief),
+        Swap(answers, "check_answer", answers.check_answer),
+    )
+
+
+def unsigned_believed() -> tuple[Swap, ...]:
+    def gullible(proven: ProvenAnswer, _authority: str, _keys: Any) -> VerifiedAnswer:
+        return VerifiedAnswer(
+            decode_answer(proven.payload),
+            statement_digest(PayloadType.ANSWER, proven.payload),
+            decode_batch_root(proven.root.payload),
+            proven.root.digest,
+        )
+
+    return (
+        Swap(answers, "verify_answer", gullible),
+        Swap(answers, "_check_head", lambda _answer, _sent: None),
+    )
+
+
+def silent_driver_ignored() -> tuple[Swap, ...]:
+    def blind(self: core.GateCore, now: Any) -> None:
+        for charge in self.meter.blind(now.elapsed_ms):
+            self._charge(charge)  # noqa: SLF001  # as above
+
+    return (Swap(core.GateCore, "_go_blind", blind),)
+
+
+def stands_without_why() -> tuple[Swap, ...]:
+    hold = lane.Lane._hold  # noqa: SLF001  # as above
+
+    def mute(self: lane.Lane, why: Any, drain_ms: int, now_ms: int) -> Any:
+        actions = hold(self, why, drain_ms, now_ms)
+        self.why = None
+        return actions
+
+    return (Swap(lane.Lane, "_hold", mute),)
+
+
+def ledger_unsynced() -> tuple[Swap, ...]:
+    opened = ledger.Ledger.__init__
+
+    def hasty(self: ledger.Ledger, path: Any) -> None:
+        opened(self, path)
+        self._db.execute("PRAGMA synchronous=OFF")  # noqa: SLF001  # as above
+
+    return (Swap(ledger.Ledger, "__init__", hasty),)
+
+
+def assurance_inflated() -> tuple[Swap, ...]:
+    class Inflated:
+        SOFTWARE = Assurance.ATTESTED
+
+    return (Swap(reporting, "Assurance", Inflated),)
+
+
+def findings_dropped() -> tuple[Swap, ...]:
+    charge = HostMeter.charge
+
+    def silent(self: HostMeter, charged: Any, to: Any) -> None:
+        chip, parts = charged
+        charge(self, (chip, tuple(replace(part, findings=()) for part in parts)), to)
+
+    return (Swap(HostMeter, "charge", silent),)
+
+

@@ -1,0 +1,122 @@
+"""Small worlds in which planted bugs show, by seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flopgate_proto.values.common import CapacityBasis, ChargedFigure, Scope, ScopeKind
+from flopgate_proto.values.orders import Budget, Policy
+from flopgate_sim.world.faults import KINDS, draw
+from flopgate_sim.world.network import Weather
+from flopgate_sim.world.plan import PROFILES, Act, Fault, HostPlan, LanePlan, WorldPlan
+from flopgate_sim.world.randomness import Streams
+
+HOSTS, CHIPS = 3, 2
+DURATION_MS = 2_400_000
+AUTHORITY = "home.example"
+POLICY = Policy(
+    authority=AUTHORITY,
+    version=1,
+    threshold_tflop_per_s=1_000,
+    capacity_basis=CapacityBasis.DENSE_8BIT,
+    charged_figure=ChargedFigure.NOMINAL,
+    lifetime_ms=600_000,
+    wind_down_ms=60_000,
+    renew_after_ms=120_000,
+    drain_ms=5_000,
+    exempt_lifetime_ms=86_400_000,
+    drift_ppm=500,
+    watchdog_ms=60_000,
+    pause_lapse_ms=259_200_000,
+    loose_phase_age_ms=1_209_600_000,
+    headroom_max_tflop=10**9,
+    budgets=(Budget(scope=Scope(ScopeKind.CLUSTER, "alpha"), cap_tflop=10**11),),
+)
+RATES = {
+    "gate_crash": 1.0, "gate_crash_writing": 1.5, "courier_crash": 0.5, "host_reboot": 0.3,
+    "power_loss": 1.5, "partition": 1.0, "one_way_up": 0.5, "one_way_down": 0.5, "lossy": 1.0,
+    "sampler_hang": 1.5, "counter_jump": 1.5, "boot_clock_back": 1.0, "job_ends": 0.5,
+    "job_joins": 1.0, "courier_forges": 1.0, "courier_replays": 1.0, "ledger_restore": 1.0,
+    "governor_crash": 1.0, "governor_crash_writing": 3.0, "governor_power_loss": 1.0,
+}  # fmt: skip
+"""Faults per hour: many, for little time."""
+
+
+def _hosts(lane: LanePlan) -> tuple[HostPlan, ...]:
+    return tuple(
+        HostPlan(
+            name=f"host-{number}",
+            cluster="alpha",
+            custodian="operator",
+            site="site-1",
+            jurisdiction="x",
+            chip=PROFILES["h100"],
+            chips=CHIPS,
+            lanes=(lane,),
+            drift_ppm=(number - 1) * 150,
+        )
+        for number in range(HOSTS)
+    )
+
+
+def _plan(seed: int, rates: dict[str, float], lane: LanePlan | None = None) -> WorldPlan:
+    hosts = _hosts(lane or LanePlan(workload="run", chips=tuple(range(CHIPS))))
+    names = [host.name for host in hosts]
+    return WorldPlan(
+        name="planted",
+        duration_ms=DURATION_MS,
+        hosts=hosts,
+        policy=POLICY,
+        faults=draw(rates, names, [AUTHORITY], DURATION_MS, Streams(seed)),
+    )
+
+
+def busy(seed: int) -> WorldPlan:
+    """Every kind of bad luck."""
+    return _plan(seed, {kind: rate for kind, rate in RATES.items() if kind in KINDS})
+
+
+def late_network(seed: int) -> WorldPlan:
+    """Answers take up to half a minute, and then none come; queues are long."""
+    lane = LanePlan(workload="run", chips=tuple(range(CHIPS)), drain_ms=4_900)
+    plan = _plan(seed, {}, lane)
+    cut = tuple(
+        Fault(at_ms=700_000 + 10_000 * number, kind="partition", target=host.name, span_ms=1_500_000)
+        for number, host in enumerate(plan.hosts)
+    )
+    return replace(plan, weather=Weather(latency_ms=(10_000, 14_000)), faults=cut)
+
+
+def paused(seed: int) -> WorldPlan:
+    """A pause arrives, then no answer does; kernels run until their process is dead."""
+    lane = LanePlan(workload="run", chips=tuple(range(CHIPS)), drain_ms=None)
+    plan = _plan(seed, {}, lane)
+    cut = tuple(
+        Fault(at_ms=603_000, kind="one_way_up", target=host.name, span_ms=400_000)
+        for host in plan.hosts[1:]
+    )
+    act = Act(at_ms=603_500, act="pause", scope="cluster:alpha")
+    return replace(plan, faults=cut, acts=(act,))
+
+
+def two_pauses(seed: int) -> WorldPlan:
+    """Two pauses stand, one of them is lifted."""
+    acts = (
+        Act(at_ms=600_000, act="pause", scope="cluster:alpha"),
+        Act(at_ms=601_000, act="pause", scope="custodian:operator"),
+        Act(at_ms=900_000, act="resume-first"),
+    )
+    return replace(_plan(seed, {}), acts=acts)
+
+
+def tight(seed: int) -> WorldPlan:
+    """The budget is spent within the half hour, while messages get lost."""
+    plan = _plan(seed, {"lossy": 4.0, "gate_crash": 2.0, "partition": 2.0})
+    budget = Budget(scope=Scope(ScopeKind.CLUSTER, "alpha"), cap_tflop=4_000_000)
+    return replace(plan, policy=replace(POLICY, budgets=(budget,)))
+
+
+def lost_backups(seed: int) -> WorldPlan:
+    """The governor's store is replaced by a backup."""
+    restore = Fault(at_ms=500_000, kind="governor_restore", target=AUTHORITY, span_ms=400_000)
+    return replace(_plan(seed, {}), faults=(restore,))
