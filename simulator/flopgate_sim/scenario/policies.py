@@ -19,25 +19,34 @@ DEFAULTS = tomllib.loads(DEFAULT_POLICY.format(authority="every authority"))
 POLICY_KEYS = (*DEFAULTS, "budgets", "phases")
 
 
-def read_policy(top: ScenarioTable, clusters: Sequence[Cluster]) -> Policy:
-    """The policy, with a budget for every cluster.
+def default_policy() -> Policy:
+    """What a governor ships with, without an authority and without budgets."""
+    return policy_of(DEFAULTS, "the shipped policy", "", 1)
 
-    Raises:
-        ConfigError: a key is unknown or out of range, no host could live by it, or two budgets are
-            given for one cluster.
-    """
-    table = top.table("policy", POLICY_KEYS)
-    given = {key: table.raw(key) for key in POLICY_KEYS if table.has(key)}
-    policy = policy_of(DEFAULTS | given, table.where, "", 1)
+
+def with_budgets(policy: Policy, clusters: Sequence[Cluster]) -> Policy:
+    """The policy with a budget for every cluster, before those that it has."""
     caps = {cluster.name: cluster.budget_tflop for cluster in clusters}
     budgets = tuple(
         Budget(scope=Scope(ScopeKind.CLUSTER, name), cap_tflop=COUNT_MAX if cap is None else cap)
         for name, cap in caps.items()
     )
-    for budget in policy.budgets:
-        if budget.scope.kind is ScopeKind.CLUSTER:
-            raise table.fault("budgets", "must not name a cluster; write its budget_tflop there")
-    policy = replace(policy, budgets=(*budgets, *policy.budgets))
+    return replace(policy, budgets=(*budgets, *policy.budgets))
+
+
+def read_policy(top: ScenarioTable, clusters: Sequence[Cluster]) -> Policy:
+    """The policy, with a budget for every cluster.
+
+    Raises:
+        ConfigError: a key is unknown or out of range, no host could live by it, or a budget is
+            given where its cluster has one.
+    """
+    table = top.table("policy", POLICY_KEYS)
+    given = {key: table.raw(key) for key in POLICY_KEYS if table.has(key)}
+    policy = policy_of(DEFAULTS | given, table.where, "", 1)
+    if any(budget.scope.kind is ScopeKind.CLUSTER for budget in policy.budgets):
+        raise table.fault("budgets", "must not name a cluster: write its budget_tflop there")
+    policy = with_budgets(policy, clusters)
     for fault in policy_bounds.faults(policy):
         raise ConfigError(
             f"{table.where}: {fault.key} {fault.problem}", code="policy.bounds", remedy=fault.mend

@@ -210,6 +210,7 @@ class Scenario:
         faults: at random.
         timed_faults, acts: by time.
         jobs: by time; where there are any, no other job runs.
+        notes: what was assumed and left out where it was not read from a scenario's file.
     """
 
     name: str
@@ -225,6 +226,7 @@ class Scenario:
     timed_faults: tuple[TimedFault, ...] = ()
     acts: tuple[OfficerAct, ...] = ()
     jobs: tuple[TimedJob, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def hosts(self) -> int:
