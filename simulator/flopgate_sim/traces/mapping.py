@@ -145,19 +145,19 @@ def _notes(trace: Trace, placement: Placement, taken: int, models: Mapping[str, 
     for model, count in sorted(counts.items()):
         found: StandIn = stand_in(model, models)
         if found.why:
-            named = f"model {model}" if model else "no model"
-            notes.append(f"{count} nodes with {named} count as {found.profile}: {found.why}")
+            named = f"model {model}" if model else "a node without a model"
+            share = f"{count} of {counts.total()} nodes"
+            notes.append(f"{named} counts as {found.profile} ({share}): {found.why}")
     notes.append(
         "a GPU, or the share of one, counts as busy all the time: the trace tells what was asked "
         "for, not what was used"
     )
     left_out = (
-        (sum(not node.gpus for node in trace.nodes), "nodes have no GPU"),
-        (placement.without_gpu, "pods asked for no GPU"),
-        (placement.never_scheduled, "pods were never scheduled"),
-        (placement.no_time, "pods were gone as soon as they were scheduled"),
-        (len(placement.unplaced), "pods found no node with room when they were scheduled"),
-        (len(placement.placed) - taken, "pods ran outside the chosen time"),
+        ("nodes without a GPU", sum(not node.gpus for node in trace.nodes)),
+        ("pods that asked for no GPU", placement.without_gpu),
+        ("pods that were never scheduled", placement.never_scheduled),
+        ("pods that were gone as soon as they were scheduled", placement.no_time),
+        ("pods that found no node with room when they were scheduled", len(placement.unplaced)),
+        ("pods that ran outside the chosen time", len(placement.placed) - taken),
     )
-    notes += [f"left out: {count} {what}" for count, what in left_out if count]
-    return notes
+    return notes + [f"left out, {what}: {count}" for what, count in left_out if count]
