@@ -7,7 +7,7 @@ import os
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from flopgate_agent.private import check_private
 from flopgate_proto.errors import ConfigError
@@ -112,12 +112,15 @@ class Table:
             raise self.fault(key, f"must be {size_bytes} bytes in hexadecimal")
         return value
 
-    def tables(self, key: str, known: Collection[str]) -> list[Table]:
+    def tables(self, key: str, known: Collection[str]) -> list[Self]:
         """An array of tables; empty where the key is absent."""
         value = self._values.get(key, [])
         if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
             raise self.fault(key, f"must be written as [[{key}]]")
-        return [Table(f"{self.where}: {key} {i}", one, known) for i, one in enumerate(value, 1)]
+        return [
+            type(self)(f"{self.where}: {key} {number}", one, known)
+            for number, one in enumerate(value, 1)
+        ]
 
     def is_text(self, key: str) -> bool:
         """Whether the key is there and holds a string."""
@@ -146,14 +149,23 @@ def read_table(path: Path, known: Collection[str], *, secret: bool = False) -> T
         ConfigError: the file cannot be read, is no TOML, or has an unknown key; or it is ``secret``
             and others than its owner may read it.
     """
+    return Table(str(path), read_values(path, secret=secret), known)
+
+
+def read_values(path: Path, *, secret: bool = False) -> dict[str, Any]:
+    """What a TOML file says, unchecked.
+
+    Raises:
+        ConfigError: the file cannot be read, or is no TOML; or it is ``secret`` and others than its
+            owner may read it.
+    """
     data = read_bytes(path, secret=secret)
     try:
-        values = tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        return tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of too many digits
         raise ConfigError(
             f"{path} is no TOML: {error}", code="config.syntax", remedy="Mend the file there."
         ) from error
-    return Table(str(path), values, known)
 
 
 def read_bytes(path: Path, bytes_max: int = FILE_BYTES_MAX, *, secret: bool = False) -> bytes:

@@ -81,7 +81,7 @@ def read_toml(path: Path) -> dict[str, Any]:
             code="config.unreadable",
             remedy="Name an existing file, or run `flopgate-governor init` first.",
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not TOML: {error}", code="config.malformed") from error
 
 
@@ -105,10 +105,24 @@ def read_policy(path: Path, authority: str, version: int) -> Policy:
     Raises:
         ConfigError: a key is unknown, missing or out of range, or no host could live by it.
     """
-    document = read_toml(path)
-    check_keys(document, _KEYS, str(path))
-    where = str(path)
-    policy = Policy(
+    policy = policy_of(read_toml(path), str(path), authority, version)
+    for fault in policy_bounds.faults(policy):
+        raise ConfigError(
+            f"{path}:{_line_of(path, fault.key)}: {fault.key} {fault.problem}",
+            code="policy.bounds",
+            remedy=fault.mend,
+        )
+    return policy
+
+
+def policy_of(document: Mapping[str, Any], where: str, authority: str, version: int) -> Policy:
+    """A policy from what its form says; ``where`` is named in faults, bounds are not checked.
+
+    Raises:
+        ConfigError: a key is unknown, missing, or not of its type.
+    """
+    check_keys(document, _KEYS, where)
+    return Policy(
         authority=authority,
         version=_count(document, "version", where) if "version" in document else version,
         capacity_basis=_member(CapacityBasis, document, "capacity_basis", where),
@@ -117,13 +131,6 @@ def read_policy(path: Path, authority: str, version: int) -> Policy:
         phases=tuple(_phase(entry, where) for entry in _tables(document, "phases", where)),
         **{name: _count(document, name, where) for name in _COUNTS},
     )
-    for fault in policy_bounds.faults(policy):
-        raise ConfigError(
-            f"{path}:{_line_of(path, fault.key)}: {fault.key} {fault.problem}",
-            code="policy.bounds",
-            remedy=fault.mend,
-        )
-    return policy
 
 
 def _line_of(path: Path, key: str) -> int:
@@ -135,8 +142,12 @@ def _line_of(path: Path, key: str) -> int:
     return 1
 
 
-def parse_scope(text: str) -> Scope:
+def parse_scope(text: str, where: str = "") -> Scope:
     """Scope from ``everything``, ``cluster:ID``, ``workload:ID`` and so on.
+
+    Args:
+        text: what stands there.
+        where: the file and table it stands in, for messages; empty for a command line.
 
     Raises:
         ConfigError: no such scope.
@@ -145,7 +156,7 @@ def parse_scope(text: str) -> Scope:
     names = [member.name.lower() for member in ScopeKind]
     if kind not in names or (kind == "everything") != (not id_):
         raise ConfigError(
-            f"no scope {text!r}",
+            f"{where}: no scope {text!r}" if where else f"no scope {text!r}",
             code="config.scope",
             remedy=f"Write everything, or one of {', '.join(names[1:])} with :ID behind it.",
         )
@@ -174,7 +185,7 @@ def _scope(entry: Mapping[str, Any], where: str) -> Scope:
             code="config.scope",
             remedy='Add one, as in scope = "cluster:NAME".',
         )
-    return parse_scope(text)
+    return parse_scope(text, where)
 
 
 def _tables(document: Mapping[str, Any], name: str, where: str) -> list[dict[str, Any]]:
@@ -192,7 +203,7 @@ def _count(document: Mapping[str, Any], name: str, where: str) -> int:
     value = _present(document, name, where)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= COUNT_MAX:
         raise ConfigError(
-            f"{where}: {name} is {value!r}",
+            f"{where}: {name} is {_shown(value)}",
             code="config.count",
             remedy="Write a whole number from 0 to 2^63-1, as in 1_000_000.",
         )
@@ -209,6 +220,13 @@ def _present(document: Mapping[str, Any], name: str, where: str) -> object:
     return document[name]
 
 
+def _shown(value: object) -> str:
+    """A value for a message: thousands of digits, or a deep table, cannot be printed."""
+    if isinstance(value, int) and value.bit_length() > COUNT_MAX.bit_length() + 1:
+        return "a number beyond 64 bits"
+    return f"a {type(value).__name__}" if isinstance(value, dict | list) else repr(value)
+
+
 def _member(kind: type[E], document: Mapping[str, Any], name: str, where: str) -> E:
     value = _present(document, name, where)
     for member in kind:
@@ -216,7 +234,7 @@ def _member(kind: type[E], document: Mapping[str, Any], name: str, where: str) -
             return member
     names = ", ".join(member.name.lower() for member in kind)
     raise ConfigError(
-        f"{where}: {name} is {value!r}",
+        f"{where}: {name} is {_shown(value)}",
         code="config.enum",
         remedy=f"Write one of: {names}.",
     )

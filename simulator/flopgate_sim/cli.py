@@ -7,13 +7,14 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
-from flopgate_sim import driver_command, job_command
+from flopgate_sim import driver_command, job_command, list_command
 from flopgate_sim.demo import command as demo
 
 COMMANDS = {
     "demo": (demo, "the whole path, from a GPU counter to a stopped GPU, in about a minute"),
     "driver": (driver_command, "fake GPUs for a gate that is started by hand"),
     "job": (job_command, "a job on these GPUs"),
+    "list": (list_command, "scenarios of the simulated cluster that are shipped"),
 }
 
 

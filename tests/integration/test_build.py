@@ -48,6 +48,7 @@ def test_the_wheel_holds_the_four_packages_and_nothing_else(unpacked: Path, tmp_
     assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES
     assert "flopgate_proto/v1/flopgate_pb2.py" in names
     assert "flopgate_proto/v1/flopgate_pb2.pyi" in names
+    assert "flopgate_sim/scenario/shipped/quiet-128.toml" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert [name for name in names if "__pycache__" in name] == []
 

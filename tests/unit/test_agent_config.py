@@ -141,6 +141,9 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         _courier(tmp_path, "state_dir = \n")
     assert caught.value.code == "config.syntax"
+    with pytest.raises(ConfigError) as caught:
+        _courier(tmp_path, f"state_dir = {'9' * 5000}\n")
+    assert caught.value.code == "config.syntax"
     (tmp_path / "courier.toml").write_bytes(b'state_dir = "\xff"')
     with pytest.raises(ConfigError) as caught:
         load_courier(tmp_path / "courier.toml")

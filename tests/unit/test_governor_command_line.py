@@ -56,7 +56,22 @@ def test_a_missing_figure_is_refused(tmp_path: Path) -> None:
         read_policy(form(tmp_path, text), "a", 1)
 
 
-@pytest.mark.parametrize("value", ["-1", "1.5", "true", '"x"', "9223372036854775808"])
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 5000], ids=["digits", "brackets"])
+def test_what_the_parser_itself_cannot_take_is_refused(tmp_path: Path, value: str) -> None:
+    text = DEFAULT_POLICY.format(authority="a").replace("5_000", value)
+    with pytest.raises(ConfigError, match=r"config\.malformed"):
+        read_policy(form(tmp_path, text), "a", 1)
+
+
+def test_a_scope_that_is_none_is_told_with_its_file(tmp_path: Path) -> None:
+    text = DEFAULT_POLICY.format(authority="a") + '[[budgets]]\nscope = "x:y"\ncap_tflop = 1\n'
+    with pytest.raises(ConfigError, match=r"policy\.toml: no scope 'x:y'"):
+        read_policy(form(tmp_path, text), "a", 1)
+
+
+@pytest.mark.parametrize(
+    "value", ["-1", "1.5", "true", '"x"', "9223372036854775808", "0x" + "f" * 6000, "[1]"]
+)
 def test_a_figure_out_of_range_is_refused(tmp_path: Path, value: str) -> None:
     text = DEFAULT_POLICY.format(authority="a").replace("5_000", value)
     with pytest.raises(ConfigError, match=r"config\.count"):
