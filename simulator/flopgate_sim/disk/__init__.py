@@ -169,9 +169,7 @@ class Disk:
     def durable(self, name: str) -> bytes | None:
         """What of a file would survive whatever happens; ``None``: not the file itself."""
         size = ctypes.c_int64()
-        data = self._library.flopgate_disk_durable(
-            self._disk, name.encode(), ctypes.byref(size)
-        )
+        data = self._library.flopgate_disk_durable(self._disk, name.encode(), ctypes.byref(size))
         if size.value < 0:
             return None
         return ctypes.string_at(data, size.value) if size.value else b""

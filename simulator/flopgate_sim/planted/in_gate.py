@@ -49,7 +49,7 @@ def no_drain_margin() -> tuple[Swap, ...]:
     step = lane.Lane._step_allowed  # noqa: SLF001  # as above
 
     def eager(self: lane.Lane, allowed: Any, drain_ms: int, now_ms: int) -> Any:
-        late_ms = drain_ms + self._bound_ms  # noqa: SLF001  # as above
+        late_ms = drain_ms + self._bound_ms  # as above
         later = replace(allowed, until_ms=allowed.until_ms + late_ms)
         return step(self, later, drain_ms, now_ms)
 
@@ -89,7 +89,9 @@ def gap_free() -> tuple[Swap, ...]:
 def unaccounted_unbooked() -> tuple[Swap, ...]:
     charge = book.LaneBook.charge
 
-    def forgetful(self: book.LaneBook, flop: Flop, *, ceiling_tflop: int | None, **rest: Any) -> None:
+    def forgetful(
+        self: book.LaneBook, flop: Flop, *, ceiling_tflop: int | None, **rest: Any
+    ) -> None:
         if ceiling_tflop is not None:
             charge(self, flop, ceiling_tflop=ceiling_tflop, **rest)
 
@@ -133,7 +135,7 @@ def unsigned_believed() -> tuple[Swap, ...]:
 def silent_driver_ignored() -> tuple[Swap, ...]:
     def blind(self: core.GateCore, now: Any) -> None:
         for charge in self.meter.blind(now.elapsed_ms):
-            self._charge(charge)  # noqa: SLF001  # as above
+            self._charge(charge)  # as above
 
     return (Swap(core.GateCore, "_go_blind", blind),)
 
@@ -154,7 +156,7 @@ def ledger_unsynced() -> tuple[Swap, ...]:
 
     def hasty(self: ledger.Ledger, path: Any) -> None:
         opened(self, path)
-        self._db.execute("PRAGMA synchronous=OFF")  # noqa: SLF001  # as above
+        self._db.execute("PRAGMA synchronous=OFF")  # as above
 
     return (Swap(ledger.Ledger, "__init__", hasty),)
 
@@ -174,5 +176,3 @@ def findings_dropped() -> tuple[Swap, ...]:
         charge(self, (chip, tuple(replace(part, findings=()) for part in parts)), to)
 
     return (Swap(HostMeter, "charge", silent),)
-
-

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from flopgate_proto.values.common import CapacityBasis, ChargedFigure, Scope, ScopeKind
 from flopgate_proto.values.orders import Budget, Policy
-from flopgate_sim.world.faults import KINDS, draw
+from flopgate_sim.scenario.profiles import PROFILES
+from flopgate_sim.world.faults import draw
 from flopgate_sim.world.network import Weather
-from flopgate_sim.world.plan import PROFILES, Act, Fault, HostPlan, LanePlan, WorldPlan
+from flopgate_sim.world.plan import Act, Fault, HostPlan, LanePlan, WorldPlan
 from flopgate_sim.world.randomness import Streams
 
 HOSTS, CHIPS = 3, 2
@@ -73,7 +74,7 @@ def _plan(seed: int, rates: dict[str, float], lane: LanePlan | None = None) -> W
 
 def busy(seed: int) -> WorldPlan:
     """Every kind of bad luck."""
-    return _plan(seed, {kind: rate for kind, rate in RATES.items() if kind in KINDS})
+    return _plan(seed, RATES)
 
 
 def late_network(seed: int) -> WorldPlan:
@@ -81,7 +82,9 @@ def late_network(seed: int) -> WorldPlan:
     lane = LanePlan(workload="run", chips=tuple(range(CHIPS)), drain_ms=4_900)
     plan = _plan(seed, {}, lane)
     cut = tuple(
-        Fault(at_ms=700_000 + 10_000 * number, kind="partition", target=host.name, span_ms=1_500_000)
+        Fault(
+            at_ms=700_000 + 10_000 * number, kind="partition", target=host.name, span_ms=1_500_000
+        )
         for number, host in enumerate(plan.hosts)
     )
     return replace(plan, weather=Weather(latency_ms=(10_000, 14_000)), faults=cut)

@@ -18,9 +18,9 @@ from flopgate_proto.codec import envelope_from_wire, envelope_to_wire
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import FlopgateError, PeerError, StorageError
 from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_sim.disk import Disk, Snapshot
 from flopgate_sim.world.clocks import Clocks
 from flopgate_sim.world.courier import Courier
-from flopgate_sim.disk import Disk, Snapshot
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine
 from flopgate_sim.world.officers import Officers
 from flopgate_sim.world.truth import GovernorTruth

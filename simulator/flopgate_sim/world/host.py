@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from flopgate_agent.gate.actions import Freeze, Kill, Notify, Tell, Thaw
 from flopgate_agent.gate.core import GateCore
@@ -22,13 +23,13 @@ from flopgate_proto.errors import FlopgateError, PeerError
 from flopgate_proto.keys import SigningKey, key_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import ChipIdentity, Finding, Software
+from flopgate_sim.disk import Disk, Snapshot
 from flopgate_sim.world.chips import Chip, Hardware
 from flopgate_sim.world.clocks import Clocks
 from flopgate_sim.world.courier import Courier
-from flopgate_sim.disk import Disk, Snapshot
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine, Event
 from flopgate_sim.world.plan import HostPlan, LanePlan
-from flopgate_sim.world.randomness import Streams
+from flopgate_sim.world.randomness import Streams, waits_ms
 from flopgate_sim.world.truth import HostTruth
 
 SOFTWARE = Software(name="flopgate-sim", version="1", digest=bytes(32))
@@ -57,6 +58,7 @@ class Host:
     Attributes:
         runner: the running gate, ``None`` while it is dead.
         truth: what really happened here, for the laws.
+        schedules: whether a job is started in every lane after a boot.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Host:
         self.asked_us = 0
         self.suspended = False
         self.up = True
+        self.schedules = True
         self._engine = engine
         self._streams = streams
         self._runs = 0
@@ -101,10 +104,10 @@ class Host:
         self._wake: Event | None = None
         self._looked_ms = 0
         self._shown_ms = 0
+        self._lives = streams.of(f"jobs/{plan.name}")
         self._losses = streams.of(f"power/{plan.name}")
         self._refusals = 0
         self._known: set[int] = set()
-        self._resting: set[str] = set()
 
     # ------------------------------------------------------------------ the gate's process
 
@@ -140,7 +143,9 @@ class Host:
         self.truth.gate_started(core, self._engine.now_us)
         if unsynced := self.disk.unsynced_bytes("ledger.sqlite-wal"):
             self.truth.loose = f"starts from {unsynced} bytes that are not durable"
-        self._engine.note(self.name, f"gate run {self._runs} starts at report {core.chain.sequence}")
+        self._engine.note(
+            self.name, f"gate run {self._runs} starts at report {core.chain.sequence}"
+        )
         for courier in self.couriers:
             courier.door_opened()
         self._settle()
@@ -333,11 +338,22 @@ class Host:
 
     def start_job(self, lane: LanePlan) -> None:
         """The scheduler starts the lane's job, unless one is there."""
-        if not self.up or self.suspended or lane.workload in self._resting:
+        if not self.up or self.suspended:
             return
         if self._holders(lane):
             return
-        self.hardware.start(lane.chips, self._engine.now_us, **lane.job_options())
+        job = self.hardware.start(lane.chips, self._engine.now_us, **lane.job_options())
+        if lane.mean_life_ms:
+            life_us = waits_ms(self._lives, lane.mean_life_ms) * US_PER_MS
+            self._engine.after(life_us, "job ends", partial(self._renew_job, lane, job.pid))
+
+    def _renew_job(self, lane: LanePlan, pid: int) -> None:
+        self.end_process(pid)
+        self._engine.after(US_PER_S, "job", partial(self.start_job, lane))
+
+    def end_process(self, pid: int) -> None:
+        """A process ends by itself."""
+        self.hardware.kill({pid}, self._engine.now_us)
 
     def stop_job(self, lane: LanePlan) -> None:
         """The job ends by itself."""
@@ -373,7 +389,8 @@ class Host:
             courier.start()
         self.start_gate()
         # Until the host denies new contexts from its first instruction on, schedulers come later.
-        self._engine.after(10 * US_PER_S, "jobs", self.start_jobs)
+        if self.schedules:
+            self._engine.after(10 * US_PER_S, "jobs", self.start_jobs)
 
     def start_jobs(self) -> None:
         """Every lane gets its job."""

@@ -44,9 +44,11 @@ class PauseTruth:
 
 @dataclass(slots=True, kw_only=True)
 class GrantTruth:
-    """A ceiling that left a governor; it may be used until ``until_us``."""
+    """A ceiling that left a governor, for the request with ``digest`` and ``sequence``."""
 
     authority: str
+    digest: bytes
+    sequence: int
     workload: str
     ceiling_tflop: int
     until_us: int
@@ -137,6 +139,8 @@ class HostTruth:
         """A report left the gate."""
         message = pb.Report.FromString(report.envelope.payload)
         self.left_sequence = max(self.left_sequence, message.sequence)
+        for quote in message.quotes:
+            self._named(quote.authority, quote.grant)
         if message.assurance != pb.ASSURANCE_SOFTWARE:
             self.odd.append(f"report {message.sequence} claims more than software stands behind")
         if self.odd_since is not None:
@@ -144,6 +148,16 @@ class HostTruth:
                 self.odd_since = None
             elif message.sequence > self.odd_since + FINDING_REPORTS:
                 self.odd.append(f"counters jumped, report {message.sequence} finds nothing odd")
+
+    def _named(self, authority: str, digest: bytes) -> None:
+        """A report says which grant is in use: those before it are over for this gate."""
+        named = [one.sequence for one in self.grants if one.digest == digest]
+        if named:
+            self.grants = [
+                one
+                for one in self.grants
+                if one.authority != authority or one.sequence >= max(named)
+            ]
 
     def jumped(self) -> None:
         """Counters of a chip jumped farther than it can have worked."""
@@ -170,9 +184,7 @@ class HostTruth:
                 self.lifted.add(digest)
                 self.pauses.pop(digest, None)
 
-    def usable_tflop(
-        self, authority: str, workload: str, now_us: int, allotted_tflop: int
-    ) -> int:
+    def usable_tflop(self, authority: str, workload: str, now_us: int, allotted_tflop: int) -> int:
         """Highest total that the lane may reach, by grants of an authority that are not over."""
         self.grants = [grant for grant in self.grants if grant.until_us > now_us]
         ceilings = [
@@ -369,9 +381,7 @@ class GovernorTruth:
             self.faults.append((4, f"{host.name}: acknowledges what its gate never made"))
             return
         acknowledged = host.truth.acknowledged
-        acknowledged[self.name] = max(
-            acknowledged.get(self.name, 0), answer.acknowledged_sequence
-        )
+        acknowledged[self.name] = max(acknowledged.get(self.name, 0), answer.acknowledged_sequence)
         report = reports.get(key)
         if report is not None:
             for lane in report.lanes:
@@ -409,6 +419,8 @@ class GovernorTruth:
             truth.grants.append(
                 GrantTruth(
                     authority=self.name,
+                    digest=answer.request_digest,
+                    sequence=answer.acknowledged_sequence,
                     workload=verdict.workload,
                     ceiling_tflop=ceiling_tflop,
                     until_us=until_us,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,17 +13,17 @@ from flopgate_governor.store import Store
 from flopgate_governor.tokens import TokenRecord, write_token
 from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_proto.values.orders import Budget
+from flopgate_sim.disk import DiskLayer
 from flopgate_sim.world.clocks import Clocks
 from flopgate_sim.world.courier import Courier
-from flopgate_sim.disk import DiskLayer
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine
-from flopgate_sim.world.faults import KINDS
+from flopgate_sim.world.faults import APPLY
 from flopgate_sim.world.governor import STORE, Governor
 from flopgate_sim.world.host import GateWiring, Host
 from flopgate_sim.world.laws import Law, broken_by_governor, broken_by_host
 from flopgate_sim.world.network import Link
 from flopgate_sim.world.officers import Officers
-from flopgate_sim.world.plan import Act, Fault, HostPlan, WorldPlan
+from flopgate_sim.world.plan import Act, Fault, HostPlan, TimedWork, WorldPlan
 from flopgate_sim.world.randomness import Streams
 
 TOKEN_EXPIRES_UNIX_MS = 2_000_000_000_000
@@ -57,6 +57,8 @@ class World:
         self.streams = Streams(seed)
         self.broken: Broken | None = None
         self.counts: dict[str, int] = {}
+        self._on_act: Callable[[Act], None] = _ignore
+        self._on_fault: Callable[[str, str], None] = _ignore
         self._moved_hosts: dict[str, Host] = {}
         self._moved_governors: dict[str, Governor] = {}
         self.links: dict[tuple[str, str], Link] = {}
@@ -71,6 +73,10 @@ class World:
             governor.truth.mark = partial(self._governor_moved, governor)
         self.engine.checks.append(self._check)
         self._plan_start()
+
+    def watch(self, act: Callable[[Act], None], mark: Callable[[str, str], None]) -> None:
+        """Tell somebody what officers do, and what goes wrong."""
+        self._on_act, self._on_fault = act, mark
 
     # ------------------------------------------------------------------ making it
 
@@ -134,9 +140,7 @@ class World:
             rhythm_ms=self.plan.rhythm_ms, report_interval_ms=self.plan.report_interval_ms
         )
         clocks = Clocks(self.engine, plan.drift_ppm, 0)
-        host = Host(
-            self.engine, self.streams, plan, tokens, disks.disk(plan.name), wiring, clocks
-        )
+        host = Host(self.engine, self.streams, plan, tokens, disks.disk(plan.name), wiring, clocks)
         for number, governor in enumerate(self.governors):
             link = Link(
                 self.engine, self.streams, f"{plan.name}-{governor.name}", self.plan.weather
@@ -160,8 +164,10 @@ class World:
         for governor in self.governors:
             self.engine.at(0, "governor start", governor.start)
         for host in self.hosts:
-            at_us = US_PER_S + source.randrange(START_SPREAD_US)
+            at_us = US_PER_S + source.randrange(START_SPREAD_US) + host.plan.joins_ms * US_PER_MS
             self.engine.at(at_us, "host start", partial(self._begin, host))
+        for job in self.plan.jobs:
+            self.engine.at(job.start_ms * US_PER_MS, "job", partial(self._start_work, job))
         for fault in self.plan.faults:
             self.engine.at(fault.at_ms * US_PER_MS, "fault", partial(self._fault, fault))
         for act in self.plan.acts:
@@ -172,18 +178,28 @@ class World:
         for courier in host.couriers:
             courier.start()
         host.start_gate()
-        if not self.plan.jobs:
+        host.schedules = not self.plan.jobs
+        if host.schedules:
             host.start_jobs()
 
     def _fault(self, fault: Fault) -> None:
         self.counts[fault.kind] = self.counts.get(fault.kind, 0) + 1
         self.engine.note("fault", str(fault))
-        KINDS[fault.kind].apply(self, fault)
+        self._on_fault("fault", str(fault))
+        APPLY[fault.kind](self, fault)
+
+    def _start_work(self, job: TimedWork) -> None:
+        host = self.named(job.host)
+        if isinstance(host, Host) and host.up and not host.suspended:
+            work = host.hardware.start(job.chips, self.engine.now_us, busy_percent=job.busy_percent)
+            end_us = job.end_ms * US_PER_MS
+            self.engine.at(end_us, "job ends", partial(host.end_process, work.pid))
 
     # ------------------------------------------------------------------ what officers do
 
     def act(self, act: Act) -> None:
         """Officers sign, and bring it to their governor; again while that does not answer."""
+        self._on_act(act)
         governor = self.governors[act.authority]
         officers = governor.officers
         match act.act:
@@ -232,6 +248,13 @@ class World:
                 governor.truth.mark()
             self._check()
 
+    def close(self) -> None:
+        """Every process ends, so that disks can be put away."""
+        for host in self.hosts:
+            host.kill_gate("the world ends")
+        for governor in self.governors:
+            governor.kill("the world ends")
+
     def _sweep(self) -> None:
         """Work that nobody looks at is seen at least this often."""
         self._advance_all()
@@ -274,6 +297,10 @@ class World:
     def named(self, name: str) -> Host | Governor:
         """A host or governor by name."""
         return self._by_name[name]
+
+
+def _ignore(*_what: object) -> None:
+    """Nobody watches."""
 
 
 def _scope(words: str) -> Scope:

@@ -1,0 +1,1 @@
+"""Many worlds: one for each seed, over several processes, and what came of them."""
