@@ -52,6 +52,20 @@ def build_enrolment(
     )
 
 
+def still_asks(
+    envelope: Envelope | None, token: GateToken, settings: GateSettings, courier_spki: bytes
+) -> bool:
+    """Whether an enrolment that awaits its answer says what a new one would.
+
+    A courier asks again when an answer takes long; a new statement would make that answer void.
+    """
+    if envelope is None:
+        return False
+    asked = decode_enrolment(envelope.payload)
+    said = (asked.token_id, asked.courier_spki, asked.boot_id, asked.sequence)
+    return said == (token.token_id, courier_spki, settings.boot_id, 0)
+
+
 def enrolled_chips(memory: Memory) -> tuple[ChipIdentity, ...]:
     """Chips as the first authority by name admitted them; none on a host that nobody did."""
     for authority in memory.authorities:

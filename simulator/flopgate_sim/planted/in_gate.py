@@ -7,7 +7,7 @@ from typing import Any
 
 from flopgate_agent import ledger, meter
 from flopgate_agent.gate import answers, book, core, lane, reporting
-from flopgate_agent.gate.actions import Thaw
+from flopgate_agent.gate.allowance import Allowed
 from flopgate_agent.gate.authority import Authority, LatchedPause
 from flopgate_agent.gate.host_meter import HostMeter
 from flopgate_agent.meter import Flop, Measured
@@ -15,7 +15,7 @@ from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer
 from flopgate_proto.codec import PayloadType
 from flopgate_proto.codec.answers import decode_answer, decode_batch_root
 from flopgate_proto.envelope import statement_digest
-from flopgate_proto.values import Assurance
+from flopgate_proto.values import Assurance, LaneState
 from flopgate_sim.planted.patching import Swap
 
 FORGOTTEN_AFTER_MS = 20_000
@@ -64,17 +64,27 @@ def freeze_is_standstill() -> tuple[Swap, ...]:
 
 
 def kill_forgotten() -> tuple[Swap, ...]:
-    return (Swap(lane.Lane, "_kill", lambda _self, _now_ms: []),)
+    kill = lane.Lane._kill  # noqa: SLF001  # as above
+
+    def spare(self: lane.Lane, now_ms: int) -> Any:
+        kill(self, now_ms)
+        return []
+
+    return (Swap(lane.Lane, "_kill", spare),)
 
 
 def thaw_unchecked() -> tuple[Swap, ...]:
-    hold = lane.Lane._hold  # noqa: SLF001  # as above
+    step = lane.Lane.step
+    remembered: dict[int, Allowed] = {}
 
-    def hasty(self: lane.Lane, why: Any, drain_ms: int, now_ms: int) -> Any:
-        actions = hold(self, why, drain_ms, now_ms)
-        return [*actions, Thaw(workload=self.workload, until_ms=now_ms + 1)]
+    def hasty(self: lane.Lane, permission: Any, drain_ms: int, now_ms: int) -> Any:
+        if isinstance(permission, Allowed):
+            remembered[id(self)] = permission
+        elif self.state is LaneState.HALTED:
+            permission = remembered.get(id(self), permission)
+        return step(self, permission, drain_ms, now_ms)
 
-    return (Swap(lane.Lane, "_hold", hasty),)
+    return (Swap(lane.Lane, "step", hasty),)
 
 
 def gap_free() -> tuple[Swap, ...]:
@@ -134,8 +144,7 @@ def unsigned_believed() -> tuple[Swap, ...]:
 
 def silent_driver_ignored() -> tuple[Swap, ...]:
     def blind(self: core.GateCore, now: Any) -> None:
-        for charge in self.meter.blind(now.elapsed_ms):
-            self._charge(charge)  # as above
+        self._charge(self.meter.blind(now.elapsed_ms))  # noqa: SLF001  # as above
 
     return (Swap(core.GateCore, "_go_blind", blind),)
 

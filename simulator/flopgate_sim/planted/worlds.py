@@ -78,8 +78,8 @@ def busy(seed: int) -> WorldPlan:
 
 
 def late_network(seed: int) -> WorldPlan:
-    """Answers take up to half a minute, and then none come; queues are long."""
-    lane = LanePlan(workload="run", chips=tuple(range(CHIPS)), drain_ms=4_900)
+    """Answers take ten seconds, and then none come; queues are long."""
+    lane = LanePlan(workload="run", chips=tuple(range(CHIPS)), drain_ms=4_000)
     plan = _plan(seed, {}, lane)
     cut = tuple(
         Fault(
@@ -87,12 +87,20 @@ def late_network(seed: int) -> WorldPlan:
         )
         for number, host in enumerate(plan.hosts)
     )
-    return replace(plan, weather=Weather(latency_ms=(10_000, 14_000)), faults=cut)
+    return replace(plan, weather=Weather(latency_ms=(4_000, 6_000)), faults=cut)
 
 
 def paused(seed: int) -> WorldPlan:
     """A pause arrives, then no answer does; kernels run until their process is dead."""
-    lane = LanePlan(workload="run", chips=tuple(range(CHIPS)), drain_ms=None)
+    return _paused(seed, LanePlan(workload="run", chips=tuple(range(CHIPS)), drain_ms=None))
+
+
+def paused_softly(seed: int) -> WorldPlan:
+    """The same with jobs that stand when they are frozen."""
+    return _paused(seed, LanePlan(workload="run", chips=tuple(range(CHIPS))))
+
+
+def _paused(seed: int, lane: LanePlan) -> WorldPlan:
     plan = _plan(seed, {}, lane)
     cut = tuple(
         Fault(at_ms=603_000, kind="one_way_up", target=host.name, span_ms=400_000)
@@ -100,6 +108,21 @@ def paused(seed: int) -> WorldPlan:
     )
     act = Act(at_ms=603_500, act="pause", scope="cluster:alpha")
     return replace(plan, faults=cut, acts=(act,))
+
+
+def crashing(seed: int) -> WorldPlan:
+    """The governor dies in the middle of its writes, again and again."""
+    return _plan(seed, {"governor_crash_writing": 60.0})
+
+
+def hung(seed: int) -> WorldPlan:
+    """Every driver hangs for some minutes."""
+    plan = _plan(seed, {})
+    hang = tuple(
+        Fault(at_ms=300_000, kind="sampler_hang", target=host.name, span_ms=400_000)
+        for host in plan.hosts
+    )
+    return replace(plan, faults=hang)
 
 
 def two_pauses(seed: int) -> WorldPlan:

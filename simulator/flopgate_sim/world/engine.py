@@ -13,10 +13,16 @@ from collections.abc import Callable
 
 US_PER_MS = 1000
 US_PER_S = 1_000_000
+SPIN_MAX = 100_000
+"""Events of one moment: beyond that somebody waits for a time that never passes."""
 TIMELINE_MAX = 60
 """Newest lines of what happened that are kept for people."""
 
 Action = Callable[[], None]
+
+
+class SpinError(RuntimeError):
+    """Time stands still: a core wants to be called at a moment that is over, again and again."""
 
 
 class Event:
@@ -55,6 +61,7 @@ class Engine:
         self._planned: list[Event] = []
         self._number = 0
         self._stopped = False
+        self._spin = 0
         self._trace = hashlib.sha256()
         self._lines: deque[str] = deque(maxlen=TIMELINE_MAX)
 
@@ -76,6 +83,9 @@ class Engine:
             event = heapq.heappop(planned)
             if event.cancelled:
                 continue
+            self._spin = self._spin + 1 if event.at_us == self.now_us else 0
+            if self._spin > SPIN_MAX:
+                raise SpinError(f"{SPIN_MAX} events at {event.at_us} us, the last: {event.kind}")
             self.now_us = event.at_us
             self.steps += 1
             self._trace.update(f"{event.at_us} {event.kind}\n".encode())

@@ -84,7 +84,8 @@ class Governor:
             self._engine.after(RESTART_US, "governor start", self.start)
             return
         self._engine.note(self.name, f"starts at batch {self.state.batch_number}")
-        self.truth.started(self.disk.unsynced_bytes(f"{STORE}-wal"))
+        durable = self.disk.ask_durable(STORE, "SELECT max(number) FROM batch")
+        self.truth.started(self.state.opened_batch, durable or 0)
 
     def kill(self, why: str) -> None:
         """The process is gone between two instructions."""

@@ -37,6 +37,7 @@ SNAPSHOT_MS = 120_000
 """Between snapshots for couriers; the process shows one each second, which people look at."""
 GATE_RESTART_US = 2 * US_PER_S
 """From the death of a gate to its next start, when somebody restarts it at once."""
+LEDGER = "ledger.sqlite"
 BOOT_US = 40 * US_PER_S
 
 
@@ -122,7 +123,7 @@ class Host:
         self._runs += 1
         self.disk.revive()
         try:
-            self._ledger = Ledger(self.disk.path("ledger.sqlite"))
+            self._ledger = Ledger(self.disk.path(LEDGER))
             memory = self._ledger.load()
             core = GateCore(self._settings(), memory, self.tokens, self.now())
         except FlopgateError as error:
@@ -141,8 +142,9 @@ class Host:
         )
         self._looked_ms = self._shown_ms = self.clocks.elapsed_ms
         self.truth.gate_started(core, self._engine.now_us)
-        if unsynced := self.disk.unsynced_bytes("ledger.sqlite-wal"):
-            self.truth.loose = f"starts from {unsynced} bytes that are not durable"
+        durable = self.disk.ask_durable(LEDGER, "SELECT max(sequence) FROM report") or 0
+        if core.chain.sequence > durable:
+            self.truth.loose = f"starts from report {core.chain.sequence}, durable is {durable}"
         self._engine.note(
             self.name, f"gate run {self._runs} starts at report {core.chain.sequence}"
         )
@@ -243,6 +245,8 @@ class Host:
         if runner is None or self.suspended:
             return
         refused = self._refusals
+        if message.HasField("answers"):
+            self.truth.came(message.answers)
         runner.from_courier(client_id, message)
         kept = not self.disk.died and not runner.core.has_fault(LEDGER_FAILED)
         orders = list(message.admission.orders) if message.HasField("admission") else []
@@ -263,7 +267,7 @@ class Host:
             self.kill_gate("while it wrote")
             self._engine.after(GATE_RESTART_US, "gate start", self.start_gate)
             return
-        self.truth.touched(self, runner.core)
+        self.truth.touched(self, runner.core, self._engine.now_us)
         for courier in self.couriers:
             courier.authority.truth.moved.add(self.host_id)
         core = runner.core

@@ -60,7 +60,8 @@ class HostTruth:
 
     Attributes:
         requests_us: when each report of this host was made, by digest.
-        deadline_us: by (authority, workload): up to when grants that left allow work at most.
+        granted_us: by request: (authority, workload) and up to when its grant allows work.
+        deadline_us: the same of all grants that came to this host in this boot, the latest each.
         ceiling_tflop: by (authority, workload): highest ceiling that ever left.
         grants: those that may still be used.
         pauses: by digest: that reached a gate of this host and that no resume lifted since.
@@ -74,6 +75,7 @@ class HostTruth:
 
     name: str
     requests_us: dict[bytes, int] = field(default_factory=dict)
+    granted_us: dict[bytes, list[tuple[tuple[str, str], int]]] = field(default_factory=dict)
     deadline_us: dict[tuple[str, str], int] = field(default_factory=dict)
     ceiling_tflop: dict[tuple[str, str], int] = field(default_factory=dict)
     grants: list[GrantTruth] = field(default_factory=list)
@@ -81,6 +83,7 @@ class HostTruth:
     lifted: set[bytes] = field(default_factory=set)
     acting_since_us: int | None = None
     enrolled: bool = False
+    enrolled_us: int = 0
     baseline_flop: dict[str, int] = field(default_factory=dict)
     left_sequence: int = 0
     sequence: int = 0
@@ -112,11 +115,11 @@ class HostTruth:
         """A new boot: permission of the one before is dead."""
         self.deadline_us.clear()
 
-    def touched(self, host: Host, core: GateCore) -> None:
+    def touched(self, host: Host, core: GateCore, now_us: int) -> None:
         """The core may have moved."""
         self.mark()
         if not self.enrolled and core.enrolled:
-            self.enrolled = True
+            self.enrolled, self.enrolled_us = True, now_us
             self.baseline_flop = {
                 lane.workload: _flop(host, lane.chips) for lane in host.plan.lanes
             }
@@ -148,6 +151,13 @@ class HostTruth:
                 self.odd_since = None
             elif message.sequence > self.odd_since + FINDING_REPORTS:
                 self.odd.append(f"counters jumped, report {message.sequence} finds nothing odd")
+
+    def came(self, batch: pb.AnswerBatch) -> None:
+        """Answers came to the gate; what they grant may be used from now on."""
+        for leaf in batch.answers:
+            digest = pb.Answer.FromString(leaf.payload).request_digest
+            for key, until_us in self.granted_us.pop(digest, ()):
+                self.deadline_us[key] = max(self.deadline_us.get(key, 0), until_us)
 
     def _named(self, authority: str, digest: bytes) -> None:
         """A report says which grant is in use: those before it are over for this gate."""
@@ -260,11 +270,12 @@ class GovernorTruth:
     mark: Callable[[], None] = _nobody
     just_started: bool = False
 
-    def started(self, unsynced_bytes: int) -> None:
-        """The process serves from now on, from a store of which so much is not durable."""
+    def started(self, batch: int, durable_batch: int) -> None:
+        """The process serves from now on: the newest batch that it knows, and that is durable."""
         self.starts += 1
-        if unsynced_bytes:
-            self.faults.append((9, f"serves from {unsynced_bytes} bytes that are not durable"))
+        if batch > durable_batch:
+            text = f"serves from batch {batch}, durable is {durable_batch}"
+            self.faults.append((9, text))
         self.just_started = True
         self.mark()
 
@@ -412,7 +423,7 @@ class GovernorTruth:
         made_us = truth.requests_us[answer.request_digest]
         drift = 0 if self.policy is None else self.policy.drift_ppm
         until_us = made_us + answer.terms.lifetime_ms * US_PER_MS * (PPM + drift) // PPM
-        truth.deadline_us[key] = max(truth.deadline_us.get(key, 0), until_us)
+        truth.granted_us.setdefault(answer.request_digest, []).append((key, until_us))
         ceiling_tflop = verdict.ceiling.ceiling_tflop
         truth.ceiling_tflop[key] = max(truth.ceiling_tflop.get(key, 0), ceiling_tflop)
         if until_us > now_us:
