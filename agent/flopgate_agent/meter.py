@@ -203,13 +203,17 @@ def _by_cycles(
     one_sm = spec.max_clock_khz * elapsed_ms
     limit = (one_sm * (100 + SLACK_PERCENT)) // 100 + spec.max_clock_khz * SLACK_MS
     if ticks > limit * spec.sm_count:
-        return worst_case(spec, elapsed_ms, *findings, _odd("meter.counter.jump", ticks, busiest, elapsed_ms))
+        return worst_case(
+            spec, elapsed_ms, *findings, _odd("meter.counter.jump", ticks, busiest, elapsed_ms)
+        )
     per_count = _sms_per_count(ticks, one_sm, limit, spec.sm_count)
     if busiest and per_count is None:
         odd = _odd("meter.counter.uncalibrated", ticks, busiest, elapsed_ms)
         return worst_case(spec, elapsed_ms, *findings, odd)
     if busiest * (per_count or 0) > limit * spec.sm_count:
-        return worst_case(spec, elapsed_ms, *findings, _odd("meter.counter.jump", ticks, busiest, elapsed_ms))
+        return worst_case(
+            spec, elapsed_ms, *findings, _odd("meter.counter.jump", ticks, busiest, elapsed_ms)
+        )
     return _measured(
         _price(moved, spec, per_count or 0), CounterSource.GPM_CYCLES, elapsed_ms, findings
     )
@@ -254,9 +258,7 @@ def _odd(name: str, ticks: int, busiest: int, elapsed_ms: int) -> Finding:
     return _error(name, elapsed_cycles=ticks, busiest=busiest, elapsed_ms=elapsed_ms)
 
 
-def _price(
-    moved: tuple[int, ...], spec: ChipSpec, per_count: int
-) -> tuple[tuple[Pipe, Flop], ...]:
+def _price(moved: tuple[int, ...], spec: ChipSpec, per_count: int) -> tuple[tuple[Pipe, Flop], ...]:
     """FLOP of each pipe that worked: low, nominal and high rate of its formats."""
     mma, dmma, hmma, imma, dfma, _integer, fp64, fp32, fp16 = moved
     rates = spec.rates

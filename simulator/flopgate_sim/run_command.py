@@ -1,4 +1,4 @@
-"""``flopgate-sim run``: a scenario for one seed or thousands, every law checked after every event."""
+"""``flopgate-sim run``: a scenario for one seed or thousands, laws checked after every event."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from flopgate_proto.quick import quick
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChipIdentity:
     """Who a chip is. Read once at start and again after a driver reload.

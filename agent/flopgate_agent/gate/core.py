@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from flopgate_agent.counters.sample import ChipSample
+from flopgate_agent.gate import enrolling
 from flopgate_agent.gate.actions import Action, KeepEnrolment, KeepOrder, KeepQuote, Tell
 from flopgate_agent.gate.allowance import Allowed, Denied, allowance, ceiling_of
 from flopgate_agent.gate.answers import check_answer, take_answer
@@ -21,7 +22,6 @@ from flopgate_agent.gate.asking import plan_renewal, policies_of, request_if_due
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.chain import Chain
 from flopgate_agent.gate.clock import HostClock
-from flopgate_agent.gate.enrolling import build_enrolment, check_admission, still_asks
 from flopgate_agent.gate.faults import DRIVER_SILENT, LEDGER_FAILED, Faults
 from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.host_meter import Charge, HostMeter
@@ -85,9 +85,8 @@ class GateCore:
                 now=now,
             )
             self._running_before_ms = memory.last.report.running_ms
-        self._lane_of = {
-            index: lane for lane in self.lanes.values() for index in lane.setting.chips
-        }
+        lanes = self.lanes.values()
+        self._lane_of = {index: lane for lane in lanes for index in lane.setting.chips}
         if memory.last is not None and memory.last.report.boot_id != settings.boot_id:
             self._charge((chip, chip.blind(now.elapsed_ms)) for chip in self.meter.chips)
 
@@ -164,7 +163,7 @@ class GateCore:
                 self._owed.append(self._keep(authority, envelope))
             else:
                 self._owed += self._take_order(authority, envelope)
-        admitted = check_admission(admission, authority, self.settings, self.running_ms)
+        admitted = enrolling.check_admission(admission, authority, self.settings, self.running_ms)
         authority.note_scopes(frozenset(admitted.scopes))
         if not authority.admitted and authority.enrolment is not None:
             authority.admitted = True
@@ -182,25 +181,16 @@ class GateCore:
         """
         now = self._clock.advance(now)
         authority = self._authority(authority_name)
-        token = self.tokens.get(authority_name)
-        if token is None:
-            raise MisdirectedError(
-                f"this gate holds no join token of {authority_name!r}",
-                code="join-token.none",
-                remedy="Run `flopgate-agent join` with the token of that authority.",
-            )
-        if not authority.admitted and still_asks(
-            authority.enrolment, token, self.settings, courier_spki
-        ):
+        token = enrolling.token_of(self.tokens, authority_name)
+        if enrolling.still_asks(authority, token, self.settings, courier_spki):
             return []
         if not self.enrolled and not self.chain.sequence:
             begin(self.chain, self.meter.chips, self.lanes.values())
-        envelope = build_enrolment(
+        envelope = enrolling.build_enrolment(
             self.settings,
             token,
             courier_spki=courier_spki,
-            sequence=self.chain.sequence,
-            head=self.chain.head,
+            end=(self.chain.sequence, self.chain.head),
             made_ms=now.elapsed_ms,
             known=authority.admitted,
         )
@@ -262,14 +252,12 @@ class GateCore:
 
     @property
     def _due_ms(self) -> int:
-        times = [self.meter.stall_ms, *self._reports_ms()]
-        if self.enrolled:
-            times += [lane_ms for lane in self.lanes.values() if (lane_ms := lane.get_timer())]
-        return min(times)
+        lanes = self.lanes.values() if self.enrolled else ()
+        times = [lane_ms for lane in lanes if (lane_ms := lane.get_timer())]
+        return min([self.meter.stall_ms, *self._reports_ms(), *times])
 
     def went_back(self, now: Now) -> bool:
-        """Whether the host's clock stands before what this core has heard: waiting for it to
-        catch up would be waiting with the chips unwatched."""
+        """Whether the host's clock went back: waiting for it would leave the chips unwatched."""
         return now.elapsed_ms + self._clock.behind_ms < self.elapsed_ms
 
     def handle_timer(self, now: Now) -> list[Action]:
@@ -350,14 +338,12 @@ class GateCore:
         if not self.enrolled:
             return []
         now_ms = self.elapsed_ms
-        drains_ms = [policy.drain_ms for policy in policies_of(self._admitted)]
-        drain_ms = max(drains_ms, default=DEFAULT_DRAIN_MS)
+        policies = policies_of(self._admitted)
+        drain_ms = max((policy.drain_ms for policy in policies), default=DEFAULT_DRAIN_MS)
         fault, figure = self._faults.first, self._figure
         actions: list[Action] = []
         for lane in self.lanes.values():
-            permission = fault or allowance(
-                lane.workload, self._admitted, now_ms, self.running_ms
-            )
+            permission = fault or allowance(lane.workload, self._admitted, now_ms, self.running_ms)
             self.permissions[lane.workload] = permission
             lane.ceiling_tflop = ceiling_of(permission, lane.workload, self._admitted, now_ms)
             lane.figure = figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -20,8 +21,8 @@ Runner = Callable[[Job], Outcome]
 def run_all(jobs: Iterable[Job], runner: Runner, processes: int) -> Iterator[Outcome]:
     """Outcomes in the order in which they come; ``jobs`` is read as far as it is needed.
 
-    When a process dies, the worlds that were under way then are told as failed, and the rest goes on
-    in fresh processes.
+    When a process dies, the worlds that were under way then are told as failed, and the rest goes
+    on in fresh processes.
     """
     waiting = iter(jobs)
     if processes == 1:
@@ -37,7 +38,7 @@ def run_all(jobs: Iterable[Job], runner: Runner, processes: int) -> Iterator[Out
         broken = False
         try:
             while not broken:
-                while len(running) < processes * AHEAD and (job := next(waiting, None)) is not None:
+                for job in itertools.islice(waiting, processes * AHEAD - len(running)):
                     running[pool.submit(guarded, runner, job)] = job
                 if not running:
                     left = False

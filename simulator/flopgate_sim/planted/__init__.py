@@ -1,7 +1,7 @@
-"""Bugs planted into production code, one at a time: the laws must catch each (the rig is checked too).
+"""Bugs planted into production code, one at a time: the laws must catch each.
 
-A bug replaces a function or method while its context lasts. Each names the law that must find it, and
-the world in which it shows within `seeds` seeds.
+So the rig is checked too. A bug replaces a function or method while its context lasts. Each names
+the laws that may find it, and the worlds in which it shows within `SEEDS` seeds.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ def unsigned_believed() -> tuple[Swap, ...]:
 
 def silent_driver_ignored() -> tuple[Swap, ...]:
     def blind(self: core.GateCore, now: Any) -> None:
-        self._charge(self.meter.blind(now.elapsed_ms))  # noqa: SLF001  # as above
+        self._charge(self.meter.blind(now.elapsed_ms))  # as above
 
     return (Swap(core.GateCore, "_go_blind", blind),)
 

@@ -1,4 +1,4 @@
-"""What can go wrong, and when: a plan of faults drawn from a seed, and what each does to the world."""
+"""What goes wrong, and when: faults drawn from a seed, and what each does to the world."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from flopgate_sim.scenario.kinds import HOST, KINDS
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S
+from flopgate_sim.world.gate_side import GATE_RESTART_US
 from flopgate_sim.world.governor import Governor
-from flopgate_sim.world.host import BOOT_US, GATE_RESTART_US, Host
+from flopgate_sim.world.host import BOOT_US, Host
 from flopgate_sim.world.network import DOWN, UP
 from flopgate_sim.world.plan import Fault
 from flopgate_sim.world.randomness import Streams, waits_ms
 from flopgate_sim.world.tampering import Forging, Replaying
+from flopgate_sim.world.truth import METERED
 
 if TYPE_CHECKING:
     from flopgate_sim.world.world import World
@@ -164,7 +166,7 @@ def _wall_step(world: World, fault: Fault) -> None:
     host = _host(world, fault)
     host.clocks.wall_offset_ms += fault.value * 1000
     if fault.value < 0:
-        host.truth.excused[3] = "the wall clock went back: what a reboot charges rests on it"
+        host.truth.excused[METERED] = "the wall clock went back: what a reboot charges rests on it"
 
 
 def _boot_clock_back(world: World, fault: Fault) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -22,8 +23,8 @@ from flopgate_sim.disk import Disk, Snapshot
 from flopgate_sim.world.clocks import Clocks
 from flopgate_sim.world.courier import Courier
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine
+from flopgate_sim.world.governor_truth import GovernorTruth
 from flopgate_sim.world.officers import Officers
-from flopgate_sim.world.truth import GovernorTruth
 
 STORE = "governor.sqlite"
 RESTART_US = 3 * US_PER_S
@@ -229,7 +230,5 @@ def _reset(courier: Courier, number: int) -> None:
 
 def _abandon(store: Store) -> None:
     """A dead process closes nothing; its handles only must not stay open in ours."""
-    try:
+    with suppress(FlopgateError):
         store.close()
-    except FlopgateError:
-        pass

@@ -160,6 +160,9 @@ class TimedWork:
     busy_percent: int
 
 
+CALM = Weather()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldPlan:
     """Everything that a world is made from, but its seed.
@@ -178,7 +181,7 @@ class WorldPlan:
     authorities: tuple[str, ...] = ("home.example",)
     officers: int = 3
     quorum: int = 2
-    weather: Weather = Weather()
+    weather: Weather = CALM
     faults: tuple[Fault, ...] = ()
     acts: tuple[Act, ...] = ()
     rhythm_ms: int | None = None

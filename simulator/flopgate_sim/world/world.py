@@ -11,6 +11,7 @@ from flopgate_governor.officer_orders import accept_order, found
 from flopgate_governor.state import open_state
 from flopgate_governor.store import Store
 from flopgate_governor.tokens import TokenRecord, write_token
+from flopgate_proto.envelope import Envelope
 from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_proto.values.orders import Budget
 from flopgate_sim.disk import DiskLayer
@@ -18,8 +19,9 @@ from flopgate_sim.world.clocks import Clocks
 from flopgate_sim.world.courier import Courier
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine
 from flopgate_sim.world.faults import APPLY
+from flopgate_sim.world.gate_side import GateWiring
 from flopgate_sim.world.governor import STORE, Governor
-from flopgate_sim.world.host import GateWiring, Host
+from flopgate_sim.world.host import Host
 from flopgate_sim.world.laws import Law, broken_by_governor, broken_by_host
 from flopgate_sim.world.network import Link
 from flopgate_sim.world.officers import Officers
@@ -64,9 +66,8 @@ class World:
         self.links: dict[tuple[str, str], Link] = {}
         self.governors = [self._governor(name, disks) for name in plan.authorities]
         self.hosts = [self._host(one, disks) for one in plan.hosts]
-        self._by_name: dict[str, Host | Governor] = {
-            one.name: one for one in (*self.hosts, *self.governors)
-        }
+        self._by_name: dict[str, Host | Governor] = {one.name: one for one in self.hosts}
+        self._by_name |= {one.name: one for one in self.governors}
         for host in self.hosts:
             host.truth.mark = partial(self._host_moved, host)
         for governor in self.governors:
@@ -140,7 +141,15 @@ class World:
             rhythm_ms=self.plan.rhythm_ms, report_interval_ms=self.plan.report_interval_ms
         )
         clocks = Clocks(self.engine, plan.drift_ppm, 0)
-        host = Host(self.engine, self.streams, plan, tokens, disks.disk(plan.name), wiring, clocks)
+        host = Host(
+            self.engine,
+            self.streams,
+            plan=plan,
+            tokens=tokens,
+            disk=disks.disk(plan.name),
+            wiring=wiring,
+            clocks=clocks,
+        )
         for number, governor in enumerate(self.governors):
             link = Link(
                 self.engine, self.streams, f"{plan.name}-{governor.name}", self.plan.weather
@@ -149,11 +158,11 @@ class World:
             courier = Courier(
                 self.engine,
                 self.streams,
-                clocks,
-                governor,
-                link,
-                partial(host.from_courier, number),
-                host.host_id,
+                clocks=clocks,
+                authority=governor,
+                link=link,
+                to_gate=partial(host.from_courier, number),
+                host_id=host.host_id,
             )
             host.couriers.append(courier)
             governor.truth.hosts[host.host_id] = host
@@ -217,12 +226,12 @@ class World:
         self.engine.note(governor.name, f"officers: {act.act} {act.scope}")
         self._bring(governor, order)
 
-    def _bring(self, governor: Governor, order: object) -> None:
-        if not governor.order(order) and governor.state is None:  # type: ignore[arg-type]
+    def _bring(self, governor: Governor, order: Envelope) -> None:
+        if not governor.order(order) and governor.state is None:
             self.engine.after(US_PER_S, "officers", partial(self._bring, governor, order))
 
     def reconcile_soon(self, governor: Governor, lost_from: int) -> None:
-        """Officers find a governor halted: they bring again what it lost, and sign what was lost."""
+        """Officers find a governor halted: they bring what it lost, and sign what was lost."""
 
         def look() -> None:
             state = governor.state
