@@ -18,7 +18,7 @@ from rich.console import Console
 from flopgate_sim.demo import scenes
 from flopgate_sim.demo.real_host import GPUS, RealHost
 from flopgate_sim.live.cluster import Cluster
-from flopgate_sim.live.governor import Governor
+from flopgate_sim.live.governor import LEAST_DECLARED_FLOP_PER_S, Governor, declared_flop_per_s
 from flopgate_sim.live.hosts import FleetProcess
 from flopgate_sim.live.network import Forwarded
 from flopgate_sim.live.processes import RehearsalError, show_logs, wait_until
@@ -32,8 +32,6 @@ TIMES = {
     "drain_ms": 1_000,
 }
 TRAINING, SERVING = "training-run-7", "serving-chat"
-H100_8BIT_FLOP_PER_S = 1.9789e15
-LEAST_DECLARED_FLOP_PER_S = 1.1e18
 FLEET_PROCESSES = 2
 REAL_HOSTS = 2
 
@@ -111,11 +109,11 @@ def _raise_curtain(
     governor.make()
     stack.callback(governor.stop)
     governor.start()
-    flop_per_s = arguments.hosts * GPUS * H100_8BIT_FLOP_PER_S
-    capacity = f"{max(flop_per_s, LEAST_DECLARED_FLOP_PER_S):.4e}"
+    flop_per_s = declared_flop_per_s(arguments.hosts)
+    capacity = f"{flop_per_s:.4e}"
     token = network.reached(0).on_token(governor.token(arguments.hosts, capacity))
     relay = governor.relay()
-    whole = "" if flop_per_s >= LEAST_DECLARED_FLOP_PER_S else ", of which these hosts are a part"
+    whole = ", of which these hosts are a part" if flop_per_s == LEAST_DECLARED_FLOP_PER_S else ""
     teller.say(f"declared: {capacity} FLOP/s at 8 bit{whole}; above 1e18, so it is covered.")
     reals = []
     for number, workload in enumerate((TRAINING, SERVING)[:real_hosts]):

@@ -18,6 +18,12 @@ from flopgate_sim.live.processes import Child, RehearsalError, elapsed_ms, wait_
 AUTHORITY = "agency.example"
 CLUSTER = "alpha"
 START_S = 30.0
+CLI_S = 60
+DRIFT_PPM = 500
+GPUS = 8
+H100_8BIT_FLOP_PER_S = 1.9789e15
+LEAST_DECLARED_FLOP_PER_S = 1.1e18
+"""Just above the threshold: a cluster is covered, however few of its hosts take part."""
 
 POLICY = """\
 threshold_tflop_per_s = 1_000_000
@@ -28,7 +34,7 @@ wind_down_ms = {wind_down_ms}
 renew_after_ms = {renew_after_ms}
 drain_ms = {drain_ms}
 exempt_lifetime_ms = 86_400_000
-drift_ppm = 500
+drift_ppm = {drift_ppm}
 watchdog_ms = 10_000
 pause_lapse_ms = 259_200_000
 loose_phase_age_ms = 1_209_600_000
@@ -39,6 +45,11 @@ BUDGET = """
 scope = "cluster:{cluster}"
 cap_tflop = {cap_tflop}
 """
+
+
+def declared_flop_per_s(hosts: int) -> float:
+    """What a cluster of hosts with 8 H100 is declared as, at 8 bit; never below the threshold."""
+    return max(hosts * GPUS * H100_8BIT_FLOP_PER_S, LEAST_DECLARED_FLOP_PER_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +79,7 @@ class Governor:
         self._work = directory
         self._times = times
         self._listen = listen
-        self._prefix = prefix
+        self.prefix = prefix
         self._child: Child | None = None
         self._policies = 0
 
@@ -78,13 +89,15 @@ class Governor:
         Raises:
             RehearsalError: it failed, with its own sentence.
         """
-        done = subprocess.run(
-            [*self._prefix, sys.executable, "-m", "flopgate_governor.cli", *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        command = [*self.prefix, sys.executable, "-m", "flopgate_governor.cli", *arguments]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=CLI_S
+            )
+        except subprocess.TimeoutExpired as error:
+            raise RehearsalError(
+                f"flopgate-governor {arguments[0]}: nothing in {CLI_S} s"
+            ) from error
         if done.returncode:
             raise RehearsalError(f"flopgate-governor {arguments[0]}: {done.stderr.strip()[-400:]}")
         return done.stdout
@@ -98,7 +111,7 @@ class Governor:
         """A policy form, with a budget for the cluster or none."""
         self._policies += 1
         path = self._work / f"policy-{self._policies}.toml"
-        text = POLICY.format(**self._times)
+        text = POLICY.format(drift_ppm=DRIFT_PPM, **self._times)
         if cap_tflop is not None:
             text += BUDGET.format(cluster=CLUSTER, cap_tflop=cap_tflop)
         path.write_text(text, encoding="utf-8")
@@ -118,7 +131,7 @@ class Governor:
                 *("--listen", self._listen.link, "--enroll-listen", self._listen.enroll),
             ],
             self._work / "governor.log",
-            prefix=self._prefix,
+            prefix=self.prefix,
         )
         wait_until("the governor", self.answers, START_S)
 
@@ -128,7 +141,7 @@ class Governor:
             self._child.check()
         try:
             self.status()
-        except (RehearsalError, subprocess.TimeoutExpired):
+        except RehearsalError:
             return False
         return True
 

@@ -30,8 +30,9 @@ _ADDRESS = "10.77.0.{}"
 _FIRST_RACK = 10
 _START_TICKS_AT = 19
 """Of ``/proc/PID/stat``, counted behind the command's closing bracket (proc(5), field 22)."""
-_DROP = "drop"
-_DROP_SOME = f"numgen random mod 100 < {LOSS_PERCENT} drop"
+_DROP = "counter drop"
+_DROP_SOME = f"numgen random mod 100 < {LOSS_PERCENT} counter drop"
+_DROPPED = re.compile(r"counter packets (\d+)")
 _RULES = {
     Trouble.UP: {"up": _DROP},
     Trouble.DOWN: {"down": _DROP},
@@ -67,7 +68,7 @@ class Namespaces:
             self._make_bridge()
             for rack in range(racks):
                 self._make_rack(rack)
-        except NamespaceError:
+        except BaseException:  # an interrupt, too, leaves nothing behind
             self.close()
             raise
 
@@ -102,14 +103,16 @@ class Namespaces:
         for chain, rule in _RULES[trouble].items():
             self._nft(rack, f"add rule inet {TABLE} {chain} {rule}")
 
-    def heal(self, rack: int) -> None:
-        """Links up, rules gone: what TCP still holds in flight goes on.
+    def heal(self, rack: int) -> int:
+        """Links up, rules gone: what TCP still holds in flight goes on. Packets that rules dropped.
 
         Raises:
             NamespaceError: the kernel refuses.
         """
         _ip("-n", self._names[0], "link", "set", f"rack{rack}", "up")
+        rules = self._nft(rack, f"list table inet {TABLE}")
         self._nft(rack, f"flush table inet {TABLE}")
+        return sum(map(int, _DROPPED.findall(rules)))
 
     def close(self) -> None:
         """Remove the namespaces, and all that is in them."""
@@ -145,8 +148,8 @@ class Namespaces:
                 rack, f"add chain inet {TABLE} {chain} {{ type filter hook {hook} priority 0; }}"
             )
 
-    def _nft(self, rack: int, rule: str) -> None:
-        _call([*self.prefix(rack), "nft", rule])
+    def _nft(self, rack: int, rule: str) -> str:
+        return _call([*self.prefix(rack), "nft", rule])
 
 
 def remove_stale() -> list[str]:

@@ -52,19 +52,23 @@ class Addresses:
 
 
 class Network(Protocol):
-    """Racks on one side, the governor on the other.
+    """Racks on one side, the governor on the other."""
 
-    Attributes:
-        words: what it is made of, for people.
-        troubles: what it can do.
-        governor: where the governor shall listen.
-        governor_prefix: command that starts the governor within the network.
-    """
+    @property
+    def words(self) -> str:
+        """What it is made of, for people."""
 
-    words: str
-    troubles: frozenset[Trouble]
-    governor: Addresses
-    governor_prefix: Sequence[str]
+    @property
+    def troubles(self) -> frozenset[Trouble]:
+        """What it can do."""
+
+    @property
+    def governor(self) -> Addresses:
+        """Where the governor shall listen."""
+
+    @property
+    def governor_prefix(self) -> Sequence[str]:
+        """Command that starts the governor within the network."""
 
     def reached(self, rack: int) -> Addresses:
         """Under which addresses a rack reaches the governor."""
@@ -75,8 +79,8 @@ class Network(Protocol):
     def trouble(self, rack: int, trouble: Trouble) -> None:
         """From now on, until ``heal``."""
 
-    def heal(self, rack: int) -> None:
-        """The cable is whole again."""
+    def heal(self, rack: int) -> int:
+        """The cable is whole again; packets that it lost, 0 where it counts none."""
 
     def close(self) -> None:
         """Leave nothing behind."""
@@ -119,9 +123,10 @@ class Forwarded:
             raise MisuseError(f"a forwarder has no {trouble.value}", code="sim.network.trouble")
         self._pull(f"{rack} {trouble.value}")
 
-    def heal(self, rack: int) -> None:
+    def heal(self, rack: int) -> int:
         """Old connections are closed, new ones pass."""
         self._pull(f"{rack} heal")
+        return 0
 
     def _pull(self, line: str) -> None:
         self._child.say(line)
