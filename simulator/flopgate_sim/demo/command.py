@@ -11,7 +11,6 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 
@@ -21,7 +20,7 @@ from flopgate_sim.live.cluster import Cluster
 from flopgate_sim.live.governor import LEAST_DECLARED_FLOP_PER_S, Governor, declared_flop_per_s
 from flopgate_sim.live.hosts import FleetProcess
 from flopgate_sim.live.network import Forwarded
-from flopgate_sim.live.processes import RehearsalError, show_logs, wait_until
+from flopgate_sim.live.processes import RehearsalError, resources, show_logs, wait_until
 from flopgate_sim.live.telling import Teller
 from flopgate_sim.nvml import FakeDriver
 
@@ -56,20 +55,15 @@ def has_nvidia_driver() -> bool:
     return Path("/dev/nvidiactl").exists()
 
 
-def _stop_on_signal(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Play it; 0 when every law held."""
     if arguments.hosts < REAL_HOSTS + FLEET_PROCESSES:
         print(f"--hosts must be at least {REAL_HOSTS + FLEET_PROCESSES}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, _stop_on_signal)
     console = Console(width=110 if not sys.stdout.isatty() else None)
     teller = Teller(console)
     started_s = time.monotonic()
-    with ExitStack() as stack:
+    with resources() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flopgate-demo-")))
         governor: Governor | None = None
         try:

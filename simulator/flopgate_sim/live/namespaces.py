@@ -4,8 +4,9 @@
     bridge `racks` 10.77.0.1/24 -- `rackN` ======= `uplink` 10.77.0.(10+N)/24
 
 Nothing of it is seen outside: bridge, cables and filter tables live and end with the namespaces. A
-cut takes `rackN` down; loss is a rule of nftables in the rack's namespace. Names carry the process
-that made them, so that what a killed run left behind is recognised and removed.
+cut takes `rackN` down. Loss is a rule of nftables where packets come in, so that their sender is
+not told: in the governor's namespace for what a rack sends, in the rack's for what it is sent.
+Names carry the process that made them: what a killed run left behind is recognised and removed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from flopgate_proto.errors import EnvironmentFault
@@ -34,10 +36,11 @@ _DROP = "counter drop"
 _DROP_SOME = f"numgen random mod 100 < {LOSS_PERCENT} counter drop"
 _DROPPED = re.compile(r"counter packets (\d+)")
 _RULES = {
-    Trouble.UP: {"up": _DROP},
-    Trouble.DOWN: {"down": _DROP},
-    Trouble.LOSS: {"up": _DROP_SOME, "down": _DROP_SOME},
+    Trouble.UP: (_DROP, None),
+    Trouble.DOWN: (None, _DROP),
+    Trouble.LOSS: (_DROP_SOME, _DROP_SOME),
 }
+"""What a rack sends, and what it is sent."""
 
 
 class NamespaceError(EnvironmentFault):
@@ -100,8 +103,9 @@ class Namespaces:
         if trouble is Trouble.CUT:
             _ip("-n", self._names[0], "link", "set", f"rack{rack}", "down")
             return
-        for chain, rule in _RULES[trouble].items():
-            self._nft(rack, f"add rule inet {TABLE} {chain} {rule}")
+        for chain, rule in zip(self._chains(rack), _RULES[trouble], strict=True):
+            if rule is not None:
+                chain.call("add rule", f"{chain.match}{rule}")
 
     def heal(self, rack: int) -> int:
         """Links up, rules gone: what TCP still holds in flight goes on. Packets that rules dropped.
@@ -110,9 +114,11 @@ class Namespaces:
             NamespaceError: the kernel refuses.
         """
         _ip("-n", self._names[0], "link", "set", f"rack{rack}", "up")
-        rules = self._nft(rack, f"list table inet {TABLE}")
-        self._nft(rack, f"flush table inet {TABLE}")
-        return sum(map(int, _DROPPED.findall(rules)))
+        dropped = 0
+        for chain in self._chains(rack):
+            dropped += sum(map(int, _DROPPED.findall(chain.call("list chain"))))
+            chain.call("flush chain")
+        return dropped
 
     def close(self) -> None:
         """Remove the namespaces, and all that is in them."""
@@ -141,15 +147,27 @@ class Namespaces:
         _ip("-n", governor, "link", "set", cable, "master", "racks", "up")
         _ip("-n", name, "addr", "add", f"{address}/24", "dev", "uplink")
         _ip("-n", name, "link", "set", "uplink", "up")
-        hooks = (("up", "output"), ("down", "input"))
-        self._nft(rack, f"add table inet {TABLE}")
-        for chain, hook in hooks:
-            self._nft(
-                rack, f"add chain inet {TABLE} {chain} {{ type filter hook {hook} priority 0; }}"
-            )
+        for chain in self._chains(rack):
+            _call([*chain.prefix, "nft", f"add table inet {TABLE}"])
+            chain.call("add chain", "{ type filter hook input priority 0; }")
 
-    def _nft(self, rack: int, rule: str) -> str:
-        return _call([*self.prefix(rack), "nft", rule])
+    def _chains(self, rack: int) -> tuple[_Chain, _Chain]:
+        address = _ADDRESS.format(_FIRST_RACK + rack)
+        sent = _Chain(self.governor_prefix, f"rack{rack}", f"ip saddr {address} ")
+        return sent, _Chain(self.prefix(rack), "uplink")
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """A chain of nftables: where it is, and which packets it is about."""
+
+    prefix: Sequence[str]
+    name: str
+    match: str = ""
+
+    def call(self, command: str, rest: str = "") -> str:
+        """Run a command on it; what it printed."""
+        return _call([*self.prefix, "nft", f"{command} inet {TABLE} {self.name} {rest}"])
 
 
 def remove_stale() -> list[str]:

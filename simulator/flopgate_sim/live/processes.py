@@ -8,9 +8,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
 from rich.console import Console
@@ -21,6 +22,7 @@ from flopgate_proto.errors import EnvironmentFault
 STOP_S = 20.0
 POLL_S = 0.05
 LOOPBACK = "127.0.0.1"
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class RehearsalError(EnvironmentFault):
@@ -55,6 +57,29 @@ def free_ports(count: int) -> list[int]:
         for sock in socks:
             sock.bind((LOOPBACK, 0))
         return [int(sock.getsockname()[1]) for sock in socks]
+
+
+@contextmanager
+def resources() -> Iterator[ExitStack]:
+    """What is on this stack is given back, undisturbed, however the block ends.
+
+    Every signal that asks for an end raises ``KeyboardInterrupt`` in the block, and nothing after.
+    """
+    before = {number: signal.signal(number, _interrupt) for number in ENDS}
+    try:
+        with ExitStack() as stack:
+            try:
+                yield stack
+            finally:
+                for number in ENDS:
+                    signal.signal(number, signal.SIG_IGN)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def show_logs(directory: Path, console: Console) -> None:

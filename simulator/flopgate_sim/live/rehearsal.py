@@ -10,7 +10,7 @@ from typing import Final
 from flopgate_sim.live.cluster import Cluster
 from flopgate_sim.live.faults import Fault, Kind
 from flopgate_sim.live.governor import DRIFT_PPM, Governor
-from flopgate_sim.live.hosts import FleetProcess, HostView
+from flopgate_sim.live.hosts import SAMPLE_INTERVAL_MS, FleetProcess, HostView
 from flopgate_sim.live.line import Line
 from flopgate_sim.live.network import Network
 from flopgate_sim.live.processes import POLL_S, elapsed_ms
@@ -25,6 +25,7 @@ PATIENCE_S: Final = 15.0
 """Beyond the lifetime, for the gates to verify a standstill and to tell of it."""
 RECONNECT_MS: Final = 3000
 """From a governor that is back to an answer: couriers' back-off, then the exchange."""
+METER_ERROR_MAX: Final = 0.01
 KILL_MS: Final = 2000
 """What gates keep free at the end of a lifetime."""
 
@@ -102,7 +103,7 @@ class Rehearsal:
         broken = f"  LAWS BROKEN {len(self.watch.broken)}" if self.watch.broken else ""
         return (
             f"   {minutes}:{seconds:02d}  {running} of {self.size} run  {reports} reports"
-            f" acknowledged  {self.watch.permits} permits  {flop} metered{broken}"
+            f"  {self.watch.permits} permits  {flop}{broken}"
         )
 
     def rest(self, seconds: float) -> None:
@@ -221,7 +222,11 @@ class Rehearsal:
             held=not lost,
             law="9",
         )
-        self.rest(self._lifetime_ms / 1000)
+        self._cluster.wait(
+            "permits asked for after its return",
+            lambda view: (view.expires_ms or 0) - self._lifetime_ms > killed_ms + away_ms,
+            self._lifetime_ms / 1000 + RETURN_S,
+        )
         outage_ms = away_ms + RECONNECT_MS
         self._teller.check(
             "no host stops",
@@ -260,28 +265,38 @@ class Rehearsal:
 
     # ------------------------------------------------------------------ the end
 
+    def finish(self) -> None:
+        """Compare what gates metered with what GPUs did, once every gate has looked."""
+        self.rest(2 * SAMPLE_INTERVAL_MS / 1000)
+        metered, truth = self._flop()
+        error = metered / truth - 1 if truth else 0.0
+        self._teller.scene("The books")
+        self._teller.check(
+            "FLOP metered against FLOP done",
+            f"{exaflop(metered)} against {exaflop(truth)}, {error:+.2%}",
+            held=error >= -METER_ERROR_MAX,
+            law="3",
+        )
+
+    def _flop(self) -> tuple[int, int]:
+        views = self.watch.views
+        return sum(view.metered_tflop for view in views), sum(view.truth_tflop for view in views)
+
     def rows(self) -> list[tuple[str, str]]:
         """What the closing table says."""
-        views = self.watch.views
-        metered = sum(view.metered_tflop for view in views)
-        truth = sum(view.truth_tflop for view in views)
-        error = f", {metered / truth - 1:+.2%}" if truth else ""
+        metered, truth = self._flop()
+        acknowledged = sum(view.acknowledged for view in self.watch.views)
         faults = ", ".join(f"{kind.value} {count}" for kind, count in self.faults.items())
         longest = "no cut" if self.longest_ms is None else f"{self.longest_ms / 1000:.2f} s"
         refused = ", ".join(f"{code} {count}" for code, count in self.watch.refused.items())
         return [
             ("hosts", str(self.size)),
             ("time", f"{self.seconds:.0f} s"),
-            ("reports acknowledged", str(sum(view.acknowledged for view in views))),
+            ("reports acknowledged", str(acknowledged)),
             ("permits", str(self.watch.permits)),
             ("faults", faults or "none"),
-            (
-                "longest time to standstill after a cut",
-                f"{longest}; the lifetime is {self._lifetime_ms / 1000:.0f} s",
-            ),
-            (
-                "FLOP metered against FLOP done",
-                f"{exaflop(metered)} against {exaflop(truth)}{error}",
-            ),
-            ("answers that gates did not take", refused or "none"),
+            ("longest time to standstill after a cut", longest),
+            ("lifetime of a permit", f"{self._lifetime_ms / 1000:.0f} s"),
+            ("FLOP metered against FLOP done", f"{exaflop(metered)} against {exaflop(truth)}"),
+            ("what gates were sent and did not take", refused or "nothing"),
         ]
