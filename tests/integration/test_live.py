@@ -24,7 +24,8 @@ def test_law_1_hosts_that_are_cut_stop_and_hosts_that_are_killed_go_on() -> None
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     seen = closing(done.stdout)
-    assert (seen["hosts"], seen["faults"]) == ("4", "cut 1, host-kill 1")
+    assert seen["hosts"] == "4"
+    assert set(seen["faults"].split(", ")) == {"cut 1", "host-kill 1"}
     assert "cannot be shown with it: loss." in done.stdout
     assert 0 < float(seen["longest time to standstill after a cut"].split()[0]) <= LIFETIME_S
     assert int(seen["permits"]) >= 4

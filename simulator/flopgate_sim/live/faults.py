@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import enum
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from flopgate_sim.live.network import LOSS_PERCENT, Trouble
+from flopgate_sim.world.randomness import Streams
 
 CALM_S = (2.0, 4.0)
 
@@ -83,14 +83,10 @@ class Fault:
                 )
 
 
-def stream(seed: int, name: str) -> random.Random:
-    """Randomness for one purpose: what one draws moves no other."""
-    return random.Random(f"{seed}/{name}")
-
-
 def schedule(kinds: Sequence[Kind], racks: int, seed: int) -> Iterator[Fault]:
     """Faults without end: every kind once, in some order, then all again."""
-    order, where, which, calm = (stream(seed, name) for name in ("order", "where", "which", "calm"))
+    streams = Streams(seed)
+    order, where, which, calm = map(streams.of, ("order", "where", "which", "calm"))
     while kinds:
         for kind in order.sample(kinds, len(kinds)):
             hit: tuple[int, ...] = ()
