@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from flopgate_proto.errors import ConfigError
+from flopgate_proto.errors import ConfigError, EnvironmentFault
 from flopgate_sim.live.faults import TROUBLES, Fault, Kind, schedule
 from flopgate_sim.live.governor import Governor, declared_flop_per_s
 from flopgate_sim.live.hosts import FleetProcess
@@ -103,13 +103,13 @@ def _times(lifetime_s: int) -> dict[str, int]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Play it: 0 when every law held, 1 when not, 2 for options, 130 when it was interrupted."""
+    """Play it: 0 when every law held, 1 when not, 2 when it cannot begin, 130 when interrupted."""
     try:
         kinds = _kinds(arguments.faults)
         _check(arguments)
         with resources() as stack:
             return _rehearse(arguments, kinds, stack)
-    except (ConfigError, NamespaceError) as error:
+    except EnvironmentFault as error:
         print(f"flopgate-sim: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

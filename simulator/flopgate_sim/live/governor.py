@@ -13,7 +13,13 @@ from typing import Any
 
 from flopgate_proto.joining import JoinToken
 from flopgate_sim.live.network import Addresses
-from flopgate_sim.live.processes import Child, RehearsalError, elapsed_ms, wait_until
+from flopgate_sim.live.processes import (
+    Child,
+    RehearsalError,
+    elapsed_ms,
+    environment,
+    wait_until,
+)
 
 AUTHORITY = "agency.example"
 CLUSTER = "alpha"
@@ -92,7 +98,12 @@ class Governor:
         command = [*self.prefix, sys.executable, "-m", "flopgate_governor.cli", *arguments]
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, check=False, timeout=CLI_S
+                command,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=CLI_S,
+                env=environment(),
             )
         except subprocess.TimeoutExpired as error:
             raise RehearsalError(

@@ -59,6 +59,11 @@ def free_ports(count: int) -> list[int]:
         return [int(sock.getsockname()[1]) for sock in socks]
 
 
+def environment() -> dict[str, str]:
+    """This process's own without proxies: gRPC would send them what stays on this machine."""
+    return {name: text for name, text in os.environ.items() if not name.lower().endswith("_proxy")}
+
+
 @contextmanager
 def resources() -> Iterator[ExitStack]:
     """What is on this stack is given back, undisturbed, however the block ends.
@@ -113,7 +118,7 @@ class Child:
                 stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if talks else sink,
                 stderr=sink,
-                env={**os.environ, **(env or {})},
+                env={**environment(), **(env or {})},
                 start_new_session=True,
             )
 
