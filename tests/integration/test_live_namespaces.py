@@ -4,13 +4,16 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from flopgate_sim.live.namespaces import Namespaces, remove_stale
 from flopgate_sim.live.network import Trouble
-from tests.support.live import LIVE, closing, live
+from tests.support.live import LIVE, alive_in, closing, live
 
 pytestmark = pytest.mark.components
 
@@ -39,6 +42,13 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
     except TimeoutError:
         print(count)
 """
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A directory whose doors have short paths, as Unix sockets need them."""
+    with tempfile.TemporaryDirectory(prefix="fg-") as name:
+        yield Path(name)
 
 
 def _namespaces() -> list[str]:
@@ -93,9 +103,10 @@ def test_packets_are_lost_as_ordered() -> None:
         network.close()
 
 
-def test_what_a_killed_run_left_is_removed_at_the_next_start() -> None:
+def test_what_a_killed_run_left_is_removed_at_the_next_start(short_path: Path) -> None:
     command = [*LIVE, "--hosts", "2", "--network", "namespaces", "--faults", "cut"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    env = {**os.environ, "TMPDIR": str(short_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
         assert process.stdout is not None
         assert any("hosts admitted" in line for line in process.stdout)
         left = [name for name in _namespaces() if f"-{process.pid}-" in name]
@@ -103,23 +114,13 @@ def test_what_a_killed_run_left_is_removed_at_the_next_start() -> None:
         assert remove_stale() == [], "a living run keeps its own"
         process.kill()
         process.wait()
-    pids = subprocess.run(
-        ["ip", "netns", "pids", left[0]], capture_output=True, text=True, check=True
-    )
+    assert alive_in(short_path)
     assert sorted(remove_stale()) == sorted(left)
     assert not set(left) & set(_namespaces())
     deadline_s = time.monotonic() + 20
-    for pid in map(int, pids.stdout.split()):
-        while _lives(pid):
-            assert time.monotonic() < deadline_s, pid
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    while alive := alive_in(short_path):
+        assert time.monotonic() < deadline_s, alive
+        time.sleep(0.05)
 
 
 def test_a_name_whose_process_id_came_round_again_is_stale() -> None:
@@ -128,12 +129,16 @@ def test_a_name_whose_process_id_came_round_again_is_stale() -> None:
     assert remove_stale() == [name]
 
 
-def test_an_interrupt_leaves_no_namespace() -> None:
+@pytest.mark.parametrize("line", ["network namespaces", "hosts admitted"])
+def test_an_interrupt_leaves_nothing(line: str, short_path: Path) -> None:
     command = [*LIVE, "--hosts", "2", "--network", "namespaces", "--faults", "cut"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    env = {**os.environ, "TMPDIR": str(short_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
         assert process.stdout is not None
-        assert any("network namespaces" in line for line in process.stdout)
+        assert any(line in told for told in process.stdout)
         process.send_signal(signal.SIGTERM)
         process.stdout.read()
         assert process.wait(60) == 130
     assert not [name for name in _namespaces() if f"-{process.pid}-" in name]
+    assert not alive_in(short_path)
+    assert not list(short_path.iterdir())

@@ -20,7 +20,13 @@ from flopgate_sim.live.cluster import Cluster
 from flopgate_sim.live.governor import LEAST_DECLARED_FLOP_PER_S, Governor, declared_flop_per_s
 from flopgate_sim.live.hosts import FleetProcess
 from flopgate_sim.live.network import Forwarded
-from flopgate_sim.live.processes import RehearsalError, resources, show_logs, wait_until
+from flopgate_sim.live.processes import (
+    RehearsalError,
+    resources,
+    show_logs,
+    undisturbed,
+    wait_until,
+)
 from flopgate_sim.live.telling import Teller
 from flopgate_sim.nvml import FakeDriver
 
@@ -97,8 +103,9 @@ def _raise_curtain(
     if own_driver and not arguments.enforce:
         teller.say("reading only: that gate says what it would stop (--enforce lets it).")
     teller.say(f"{simulated} real gate cores on simulated GPUs; one gRPC governor, mutual TLS.")
-    network = Forwarded(1, root / "cable.log")
-    stack.callback(network.close)
+    with undisturbed():
+        network = Forwarded(1, root / "cable.log")
+        stack.callback(network.close)
     governor = Governor(root, TIMES, network.governor)
     governor.make()
     stack.callback(governor.stop)
@@ -125,8 +132,9 @@ def _raise_curtain(
     for first in range(0, simulated, share):
         count = min(share, simulated - first)
         workloads = [SERVING if index % 4 == 0 else TRAINING for index in range(count)]
-        fleet = FleetProcess(root, token, first_host=first, workloads=workloads, relay=relay)
-        stack.callback(fleet.stop)
+        with undisturbed():
+            fleet = FleetProcess(root, token, first_host=first, workloads=workloads, relay=relay)
+            stack.callback(fleet.stop)
         fleets.append(fleet)
     for real in reals:
         real.start(token)

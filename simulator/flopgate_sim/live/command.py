@@ -21,7 +21,7 @@ from flopgate_sim.live.hosts import FleetProcess
 from flopgate_sim.live.line import Line
 from flopgate_sim.live.namespaces import NamespaceError, Namespaces
 from flopgate_sim.live.network import Forwarded, Network
-from flopgate_sim.live.processes import RehearsalError, resources, show_logs
+from flopgate_sim.live.processes import RehearsalError, resources, show_logs, undisturbed
 from flopgate_sim.live.rehearsal import Rehearsal
 from flopgate_sim.live.telling import Teller
 
@@ -123,8 +123,9 @@ def _rehearse(arguments: argparse.Namespace, kinds: Sequence[Kind], stack: ExitS
     root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flopgate-live-")))
     count = min(RACKS, arguments.hosts)
     teller.scene(f"A governor, and {arguments.hosts} hosts with 8 H100 each in {count} racks")
-    network = _open_network(arguments.network, count, root, teller)
-    stack.callback(network.close)
+    with undisturbed():
+        network = _open_network(arguments.network, count, root, teller)
+        stack.callback(network.close)
     kinds = _possible(kinds, network, teller)
     governor = Governor(
         root, _times(arguments.policy_lifetime_s), network.governor, network.governor_prefix
@@ -194,16 +195,17 @@ def _start_racks(
     racks, first = [], 0
     for number in range(count):
         size = hosts // count + (number < hosts % count)
-        rack = FleetProcess(
-            root,
-            network.reached(number).on_token(token),
-            first_host=first,
-            workloads=[WORKLOAD] * size,
-            relay=relay,
-            busy=False,
-            prefix=network.prefix(number),
-        )
-        stack.callback(rack.stop)
+        with undisturbed():
+            rack = FleetProcess(
+                root,
+                network.reached(number).on_token(token),
+                first_host=first,
+                workloads=[WORKLOAD] * size,
+                relay=relay,
+                busy=False,
+                prefix=network.prefix(number),
+            )
+            stack.callback(rack.stop)
         racks.append(rack)
         first += size
     return racks

@@ -18,6 +18,7 @@ from flopgate_sim.live.processes import (
     RehearsalError,
     elapsed_ms,
     environment,
+    undisturbed,
     wait_until,
 )
 
@@ -97,14 +98,15 @@ class Governor:
         """
         command = [*self.prefix, sys.executable, "-m", "flopgate_governor.cli", *arguments]
         try:
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=CLI_S,
-                env=environment(),
-            )
+            with undisturbed():
+                done = subprocess.run(
+                    command,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                    timeout=CLI_S,
+                    env=environment(),
+                )
         except subprocess.TimeoutExpired as error:
             raise RehearsalError(
                 f"flopgate-governor {arguments[0]}: nothing in {CLI_S} s"
@@ -135,15 +137,16 @@ class Governor:
 
     def start(self) -> None:
         """``serve``."""
-        self._child = Child(
-            "flopgate_governor.cli",
-            [
-                *("serve", "--dir", str(self.directory)),
-                *("--listen", self._listen.link, "--enroll-listen", self._listen.enroll),
-            ],
-            self._work / "governor.log",
-            prefix=self.prefix,
-        )
+        with undisturbed():
+            self._child = Child(
+                "flopgate_governor.cli",
+                [
+                    *("serve", "--dir", str(self.directory)),
+                    *("--listen", self._listen.link, "--enroll-listen", self._listen.enroll),
+                ],
+                self._work / "governor.log",
+                prefix=self.prefix,
+            )
         wait_until("the governor", self.answers, START_S)
 
     def answers(self) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flopgate_proto.joining import JoinToken
 from flopgate_sim.fleet.process import FleetPlan
-from flopgate_sim.live.processes import Child
+from flopgate_sim.live.processes import Child, undisturbed
 
 CHIPS = 8
 SHARE_PERCENT = 50
@@ -155,7 +155,8 @@ class FleetProcess:
 
     def restart(self) -> None:
         """Start again what was killed, on what it left."""
-        self._child, self._listener = self._start()
+        with undisturbed():
+            self._child, self._listener = self._start()
 
     def views(self) -> list[HostView]:
         """Every host as it was last told, half a second ago at most; none after ``kill``."""
