@@ -9,6 +9,7 @@ from importlib import metadata
 
 from flopgate_sim import driver_command, job_command, list_command, run_command
 from flopgate_sim.demo import command as demo
+from flopgate_sim.live import command as live
 
 COMMANDS = {
     "demo": (demo, "the whole path, from a GPU counter to a stopped GPU, in about a minute"),
@@ -19,6 +20,7 @@ COMMANDS = {
         run_command,
         "a scenario for one seed or thousands, every law checked after every event",
     ),
+    "live": (live, "real processes in real time, under cuts, losses and kills"),
 }
 
 
