@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     print_summary(outcomes, Console())
     bad = [one for one in outcomes if one.breach is not None or one.error]
     for one in bad[:3]:
-        print_breach(one, arguments)
+        print_breach(one, _again(one, arguments))
     if arguments.timeline and not bad and outcomes:
         print("\n".join(outcomes[-1].timeline))
     if arguments.shrink and bad and bad[0].breach is not None:
@@ -153,12 +153,14 @@ def print_summary(outcomes: list[Outcome], console: Console) -> None:
     console.print(table)
 
 
-def print_breach(outcome: Outcome, arguments: argparse.Namespace) -> None:
-    """Seed, step, law, the last events, and the command that shows it again."""
+def _again(outcome: Outcome, arguments: argparse.Namespace) -> str:
     again = f"flopgate-sim run {arguments.scenario} --seeds {outcome.seed}"
     again += f" --signatures {arguments.signatures}"
-    if arguments.faults is not None:
-        again += f" --faults {arguments.faults}"
+    return again if arguments.faults is None else f"{again} --faults {arguments.faults}"
+
+
+def print_breach(outcome: Outcome, again: str) -> None:
+    """Seed, step, law, the last events, and the command that shows it ``again``."""
     if outcome.breach is None:
         print(f"\nseed {outcome.seed}: {outcome.error}\n  again: {again}")
         return
