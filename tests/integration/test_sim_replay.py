@@ -10,7 +10,11 @@ NODES = """sn,cpu_milli,memory_mib,gpu,model
 n-0,64000,262144,2,V100M32
 n-1,96000,393216,8,A10
 """
-PODS = """name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,creation_time,deletion_time,scheduled_time
+COLUMNS = (
+    "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,"
+    "creation_time,deletion_time,scheduled_time"
+)
+PODS = f"""{COLUMNS}
 p-0,4000,1024,1,500,,LS,Running,0,900,5
 p-1,4000,1024,4,1000,A10,LS,Succeeded,60,700,70
 """
