@@ -1,0 +1,1 @@
+"""Many seeds of simulated clusters: running them, adding them up, reducing what broke."""
