@@ -1,0 +1,124 @@
+"""``flopgate-sim run``: one scenario of the simulated cluster, with one seed or many."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from flopgate_proto.errors import ConfigError
+from flopgate_sim.campaign import telling
+from flopgate_sim.campaign.options import (
+    add_pool_arguments,
+    check_pool_arguments,
+    engine,
+    interrupt_on_sigterm,
+)
+from flopgate_sim.campaign.outcome import SIGNATURES, Runner
+from flopgate_sim.campaign.picks import PICKED_MAX
+from flopgate_sim.campaign.ranges import parse_numbers
+from flopgate_sim.campaign.session import Request, Session
+from flopgate_sim.campaign.shrink import RUNS_MAX
+from flopgate_sim.scenario import find
+
+MISUSE = 2
+FAULTS_MAX = 1_000_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``run``."""
+    parser.add_argument(
+        "scenario", metavar="SCENARIO", help="a name that `list` shows, or a file (NAME.toml)"
+    )
+    parser.add_argument(
+        "--seeds", default="1", metavar="SEEDS", help="7, or 1..1000, or 3,5,9..12 (%(default)s)"
+    )
+    parser.add_argument(
+        "--faults",
+        metavar="INDICES",
+        help="only these faults of the plan, written as seeds are, or none (default: all)",
+    )
+    parser.add_argument(
+        "--signatures",
+        choices=SIGNATURES,
+        default="cheap",
+        help="P-256, or a stand-in that is quicker (%(default)s)",
+    )
+    parser.add_argument(
+        "--shrink",
+        action="store_true",
+        help="reduce the faults of the lowest seed that broke each law, "
+        f"with at most {RUNS_MAX} worlds each",
+    )
+    parser.add_argument(
+        "--timeline",
+        action="store_true",
+        help=f"show what happened, for at most {PICKED_MAX} seeds: breaches first",
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help=f"write a page with charts of at most {PICKED_MAX} seeds: breaches first",
+    )
+    add_pool_arguments(parser, limit_s=None)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run it: 0 no breach, 1 a breach or a world that did not come to its end, 2 misuse."""
+    try:
+        request = request_of(arguments)
+    except ConfigError as error:
+        print(f"flopgate-sim: {error}", file=sys.stderr)
+        return MISUSE
+    interrupt_on_sigterm()
+    return play(request, engine())
+
+
+def play(request: Request, runner: Runner) -> int:
+    """Run what was asked for with this engine; the exit status."""
+    return Session(request, runner, telling.console()).run()
+
+
+def request_of(arguments: argparse.Namespace) -> Request:
+    """What was asked for.
+
+    Raises:
+        ConfigError: no such scenario, or an option makes no sense.
+    """
+    check_pool_arguments(arguments)
+    report: Path | None = arguments.report
+    if report is not None and (report.is_dir() or not report.absolute().parent.is_dir()):
+        raise ConfigError(
+            f"--report: {report} cannot be written",
+            code="campaign.report",
+            remedy="Name a file in a folder that exists.",
+        )
+    return Request(
+        scenario=find(arguments.scenario),
+        named=arguments.scenario,
+        seeds=parse_numbers(arguments.seeds, "--seeds"),
+        faults=_faults(arguments.faults),
+        signatures=arguments.signatures,
+        processes=arguments.jobs,
+        stop_after=arguments.stop_after,
+        limit_s=arguments.limit_s,
+        shrink=arguments.shrink,
+        timeline=arguments.timeline,
+        report=report,
+    )
+
+
+def _faults(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    if text == "none":
+        return ()
+    numbers = parse_numbers(text, "--faults")
+    if numbers.count > FAULTS_MAX:
+        raise ConfigError(
+            f"--faults: {numbers.count} faults",
+            code="campaign.faults",
+            remedy=f"At most {FAULTS_MAX} can be listed; leave it out for all.",
+        )
+    return tuple(sorted(numbers))
