@@ -47,8 +47,10 @@ from flopgate_proto.joining import JoinToken
 from flopgate_proto.keys import VerifyingKey
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_sim.demo.governor import AUTHORITY, CLUSTER, Governor
 from flopgate_sim.fleet.host import HostPlan, SimulatedHost
+from flopgate_sim.live.governor import AUTHORITY, CLUSTER, Governor
+from flopgate_sim.live.network import Addresses
+from flopgate_sim.live.processes import LOOPBACK
 
 BATCHES = (1, 8, 32, 64, 256)
 VERIFY = "P-256 verify, 512 bytes"
@@ -180,7 +182,7 @@ class Store:
     """A governor's state without network: what one group commit costs, by its size."""
 
     def __init__(self, directory: Path) -> None:
-        governor = Governor(directory, TIMES, (0, 0), (0, 0))
+        governor = Governor(directory, TIMES, Addresses.on(LOOPBACK, (0, 0)))
         form = str(governor.policy_file(COUNT_MAX))
         governor.cli("init", str(governor.directory), "--authority", AUTHORITY, "--policy", form)
         self._state: State = load_state(Layout(governor.directory))

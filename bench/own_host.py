@@ -13,7 +13,7 @@ from bench.harness import BenchError, children
 from bench.site import CAPACITY, Site
 from flopgate_agent.door import FrameDecoder, parse_from_gate
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_sim.demo.processes import Child, wait_until
+from flopgate_sim.live.processes import Child, wait_until
 from flopgate_sim.nvml import FakeDriver
 
 GPUS = 8

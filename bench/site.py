@@ -14,9 +14,9 @@ from bench.streams import Bearer
 from flopgate_governor.files import Layout, read_signing_key
 from flopgate_proto.keys import SigningKey
 from flopgate_proto.limits import COUNT_MAX
-from flopgate_sim.demo.command import free_ports
-from flopgate_sim.demo.governor import AUTHORITY, Governor
-from flopgate_sim.demo.processes import Child, wait_until
+from flopgate_sim.live.governor import AUTHORITY, Governor
+from flopgate_sim.live.network import Addresses
+from flopgate_sim.live.processes import LOOPBACK, Child, free_ports, wait_until
 
 ROOT = Path(__file__).parents[1]
 START_S = 30.0
@@ -161,10 +161,9 @@ def running_site(core: int | None = None) -> Iterator[Site]:
     """A governor whose every thread runs on one core, with a policy that grants."""
     with tempfile.TemporaryDirectory(prefix="flopgate-bench-") as name:
         directory = Path(name)
-        ports = free_ports(2)
-        governor = Governor(directory, TIMES, (ports[0], ports[1]), (ports[0], ports[1]))
-        address, enroll_address = (f"127.0.0.1:{port}" for port in ports)
-        site = Site(governor, directory, address, enroll_address, core)
+        listen = Addresses.on(LOOPBACK, free_ports(2))
+        governor = Governor(directory, TIMES, listen)
+        site = Site(governor, directory, listen.link, listen.enroll, core)
         governor.make()
         try:
             site.start()

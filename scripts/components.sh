@@ -2,8 +2,11 @@
 # Installs the Debian packages that tests marked `components` need, and says what else they need.
 set -euo pipefail
 
-# One line a package, with the test that needs it. None yet.
-packages=()
+# One line a package, with the test that needs it.
+packages=(
+    iproute2 # tests/integration/test_live_namespaces.py: network namespaces
+    nftables # tests/integration/test_live_namespaces.py: packets that get lost
+)
 
 fail() {
     echo "components: $*" >&2

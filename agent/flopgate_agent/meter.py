@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from flopgate_agent.counters.sample import ChipIdentity, ChipSample, PipeCycles
 from flopgate_proto.chips import ChipSpec, spec_for
+from flopgate_proto.quick import quick
 from flopgate_proto.values import CounterSource, Severity
 
 SLACK_PERCENT = 5
@@ -56,6 +57,7 @@ class Finding:
     numbers: tuple[tuple[str, int], ...] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flop:
     """A count of FLOP, three ways, each 0 or more, ``low <= nominal <= high``."""
@@ -73,6 +75,10 @@ class Flop:
         )
 
 
+NOTHING = Flop()
+
+
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """One chip over one interval.
@@ -188,36 +194,26 @@ def _by_cycles(
     findings: tuple[Finding, ...],
 ) -> Measured:
     """Price the cycles of each pipe, after checking that they are possible."""
-    moved = PipeCycles(
-        elapsed=after.elapsed - before.elapsed,
-        active=after.active - before.active,
-        mma=after.mma - before.mma,
-        dmma=after.dmma - before.dmma,
-        hmma=after.hmma - before.hmma,
-        imma=after.imma - before.imma,
-        dfma=after.dfma - before.dfma,
-        integer=after.integer - before.integer,
-        fp64=after.fp64 - before.fp64,
-        fp32=after.fp32 - before.fp32,
-        fp16=after.fp16 - before.fp16,
-    )
-    tensor = (moved.mma, moved.dmma, moved.hmma, moved.imma, moved.dfma)
-    pipes = (*tensor, moved.integer, moved.fp64, moved.fp32, moved.fp16)
-    lowest, busiest = min(moved.elapsed, moved.active, *pipes), max(moved.active, *pipes)
+    ticks, active = after.elapsed - before.elapsed, after.active - before.active
+    moved = _moved(before, after)
+    lowest, busiest = min(ticks, active, *moved), max(active, *moved)
     if lowest < 0:
         back = _error("meter.counter.backwards", cycles=lowest, elapsed_ms=elapsed_ms)
         return worst_case(spec, elapsed_ms, *findings, back)
-    numbers = {"elapsed_cycles": moved.elapsed, "busiest": busiest, "elapsed_ms": elapsed_ms}
     one_sm = spec.max_clock_khz * elapsed_ms
     limit = (one_sm * (100 + SLACK_PERCENT)) // 100 + spec.max_clock_khz * SLACK_MS
-    if moved.elapsed > limit * spec.sm_count:
-        return worst_case(spec, elapsed_ms, *findings, _error("meter.counter.jump", **numbers))
-    per_count = _sms_per_count(moved.elapsed, one_sm, limit, spec.sm_count)
+    if ticks > limit * spec.sm_count:
+        return worst_case(
+            spec, elapsed_ms, *findings, _odd("meter.counter.jump", ticks, busiest, elapsed_ms)
+        )
+    per_count = _sms_per_count(ticks, one_sm, limit, spec.sm_count)
     if busiest and per_count is None:
-        odd = _error("meter.counter.uncalibrated", **numbers)
+        odd = _odd("meter.counter.uncalibrated", ticks, busiest, elapsed_ms)
         return worst_case(spec, elapsed_ms, *findings, odd)
     if busiest * (per_count or 0) > limit * spec.sm_count:
-        return worst_case(spec, elapsed_ms, *findings, _error("meter.counter.jump", **numbers))
+        return worst_case(
+            spec, elapsed_ms, *findings, _odd("meter.counter.jump", ticks, busiest, elapsed_ms)
+        )
     return _measured(
         _price(moved, spec, per_count or 0), CounterSource.GPM_CYCLES, elapsed_ms, findings
     )
@@ -243,25 +239,49 @@ def _sms_per_count(ticks: int, one_sm: int, limit: int, sm_count: int) -> int | 
     return None
 
 
-def _price(moved: PipeCycles, spec: ChipSpec, per_count: int) -> tuple[tuple[Pipe, Flop], ...]:
-    rates = spec.rates
-    told = moved.hmma + moved.imma + moved.dmma + moved.dfma
-    priced = (
-        (Pipe.HMMA, moved.hmma, rates.tensor_low, rates.half_tensor, rates.hmma_high),
-        (Pipe.IMMA, moved.imma, rates.imma, rates.imma, rates.imma),
-        (Pipe.DMMA, moved.dmma + moved.dfma, rates.dmma, rates.dmma, rates.dmma),
-        # Tensor work on none of the known pipes (FP8 and FP4 of some generation): any format.
-        (
-            Pipe.MMA_OTHER,
-            max(0, moved.mma - told),
-            rates.tensor_low,
-            rates.half_tensor,
-            rates.tensor_high,
-        ),
-        (Pipe.FP64, moved.fp64, rates.fp64, rates.fp64, rates.fp64),
-        (Pipe.FP32, moved.fp32, rates.fp32, rates.fp32, rates.fp32),
-        (Pipe.FP16, moved.fp16, rates.fp16, rates.fp16, rates.fp16),
+def _moved(before: PipeCycles, after: PipeCycles) -> tuple[int, ...]:
+    """Cycles of each pipe between two samples, in the order in which `_price` takes them."""
+    return (
+        after.mma - before.mma,
+        after.dmma - before.dmma,
+        after.hmma - before.hmma,
+        after.imma - before.imma,
+        after.dfma - before.dfma,
+        after.integer - before.integer,
+        after.fp64 - before.fp64,
+        after.fp32 - before.fp32,
+        after.fp16 - before.fp16,
     )
+
+
+def _odd(name: str, ticks: int, busiest: int, elapsed_ms: int) -> Finding:
+    return _error(name, elapsed_cycles=ticks, busiest=busiest, elapsed_ms=elapsed_ms)
+
+
+def _price(moved: tuple[int, ...], spec: ChipSpec, per_count: int) -> tuple[tuple[Pipe, Flop], ...]:
+    """FLOP of each pipe that worked: low, nominal and high rate of its formats."""
+    mma, dmma, hmma, imma, dfma, _integer, fp64, fp32, fp16 = moved
+    rates = spec.rates
+    priced: list[tuple[Pipe, int, int, int, int]] = []
+    if hmma:
+        high = rates.hmma_high
+        priced.append((Pipe.HMMA, hmma, rates.tensor_low, rates.half_tensor, high))
+    if imma:
+        priced.append((Pipe.IMMA, imma, rates.imma, rates.imma, rates.imma))
+    if dmma + dfma:
+        priced.append((Pipe.DMMA, dmma + dfma, rates.dmma, rates.dmma, rates.dmma))
+    # Tensor work on none of the known pipes (FP8 and FP4 of some generation): any format.
+    other = mma - hmma - imma - dmma - dfma
+    if other > 0:
+        low, nominal = rates.tensor_low, rates.half_tensor
+        priced.append((Pipe.MMA_OTHER, other, low, nominal, rates.tensor_high))
+    for pipe, cycles, rate in (
+        (Pipe.FP64, fp64, rates.fp64),
+        (Pipe.FP32, fp32, rates.fp32),
+        (Pipe.FP16, fp16, rates.fp16),
+    ):
+        if cycles:
+            priced.append((pipe, cycles, rate, rate, rate))
     # Rates of an unknown chip are the table's highest: nothing speaks for a lower bound.
     least = 1 if spec.known else 0
     return tuple(
@@ -274,7 +294,6 @@ def _price(moved: PipeCycles, spec: ChipSpec, per_count: int) -> tuple[tuple[Pip
             ),
         )
         for pipe, cycles, low, nominal, high in priced
-        if cycles
     )
 
 
@@ -305,13 +324,19 @@ def _measured(
     findings: tuple[Finding, ...],
 ) -> Measured:
     return Measured(
-        total=sum((flop for _, flop in by_pipe), Flop()),
+        total=_total(by_pipe),
         by_pipe=by_pipe,
         source=source,
         elapsed_ms=elapsed_ms,
         gap=False,
         findings=findings,
     )
+
+
+def _total(by_pipe: tuple[tuple[Pipe, Flop], ...]) -> Flop:
+    if len(by_pipe) == 1:
+        return by_pipe[0][1]
+    return sum((flop for _, flop in by_pipe), NOTHING)
 
 
 def _energy(previous: ChipSample, current: ChipSample) -> tuple[Finding, ...]:

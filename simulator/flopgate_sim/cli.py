@@ -7,14 +7,20 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
-from flopgate_sim import driver_command, job_command, list_command
+from flopgate_sim import driver_command, job_command, list_command, run_command
 from flopgate_sim.demo import command as demo
+from flopgate_sim.live import command as live
 
 COMMANDS = {
     "demo": (demo, "the whole path, from a GPU counter to a stopped GPU, in about a minute"),
     "driver": (driver_command, "fake GPUs for a gate that is started by hand"),
     "job": (job_command, "a job on these GPUs"),
     "list": (list_command, "scenarios of the simulated cluster that are shipped"),
+    "run": (
+        run_command,
+        "a scenario for one seed or thousands, every law checked after every event",
+    ),
+    "live": (live, "real processes in real time, under cuts, losses and kills"),
 }
 
 

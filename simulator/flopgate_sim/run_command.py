@@ -11,15 +11,15 @@ from flopgate_sim.campaign import telling
 from flopgate_sim.campaign.options import (
     add_pool_arguments,
     check_pool_arguments,
-    engine,
     interrupt_on_sigterm,
 )
-from flopgate_sim.campaign.outcome import SIGNATURES, Runner
+from flopgate_sim.campaign.outcome import CHEAP, SCHEMES, Runner
 from flopgate_sim.campaign.picks import PICKED_MAX
 from flopgate_sim.campaign.ranges import parse_numbers
 from flopgate_sim.campaign.session import Request, Session
 from flopgate_sim.campaign.shrink import RUNS_MAX
 from flopgate_sim.scenario import find
+from flopgate_sim.world.run import run_job
 
 MISUSE = 2
 FAULTS_MAX = 1_000_000
@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--signatures",
-        choices=SIGNATURES,
-        default="cheap",
+        choices=SCHEMES,
+        default=CHEAP,
         help="P-256, or a stand-in that is quicker (%(default)s)",
     )
     parser.add_argument(
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"flopgate-sim: {error}", file=sys.stderr)
         return MISUSE
     interrupt_on_sigterm()
-    return play(request, engine())
+    return play(request, run_job)
 
 
 def play(request: Request, runner: Runner) -> int:

@@ -13,20 +13,21 @@ from flopgate_sim.campaign.outcome import (
     CAP,
     CAPACITY,
     CONSUMED,
-    PERMITS,
+    PERMITTED,
     Breach,
     Curve,
     Job,
     Mark,
     Outcome,
-    PauseTimes,
     Recording,
+    Stop,
 )
 
 PLANNED_FAULTS = 40
 GUILTY = frozenset({7, 31})
 """Faults that break law 2 together, in worlds that can be broken."""
 END_S = 5400.0
+TIMELINE = ("    1503.100 s  host-1           [fault] gate_crash", "    1503.120 s  LAW  2")
 
 
 def outcome(
@@ -38,20 +39,18 @@ def outcome(
         scenario=job.scenario,
         seed=job.seed,
         trace_digest=hashlib.sha256(f"{job.scenario} {job.seed}".encode()).hexdigest(),
-        events=1000 + job.seed,
+        steps=1000 + job.seed,
         host_hours=2.0,
-        wall_s=0.6,
         cpu_s=0.5,
         breach=breach,
-        planned_faults=PLANNED_FAULTS,
-        faults={"gate_crash": len(tuple(faults))},
-        counts={"grants": 12, "refusals": 1},
-        pending=("law 5, a license is spent once: offline licenses", "a witness lies: witnesses"),
+        faults=len(tuple(faults)),
+        counts={"gate_crash": len(tuple(faults)), "grants": 12, "refusals": 1},
+        timeline=TIMELINE,
         recording=recording if job.recording else None,
     )
 
 
-def breach_of(job: Job, law: int = 2, name: str = "the cap") -> Breach:
+def breach_of(law: int = 2, name: str = "the cap") -> Breach:
     """How a world of these is broken."""
     return Breach(
         law=law,
@@ -59,8 +58,6 @@ def breach_of(job: Job, law: int = 2, name: str = "the cap") -> Breach:
         detail="cluster:alpha: 11 settled and 2 outstanding, cap 12 TFLOP",
         at_ms=1_503_120,
         step=4711,
-        timeline=("    1503.100 s  host-1           [fault] gate_crash", "    1503.120 s  LAW  2"),
-        seed=job.seed,
     )
 
 
@@ -73,7 +70,7 @@ def broken(job: Job) -> Outcome:
     """Every seventh seed breaks law 2, by the two guilty faults."""
     happened = range(PLANNED_FAULTS) if job.fault_indices is None else job.fault_indices
     guilty = job.seed % 7 == 0 and set(happened) >= GUILTY
-    return outcome(job, breach=breach_of(job) if guilty else None, recording=recording(job.seed))
+    return outcome(job, breach=breach_of() if guilty else None, recording=recording(job.seed))
 
 
 def dying(job: Job) -> Outcome:
@@ -135,38 +132,38 @@ def recording(seed: int) -> Recording:
     for number in range(seed % 30):
         at_s = round(source.uniform(0, END_S), 3)
         marks.append(Mark(at_s=at_s, kind="fault", text=f"gate_crash of host-{number % 16}"))
-        marks.append(Mark(at_s=at_s + 9, kind="restart", text=f"gate of host-{number % 16}"))
+        marks.append(Mark(at_s=at_s + 9, kind="joins", text=f"gate of host-{number % 16}"))
     marks += [
-        Mark(at_s=2400.4 + number * 0.2, kind="stop", text=f"host-{number} stands: pause")
-        for number in range(16)
+        Mark(at_s=at_s, kind="stop", text=f"the last host stands after {text}")
+        for at_s, text in ((1025.3, "pause of workload:serving"), (2869.4, "emergency"))
     ]
     return Recording(
-        end_at_s=END_S,
+        end_s=END_S,
         curves=(
             Curve(name=CAPACITY, unit="FLOP/s", points=tuple((at, p * peak) for at, p in running)),
-            Curve(name=PERMITS, unit="permits", points=tuple(permits)),
+            Curve(name=PERMITTED, unit="hosts", points=tuple(permits)),
             Curve(name=CONSUMED, unit="FLOP", points=tuple(consumed)),
             Curve(name=CAP, unit="FLOP", points=((0.0, 4e20), (3000.0, 6e20))),
         ),
         marks=tuple(sorted(marks, key=lambda mark: mark.at_s)),
-        pauses=(
-            PauseTimes(
+        stops=(
+            Stop(
                 text="pause of workload:serving",
-                ordered_at_s=900.0,
+                at_s=900.0,
                 hosts=4,
                 still=4,
-                first_still_at_s=1020.2,
-                median_still_at_s=1021.9,
-                last_still_at_s=1025.3,
+                first_s=120.2,
+                median_s=121.9,
+                last_s=125.3,
             ),
-            PauseTimes(
+            Stop(
                 text="emergency of everything",
-                ordered_at_s=2400.0,
+                at_s=2400.0,
                 hosts=12,
                 still=12,
-                first_still_at_s=2400.8,
-                median_still_at_s=2401.7,
-                last_still_at_s=2869.4,
+                first_s=0.8,
+                median_s=1.7,
+                last_s=469.4,
             ),
         ),
     )

@@ -243,7 +243,7 @@ def test_law_6_a_pause_beside_a_bad_admission_is_kept() -> None:
     pause = authority.pause()
     enrolment = rig.core.authorities[authority.name].enrolment
     assert enrolment is not None
-    bad = authority.admission(enrolment, enrolment_digest=bytes(32))
+    bad = authority.admission(enrolment, host_id=bytes(32))
     with pytest.raises(MisdirectedError):
         rig.core.admission(authority.name, bad, [pause], rig.now)
     rig.run(2_000)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flopgate_proto.quick import quick
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChipIdentity:
@@ -36,6 +38,7 @@ class ChipIdentity:
     gpm: bool
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipeCycles:
     """Cumulative GPM cycle counters (metric ids 248 to 260), since driver load, 0 to 2**63-1.
@@ -56,6 +59,7 @@ class PipeCycles:
     fp16: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChipSample:
     """One chip at one moment.

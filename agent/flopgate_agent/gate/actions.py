@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flopgate_proto.envelope import Envelope
+from flopgate_proto.quick import quick
 from flopgate_proto.values import Quote, Scope
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepReport:
     """Make a report durable. ``rows`` are ``(salt, row bytes)``, leaves of its chip root."""
@@ -28,6 +30,7 @@ class KeepOrder:
     first_seen_running_ms: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepQuote:
     """Make durable what the next report will quote, and how far the chain is acknowledged.
@@ -57,6 +60,7 @@ class KeepEnrolment:
     scopes: frozenset[Scope]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendReport:
     """The report with this sequence may leave."""
@@ -100,6 +104,7 @@ class Notify:
     left_ms: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tell:
     """Log a transition or finding for the host's own people."""

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from flopgate_agent.gate.authority import DELEGATE, Authority
+from flopgate_proto.quick import quick
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowed:
     """Permission, bounded by time and FLOP.
@@ -28,6 +30,7 @@ class Allowed:
     exempt: bool
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denied:
     """No permission, and the way back (law 8).

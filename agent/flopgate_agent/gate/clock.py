@@ -20,8 +20,8 @@ def backwards(before_ms: int, now_ms: int) -> ClockError:
 class HostClock:
     """The latest moment heard of.
 
-    Where the host's clock steps back, nothing tells how much time passed since. The host had to call
-    by a certain moment (``due``), so it goes on from there: time that a clock hides is never free.
+    Where the host's clock steps back, nothing tells how much time passed since. The host had to
+    call by a certain moment (``due``): it goes on from there. Time that a clock hides is not free.
 
     Args:
         now: the first moment.

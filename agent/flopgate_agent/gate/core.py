@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from flopgate_agent.counters.sample import ChipSample
+from flopgate_agent.gate import enrolling
 from flopgate_agent.gate.actions import Action, KeepEnrolment, KeepOrder, KeepQuote, Tell
 from flopgate_agent.gate.allowance import Allowed, Denied, allowance, ceiling_of
 from flopgate_agent.gate.answers import check_answer, take_answer
@@ -21,7 +22,6 @@ from flopgate_agent.gate.asking import plan_renewal, policies_of, request_if_due
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.chain import Chain
 from flopgate_agent.gate.clock import HostClock
-from flopgate_agent.gate.enrolling import build_enrolment, check_admission
 from flopgate_agent.gate.faults import DRIVER_SILENT, LEDGER_FAILED, Faults
 from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.host_meter import Charge, HostMeter
@@ -58,6 +58,7 @@ class GateCore:
         for name in self.tokens:
             stored.setdefault(name, StoredAuthority(name=name))
         self.authorities = {name: Authority(one) for name, one in sorted(stored.items())}
+        self._admitted = self._who_admitted()
         self.findings = FindingLog()
         self._clock = HostClock(now, lambda: min(self._due_ms, self.meter.look_by_ms))
         self._faults = Faults(self.findings)
@@ -84,9 +85,10 @@ class GateCore:
                 now=now,
             )
             self._running_before_ms = memory.last.report.running_ms
-            if memory.last.report.boot_id != settings.boot_id:
-                for chip in self.meter.chips:
-                    self._charge((chip, chip.blind(now.elapsed_ms)))
+        lanes = self.lanes.values()
+        self._lane_of = {index: lane for lane in lanes for index in lane.setting.chips}
+        if memory.last is not None and memory.last.report.boot_id != settings.boot_id:
+            self._charge((chip, chip.blind(now.elapsed_ms)) for chip in self.meter.chips)
 
     # ------------------------------------------------------------------ what goes in
 
@@ -96,8 +98,7 @@ class GateCore:
         self.meter.answered()
         # Samples carry the host's own clock: where it stepped back they prove nothing.
         look = self.meter.blind(now.elapsed_ms) if self._clock.behind_ms else None
-        for charge in look or self.meter.look(samples, now.elapsed_ms):
-            self._charge(charge)
+        self._charge(look or self.meter.look(samples, now.elapsed_ms))
         self._faults.clear(DRIVER_SILENT)
         return self._step()
 
@@ -124,7 +125,7 @@ class GateCore:
             plan_renewal(authority, now.elapsed_ms)
         if accepted.late:
             self.findings.add("permit.late", Severity.INFO, subject=authority_name)
-        self.chain.forget_acknowledged(self._admitted())
+        self.chain.forget_acknowledged(self._admitted)
         keep = KeepQuote(
             authority=authority_name,
             quote=authority.quote,
@@ -162,10 +163,11 @@ class GateCore:
                 self._owed.append(self._keep(authority, envelope))
             else:
                 self._owed += self._take_order(authority, envelope)
-        admitted = check_admission(admission, authority, self.settings, self.running_ms)
+        admitted = enrolling.check_admission(admission, authority, self.settings, self.running_ms)
         authority.note_scopes(frozenset(admitted.scopes))
         if not authority.admitted and authority.enrolment is not None:
             authority.admitted = True
+            self._admitted = self._who_admitted()
             self.chain.overdue = True
             authority.next_request_ms = now.elapsed_ms
             self._owed.append(_keep_enrolment(authority, authority.enrolment))
@@ -179,21 +181,16 @@ class GateCore:
         """
         now = self._clock.advance(now)
         authority = self._authority(authority_name)
-        token = self.tokens.get(authority_name)
-        if token is None:
-            raise MisdirectedError(
-                f"this gate holds no join token of {authority_name!r}",
-                code="join-token.none",
-                remedy="Run `flopgate-agent join` with the token of that authority.",
-            )
+        token = enrolling.token_of(self.tokens, authority_name)
+        if enrolling.still_asks(authority, token, self.settings, courier_spki):
+            return []
         if not self.enrolled and not self.chain.sequence:
             begin(self.chain, self.meter.chips, self.lanes.values())
-        envelope = build_enrolment(
+        envelope = enrolling.build_enrolment(
             self.settings,
             token,
             courier_spki=courier_spki,
-            sequence=self.chain.sequence,
-            head=self.chain.head,
+            end=(self.chain.sequence, self.chain.head),
             made_ms=now.elapsed_ms,
             known=authority.admitted,
         )
@@ -221,7 +218,7 @@ class GateCore:
     @property
     def enrolled(self) -> bool:
         """Whether at least one authority admitted this host."""
-        return any(authority.admitted for authority in self.authorities.values())
+        return bool(self._admitted)
 
     @property
     def elapsed_ms(self) -> int:
@@ -255,14 +252,12 @@ class GateCore:
 
     @property
     def _due_ms(self) -> int:
-        times = [self.meter.stall_ms, *self._reports_ms()]
-        if self.enrolled:
-            times += [lane_ms for lane in self.lanes.values() if (lane_ms := lane.get_timer())]
-        return min(times)
+        lanes = self.lanes.values() if self.enrolled else ()
+        times = [lane_ms for lane in lanes if (lane_ms := lane.get_timer())]
+        return min([self.meter.stall_ms, *self._reports_ms(), *times])
 
     def went_back(self, now: Now) -> bool:
-        """Whether the host's clock stands before what this core has heard: waiting for it to
-        catch up would be waiting with the chips unwatched."""
+        """Whether the host's clock went back: waiting for it would leave the chips unwatched."""
         return now.elapsed_ms + self._clock.behind_ms < self.elapsed_ms
 
     def handle_timer(self, now: Now) -> list[Action]:
@@ -275,9 +270,8 @@ class GateCore:
     def _go_blind(self, now: Now) -> None:
         """The counters are silent: charge the time at once, stop when it lasts (laws 3 and 8)."""
         self.meter.asked(self.meter.due_since_ms)
-        for charge in self.meter.blind(now.elapsed_ms):
-            self._charge(charge)
-        bounds_ms = [policy.watchdog_ms for policy in policies_of(self._admitted())]
+        self._charge(self.meter.blind(now.elapsed_ms))
+        bounds_ms = [policy.watchdog_ms for policy in policies_of(self._admitted)]
         most_ms = min(bounds_ms, default=DEFAULT_WATCHDOG_MS)
         silent_ms = now.elapsed_ms - self.meter.due_since_ms
         if silent_ms >= most_ms:
@@ -299,7 +293,7 @@ class GateCore:
             )
         return authority
 
-    def _admitted(self) -> list[Authority]:
+    def _who_admitted(self) -> list[Authority]:
         return [one for one in self.authorities.values() if one.admitted]
 
     def _keep(self, authority: Authority, envelope: Envelope) -> KeepOrder:
@@ -324,15 +318,15 @@ class GateCore:
 
     @property
     def _figure(self) -> ChargedFigure:
-        figures = [policy.charged_figure for policy in policies_of(self._admitted())]
+        figures = [policy.charged_figure for policy in policies_of(self._admitted)]
         return max(figures, default=ChargedFigure.NOMINAL)
 
-    def _charge(self, charge: Charge) -> None:
-        index = charge[0].index
-        lane = next((one for one in self.lanes.values() if index in one.setting.chips), None)
-        if lane is not None:
-            lane.figure = self._figure
-        self.meter.charge(charge, lane)
+    def _charge(self, charges: Iterable[Charge]) -> None:
+        figure = self._figure
+        for lane in self.lanes.values():
+            lane.figure = figure
+        for charge in charges:
+            self.meter.charge(charge, self._lane_of.get(charge[0].index))
 
     def _step(self) -> list[Action]:
         owed, self._owed = self._owed, []
@@ -344,17 +338,15 @@ class GateCore:
         if not self.enrolled:
             return []
         now_ms = self.elapsed_ms
-        drains_ms = [policy.drain_ms for policy in policies_of(self._admitted())]
-        drain_ms = max(drains_ms, default=DEFAULT_DRAIN_MS)
-        fault = self._faults.first
+        policies = policies_of(self._admitted)
+        drain_ms = max((policy.drain_ms for policy in policies), default=DEFAULT_DRAIN_MS)
+        fault, figure = self._faults.first, self._figure
         actions: list[Action] = []
         for lane in self.lanes.values():
-            permission = fault or allowance(
-                lane.workload, self._admitted(), now_ms, self.running_ms
-            )
+            permission = fault or allowance(lane.workload, self._admitted, now_ms, self.running_ms)
             self.permissions[lane.workload] = permission
-            lane.ceiling_tflop = ceiling_of(permission, lane.workload, self._admitted(), now_ms)
-            lane.figure = self._figure
+            lane.ceiling_tflop = ceiling_of(permission, lane.workload, self._admitted, now_ms)
+            lane.figure = figure
             before = lane.state
             actions += lane.step(permission, drain_ms, now_ms)
             if lane.state is not before and lane.state is LaneState.HALTED:
@@ -374,7 +366,7 @@ class GateCore:
         """When reports are due: each should tell what was done up to then."""
         if not self._may_report:
             return []
-        return [self.chain.next_ms, *(one.next_request_ms for one in self._admitted())]
+        return [self.chain.next_ms, *(one.next_request_ms for one in self._admitted)]
 
     @property
     def _may_report(self) -> bool:
@@ -384,7 +376,7 @@ class GateCore:
         if not self._may_report:
             return []
         lanes = tuple(self.lanes.values())
-        admitted = self._admitted()
+        admitted = self._admitted
         request = request_if_due(admitted, lanes, self.settings, self.elapsed_ms)
         if request is None and not self.chain.due(self.elapsed_ms):
             return []

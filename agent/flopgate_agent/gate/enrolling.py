@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.memory import Memory
 from flopgate_agent.gate.settings import GateSettings, GateToken
@@ -17,12 +19,14 @@ def build_enrolment(
     token: GateToken,
     *,
     courier_spki: bytes,
-    sequence: int,
-    head: bytes,
+    end: tuple[int, bytes],
     made_ms: int,
     known: bool,
 ) -> Envelope:
-    """Signed by the host key; a known host asks again without spending a token."""
+    """Signed by the host key; a known host asks again without spending a token.
+
+    ``end`` is sequence and head of the chain: from there on the authority follows it.
+    """
     chips = tuple(chip.identity for chip in settings.chips)
     return seal(
         PayloadType.ENROLMENT,
@@ -44,12 +48,42 @@ def build_enrolment(
                 token_proof=b"" if known else token_proof(token.secret, settings.host_spki, chips),
                 boot_id=settings.boot_id,
                 made_ms=made_ms,
-                sequence=sequence,
-                head=head,
+                sequence=end[0],
+                head=end[1],
             )
         ),
         [settings.signer],
     )
+
+
+def token_of(tokens: Mapping[str, GateToken], authority: str) -> GateToken:
+    """The join token of an authority.
+
+    Raises:
+        MisdirectedError: this gate holds none.
+    """
+    token = tokens.get(authority)
+    if token is None:
+        raise MisdirectedError(
+            f"this gate holds no join token of {authority!r}",
+            code="join-token.none",
+            remedy="Run `flopgate-agent join` with the token of that authority.",
+        )
+    return token
+
+
+def still_asks(
+    authority: Authority, token: GateToken, settings: GateSettings, courier_spki: bytes
+) -> bool:
+    """Whether an enrolment that awaits its answer says what a new one would.
+
+    A courier asks again when an answer takes long; a new statement would make that answer void.
+    """
+    if authority.admitted or authority.enrolment is None:
+        return False
+    asked = decode_enrolment(authority.enrolment.payload)
+    said = (asked.token_id, asked.courier_spki, asked.boot_id, asked.sequence)
+    return said == (token.token_id, courier_spki, settings.boot_id, 0)
 
 
 def enrolled_chips(memory: Memory) -> tuple[ChipIdentity, ...]:

@@ -71,6 +71,7 @@ class Lane:
         self.figure = ChargedFigure.NOMINAL
         self.pressed = False
         self.ceiling_tflop: int | None = None
+        self._peaks: dict[ChargedFigure, int] = {}
         self._allowed = False
         self._stopped_ms: int | None = None
         self._settings = settings
@@ -98,7 +99,11 @@ class Lane:
     @property
     def peak_tflop_per_s(self) -> int:
         """Fastest that the books of this lane can grow under the policy in force."""
-        return self._settings.peak_tflop_per_s(self.setting.chips, self.figure)
+        peak = self._peaks.get(self.figure)
+        if peak is None:
+            peak = self._settings.peak_tflop_per_s(self.setting.chips, self.figure)
+            self._peaks[self.figure] = peak
+        return peak
 
     @property
     def worked(self) -> bool:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from flopgate_proto.chips import ChipSpec
 from flopgate_proto.keys import Signer
+from flopgate_proto.quick import quick
 from flopgate_proto.values import CapacityBasis, ChargedFigure, ChipIdentity, Software
 
 TFLOP = 10**12
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Now:
     """One moment on two clocks.

@@ -100,6 +100,7 @@ class LaneReport:
     stop_reason: str = ""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipeFigures:
     """Running total of one pipe of one chip since enrolment."""
@@ -108,6 +109,7 @@ class PipeFigures:
     total: Figures
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawCounter:
     """A counter as the driver gave it at the end of the interval."""
@@ -116,6 +118,7 @@ class RawCounter:
     value: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChipRow:
     """Leaf of the chip tree: one chip's running totals and raw counters."""

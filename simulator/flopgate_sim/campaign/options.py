@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import pkgutil
 import signal
 from types import FrameType
 from typing import Final
 
 from flopgate_proto.errors import ConfigError
-from flopgate_sim.campaign.outcome import Runner
 from flopgate_sim.campaign.pool import PROCESSES_MAX
 
-ENGINE: Final = "flopgate_sim.world.run:run_job"
 LIMIT_S_MAX: Final = 7 * 86_400.0
-
-
-def engine() -> Runner:
-    """What runs a world."""
-    found: Runner = pkgutil.resolve_name(ENGINE)
-    return found
 
 
 def add_pool_arguments(parser: argparse.ArgumentParser, *, limit_s: float | None) -> None:

@@ -1,45 +1,44 @@
-"""What is asked of a simulated cluster, and what comes back: plain values that travel by pickle.
+"""What one world is asked for, and what came of it. Values that can be sent between processes.
 
 Everything in an outcome is a number, a string, or a tuple or dict of those, so that
-`dataclasses.asdict` gives what `json.dumps` takes. Moments are world time.
+`dataclasses.asdict` gives what `json.dumps` takes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Literal, get_args
 
-Signatures = Literal["real", "cheap"]
-SIGNATURES: Final[tuple[Signatures, ...]] = get_args(Signatures)
+REAL, CHEAP = "real", "cheap"
+SCHEMES = (REAL, CHEAP)
+"""Signature schemes: P-256, or a stand-in for campaigns."""
 
-MarkKind = Literal["pause", "resume", "fault", "stop", "breach", "restart"]
-MARK_KINDS: Final[tuple[MarkKind, ...]] = get_args(MarkKind)
-
-CAPACITY: Final = "capacity running"
-PERMITS: Final = "permits outstanding"
-CONSUMED: Final = "FLOP consumed"
-CAP: Final = "cap"
-"""Names of the curves that a report draws. Any other is listed, not drawn."""
+CAPACITY, PERMITTED, CONSUMED, CAP = (
+    "capacity running",
+    "hosts with permission",
+    "FLOP consumed",
+    "cap",
+)
+"""Names of the curves that a report draws; any other stands in its tables only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One world to run.
+    """One world.
 
     Attributes:
-        scenario: name of a shipped scenario, or the path of a file.
+        scenario: name of a shipped one, or path of a file.
         seed: 0 to 2^63-1.
-        fault_indices: which faults of the plan happen, rising; ``None``: all of them.
-        recording: whether the outcome carries curves and marks. It must not change the trace.
-        signatures: ``cheap`` stands in for P-256 where only speed matters.
+        fault_indices: only these of the faults that the seed draws, rising; ``None``: all.
+        recording: whether curves are wanted. What happens is the same with and without.
+        signatures: one of `SCHEMES`.
     """
 
     scenario: str
     seed: int
     fault_indices: tuple[int, ...] | None = None
     recording: bool = False
-    signatures: Signatures = "cheap"
+    signatures: str = CHEAP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +46,8 @@ class Breach:
     """A law was broken.
 
     Attributes:
-        law: number of DESIGN section 3.
-        detail: what is wrong, with the figures.
-        step: events that had happened, this one included.
-        timeline: the last events, oldest first, one readable line each.
+        at_ms: world time.
+        step: event of the world after which it was found.
     """
 
     law: int
@@ -58,19 +55,11 @@ class Breach:
     detail: str
     at_ms: int
     step: int
-    timeline: tuple[str, ...]
-    seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """A quantity over time. It keeps each value until the next point.
-
-    Attributes:
-        name: one of those above, or any other.
-        unit: as people read it, ``FLOP/s``.
-        points: (world time in s, value), times never falling.
-    """
+    """A figure over time; it keeps each value until the next point."""
 
     name: str
     unit: str
@@ -79,83 +68,71 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """Something that happened at a moment, in words."""
+    """Something that happened at a moment; ``kind`` is pause, resume, stop, fault or breach."""
 
     at_s: float
-    kind: MarkKind
+    kind: str
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PauseTimes:
-    """How long a pause took to bite.
+class Stop:
+    """How long a pause took.
 
     Attributes:
-        text: the pause in words, as ``pause of workload:serving``.
-        ordered_at_s: officers handed it to their governor.
-        hosts: under its scope and computing when it was ordered.
-        still: how many of these came to stand before it was lifted.
-        first_still_at_s, median_still_at_s, last_still_at_s: when these stood by the hardware's own
-            account; ``None`` while none did. The last is that of the ``still`` ones.
+        at_s: when officers ordered it.
+        text: which one, in words.
+        hosts: that computed under its scope when it was ordered.
+        still: how many of them were seen to stand before it was lifted.
+        first_s, median_s, last_s: from the order until the first, the median and the last of those
+            had done its last work; ``None`` while there is none.
     """
 
+    at_s: float
     text: str
-    ordered_at_s: float
     hosts: int
     still: int
-    first_still_at_s: float | None
-    median_still_at_s: float | None
-    last_still_at_s: float | None
+    first_s: float | None = None
+    median_s: float | None = None
+    last_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """What a report draws.
+    """What can be drawn of one world, which ended at ``end_s``."""
 
-    Attributes:
-        end_at_s: when the world ended; curves keep their last value until then.
-    """
-
-    end_at_s: float
+    end_s: float
     curves: tuple[Curve, ...] = ()
     marks: tuple[Mark, ...] = ()
-    pauses: tuple[PauseTimes, ...] = ()
+    stops: tuple[Stop, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one world.
+    """One world, from beginning to end or to its first breach.
 
     Attributes:
-        trace_digest: SHA-256 over all that happened, in hex: the same for the same job.
-        host_hours: hosts times world hours, up to the breach if there was one.
-        wall_s, cpu_s: what it took this machine.
-        planned_faults: faults of the whole plan, also of those left out by ``fault_indices``;
-            indices are below it.
-        faults: how many faults happened, by kind.
-        counts: anything else worth adding up over seeds: grants, refusals, reports, commits,
-            restarts.
-        pending: what could not be checked yet, as ``WHAT: FEATURE``, by the feature it waits for.
+        trace_digest: SHA-256 over everything that happened, hexadecimal.
+        steps: events.
+        faults: how many it was to meet.
+        counts: faults by kind, and reports, grants, refusals, commits, starts.
+        timeline: the newest lines of what happened, oldest first.
     """
 
     scenario: str
     seed: int
     trace_digest: str
-    events: int
+    steps: int
     host_hours: float
-    wall_s: float
     cpu_s: float
-    breach: Breach | None
-    planned_faults: int
-    faults: dict[str, int] = field(default_factory=dict)
+    faults: int
+    breach: Breach | None = None
     counts: dict[str, int] = field(default_factory=dict)
-    pending: tuple[str, ...] = ()
     recording: Recording | None = None
+    timeline: tuple[str, ...] = ()
 
 
 Runner = Callable[[Job], Outcome]
-"""Runs one world. Travels to worker processes by pickle: a function of a module.
-
-It raises errors of our tree for a scenario that cannot be used; whatever else it raises is reported
-as the failure of that seed.
+"""Runs one world. A function of a module, since it travels to processes by its name. What it raises
+is told as the failure of that seed.
 """

@@ -5,40 +5,48 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from flopgate_sim.campaign.outcome import Breach, Job
+from flopgate_sim.campaign.outcome import Breach
 from flopgate_sim.campaign.pool import Pool
 from flopgate_sim.campaign.shrink import RUNS_MAX, Faults, Shrunk, shrink
-from flopgate_sim.campaign.totals import Breached
+from flopgate_sim.campaign.totals import Breached, breached
 from flopgate_sim.campaign.worker import Failure
 
 
-def one_a_law(breached: Iterable[Breached]) -> list[Breached]:
+def one_a_law(broken: Iterable[Breached]) -> list[Breached]:
     """Of each law that was broken the lowest seed, by law."""
     chosen: dict[int, Breached] = {}
-    for one in sorted(breached, key=lambda each: (each.breach.law, each.job.seed)):
+    for one in sorted(broken, key=lambda each: (each.breach.law, each.job.seed)):
         chosen.setdefault(one.breach.law, one)
     return list(chosen.values())
 
 
 def reduced(
-    pool: Pool, breached: Breached, ran: Callable[[Faults], None], *, runs_max: int = RUNS_MAX
-) -> tuple[Job, Shrunk]:
-    """The job with as few of its faults as still break the law; ``ran`` hears of every run.
+    pool: Pool, broke: Breached, ran: Callable[[int, int], None], *, runs_max: int = RUNS_MAX
+) -> tuple[Breached, Shrunk]:
+    """The same breach with as few of its faults as still break the law.
 
-    A world that does not come to its end breaks nothing.
+    ``ran`` hears of every run: its number, and how many faults it had. A world that does not come
+    to its end breaks nothing.
 
     Raises:
         MisuseError: the job does not break the law again: its runs differ.
     """
-    job = breached.job
+    least, runs = broke, 0
 
     def breaks(faults: Faults) -> Breach | None:
-        (result,) = pool.results([replace(job, fault_indices=faults, recording=False)])
-        ran(faults)
-        return None if isinstance(result, Failure) else result.outcome.breach
+        nonlocal least, runs
+        runs += 1
+        ran(runs, len(faults))
+        job = replace(broke.job, fault_indices=faults, recording=False)
+        (result,) = pool.results([job])
+        again = None if isinstance(result, Failure) else breached(result)
+        if again is None or again.breach.law != broke.breach.law:
+            return None
+        least = again
+        return again.breach
 
-    faults = job.fault_indices
+    faults = broke.job.fault_indices
     if faults is None:
-        faults = tuple(range(breached.planned_faults))
-    shrunk = shrink(faults, breached.breach.law, breaks, runs_max=runs_max)
-    return replace(job, fault_indices=shrunk.faults), shrunk
+        faults = tuple(range(broke.faults))
+    shrunk = shrink(faults, broke.breach.law, breaks, runs_max=runs_max)
+    return least, shrunk

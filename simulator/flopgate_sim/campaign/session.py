@@ -21,14 +21,14 @@ from rich.progress import (
 
 from flopgate_proto.errors import FlopgateError, MisuseError
 from flopgate_sim.campaign import replay
-from flopgate_sim.campaign.outcome import Job, Runner, Signatures
+from flopgate_sim.campaign.outcome import CHEAP, Job, Runner
 from flopgate_sim.campaign.picks import PICKED_MAX, Picks
 from flopgate_sim.campaign.pool import Pool
 from flopgate_sim.campaign.ranges import Numbers
 from flopgate_sim.campaign.reducing import one_a_law, reduced
-from flopgate_sim.campaign.shrink import Faults
+from flopgate_sim.campaign.shrink import RUNS_MAX, Faults
 from flopgate_sim.campaign.telling import Teller
-from flopgate_sim.campaign.totals import Breached, Totals
+from flopgate_sim.campaign.totals import Totals, breached
 from flopgate_sim.campaign.words import count
 from flopgate_sim.campaign.worker import Failure, Result
 from flopgate_sim.report import render
@@ -55,18 +55,13 @@ class Request:
     named: str
     seeds: Numbers
     faults: Faults | None = None
-    signatures: Signatures = "cheap"
+    signatures: str = CHEAP
     processes: int = 1
     stop_after: int | None = None
     limit_s: float | None = None
     shrink: bool = False
     timeline: bool = False
     report: Path | None = None
-
-    @property
-    def shows(self) -> bool:
-        """Whether anything of a recording is wanted."""
-        return self.timeline or self.report is not None
 
     def jobs(self) -> Iterator[Job]:
         """One a seed. Few are recorded at once, many are picked from afterwards."""
@@ -75,7 +70,7 @@ class Request:
                 scenario=self.named,
                 seed=seed,
                 fault_indices=self.faults,
-                recording=self.shows and self.seeds.count <= PICKED_MAX,
+                recording=self.report is not None and self.seeds.count <= PICKED_MAX,
                 signatures=self.signatures,
             )
 
@@ -102,7 +97,7 @@ class Session:
                 wall_s = time.monotonic() - started_s
                 if request.shrink:
                     self._shrink(pool)
-                if request.shows:
+                if request.report is not None:
                     self._record(pool)
         except KeyboardInterrupt:
             teller.line("interrupted; so far:")
@@ -114,7 +109,8 @@ class Session:
             return BROKEN
         if request.timeline:
             for done in self._picks.picked:
-                teller.marks(done.outcome)
+                if done.outcome.breach is None:
+                    teller.timeline(done.outcome)
         if request.report is not None:
             page = render(request.scenario, self._totals, self._picks.picked)
             request.report.write_text(page, encoding="utf-8")
@@ -152,39 +148,30 @@ class Session:
             self._teller.failure(result)
             return
         self._picks.add(result)
-        outcome = result.outcome
-        if outcome.breach is not None:
-            self._teller.breach(
-                Breached(
-                    job=result.job, breach=outcome.breach, planned_faults=outcome.planned_faults
-                )
-            )
+        broke = breached(result)
+        if broke is not None:
+            self._teller.breach(broke)
 
     def _shrink(self, pool: Pool) -> None:
-        for breached in one_a_law(self._totals.breached):
-            law, seed = breached.breach.law, breached.job.seed
-            runs = 0
-            with self._console.status(f"law {law}, seed {seed}: shrinking") as status:
+        for broke in one_a_law(self._totals.breached):
+            law, seed = broke.breach.law, broke.job.seed
+            with self._console.status("shrinking") as status:
 
-                def ran(faults: Faults, law: int = law, seed: int = seed) -> None:
-                    nonlocal runs
-                    runs += 1
-                    tried = count(len(faults), "fault")
-                    status.update(f"law {law}, seed {seed}: shrinking, run {runs}, {tried}")
+                def ran(runs: int, faults: int, where: str = f"law {law}, seed {seed}") -> None:
+                    tried = count(faults, "fault")
+                    status.update(f"{where}: shrinking, run {runs} of {RUNS_MAX}, {tried}")
 
                 try:
-                    job, shrunk = reduced(pool, breached, ran)
+                    least, shrunk = reduced(pool, broke, ran)
                 except MisuseError:
-                    self._differs(breached.job)
+                    self._differs(broke.job)
                     continue
             short = "none can be left out" if shrunk.minimal else "the runs were used up"
             self._teller.line(
                 f"law {law}, seed {seed}: {count(len(shrunk.faults), 'fault')} of "
-                f"{breached.planned_faults:,} left after {count(shrunk.runs, 'run')}; {short}"
+                f"{broke.faults:,} left after {count(shrunk.runs, 'run')}; {short}"
             )
-            self._teller.breach(
-                Breached(job=job, breach=shrunk.breach, planned_faults=breached.planned_faults)
-            )
+            self._teller.whole(least)
 
     def _record(self, pool: Pool) -> None:
         """Run what was picked again, with a recording, where there is none yet."""

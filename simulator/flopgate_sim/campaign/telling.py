@@ -12,6 +12,7 @@ from rich.text import Text
 
 from flopgate_sim.campaign import replay
 from flopgate_sim.campaign.outcome import Outcome
+from flopgate_sim.campaign.pending import pending
 from flopgate_sim.campaign.totals import Breached, Sums, Totals
 from flopgate_sim.campaign.words import clock, count, hours, speed
 from flopgate_sim.campaign.worker import Failure
@@ -45,21 +46,24 @@ class Teller:
         self.console.print(text, markup=False, soft_wrap=True)
 
     def breach(self, breached: Breached) -> None:
-        """A law was broken; the first few with their timelines."""
+        """A law was broken; the first few are told with their timelines."""
         self._breaches += 1
-        if self._breaches > TOLD_MAX:
-            return
+        if self._breaches <= TOLD_MAX:
+            self.whole(breached)
+        if self._breaches == TOLD_MAX:
+            self.line("(more breaches stand in the table only)")
+
+    def whole(self, breached: Breached) -> None:
+        """A breach with all that is known of it."""
         breach = breached.breach
         title = Text(f"law {breach.law} is broken", style="bold red")
-        title.append(f": {breached.job.scenario}, seed {breach.seed}", style="not bold")
+        title.append(f": {breached.job.scenario}, seed {breached.job.seed}", style="not bold")
         self.console.rule(title, align="left", style="red")
         self.line(f"{breach.law_name}: {breach.detail}")
         self.line(f"at {clock(breach.at_ms / 1000)} of world time, step {breach.step:,}")
-        for text in breach.timeline:
+        for text in breached.timeline:
             self.line(f"  {text}")
         self.line(f"again: {replay.command(breached.job)}")
-        if self._breaches == TOLD_MAX:
-            self.line("(more breaches stand in the table only)")
 
     def failure(self, failure: Failure) -> None:
         """A world did not come to its end; the first few with their tracebacks."""
@@ -70,13 +74,11 @@ class Teller:
         for text in failure.detail.splitlines():
             self.line(f"  {text}")
 
-    def marks(self, outcome: Outcome) -> None:
-        """What happened in a recorded world, a line each."""
-        if outcome.recording is None:
-            return
-        self.line(f"{outcome.scenario}, seed {outcome.seed}: {outcome.trace_digest}")
-        for mark in outcome.recording.marks:
-            self.line(f"  {mark.at_s:12.3f} s  {mark.kind:<8} {mark.text}")
+    def timeline(self, outcome: Outcome) -> None:
+        """What happened last in a world, a line each."""
+        self.line(f"{outcome.scenario}, seed {outcome.seed}, trace {outcome.trace_digest}")
+        for text in outcome.timeline:
+            self.line(f"  {text}")
 
     def summary(self, totals: Totals, wall_s: float) -> None:
         """All tables, and the verdict."""
@@ -87,7 +89,7 @@ class Teller:
         self._counted("Counted", totals.counts)
         self._breached(totals)
         self._failed(totals)
-        self._pending(totals)
+        self._pending()
         if totals.clean:
             verdict = "[green]no law was broken[/]" if totals.all.seeds else "nothing was run"
         elif totals.all.breaches:
@@ -151,7 +153,7 @@ class Teller:
             _row(
                 table,
                 one.job.scenario,
-                str(breach.seed),
+                str(one.job.seed),
                 f"{breach.law} {breach.law_name}",
                 f"{breach.step:,}",
                 clock(breach.at_ms / 1000),
@@ -169,14 +171,13 @@ class Teller:
         if totals.all.failures > len(totals.failed):
             self.line(f"and {totals.all.failures - len(totals.failed):,} more")
 
-    def _pending(self, totals: Totals) -> None:
-        if not totals.pending:
-            return
-        items = sum(len(whats) for whats in totals.pending.values())
+    def _pending(self) -> None:
+        waiting = pending()
+        items = sum(len(whats) for whats in waiting.values())
         table = Table(title=f"Pending: {count(items, 'item')}", title_justify="left")
         table.add_column("waits for")
         table.add_column("items", justify="right")
         table.add_column("what cannot be checked yet", overflow="fold")
-        for feature, whats in sorted(totals.pending.items()):
-            _row(table, feature, str(len(whats)), "; ".join(sorted(whats)))
+        for feature, whats in waiting.items():
+            _row(table, feature, str(len(whats)), "; ".join(whats))
         self.console.print(table)

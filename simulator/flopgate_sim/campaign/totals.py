@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from flopgate_sim.campaign.outcome import Breach, Job
-from flopgate_sim.campaign.worker import Failure, Result
+from flopgate_sim.campaign.worker import Done, Failure, Result
+from flopgate_sim.scenario.kinds import KINDS
 
 BREACHES_KEPT_MAX: Final = 100
 FAILURES_KEPT_MAX: Final = 20
@@ -15,11 +16,27 @@ FAILURES_KEPT_MAX: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breached:
-    """A job that broke a law."""
+    """A job that broke a law.
+
+    Attributes:
+        timeline: what happened last, oldest first.
+        faults: how many the job was to meet.
+    """
 
     job: Job
     breach: Breach
-    planned_faults: int
+    timeline: tuple[str, ...]
+    faults: int
+
+
+def breached(done: Done) -> Breached | None:
+    """What a job broke, if it did."""
+    outcome = done.outcome
+    if outcome.breach is None:
+        return None
+    return Breached(
+        job=done.job, breach=outcome.breach, timeline=outcome.timeline, faults=outcome.faults
+    )
 
 
 @dataclass(slots=True)
@@ -46,7 +63,6 @@ class Totals:
     Attributes:
         faults: that happened, by kind.
         counts: whatever else outcomes count.
-        pending: what could not be checked, by the feature that it waits for.
         breached, failed: the first of them, up to `BREACHES_KEPT_MAX` and `FAILURES_KEPT_MAX`;
             ``all`` has how many there were.
     """
@@ -55,7 +71,6 @@ class Totals:
     scenarios: dict[str, Sums] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
-    pending: dict[str, set[str]] = field(default_factory=dict)
     breached: list[Breached] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
 
@@ -72,18 +87,11 @@ class Totals:
             if len(self.failed) < FAILURES_KEPT_MAX:
                 self.failed.append(result)
             return
-        outcome = result.outcome
-        self.faults.update(outcome.faults)
-        self.counts.update(outcome.counts)
-        for item in outcome.pending:
-            what, _, feature = item.rpartition(": ")
-            self.pending.setdefault(feature, set()).add(what)
-        if outcome.breach is not None and len(self.breached) < BREACHES_KEPT_MAX:
-            self.breached.append(
-                Breached(
-                    job=result.job, breach=outcome.breach, planned_faults=outcome.planned_faults
-                )
-            )
+        for name, number in result.outcome.counts.items():
+            (self.faults if name in KINDS else self.counts)[name] += number
+        broke = breached(result)
+        if broke is not None and len(self.breached) < BREACHES_KEPT_MAX:
+            self.breached.append(broke)
 
 
 def _count(sums: Sums, result: Result) -> None:
@@ -93,6 +101,6 @@ def _count(sums: Sums, result: Result) -> None:
     outcome = result.outcome
     sums.seeds += 1
     sums.breaches += outcome.breach is not None
-    sums.events += outcome.events
+    sums.events += outcome.steps
     sums.host_hours += outcome.host_hours
     sums.cpu_s += outcome.cpu_s

@@ -6,23 +6,28 @@ import argparse
 import ctypes
 import os
 import signal
-import socket
 import sys
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 
 from flopgate_sim.demo import scenes
-from flopgate_sim.demo.cluster import Cluster
-from flopgate_sim.demo.governor import Governor
-from flopgate_sim.demo.hosts import FleetProcess
-from flopgate_sim.demo.processes import Child, DemoError, wait_until
 from flopgate_sim.demo.real_host import GPUS, RealHost
-from flopgate_sim.demo.telling import Teller
+from flopgate_sim.live.cluster import Cluster
+from flopgate_sim.live.governor import LEAST_DECLARED_FLOP_PER_S, Governor, declared_flop_per_s
+from flopgate_sim.live.hosts import FleetProcess
+from flopgate_sim.live.network import Forwarded
+from flopgate_sim.live.processes import (
+    RehearsalError,
+    resources,
+    show_logs,
+    undisturbed,
+    wait_until,
+)
+from flopgate_sim.live.telling import Teller
 from flopgate_sim.nvml import FakeDriver
 
 TIMES = {
@@ -32,8 +37,6 @@ TIMES = {
     "drain_ms": 1_000,
 }
 TRAINING, SERVING = "training-run-7", "serving-chat"
-H100_8BIT_FLOP_PER_S = 1.9789e15
-LEAST_DECLARED_FLOP_PER_S = 1.1e18
 FLEET_PROCESSES = 2
 REAL_HOSTS = 2
 
@@ -58,38 +61,24 @@ def has_nvidia_driver() -> bool:
     return Path("/dev/nvidiactl").exists()
 
 
-def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listens on now."""
-    with ExitStack() as stack:
-        socks = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in socks:
-            sock.bind(("127.0.0.1", 0))
-        return [int(sock.getsockname()[1]) for sock in socks]
-
-
-def _stop_on_signal(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Play it; 0 when every law held."""
     if arguments.hosts < REAL_HOSTS + FLEET_PROCESSES:
         print(f"--hosts must be at least {REAL_HOSTS + FLEET_PROCESSES}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, _stop_on_signal)
     console = Console(width=110 if not sys.stdout.isatty() else None)
     teller = Teller(console)
     started_s = time.monotonic()
-    with ExitStack() as stack:
+    with resources() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flopgate-demo-")))
         governor: Governor | None = None
         try:
             play = _raise_curtain(arguments, root, stack, teller)
             governor = play.governor
             _play(play)
-        except DemoError as error:
+        except RehearsalError as error:
             teller.check("the demonstration runs to its end", str(error), held=False)
-            _show_logs(root, console)
+            show_logs(root, console)
         except KeyboardInterrupt:
             console.print("\nstopped")
             return 130
@@ -114,23 +103,18 @@ def _raise_curtain(
     if own_driver and not arguments.enforce:
         teller.say("reading only: that gate says what it would stop (--enforce lets it).")
     teller.say(f"{simulated} real gate cores on simulated GPUs; one gRPC governor, mutual TLS.")
-    link, enroll, outside_link, outside_enroll = free_ports(4)
-    governor = Governor(root, TIMES, (link, enroll), (outside_link, outside_enroll))
+    with undisturbed():
+        network = Forwarded(1, root / "cable.log")
+        stack.callback(network.close)
+    governor = Governor(root, TIMES, network.governor)
     governor.make()
     stack.callback(governor.stop)
     governor.start()
-    cable = Child(
-        "flopgate_sim.demo.forwarder",
-        [f"{outside_link}={link}", f"{outside_enroll}={enroll}"],
-        root / "cable.log",
-        talks=True,
-    )
-    stack.callback(cable.stop)
-    flop_per_s = arguments.hosts * GPUS * H100_8BIT_FLOP_PER_S
-    capacity = f"{max(flop_per_s, LEAST_DECLARED_FLOP_PER_S):.4e}"
-    token = governor.token(arguments.hosts, capacity)
+    flop_per_s = declared_flop_per_s(arguments.hosts)
+    capacity = f"{flop_per_s:.4e}"
+    token = network.reached(0).on_token(governor.token(arguments.hosts, capacity))
     relay = governor.relay()
-    whole = "" if flop_per_s >= LEAST_DECLARED_FLOP_PER_S else ", of which these hosts are a part"
+    whole = ", of which these hosts are a part" if flop_per_s == LEAST_DECLARED_FLOP_PER_S else ""
     teller.say(f"declared: {capacity} FLOP/s at 8 bit{whole}; above 1e18, so it is covered.")
     reals = []
     for number, workload in enumerate((TRAINING, SERVING)[:real_hosts]):
@@ -148,14 +132,15 @@ def _raise_curtain(
     for first in range(0, simulated, share):
         count = min(share, simulated - first)
         workloads = [SERVING if index % 4 == 0 else TRAINING for index in range(count)]
-        fleet = FleetProcess(root, token, relay, first_host=first, workloads=workloads, chips=GPUS)
-        stack.callback(fleet.child.stop)
+        with undisturbed():
+            fleet = FleetProcess(root, token, first_host=first, workloads=workloads, relay=relay)
+            stack.callback(fleet.stop)
         fleets.append(fleet)
     for real in reals:
         real.start(token)
     for real in reals:
         real.start_job()
-    cluster = Cluster(reals, fleets)
+    cluster = Cluster([*reals, *fleets])
 
     def ready() -> bool:
         cluster.check()
@@ -163,15 +148,15 @@ def _raise_curtain(
 
     seconds = wait_until("every host to enrol", ready, 60)
     teller.say(f"all enrolled with one join token ({seconds:.1f} s after the real ones).")
-    return scenes.Play(governor, cluster, lambda what: _pull(cable, what), teller, TIMES)
-
-
-def _pull(cable: Child, what: str) -> None:
-    if cable.process.stdin is None:
-        raise DemoError("the cable does not listen")
-    cable.process.stdin.write(what.encode() + b"\n")
-    cable.process.stdin.flush()
-    cable.lines.readline()
+    return scenes.Play(
+        governor=governor,
+        cluster=cluster,
+        reals=reals,
+        fleets=fleets,
+        network=network,
+        teller=teller,
+        times=TIMES,
+    )
 
 
 def _play(play: scenes.Play) -> None:
@@ -185,12 +170,6 @@ def _play(play: scenes.Play) -> None:
     scenes.cut(play)
     scenes.spent(play)
     scenes.books(play)
-
-
-def _show_logs(root: Path, console: Console) -> None:
-    for log in sorted(root.rglob("*.log")):
-        tail = log.read_text(errors="replace").splitlines()[-3:]
-        console.print(f"--- {log.name}", *tail, sep="\n", markup=False, highlight=False)
 
 
 def _stay(governor: Governor, root: Path, console: Console) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from flopgate_agent.door import FrameDecoder, parse_from_gate
 from flopgate_proto.joining import JoinToken
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_sim.demo.hosts import HostView
-from flopgate_sim.demo.processes import Child, DemoError, wait_until
+from flopgate_sim.live.hosts import HostView
+from flopgate_sim.live.processes import Child, RehearsalError, wait_until
 from flopgate_sim.nvml import FakeDriver
 
 START_S = 30.0
@@ -68,7 +68,7 @@ class RealHost:
             timeout=60,
         )
         if done.returncode:
-            raise DemoError(f"flopgate-agent join: {done.stderr.strip()}")
+            raise RehearsalError(f"flopgate-agent join: {done.stderr.strip()}")
         door = self._dir / "gate.sock"
         gate, courier = self._dir / "gate.toml", self._dir / "courier.toml"
         gate.write_text(
@@ -118,11 +118,20 @@ class RealHost:
                     if message.HasField("snapshot"):
                         self._snapshot = message.snapshot
 
+    @property
+    def size(self) -> int:
+        """A gate that only watches cannot make its GPUs stand still: nothing waits for it."""
+        return int(self.acts)
+
+    def views(self) -> list[HostView]:
+        """This host, if it is waited for."""
+        return [self.view()] if self.acts else []
+
     def view(self) -> HostView:
         """This host now."""
         snapshot = self._snapshot
         if snapshot is None:
-            raise DemoError(f"{self.name}: nothing heard of the gate")
+            raise RehearsalError(f"{self.name}: nothing heard of the gate")
         lane = snapshot.lanes[0]
         truths = [self.driver.truth(gpu) for gpu in range(GPUS)] if self.driver else []
         last_works = [truth.last_work_ms for truth in truths if truth.last_work_ms is not None]
@@ -151,7 +160,7 @@ class RealHost:
         """Raise if a process of this host has ended by itself.
 
         Raises:
-            DemoError: with the end of its log.
+            RehearsalError: with the end of its log.
         """
         for child in self._children:
             child.check()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from flopgate_sim.demo.cluster import Cluster
-from flopgate_sim.demo.governor import CLUSTER, Governor
-from flopgate_sim.demo.hosts import HostView
-from flopgate_sim.demo.processes import elapsed_ms
-from flopgate_sim.demo.telling import Teller, exaflop, spread
+from flopgate_sim.demo.real_host import RealHost
+from flopgate_sim.live.cluster import Cluster
+from flopgate_sim.live.governor import Governor
+from flopgate_sim.live.hosts import FleetProcess, HostView
+from flopgate_sim.live.network import Network, Trouble
+from flopgate_sim.live.processes import elapsed_ms
+from flopgate_sim.live.telling import Teller, exaflop, spread
 
 CAP_TFLOP = 10**12
 RUN_S = 4.0
@@ -19,22 +21,17 @@ SETTLE_MS = 1500
 """Hosts tell of themselves every half second, real ones every second."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Play:
-    """Governor, cluster, cable and teller, and what one scene hands to the next."""
+    """Everything that takes part; ``times`` are the policy's, the network has one cable."""
 
-    def __init__(
-        self,
-        governor: Governor,
-        cluster: Cluster,
-        cable: Callable[[str], None],
-        teller: Teller,
-        times: Mapping[str, int],
-    ) -> None:
-        self.governor = governor
-        self.cluster = cluster
-        self.cable = cable
-        self.teller = teller
-        self.times = times
+    governor: Governor
+    cluster: Cluster
+    reals: Sequence[RealHost]
+    fleets: Sequence[FleetProcess]
+    network: Network
+    teller: Teller
+    times: Mapping[str, int]
 
     @property
     def lifetime_s(self) -> float:
@@ -109,7 +106,7 @@ def pause(play: Play, scope: str, workload: str | None, reason: str) -> None:
 def metered(play: Play) -> None:
     """While all stands still: what the gates counted against what the hardware did."""
     time.sleep(SETTLE_MS / 1000)
-    for real in play.cluster.reals:
+    for real in play.reals:
         if real.driver is None:
             tflop = real.view().metered_tflop
             what = "no truth to compare with on real GPUs"
@@ -143,7 +140,7 @@ def crash(play: Play) -> None:
     play.governor.start()
     back_ms = elapsed_ms() - killed_ms
     stopped += [view for view in play.cluster.views() if not view.runs]
-    known = host_sequences(play.governor)
+    known = play.governor.sequences()
     lost = [host for host, sequence in acknowledged.items() if known.get(host, 0) < sequence]
     play.teller.check(
         "every acknowledged report is in the store of the restarted governor",
@@ -153,7 +150,7 @@ def crash(play: Play) -> None:
     )
     time.sleep(2)
     stopped += [view for view in play.cluster.views() if not view.runs]
-    jobs = [real.name for real in play.cluster.reals if real.driver and not real.job_lives]
+    jobs = [real.name for real in play.reals if real.driver and not real.job_lives]
     play.teller.check(
         "no job stops for it",
         f"{len({view.name for view in stopped})} hosts stopped, {len(jobs)} jobs ended",
@@ -165,7 +162,7 @@ def cut(play: Play) -> None:
     """The network is cut: every host stops by itself within its lifetime."""
     lifetime_ms = play.times["lifetime_ms"]
     play.teller.scene(f"The network is cut: permits live {lifetime_ms / 1000:.0f} s")
-    play.cable("cut")
+    play.network.trouble(0, Trouble.CUT)
     cut_ms = elapsed_ms()
     play.all_halted(play.lifetime_s + 15)
     views = play.cluster.views()
@@ -177,7 +174,7 @@ def cut(play: Play) -> None:
         held=not late and max(times_ms) <= lifetime_ms,
         law="1",
     )
-    play.cable("heal")
+    play.network.heal(0)
     seconds = play.all_run(40)
     play.teller.say(f"the cable is mended: all run again {seconds:.1f} s later, by themselves")
 
@@ -185,8 +182,8 @@ def cut(play: Play) -> None:
 def spent(play: Play) -> None:
     """The budget is used up: refused, with the reason, and stopped."""
     play.teller.scene("The budget is used up")
-    budget = cluster_budget(play.governor)
-    cap_tflop = int(budget.get("settled_tflop", 0)) + int(budget.get("unaccounted_tflop", 0)) + 1000
+    budget = play.governor.budget()
+    cap_tflop = budget.settled_tflop + budget.unaccounted_tflop + 1000
     play.teller.say(f"officers lower the cap to what is spent: {exaflop(cap_tflop)}")
     play.governor.apply(cap_tflop)
     play.all_halted(play.lifetime_s + 15)
@@ -204,10 +201,12 @@ def books(play: Play) -> None:
     play.teller.scene("The books")
     # What was used after the cap was lowered still had its grant: the cap of the day held it.
     time.sleep(SETTLE_MS / 1000)
-    budget = cluster_budget(play.governor)
-    settled = int(budget.get("settled_tflop", 0))
-    outstanding = int(budget.get("outstanding_tflop", 0))
-    allotted = sum(view.allotted_tflop for view in play.cluster.everyone())
+    budget = play.governor.budget()
+    settled, outstanding = budget.settled_tflop, budget.outstanding_tflop
+    # A gate that only watches has books, too.
+    everyone = [view for fleet in play.fleets for view in fleet.views()]
+    everyone += [real.view() for real in play.reals]
+    allotted = sum(view.allotted_tflop for view in everyone)
     play.teller.check(
         "settled and outstanding never pass the cap that granted them",
         f"{exaflop(settled)} + {exaflop(outstanding)} of {exaflop(CAP_TFLOP)}",
@@ -220,24 +219,10 @@ def books(play: Play) -> None:
         held=settled <= allotted <= settled + outstanding,
         law="2, 3",
     )
-    refused = [line for fleet in play.cluster.fleets for line in fleet.refused]
+    refused = [line for fleet in play.fleets for line in fleet.refused]
     play.teller.check(
         "no gate refused an answer or order as false",
         f"{len(refused)} refused" + (f", as {refused[0]}" if refused else ""),
         held=not refused,
         law="7",
     )
-
-
-def host_sequences(governor: Governor) -> dict[str, int]:
-    """Last sequence of each host's chain in the governor's store."""
-    return {
-        base64.b64decode(host["host_id"]).hex(): int(host.get("sequence", 0))
-        for host in governor.status().get("hosts", [])
-    }
-
-
-def cluster_budget(governor: Governor) -> dict[str, str]:
-    """The cluster's budget as ``status`` shows it."""
-    budgets = governor.status().get("budgets", [])
-    return next(one for one in budgets if one["scope"].get("id") == CLUSTER)

@@ -11,11 +11,14 @@ import ctypes
 import hashlib
 import importlib
 import random
+import sqlite3
+import tempfile
 from collections.abc import Mapping
+from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from flopgate_proto.errors import MisuseError
 from flopgate_sim.compiling import Compiler, built
@@ -166,15 +169,29 @@ class Disk:
         for name, data in snapshot.items():
             self._library.flopgate_disk_put(self._disk, name.encode(), data, len(data))
 
-    def durable(self, name: str) -> bytes | None:
-        """What of a file would survive whatever happens; ``None``: not the file itself."""
-        size = ctypes.c_int64()
-        data = self._library.flopgate_disk_durable(
-            self._disk, name.encode(), ctypes.byref(size)
-        )
-        if size.value < 0:
-            return None
-        return ctypes.string_at(data, size.value) if size.value else b""
+    def durable(self) -> Snapshot:
+        """What would surely survive a loss of power at this moment."""
+        files = {}
+        for name in self.snapshot():
+            size = ctypes.c_int64()
+            data = self._library.flopgate_disk_durable(
+                self._disk, name.encode(), ctypes.byref(size)
+            )
+            if size.value >= 0:
+                files[name] = ctypes.string_at(data, size.value) if size.value else b""
+        return files
+
+    def ask_durable(self, name: str, question: str) -> Any:
+        """One value from a database as it would be found after a loss of power.
+
+        ``None`` where nothing would be found that can be asked.
+        """
+        with tempfile.TemporaryDirectory(prefix="flopgate-durable-") as folder:
+            for file, data in self.durable().items():
+                Path(folder, file).write_bytes(data)
+            with closing(sqlite3.connect(Path(folder, name))) as database, suppress(sqlite3.Error):
+                return database.execute(question).fetchone()[0]
+        return None
 
     def digest(self) -> str:
         """SHA-256 over all files as they are now."""

@@ -6,6 +6,8 @@ v1.04, table 3), run at a round 1,700 MHz. They are this file's own, not the age
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flopgate_agent.counters.sample import ChipSample, PipeCycles
 
 SM_COUNT = 132
@@ -15,22 +17,35 @@ IDLE_MW, BUSY_MW = 70_000, 650_000
 
 
 class SimulatedGpu:
-    """One GPU and the job on it.
+    """One GPU and the job on it, which computes from the start or waits for a thaw.
 
     Attributes:
         truth_flop: executed so far.
         last_work_ms: latest host time at which a kernel ran, ``None`` before the first.
     """
 
-    def __init__(self, uuid: str, now_ms: int, *, share_percent: int, drain_ms: int) -> None:
+    def __init__(
+        self, uuid: str, now_ms: int, *, share_percent: int, drain_ms: int, busy: bool = True
+    ) -> None:
         self.uuid = uuid
         self.truth_flop = 0
         self.last_work_ms: int | None = None
         self._share_percent = share_percent
         self._drain_ms = drain_ms
         self._now_ms = now_ms
-        self._ends_ms: int | None = None
+        self._ends_ms = None if busy else now_ms
         self._elapsed = self._busy = self._energy_mj = 0
+
+    def kept(self) -> dict[str, object]:
+        """All there is to know, for ``restored``: time passes for it meanwhile."""
+        return dict(vars(self))
+
+    @classmethod
+    def restored(cls, kept: Mapping[str, object]) -> SimulatedGpu:
+        """The GPU that ``kept`` told of."""
+        gpu = cls.__new__(cls)
+        vars(gpu).update(kept)
+        return gpu
 
     @property
     def working(self) -> bool:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from flopgate_agent.gate.actions import Freeze, Kill, Notify, Tell, Thaw
+from flopgate_agent.gate.actions import Tell
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.settings import Chip, GateSettings, GateToken, LaneSetting, Now
-from flopgate_agent.gate_process.runner import GateRunner
+from flopgate_agent.gate_process.runner import Door, GateRunner
 from flopgate_agent.ledger import Ledger
 from flopgate_proto.chips import spec_for
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import MisuseError, PeerError
 from flopgate_proto.keys import SigningKey, key_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import ChipIdentity, Finding, LaneState, Software
+from flopgate_proto.values import ChipIdentity, LaneState, Software
 from flopgate_sim.fleet.gpu import SimulatedGpu
+from flopgate_sim.fleet.hardware import Hardware
 
 H100_PCI_ID = 0x2330
 H100_NAME = "NVIDIA H100 80GB HBM3"
@@ -39,8 +40,32 @@ class HostPlan:
     software: Software
 
 
+def make_gpus(plan: HostPlan, now_ms: int, *, busy: bool = True) -> list[SimulatedGpu]:
+    """New GPUs of a host."""
+    return [
+        SimulatedGpu(
+            f"GPU-{plan.name}-{index}",
+            now_ms,
+            share_percent=plan.share_percent,
+            drain_ms=plan.drain_ms,
+            busy=busy,
+        )
+        for index in range(plan.chips)
+    ]
+
+
 class SimulatedHost:
     """A host without processes: its GPUs obey freeze, thaw and kill by themselves.
+
+    Args:
+        plan: what it is made of.
+        token: its half of a join token.
+        ledger_path: of its ledger.
+        entropy: gives random bytes.
+        now: this moment.
+        key: the host key; a new one is made by default.
+        hardware: its GPUs; new ones by default.
+        door: where its couriers are; by default whoever owns it carries, by its methods.
 
     Attributes:
         outgoing: reports ready to leave.
@@ -55,18 +80,15 @@ class SimulatedHost:
         ledger_path: Path | str,
         entropy: Callable[[int], bytes],
         now: Now,
+        *,
+        key: SigningKey | None = None,
+        hardware: Hardware | None = None,
+        door: Door | None = None,
     ) -> None:
         self.plan = plan
-        key = SigningKey.generate()
-        self.gpus = [
-            SimulatedGpu(
-                f"GPU-{plan.name}-{index}",
-                now.elapsed_ms,
-                share_percent=plan.share_percent,
-                drain_ms=plan.drain_ms,
-            )
-            for index in range(plan.chips)
-        ]
+        key = key or SigningKey.generate()
+        hardware = hardware or Hardware(make_gpus(plan, now.elapsed_ms))
+        self.gpus = hardware.gpus
         settings = GateSettings(
             host_spki=key.spki,
             host_id=key_digest(key.spki),
@@ -102,8 +124,8 @@ class SimulatedHost:
         self._runner = GateRunner(
             GateCore(settings, ledger.load(), [token], now),
             ledger,
-            hand=self,
-            door=self,
+            hand=hardware.hand(lambda: self._now.elapsed_ms),
+            door=door or self,
             clock=lambda: self._now,
             tell=lambda told: self.told.append((self._now.elapsed_ms, told)),
             refused=self.errors.append,
@@ -145,7 +167,7 @@ class SimulatedHost:
     def enrolment(self, courier_spki: bytes, now: Now) -> Envelope:
         """The signed enrolment statement."""
         hello = pb.CourierHello(authority=self._authority, courier_spki=courier_spki)
-        self._from_courier(pb.ToGate(hello=hello), now)
+        self.from_courier(COURIER, pb.ToGate(hello=hello), now)
         envelope = self.core.authorities[self._authority].enrolment
         if envelope is None:
             raise MisuseError("no enrolment was made", code="sim.enrolment")
@@ -153,29 +175,34 @@ class SimulatedHost:
 
     def admitted(self, reply: pb.EnrollReply, now: Now) -> None:
         """What `Enroll` returned."""
-        self._from_courier(pb.ToGate(admission=reply), now)
+        self.from_courier(COURIER, pb.ToGate(admission=reply), now)
         self.resend()
 
     def answers(self, batch: pb.AnswerBatch, now: Now) -> None:
         """Answers for this host."""
-        self._from_courier(pb.ToGate(answers=batch), now)
+        self.from_courier(COURIER, pb.ToGate(answers=batch), now)
 
     def order(self, order: pb.SignedOrder, now: Now) -> None:
         """An order that the link brought."""
-        self._from_courier(pb.ToGate(order=order), now)
+        self.from_courier(COURIER, pb.ToGate(order=order), now)
 
     def resend(self, from_sequence: int = 0) -> None:
         """Queue reports again: from a sequence, or from what is unacknowledged."""
         self.outgoing.clear()
         resend = pb.Resend(authority=self._authority, from_sequence=from_sequence)
-        self._from_courier(pb.ToGate(resend=resend), self._now)
+        self.from_courier(COURIER, pb.ToGate(resend=resend), self._now)
+
+    def from_courier(self, client_id: int, message: pb.ToGate, now: Now) -> None:
+        """One message that came through the door."""
+        self._now = now
+        self._runner.from_courier(client_id, message)
         self._runner.push()
 
-    def _from_courier(self, message: pb.ToGate, now: Now) -> None:
-        self._now = now
-        self._runner.from_courier(COURIER, message)
+    def show(self) -> None:
+        """Tell couriers where this host stands; they miss reports by it."""
+        self._runner.show()
 
-    # ------------------------------------------------------------------ its door and its hand
+    # ------------------------------------------------------------------ its own door
 
     @property
     def clients(self) -> dict[int, int]:
@@ -190,21 +217,3 @@ class SimulatedHost:
 
     def broadcast(self, message: pb.FromGate) -> None:
         """Nobody asks for snapshots here."""
-
-    def protect(self, pids: Sequence[int]) -> None:
-        """There are no processes."""
-
-    def carry_out(self, action: Freeze | Thaw | Kill | Notify) -> list[Finding]:
-        """What a hand does, as the chips feel it."""
-        now_ms = self._now.elapsed_ms
-        for gpu in self.gpus:
-            match action:
-                case Freeze():
-                    gpu.freeze(now_ms)
-                case Thaw():
-                    gpu.thaw(now_ms)
-                case Kill():
-                    gpu.stop(now_ms)
-                case Notify():
-                    pass
-        return []

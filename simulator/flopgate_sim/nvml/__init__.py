@@ -34,7 +34,8 @@ clock per GPU and tick; GEMMs are not padded to tiles; GPM samples are as old as
 power is a smooth function of load and clock; no MIG instances, no attestation.
 """
 
-from flopgate_sim.nvml.build import Build, BuildError, build
+from flopgate_sim.compiling import BuildError
+from flopgate_sim.nvml.build import Build, build
 from flopgate_sim.nvml.driver import FakeDriver, FakeDriverError
 from flopgate_sim.nvml.layout import LayoutError
 from flopgate_sim.nvml.probe import NvmlCallError, Probe

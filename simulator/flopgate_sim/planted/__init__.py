@@ -1,7 +1,7 @@
-"""Bugs planted into production code, one at a time: the laws must catch each (the rig is checked too).
+"""Bugs planted into production code, one at a time: the laws must catch each.
 
-A bug replaces a function or method while its context lasts. Each names the law that must find it, and
-the world in which it shows within `seeds` seeds.
+So the rig is checked too. A bug replaces a function or method while its context lasts. Each names
+the laws that may find it, and the worlds in which it shows within `SEEDS` seeds.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from flopgate_sim.planted import in_gate, in_governor
 from flopgate_sim.planted.patching import Swap
 from flopgate_sim.planted.worlds import (
     busy,
+    crashing,
+    hung,
     late_network,
     lost_backups,
     paused,
+    paused_softly,
     tight,
     two_pauses,
 )
@@ -75,7 +78,7 @@ BUGS = (
          "a frozen process is taken for a chip that stands"),
     _bug("kill-forgotten", {1, 6}, paused, in_gate.kill_forgotten,
          "what does not stand in time is not killed"),
-    _bug("thaw-unchecked", {1, 6}, paused, in_gate.thaw_unchecked,
+    _bug("thaw-unchecked", {1, 6}, paused_softly, in_gate.thaw_unchecked,
          "a lane is thawed without looking at permission again"),
     _bug("ceiling-added", {2}, tight, in_gate.ceiling_added,
          "a new ceiling is added to the old one"),
@@ -92,7 +95,7 @@ BUGS = (
          "what no grant covers is written in no book"),
     _bug("clock-waits", {1, 3, 8}, busy, in_gate.clock_waits,
          "a gate whose boot clock went back waits for it to catch up"),
-    _bug("snapshot-accepted", {4}, busy, in_governor.snapshot_accepted,
+    _bug("snapshot-accepted", {2, 4}, busy, in_governor.snapshot_accepted,
          "a second history of a host takes the place of the first"),
     _bug("restored-grants", {4}, lost_backups, in_governor.restored_grants,
          "a governor restored from an older backup goes on granting"),
@@ -102,19 +105,19 @@ BUGS = (
          "a resume lifts pauses that it does not list"),
     _bug("granted-under-pause", {6}, paused, in_governor.granted_under_pause,
          "a governor does not look at its pauses"),
-    _bug("answer-before-commit", {7}, busy, in_governor.answer_before_commit,
+    _bug("answer-before-commit", {7, 9}, busy, in_governor.answer_before_commit,
          "an answer leaves before its transaction is durable"),
     _bug("log-entry-missing", {7}, busy, in_governor.log_entry_missing,
          "the log entry of a batch is not written"),
     _bug("unsigned-believed", {7}, busy, in_gate.unsigned_believed,
          "an acknowledgement counts although no signature holds"),
-    _bug("silent-driver-ignored", {8}, busy, in_gate.silent_driver_ignored,
+    _bug("silent-driver-ignored", {8}, hung, in_gate.silent_driver_ignored,
          "compute goes on without a driver that answers"),
     _bug("stands-without-why", {8}, paused, in_gate.stands_without_why,
          "a lane stands and does not say why"),
     _bug("ledger-unsynced", {9}, busy, in_gate.ledger_unsynced,
          "a report leaves before it is durable"),
-    _bug("recovered-unsynced", {9}, busy, in_governor.recovered_unsynced,
+    _bug("recovered-unsynced", {9}, crashing, in_governor.recovered_unsynced,
          "what a killed process left unsynced is served by the next one as it is"),
     _bug("assurance-inflated", {10}, busy, in_gate.assurance_inflated,
          "a report claims attested figures"),

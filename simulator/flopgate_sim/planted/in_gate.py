@@ -7,7 +7,7 @@ from typing import Any
 
 from flopgate_agent import ledger, meter
 from flopgate_agent.gate import answers, book, core, lane, reporting
-from flopgate_agent.gate.actions import Thaw
+from flopgate_agent.gate.allowance import Allowed
 from flopgate_agent.gate.authority import Authority, LatchedPause
 from flopgate_agent.gate.host_meter import HostMeter
 from flopgate_agent.meter import Flop, Measured
@@ -15,7 +15,7 @@ from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer
 from flopgate_proto.codec import PayloadType
 from flopgate_proto.codec.answers import decode_answer, decode_batch_root
 from flopgate_proto.envelope import statement_digest
-from flopgate_proto.values import Assurance
+from flopgate_proto.values import Assurance, LaneState
 from flopgate_sim.planted.patching import Swap
 
 FORGOTTEN_AFTER_MS = 20_000
@@ -49,7 +49,7 @@ def no_drain_margin() -> tuple[Swap, ...]:
     step = lane.Lane._step_allowed  # noqa: SLF001  # as above
 
     def eager(self: lane.Lane, allowed: Any, drain_ms: int, now_ms: int) -> Any:
-        late_ms = drain_ms + self._bound_ms  # noqa: SLF001  # as above
+        late_ms = drain_ms + self._bound_ms  # as above
         later = replace(allowed, until_ms=allowed.until_ms + late_ms)
         return step(self, later, drain_ms, now_ms)
 
@@ -64,17 +64,27 @@ def freeze_is_standstill() -> tuple[Swap, ...]:
 
 
 def kill_forgotten() -> tuple[Swap, ...]:
-    return (Swap(lane.Lane, "_kill", lambda _self, _now_ms: []),)
+    kill = lane.Lane._kill  # noqa: SLF001  # as above
+
+    def spare(self: lane.Lane, now_ms: int) -> Any:
+        kill(self, now_ms)
+        return []
+
+    return (Swap(lane.Lane, "_kill", spare),)
 
 
 def thaw_unchecked() -> tuple[Swap, ...]:
-    hold = lane.Lane._hold  # noqa: SLF001  # as above
+    step = lane.Lane.step
+    remembered: dict[int, Allowed] = {}
 
-    def hasty(self: lane.Lane, why: Any, drain_ms: int, now_ms: int) -> Any:
-        actions = hold(self, why, drain_ms, now_ms)
-        return [*actions, Thaw(workload=self.workload, until_ms=now_ms + 1)]
+    def hasty(self: lane.Lane, permission: Any, drain_ms: int, now_ms: int) -> Any:
+        if isinstance(permission, Allowed):
+            remembered[id(self)] = permission
+        elif self.state is LaneState.HALTED:
+            permission = remembered.get(id(self), permission)
+        return step(self, permission, drain_ms, now_ms)
 
-    return (Swap(lane.Lane, "_hold", hasty),)
+    return (Swap(lane.Lane, "step", hasty),)
 
 
 def gap_free() -> tuple[Swap, ...]:
@@ -89,7 +99,9 @@ def gap_free() -> tuple[Swap, ...]:
 def unaccounted_unbooked() -> tuple[Swap, ...]:
     charge = book.LaneBook.charge
 
-    def forgetful(self: book.LaneBook, flop: Flop, *, ceiling_tflop: int | None, **rest: Any) -> None:
+    def forgetful(
+        self: book.LaneBook, flop: Flop, *, ceiling_tflop: int | None, **rest: Any
+    ) -> None:
         if ceiling_tflop is not None:
             charge(self, flop, ceiling_tflop=ceiling_tflop, **rest)
 
@@ -132,8 +144,7 @@ def unsigned_believed() -> tuple[Swap, ...]:
 
 def silent_driver_ignored() -> tuple[Swap, ...]:
     def blind(self: core.GateCore, now: Any) -> None:
-        for charge in self.meter.blind(now.elapsed_ms):
-            self._charge(charge)  # noqa: SLF001  # as above
+        self._charge(self.meter.blind(now.elapsed_ms))  # as above
 
     return (Swap(core.GateCore, "_go_blind", blind),)
 
@@ -154,7 +165,7 @@ def ledger_unsynced() -> tuple[Swap, ...]:
 
     def hasty(self: ledger.Ledger, path: Any) -> None:
         opened(self, path)
-        self._db.execute("PRAGMA synchronous=OFF")  # noqa: SLF001  # as above
+        self._db.execute("PRAGMA synchronous=OFF")  # as above
 
     return (Swap(ledger.Ledger, "__init__", hasty),)
 
@@ -174,5 +185,3 @@ def findings_dropped() -> tuple[Swap, ...]:
         charge(self, (chip, tuple(replace(part, findings=()) for part in parts)), to)
 
     return (Swap(HostMeter, "charge", silent),)
-
-

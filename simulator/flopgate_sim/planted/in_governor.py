@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import insert
 
 from flopgate_governor import logbook, records, replies, schema, store, working_set
-from flopgate_governor.core import account, chain, decide, exchange
+from flopgate_governor.core import account, chain, decide, exchange, quotes
 from flopgate_governor.core.facts import Books
 from flopgate_governor.core.orders import OrderBook
 from flopgate_governor.core.quotes import QuoteRead
@@ -77,7 +77,7 @@ def snapshot_accepted() -> tuple[Swap, ...]:
 
 
 def restored_grants() -> tuple[Swap, ...]:
-    read = exchange.read_quote
+    read = quotes.read_quote
 
     def trusting(quote: Any, facts: Any, known: Any, numbering: Any) -> QuoteRead:
         if quote is not None and quote.answer_digest and known is None:
@@ -106,7 +106,8 @@ def granted_under_pause() -> tuple[Swap, ...]:
 
 
 def answer_before_commit() -> tuple[Swap, ...]:
-    pragmas = tuple(one.replace("FULL", "OFF") for one in store._PRAGMAS)  # noqa: SLF001  # as above
+    durable = store._PRAGMAS  # noqa: SLF001  # as above
+    pragmas = tuple(one.replace("FULL", "OFF") for one in durable)
     return (Swap(store, "_PRAGMAS", pragmas),)
 
 

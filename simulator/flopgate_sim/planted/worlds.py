@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from flopgate_proto.values.common import CapacityBasis, ChargedFigure, Scope, ScopeKind
 from flopgate_proto.values.orders import Budget, Policy
-from flopgate_sim.world.faults import KINDS, draw
+from flopgate_sim.scenario.profiles import PROFILES
+from flopgate_sim.world.faults import draw
 from flopgate_sim.world.network import Weather
-from flopgate_sim.world.plan import PROFILES, Act, Fault, HostPlan, LanePlan, WorldPlan
+from flopgate_sim.world.plan import Act, Fault, HostPlan, LanePlan, WorldPlan
 from flopgate_sim.world.randomness import Streams
 
 HOSTS, CHIPS = 3, 2
@@ -73,23 +74,33 @@ def _plan(seed: int, rates: dict[str, float], lane: LanePlan | None = None) -> W
 
 def busy(seed: int) -> WorldPlan:
     """Every kind of bad luck."""
-    return _plan(seed, {kind: rate for kind, rate in RATES.items() if kind in KINDS})
+    return _plan(seed, RATES)
 
 
 def late_network(seed: int) -> WorldPlan:
-    """Answers take up to half a minute, and then none come; queues are long."""
-    lane = LanePlan(workload="run", chips=tuple(range(CHIPS)), drain_ms=4_900)
+    """Answers take ten seconds, and then none come; queues are long."""
+    lane = LanePlan(workload="run", chips=tuple(range(CHIPS)), drain_ms=4_000)
     plan = _plan(seed, {}, lane)
     cut = tuple(
-        Fault(at_ms=700_000 + 10_000 * number, kind="partition", target=host.name, span_ms=1_500_000)
+        Fault(
+            at_ms=700_000 + 10_000 * number, kind="partition", target=host.name, span_ms=1_500_000
+        )
         for number, host in enumerate(plan.hosts)
     )
-    return replace(plan, weather=Weather(latency_ms=(10_000, 14_000)), faults=cut)
+    return replace(plan, weather=Weather(latency_ms=(4_000, 6_000)), faults=cut)
 
 
 def paused(seed: int) -> WorldPlan:
     """A pause arrives, then no answer does; kernels run until their process is dead."""
-    lane = LanePlan(workload="run", chips=tuple(range(CHIPS)), drain_ms=None)
+    return _paused(seed, LanePlan(workload="run", chips=tuple(range(CHIPS)), drain_ms=None))
+
+
+def paused_softly(seed: int) -> WorldPlan:
+    """The same with jobs that stand when they are frozen."""
+    return _paused(seed, LanePlan(workload="run", chips=tuple(range(CHIPS))))
+
+
+def _paused(seed: int, lane: LanePlan) -> WorldPlan:
     plan = _plan(seed, {}, lane)
     cut = tuple(
         Fault(at_ms=603_000, kind="one_way_up", target=host.name, span_ms=400_000)
@@ -97,6 +108,21 @@ def paused(seed: int) -> WorldPlan:
     )
     act = Act(at_ms=603_500, act="pause", scope="cluster:alpha")
     return replace(plan, faults=cut, acts=(act,))
+
+
+def crashing(seed: int) -> WorldPlan:
+    """The governor dies in the middle of its writes, again and again."""
+    return _plan(seed, {"governor_crash_writing": 60.0})
+
+
+def hung(seed: int) -> WorldPlan:
+    """Every driver hangs for some minutes."""
+    plan = _plan(seed, {})
+    hang = tuple(
+        Fault(at_ms=300_000, kind="sampler_hang", target=host.name, span_ms=400_000)
+        for host in plan.hosts
+    )
+    return replace(plan, faults=hang)
 
 
 def two_pauses(seed: int) -> WorldPlan:

@@ -8,7 +8,7 @@ from typing import Final
 
 from flopgate_sim.campaign.outcome import Curve
 from flopgate_sim.report import curves
-from flopgate_sim.report.marks import ROW_PX, Labelled, kinds_of, lines, strip
+from flopgate_sim.report.marks import ROW_PX, Labelled, kinds_in, lines, strip
 from flopgate_sim.report.markup import Markup, tag
 from flopgate_sim.report.scales import Axis, Scale, quantity, time_axis, value_axis
 
@@ -125,7 +125,7 @@ def time_ticks(end_s: float, x: Scale, y_px: float) -> Markup:
 
 def strip_figure(id_: str, marks: Sequence[Labelled], end_s: float) -> Markup | None:
     """All marks over world time, a row for each kind."""
-    kinds = kinds_of(marks)
+    kinds = kinds_in(marks)
     if not kinds:
         return None
     bottom = 4 + ROW_PX * len(kinds)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from flopgate_sim.campaign.outcome import MARK_KINDS, Mark, MarkKind
+from flopgate_sim.campaign.outcome import Mark
 from flopgate_sim.campaign.words import clock, count
 from flopgate_sim.report.markup import Markup, table, tag, together
 from flopgate_sim.report.scales import Scale
@@ -20,37 +20,59 @@ _LABEL_ROWS: Final = 2
 _LABEL_PX: Final = 24
 _LABEL_ROW_PX: Final = 12
 
-LETTERS: Final[dict[MarkKind, str]] = {
-    "pause": "P", "resume": "R", "stop": "S", "restart": "U", "fault": "F", "breach": "B",
-}  # fmt: skip
-WORDS: Final[dict[MarkKind, str]] = {
-    "pause": "officers pause", "resume": "officers resume", "stop": "work stops",
-    "restart": "work or a part is up again", "fault": "fault", "breach": "a law is broken",
-}  # fmt: skip
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """How a kind of mark is shown."""
+
+    name: str
+    letter: str
+    words: str
+    weighty: bool = False
+
+
+KINDS: Final = {
+    one.name: one
+    for one in (
+        Kind(name="pause", letter="P", words="officers pause", weighty=True),
+        Kind(name="resume", letter="R", words="officers resume", weighty=True),
+        Kind(name="stop", letter="S", words="work stands", weighty=True),
+        Kind(name="breach", letter="B", words="a law is broken", weighty=True),
+        Kind(name="fault", letter="F", words="fault"),
+        Kind(name="other", letter="O", words="anything else"),
+    )
+}
+
+
+def kind_of(mark: Mark) -> Kind:
+    """Of a mark; what is not known is ``other``."""
+    return KINDS.get(mark.kind, KINDS["other"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labelled:
-    """A mark and its short name, as ``P1``."""
+    """A mark, how it is shown, and its short name, as ``P1``."""
 
     mark: Mark
+    kind: Kind
     label: str
 
 
 def labelled(marks: Sequence[Mark]) -> list[Labelled]:
     """By time, numbered within their kind."""
-    numbers: Counter[MarkKind] = Counter()
+    numbers: Counter[str] = Counter()
     named = []
     for mark in sorted(marks, key=lambda one: one.at_s):
-        numbers[mark.kind] += 1
-        named.append(Labelled(mark=mark, label=f"{LETTERS[mark.kind]}{numbers[mark.kind]}"))
+        kind = kind_of(mark)
+        numbers[kind.letter] += 1
+        named.append(Labelled(mark=mark, kind=kind, label=f"{kind.letter}{numbers[kind.letter]}"))
     return named
 
 
 def _few(marks: Sequence[Labelled]) -> list[Labelled]:
     """Those of kinds that are few enough for lines."""
-    kinds = Counter(one.mark.kind for one in marks)
-    return [one for one in marks if kinds[one.mark.kind] <= LINES_MAX]
+    kinds = Counter(one.kind for one in marks)
+    return [one for one in marks if kinds[one.kind] <= LINES_MAX]
 
 
 def lines(marks: Sequence[Labelled], x: Scale, top_px: float, bottom_px: float) -> Markup:
@@ -65,7 +87,7 @@ def lines(marks: Sequence[Labelled], x: Scale, top_px: float, bottom_px: float) 
                 ends[row] = at_px
                 y = top_px - 5 - row * _LABEL_ROW_PX
                 drawn.append(
-                    tag("text", one.label, x=at_px, y=y, class_=f"label {one.mark.kind}-text")
+                    tag("text", one.label, x=at_px, y=y, class_=f"label {one.kind.name}-text")
                 )
                 break
     return tag("g", *drawn)
@@ -74,20 +96,20 @@ def lines(marks: Sequence[Labelled], x: Scale, top_px: float, bottom_px: float) 
 def _line(one: Labelled, at_px: float, top_px: float, bottom_px: float) -> Markup:
     title = tag("title", f"{one.label} at {clock(one.mark.at_s)}: {one.mark.text}")
     return tag(
-        "line", title, x1=at_px, x2=at_px, y1=top_px, y2=bottom_px, class_=f"mark {one.mark.kind}"
+        "line", title, x1=at_px, x2=at_px, y1=top_px, y2=bottom_px, class_=f"mark {one.kind.name}"
     )
 
 
-def kinds_of(marks: Sequence[Labelled]) -> list[MarkKind]:
+def kinds_in(marks: Sequence[Labelled]) -> list[Kind]:
     """Kinds that there are, in a fixed order."""
-    present = {one.mark.kind for one in marks}
-    return [kind for kind in MARK_KINDS if kind in present]
+    present = {one.kind for one in marks}
+    return [kind for kind in KINDS.values() if kind in present]
 
 
 def strip(marks: Sequence[Labelled], x: Scale, top_px: float) -> Markup:
     """A row for each kind with a tick for each mark; those of one pixel are one tick."""
     rows: list[Markup] = []
-    for number, kind in enumerate(kinds_of(marks)):
+    for number, kind in enumerate(kinds_in(marks)):
         y = top_px + number * ROW_PX
         rows.append(
             tag(
@@ -99,10 +121,10 @@ def strip(marks: Sequence[Labelled], x: Scale, top_px: float) -> Markup:
                 class_="grid",
             )
         )
-        rows.append(tag("text", kind, x=x.from_px - 8, y=y + ROW_PX - 7, class_="tick end"))
+        rows.append(tag("text", kind.name, x=x.from_px - 8, y=y + ROW_PX - 7, class_="tick end"))
         seen: dict[int, list[Labelled]] = {}
         for one in marks:
-            if one.mark.kind == kind:
+            if one.kind == kind:
                 seen.setdefault(round(x(one.mark.at_s)), []).append(one)
         for at_px, here in seen.items():
             rows.append(_tick(here, at_px, y))
@@ -120,27 +142,27 @@ def _tick(here: list[Labelled], at_px: int, y: float) -> Markup:
         x2=at_px,
         y1=y + 3,
         y2=y + ROW_PX - 4,
-        class_=f"solid {first.mark.kind}",
+        class_=f"solid {first.kind.name}",
     )
 
 
 def legend(marks: Sequence[Labelled]) -> Markup | None:
     """What lines and letters mean, and how many there are."""
-    kinds = Counter(one.mark.kind for one in marks)
+    kinds = Counter(one.kind for one in marks)
     if not kinds:
         return None
     items = []
-    for kind in kinds_of(marks):
+    for kind in kinds_in(marks):
         swatch = tag(
             "svg",
-            tag("line", x1=0, x2=30, y1=6, y2=6, class_=f"mark {kind}"),
+            tag("line", x1=0, x2=30, y1=6, y2=6, class_=f"mark {kind.name}"),
             width=30,
             height=12,
             aria_hidden="true",
         )
         where = "" if kinds[kind] <= LINES_MAX else "; in the strip only"
         number = f"{kinds[kind]:,}"
-        items.append(tag("li", swatch, f" {LETTERS[kind]} {WORDS[kind]} ({number}{where})"))
+        items.append(tag("li", swatch, f" {kind.letter} {kind.words} ({number}{where})"))
     return tag("ul", *items, class_="legend")
 
 
@@ -148,8 +170,8 @@ def listing(marks: Sequence[Labelled]) -> Markup | None:
     """All marks as a table, up to a bound: officers' acts and breaches before all others."""
     if not marks:
         return None
-    weighty = [one for one in marks if one.mark.kind in ("pause", "resume", "breach")]
-    others = [one for one in marks if one.mark.kind not in ("pause", "resume", "breach")]
+    weighty = [one for one in marks if one.kind.weighty]
+    others = [one for one in marks if not one.kind.weighty]
     kept = {id(one) for one in (weighty + others)[:LISTED_MAX]}
     rows: list[tuple[str | None, ...]] = [
         (one.label, clock(one.mark.at_s), one.mark.kind, one.mark.text)

@@ -9,6 +9,7 @@ from importlib import metadata, resources
 from typing import Final
 
 from flopgate_sim.campaign import replay
+from flopgate_sim.campaign.pending import pending
 from flopgate_sim.campaign.totals import Totals
 from flopgate_sim.campaign.words import clock, count, hours, speed
 from flopgate_sim.campaign.worker import Done
@@ -107,7 +108,7 @@ def _summary(totals: Totals) -> Markup:
             _counted("Counted", totals.counts),
             class_="side",
         ),
-        _pending(totals),
+        _pending(),
     )
 
 
@@ -143,12 +144,12 @@ def _counted(title: str, numbers: Mapping[str, int]) -> Markup | None:
     return table((), rows, caption=title, class_="data")
 
 
-def _pending(totals: Totals) -> Markup | None:
-    if not totals.pending:
-        return None
+def _pending() -> Markup | None:
     rows: list[tuple[Child, ...]] = [
-        (feature, "; ".join(sorted(whats))) for feature, whats in sorted(totals.pending.items())
+        (feature, "; ".join(whats)) for feature, whats in pending().items()
     ]
+    if not rows:
+        return None
     return together(
         tag("h2", "Not checked yet"),
         table(("waits for", "what"), rows, class_="data words"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from flopgate_sim.campaign.outcome import PauseTimes
+from flopgate_sim.campaign.outcome import Stop
 from flopgate_sim.campaign.words import clock, count
 from flopgate_sim.report.chart import BOTTOM_PX, RIGHT_PX, WIDTH_PX
 from flopgate_sim.report.markup import Markup, number, table, tag
@@ -20,14 +20,12 @@ _SIZE: Final = 5.0
 SHAPES: Final = (("first", "triangle"), ("median", "diamond"), ("last", "square"))
 
 
-def spans_s(pause: PauseTimes) -> tuple[float | None, float | None, float | None]:
-    """First, median and last, in seconds after the order."""
-    moments = (pause.first_still_at_s, pause.median_still_at_s, pause.last_still_at_s)
-    first, median, last = (None if at is None else at - pause.ordered_at_s for at in moments)
-    return first, median, last
+def spans_s(pause: Stop) -> tuple[float | None, float | None, float | None]:
+    """First, median and last."""
+    return pause.first_s, pause.median_s, pause.last_s
 
 
-def figure(id_: str, pauses: Sequence[PauseTimes]) -> Markup:
+def figure(id_: str, pauses: Sequence[Stop]) -> Markup:
     """A row for each pause, on an axis of seconds after its order."""
     heading = tag("h4", "Pause and stop times")
     if not pauses:
@@ -68,7 +66,7 @@ def _axis(longest_s: float, x: Scale, y_px: float) -> Markup:
     return tag("g", *drawn)
 
 
-def _row(pause: PauseTimes, index: int, x: Scale) -> Markup:
+def _row(pause: Stop, index: int, x: Scale) -> Markup:
     top = index * ROW_PX
     drawn = [tag("text", in_words(pause), x=x.from_px, y=top + _TEXT_PX, class_="row")]
     y = top + _BAR_PX
@@ -106,7 +104,7 @@ def _key() -> Markup:
     return tag("ul", *items, class_="legend")
 
 
-def in_words(pause: PauseTimes) -> str:
+def in_words(pause: Stop) -> str:
     """One pause as a sentence."""
     still = f"{pause.still:,} of {count(pause.hosts, 'host')} still"
     spans = [
@@ -114,17 +112,17 @@ def in_words(pause: PauseTimes) -> str:
         for (name, _), span in zip(SHAPES, spans_s(pause), strict=True)
         if span is not None
     ]
-    return f"{clock(pause.ordered_at_s)} {pause.text}: {', '.join([still, *spans])}."
+    return f"{clock(pause.at_s)} {pause.text}: {', '.join([still, *spans])}."
 
 
-def listing(pauses: Sequence[PauseTimes]) -> Markup | None:
+def listing(pauses: Sequence[Stop]) -> Markup | None:
     """The same as a table."""
     if not pauses:
         return None
     rows: list[tuple[str | None, ...]] = [
         (
             pause.text,
-            clock(pause.ordered_at_s),
+            clock(pause.at_s),
             f"{pause.still:,} of {pause.hosts:,}",
             *("none" if span is None else seconds(span) for span in spans_s(pause)),
         )

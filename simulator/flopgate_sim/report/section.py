@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from flopgate_sim.campaign import replay
-from flopgate_sim.campaign.outcome import CAP, CAPACITY, CONSUMED, PERMITS, Curve, Recording
+from flopgate_sim.campaign.outcome import CAP, CAPACITY, CONSUMED, PERMITTED, Curve, Mark, Recording
 from flopgate_sim.campaign.words import clock, hours, speed
 from flopgate_sim.campaign.worker import Done
 from flopgate_sim.report import curves, marks, pauses
@@ -36,7 +36,7 @@ def section(done: Done) -> Markup:
                 f"✗ Law {breach.law} ({breach.law_name}) is broken at "
                 f"{clock(breach.at_ms / 1000)}, step {breach.step:,}: {breach.detail}",
             ),
-            tag("pre", "\n".join(breach.timeline)) if breach.timeline else None,
+            tag("pre", "\n".join(outcome.timeline)) if outcome.timeline else None,
             class_="verdict broken",
         )
     recording = outcome.recording
@@ -55,10 +55,10 @@ def _figures(done: Done) -> list[tuple[Child, ...]]:
     outcome = done.outcome
     per_cpu_s = outcome.host_hours / outcome.cpu_s if outcome.cpu_s > 0 else None
     rows: list[tuple[Child, ...]] = [
-        ("events", f"{outcome.events:,}"),
+        ("events", f"{outcome.steps:,}"),
         ("host-hours", hours(outcome.host_hours)),
         ("host-hours per second of CPU", speed(per_cpu_s)),
-        ("faults", f"{sum(outcome.faults.values()):,} of {outcome.planned_faults:,} planned"),
+        ("faults planned", f"{outcome.faults:,}"),
     ]
     rows += [(name, f"{number:,}") for name, number in sorted(outcome.counts.items())]
     rows.append(("trace", tag("code", outcome.trace_digest)))
@@ -77,31 +77,39 @@ def charts(named: dict[str, Curve], id_: str) -> tuple[Chart, Chart, Chart]:
         Chart(
             id=f"{id_}-permits",
             title="Permits outstanding",
-            says="Permits that a host could still use.",
-            curve=named.get(PERMITS),
+            says="Hosts that hold a permit under which they may compute.",
+            curve=named.get(PERMITTED),
         ),
         Chart(
             id=f"{id_}-consumed",
             title="FLOP consumed against cap",
-            says="What the chips really did, charged or not, below what officers allow.",
+            says="What gates have booked, with and without a permit, and what officers allow.",
             curve=named.get(CONSUMED),
             bound=named.get(CAP),
         ),
     )
 
 
+def _breach_mark(done: Done) -> list[Mark]:
+    breach = done.outcome.breach
+    if breach is None:
+        return []
+    text = f"law {breach.law} ({breach.law_name}): {breach.detail}"
+    return [Mark(at_s=breach.at_ms / 1000, kind="breach", text=text)]
+
+
 def _recorded(done: Done, recording: Recording) -> Markup:
     named = {curve.name: curve for curve in recording.curves}
-    labelled = marks.labelled(recording.marks)
-    end_s = recording.end_at_s
+    labelled = marks.labelled([*recording.marks, *_breach_mark(done)])
+    end_s = recording.end_s
     id_ = anchor(done)
     return together(
         marks.legend(labelled),
         *(figure(chart, end_s, labelled) for chart in charts(named, id_)),
         strip_figure(f"{id_}-strip", labelled, end_s),
-        pauses.figure(f"{id_}-pauses", recording.pauses),
+        pauses.figure(f"{id_}-pauses", recording.stops),
         tag("h4", "The same in tables"),
-        pauses.listing(recording.pauses),
+        pauses.listing(recording.stops),
         _data(recording.curves, end_s),
         marks.listing(labelled),
     )

@@ -32,10 +32,20 @@ QUEUE_BYTES_MAX = 4 * 1024 * 1024
 CONNECT_US = 10_000 * US_PER_MS
 
 
+class Heeds(Protocol):
+    """What the laws know of an authority."""
+
+    moved: set[bytes]
+
+
 class Authority(Protocol):
     """The governor's end of links."""
 
     name: str
+
+    @property
+    def truth(self) -> Heeds:
+        """What the laws know of it."""
 
     def opened(self, courier: Courier, host_ids: Iterable[bytes]) -> None:
         """A stream was opened and said Hello."""
@@ -74,6 +84,7 @@ class Courier:
         self,
         engine: Engine,
         streams: Streams,
+        *,
         clocks: Clocks,
         authority: Authority,
         link: Link,

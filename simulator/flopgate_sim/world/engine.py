@@ -13,10 +13,16 @@ from collections.abc import Callable
 
 US_PER_MS = 1000
 US_PER_S = 1_000_000
+SPIN_MAX = 100_000
+"""Events of one moment: beyond that somebody waits for a time that never passes."""
 TIMELINE_MAX = 60
 """Newest lines of what happened that are kept for people."""
 
 Action = Callable[[], None]
+
+
+class SpinError(RuntimeError):
+    """Time stands still: a core wants to be called at a moment that is over, again and again."""
 
 
 class Event:
@@ -55,6 +61,10 @@ class Engine:
         self._planned: list[Event] = []
         self._number = 0
         self._stopped = False
+        self._observer: Action | None = None
+        self._observe_every_us = 0
+        self._observe_us = 0
+        self._spin = 0
         self._trace = hashlib.sha256()
         self._lines: deque[str] = deque(maxlen=TIMELINE_MAX)
 
@@ -76,6 +86,11 @@ class Engine:
             event = heapq.heappop(planned)
             if event.cancelled:
                 continue
+            self._spin = self._spin + 1 if event.at_us == self.now_us else 0
+            if self._spin > SPIN_MAX:
+                raise SpinError(f"{SPIN_MAX} events at {event.at_us} us, the last: {event.kind}")
+            if self._observer is not None:
+                self._observe(event.at_us)
             self.now_us = event.at_us
             self.steps += 1
             self._trace.update(f"{event.at_us} {event.kind}\n".encode())
@@ -84,6 +99,16 @@ class Engine:
                 check()
         if not self._stopped:
             self.now_us = max(self.now_us, until_us)
+
+    def observe(self, every_us: int, look: Action) -> None:
+        """Let somebody look at a steady rhythm, between events: no event, so it only reads."""
+        self._observer, self._observe_every_us, self._observe_us = look, every_us, self.now_us
+
+    def _observe(self, until_us: int) -> None:
+        while self._observer is not None and self._observe_us < until_us:
+            self.now_us = self._observe_us
+            self._observe_us += self._observe_every_us
+            self._observer()
 
     def stop(self) -> None:
         """Nothing more happens."""

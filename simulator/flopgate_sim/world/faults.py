@@ -1,47 +1,27 @@
-"""What can go wrong, and when: a plan of faults drawn from a seed, and what each does to the world."""
+"""What goes wrong, and when: faults drawn from a seed, and what each does to the world."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from flopgate_sim.scenario.kinds import HOST, KINDS
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S
+from flopgate_sim.world.gate_side import GATE_RESTART_US
 from flopgate_sim.world.governor import Governor
-from flopgate_sim.world.host import BOOT_US, GATE_RESTART_US, Host
+from flopgate_sim.world.host import BOOT_US, Host
 from flopgate_sim.world.network import DOWN, UP
 from flopgate_sim.world.plan import Fault
 from flopgate_sim.world.randomness import Streams, waits_ms
 from flopgate_sim.world.tampering import Forging, Replaying
+from flopgate_sim.world.truth import METERED
 
 if TYPE_CHECKING:
     from flopgate_sim.world.world import World
 
-HOST, GOVERNOR = "host", "governor"
-WRITES_MAX = 60
-"""A crash while writing comes within so many writes."""
 SEEN_WITHIN_MS = 600_000
 """A jump is beyond all doubt when the chip could not have counted so far in this time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """A kind of fault.
-
-    Attributes:
-        target: ``host`` or ``governor``.
-        span_ms: drawn between these two; (0, 0) where it has no span.
-        value: drawn between these two.
-        apply: what it does.
-        text: in words, with what ``value`` means.
-    """
-
-    target: str
-    apply: Callable[[World, Fault], None]
-    text: str
-    span_ms: tuple[int, int] = (0, 0)
-    value: tuple[int, int] = (0, 0)
 
 
 def _host(world: World, fault: Fault) -> Host:
@@ -70,7 +50,9 @@ def _courier_crash(world: World, fault: Fault) -> None:
     host = _host(world, fault)
     for courier in host.couriers:
         courier.kill()
-        world.engine.after(fault.span_ms * US_PER_MS, "courier start", partial(_revive, host, courier))
+        world.engine.after(
+            fault.span_ms * US_PER_MS, "courier start", partial(_revive, host, courier)
+        )
 
 
 def _revive(host: Host, courier: object) -> None:
@@ -184,7 +166,7 @@ def _wall_step(world: World, fault: Fault) -> None:
     host = _host(world, fault)
     host.clocks.wall_offset_ms += fault.value * 1000
     if fault.value < 0:
-        host.truth.excused[3] = "the wall clock went back: what a reboot charges rests on it"
+        host.truth.excused[METERED] = "the wall clock went back: what a reboot charges rests on it"
 
 
 def _boot_clock_back(world: World, fault: Fault) -> None:
@@ -269,120 +251,46 @@ def _governor_restore(world: World, fault: Fault) -> None:
     world.engine.after(fault.span_ms * US_PER_MS, "governor restored", restore)
 
 
-KINDS: Mapping[str, Kind] = {
-    "gate_crash": Kind(
-        target=HOST, apply=_gate_crash, span_ms=(0, 20_000), text="the gate is killed and comes back"
-    ),
-    "gate_crash_writing": Kind(
-        target=HOST, apply=_gate_crash_writing, value=(1, WRITES_MAX),
-        text="the gate dies at the write with this number",
-    ),
-    "courier_crash": Kind(
-        target=HOST, apply=_courier_crash, span_ms=(1_000, 60_000), text="the couriers are killed"
-    ),
-    "host_reboot": Kind(
-        target=HOST, apply=_reboot, span_ms=(0, 300_000), text="the host reboots in order"
-    ),
-    "power_loss": Kind(
-        target=HOST, apply=_power_loss, span_ms=(0, 300_000),
-        text="the host loses power: what was not synced is lost or torn",
-    ),
-    "suspend": Kind(
-        target=HOST, apply=_suspend, span_ms=(1_000, 900_000), text="the host sleeps"
-    ),
-    "partition": Kind(
-        target=HOST, apply=partial(_cut, directions=frozenset({UP, DOWN})),
-        span_ms=(5_000, 1_500_000), text="no message passes",
-    ),
-    "one_way_up": Kind(
-        target=HOST, apply=partial(_cut, directions=frozenset({UP})), span_ms=(5_000, 900_000),
-        text="nothing goes up",
-    ),
-    "one_way_down": Kind(
-        target=HOST, apply=partial(_cut, directions=frozenset({DOWN})), span_ms=(5_000, 900_000),
-        text="nothing comes down",
-    ),
-    "lossy": Kind(
-        target=HOST, apply=_lossy, span_ms=(10_000, 600_000), value=(5, 60),
-        text="this part of all messages is lost, percent",
-    ),
-    "disk_full": Kind(
-        target=HOST, apply=_host_disk_full, span_ms=(10_000, 300_000), value=(0, 20_000),
-        text="the ledger's disk has room for this many bytes",
-    ),
-    "disk_error": Kind(
-        target=HOST, apply=_host_disk_error, value=(1, WRITES_MAX),
-        text="the ledger's disk fails at the write with this number",
-    ),
-    "gpu_lost": Kind(
-        target=HOST, apply=_gpu_lost, value=(0, 15), text="a chip falls off the bus until a reboot"
-    ),
-    "sampler_hang": Kind(
-        target=HOST, apply=_sampler_hang, span_ms=(2_000, 200_000), text="the driver hangs"
-    ),
-    "counter_jump": Kind(
-        target=HOST, apply=_counter_jump, value=(1, 10**6), text="a chip's counters jump ahead"
-    ),
-    "driver_reload": Kind(
-        target=HOST, apply=_driver_reload, text="the driver starts anew: counters from zero, one error"
-    ),
-    "wall_step": Kind(
-        target=HOST, apply=_wall_step, value=(-7_200, 7_200), text="the wall clock is set, seconds"
-    ),
-    "boot_clock_back": Kind(
-        target=HOST, apply=_boot_clock_back, value=(1_000, 600_000),
-        text="the boot clock goes back, ms",
-    ),
-    "job_ends": Kind(
-        target=HOST, apply=_job_ends, span_ms=(1_000, 600_000), text="the job ends and comes again"
-    ),
-    "job_joins": Kind(
-        target=HOST, apply=_job_joins, value=(0, 15), text="one more process starts in a lane"
-    ),
-    "job_forks": Kind(
-        target=HOST, apply=_job_forks, value=(1, 3), text="processes fork as they are frozen"
-    ),
-    "courier_forges": Kind(
-        target=HOST, apply=_forge, span_ms=(10_000, 300_000), text="the courier changes answers"
-    ),
-    "courier_replays": Kind(
-        target=HOST, apply=_replay, span_ms=(10_000, 600_000),
-        text="the courier drops, repeats and reorders at will",
-    ),
-    "ledger_restore": Kind(
-        target=HOST, apply=_ledger_restore, span_ms=(60_000, 900_000),
-        text="an older copy of the ledger is put back",
-    ),
-    "governor_crash": Kind(
-        target=GOVERNOR, apply=_governor_crash, span_ms=(1_000, 120_000),
-        text="the governor is killed and comes back",
-    ),
-    "governor_crash_writing": Kind(
-        target=GOVERNOR, apply=_governor_crash_writing, value=(1, WRITES_MAX),
-        text="the governor dies at the write with this number",
-    ),
-    "governor_power_loss": Kind(
-        target=GOVERNOR, apply=_governor_power_loss, span_ms=(1_000, 120_000),
-        text="the governor's machine loses power",
-    ),
-    "governor_disk_full": Kind(
-        target=GOVERNOR, apply=_disk_full, span_ms=(5_000, 120_000), value=(0, 50_000),
-        text="the governor's disk has room for this many bytes",
-    ),
-    "governor_disk_error": Kind(
-        target=GOVERNOR, apply=_disk_error, value=(1, WRITES_MAX),
-        text="the governor's disk fails at the write with this number",
-    ),
-    "governor_restore": Kind(
-        target=GOVERNOR, apply=_governor_restore, span_ms=(60_000, 900_000),
-        text="a backup of this age takes the place of the governor's store",
-    ),
-}  # fmt: skip
-"""Every kind of fault by name."""
+APPLY: Mapping[str, Callable[[World, Fault], None]] = {
+    "gate_crash": _gate_crash,
+    "gate_crash_writing": _gate_crash_writing,
+    "courier_crash": _courier_crash,
+    "host_reboot": _reboot,
+    "power_loss": _power_loss,
+    "suspend": _suspend,
+    "partition": partial(_cut, directions=frozenset({UP, DOWN})),
+    "one_way_up": partial(_cut, directions=frozenset({UP})),
+    "one_way_down": partial(_cut, directions=frozenset({DOWN})),
+    "lossy": _lossy,
+    "disk_full": _host_disk_full,
+    "disk_error": _host_disk_error,
+    "ledger_restore": _ledger_restore,
+    "gpu_lost": _gpu_lost,
+    "sampler_hang": _sampler_hang,
+    "counter_jump": _counter_jump,
+    "driver_reload": _driver_reload,
+    "wall_step": _wall_step,
+    "boot_clock_back": _boot_clock_back,
+    "job_ends": _job_ends,
+    "job_joins": _job_joins,
+    "job_forks": _job_forks,
+    "courier_forges": _forge,
+    "courier_replays": _replay,
+    "governor_crash": _governor_crash,
+    "governor_crash_writing": _governor_crash_writing,
+    "governor_power_loss": _governor_power_loss,
+    "governor_disk_full": _disk_full,
+    "governor_disk_error": _disk_error,
+    "governor_restore": _governor_restore,
+}
+"""What each kind does."""
 
 
 def draw(
-    rates_per_h: Mapping[str, float], hosts: list[str], governors: list[str], duration_ms: int,
+    rates_per_h: Mapping[str, float],
+    hosts: list[str],
+    governors: list[str],
+    duration_ms: int,
     streams: Streams,
 ) -> tuple[Fault, ...]:
     """Faults by their mean rates: of a host's kind per host and hour, of a governor's per hour."""
@@ -398,8 +306,8 @@ def draw(
                         at_ms=at_ms,
                         kind=kind_name,
                         target=target,
-                        span_ms=source.randint(*kind.span_ms),
-                        value=source.randint(*kind.value),
+                        span_ms=source.randint(*kind.span_ms) if kind.span_ms else 0,
+                        value=source.randint(*kind.value) if kind.value else 0,
                     )
                 )
                 at_ms += waits_ms(source, 3_600_000 / rate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -18,12 +19,12 @@ from flopgate_proto.codec import envelope_from_wire, envelope_to_wire
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import FlopgateError, PeerError, StorageError
 from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_sim.disk import Disk, Snapshot
 from flopgate_sim.world.clocks import Clocks
 from flopgate_sim.world.courier import Courier
-from flopgate_sim.disk import Disk, Snapshot
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine
+from flopgate_sim.world.governor_truth import GovernorTruth
 from flopgate_sim.world.officers import Officers
-from flopgate_sim.world.truth import GovernorTruth
 
 STORE = "governor.sqlite"
 RESTART_US = 3 * US_PER_S
@@ -84,7 +85,8 @@ class Governor:
             self._engine.after(RESTART_US, "governor start", self.start)
             return
         self._engine.note(self.name, f"starts at batch {self.state.batch_number}")
-        self.truth.started(self.disk.unsynced_bytes(f"{STORE}-wal"))
+        durable = self.disk.ask_durable(STORE, "SELECT max(number) FROM batch")
+        self.truth.started(self.state.opened_batch, durable or 0)
 
     def kill(self, why: str) -> None:
         """The process is gone between two instructions."""
@@ -228,7 +230,5 @@ def _reset(courier: Courier, number: int) -> None:
 
 def _abandon(store: Store) -> None:
     """A dead process closes nothing; its handles only must not stay open in ours."""
-    try:
+    with suppress(FlopgateError):
         store.close()
-    except FlopgateError:
-        pass

@@ -1,343 +1,42 @@
-"""A host of the world: production gate and couriers around chips that keep the truth.
-
-What a gate does in here is decided by production code alone: core, ledger and runner. This file is
-the machine around it: clocks, chips, processes, a disk, and the many ways in which these fail.
-"""
+"""A host of the world: chips that keep the truth, jobs, clocks, and how all these fail."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 
-from flopgate_agent.gate.actions import Freeze, Kill, Notify, Tell, Thaw
-from flopgate_agent.gate.core import GateCore
-from flopgate_agent.gate.faults import LEDGER_FAILED
-from flopgate_agent.gate.settings import Chip as GateChip
-from flopgate_agent.gate.settings import GateSettings, GateToken, LaneSetting, Now
-from flopgate_agent.gate_process.runner import GateRunner
-from flopgate_agent.ledger import Ledger
-from flopgate_proto.errors import FlopgateError, PeerError
-from flopgate_proto.keys import SigningKey, key_digest
-from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import ChipIdentity, Finding, Software
-from flopgate_sim.world.chips import Chip, Hardware
-from flopgate_sim.world.clocks import Clocks
-from flopgate_sim.world.courier import Courier
-from flopgate_sim.disk import Disk, Snapshot
-from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine, Event
-from flopgate_sim.world.plan import HostPlan, LanePlan
-from flopgate_sim.world.randomness import Streams
-from flopgate_sim.world.truth import HostTruth
+from flopgate_sim.disk import Snapshot
+from flopgate_sim.world.engine import US_PER_MS, US_PER_S
+from flopgate_sim.world.gate_side import GATE_RESTART_US, GateSide
+from flopgate_sim.world.plan import LanePlan
+from flopgate_sim.world.randomness import waits_ms
+from flopgate_sim.world.truth import KEPT, METERED
 
-SOFTWARE = Software(name="flopgate-sim", version="1", digest=bytes(32))
-SNAPSHOT_MS = 120_000
-"""Between snapshots for couriers; the process shows one each second, which people look at."""
-GATE_RESTART_US = 2 * US_PER_S
-"""From the death of a gate to its next start, when somebody restarts it at once."""
 BOOT_US = 40 * US_PER_S
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateWiring:
-    """How gates are driven.
-
-    Attributes:
-        rhythm_ms: between looks at the counters; ``None``: at the latest moment that the core says.
-    """
-
-    rhythm_ms: int | None = None
-    report_interval_ms: int = 60_000
-
-
-class Host:
-    """One machine.
-
-    Attributes:
-        runner: the running gate, ``None`` while it is dead.
-        truth: what really happened here, for the laws.
-    """
-
-    def __init__(
-        self,
-        engine: Engine,
-        streams: Streams,
-        plan: HostPlan,
-        tokens: Sequence[GateToken],
-        disk: Disk,
-        wiring: GateWiring,
-        clocks: Clocks,
-    ) -> None:
-        self.plan = plan
-        self.name = plan.name
-        self.clocks = clocks
-        self.disk = disk
-        self.key: SigningKey = streams.key(f"host/{plan.name}")
-        self.host_id = key_digest(self.key.spki)
-        self.tokens = tuple(tokens)
-        self.wiring = wiring
-        self.hardware = Hardware(
-            [
-                Chip(uuid=f"GPU-{plan.name}-{index}", spec=plan.spec, gpm=plan.gpm)
-                for index in range(plan.chips)
-            ],
-            now_us=engine.now_us,
-        )
-        self.truth = HostTruth(plan.name)
-        self.couriers: list[Courier] = []
-        self.runner: GateRunner | None = None
-        self.hung = False
-        self.seeing_since_us = 0
-        self.hung_since_us = 0
-        self.asked_us = 0
-        self.suspended = False
-        self.up = True
-        self._engine = engine
-        self._streams = streams
-        self._runs = 0
-        self._boots = 0
-        self._ledger: Ledger | None = None
-        self._wake: Event | None = None
-        self._looked_ms = 0
-        self._shown_ms = 0
-        self._losses = streams.of(f"power/{plan.name}")
-        self._refusals = 0
-        self._known: set[int] = set()
-        self._resting: set[str] = set()
-
-    # ------------------------------------------------------------------ the gate's process
-
-    def now(self) -> Now:
-        """This moment on the host's clocks."""
-        return Now(elapsed_ms=self.clocks.elapsed_ms, wall_unix_ms=self.clocks.wall_unix_ms)
-
-    def start_gate(self) -> None:
-        """The gate starts, unless it runs or the host is down; it comes back when it cannot."""
-        if self.runner is not None or not self.up or self.suspended:
-            return
-        self._runs += 1
-        self.disk.revive()
-        try:
-            self._ledger = Ledger(self.disk.path("ledger.sqlite"))
-            memory = self._ledger.load()
-            core = GateCore(self._settings(), memory, self.tokens, self.now())
-        except FlopgateError as error:
-            self._engine.note(self.name, f"gate cannot start: {error.code}")
-            self._close_ledger()
-            self._engine.after(GATE_RESTART_US, "gate start", self.start_gate)
-            return
-        self.runner = GateRunner(
-            core,
-            self._ledger,
-            hand=self,
-            door=self,
-            clock=self.now,
-            tell=self._told,
-            refused=self._refused,
-        )
-        self._looked_ms = self._shown_ms = self.clocks.elapsed_ms
-        self.truth.gate_started(core, self._engine.now_us)
-        if unsynced := self.disk.unsynced_bytes("ledger.sqlite-wal"):
-            self.truth.loose = f"starts from {unsynced} bytes that are not durable"
-        self._engine.note(self.name, f"gate run {self._runs} starts at report {core.chain.sequence}")
-        for courier in self.couriers:
-            courier.door_opened()
-        self._settle()
-
-    def kill_gate(self, why: str) -> None:
-        """The gate is gone between two instructions; nothing of it is done any more."""
-        if self.runner is None:
-            return
-        self._engine.note(self.name, f"gate dies: {why}")
-        self.runner = None
-        self.truth.gate_died()
-        self.disk.crash()
-        self._close_ledger()
-        if self._wake is not None:
-            self._wake.cancel()
-        for courier in self.couriers:
-            courier.door_lost()
-
-    def _close_ledger(self) -> None:
-        if self._ledger is not None:
-            with suppress(sqlite3.Error):
-                self._ledger.close()
-            self._ledger = None
-
-    def _settings(self) -> GateSettings:
-        entropy, run = self._streams.entropy, f"{self.name}/{self._runs}"
-        return GateSettings(
-            host_spki=self.key.spki,
-            host_id=self.host_id,
-            signer=self.key,
-            boot_id=entropy(f"boot/{self.name}/{self._boots}", 16),
-            run_nonce=entropy(f"run/{run}", 16),
-            salt_secret=entropy(f"salt/{run}", 32),
-            chips=tuple(
-                GateChip(
-                    identity=ChipIdentity(
-                        vendor="NVIDIA",
-                        uuid=chip.uuid,
-                        serial="",
-                        pdi=None,
-                        name=self.plan.chip_name,
-                        pci_device_id=self.plan.pci_device_id,
-                    ),
-                    spec=chip.spec,
-                )
-                for chip in self.hardware.chips
-            ),
-            lanes=tuple(
-                LaneSetting(workload=lane.workload, chips=lane.chips) for lane in self.plan.lanes
-            ),
-            software=SOFTWARE,
-            driver_version="simulated",
-            report_interval_ms=self.wiring.report_interval_ms,
-        )
-
-    # ------------------------------------------------------------------ the gate's loop
-
-    def _next_look_ms(self, core: GateCore) -> int:
-        rhythm_ms = self.wiring.rhythm_ms
-        if rhythm_ms is None:
-            return core.look_by_ms
-        return min(core.look_by_ms, self._looked_ms + rhythm_ms)
-
-    def _serve(self) -> None:
-        """What the gate's process does when it wakes."""
-        self._wake = None
-        runner = self.runner
-        if runner is None or self.suspended:
-            return
-        now_ms = self.clocks.elapsed_ms
-        if now_ms >= self._next_look_ms(runner.core):
-            self._look(runner)
-        if self.runner is not None:
-            runner.handle_timer()
-            if now_ms >= self._shown_ms + SNAPSHOT_MS:
-                self._shown_ms = now_ms
-                runner.show()
-            runner.push()
-        self._settle()
-
-    def _look(self, runner: GateRunner) -> None:
-        runner.core.asked(self.now())
-        self._looked_ms = self.clocks.elapsed_ms
-        if self.hung:
-            if self.asked_us < self.hung_since_us:
-                self.asked_us = self._engine.now_us
-            return
-        samples = self.hardware.sample(self._engine.now_us, self.clocks.elapsed_ms)
-        runner.enter(runner.core.samples, samples)
-        self.truth.looked()
-
-    def from_courier(self, client_id: int, message: pb.ToGate) -> None:
-        """A courier says something."""
-        runner = self.runner
-        if runner is None or self.suspended:
-            return
-        refused = self._refusals
-        runner.from_courier(client_id, message)
-        kept = not self.disk.died and not runner.core.has_fault(LEDGER_FAILED)
-        orders = list(message.admission.orders) if message.HasField("admission") else []
-        if message.HasField("order") and refused == self._refusals:
-            orders.append(message.order)
-        for order in orders if kept else ():
-            self.truth.order_taken(runner.core, order, self._engine.now_us)
-        runner.push()
-        self._settle()
-
-    def _settle(self) -> None:
-        """After anything: notice that the disk took the process with it, and plan the next wake."""
-        runner = self.runner
-        if runner is None:
-            return
-        self.truth.made(runner.core, self._engine.now_us)
-        if self.disk.died:
-            self.kill_gate("while it wrote")
-            self._engine.after(GATE_RESTART_US, "gate start", self.start_gate)
-            return
-        self.truth.touched(self, runner.core)
-        for courier in self.couriers:
-            courier.authority.truth.moved.add(self.host_id)
-        core = runner.core
-        at_ms = min(core.get_timer(), self._shown_ms + SNAPSHOT_MS)
-        look_ms = self._next_look_ms(core)
-        if self.hung:
-            look_ms = max(look_ms, self._looked_ms + 1_000)
-        at_us = self.clocks.when_us(max(min(at_ms, look_ms), self.clocks.elapsed_ms))
-        if self._wake is not None:
-            if self._wake.at_us == at_us and not self._wake.cancelled:
-                return
-            self._wake.cancel()
-        self._wake = self._engine.at(at_us, "gate", self._serve)
-
-    def _told(self, told: Tell) -> None:
-        if not self.disk.died:
-            self._engine.note(self.name, f"{told.event} {told.subject} {told.detail}")
-
-    def _refused(self, error: PeerError) -> None:
-        self._refusals += 1
-        self.truth.refused[error.code] = self.truth.refused.get(error.code, 0) + 1
-        self._engine.note(self.name, f"refused: {error.code}")
-
-    # ------------------------------------------------------------------ the gate's door and hand
-
-    @property
-    def clients(self) -> Mapping[int, int]:
-        """Couriers by number."""
-        return {number: 0 for number, one in enumerate(self.couriers) if one.core is not None}
-
-    def send(self, client_id: int, message: pb.FromGate) -> bool:
-        """A message for a courier; it arrives after everything of this moment."""
-        if self.disk.died:
-            return False
-        if message.HasField("report"):
-            self.truth.left(message.report)
-        courier = self.couriers[client_id]
-        self._engine.after(0, "from gate", lambda: courier.from_gate(message))
-        return True
-
-    def broadcast(self, message: pb.FromGate) -> None:
-        """A message for all couriers."""
-        for client_id in self.clients:
-            self.send(client_id, message)
-
-    def protect(self, pids: Sequence[int]) -> None:
-        """The sampler is no process here."""
-
-    def carry_out(self, action: Freeze | Thaw | Kill | Notify) -> list[Finding]:
-        """Do it to the processes of the lane."""
-        if self.disk.died:
-            return []
-        now_us = self._engine.now_us
-        lane = next((one for one in self.plan.lanes if one.workload == action.workload), None)
-        mine = set() if lane is None else self._holders(lane)
-        match action:
-            case Freeze():
-                self._known |= set(action.pids)
-                self.hardware.freeze(set(action.pids), now_us)
-            case Thaw():
-                self.hardware.thaw(mine & self._known, now_us)
-            case Kill():
-                self.hardware.kill(set(action.pids) | mine, now_us)
-            case Notify():
-                pass
-        return []
-
-    def _holders(self, lane: LanePlan) -> set[int]:
-        return {job.pid for job in self.hardware.jobs if set(job.chips) & set(lane.chips)}
+class Host(GateSide):
+    """One machine: the gate's side of it, and all the rest."""
 
     # ------------------------------------------------------------------ work on it
 
     def start_job(self, lane: LanePlan) -> None:
         """The scheduler starts the lane's job, unless one is there."""
-        if not self.up or self.suspended or lane.workload in self._resting:
+        if not self.up or self.suspended:
             return
         if self._holders(lane):
             return
-        self.hardware.start(lane.chips, self._engine.now_us, **lane.job_options())
+        job = self.hardware.start(lane.chips, self._engine.now_us, **lane.job_options())
+        if lane.mean_life_ms:
+            life_us = waits_ms(self._lives, lane.mean_life_ms) * US_PER_MS
+            self._engine.after(life_us, "job ends", partial(self._renew_job, lane, job.pid))
+
+    def _renew_job(self, lane: LanePlan, pid: int) -> None:
+        self.end_process(pid)
+        self._engine.after(US_PER_S, "job", partial(self.start_job, lane))
+
+    def end_process(self, pid: int) -> None:
+        """A process ends by itself."""
+        self.hardware.kill({pid}, self._engine.now_us)
 
     def stop_job(self, lane: LanePlan) -> None:
         """The job ends by itself."""
@@ -373,7 +72,8 @@ class Host:
             courier.start()
         self.start_gate()
         # Until the host denies new contexts from its first instruction on, schedulers come later.
-        self._engine.after(10 * US_PER_S, "jobs", self.start_jobs)
+        if self.schedules:
+            self._engine.after(10 * US_PER_S, "jobs", self.start_jobs)
 
     def start_jobs(self) -> None:
         """Every lane gets its job."""
@@ -432,20 +132,25 @@ class Host:
         self.kill_gate("its disk is replaced")
         self.disk.restore(snapshot)
         reason = "an older ledger was put back"
-        self.truth.excused |= {3: reason, 9: reason}
+        self.truth.excused |= {METERED: reason, KEPT: reason}
         self._engine.note(self.name, reason)
         self._engine.after(GATE_RESTART_US, "gate start", self.start_gate)
 
     @property
-    def computing_chips(self) -> int:
-        """Chips whose pipes are busy now."""
+    def computing(self) -> frozenset[int]:
+        """Chips with a job that works now, bursts and the rests between them included."""
         now_us = self._engine.now_us
         busy: set[int] = set()
         for job in self.hardware.jobs:
             end_us = job.end_us()
             if not job.spinning and job.busy_percent and (end_us is None or end_us > now_us):
                 busy |= set(job.chips)
-        return len(busy) if self.hardware.on else 0
+        return frozenset(busy) if self.hardware.on else frozenset()
+
+    def ended_us(self, chips: frozenset[int]) -> int:
+        """When the last job on some chips that stand did its last work, as far as it is known."""
+        ends_us = [job.end_us() for job in self.hardware.jobs if chips & set(job.chips)]
+        return max((end_us for end_us in ends_us if end_us is not None), default=0)
 
     def restart_gate_soon(self, why: str, wait_us: int = GATE_RESTART_US) -> None:
         """The gate is killed and comes back."""

@@ -22,7 +22,7 @@ from flopgate_sim.world.engine import US_PER_MS
 from flopgate_sim.world.governor import Governor
 from flopgate_sim.world.host import Host
 from flopgate_sim.world.plan import LanePlan
-from flopgate_sim.world.truth import PauseTruth, lane_flop
+from flopgate_sim.world.truth import KEPT, METERED, PauseTruth, lane_flop
 
 TFLOP = 10**12
 NEWCOMER_US = 9_000 * US_PER_MS
@@ -80,14 +80,15 @@ def _late_jobs(host: Host, lane: LanePlan, until_us: int) -> Iterator[tuple[Job,
     since_us = host.truth.acting_since_us
     if since_us is None:
         return
+    since_us = max(since_us, host.truth.enrolled_us, host.seeing_since_us)
     for job in host.hardware.jobs:
         if set(job.chips) & set(lane.chips) and not job.spinning and job.last_work_us:
-            fresh_us = max(job.start_us, since_us, host.seeing_since_us) + NEWCOMER_US
+            fresh_us = max(job.start_us, since_us) + NEWCOMER_US
             if job.last_work_us > max(until_us, fresh_us):
                 yield job, job.last_work_us
 
 
-def expiry(host: Host, now_us: int) -> Iterator[str]:
+def expiry(host: Host, _now_us: int) -> Iterator[str]:
     """1: work ends within the lifetime of the request that earned it."""
     core = _core(host)
     if core is None or not host.truth.enrolled or not _acting(host):
@@ -195,7 +196,7 @@ def metered(host: Host, _now_us: int) -> Iterator[str]:
     if core is None or not truth.fresh_look or not truth.enrolled:
         return
     truth.fresh_look = False
-    if 3 in truth.excused:
+    if METERED in truth.excused:
         return
     for lane in host.plan.lanes:
         book = core.lanes[lane.workload].book
@@ -247,7 +248,7 @@ def believed(host: Host, _now_us: int) -> Iterator[str]:
 # ---------------------------------------------------------------------- 8: fail closed, say why
 
 
-def fails_closed(host: Host, now_us: int) -> Iterator[str]:
+def fails_closed(host: Host, _now_us: int) -> Iterator[str]:
     """8: every lane that stands says why; without a ledger or a driver nothing runs for long."""
     core = _core(host)
     if core is None or not core.enrolled:
@@ -294,7 +295,7 @@ def kept(host: Host, _now_us: int) -> Iterator[str]:
     started, truth.started_sequence = truth.started_sequence, None
     if truth.loose:
         yield f"{host.name}: {truth.loose}"
-    if started is not None and started < truth.left_sequence and 9 not in truth.excused:
+    if started is not None and started < truth.left_sequence and KEPT not in truth.excused:
         yield f"{host.name}: comes back at report {started}, {truth.left_sequence} had left"
 
 

@@ -1,8 +1,8 @@
 """Links between couriers and governors: late, lossy, cut, in one direction or both.
 
-What runs over a link are whole messages: whoever carries them, an operator's relay or a bad network,
-may lose, double, delay and reorder them. A stream that stays cut for ``KEEPALIVE_US`` breaks, as TCP
-with gRPC's keep-alive would.
+What runs over a link are whole messages: whoever carries them, an operator's relay or a bad
+network, may lose, double, delay and reorder them. A stream that stays cut for ``KEEPALIVE_US``
+breaks, as TCP with gRPC's keep-alive would.
 """
 
 from __future__ import annotations

@@ -5,51 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from flopgate_proto.chips import ChipSpec, spec_for
-from flopgate_proto.errors import ConfigError
+from flopgate_proto.chips import ChipSpec
 from flopgate_proto.values.orders import Policy
+from flopgate_sim.scenario.profiles import ChipProfile
 from flopgate_sim.world.engine import US_PER_MS
 from flopgate_sim.world.network import Weather
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChipProfile:
-    """A model of accelerator: NVML name, PCI device id, and whether it has GPM cycle counters."""
-
-    nvml_name: str
-    pci_device_id: int
-    gpm: bool
-
-    @property
-    def spec(self) -> ChipSpec:
-        """What the chip table says of it."""
-        return spec_for(self.pci_device_id, self.nvml_name)
-
-
-PROFILES = {
-    "h100": ChipProfile(nvml_name="NVIDIA H100 80GB HBM3", pci_device_id=0x2330, gpm=True),
-    "h200": ChipProfile(nvml_name="NVIDIA H200", pci_device_id=0x2335, gpm=True),
-    "b200": ChipProfile(nvml_name="NVIDIA B200", pci_device_id=0x2901, gpm=True),
-    "a100": ChipProfile(nvml_name="NVIDIA A100-SXM4-80GB", pci_device_id=0x20B2, gpm=False),
-    "v100": ChipProfile(nvml_name="Tesla V100-SXM2-32GB", pci_device_id=0x1DB5, gpm=False),
-}
-"""By the names that scenarios use. GPM exists since Hopper."""
-
-
-def profile(name: str) -> ChipProfile:
-    """A profile by name.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    found = PROFILES.get(name)
-    if found is None:
-        raise ConfigError(
-            f"no chip profile {name!r}",
-            code="scenario.chip",
-            remedy=f"Use one of {', '.join(sorted(PROFILES))}.",
-        )
-    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +23,7 @@ class LanePlan:
         drain_ms: of its queues after a freeze; ``None``: kernels run until the process is killed.
         spinning: it only waits for its network.
         forks: children that escape a freeze, one each time.
+        mean_life_ms: it ends and comes again after a time around this; 0: it stays.
     """
 
     workload: str
@@ -73,6 +34,7 @@ class LanePlan:
     drain_ms: int | None = 50
     spinning: bool = False
     forks: int = 0
+    mean_life_ms: int = 0
 
     def job_options(self) -> dict[str, object]:
         """Fields of the job in the hardware's units."""
@@ -92,6 +54,7 @@ class HostPlan:
 
     Attributes:
         drift_ppm: how much too fast its clocks run; negative: too slow.
+        joins_ms: it is switched on then.
     """
 
     name: str
@@ -103,6 +66,7 @@ class HostPlan:
     chips: int
     lanes: tuple[LanePlan, ...]
     drift_ppm: int = 0
+    joins_ms: int = 0
 
     def scopes_of(self, workload: str) -> tuple[str, ...]:
         """Every scope that a lane of this host belongs to, in words."""
@@ -147,7 +111,7 @@ class Fault:
 
     Attributes:
         at_ms: world time.
-        kind: a name of `faults.KINDS`.
+        kind: a name of `scenario.kinds.KINDS`.
         target: name of a host or authority, by the kind.
         span_ms: how long it lasts, 0 where that has no meaning.
         value: a number that the kind explains.
@@ -168,12 +132,14 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """Officers do something.
+    """Officers of one authority do something.
 
     Attributes:
-        act: ``pause``, ``emergency``, ``resume`` (of all that stands) or ``cap``.
-        scope: in words, as ``cluster:alpha``; of a resume it does not matter.
+        act: ``pause``, ``emergency``, ``policy_budget``, ``resume`` (of all pauses that stand) or
+            ``resume-first`` (of the oldest).
+        scope: in words, as ``cluster:alpha``.
         authority: index.
+        cap_tflop: of a ``policy_budget``.
     """
 
     at_ms: int
@@ -184,16 +150,28 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TimedWork:
+    """A job with a beginning and an end, on some chips of one host."""
+
+    host: str
+    chips: tuple[int, ...]
+    start_ms: int
+    end_ms: int
+    busy_percent: int
+
+
+CALM = Weather()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorldPlan:
     """Everything that a world is made from, but its seed.
 
     Attributes:
         policy: of every authority; its authority's name is filled in.
-        caps_tflop: by scope in words, beside what the policy says.
         rhythm_ms: between looks of a gate; ``None``: at the latest moment.
         gather_ms: how long a governor gathers reports for one transaction.
-        jobs: (host name, workload, starts at, ends at), in ms; where there are none, every lane
-            has a job from the beginning on.
+        jobs: by time; where there are none, every lane has a job from the beginning on.
     """
 
     name: str
@@ -203,10 +181,10 @@ class WorldPlan:
     authorities: tuple[str, ...] = ("home.example",)
     officers: int = 3
     quorum: int = 2
-    weather: Weather = Weather()
+    weather: Weather = CALM
     faults: tuple[Fault, ...] = ()
     acts: tuple[Act, ...] = ()
     rhythm_ms: int | None = None
     report_interval_ms: int = 60_000
     gather_ms: int = 8
-    jobs: tuple[tuple[str, str, int, int], ...] = ()
+    jobs: tuple[TimedWork, ...] = ()

@@ -1,8 +1,7 @@
 """A cheap stand-in for signatures, for campaigns over many seeds.
 
-A signature of the real scheme costs more than everything else that a gate does for a report. Here it
-is a hash over public key and message: anyone could make it, but in a simulated world nobody signs
-except with a key that he holds. The shipped scenarios also run with the real scheme.
+Here a signature is a hash over public key and message. Anyone could make it, but in a simulated
+world nobody signs except with a key that he holds. Shipped scenarios also run with the real scheme.
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ from contextlib import contextmanager
 
 from flopgate_proto.errors import ForgedError
 from flopgate_proto.keys import SigningKey, VerifyingKey
-
-REAL, CHEAP = "real", "cheap"
-SCHEMES = (REAL, CHEAP)
+from flopgate_sim.campaign.outcome import REAL
 
 
 def _tag(spki: bytes, message: bytes) -> bytes:

@@ -81,4 +81,8 @@ class Forging:
         if not data:
             return data
         place = self._source.randrange(len(data))
-        return data[:place] + bytes([data[place] ^ (1 << self._source.randrange(8))]) + data[place + 1 :]
+        return (
+            data[:place]
+            + bytes([data[place] ^ (1 << self._source.randrange(8))])
+            + data[place + 1 :]
+        )

@@ -6,29 +6,26 @@ bytes that left, by protobuf alone and not by the codec that is on trial.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flopgate_agent.gate.core import GateCore
-from flopgate_governor.receive import Submission
-from flopgate_proto.codec import PayloadType, decode_order, envelope_from_wire
-from flopgate_proto.envelope import Envelope, statement_digest
+from flopgate_proto.codec import decode_order, envelope_from_wire
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values.common import Scope, ScopeKind
-from flopgate_proto.values.orders import Pause, Policy, Resume
-from flopgate_sim.world.engine import US_PER_MS
+from flopgate_proto.values.orders import Pause, Resume
 
 if TYPE_CHECKING:
-    from flopgate_sim.world.governor import Governor
-    from flopgate_sim.world.host import Host
+    from flopgate_sim.world.gate_side import GateSide
 
 PPM = 1_000_000
+METERED, KEPT = 3, 9
+"""Laws from which a fault can excuse a host: what it took cannot be metered, or kept."""
 FINDING_REPORTS = 3
 """Within so many reports something implausible is a finding (law 10)."""
 
 
-def _nobody() -> None:
+def nobody() -> None:
     """Nobody wants to know that something moved."""
 
 
@@ -44,9 +41,11 @@ class PauseTruth:
 
 @dataclass(slots=True, kw_only=True)
 class GrantTruth:
-    """A ceiling that left a governor; it may be used until ``until_us``."""
+    """A ceiling that left a governor, for the request with ``digest`` and ``sequence``."""
 
     authority: str
+    digest: bytes
+    sequence: int
     workload: str
     ceiling_tflop: int
     until_us: int
@@ -58,7 +57,8 @@ class HostTruth:
 
     Attributes:
         requests_us: when each report of this host was made, by digest.
-        deadline_us: by (authority, workload): up to when grants that left allow work at most.
+        granted_us: by request: (authority, workload) and up to when its grant allows work.
+        deadline_us: the same of all grants that came to this host in this boot, the latest each.
         ceiling_tflop: by (authority, workload): highest ceiling that ever left.
         grants: those that may still be used.
         pauses: by digest: that reached a gate of this host and that no resume lifted since.
@@ -72,6 +72,7 @@ class HostTruth:
 
     name: str
     requests_us: dict[bytes, int] = field(default_factory=dict)
+    granted_us: dict[bytes, list[tuple[tuple[str, str], int]]] = field(default_factory=dict)
     deadline_us: dict[tuple[str, str], int] = field(default_factory=dict)
     ceiling_tflop: dict[tuple[str, str], int] = field(default_factory=dict)
     grants: list[GrantTruth] = field(default_factory=list)
@@ -79,6 +80,7 @@ class HostTruth:
     lifted: set[bytes] = field(default_factory=set)
     acting_since_us: int | None = None
     enrolled: bool = False
+    enrolled_us: int = 0
     baseline_flop: dict[str, int] = field(default_factory=dict)
     left_sequence: int = 0
     sequence: int = 0
@@ -90,7 +92,7 @@ class HostTruth:
     fresh_look: bool = False
     odd_since: int | None = None
     odd: list[str] = field(default_factory=list)
-    mark: Callable[[], None] = _nobody
+    mark: Callable[[], None] = nobody
 
     def gate_started(self, core: GateCore, now_us: int) -> None:
         """A gate runs from now on."""
@@ -110,11 +112,11 @@ class HostTruth:
         """A new boot: permission of the one before is dead."""
         self.deadline_us.clear()
 
-    def touched(self, host: Host, core: GateCore) -> None:
+    def touched(self, host: GateSide, core: GateCore, now_us: int) -> None:
         """The core may have moved."""
         self.mark()
         if not self.enrolled and core.enrolled:
-            self.enrolled = True
+            self.enrolled, self.enrolled_us = True, now_us
             self.baseline_flop = {
                 lane.workload: _flop(host, lane.chips) for lane in host.plan.lanes
             }
@@ -137,6 +139,8 @@ class HostTruth:
         """A report left the gate."""
         message = pb.Report.FromString(report.envelope.payload)
         self.left_sequence = max(self.left_sequence, message.sequence)
+        for quote in message.quotes:
+            self._named(quote.authority, quote.grant)
         if message.assurance != pb.ASSURANCE_SOFTWARE:
             self.odd.append(f"report {message.sequence} claims more than software stands behind")
         if self.odd_since is not None:
@@ -144,6 +148,23 @@ class HostTruth:
                 self.odd_since = None
             elif message.sequence > self.odd_since + FINDING_REPORTS:
                 self.odd.append(f"counters jumped, report {message.sequence} finds nothing odd")
+
+    def came(self, batch: pb.AnswerBatch) -> None:
+        """Answers came to the gate; what they grant may be used from now on."""
+        for leaf in batch.answers:
+            digest = pb.Answer.FromString(leaf.payload).request_digest
+            for key, until_us in self.granted_us.pop(digest, ()):
+                self.deadline_us[key] = max(self.deadline_us.get(key, 0), until_us)
+
+    def _named(self, authority: str, digest: bytes) -> None:
+        """A report says which grant is in use: those before it are over for this gate."""
+        named = [one.sequence for one in self.grants if one.digest == digest]
+        if named:
+            self.grants = [
+                one
+                for one in self.grants
+                if one.authority != authority or one.sequence >= max(named)
+            ]
 
     def jumped(self) -> None:
         """Counters of a chip jumped farther than it can have worked."""
@@ -170,9 +191,7 @@ class HostTruth:
                 self.lifted.add(digest)
                 self.pauses.pop(digest, None)
 
-    def usable_tflop(
-        self, authority: str, workload: str, now_us: int, allotted_tflop: int
-    ) -> int:
+    def usable_tflop(self, authority: str, workload: str, now_us: int, allotted_tflop: int) -> int:
         """Highest total that the lane may reach, by grants of an authority that are not over."""
         self.grants = [grant for grant in self.grants if grant.until_us > now_us]
         ceilings = [
@@ -183,236 +202,11 @@ class HostTruth:
         return max(allotted_tflop, *ceilings) if ceilings else allotted_tflop
 
 
-def _flop(host: Host, chips: Iterable[int]) -> int:
+def _flop(host: GateSide, chips: Iterable[int]) -> int:
     return sum(host.hardware.chips[index].flop() for index in chips)
 
 
-def _sender(envelope: pb.Envelope) -> bytes:
-    """Host that a signature names: a key id is the host id in hexadecimal."""
-    try:
-        return bytes.fromhex(envelope.signatures[0].keyid)
-    except (IndexError, ValueError):
-        return b""
-
-
-def lane_flop(host: Host, workload: str) -> int:
+def lane_flop(host: GateSide, workload: str) -> int:
     """What the chips of a lane really executed since the host was admitted."""
     lane = next(one for one in host.plan.lanes if one.workload == workload)
     return _flop(host, lane.chips) - host.truth.baseline_flop.get(workload, 0)
-
-
-@dataclass(slots=True)
-class GovernorTruth:
-    """One authority.
-
-    Attributes:
-        acknowledged: by (host, sequence): digest of the report that an answer acknowledged.
-        newest: by (host, workload): (sequence, allotted, unaccounted) of the newest acknowledged.
-        settled_tflop: sums of these allotted totals, by scope in words.
-        offered, offered_tflop: the same of all genuine reports that reached it, answered or not.
-        usable_tflop: by scope: sums of ``lane_usable_tflop``, the highest total that a lane may
-            reach by grants that left; hosts in ``moved`` are to be looked at anew.
-        pauses: by digest: taken and not lifted.
-        highest_batch: of all answers that left.
-        rolled_back: a backup was restored, and a report quoted what the backup does not know.
-        faults: what went wrong, as (law, text): found when it happened.
-    """
-
-    name: str
-    hosts: dict[bytes, Host] = field(default_factory=dict)
-    answers: dict[bytes, bytes] = field(default_factory=dict)
-    acknowledged: dict[tuple[bytes, int], bytes] = field(default_factory=dict)
-    newest: dict[tuple[bytes, str], tuple[int, int, int]] = field(default_factory=dict)
-    settled_tflop: dict[str, int] = field(default_factory=dict)
-    offered: dict[tuple[bytes, str], int] = field(default_factory=dict)
-    offered_tflop: dict[str, int] = field(default_factory=dict)
-    usable_tflop: dict[str, int] = field(default_factory=dict)
-    lane_usable_tflop: dict[tuple[bytes, str], int] = field(default_factory=dict)
-    moved: set[bytes] = field(default_factory=set)
-    pauses: dict[bytes, tuple[Pause, int]] = field(default_factory=dict)
-    lifted: set[bytes] = field(default_factory=set)
-    policy: Policy | None = None
-    caps_tflop: dict[str, int] = field(default_factory=dict)
-    highest_batch: int = 0
-    restored_batch: int | None = None
-    rolled_back: bool = False
-    forgetful: bool = False
-    log_size: int = 0
-    grants: int = 0
-    refusals: int = 0
-    commits: int = 0
-    reports: int = 0
-    starts: int = 0
-    faults: list[tuple[int, str]] = field(default_factory=list)
-    _batch: dict[tuple[bytes, int], pb.Report] = field(default_factory=dict)
-    mark: Callable[[], None] = _nobody
-    just_started: bool = False
-
-    def started(self, unsynced_bytes: int) -> None:
-        """The process serves from now on, from a store of which so much is not durable."""
-        self.starts += 1
-        if unsynced_bytes:
-            self.faults.append((9, f"serves from {unsynced_bytes} bytes that are not durable"))
-        self.just_started = True
-        self.mark()
-
-    def restored(self, batch_number: int) -> None:
-        """An older backup took the place of the store."""
-        self.restored_batch = batch_number
-        self.forgetful = True
-
-    def ordered(self, envelope: Envelope, unix_ms: int) -> None:
-        """An order was taken, at this time of the governor's own."""
-        value = decode_order(envelope.payload_type, envelope.payload)
-        match value:
-            case Pause():
-                if envelope.digest not in self.lifted:
-                    self.pauses[envelope.digest] = (value, unix_ms)
-            case Resume():
-                for digest in value.lifts:
-                    self.lifted.add(digest)
-                    self.pauses.pop(digest, None)
-            case Policy():
-                self.policy = value
-                for budget in value.budgets:
-                    self.caps_tflop[str(budget.scope)] = budget.cap_tflop
-            case _:
-                if PayloadType.RECONCILIATION in envelope.payload_type:
-                    self.rolled_back, self.restored_batch = False, None
-
-    def offer(self, submissions: Sequence[Submission]) -> None:
-        """These messages are about to be judged."""
-        self._batch = {}
-        for submission in submissions:
-            for envelope in submission.envelopes:
-                digest = statement_digest(envelope.payload_type, envelope.payload)
-                host = self.hosts.get(_sender(envelope))
-                if host is None or digest not in host.truth.requests_us:
-                    continue
-                report = pb.Report.FromString(envelope.payload)
-                self._batch[report.host_id, report.sequence] = report
-                self._quoted(report)
-                self._offered(host, report)
-
-    def _offered(self, host: Host, report: pb.Report) -> None:
-        for lane in report.lanes:
-            place = (report.host_id, lane.workload)
-            grown = lane.allotted_tflop - self.offered.get(place, 0)
-            if grown <= 0:
-                continue
-            self.offered[place] = lane.allotted_tflop
-            for scope in host.plan.scopes_of(lane.workload):
-                self.offered_tflop[scope] = self.offered_tflop.get(scope, 0) + grown
-
-    def committed(self, governor: Governor, replies: Sequence[pb.LinkDown], now_us: int) -> None:
-        """The batch was judged, and these replies are about to leave."""
-        self.mark()
-        self.commits += 1
-        reports = self._batch
-        unsynced = governor.disk.unsynced_bytes("governor.sqlite-wal")
-        for reply in replies:
-            for batch in reply.batches:
-                for leaf in batch.answers:
-                    known = len(self.answers)
-                    self._answered(leaf.payload, reports, now_us)
-                    # What is told again was durable when its batch was; a batch that failed may
-                    # have left parts that nobody will ever read.
-                    if unsynced and len(self.answers) > known:
-                        text = f"an answer leaves before {unsynced} bytes are durable"
-                        self.faults.append((7, text))
-
-    def count_usable(self, now_us: int, *, anew: bool) -> None:
-        """Bring the sums of what gates may use up to date, for all lanes or those that moved."""
-        moved = list(self.hosts) if anew else list(self.moved)
-        self.moved.clear()
-        for host_id in moved:
-            host = self.hosts[host_id]
-            core = None if host.runner is None else host.runner.core
-            for lane in host.plan.lanes:
-                place = (host_id, lane.workload)
-                spent = self.newest.get(place, (0, 0, 0))[1]
-                if core is not None and lane.workload in core.lanes:
-                    spent = max(spent, core.lanes[lane.workload].book.allotted_tflop)
-                most = host.truth.usable_tflop(self.name, lane.workload, now_us, spent)
-                grown = most - self.lane_usable_tflop.get(place, 0)
-                self.lane_usable_tflop[place] = most
-                for scope in host.plan.scopes_of(lane.workload) if grown else ():
-                    self.usable_tflop[scope] = self.usable_tflop.get(scope, 0) + grown
-
-    def _quoted(self, report: pb.Report) -> None:
-        if self.restored_batch is None:
-            return
-        for quote in report.quotes:
-            if quote.authority == self.name and quote.batch_number > self.restored_batch:
-                self.rolled_back = True
-
-    def _answered(
-        self, payload: bytes, reports: dict[tuple[bytes, int], pb.Report], now_us: int
-    ) -> None:
-        answer = pb.Answer.FromString(payload)
-        host = self.hosts.get(answer.host_id)
-        if host is None:
-            self.faults.append((4, f"answers a host {answer.host_id.hex()[:12]} that is nobody's"))
-            return
-        self.reports += 1
-        digest = answer.request_digest
-        first = self.answers.setdefault(digest, payload)
-        if first != payload and not self.forgetful:
-            self.faults.append((2, f"{host.name}: one request got two different answers"))
-        key = (answer.host_id, answer.acknowledged_sequence)
-        known = self.acknowledged.setdefault(key, digest)
-        if known != digest and not self.forgetful:
-            self.faults.append(
-                (4, f"{host.name}: two reports {answer.acknowledged_sequence} are acknowledged")
-            )
-        if digest not in host.truth.requests_us:
-            self.faults.append((4, f"{host.name}: acknowledges what its gate never made"))
-            return
-        acknowledged = host.truth.acknowledged
-        acknowledged[self.name] = max(
-            acknowledged.get(self.name, 0), answer.acknowledged_sequence
-        )
-        report = reports.get(key)
-        if report is not None:
-            for lane in report.lanes:
-                entry = (report.sequence, lane.allotted_tflop, lane.unaccounted_tflop)
-                place = (answer.host_id, lane.workload)
-                before = self.newest.get(place, (0, 0, 0))
-                self.newest[place] = newer = max(before, entry)
-                for scope in host.plan.scopes_of(lane.workload):
-                    total = self.settled_tflop.get(scope, 0) + newer[1] - before[1]
-                    self.settled_tflop[scope] = total
-        for verdict in answer.verdicts:
-            if verdict.HasField("ceiling"):
-                self.grants += 1
-                self._granted(host, answer, verdict, now_us)
-            else:
-                self.refusals += 1
-
-    def _granted(self, host: Host, answer: pb.Answer, verdict: pb.Verdict, now_us: int) -> None:
-        truth, key = host.truth, (self.name, verdict.workload)
-        if self.rolled_back:
-            self.faults.append((4, f"{host.name}: a governor that was rolled back grants"))
-        scopes = {Scope(ScopeKind(scope.kind), scope.id) for scope in answer.scopes}
-        scopes |= {Scope(ScopeKind.WORKLOAD, verdict.workload), Scope(ScopeKind.EVERYTHING)}
-        for digest, (pause, since_unix_ms) in self.pauses.items():
-            # What was granted before, and is told again, was granted before.
-            if pause.scope in scopes and answer.governor_unix_ms > since_unix_ms:
-                self.faults.append((6, f"{host.name}: a grant under pause {digest.hex()[:12]}"))
-        made_us = truth.requests_us[answer.request_digest]
-        drift = 0 if self.policy is None else self.policy.drift_ppm
-        until_us = made_us + answer.terms.lifetime_ms * US_PER_MS * (PPM + drift) // PPM
-        truth.deadline_us[key] = max(truth.deadline_us.get(key, 0), until_us)
-        ceiling_tflop = verdict.ceiling.ceiling_tflop
-        truth.ceiling_tflop[key] = max(truth.ceiling_tflop.get(key, 0), ceiling_tflop)
-        if until_us > now_us:
-            truth.grants.append(
-                GrantTruth(
-                    authority=self.name,
-                    workload=verdict.workload,
-                    ceiling_tflop=ceiling_tflop,
-                    until_us=until_us,
-                )
-            )
-        truth.mark()
-        self.moved.add(host.host_id)

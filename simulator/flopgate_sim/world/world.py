@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,19 +11,21 @@ from flopgate_governor.officer_orders import accept_order, found
 from flopgate_governor.state import open_state
 from flopgate_governor.store import Store
 from flopgate_governor.tokens import TokenRecord, write_token
+from flopgate_proto.envelope import Envelope
 from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_proto.values.orders import Budget
+from flopgate_sim.disk import DiskLayer
 from flopgate_sim.world.clocks import Clocks
 from flopgate_sim.world.courier import Courier
-from flopgate_sim.disk import DiskLayer
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine
-from flopgate_sim.world.faults import KINDS
+from flopgate_sim.world.faults import APPLY
+from flopgate_sim.world.gate_side import GateWiring
 from flopgate_sim.world.governor import STORE, Governor
-from flopgate_sim.world.host import GateWiring, Host
+from flopgate_sim.world.host import Host
 from flopgate_sim.world.laws import Law, broken_by_governor, broken_by_host
 from flopgate_sim.world.network import Link
 from flopgate_sim.world.officers import Officers
-from flopgate_sim.world.plan import Act, Fault, HostPlan, WorldPlan
+from flopgate_sim.world.plan import Act, Fault, HostPlan, TimedWork, WorldPlan
 from flopgate_sim.world.randomness import Streams
 
 TOKEN_EXPIRES_UNIX_MS = 2_000_000_000_000
@@ -57,20 +59,25 @@ class World:
         self.streams = Streams(seed)
         self.broken: Broken | None = None
         self.counts: dict[str, int] = {}
+        self._on_act: Callable[[Act], None] = _ignore
+        self._on_fault: Callable[[str, str], None] = _ignore
         self._moved_hosts: dict[str, Host] = {}
         self._moved_governors: dict[str, Governor] = {}
         self.links: dict[tuple[str, str], Link] = {}
         self.governors = [self._governor(name, disks) for name in plan.authorities]
         self.hosts = [self._host(one, disks) for one in plan.hosts]
-        self._by_name: dict[str, Host | Governor] = {
-            one.name: one for one in (*self.hosts, *self.governors)
-        }
+        self._by_name: dict[str, Host | Governor] = {one.name: one for one in self.hosts}
+        self._by_name |= {one.name: one for one in self.governors}
         for host in self.hosts:
             host.truth.mark = partial(self._host_moved, host)
         for governor in self.governors:
             governor.truth.mark = partial(self._governor_moved, governor)
         self.engine.checks.append(self._check)
         self._plan_start()
+
+    def watch(self, act: Callable[[Act], None], mark: Callable[[str, str], None]) -> None:
+        """Tell somebody what officers do, and what goes wrong."""
+        self._on_act, self._on_fault = act, mark
 
     # ------------------------------------------------------------------ making it
 
@@ -135,7 +142,13 @@ class World:
         )
         clocks = Clocks(self.engine, plan.drift_ppm, 0)
         host = Host(
-            self.engine, self.streams, plan, tokens, disks.disk(plan.name), wiring, clocks
+            self.engine,
+            self.streams,
+            plan=plan,
+            tokens=tokens,
+            disk=disks.disk(plan.name),
+            wiring=wiring,
+            clocks=clocks,
         )
         for number, governor in enumerate(self.governors):
             link = Link(
@@ -145,11 +158,11 @@ class World:
             courier = Courier(
                 self.engine,
                 self.streams,
-                clocks,
-                governor,
-                link,
-                partial(host.from_courier, number),
-                host.host_id,
+                clocks=clocks,
+                authority=governor,
+                link=link,
+                to_gate=partial(host.from_courier, number),
+                host_id=host.host_id,
             )
             host.couriers.append(courier)
             governor.truth.hosts[host.host_id] = host
@@ -160,8 +173,10 @@ class World:
         for governor in self.governors:
             self.engine.at(0, "governor start", governor.start)
         for host in self.hosts:
-            at_us = US_PER_S + source.randrange(START_SPREAD_US)
+            at_us = US_PER_S + source.randrange(START_SPREAD_US) + host.plan.joins_ms * US_PER_MS
             self.engine.at(at_us, "host start", partial(self._begin, host))
+        for job in self.plan.jobs:
+            self.engine.at(job.start_ms * US_PER_MS, "job", partial(self._start_work, job))
         for fault in self.plan.faults:
             self.engine.at(fault.at_ms * US_PER_MS, "fault", partial(self._fault, fault))
         for act in self.plan.acts:
@@ -172,18 +187,28 @@ class World:
         for courier in host.couriers:
             courier.start()
         host.start_gate()
-        if not self.plan.jobs:
+        host.schedules = not self.plan.jobs
+        if host.schedules:
             host.start_jobs()
 
     def _fault(self, fault: Fault) -> None:
         self.counts[fault.kind] = self.counts.get(fault.kind, 0) + 1
         self.engine.note("fault", str(fault))
-        KINDS[fault.kind].apply(self, fault)
+        self._on_fault("fault", str(fault))
+        APPLY[fault.kind](self, fault)
+
+    def _start_work(self, job: TimedWork) -> None:
+        host = self.named(job.host)
+        if isinstance(host, Host) and host.up and not host.suspended:
+            work = host.hardware.start(job.chips, self.engine.now_us, busy_percent=job.busy_percent)
+            end_us = job.end_ms * US_PER_MS
+            self.engine.at(end_us, "job ends", partial(host.end_process, work.pid))
 
     # ------------------------------------------------------------------ what officers do
 
     def act(self, act: Act) -> None:
         """Officers sign, and bring it to their governor; again while that does not answer."""
+        self._on_act(act)
         governor = self.governors[act.authority]
         officers = governor.officers
         match act.act:
@@ -201,12 +226,12 @@ class World:
         self.engine.note(governor.name, f"officers: {act.act} {act.scope}")
         self._bring(governor, order)
 
-    def _bring(self, governor: Governor, order: object) -> None:
-        if not governor.order(order) and governor.state is None:  # type: ignore[arg-type]
+    def _bring(self, governor: Governor, order: Envelope) -> None:
+        if not governor.order(order) and governor.state is None:
             self.engine.after(US_PER_S, "officers", partial(self._bring, governor, order))
 
     def reconcile_soon(self, governor: Governor, lost_from: int) -> None:
-        """Officers find a governor halted: they bring again what it lost, and sign what was lost."""
+        """Officers find a governor halted: they bring what it lost, and sign what was lost."""
 
         def look() -> None:
             state = governor.state
@@ -231,6 +256,13 @@ class World:
             for governor in self.governors:
                 governor.truth.mark()
             self._check()
+
+    def close(self) -> None:
+        """Every process ends, so that disks can be put away."""
+        for host in self.hosts:
+            host.kill_gate("the world ends")
+        for governor in self.governors:
+            governor.kill("the world ends")
 
     def _sweep(self) -> None:
         """Work that nobody looks at is seen at least this often."""
@@ -274,6 +306,10 @@ class World:
     def named(self, name: str) -> Host | Governor:
         """A host or governor by name."""
         return self._by_name[name]
+
+
+def _ignore(*_what: object) -> None:
+    """Nobody watches."""
 
 
 def _scope(words: str) -> Scope:

@@ -1,4 +1,4 @@
-"""What the demonstration says while it runs, and the table at its end."""
+"""What a rehearsal says while it runs, and the table at its end."""
 
 from __future__ import annotations
 

@@ -1,20 +1,36 @@
-"""The governor of the demonstration: the real program, and the officers' command line."""
+"""The governor of a rehearsal: the real program, and the officers' command line."""
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flopgate_proto.joining import JoinToken
-from flopgate_sim.demo.processes import Child, DemoError, elapsed_ms, wait_until
+from flopgate_sim.live.network import Addresses
+from flopgate_sim.live.processes import (
+    Child,
+    RehearsalError,
+    elapsed_ms,
+    environment,
+    undisturbed,
+    wait_until,
+)
 
 AUTHORITY = "agency.example"
 CLUSTER = "alpha"
 START_S = 30.0
+CLI_S = 60
+DRIFT_PPM = 500
+GPUS = 8
+H100_8BIT_FLOP_PER_S = 1.9789e15
+LEAST_DECLARED_FLOP_PER_S = 1.1e18
+"""Just above the threshold: a cluster is covered, however few of its hosts take part."""
 
 POLICY = """\
 threshold_tflop_per_s = 1_000_000
@@ -25,7 +41,7 @@ wind_down_ms = {wind_down_ms}
 renew_after_ms = {renew_after_ms}
 drain_ms = {drain_ms}
 exempt_lifetime_ms = 86_400_000
-drift_ppm = 500
+drift_ppm = {drift_ppm}
 watchdog_ms = 10_000
 pause_lapse_ms = 259_200_000
 loose_phase_age_ms = 1_209_600_000
@@ -38,24 +54,39 @@ cap_tflop = {cap_tflop}
 """
 
 
+def declared_flop_per_s(hosts: int) -> float:
+    """What a cluster of hosts with 8 H100 is declared as, at 8 bit; never below the threshold."""
+    return max(hosts * GPUS * H100_8BIT_FLOP_PER_S, LEAST_DECLARED_FLOP_PER_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """The cluster's budget in the governor's store (law 2)."""
+
+    cap_tflop: int
+    settled_tflop: int
+    outstanding_tflop: int
+    unaccounted_tflop: int
+
+
 class Governor:
     """Directory, process and officers.
 
-    ``ports``: daily life and first contact, behind the cable; ``outside``: the same in front of it.
+    ``times`` fill the policy's form; ``prefix``: see ``Child``, for the command line, too.
     """
 
     def __init__(
         self,
         directory: Path,
-        times: dict[str, int],
-        ports: tuple[int, int],
-        outside: tuple[int, int],
+        times: Mapping[str, int],
+        listen: Addresses,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.directory = directory / "governor"
         self._work = directory
         self._times = times
-        self._ports = ports
-        self._outside = outside
+        self._listen = listen
+        self.prefix = prefix
         self._child: Child | None = None
         self._policies = 0
 
@@ -63,17 +94,25 @@ class Governor:
         """Run ``flopgate-governor``; what it printed.
 
         Raises:
-            DemoError: it failed, with its own sentence.
+            RehearsalError: it failed, with its own sentence.
         """
-        done = subprocess.run(
-            [sys.executable, "-m", "flopgate_governor.cli", *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        command = [*self.prefix, sys.executable, "-m", "flopgate_governor.cli", *arguments]
+        try:
+            with undisturbed():
+                done = subprocess.run(
+                    command,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                    timeout=CLI_S,
+                    env=environment(),
+                )
+        except subprocess.TimeoutExpired as error:
+            raise RehearsalError(
+                f"flopgate-governor {arguments[0]}: nothing in {CLI_S} s"
+            ) from error
         if done.returncode:
-            raise DemoError(f"flopgate-governor {arguments[0]}: {done.stderr.strip()[-400:]}")
+            raise RehearsalError(f"flopgate-governor {arguments[0]}: {done.stderr.strip()[-400:]}")
         return done.stdout
 
     def officers(self, count: int) -> list[str]:
@@ -85,7 +124,7 @@ class Governor:
         """A policy form, with a budget for the cluster or none."""
         self._policies += 1
         path = self._work / f"policy-{self._policies}.toml"
-        text = POLICY.format(**self._times)
+        text = POLICY.format(drift_ppm=DRIFT_PPM, **self._times)
         if cap_tflop is not None:
             text += BUDGET.format(cluster=CLUSTER, cap_tflop=cap_tflop)
         path.write_text(text, encoding="utf-8")
@@ -98,20 +137,16 @@ class Governor:
 
     def start(self) -> None:
         """``serve``."""
-        link, enroll = self._ports
-        self._child = Child(
-            "flopgate_governor.cli",
-            [
-                "serve",
-                "--dir",
-                str(self.directory),
-                "--listen",
-                f"127.0.0.1:{link}",
-                "--enroll-listen",
-                f"127.0.0.1:{enroll}",
-            ],
-            self._work / "governor.log",
-        )
+        with undisturbed():
+            self._child = Child(
+                "flopgate_governor.cli",
+                [
+                    *("serve", "--dir", str(self.directory)),
+                    *("--listen", self._listen.link, "--enroll-listen", self._listen.enroll),
+                ],
+                self._work / "governor.log",
+                prefix=self.prefix,
+            )
         wait_until("the governor", self.answers, START_S)
 
     def answers(self) -> bool:
@@ -120,7 +155,7 @@ class Governor:
             self._child.check()
         try:
             self.status()
-        except (DemoError, subprocess.TimeoutExpired):
+        except RehearsalError:
             return False
         return True
 
@@ -132,27 +167,13 @@ class Governor:
         return status
 
     def token(self, hosts: int, capacity: str) -> JoinToken:
-        """A join token whose addresses lead through the cable."""
+        """A join token with the addresses at which the governor listens."""
         text = self.cli(
-            "token",
-            "create",
-            "--dir",
-            str(self.directory),
-            "--cluster",
-            CLUSTER,
-            "--custodian",
-            "operator",
-            "--hosts",
-            str(hosts),
-            "--capacity",
-            capacity,
+            *("token", "create", "--dir", str(self.directory)),
+            *("--cluster", CLUSTER, "--custodian", "operator"),
+            *("--hosts", str(hosts), "--capacity", capacity),
         )
-        link, enroll = self._outside
-        return replace(
-            JoinToken.parse(text.strip().splitlines()[-1]),
-            link_address=f"127.0.0.1:{link}",
-            enroll_address=f"127.0.0.1:{enroll}",
-        )
+        return JoinToken.parse(text.strip().splitlines()[-1])
 
     def relay(self) -> Path:
         """Directory with the relay's key and certificate."""
@@ -181,6 +202,24 @@ class Governor:
         started_ms = elapsed_ms()
         self.cli("resume", "--dir", str(self.directory), *self.officers(2), "--all")
         return started_ms
+
+    def sequences(self) -> dict[str, int]:
+        """Last sequence of each host's chain in the store, by the host's id in hex."""
+        return {
+            base64.b64decode(host["host_id"]).hex(): int(host.get("sequence", 0))
+            for host in self.status().get("hosts", [])
+        }
+
+    def budget(self) -> Budget:
+        """The cluster's budget as ``status`` shows it."""
+        budgets = self.status().get("budgets", [])
+        told = next(one for one in budgets if one["scope"].get("id") == CLUSTER)
+        return Budget(
+            cap_tflop=int(told.get("cap_tflop", 0)),
+            settled_tflop=int(told.get("settled_tflop", 0)),
+            outstanding_tflop=int(told.get("outstanding_tflop", 0)),
+            unaccounted_tflop=int(told.get("unaccounted_tflop", 0)),
+        )
 
     def kill(self) -> None:
         """``kill -9``."""

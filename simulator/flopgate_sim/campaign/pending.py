@@ -1,0 +1,19 @@
+"""What cannot be checked yet, and the features that it waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flopgate_sim.planted import PENDING
+from flopgate_sim.world.laws import LAWS
+
+
+def pending() -> Mapping[str, tuple[str, ...]]:
+    """Laws and planted bugs, by the feature that they wait for."""
+    found: dict[str, list[str]] = {}
+    for law in LAWS:
+        if law.pending:
+            found.setdefault(law.pending, []).append(f"law {law.number}, {law.name}")
+    for what, feature in PENDING:
+        found.setdefault(feature, []).append(f"planted bug: {what}")
+    return {feature: tuple(whats) for feature, whats in sorted(found.items())}
