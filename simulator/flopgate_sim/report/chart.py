@@ -51,8 +51,8 @@ def figure(chart: Chart, end_s: float, marks: Sequence[Labelled]) -> Markup:
         return tag("figure", heading, tag("p", "Nothing was recorded.", class_="empty"))
     bound = [] if chart.bound is None else curves.thinned(chart.bound.points, end_s)
     most = max(value for _, value in points)
+    notes = [chart.says, *_used(chart, points, bound)]
     bound_most = max((value for _, value in bound), default=0.0)
-    notes = [chart.says]
     if bound and chart.bound is not None and bound_most > FAR_ABOVE * most > 0:
         least = min(value for _, value in bound)
         far = quantity(least, chart.bound.unit)
@@ -61,6 +61,14 @@ def figure(chart: Chart, end_s: float, marks: Sequence[Labelled]) -> Markup:
     axis = value_axis(max(most, bound_most if bound else 0.0), chart.curve.unit)
     svg = _svg(chart, axis, points=points, bound=bound, end_s=end_s, marks=marks)
     return tag("figure", heading, svg, _key(chart, bound), tag("figcaption", " ".join(notes)))
+
+
+def _used(chart: Chart, points: list[curves.Point], bound: list[curves.Point]) -> list[str]:
+    """How much of the bound was used at the end."""
+    if chart.bound is None or not bound or bound[-1][1] <= 0:
+        return []
+    percent = 100 * points[-1][1] / bound[-1][1]
+    return [f"At the end {percent:.3g}% of the {chart.bound.name} was used."]
 
 
 def _svg(

@@ -19,11 +19,15 @@ from flopgate_sim.report.section import anchor, section
 from flopgate_sim.scenario import Scenario
 
 SECTIONS_MAX: Final = 10
+ROWS_MAX: Final = 8
+PENDING: Final = "pending"
+"""Anchor of what cannot be checked yet."""
 
 
 def render(scenario: Scenario, totals: Totals, shown: Sequence[Done]) -> str:
     """The page for one scenario: what all seeds add up to, then at most `SECTIONS_MAX` seeds."""
     shown = shown[:SECTIONS_MAX]
+    waiting = pending()
     style, script = _own("page.css"), _own("hover.js")
     title = f"flopgate: {scenario.name}, {count(totals.all.seeds, 'simulated seed')}"
     head = tag(
@@ -40,11 +44,12 @@ def render(scenario: Scenario, totals: Totals, shown: Sequence[Done]) -> str:
         "body",
         tag(
             "main",
-            _header(scenario, totals),
+            _header(scenario, totals, waiting),
             _summary(totals),
             _about(scenario),
             _navigation(shown),
             *(section(done) for done in shown),
+            _pending(waiting),
             _footer(),
         ),
         verbatim("script", script),
@@ -64,8 +69,9 @@ def _policy(style: str, script: str) -> str:
     return f"default-src 'none'; style-src {styles}; script-src {scripts}"
 
 
-def _header(scenario: Scenario, totals: Totals) -> Markup:
+def _header(scenario: Scenario, totals: Totals, waiting: Mapping[str, Sequence[str]]) -> Markup:
     sums = totals.all
+    items = sum(len(whats) for whats in waiting.values())
     if not sums.seeds and not sums.failures:
         verdict = tag("p", "Nothing was run.", class_="verdict")
     elif totals.clean:
@@ -82,6 +88,9 @@ def _header(scenario: Scenario, totals: Totals) -> Markup:
         tag("h1", scenario.name),
         tag("p", scenario.summary, class_="lead"),
         verdict,
+        tag("p", tag("a", f"{count(items, 'item')} cannot be checked yet", href=f"#{PENDING}"), ".")
+        if items
+        else None,
     )
 
 
@@ -104,11 +113,10 @@ def _summary(totals: Totals) -> Markup:
         _breaches(totals),
         tag(
             "div",
-            _counted("Faults, by kind", totals.faults),
-            _counted("Counted", totals.counts),
+            *_counted("Faults, by kind", totals.faults),
+            *_counted("Counted", totals.counts),
             class_="side",
         ),
-        _pending(),
     )
 
 
@@ -134,24 +142,27 @@ def _breaches(totals: Totals) -> Markup | None:
     )
 
 
-def _counted(title: str, numbers: Mapping[str, int]) -> Markup | None:
-    if not numbers:
-        return None
-    rows: list[tuple[Child, ...]] = [
-        (name, f"{number:,}")
-        for name, number in sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
-    ]
-    return table((), rows, caption=title, class_="data")
+def _counted(title: str, numbers: Mapping[str, int]) -> list[Markup]:
+    """As tables that can stand side by side."""
+    ranked = sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
+    tables = []
+    for first in range(0, len(ranked), ROWS_MAX):
+        rows: list[tuple[Child, ...]] = [
+            (name, f"{number:,}") for name, number in ranked[first : first + ROWS_MAX]
+        ]
+        caption = f"{title}, continued" if first else title
+        tables.append(table((), rows, caption=caption, class_="data"))
+    return tables
 
 
-def _pending() -> Markup | None:
+def _pending(waiting: Mapping[str, Sequence[str]]) -> Markup | None:
     rows: list[tuple[Child, ...]] = [
-        (feature, "; ".join(whats)) for feature, whats in pending().items()
+        (feature, "; ".join(whats)) for feature, whats in waiting.items()
     ]
     if not rows:
         return None
     return together(
-        tag("h2", "Not checked yet"),
+        tag("h2", "Not checked yet", id=PENDING),
         table(("waits for", "what"), rows, class_="data words"),
     )
 

@@ -13,11 +13,13 @@ from flopgate_sim.report.scales import Scale, seconds, time_axis
 
 DRAWN_MAX: Final = 20
 LEFT_PX: Final = 16
-ROW_PX: Final = 44
+ROW_PX: Final = 46
 _TEXT_PX: Final = 14
-_BAR_PX: Final = 28
+_BAR_PX: Final = 31
 _SIZE: Final = 5.0
 SHAPES: Final = (("first", "triangle"), ("median", "diamond"), ("last", "square"))
+_OFFSET_PX: Final = {"triangle": -5.0, "diamond": 0.0, "square": 5.0}
+"""So that those of one moment can be told apart."""
 
 
 def spans_s(pause: Stop) -> tuple[float | None, float | None, float | None]:
@@ -77,7 +79,7 @@ def _row(pause: Stop, index: int, x: Scale) -> Markup:
     for (name, shape), span in zip(SHAPES, spans_s(pause), strict=True):
         if span is not None:
             title = tag("title", f"{name}: {seconds(span)}")
-            drawn.append(_marker(shape, x(span), y, title))
+            drawn.append(_marker(shape, x(span), y + _OFFSET_PX[shape], title))
     return tag("g", *drawn)
 
 

@@ -104,8 +104,9 @@ def quantity(value: float, unit: str) -> str:
 
 
 def seconds(span_s: float) -> str:
-    """A span for people: ``3.25 s``, ``2 min 5 s``."""
-    if abs(span_s) < 2 * _MINUTE:
-        return f"{span_s:.3g} s"
+    """A span for people: ``3.25 s``, ``2 min``, ``125.3 s``, ``12 min 5 s``."""
+    whole = span_s >= _MINUTE and span_s % _MINUTE == 0
+    if abs(span_s) < 10 * _MINUTE and not whole:
+        return f"{span_s:.4g} s"
     minutes, rest = divmod(round(span_s), 60)
     return f"{minutes:,} min {rest} s" if rest else f"{minutes:,} min"

@@ -13,6 +13,7 @@ from flopgate_sim.report import curves, marks, pauses
 from flopgate_sim.report.chart import Chart, figure, strip_figure
 from flopgate_sim.report.markup import Child, Markup, table, tag, together
 from flopgate_sim.report.scales import quantity
+from flopgate_sim.scenario.kinds import KINDS
 
 DATA_ROWS: Final = 25
 CURVES_MAX: Final = 8
@@ -60,7 +61,10 @@ def _figures(done: Done) -> list[tuple[Child, ...]]:
         ("host-hours per second of CPU", speed(per_cpu_s)),
         ("faults planned", f"{outcome.faults:,}"),
     ]
-    rows += [(name, f"{number:,}") for name, number in sorted(outcome.counts.items())]
+    counts = sorted(outcome.counts.items())
+    met = ", ".join(f"{name} {number:,}" for name, number in counts if name in KINDS)
+    rows.append(("faults met", met or "none"))
+    rows += [(name, f"{number:,}") for name, number in counts if name not in KINDS]
     rows.append(("trace", tag("code", outcome.trace_digest)))
     return rows
 

@@ -107,7 +107,7 @@ class Recorder:
         self._mark("resume" if resume else "pause" if _pauses(act) else act.act, _words(act))
         if resume:
             for pause in self._pauses:
-                if pause.act.authority == act.authority:
+                if pause.standing and pause.act.authority == act.authority:
                     self._look_for_stops(pause)
                     pause.standing = False
         elif _pauses(act):
