@@ -7,6 +7,7 @@ are drawn only when a process is free, and nothing is kept: memory does not grow
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterable, Iterator
 from multiprocessing.connection import wait
 from types import TracebackType
@@ -48,10 +49,13 @@ class Pool:
         while self._workers:
             self._workers.pop().end()
 
-    def results(self, jobs: Iterable[Job]) -> Generator[Result, None, None]:
+    def results(
+        self, jobs: Iterable[Job], until_s: float | None = None
+    ) -> Generator[Result, None, None]:
         """Run all jobs; what comes of each, as it comes.
 
-        Left before its end, it stops the jobs that run.
+        Left before its end, it stops the jobs that run. At ``until_s`` (of `time.monotonic`) it
+        cuts off those that still run, each a `Failure`, and draws no more.
 
         Raises:
             EnvironmentFault: `FAILURES_MAX` jobs in a row came to nothing.
@@ -60,14 +64,15 @@ class Pool:
         failures = 0
         try:
             while True:
-                self._employ(source)
+                if until_s is None or time.monotonic() < until_s:
+                    self._employ(source)
                 busy = [worker for worker in self._workers if worker.job is not None]
                 if not busy:
                     return
-                for result in self._arrived(busy):
-                    failures = failures + 1 if isinstance(result, Failure) else 0
+                for result in self._arrived(busy, until_s):
+                    failures = failures + 1 if _failed(result) else 0
                     yield result
-                    if isinstance(result, Failure) and failures == FAILURES_MAX:
+                    if failures == FAILURES_MAX and isinstance(result, Failure):
                         raise EnvironmentFault(
                             f"{failures} worlds in a row could not be run; the last: "
                             f"{result.reason}",
@@ -101,12 +106,17 @@ class Pool:
         self._workers.remove(worker)
         worker.end(at_once=at_once)
 
-    def _arrived(self, busy: list[Worker]) -> Iterator[Result]:
-        """Wait until something comes of at least one job, or one has taken too long."""
+    def _arrived(self, busy: list[Worker], until_s: float | None) -> Iterator[Result]:
+        """Wait until something comes of at least one job, or time is over for one or all."""
         limit_s = self._limit_s
-        longest_s = max(worker.busy_s for worker in busy)
-        left_s = None if limit_s is None else max(0.0, limit_s - longest_s)
+        lefts_s = []
+        if limit_s is not None:
+            lefts_s.append(limit_s - max(worker.busy_s for worker in busy))
+        if until_s is not None:
+            lefts_s.append(until_s - time.monotonic())
+        left_s = max(0.0, min(lefts_s)) if lefts_s else None
         ready = wait([worker.connection for worker in busy], left_s)
+        over = until_s is not None and time.monotonic() >= until_s
         for worker in busy:
             job = worker.job
             if job is None:
@@ -121,3 +131,10 @@ class Pool:
             elif limit_s is not None and worker.busy_s >= limit_s:
                 self._dismiss(worker, at_once=True)
                 yield Failure(job=job, reason=f"not done after {limit_s:g} s", spent=True)
+            elif over:
+                self._dismiss(worker, at_once=True)
+                yield Failure(job=job, reason="the time was over", spent=True, cut=True)
+
+
+def _failed(result: Result) -> bool:
+    return isinstance(result, Failure) and not result.cut

@@ -19,6 +19,7 @@ from flopgate_sim.campaign.worker import Failure
 
 WIDTH: Final = 110
 """Where no terminal says how wide it is."""
+CODE_SHOWN: Final = 12
 TOLD_MAX: Final = 5
 """Breaches and failures that are told with all they have, each; the tables have the others."""
 
@@ -84,7 +85,7 @@ class Teller:
         """All tables, and the verdict."""
         self._figures(totals.all, wall_s)
         if len(totals.scenarios) > 1:
-            self._by_scenario(totals.scenarios)
+            self._compared("By scenario", "scenario", totals.scenarios)
         self._counted("Faults, by kind", totals.faults)
         self._counted("Counted", totals.counts)
         self._breached(totals)
@@ -105,6 +106,8 @@ class Teller:
         table.add_row("seeds", f"{sums.seeds:,}")
         if sums.failures:
             table.add_row("seeds that did not come to their end", f"{sums.failures:,}")
+        if sums.cut:
+            table.add_row("seeds cut off when the time was over", f"{sums.cut:,}")
         table.add_row("breaches", f"{sums.breaches:,}")
         table.add_row("events", f"{sums.events:,}")
         table.add_row("host-hours", hours(sums.host_hours))
@@ -114,20 +117,28 @@ class Teller:
             table.add_row("seconds", f"{wall_s:,.1f}")
         self.console.print(table)
 
-    def _by_scenario(self, scenarios: Mapping[str, Sums]) -> None:
-        table = Table(title="By scenario", title_justify="left")
-        table.add_column("scenario")
+    def by_code(self, sums: Mapping[str, Sums], here: str) -> None:
+        """What each version of the code came to; ``here`` is the digest of the one installed."""
+        named = {
+            f"{code[:CODE_SHOWN]}{' (this)' if code == here else ''}": one
+            for code, one in sums.items()
+        }
+        self._compared("By code", "code", named)
+
+    def _compared(self, title: str, what: str, sums: Mapping[str, Sums]) -> None:
+        table = Table(title=title, title_justify="left")
+        table.add_column(what)
         for name in ("seeds", "breaches", "not ended", "host-hours", "per s of CPU"):
             table.add_column(name, justify="right")
-        for name, sums in sorted(scenarios.items()):
+        for name, one in sorted(sums.items()):
             _row(
                 table,
                 name,
-                f"{sums.seeds:,}",
-                f"{sums.breaches:,}",
-                f"{sums.failures:,}",
-                hours(sums.host_hours),
-                speed(sums.host_hours_per_cpu_s),
+                f"{one.seeds:,}",
+                f"{one.breaches:,}",
+                f"{one.failures:,}",
+                hours(one.host_hours),
+                speed(one.host_hours_per_cpu_s),
             )
         self.console.print(table)
 

@@ -46,6 +46,7 @@ class Sums:
     seeds: int = 0
     breaches: int = 0
     failures: int = 0
+    cut: int = 0
     events: int = 0
     host_hours: float = 0.0
     cpu_s: float = 0.0
@@ -84,7 +85,7 @@ class Totals:
         for sums in (self.all, self.scenarios.setdefault(result.job.scenario, Sums())):
             _count(sums, result)
         if isinstance(result, Failure):
-            if len(self.failed) < FAILURES_KEPT_MAX:
+            if not result.cut and len(self.failed) < FAILURES_KEPT_MAX:
                 self.failed.append(result)
             return
         for name, number in result.outcome.counts.items():
@@ -96,7 +97,8 @@ class Totals:
 
 def _count(sums: Sums, result: Result) -> None:
     if isinstance(result, Failure):
-        sums.failures += 1
+        sums.failures += not result.cut
+        sums.cut += result.cut
         return
     outcome = result.outcome
     sums.seeds += 1

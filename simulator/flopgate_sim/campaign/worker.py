@@ -38,12 +38,14 @@ class Failure:
         reason: one line.
         detail: the last lines of a traceback, or empty.
         spent: the process should run nothing more: its memory is not to be trusted.
+        cut: nothing is wrong with it; the time that all jobs had together was over.
     """
 
     job: Job
     reason: str
     detail: str = ""
     spent: bool = False
+    cut: bool = False
 
 
 Result = Done | Failure

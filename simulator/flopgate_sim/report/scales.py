@@ -104,7 +104,9 @@ def quantity(value: float, unit: str) -> str:
 
 
 def seconds(span_s: float) -> str:
-    """A span for people: ``3.25 s``, ``2 min``, ``125.3 s``, ``12 min 5 s``."""
+    """A span for people: ``53 ms``, ``3.25 s``, ``2 min``, ``125.3 s``, ``12 min 5 s``."""
+    if abs(span_s) < 1:
+        return f"{span_s * 1000:.0f} ms" if span_s else "0 s"
     whole = span_s >= _MINUTE and span_s % _MINUTE == 0
     if abs(span_s) < 10 * _MINUTE and not whole:
         return f"{span_s:.4g} s"
