@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import platform
 from collections import Counter
@@ -19,11 +20,21 @@ from typing import Any, Final, Self
 
 from flopgate_proto.errors import ConfigError
 from flopgate_sim.campaign.outcome import Breach, Job, Outcome
+from flopgate_sim.campaign.ranges import NUMBER_MAX
 from flopgate_sim.campaign.totals import Totals
 from flopgate_sim.campaign.worker import Done, Failure, Result
 
 LINE_BYTES_MAX: Final = 1_000_000
 VERSION: Final = 1
+_NOT_OURS: Final = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+"""What `_parse` meets in lines that `Log` did not write."""
 
 
 @dataclass(slots=True)
@@ -113,7 +124,7 @@ def read(path: Path) -> Logged:
             for line in iter(lambda: file.readline(LINE_BYTES_MAX), b""):
                 try:
                     code, result = _parse(line)
-                except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                except _NOT_OURS:
                     logged.unreadable += 1
                     continue
                 logged.by_code.setdefault(code, Totals()).add(result)
@@ -139,6 +150,8 @@ def _parse(line: bytes) -> tuple[str, Result]:
 
 def _job(found: Mapping[str, Any]) -> Job:
     indices = found["fault_indices"]
+    if not 0 <= found["seed"] <= NUMBER_MAX:
+        raise ValueError("no seed")
     return Job(
         scenario=str(found["scenario"]),
         seed=int(found["seed"]),
@@ -154,13 +167,20 @@ def _outcome(found: Mapping[str, Any], job: Job) -> Outcome:
         seed=job.seed,
         trace_digest=str(found["trace_digest"]),
         steps=int(found["steps"]),
-        host_hours=float(found["host_hours"]),
-        cpu_s=float(found["cpu_s"]),
+        host_hours=_finite(found["host_hours"]),
+        cpu_s=_finite(found["cpu_s"]),
         faults=int(found["faults"]),
         breach=None if breach is None else _breach(breach),
         counts={str(name): int(number) for name, number in found["counts"].items()},
         timeline=tuple(map(str, found.get("timeline", ()))),
     )
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("no number")
+    return number
 
 
 def _breach(found: Mapping[str, Any]) -> Breach:

@@ -112,6 +112,8 @@ class Worker:
 
     def give(self, job: Job) -> bool:
         """Let it run a job; ``False`` when the process is gone."""
+        if not self._process.is_alive():
+            return False
         try:
             self.connection.send(job)
         except (BrokenPipeError, ConnectionResetError):

@@ -55,25 +55,28 @@ class Recorder:
         }
         self._marks: list[Mark] = []
         self._pauses: list[_Watched] = []
+        self._booked: dict[str, int] = {}
         world.watch(self._act, self._mark)
         every_us = max(US_PER_S, world.plan.duration_ms * 1000 // LOOKS)
         world.engine.observe(every_us, self._look)
 
     def _look(self) -> None:
-        running = permitted = consumed = 0
+        running = permitted = 0
         for host in self._world.hosts:
             running += len(host.computing) * host.plan.spec.peak_8bit_up_flop_per_s
             if host.runner is not None:
                 lanes = host.runner.core.lanes.values()
                 permitted += any(lane.state in MAY_COMPUTE for lane in lanes)
-                consumed += sum(
+                booked = sum(
                     lane.book.allotted_tflop + lane.book.unaccounted_tflop for lane in lanes
                 )
+                # A gate that is down, or starts anew, has not forgotten what it booked.
+                self._booked[host.name] = max(booked, self._booked.get(host.name, 0))
         caps = self._world.governors[0].truth.caps_tflop
         cap = sum(value for scope, value in caps.items() if scope.startswith("cluster:"))
         self._point(CAPACITY, float(running))
         self._point(PERMITTED, float(permitted))
-        self._point(CONSUMED, consumed * FLOP_PER_TFLOP)
+        self._point(CONSUMED, sum(self._booked.values()) * FLOP_PER_TFLOP)
         self._point(CAP, cap * FLOP_PER_TFLOP)
         for pause in self._pauses:
             if pause.standing:
