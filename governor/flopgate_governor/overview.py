@@ -9,20 +9,26 @@ from sqlalchemy import Connection, and_, select
 
 from flopgate_governor import records, schema
 from flopgate_governor.core.decide import FLOP_PER_TFLOP
+from flopgate_governor.policy_bounds import KILL_MS
 from flopgate_governor.state import State
 from flopgate_proto.codec import decode_report
 from flopgate_proto.codec.common import scope_to
 from flopgate_proto.codec.reports import lane_to
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values.orders import Policy
+
+
+def tolerated_outage_ms(policy: Policy) -> int:
+    """How long hosts go on without their governor, from the renewal that they missed."""
+    stop_ms = policy.wind_down_ms + policy.drain_ms + KILL_MS
+    return max(0, policy.lifetime_ms - stop_ms - policy.renew_after_ms)
 
 
 def overview(state: State, linked: Collection[bytes]) -> pb.GetStatusReply:
     """Where everything stands. ``linked``: hosts with an open stream now."""
     book, policy = state.book, state.book.policy
-    outage_ms = (
-        0 if policy is None else policy.lifetime_ms - policy.wind_down_ms - policy.renew_after_ms
-    )
+    outage_ms = 0 if policy is None else tolerated_outage_ms(policy)
     with state.store.transaction() as connection:
         hosts = _hosts(connection, linked)
         budgets = _budgets(connection, state)
@@ -32,7 +38,7 @@ def overview(state: State, linked: Collection[bytes]) -> pb.GetStatusReply:
         policy_version=book.policy_version,
         batch_number=state.batch_number,
         log_size=state.frontier.size,
-        tolerated_outage_ms=max(0, outage_ms),
+        tolerated_outage_ms=outage_ms,
         halted_reason=_halted_reason(state),
         clusters=_clusters(state, hosts),
         budgets=budgets,

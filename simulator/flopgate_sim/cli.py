@@ -12,6 +12,7 @@ from flopgate_sim import (
     driver_command,
     job_command,
     list_command,
+    replay_command,
     run_command,
 )
 from flopgate_sim.demo import command as demo
@@ -27,6 +28,7 @@ COMMANDS = {
         "a scenario for one seed or thousands, every law checked after every event",
     ),
     "campaign": (campaign_command, "all scenarios in turns with ever new seeds, for an hour or so"),
+    "replay": (replay_command, "a recorded cluster under governance"),
     "live": (live, "real processes in real time, under cuts, losses and kills"),
 }
 

@@ -13,7 +13,7 @@ from flopgate_proto.codec import decode_report
 from flopgate_proto.envelope import verify
 from flopgate_proto.errors import HistoryError
 from flopgate_proto.merkle import leaf_hash, tree_root
-from flopgate_proto.values import LaneState, Quote, Report
+from flopgate_proto.values import LaneState, Quote, Refusal, Report, Verdict
 from tests.support.fixed import HOST_ID, HOST_KEY, STRANGER_KEY, WORKLOAD
 from tests.support.gate_rig import GateRig, cut, running
 
@@ -150,6 +150,31 @@ def test_law_4_the_same_answer_twice_is_no_evidence() -> None:
     keeps = len(rig.done(KeepQuote))
     rig.answer(proven)
     assert len(rig.done(KeepQuote)) == keeps
+
+
+def test_law_2_of_one_batch_the_answer_to_the_later_report_rules() -> None:
+    rig = running()
+    rig.network = cut
+    rig.run_until_request()
+    rig.run_until_request()
+    older, newer = rig.reports[-2:]
+    refused = Verdict(
+        workload=WORKLOAD,
+        outcome=Refusal(reason="budget.spent", detail="spent", way_back="Ask for more."),
+    )
+    authority = rig.authority
+    first, second = authority.prove(
+        [authority.answer_to(older), authority.answer_to(newer, verdicts=(refused,))]
+    )
+    rig.answer(second)
+    quote = rig.core.authorities[authority.name].quote
+    stored = rig.ledger.load().authorities[0]
+    assert stored.quote == quote
+    assert stored.acknowledged_sequence == decode_report(newer.payload).sequence
+    rig.answer(first)
+    assert rig.core.authorities[authority.name].refusals, "the refusal is the newer answer"
+    assert rig.core.authorities[authority.name].quote == quote
+    assert rig.state is not LaneState.RUNNING
 
 
 def test_law_4_an_answer_of_an_older_batch_is_superseded() -> None:

@@ -87,6 +87,35 @@ def test_law_8_time_after_a_clock_step_is_charged() -> None:
     assert rig.lane.book.total.nominal - total >= least
 
 
+def test_law_3_time_that_the_clock_hides_is_charged_up_to_the_moment_that_was_due() -> None:
+    rig = running().run(2_500)
+    due_ms = min(rig.core.get_timer(), rig.core.look_by_ms)
+    covered_ms, total = rig.core.meter.covered_ms, rig.lane.book.total.nominal
+    back = Now(elapsed_ms=rig.now_ms - 60_000, wall_unix_ms=0)
+    assert rig.core.went_back(back)
+    with pytest.raises(ClockError):
+        rig.core.handle_timer(back)
+    rig.core.samples(rig.hardware.sample(), back)
+    least = h100().worst_nominal_flop_per_s * (due_ms - covered_ms) // 1000
+    assert due_ms > rig.now_ms
+    assert rig.lane.book.total.nominal - total >= least
+
+
+def test_law_8_a_gate_that_starts_before_its_own_last_report_holds_the_host() -> None:
+    rig = running().run(70_000)
+    report = rig.last_report()
+    rig.wall_unix_ms += 30_000
+    total = rig.lane.book.total.nominal
+    rig.now_ms -= 60_000
+    rig.restart().run(1_000)
+    assert why(rig).reason == "clock.boot.backwards"
+    assert rig.state in {LaneState.FROZEN, LaneState.HALTED}
+    assert rig.last_report().made_ms >= report.made_ms, "no report goes back in time"
+    away_ms = rig.wall_unix_ms - report.wall_unix_ms - 2_000
+    charged = rig.lane.book.total.nominal - total
+    assert charged >= h100().worst_nominal_flop_per_s * away_ms // 1000
+
+
 def test_law_8_an_enrolled_host_without_a_policy_stops() -> None:
     rig = GateRig(network=cut)
     authority = rig.authority

@@ -2,15 +2,18 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flopgate_governor.commands.status import lines_of
-from flopgate_governor.overview import overview
+from flopgate_governor.overview import overview, tolerated_outage_ms
+from flopgate_governor.policy_bounds import KILL_MS
 from flopgate_proto.values import Quote
 from tests.support.governor import (
     AUTHORITY,
+    POLICY,
     FakeHost,
     LocalGovernor,
     cluster_policy,
@@ -71,3 +74,10 @@ def test_status_says_which_order_is_missing(tmp_path: Path) -> None:
     governor.order(delegation())
     assert told(governor)[0].startswith("grants flow")
     governor.state.store.close()
+
+
+def test_hosts_outlast_what_is_left_once_a_stop_has_its_time() -> None:
+    stop_ms = POLICY.wind_down_ms + POLICY.drain_ms + KILL_MS
+    left_ms = POLICY.lifetime_ms - POLICY.renew_after_ms - stop_ms
+    assert tolerated_outage_ms(POLICY) == left_ms == 353_000
+    assert tolerated_outage_ms(replace(POLICY, lifetime_ms=POLICY.wind_down_ms)) == 0

@@ -77,9 +77,8 @@ def check_answer(
             code="answer.run",
         )
     _check_batch(verified, authority)
-    superseded = verified.batch.batch_number < authority.quote.batch_number
-    if superseded or verified.digest == authority.quote.answer_digest:
-        # A retry was answered with the bytes of the first time: nothing new.
+    if _superseded(verified, authority) or verified.digest == authority.quote.answer_digest:
+        # Or a retry was answered with the bytes of the first time: nothing new.
         return None
     request = sent.get(answer.request_digest)
     if request is None:
@@ -125,6 +124,14 @@ def take_answer(accepted: Accepted, authority: Authority, now_ms: int) -> None:
             for verdict in answer.verdicts
             if isinstance(verdict.outcome, Refusal)
         }
+
+
+def _superseded(verified: VerifiedAnswer, authority: Authority) -> bool:
+    """Whether a newer answer was taken: of a later batch, or to a later report of the same one."""
+    number, newest = verified.batch.batch_number, authority.quote.batch_number
+    if number == newest:
+        return verified.answer.acknowledged_sequence < authority.acknowledged_sequence
+    return number < newest
 
 
 def _check_batch(verified: VerifiedAnswer, authority: Authority) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from flopgate_agent.gate.memory import StoredAuthority
@@ -297,3 +297,8 @@ class Authority:
     def note_scopes(self, scopes: frozenset[Scope]) -> None:
         """Scopes an answer names are added for good: leaving one lifts nothing (law 6)."""
         self.scopes |= scopes
+
+
+def admitted(authorities: Iterable[Authority]) -> list[Authority]:
+    """Those that admitted this host."""
+    return [one for one in authorities if one.admitted]

@@ -83,6 +83,10 @@ class ChipMeter:
                 error=None,
             )
 
+    def owe(self, since_ms: int) -> None:
+        """Everything since this host time is to be charged when the first look comes."""
+        self.covered_until_ms, self._owed = min(self.covered_until_ms, since_ms), True
+
     def begin(self) -> None:
         """Totals count from here on: the host enrols."""
         self._totals, self._measured_ms, self._gap_ms = {}, 0, 0

@@ -37,6 +37,19 @@ class HostClock:
         self.behind_ms = 0
         self._due = due
 
+    def resume(self, made_ms: int, made_wall_unix_ms: int) -> ClockError | None:
+        """Go on within the boot in which the last report was made; a conflict, if there is one.
+
+        Where the clock stands before that report, only the wall clock says how long ago it was.
+        """
+        told = self.now
+        if told.elapsed_ms >= made_ms:
+            return None
+        away_ms = max(0, told.wall_unix_ms - made_wall_unix_ms)
+        self.now = Now(elapsed_ms=made_ms + away_ms, wall_unix_ms=told.wall_unix_ms)
+        self.behind_ms = self.now.elapsed_ms - told.elapsed_ms
+        return backwards(made_ms, told.elapsed_ms)
+
     def note(self, told: Now) -> None:
         """Take a moment of the host's clock; one that stepped back goes on from what was due."""
         elapsed_ms = told.elapsed_ms + self.behind_ms

@@ -19,7 +19,7 @@ from flopgate_agent.gate.actions import Action, KeepEnrolment, KeepOrder, KeepQu
 from flopgate_agent.gate.allowance import Allowed, Denied, allowance, ceiling_of
 from flopgate_agent.gate.answers import check_answer, take_answer
 from flopgate_agent.gate.asking import plan_renewal, policies_of, request_if_due
-from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.authority import Authority, admitted
 from flopgate_agent.gate.chain import Chain
 from flopgate_agent.gate.clock import HostClock
 from flopgate_agent.gate.faults import DRIVER_SILENT, LEDGER_FAILED, Faults
@@ -27,7 +27,7 @@ from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.host_meter import Charge, HostMeter
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.memory import Memory, StoredAuthority
-from flopgate_agent.gate.resuming import begin, resume
+from flopgate_agent.gate.resuming import begin, owe_since_enrolment, resume, resume_clock
 from flopgate_agent.gate.settings import GateSettings, GateToken, Now
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.envelope import Envelope
@@ -58,10 +58,11 @@ class GateCore:
         for name in self.tokens:
             stored.setdefault(name, StoredAuthority(name=name))
         self.authorities = {name: Authority(one) for name, one in sorted(stored.items())}
-        self._admitted = self._who_admitted()
+        self._admitted = admitted(self.authorities.values())
         self.findings = FindingLog()
         self._clock = HostClock(now, lambda: min(self._due_ms, self.meter.look_by_ms))
         self._faults = Faults(self.findings)
+        now = resume_clock(self._clock, memory.last, settings, self._faults)
         self._owed: list[Action] = []
         self._started_ms = now.elapsed_ms
         self.meter = HostMeter(settings, self.findings, now.elapsed_ms)
@@ -85,6 +86,8 @@ class GateCore:
                 now=now,
             )
             self._running_before_ms = memory.last.report.running_ms
+        elif self._admitted:
+            owe_since_enrolment(self._admitted[0], settings, self.chain, self.meter.chips)
         lanes = self.lanes.values()
         self._lane_of = {index: lane for lane in lanes for index in lane.setting.chips}
         if memory.last is not None and memory.last.report.boot_id != settings.boot_id:
@@ -163,11 +166,11 @@ class GateCore:
                 self._owed.append(self._keep(authority, envelope))
             else:
                 self._owed += self._take_order(authority, envelope)
-        admitted = enrolling.check_admission(admission, authority, self.settings, self.running_ms)
-        authority.note_scopes(frozenset(admitted.scopes))
+        said = enrolling.check_admission(admission, authority, self.settings, self.running_ms)
+        authority.note_scopes(frozenset(said.scopes))
         if not authority.admitted and authority.enrolment is not None:
             authority.admitted = True
-            self._admitted = self._who_admitted()
+            self._admitted = admitted(self.authorities.values())
             self.chain.overdue = True
             authority.next_request_ms = now.elapsed_ms
             self._owed.append(_keep_enrolment(authority, authority.enrolment))
@@ -240,10 +243,7 @@ class GateCore:
 
     @property
     def look_by_ms(self) -> int:
-        """Host elapsed time by which counters must be read: until then nothing unseen can matter.
-
-        No ceiling can come near, no report is due. Whoever looks more often sees more, and may.
-        """
+        """Host elapsed time by which counters must be read: nothing unseen matters until then."""
         return self.meter.look_by_ms - self._clock.behind_ms
 
     def get_timer(self) -> int:
@@ -271,8 +271,8 @@ class GateCore:
         """The counters are silent: charge the time at once, stop when it lasts (laws 3 and 8)."""
         self.meter.asked(self.meter.due_since_ms)
         self._charge(self.meter.blind(now.elapsed_ms))
-        bounds_ms = [policy.watchdog_ms for policy in policies_of(self._admitted)]
-        most_ms = min(bounds_ms, default=DEFAULT_WATCHDOG_MS)
+        policies = policies_of(self._admitted)
+        most_ms = min((one.watchdog_ms for one in policies), default=DEFAULT_WATCHDOG_MS)
         silent_ms = now.elapsed_ms - self.meter.due_since_ms
         if silent_ms >= most_ms:
             self._faults.set(
@@ -292,9 +292,6 @@ class GateCore:
                 remedy="Run `flopgate-agent join` with the token of that authority.",
             )
         return authority
-
-    def _who_admitted(self) -> list[Authority]:
-        return [one for one in self.authorities.values() if one.admitted]
 
     def _keep(self, authority: Authority, envelope: Envelope) -> KeepOrder:
         return KeepOrder(

@@ -28,7 +28,7 @@ class HostMeter:
         self._findings = findings
         self.covered_ms = now_ms
         self._asked_ms: int | None = None
-        self._looked = False
+        self._answered = False
         self.look_by_ms = now_ms
         self.chips = [ChipMeter(index, chip, now_ms) for index, chip in enumerate(settings.chips)]
 
@@ -49,11 +49,11 @@ class HostMeter:
 
     def answered(self) -> None:
         """The sampler said something: it is not silent."""
-        self._asked_ms = None
+        self._asked_ms, self._answered = None, True
 
     def plan(self, look_by_ms: int, now_ms: int) -> None:
         """The counters must be read by this moment; before the first look, at once."""
-        if not self._looked:
+        if not self._answered:
             return
         if self.covered_ms < self.look_by_ms < now_ms:
             # They were due already: a new plan does not forgive that.
@@ -72,7 +72,7 @@ class HostMeter:
             else:
                 self._findings.add("meter.chip.missing", Severity.ALERT, subject=uuid)
                 yield chip, chip.blind(now_ms)
-        self.covered_ms, self._looked = now_ms, True
+        self.covered_ms = now_ms
 
     def blind(self, now_ms: int) -> Iterator[Charge]:
         """Nothing came: everything is charged at the worst case."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.book import LaneBook
 from flopgate_agent.gate.chain import Chain
 from flopgate_agent.gate.chip_meter import ChipMeter
-from flopgate_agent.gate.clock import backwards
+from flopgate_agent.gate.clock import HostClock
+from flopgate_agent.gate.faults import Faults
 from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.memory import LastReport
 from flopgate_agent.gate.settings import GateSettings, LaneSetting, Now
+from flopgate_proto.codec import decode_enrolment
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import LANES_MAX
 from flopgate_proto.values import Severity
@@ -26,6 +29,37 @@ def begin(chain: Chain, chips: Sequence[ChipMeter], lanes: Iterable[Lane]) -> No
     chain.interval_start_ms = min(
         (chip.covered_until_ms for chip in chips), default=chain.interval_start_ms
     )
+
+
+def owe_since_enrolment(
+    authority: Authority, settings: GateSettings, chain: Chain, chips: Iterable[ChipMeter]
+) -> None:
+    """A gate that died between its admission and its first report owes all the time since.
+
+    Of another boot only that is owed which its clock shows: the statement tells no other.
+    """
+    if authority.enrolment is None:
+        return
+    enrolment = decode_enrolment(authority.enrolment.payload)
+    since_ms = enrolment.made_ms if enrolment.boot_id == settings.boot_id else 0
+    chain.interval_start_ms = min(chain.interval_start_ms, since_ms)
+    for chip in chips:
+        chip.owe(since_ms)
+
+
+def resume_clock(
+    clock: HostClock, last: LastReport | None, settings: GateSettings, faults: Faults
+) -> Now:
+    """Where time goes on after the last report.
+
+    A gate whose boot clock stands before its own last report starts nevertheless, and holds the
+    host: one that did not start would leave the chips unwatched.
+    """
+    if last is not None and last.report.boot_id == settings.boot_id:
+        conflict = clock.resume(last.report.made_ms, last.report.wall_unix_ms)
+        if conflict is not None:
+            faults.set(conflict.code, conflict.detail, conflict.remedy)
+    return clock.now
 
 
 def resume(
@@ -45,13 +79,10 @@ def resume(
     at once, because the next report starts the clock anew.
 
     Raises:
-        ClockError: within one boot, the clock stands before the last report.
         ConfigError: more workloads than one report can carry.
     """
     report = last.report
     same_boot = report.boot_id == settings.boot_id
-    if same_boot and now.elapsed_ms < report.interval_end_ms:
-        raise backwards(report.interval_end_ms, now.elapsed_ms)
     chain.sequence, chain.head = report.sequence, last.digest
     start_ms = report.interval_end_ms
     if not same_boot:

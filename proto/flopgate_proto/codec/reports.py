@@ -298,7 +298,7 @@ def _topology_of(message: pb.Topology) -> Topology:
 
 def encode_chip_row(value: ChipRow) -> bytes:
     """Bytes of a chip row, to be salted and hashed as they are."""
-    return pb.ChipRow(
+    message = pb.ChipRow(
         chip=value.chip,
         source=checks.wire(value.source),
         assurance=checks.wire(value.assurance),
@@ -306,8 +306,12 @@ def encode_chip_row(value: ChipRow) -> bytes:
         measured_ms=value.measured_ms,
         gap_ms=value.gap_ms,
         energy_mj=value.energy_mj,
-        counters=[pb.RawCounter(name=c.name, value=c.value) for c in value.counters],
-    ).SerializeToString(deterministic=True)
+    )
+    # Filled in place: a message given to another's constructor is copied.
+    add = message.counters.add
+    for counter in value.counters:
+        add(name=counter.name, value=counter.value)
+    return message.SerializeToString(deterministic=True)
 
 
 def decode_chip_row(data: bytes) -> ChipRow:

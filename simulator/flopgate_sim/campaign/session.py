@@ -111,6 +111,9 @@ class Session:
             for done in self._picks.picked:
                 if done.outcome.breach is None:
                     teller.timeline(done.outcome)
+        elif request.seeds.count == 1:
+            for done in self._picks.picked:
+                teller.line(f"trace {done.outcome.trace_digest}")
         if request.report is not None:
             page = render(request.scenario, self._totals, self._picks.picked)
             request.report.write_text(page, encoding="utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from rich.console import Console
@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from flopgate_sim.campaign import replay
-from flopgate_sim.campaign.outcome import Outcome
-from flopgate_sim.campaign.pending import pending
+from flopgate_sim.campaign.outcome import Job, Outcome
+from flopgate_sim.campaign.pending import judged, pending
 from flopgate_sim.campaign.totals import Breached, Sums, Totals
 from flopgate_sim.campaign.words import clock, count, hours, speed
 from flopgate_sim.campaign.worker import Failure
@@ -37,8 +37,10 @@ def _row(table: Table, *cells: str) -> None:
 class Teller:
     """Says what goes wrong as it happens, and all in all at the end."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, again: Callable[[Job], str] = replay.command) -> None:
+        """``again`` gives the command that runs a job once more."""
         self.console = console
+        self._again = again
         self._breaches = 0
         self._failures = 0
 
@@ -64,7 +66,7 @@ class Teller:
         self.line(f"at {clock(breach.at_ms / 1000)} of world time, step {breach.step:,}")
         for text in breached.timeline:
             self.line(f"  {text}")
-        self.line(f"again: {replay.command(breached.job)}")
+        self.line(f"again: {self._again(breached.job)}")
 
     def failure(self, failure: Failure) -> None:
         """A world did not come to its end; the first few with their tracebacks."""
@@ -109,6 +111,7 @@ class Teller:
         if sums.cut:
             table.add_row("seeds cut off when the time was over", f"{sums.cut:,}")
         table.add_row("breaches", f"{sums.breaches:,}")
+        table.add_row("laws judged", judged())
         table.add_row("events", f"{sums.events:,}")
         table.add_row("host-hours", hours(sums.host_hours))
         table.add_row("host-hours per second of CPU", speed(sums.host_hours_per_cpu_s))
@@ -172,13 +175,13 @@ class Teller:
             )
         self.console.print(table)
         for one in shown:
-            self.line(replay.command(one.job))
+            self.line(self._again(one.job))
         if totals.all.breaches > len(shown):
             self.line(f"and {totals.all.breaches - len(shown):,} more")
 
     def _failed(self, totals: Totals) -> None:
         for failure in totals.failed:
-            self.line(f"did not come to its end: {replay.command(failure.job)}: {failure.reason}")
+            self.line(f"did not come to its end: {self._again(failure.job)}: {failure.reason}")
         if totals.all.failures > len(totals.failed):
             self.line(f"and {totals.all.failures - len(totals.failed):,} more")
 

@@ -72,6 +72,11 @@ def _plan(seed: int, rates: dict[str, float], lane: LanePlan | None = None) -> W
     )
 
 
+def plain(seed: int) -> WorldPlan:
+    """Nothing goes wrong."""
+    return _plan(seed, {})
+
+
 def busy(seed: int) -> WorldPlan:
     """Every kind of bad luck."""
     return _plan(seed, RATES)

@@ -29,6 +29,7 @@ class Job:
         forks: when it is frozen it leaves a child that goes on, so often.
         start_us: world time.
         last_work_us: last moment at which it worked.
+        woken_us: when somebody with root let it go on behind the gate's back.
     """
 
     pid: int
@@ -44,6 +45,7 @@ class Job:
     frozen_us: int | None = None
     gone_us: int | None = None
     last_work_us: int = 0
+    woken_us: int = 0
 
     def end_us(self) -> int | None:
         """World time at which its work ends, as things stand; ``None``: never."""
@@ -191,6 +193,14 @@ class Hardware:
         for job in self.jobs:
             if job.pid in pids:
                 job.frozen_us = None
+
+    def wake(self, now_us: int) -> int:
+        """Somebody with root lets every frozen process go on; how many there were."""
+        self.advance(now_us)
+        frozen = [job for job in self.jobs if job.frozen_us is not None]
+        for job in frozen:
+            job.frozen_us, job.woken_us = None, now_us
+        return len(frozen)
 
     def kill(self, pids: set[int], now_us: int) -> None:
         """Ends processes, each in its time."""

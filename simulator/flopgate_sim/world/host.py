@@ -17,6 +17,17 @@ BOOT_US = 40 * US_PER_S
 class Host(GateSide):
     """One machine: the gate's side of it, and all the rest."""
 
+    def take_identity(self, other: Host) -> None:
+        """This machine has the other's key; what is known of the one counts for both."""
+        self.key, self.host_id = other.key, other.host_id
+        mine, theirs = self.truth, other.truth
+        mine.requests_us, mine.granted_us = theirs.requests_us, theirs.granted_us
+        mine.ceiling_tflop, mine.acknowledged = theirs.ceiling_tflop, theirs.acknowledged
+        reason = "a clone goes on with the history of another machine"
+        mine.excused |= {METERED: reason, KEPT: reason}
+        for courier in self.couriers:
+            courier.host_id = other.host_id
+
     # ------------------------------------------------------------------ work on it
 
     def start_job(self, lane: LanePlan) -> None:

@@ -26,7 +26,6 @@ from flopgate_proto.values.orders import (
 )
 from flopgate_sim.world.randomness import Streams
 
-SPAN_MS = 7 * 24 * 3600 * 1000
 WIDE_LAPSE_MS = 72 * 3600 * 1000
 
 
@@ -77,18 +76,18 @@ class Officers:
         self._signed += 1
         return self._streams.entropy(f"nonce/{self.authority}/{self._signed}", 16)
 
-    def first_orders(self) -> list[Envelope]:
+    def first_orders(self, span_ms: int) -> list[Envelope]:
         """Policy and delegation with which a governor begins."""
-        return [self.sign(self.policy), self.delegation(1)]
+        return [self.sign(self.policy), self.delegation(1, span_ms)]
 
-    def delegation(self, serial: int) -> Envelope:
+    def delegation(self, serial: int, span_ms: int) -> Envelope:
         """Lets the permit key sign for a span of gate running time."""
         return self.sign(
             Delegation(
                 authority=self.authority,
                 serial=serial,
                 permit_spki=self.permit.spki,
-                span_ms=SPAN_MS,
+                span_ms=span_ms,
                 least_policy_version=1,
             )
         )

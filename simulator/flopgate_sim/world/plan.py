@@ -171,6 +171,7 @@ class WorldPlan:
         policy: of every authority; its authority's name is filled in.
         rhythm_ms: between looks of a gate; ``None``: at the latest moment.
         gather_ms: how long a governor gathers reports for one transaction.
+        delegation_span_ms: gate running time for which officers let the permit key sign.
         jobs: by time; where there are none, every lane has a job from the beginning on.
     """
 
@@ -187,4 +188,5 @@ class WorldPlan:
     rhythm_ms: int | None = None
     report_interval_ms: int = 60_000
     gather_ms: int = 8
+    delegation_span_ms: int = 7 * 24 * 3600 * 1000
     jobs: tuple[TimedWork, ...] = ()

@@ -97,6 +97,8 @@ class HostTruth:
     def gate_started(self, core: GateCore, now_us: int) -> None:
         """A gate runs from now on."""
         self.acting_since_us = now_us
+        # An admission that could not be kept is none: the host asks again.
+        self.enrolled = self.enrolled and core.enrolled
         self.started_sequence = core.chain.sequence
         self.sequence = core.chain.sequence
         self.mark()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from flopgate_agent.gate.settings import GateToken
@@ -55,6 +55,7 @@ class World:
 
     def __init__(self, plan: WorldPlan, seed: int, disks: DiskLayer) -> None:
         self.plan = plan
+        self._disks = disks
         self.engine = Engine()
         self.streams = Streams(seed)
         self.broken: Broken | None = None
@@ -93,7 +94,7 @@ class World:
         store = Store(governor.disk.path(STORE))
         found(store, officers.root)
         state = open_state(store, officers.permit, officers.log, lambda: clocks.wall_unix_ms)
-        for order in officers.first_orders():
+        for order in officers.first_orders(plan.delegation_span_ms):
             accept_order(state, order)
             governor.truth.ordered(order, clocks.wall_unix_ms)
         with store.transaction() as connection:
@@ -167,6 +168,28 @@ class World:
             host.couriers.append(courier)
             governor.truth.hosts[host.host_id] = host
         return host
+
+    def clone(self, host: Host, *, new_key: bool = False) -> Host:
+        """A second machine on a copy of a host's disk, with its chips' names, and its key or not.
+
+        It is judged with the original: to everybody else the two are one.
+        """
+        plan = replace(host.plan, name=f"{host.name}-clone", drift_ppm=0)
+        clone = self._host(plan, self._disks)
+        for chip, original in zip(clone.hardware.chips, host.hardware.chips, strict=True):
+            chip.uuid = original.uuid
+        if not new_key:
+            clone.take_identity(host)
+            clone.disk.restore(host.disk.snapshot())
+            for governor in self.governors:
+                governor.truth.hosts[host.host_id] = host
+        self.hosts.append(clone)
+        self._by_name[clone.name] = clone
+        clone.truth.mark = partial(self._host_moved, clone)
+        clone.clocks.boot(host.clocks.elapsed_ms)
+        self.engine.note(clone.name, f"appears beside {host.name}")
+        self._begin(clone)
+        return clone
 
     def _plan_start(self) -> None:
         source = self.streams.of("start")

@@ -1,0 +1,184 @@
+"""Hosts and operators that cheat: what each tries, and what comes of it.
+
+Each is played in a world of its own, with the laws judged as ever. What waits for a feature, or is
+out of reach of software on a host, says so. `docs/adversaries.md` is made from this table.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flopgate_sim.adversaries import plays
+from flopgate_sim.adversaries.stage import Played
+
+
+class Expected(enum.StrEnum):
+    """What should come of it."""
+
+    PREVENTED = "prevented"
+    DETECTED = "detected"
+    BOUNDED = "bounded"
+    OUT_OF_REACH = "out of reach"
+    PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adversary:
+    """Somebody who cheats.
+
+    Attributes:
+        tries: what he does.
+        comes: what comes of it, or why it is out of reach, or the feature that it waits for.
+        play: plays it; ``None`` where nothing can be played.
+    """
+
+    name: str
+    tries: str
+    expected: Expected
+    comes: str
+    play: Callable[[], Played] | None = None
+
+
+ADVERSARIES = (
+    Adversary(
+        name="replay-elsewhere",
+        tries="gives answers to other hosts, other runs and other requests than theirs",
+        expected=Expected.PREVENTED,
+        comes="refused by host, run and request; no law breaks",
+        play=plays.replay_elsewhere,
+    ),
+    Adversary(
+        name="courier-at-will",
+        tries="drops, repeats, delays and reorders whatever the courier carries",
+        expected=Expected.PREVENTED,
+        comes="permission runs out where it does not arrive; no law breaks",
+        play=plays.courier_at_will,
+    ),
+    Adversary(
+        name="courier-forges",
+        tries="changes answers, makes up acknowledgements, mixes signed parts",
+        expected=Expected.PREVENTED,
+        comes="signature or path does not hold; no law breaks",
+        play=plays.courier_forges,
+    ),
+    Adversary(
+        name="ledger-rolled-back",
+        tries="puts an older ledger back, to drop the tail of the chain",
+        expected=Expected.DETECTED,
+        comes="the next report forks the chain: it is closed on evidence, and the host stands",
+        play=plays.ledger_rolled_back,
+    ),
+    Adversary(
+        name="disk-cloned",
+        tries="runs a second machine on a copy of disk and keys",
+        expected=Expected.DETECTED,
+        comes="two histories of one key: the chain is closed on evidence, and both machines stand",
+        play=plays.disk_cloned,
+    ),
+    Adversary(
+        name="enrolled-anew",
+        tries="enrols the same chips under a new key, to shed their history",
+        expected=Expected.PREVENTED,
+        comes="the chips are known under another host: no admission",
+        play=plays.enrolled_anew,
+    ),
+    Adversary(
+        name="pause-withheld",
+        tries="holds the governor's online key and withholds a pause from it and from all hosts",
+        expected=Expected.BOUNDED,
+        comes="without a fresh delegation by officers every host stands once the span is over",
+        play=plays.pause_withheld,
+    ),
+    Adversary(
+        name="wall-clock-set",
+        tries="sets the wall clock back and forward, by hours",
+        expected=Expected.PREVENTED,
+        comes="no expiry rests on it; no law breaks",
+        play=plays.wall_clock_set,
+    ),
+    Adversary(
+        name="boot-clock-set-back",
+        tries="sets the boot clock back, to make a permit last",
+        expected=Expected.DETECTED,
+        comes="the gate holds the host at once and charges what the clock hides",
+        play=plays.boot_clock_set_back,
+    ),
+    Adversary(
+        name="thawed-by-root",
+        tries="lets frozen processes go on, by root, again and again",
+        expected=Expected.DETECTED,
+        comes="the next look sees work without permission: held anew, and killed",
+        play=plays.thawed_by_root,
+    ),
+    Adversary(
+        name="boot-clock-frozen",
+        tries="stops the boot clock, or slows it beyond the drift bound",
+        expected=Expected.OUT_OF_REACH,
+        comes="software has no other clock on the host; the TPM's clock will tell",
+    ),
+    Adversary(
+        name="undeclared-hosts",
+        tries="moves work to hosts without a gate",
+        expected=Expected.OUT_OF_REACH,
+        comes="what has no gate is not seen by software: chip registries and inspection are needed",
+    ),
+    Adversary(
+        name="gate-killed",
+        tries="kills, stops or traces the gate and goes on computing",
+        expected=Expected.PENDING,
+        comes="the watchdog outside the gate; until then silence is seen, not stopped",
+    ),
+    Adversary(
+        name="memory-snapshot",
+        tries="restores a virtual machine with its memory, again and again",
+        expected=Expected.PENDING,
+        comes="worlds that copy a process's memory; TPM counters against it",
+    ),
+    Adversary(
+        name="counters-faked",
+        tries="shows idle counters while the chips work",
+        expected=Expected.PENDING,
+        comes="cross-checks of the meter against energy, clocks and the process list",
+    ),
+    Adversary(
+        name="two-histories",
+        tries="tells each of two authorities another history",
+        expected=Expected.PENDING,
+        comes="authorities that compare the heads of chains",
+    ),
+    Adversary(
+        name="cluster-split",
+        tries="declares a cluster in parts below the threshold",
+        expected=Expected.PENDING,
+        comes="clusters that are found by their links",
+    ),
+    Adversary(
+        name="training-relabelled",
+        tries="calls training inference",
+        expected=Expected.PENDING,
+        comes="registered workloads with tiers",
+    ),
+    Adversary(
+        name="many-small-runs",
+        tries="splits one training into many small runs",
+        expected=Expected.PENDING,
+        comes="training compute over the causal graph of lineage",
+    ),
+    Adversary(
+        name="replica-lags",
+        tries="asks a governor's replica that lags behind a pause",
+        expected=Expected.PENDING,
+        comes="replicas over PostgreSQL",
+    ),
+)
+
+
+def as_markdown() -> str:
+    """The table of `docs/adversaries.md`."""
+    lines = ["| adversary | tries | outcome | what comes of it |", "|---|---|---|---|"]
+    lines += [
+        f"| `{one.name}` | {one.tries} | {one.expected} | {one.comes} |" for one in ADVERSARIES
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,232 @@
+"""The attacks, each in a world of its own."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values import LaneState
+from flopgate_sim.adversaries.stage import (
+    Played,
+    at_s,
+    broken,
+    evidence,
+    reasons,
+    staged,
+    states,
+)
+from flopgate_sim.world.engine import US_PER_S
+from flopgate_sim.world.host import Host
+from flopgate_sim.world.plan import Act, Fault
+from flopgate_sim.world.tampering import Forging, Replaying
+from flopgate_sim.world.world import World
+
+SPAN_MS = 1_200_000
+"""Of the delegation in the world whose pause is withheld: 7 days by default."""
+
+
+class Crossing:
+    """Brings to each gate what was meant for others, and what was meant for it long ago."""
+
+    def __init__(self, source: random.Random, pool: list[pb.ToGate]) -> None:
+        self._source = source
+        self._pool = pool
+        self.tried = 0
+
+    def up(self, message: pb.LinkUp) -> pb.LinkUp | None:
+        """Reports are left alone."""
+        return message
+
+    def down(self, message: pb.ToGate) -> list[pb.ToGate]:
+        """Beside each message two of the common pool."""
+        if not message.HasField("answers"):
+            return [message]
+        foreign = [self._source.choice(self._pool) for _ in range(2)] if self._pool else []
+        self.tried += len(foreign)
+        self._pool.append(message)
+        return [*foreign, message]
+
+
+def replay_elsewhere() -> Played:
+    """See the table."""
+    restarts = tuple(
+        Fault(at_ms=at_ms, kind="gate_crash", target="host-0") for at_ms in (600_000, 1_200_000)
+    )
+    with staged(faults=restarts) as world:
+        pool: list[pb.ToGate] = []
+        crossing = [
+            Crossing(world.streams.of(f"crossing/{host.name}"), pool) for host in world.hosts
+        ]
+        for host, one in zip(world.hosts, crossing, strict=True):
+            host.couriers[0].tampering = one
+        world.run()
+        refused = {code for host in world.hosts for code in host.truth.refused}
+        wanted = {"answer.host", "answer.run"}
+        return Played(
+            broken=broken(world),
+            tried=sum(one.tried for one in crossing),
+            seen=", ".join(sorted(refused & wanted)) if wanted <= refused else "",
+        )
+
+
+def courier_at_will() -> Played:
+    """See the table."""
+    with staged() as world:
+        for host in world.hosts:
+            source = world.streams.of(f"at will/{host.name}")
+            host.couriers[0].tampering = Replaying(source)
+        world.run()
+        return Played(broken=broken(world), tried=len(world.hosts), seen="no law broke")
+
+
+def courier_forges() -> Played:
+    """See the table."""
+    with staged() as world:
+        for host in world.hosts:
+            source = world.streams.of(f"forging/{host.name}")
+            host.couriers[0].tampering = Forging(source)
+        world.run()
+        refused = sum(sum(host.truth.refused.values()) for host in world.hosts)
+        return Played(broken=broken(world), tried=refused, seen=f"{refused} refused")
+
+
+def ledger_rolled_back() -> Played:
+    """See the table."""
+    back = Fault(at_ms=600_000, kind="ledger_restore", target="host-0", span_ms=300_000)
+    with staged(faults=(back,)) as world:
+        watch = _Watch(world, 900.0)
+        world.run()
+        return watch.played(tried=1, stopped=_closed(world.hosts[0]))
+
+
+def disk_cloned() -> Played:
+    """See the table."""
+    with staged() as world:
+        watch = _Watch(world, 600.0)
+        clones: list[Host] = []
+        at_s(world, 600, lambda: clones.append(world.clone(world.hosts[0])))
+        world.run()
+        machines = [world.hosts[0], *clones]
+        stopped = bool(clones) and all(map(_closed, machines))
+        return watch.played(tried=len(clones), stopped=stopped)
+
+
+def enrolled_anew() -> Played:
+    """See the table."""
+    with staged() as world:
+        anew: list[Host] = []
+        at_s(world, 600, lambda: anew.append(world.clone(world.hosts[0], new_key=True)))
+        world.run()
+        cores = [host.runner.core for host in anew if host.runner is not None]
+        refused = bool(cores) and not any(core.enrolled for core in cores)
+        seen = "enrolment.chip-known" if refused else ""
+        return Played(broken=broken(world), tried=len(anew), seen=seen)
+
+
+def pause_withheld() -> Played:
+    """See the table."""
+    with staged(delegation_span_ms=SPAN_MS) as world:
+        ran = {host.name: False for host in world.hosts}
+
+        def look() -> None:
+            for host in world.hosts:
+                ran[host.name] |= LaneState.RUNNING in states(host)
+
+        at_s(world, SPAN_MS / 1000 - 200, look)
+        world.run()
+        stood = all("delegation.expired" in reasons(host) for host in world.hosts)
+        return Played(
+            broken=broken(world),
+            tried=sum(ran.values()),
+            seen="delegation.expired on every host" if stood else "",
+            seen_after_s=SPAN_MS / 1000,
+        )
+
+
+def wall_clock_set() -> Played:
+    """See the table."""
+    steps = tuple(
+        Fault(at_ms=at_ms, kind="wall_step", target=f"host-{number}", value=seconds)
+        for number, (at_ms, seconds) in enumerate(
+            ((400_000, -7_200), (500_000, 7_200), (600_000, -86_400))
+        )
+    )
+    with staged(faults=steps) as world:
+        world.run()
+        running = sum(LaneState.RUNNING in states(host) for host in world.hosts)
+        seen = "all run on, none longer than it may" if running == len(world.hosts) else ""
+        return Played(broken=broken(world), tried=len(steps), seen=seen)
+
+
+def boot_clock_set_back() -> Played:
+    """See the table."""
+    back = Fault(at_ms=600_000, kind="boot_clock_back", target="host-0", value=400_000)
+    with staged(faults=(back,)) as world:
+        found: list[float] = []
+
+        def look() -> None:
+            if not found and "clock.boot.backwards" in reasons(world.hosts[0]):
+                found.append(world.engine.now_us / US_PER_S)
+
+        for moment_s in range(600, 700):
+            at_s(world, moment_s + 0.5, look)
+        world.run()
+        after_s = found[0] - 600 if found else 0.0
+        seen = "clock.boot.backwards" if found else ""
+        return Played(broken=broken(world), tried=1, seen=seen, seen_after_s=after_s)
+
+
+def thawed_by_root() -> Played:
+    """See the table."""
+    pause = Act(at_ms=600_000, act="pause", scope="cluster:alpha")
+    with staged(acts=(pause,)) as world:
+        host, tried, killed = world.hosts[0], [0], [0.0]
+
+        def thaw() -> None:
+            tried[0] += host.hardware.wake(world.engine.now_us)
+
+        def look() -> None:
+            if tried[0] and not killed[0] and not host.hardware.jobs:
+                killed[0] = world.engine.now_us / US_PER_S
+
+        for moment_s in range(700, 900, 5):
+            at_s(world, moment_s, thaw)
+        for moment_s in range(700, 900):
+            at_s(world, moment_s + 0.9, look)
+        world.run()
+        return Played(
+            broken=broken(world),
+            tried=tried[0],
+            seen="killed" if killed[0] else "",
+            seen_after_s=max(0.0, killed[0] - 700),
+        )
+
+
+def _closed(host: Host) -> bool:
+    """Whether a host stands and will not be granted anything."""
+    return bool(states(host)) and LaneState.RUNNING not in states(host)
+
+
+class _Watch:
+    """Notes when evidence first stands in the governor's store."""
+
+    def __init__(self, world: World, since_s: float) -> None:
+        self._world = world
+        self._since_s = since_s
+        self._seen_s = 0.0
+        for wait_s in range(1, 600):
+            at_s(world, since_s + wait_s, partial(self._look, since_s + wait_s))
+
+    def _look(self, moment_s: float) -> None:
+        if not self._seen_s and evidence(self._world):
+            self._seen_s = moment_s
+
+    def played(self, *, tried: int, stopped: bool) -> Played:
+        """What came of it."""
+        return Played(
+            broken=broken(self._world),
+            tried=tried,
+            seen="the chain is closed on evidence" if self._seen_s and stopped else "",
+            seen_after_s=max(0.0, self._seen_s - self._since_s),
+        )

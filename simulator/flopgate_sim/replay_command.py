@@ -1,0 +1,67 @@
+"""``flopgate-sim replay``: a recorded cluster under governance."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from flopgate_proto.errors import ConfigError
+from flopgate_sim.campaign.outcome import CHEAP, SCHEMES, Job
+from flopgate_sim.campaign.telling import Teller, console
+from flopgate_sim.campaign.totals import Totals, breached
+from flopgate_sim.campaign.worker import Done
+from flopgate_sim.traces import load_trace, to_scenario
+from flopgate_sim.world.from_scenario import plan_of
+from flopgate_sim.world.run import run_plan
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``replay``."""
+    parser.add_argument(
+        "--nodes", type=Path, required=True, metavar="FILE", help="openb_node_list_gpu_node.csv"
+    )
+    parser.add_argument(
+        "--pods", type=Path, required=True, metavar="FILE", help="openb_pod_list_default.csv"
+    )
+    parser.add_argument(
+        "--begin-s", type=int, metavar="S", help="moment of the trace (that of its first job)"
+    )
+    parser.add_argument(
+        "--duration-s", type=int, default=3600, metavar="S", help="how much of it (3600)"
+    )
+    parser.add_argument(
+        "--budget-tflop", type=int, metavar="TFLOP", help="cap of the cluster (none)"
+    )
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the world (1)")
+    parser.add_argument(
+        "--signatures", choices=SCHEMES, default=CHEAP, help="see `flopgate-sim run` (cheap)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Replay it; 1 if a law was broken."""
+    try:
+        scenario = to_scenario(
+            load_trace(arguments.nodes, arguments.pods),
+            begin_s=arguments.begin_s,
+            duration_s=arguments.duration_s,
+            budget_tflop=arguments.budget_tflop,
+        )
+    except ConfigError as error:
+        print(f"flopgate-sim: {error}", file=sys.stderr)
+        return 2
+    print(f"{scenario.name}: {scenario.hosts} hosts, {len(scenario.jobs)} jobs")
+    for note in scenario.notes:
+        print(f"  {note}")
+    job = Job(scenario=scenario.name, seed=arguments.seed, signatures=arguments.signatures)
+    started_s = time.monotonic()
+    done = Done(job=job, outcome=run_plan(plan_of(scenario, arguments.seed), job))
+    teller, totals = Teller(console(), lambda _: "the same command"), Totals()
+    totals.add(done)
+    broke = breached(done)
+    if broke is not None:
+        teller.breach(broke)
+    teller.summary(totals, time.monotonic() - started_s)
+    return 0 if totals.clean else 1

@@ -1,0 +1,40 @@
+"""``flopgate-sim replay``: a recorded cluster under governance, and bad rows with their line."""
+
+from pathlib import Path
+
+import pytest
+
+from flopgate_sim.cli import main
+
+NODES = """sn,cpu_milli,memory_mib,gpu,model
+n-0,64000,262144,2,V100M32
+n-1,96000,393216,8,A10
+"""
+PODS = """name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,\
+pod_phase,creation_time,deletion_time,scheduled_time
+p-0,4000,1024,1,500,,LS,Running,0,900,5
+p-1,4000,1024,4,1000,A10,LS,Succeeded,60,700,70
+"""
+
+
+def written(folder: Path, pods: str) -> list[str]:
+    (folder / "nodes.csv").write_text(NODES)
+    (folder / "pods.csv").write_text(pods)
+    names = ["--nodes", str(folder / "nodes.csv"), "--pods", str(folder / "pods.csv")]
+    return ["replay", *names, "--duration-s", "900"]
+
+
+def test_a_recorded_cluster_runs_and_breaks_no_law(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(written(tmp_path, PODS)) == 0
+    told = capsys.readouterr().out
+    assert "2 hosts, 2 jobs" in told
+    assert "no law was broken in 1 seed" in told
+
+
+def test_a_bad_row_is_told_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(written(tmp_path, PODS.replace("p-1,4000,1024,4", "p-1,4000,1024,four"))) == 2
+    assert "pods.csv:3: num_gpu" in capsys.readouterr().err

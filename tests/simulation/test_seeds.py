@@ -1,0 +1,43 @@
+"""200 worlds, each with another hour of bad luck: no law is broken in any of them.
+
+More worlds, and larger ones, belong to `make sim`.
+"""
+
+from collections.abc import Iterable
+from itertools import chain
+
+from flopgate_sim.campaign.outcome import REAL, Job
+from flopgate_sim.campaign.pool import Pool
+from flopgate_sim.campaign.totals import Totals
+from flopgate_sim.world.run import run_job
+
+SMALL, TINY = range(1, 61), range(1, 141)
+REGRESSIONS = (("small-faults", 15), ("tiny-faults", 83))
+"""Worlds that broke a law once."""
+PROCESSES = 2
+
+
+def assert_clean(jobs: Iterable[Job]) -> None:
+    totals = Totals()
+    with Pool(run_job, PROCESSES) as pool:
+        for result in pool.results(jobs):
+            totals.add(result)
+    assert totals.all.seeds
+    assert totals.clean, [*totals.breached, *totals.failed]
+
+
+def test_no_law_is_broken_in_200_worlds() -> None:
+    assert_clean(
+        chain(
+            (Job(scenario="small-faults", seed=seed) for seed in SMALL),
+            (Job(scenario="tiny-faults", seed=seed) for seed in TINY),
+        )
+    )
+
+
+def test_seeds_that_once_broke_a_law_break_none() -> None:
+    assert_clean(Job(scenario=name, seed=seed) for name, seed in REGRESSIONS)
+
+
+def test_no_law_is_broken_with_real_signatures() -> None:
+    assert_clean(Job(scenario="small-faults", seed=seed, signatures=REAL) for seed in range(1, 4))
