@@ -8,6 +8,8 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?=
 ARGS ?=
 FUZZ_S ?= 30
+SIM_MINUTES ?= 60
+SIM_JOBS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +19,7 @@ TLC := $(VENV)/.stamp-tlc
 # An activated environment or a user's PYTHONPATH must not leak into this one.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help setup build generate demo test unit components lint format bench fuzz model lock clean
+.PHONY: help setup build generate demo sim test unit components lint format bench fuzz model lock clean
 
 help: ## this list
 	@echo "flopgate: make TARGET [PYTHON=python3.12] [ARGS=...]"
@@ -42,6 +44,9 @@ generate: setup ## regenerate the protocol's Python code from its .proto
 
 demo: build ## the demonstration: make demo ARGS="..."
 	@$(BIN)/flopgate-sim demo $(ARGS)
+
+sim: build ## simulate all shipped scenarios for SIM_MINUTES: make sim ARGS="--log sim.jsonl"
+	@$(BIN)/flopgate-sim campaign --minutes $(SIM_MINUTES) --jobs $(SIM_JOBS) $(ARGS)
 
 test: build ## all tests that need neither apt nor root
 	@$(BIN)/python -m pytest -m "not components" $(ARGS)

@@ -102,8 +102,8 @@ Work(h) ==
 Looked(h) == [book[h] EXCEPT !.allotted_tflop = Worked(h), !.covered_until_ms = elapsed_ms(h)]
 
 \* chain.py: a report carries the books of the last look; that may come just before it.
-Report(h, looked, headroom_tflop) ==
-    LET after == IF looked THEN Looked(h) ELSE book[h] IN
+Report(h, samples, headroom_tflop) ==
+    LET after == IF samples THEN Looked(h) ELSE book[h] IN
     /\ Len(ledger[h]) < IF h \in Short THEN 1 ELSE MaxReports
     /\ book' = [book EXCEPT ![h] = after]
     /\ ledger' = [ledger EXCEPT ![h] = Append(@,
@@ -111,7 +111,7 @@ Report(h, looked, headroom_tflop) ==
          interval_end_ms |-> after.covered_until_ms,
          allotted_tflop |-> after.allotted_tflop, unaccounted_tflop |-> after.unaccounted_tflop,
          quotes |-> [a \in Authorities |-> [authorities[h][a].quote EXCEPT
-            !.grant = IF Is("NameAfterLook") /\ ~looked THEN 0 ELSE @]],
+            !.grant = IF Is("NameAfterLook") /\ ~samples THEN 0 ELSE @]],
          headroom_tflop |-> headroom_tflop, At |-> now])]
     /\ UNCHANGED <<now, run_nonce, Started, authorities, OfGovernor, OfOfficers, Done, Told>>
 
@@ -270,8 +270,8 @@ Next ==
     \/ Tick
     \/ \E h \in Hosts :
         \/ Work(h) \/ Crash(h)
-        \/ \E looked \in IF h \in Idle THEN {FALSE} ELSE BOOLEAN :
-            \E headroom_tflop \in Headrooms : Report(h, looked, headroom_tflop)
+        \/ \E samples \in IF h \in Idle THEN {FALSE} ELSE BOOLEAN :
+            \E headroom_tflop \in Headrooms : Report(h, samples, headroom_tflop)
         \/ \E a \in Authorities :
             \/ exchange(a, h) \/ SilenceReleases(a, h)
             \/ \E s \in DOMAIN answers[a][h] : take_answer(h, a, s)

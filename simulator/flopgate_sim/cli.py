@@ -7,7 +7,14 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
-from flopgate_sim import driver_command, job_command, list_command, replay_command, run_command
+from flopgate_sim import (
+    campaign_command,
+    driver_command,
+    job_command,
+    list_command,
+    replay_command,
+    run_command,
+)
 from flopgate_sim.demo import command as demo
 from flopgate_sim.live import command as live
 
@@ -20,6 +27,7 @@ COMMANDS = {
         run_command,
         "a scenario for one seed or thousands, every law checked after every event",
     ),
+    "campaign": (campaign_command, "all scenarios in turns with ever new seeds, for an hour or so"),
     "replay": (replay_command, "a recorded cluster under governance"),
     "live": (live, "real processes in real time, under cuts, losses and kills"),
 }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
-from rich.console import Console
-
 from flopgate_proto.errors import ConfigError
-from flopgate_sim.campaign.outcome import CHEAP, SCHEMES, Job, Outcome
-from flopgate_sim.run_command import print_breach, print_summary
+from flopgate_sim.campaign.outcome import CHEAP, SCHEMES, Job
+from flopgate_sim.campaign.telling import Teller, console
+from flopgate_sim.campaign.totals import Totals, breached
+from flopgate_sim.campaign.worker import Done
 from flopgate_sim.traces import load_trace, to_scenario
 from flopgate_sim.world.from_scenario import plan_of
 from flopgate_sim.world.run import run_plan
@@ -55,9 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
     for note in scenario.notes:
         print(f"  {note}")
     job = Job(scenario=scenario.name, seed=arguments.seed, signatures=arguments.signatures)
-    outcome: Outcome = run_plan(plan_of(scenario, arguments.seed), job)
-    print_summary([outcome], Console())
-    if outcome.breach is not None:
-        print_breach(outcome, "the same command")
-        return 1
-    return 0
+    started_s = time.monotonic()
+    done = Done(job=job, outcome=run_plan(plan_of(scenario, arguments.seed), job))
+    teller, totals = Teller(console(), lambda _: "the same command"), Totals()
+    totals.add(done)
+    broke = breached(done)
+    if broke is not None:
+        teller.breach(broke)
+    teller.summary(totals, time.monotonic() - started_s)
+    return 0 if totals.clean else 1

@@ -1,1 +1,1 @@
-"""Many worlds: one for each seed, over several processes, and what came of them."""
+"""Many seeds of simulated clusters: running them, adding them up, reducing what broke."""

@@ -1,12 +1,25 @@
-"""What one world is asked for, and what came of it. Values that can be sent between processes."""
+"""What one world is asked for, and what came of it. Values that can be sent between processes.
+
+Everything in an outcome is a number, a string, or a tuple or dict of those, so that
+`dataclasses.asdict` gives what `json.dumps` takes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 REAL, CHEAP = "real", "cheap"
 SCHEMES = (REAL, CHEAP)
 """Signature schemes: P-256, or a stand-in for campaigns."""
+
+CAPACITY, PERMITTED, CONSUMED, CAP = (
+    "capacity running",
+    "hosts with permission",
+    "FLOP consumed",
+    "cap",
+)
+"""Names of the curves that a report draws; any other stands in its tables only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,8 +28,9 @@ class Job:
 
     Attributes:
         scenario: name of a shipped one, or path of a file.
-        fault_indices: only these of the faults that the seed draws; ``None``: all.
-        recording: whether curves are wanted.
+        seed: 0 to 2^63-1.
+        fault_indices: only these of the faults that the seed draws, rising; ``None``: all.
+        recording: whether curves are wanted. What happens is the same with and without.
         signatures: one of `SCHEMES`.
     """
 
@@ -54,7 +68,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """Something that happened at a moment; ``kind`` is pause, resume, fault, restart or breach."""
+    """Something that happened at a moment; ``kind`` is pause, resume, stop, fault or breach."""
 
     at_s: float
     kind: str
@@ -63,23 +77,34 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """How long a pause took: seconds from the order to the first, median and last host still."""
+    """How long a pause took.
+
+    Attributes:
+        at_s: when officers ordered it.
+        text: which one, in words.
+        hosts: that computed under its scope when it was ordered.
+        still: how many of them were seen to stand before it was lifted.
+        first_s, median_s, last_s: from the order until the first, the median and the last of those
+            had done its last work; ``None`` while there is none.
+    """
 
     at_s: float
     text: str
     hosts: int
-    first_s: float
-    median_s: float
-    last_s: float
+    still: int
+    first_s: float | None = None
+    median_s: float | None = None
+    last_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """What can be drawn of one world."""
+    """What can be drawn of one world, which ended at ``end_s``."""
 
-    curves: tuple[Curve, ...]
-    marks: tuple[Mark, ...]
-    stops: tuple[Stop, ...]
+    end_s: float
+    curves: tuple[Curve, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    stops: tuple[Stop, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,21 +114,25 @@ class Outcome:
     Attributes:
         trace_digest: SHA-256 over everything that happened, hexadecimal.
         steps: events.
+        faults: how many it was to meet.
         counts: faults by kind, and reports, grants, refusals, commits, starts.
-        faults: how many the seed drew.
         timeline: the newest lines of what happened, oldest first.
-        error: why the world could not be run to its end; empty if it was.
     """
 
     scenario: str
     seed: int
-    trace_digest: str = ""
-    steps: int = 0
-    host_hours: float = 0.0
-    cpu_s: float = 0.0
-    faults: int = 0
+    trace_digest: str
+    steps: int
+    host_hours: float
+    cpu_s: float
+    faults: int
     breach: Breach | None = None
     counts: dict[str, int] = field(default_factory=dict)
     recording: Recording | None = None
     timeline: tuple[str, ...] = ()
-    error: str = ""
+
+
+Runner = Callable[[Job], Outcome]
+"""Runs one world. A function of a module, since it travels to processes by its name. What it raises
+is told as the failure of that seed.
+"""

@@ -1,66 +1,140 @@
-"""Runs many worlds over several processes; a process that dies takes its world with it, no more."""
+"""Runs jobs on several processes and hands over what comes of each, in order of arrival.
+
+Every process has one job at a time: a world takes from 50 ms to minutes, handing one over takes
+about 0.1 ms, so larger portions would save nothing and would cost more when a process dies. Jobs
+are drawn only when a process is free, and nothing is kept: memory does not grow with their number.
+"""
 
 from __future__ import annotations
 
-import itertools
-import multiprocessing
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+import time
+from collections.abc import Generator, Iterable, Iterator
+from multiprocessing.connection import wait
+from types import TracebackType
+from typing import Final, Self
 
-from flopgate_sim.campaign.outcome import Job, Outcome
+from flopgate_proto.errors import EnvironmentFault
+from flopgate_sim.campaign.outcome import Job, Runner
+from flopgate_sim.campaign.worker import Failure, Result, Worker
 
-AHEAD = 2
-"""Worlds that wait in each process's queue."""
+PROCESSES_MAX: Final = 256
+JOBS_PER_PROCESS: Final = 200
+"""A process gives way to a fresh one then: what leaks, leaks no further. A start takes a second."""
+FAILURES_MAX: Final = 20
+"""Failures in a row after which the fault is not that of the seeds."""
 
-DIED = "its process died, or one that shared its pool"
 
-Runner = Callable[[Job], Outcome]
+class Pool:
+    """Some processes. Leave its context to end them: nothing of it outlives that.
 
-
-def run_all(jobs: Iterable[Job], runner: Runner, processes: int) -> Iterator[Outcome]:
-    """Outcomes in the order in which they come; ``jobs`` is read as far as it is needed.
-
-    When a process dies, the worlds that were under way then are told as failed, and the rest goes
-    on in fresh processes.
+    A process that is killed, runs out of memory or takes longer than ``limit_s`` costs the job that
+    it was at, which becomes a `Failure`; another takes its place.
     """
-    waiting = iter(jobs)
-    if processes == 1:
-        for job in waiting:
-            yield guarded(runner, job)
-        return
-    # A fresh interpreter each: SQLite does not like to be forked.
-    context = multiprocessing.get_context("spawn")
-    left = True
-    while left:
-        pool = ProcessPoolExecutor(max_workers=processes, mp_context=context)
-        running: dict[Future[Outcome], Job] = {}
-        broken = False
+
+    def __init__(self, runner: Runner, processes: int, *, limit_s: float | None = None) -> None:
+        self._runner = runner
+        self._processes = processes
+        self._limit_s = limit_s
+        self._workers: list[Worker] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        while self._workers:
+            self._workers.pop().end()
+
+    def results(
+        self, jobs: Iterable[Job], until_s: float | None = None
+    ) -> Generator[Result, None, None]:
+        """Run all jobs; what comes of each, as it comes.
+
+        Left before its end, it stops the jobs that run. At ``until_s`` (of `time.monotonic`) it
+        cuts off those that still run, each a `Failure`, and draws no more.
+
+        Raises:
+            EnvironmentFault: `FAILURES_MAX` jobs in a row came to nothing.
+        """
+        source = iter(jobs)
+        failures = 0
         try:
-            while not broken:
-                for job in itertools.islice(waiting, processes * AHEAD - len(running)):
-                    running[pool.submit(guarded, runner, job)] = job
-                if not running:
-                    left = False
-                    break
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    job = running.pop(future)
-                    broken = broken or isinstance(future.exception(), BrokenProcessPool)
-                    yield _failed(job, DIED) if future.exception() else future.result()
-            for job in running.values():
-                yield _failed(job, DIED)
+            while True:
+                if until_s is None or time.monotonic() < until_s:
+                    self._employ(source)
+                busy = [worker for worker in self._workers if worker.job is not None]
+                if not busy:
+                    return
+                for result in self._arrived(busy, until_s):
+                    failures = failures + 1 if _failed(result) else 0
+                    yield result
+                    if failures == FAILURES_MAX and isinstance(result, Failure):
+                        raise EnvironmentFault(
+                            f"{failures} worlds in a row could not be run; the last: "
+                            f"{result.reason}",
+                            code="campaign.worlds.failing",
+                            remedy="Run one with --jobs 1 and mend what it says.",
+                        )
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in [one for one in self._workers if one.job is not None]:
+                self._dismiss(worker)
+
+    def _employ(self, source: Iterator[Job]) -> None:
+        """Give every free process a job, as far as there are any."""
+        free = [worker for worker in self._workers if worker.job is None]
+        while free or len(self._workers) < self._processes:
+            job = next(source, None)
+            if job is None:
+                return
+            while True:
+                worker = free.pop() if free else self._hire()
+                if worker.jobs_given < JOBS_PER_PROCESS and worker.give(job):
+                    break
+                # Worn out, or killed while it waited.
+                self._dismiss(worker)
+
+    def _hire(self) -> Worker:
+        worker = Worker(self._runner)
+        self._workers.append(worker)
+        return worker
+
+    def _dismiss(self, worker: Worker, *, at_once: bool = False) -> None:
+        self._workers.remove(worker)
+        worker.end(at_once=at_once)
+
+    def _arrived(self, busy: list[Worker], until_s: float | None) -> Iterator[Result]:
+        """Wait until something comes of at least one job, or time is over for one or all."""
+        limit_s = self._limit_s
+        lefts_s = []
+        if limit_s is not None:
+            lefts_s.append(limit_s - max(worker.busy_s for worker in busy))
+        if until_s is not None:
+            lefts_s.append(until_s - time.monotonic())
+        left_s = max(0.0, min(lefts_s)) if lefts_s else None
+        ready = wait([worker.connection for worker in busy], left_s)
+        over = until_s is not None and time.monotonic() >= until_s
+        for worker in busy:
+            job = worker.job
+            if job is None:
+                continue
+            if worker.connection in ready:
+                result = worker.take()
+                if result is None:
+                    result = Failure(job=job, reason=worker.died(), spent=True)
+                if isinstance(result, Failure) and result.spent:
+                    self._dismiss(worker)
+                yield result
+            elif limit_s is not None and worker.busy_s >= limit_s:
+                self._dismiss(worker, at_once=True)
+                yield Failure(job=job, reason=f"not done after {limit_s:g} s", spent=True)
+            elif over:
+                self._dismiss(worker, at_once=True)
+                yield Failure(job=job, reason="the time was over", spent=True, cut=True)
 
 
-def guarded(runner: Runner, job: Job) -> Outcome:
-    """One world; whatever ends it is told with its seed."""
-    try:
-        return runner(job)
-    except Exception as error:  # noqa: BLE001  # see above
-        return _failed(job, f"{type(error).__name__}: {error}")
-
-
-def _failed(job: Job, why: str) -> Outcome:
-    return Outcome(scenario=job.scenario, seed=job.seed, error=why)
+def _failed(result: Result) -> bool:
+    return isinstance(result, Failure) and not result.cut

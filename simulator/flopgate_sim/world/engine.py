@@ -61,6 +61,9 @@ class Engine:
         self._planned: list[Event] = []
         self._number = 0
         self._stopped = False
+        self._observer: Action | None = None
+        self._observe_every_us = 0
+        self._observe_us = 0
         self._spin = 0
         self._trace = hashlib.sha256()
         self._lines: deque[str] = deque(maxlen=TIMELINE_MAX)
@@ -86,6 +89,8 @@ class Engine:
             self._spin = self._spin + 1 if event.at_us == self.now_us else 0
             if self._spin > SPIN_MAX:
                 raise SpinError(f"{SPIN_MAX} events at {event.at_us} us, the last: {event.kind}")
+            if self._observer is not None:
+                self._observe(event.at_us)
             self.now_us = event.at_us
             self.steps += 1
             self._trace.update(f"{event.at_us} {event.kind}\n".encode())
@@ -94,6 +99,16 @@ class Engine:
                 check()
         if not self._stopped:
             self.now_us = max(self.now_us, until_us)
+
+    def observe(self, every_us: int, look: Action) -> None:
+        """Let somebody look at a steady rhythm, between events: no event, so it only reads."""
+        self._observer, self._observe_every_us, self._observe_us = look, every_us, self.now_us
+
+    def _observe(self, until_us: int) -> None:
+        while self._observer is not None and self._observe_us < until_us:
+            self.now_us = self._observe_us
+            self._observe_us += self._observe_every_us
+            self._observer()
 
     def stop(self) -> None:
         """Nothing more happens."""

@@ -148,15 +148,20 @@ class Host(GateSide):
         self._engine.after(GATE_RESTART_US, "gate start", self.start_gate)
 
     @property
-    def computing_chips(self) -> int:
-        """Chips whose pipes are busy now."""
+    def computing(self) -> frozenset[int]:
+        """Chips with a job that works now, bursts and the rests between them included."""
         now_us = self._engine.now_us
         busy: set[int] = set()
         for job in self.hardware.jobs:
             end_us = job.end_us()
             if not job.spinning and job.busy_percent and (end_us is None or end_us > now_us):
                 busy |= set(job.chips)
-        return len(busy) if self.hardware.on else 0
+        return frozenset(busy) if self.hardware.on else frozenset()
+
+    def ended_us(self, chips: frozenset[int]) -> int:
+        """When the last job on some chips that stand did its last work, as far as it is known."""
+        ends_us = [job.end_us() for job in self.hardware.jobs if chips & set(job.chips)]
+        return max((end_us for end_us in ends_us if end_us is not None), default=0)
 
     def restart_gate_soon(self, why: str, wait_us: int = GATE_RESTART_US) -> None:
         """The gate is killed and comes back."""

@@ -6,9 +6,12 @@ import gc
 import logging
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from flopgate_proto.errors import ConfigError
 from flopgate_sim.campaign.outcome import Breach, Job, Outcome
 from flopgate_sim.disk import DiskLayer
 from flopgate_sim.scenario import find
@@ -26,15 +29,34 @@ def run_job(job: Job) -> Outcome:
     """Run a scenario for one seed, to its end or to the first law that is broken."""
     plan = plan_of(find(job.scenario), job.seed)
     if job.fault_indices is not None:
+        if any(index >= len(plan.faults) for index in job.fault_indices):
+            raise ConfigError(
+                f"seed {job.seed} of {job.scenario} has {len(plan.faults)} faults, counted from 0",
+                code="sim.faults",
+                remedy="Name indices below that; --shrink prints those of a breach.",
+            )
         plan = replace(plan, faults=tuple(plan.faults[index] for index in job.fault_indices))
     return run_plan(plan, job)
 
 
+@contextmanager
+def _calm() -> Iterator[None]:
+    """No log lines of a thousand gates, and a collector that comes seldom."""
+    log, thresholds = logging.getLogger("flopgate"), gc.get_threshold()
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        gc.set_threshold(*thresholds)
+
+
 def run_plan(plan: WorldPlan, job: Job) -> Outcome:
     """Run any plan; ``job`` says with which seed and signatures."""
-    gc.set_threshold(*COLLECTOR_THRESHOLDS)
-    logging.getLogger("flopgate").setLevel(logging.CRITICAL + 1)
     with (
+        _calm(),
         scheme(job.signatures),
         tempfile.TemporaryDirectory(prefix="flopgate-sim-") as folder,
         DiskLayer(Path(folder)) as disks,
@@ -42,8 +64,10 @@ def run_plan(plan: WorldPlan, job: Job) -> Outcome:
         started_s = time.process_time()
         world = World(plan, job.seed, disks)
         recorder = Recorder(world) if job.recording else None
+        recording = None
         try:
             world.run()
+            recording = None if recorder is None else recorder.recording()
         finally:
             timeline, digest = world.engine.timeline, world.engine.trace_digest
             world.close()
@@ -58,7 +82,7 @@ def run_plan(plan: WorldPlan, job: Job) -> Outcome:
             breach=_breach(world),
             counts=_counts(world),
             timeline=timeline,
-            recording=None if recorder is None else recorder.recording(),
+            recording=recording,
         )
 
 

@@ -1,0 +1,61 @@
+"""Options that `run` and `campaign` share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from types import FrameType
+from typing import Final
+
+from flopgate_proto.errors import ConfigError
+from flopgate_sim.campaign.pool import PROCESSES_MAX
+
+LIMIT_S_MAX: Final = 7 * 86_400.0
+
+
+def add_pool_arguments(parser: argparse.ArgumentParser, *, limit_s: float | None) -> None:
+    """How worlds are run."""
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=min(len(os.sched_getaffinity(0)), PROCESSES_MAX),
+        metavar="N",
+        help=f"worlds at a time, 1 to {PROCESSES_MAX} (%(default)s)",
+    )
+    parser.add_argument(
+        "--stop-after", type=int, metavar="K", help="end after K breaches (default: never)"
+    )
+    text = "never" if limit_s is None else "%(default)g"
+    parser.add_argument(
+        "--limit-s",
+        type=float,
+        default=limit_s,
+        metavar="S",
+        help=f"give a world up after S seconds ({text})",
+    )
+
+
+def check_pool_arguments(parsed: argparse.Namespace) -> None:
+    """Raise a ConfigError for a number that makes no sense."""
+    if not 1 <= parsed.jobs <= PROCESSES_MAX:
+        raise _wrong("--jobs", f"1 to {PROCESSES_MAX}")
+    if parsed.stop_after is not None and parsed.stop_after < 1:
+        raise _wrong("--stop-after", "1 and more")
+    if parsed.limit_s is not None and not 0 < parsed.limit_s <= LIMIT_S_MAX:
+        raise _wrong("--limit-s", f"above 0 and at most {LIMIT_S_MAX:g}")
+
+
+def _wrong(option: str, taken: str) -> ConfigError:
+    return ConfigError(
+        f"{option} is out of range", code="campaign.option", remedy=f"It takes {taken}."
+    )
+
+
+def interrupt_on_sigterm() -> None:
+    """SIGTERM ends a campaign as Ctrl-C does: with a summary, and without leaving processes."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
