@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flopgate_proto.values.common import CapacityBasis, ChargedFigure, Scope, ScopeKind
-from flopgate_proto.values.orders import Budget, Policy
+from flopgate_proto.values.common import Scope, ScopeKind
+from flopgate_proto.values.orders import Budget
+from flopgate_sim.scenario.policies import default_policy
 from flopgate_sim.scenario.profiles import PROFILES
 from flopgate_sim.world.faults import draw
 from flopgate_sim.world.network import Weather
@@ -15,22 +16,10 @@ from flopgate_sim.world.randomness import Streams
 HOSTS, CHIPS = 3, 2
 DURATION_MS = 2_400_000
 AUTHORITY = "home.example"
-POLICY = Policy(
-    authority=AUTHORITY,
-    version=1,
+POLICY = replace(
+    default_policy(),
     threshold_tflop_per_s=1_000,
-    capacity_basis=CapacityBasis.DENSE_8BIT,
-    charged_figure=ChargedFigure.NOMINAL,
-    lifetime_ms=600_000,
     wind_down_ms=60_000,
-    renew_after_ms=120_000,
-    drain_ms=5_000,
-    exempt_lifetime_ms=86_400_000,
-    drift_ppm=500,
-    watchdog_ms=60_000,
-    pause_lapse_ms=259_200_000,
-    loose_phase_age_ms=1_209_600_000,
-    headroom_max_tflop=10**9,
     budgets=(Budget(scope=Scope(ScopeKind.CLUSTER, "alpha"), cap_tflop=10**11),),
 )
 RATES = {
