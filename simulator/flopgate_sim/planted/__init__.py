@@ -14,7 +14,9 @@ from flopgate_sim.planted import in_gate, in_governor
 from flopgate_sim.planted.patching import Swap
 from flopgate_sim.planted.worlds import (
     busy,
+    clocks_back,
     crashing,
+    cut_short,
     hung,
     late_network,
     lost_backups,
@@ -80,7 +82,7 @@ BUGS = (
          "what does not stand in time is not killed"),
     _bug("thaw-unchecked", {1, 6}, paused_softly, in_gate.thaw_unchecked,
          "a lane is thawed without looking at permission again"),
-    _bug("ceiling-added", {2}, tight, in_gate.ceiling_added,
+    _bug("ceiling-added", {2}, cut_short, in_gate.ceiling_added,
          "a new ceiling is added to the old one"),
     _bug("retry-granted-anew", {2}, busy, in_governor.retry_granted_anew,
          "a retry gets a new grant instead of the stored bytes"),
@@ -93,7 +95,7 @@ BUGS = (
     _bug("gap-free", {3}, busy, in_gate.gap_free, "time without counters costs nothing"),
     _bug("unaccounted-unbooked", {3}, busy, in_gate.unaccounted_unbooked,
          "what no grant covers is written in no book"),
-    _bug("clock-waits", {1, 3, 8}, busy, in_gate.clock_waits,
+    _bug("clock-waits", {1, 3, 8}, clocks_back, in_gate.clock_waits,
          "a gate whose boot clock went back waits for it to catch up"),
     _bug("snapshot-accepted", {2, 4}, busy, in_governor.snapshot_accepted,
          "a second history of a host takes the place of the first"),

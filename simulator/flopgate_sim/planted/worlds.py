@@ -14,7 +14,7 @@ from flopgate_sim.world.plan import Act, Fault, HostPlan, LanePlan, WorldPlan
 from flopgate_sim.world.randomness import Streams
 
 HOSTS, CHIPS = 3, 2
-DURATION_MS = 2_400_000
+DURATION_MS, SHORT_MS = 2_400_000, 900_000
 AUTHORITY = "home.example"
 POLICY = replace(
     default_policy(),
@@ -134,6 +134,28 @@ def tight(seed: int) -> WorldPlan:
     plan = _plan(seed, {"lossy": 4.0, "gate_crash": 2.0, "partition": 2.0})
     budget = Budget(scope=Scope(ScopeKind.CLUSTER, "alpha"), cap_tflop=4_000_000)
     return replace(plan, policy=replace(POLICY, budgets=(budget,)))
+
+
+def cut_short(seed: int) -> WorldPlan:
+    """A ceiling covers some minutes only, and no answer comes after the first few."""
+    cut = tuple(
+        Fault(at_ms=280_000, kind="partition", target=host.name, span_ms=1_500_000)
+        for host in _plan(seed, {}).hosts
+    )
+    policy = replace(POLICY, headroom_max_tflop=500_000)
+    return replace(_plan(seed, {}), policy=policy, faults=cut, duration_ms=SHORT_MS)
+
+
+def clocks_back(seed: int) -> WorldPlan:
+    """Boot clocks go back by minutes, while nothing else wakes a gate."""
+    plan = _plan(seed, {})
+    back = tuple(
+        Fault(
+            at_ms=430_000 + 7_000 * number, kind="boot_clock_back", target=host.name, value=300_000
+        )
+        for number, host in enumerate(plan.hosts)
+    )
+    return replace(plan, faults=back, duration_ms=SHORT_MS)
 
 
 def lost_backups(seed: int) -> WorldPlan:
