@@ -56,6 +56,14 @@ def test_an_axis_begins_at_0_and_ends_at_or_just_above_the_greatest_value(most: 
     assert all(len(label) <= 7 for label in labels)
 
 
+@given(st.integers(1, 10**6))
+def test_an_axis_of_things_has_whole_ticks(most: int) -> None:
+    axis = value_axis(float(most), "hosts", whole=True)
+    assert all(value == round(value) for value, _ in axis.ticks)
+    assert most <= axis.top <= most * 2
+    assert 2 <= len(axis.ticks) <= 6
+
+
 @given(st.floats(0, 4e7))
 def test_an_axis_of_time_has_few_ticks_in_order_within_it(end_s: float) -> None:
     axis = time_axis(0.0, end_s)

@@ -170,7 +170,7 @@ ADVERSARIES = (
         name="replica-lags",
         tries="asks a governor's replica that lags behind a pause",
         expected=Expected.PENDING,
-        comes="replicas over PostgreSQL",
+        comes="PostgreSQL replicas",
     ),
 )
 

@@ -24,5 +24,6 @@ def pending() -> Mapping[str, tuple[str, ...]]:
         found.setdefault(feature, []).append(f"planted bug: {what}")
     for adversary in ADVERSARIES:
         if adversary.expected is Expected.PENDING:
-            found.setdefault(adversary.comes, []).append(f"adversary: {adversary.name}")
+            feature = adversary.comes.partition(";")[0]
+            found.setdefault(feature, []).append(f"adversary: {adversary.name}")
     return {feature: tuple(whats) for feature, whats in sorted(found.items())}

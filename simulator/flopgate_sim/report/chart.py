@@ -29,6 +29,7 @@ class Chart:
     Attributes:
         curve: what happened; ``None``: nothing was recorded.
         bound: what it must not pass, dashed.
+        whole: it counts things.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Chart:
     says: str
     curve: Curve | None
     bound: Curve | None = None
+    whole: bool = False
 
 
 def x_scale(end_s: float) -> Scale:
@@ -58,7 +60,8 @@ def figure(chart: Chart, end_s: float, marks: Sequence[Labelled]) -> Markup:
         far = quantity(least, chart.bound.unit)
         notes.append(f"The {chart.bound.name}, {far}, lies above this chart.")
         bound = []
-    axis = value_axis(max(most, bound_most if bound else 0.0), chart.curve.unit)
+    top = max(most, bound_most if bound else 0.0)
+    axis = value_axis(top, chart.curve.unit, whole=chart.whole)
     svg = _svg(chart, axis, points=points, bound=bound, end_s=end_s, marks=marks)
     return tag("figure", heading, svg, _key(chart, bound), tag("figcaption", " ".join(notes)))
 

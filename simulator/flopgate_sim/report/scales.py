@@ -9,6 +9,7 @@ from typing import Final
 _SUPERSCRIPT: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _TIMES: Final = "\N{MULTIPLICATION SIGN}"
 _ROUND: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
+_ROUND_WHOLE: Final = (1.0, 2.0, 5.0, 10.0)
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
 _DAY: Final = 86_400.0
@@ -47,13 +48,17 @@ class Axis:
     unit: str
 
 
-def value_axis(most: float, unit: str) -> Axis:
-    """From 0 to a round number at or above ``most``, a power of ten taken out of the labels."""
+def value_axis(most: float, unit: str, *, whole: bool = False) -> Axis:
+    """From 0 to a round number at or above ``most``, a power of ten taken out of the labels.
+
+    ``whole`` is for what comes in whole numbers only.
+    """
     if not 0 < most < math.inf:
         return Axis(top=1.0, ticks=((0.0, "0"), (1.0, "1")), unit=unit)
-    rough = most / 4
+    rough = max(most / 4, 1.0) if whole else most / 4
+    rounds = _ROUND_WHOLE if whole and rough < 10 else _ROUND  # noqa: PLR2004  # 2.5 is not whole
     power = 10.0 ** math.floor(math.log10(rough))
-    step = power * next(one for one in _ROUND if one * power >= rough * (1 - 1e-9))
+    step = power * next(one for one in rounds if one * power >= rough * (1 - 1e-9))
     steps = math.ceil(most / step * (1 - 1e-9))
     exponent = power_of_thousand(step * steps)
     ticks = tuple((step * one, f"{step * one / 10.0**exponent:.6g}") for one in range(steps + 1))

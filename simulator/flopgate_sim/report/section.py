@@ -83,6 +83,7 @@ def charts(named: dict[str, Curve], id_: str) -> tuple[Chart, Chart, Chart]:
             title="Permits outstanding",
             says="Hosts that hold a permit under which they may compute.",
             curve=named.get(PERMITTED),
+            whole=True,
         ),
         Chart(
             id=f"{id_}-consumed",
