@@ -1,6 +1,7 @@
 """What every test run shares: Hypothesis profiles, and no skips where FLOPGATE_NO_SKIPS=1."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -9,6 +10,9 @@ from hypothesis import settings
 settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
 settings.register_profile("explore", deadline=None, max_examples=2_000)
 settings.load_profile(os.environ.get("FLOPGATE_HYPOTHESIS_PROFILE", "ci"))
+
+# A shell ignores SIGINT for what it starts in the background, and so would every program of a test.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _skips_fail() -> bool:
