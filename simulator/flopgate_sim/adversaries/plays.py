@@ -73,11 +73,12 @@ def replay_elsewhere() -> Played:
 def courier_at_will() -> Played:
     """See the table."""
     with staged() as world:
-        for host in world.hosts:
-            source = world.streams.of(f"at will/{host.name}")
-            host.couriers[0].tampering = Replaying(source)
+        bent = [Replaying(world.streams.of(f"at will/{host.name}")) for host in world.hosts]
+        for host, one in zip(world.hosts, bent, strict=True):
+            host.couriers[0].tampering = one
         world.run()
-        return Played(broken=broken(world), tried=len(world.hosts), seen="no law broke")
+        tried = sum(one.tried for one in bent)
+        return Played(broken=broken(world), tried=tried, seen=f"no law broke in {tried} attempts")
 
 
 def courier_forges() -> Played:

@@ -13,21 +13,30 @@ KEPT = 64
 
 
 class Replaying:
-    """Drops, repeats and reorders at will; plays old answers and orders again."""
+    """Drops, repeats and reorders at will; plays old answers and orders again.
+
+    ``tried`` counts what was dropped or played again.
+    """
 
     def __init__(self, source: random.Random) -> None:
+        self.tried = 0
         self._source = source
         self._kept: deque[pb.ToGate] = deque(maxlen=KEPT)
 
     def up(self, message: pb.LinkUp) -> pb.LinkUp | None:
         """A fifth is dropped."""
-        return None if happens(self._source, 20) else message
+        if not happens(self._source, 20):
+            return message
+        self.tried += 1
+        return None
 
     def down(self, message: pb.ToGate) -> list[pb.ToGate]:
         """Some are kept back, some come twice, old ones come again."""
         self._kept.append(message)
         messages = [] if happens(self._source, 20) else [message]
+        self.tried += not messages
         while happens(self._source, 40):
+            self.tried += 1
             messages.append(self._source.choice(self._kept))
         self._source.shuffle(messages)
         return messages
