@@ -177,10 +177,16 @@ class Ledger:
                     self._keep_quote(db, action)
                 case KeepEnrolment():
                     db.execute(
-                        "INSERT INTO authority (name, enrolment, admitted) VALUES (?,?,?)"
-                        " ON CONFLICT (name) DO UPDATE SET enrolment=excluded.enrolment,"
-                        " admitted=excluded.admitted",
-                        (action.authority, _to_bytes(action.envelope), int(action.admitted)),
+                        "INSERT INTO authority (name, enrolment, admitted, acknowledged_sequence)"
+                        " VALUES (?,?,?,?) ON CONFLICT (name) DO UPDATE SET"
+                        " enrolment=excluded.enrolment, admitted=excluded.admitted,"
+                        " acknowledged_sequence=excluded.acknowledged_sequence",
+                        (
+                            action.authority,
+                            _to_bytes(action.envelope),
+                            int(action.admitted),
+                            action.acknowledged_sequence,
+                        ),
                     )
                     _keep_scopes(db, action.authority, action.scopes)
 
@@ -228,9 +234,8 @@ class Ledger:
             (action.authority, action.authority, KEEP_ACKNOWLEDGED),
         )
         db.execute(
-            "DELETE FROM report WHERE sequence <= (SELECT min(acknowledged_sequence) FROM"
-            " authority WHERE admitted) - ?",
-            (KEEP_ACKNOWLEDGED,),
+            "DELETE FROM report WHERE sequence <= ?",
+            (action.needless_sequence - KEEP_ACKNOWLEDGED,),
         )
 
     def load(self) -> Memory:

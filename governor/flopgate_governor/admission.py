@@ -8,9 +8,10 @@ from sqlalchemy import Connection, and_, insert, or_, select
 
 from flopgate_governor import schema
 from flopgate_governor.capacity import peaks_of
-from flopgate_governor.core.facts import Host
+from flopgate_governor.core.facts import Host, LaneFacts
 from flopgate_governor.logbook import write_log
 from flopgate_governor.officer_orders import orders_for
+from flopgate_governor.records import lane_row
 from flopgate_governor.state import State
 from flopgate_governor.tokens import check_token
 from flopgate_proto.codec import (
@@ -208,3 +209,19 @@ def _write_host(
     ]
     if rows:
         connection.execute(insert(schema.chip), rows)
+    # No budget is moved: what stood in the books before is not this authority's to count.
+    lanes = [
+        lane_row(
+            host.host_id,
+            LaneFacts(
+                workload=lane.workload,
+                allotted_tflop=lane.allotted_tflop,
+                unaccounted_tflop=lane.unaccounted_tflop,
+                total=lane.total,
+                highest_ceiling_tflop=lane.allotted_tflop,
+            ),
+        )
+        for lane in enrolment.lanes
+    ]
+    if lanes:
+        connection.execute(insert(schema.lane), lanes)

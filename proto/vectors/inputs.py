@@ -25,6 +25,7 @@ from flopgate_proto.values import (
     LaneReport,
     LaneRequest,
     LaneState,
+    LaneTotals,
     Pause,
     Phase,
     PhaseRule,
@@ -214,6 +215,16 @@ def enrolment(trust_root_digest: bytes, *, known: bool) -> Enrolment:
         made_ms=60_000,
         sequence=17 if known else 0,
         head=bytes([0x17] * 32) if known else HOST_ID,
+        lanes=(_lane_totals(),) if known else (),
+    )
+
+
+def _lane_totals() -> LaneTotals:
+    return LaneTotals(
+        workload="run-7",
+        total=_figures(60_000),
+        allotted_tflop=55_000,
+        unaccounted_tflop=5_000,
     )
 
 

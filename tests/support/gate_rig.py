@@ -171,19 +171,21 @@ class GateRig:
     def enrol(self) -> GateRig:
         """Join every authority and take what they say."""
         for authority in self.authorities.values():
-            self.carry_out(self.core.enrol(authority.name, COURIER_KEY.spki, self.now))
-            enrolment = self.core.authorities[authority.name].enrolment
-            if enrolment is None:
-                raise AssertionError(authority.name)
-            self.carry_out(
-                self.core.admission(
-                    authority.name,
-                    authority.admission(enrolment),
-                    authority.first_orders(),
-                    self.now,
-                )
-            )
+            self.admit(authority, self.ask(authority))
         return self
+
+    def ask(self, authority: GateAuthority) -> Envelope:
+        """The enrolment with which the host asks for admission."""
+        self.carry_out(self.core.enrol(authority.name, COURIER_KEY.spki, self.now))
+        enrolment = self.core.authorities[authority.name].enrolment
+        if enrolment is None:
+            raise AssertionError(authority.name)
+        return enrolment
+
+    def admit(self, authority: GateAuthority, enrolment: Envelope) -> None:
+        """The admission that answers an enrolment arrives."""
+        admission, orders = authority.admission(enrolment), authority.first_orders()
+        self.carry_out(self.core.admission(authority.name, admission, orders, self.now))
 
     def order(self, envelope: Envelope, authority: GateAuthority | None = None) -> None:
         """An order arrives."""

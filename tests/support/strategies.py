@@ -28,6 +28,7 @@ from flopgate_proto.values import (
     LaneReport,
     LaneRequest,
     LaneState,
+    LaneTotals,
     Pause,
     Phase,
     PhaseRule,
@@ -118,6 +119,15 @@ PORTS: Final = st.builds(
 TOPOLOGIES: Final = st.builds(Topology, fabric_cluster_uuid=st.just(b"") | NONCES, ports=few(PORTS))
 
 
+LANE_TOTALS: Final = st.builds(
+    LaneTotals,
+    workload=NAMES,
+    total=FIGURES,
+    allotted_tflop=COUNTS,
+    unaccounted_tflop=COUNTS,
+)
+
+
 @st.composite
 def enrolments(draw: st.DrawFn) -> Enrolment:
     """Any enrolment, with a token or without."""
@@ -141,6 +151,7 @@ def enrolments(draw: st.DrawFn) -> Enrolment:
         made_ms=draw(COUNTS),
         sequence=draw(COUNTS),
         head=draw(DIGESTS),
+        lanes=draw(different(LANE_TOTALS, "workload")),
     )
 
 

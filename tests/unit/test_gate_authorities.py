@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from flopgate_agent.gate.actions import Notify
+from flopgate_agent.gate.actions import KeepQuote, Notify
 from flopgate_agent.gate.allowance import Allowed, Denied
+from flopgate_proto.codec import decode_enrolment
+from flopgate_proto.envelope import Envelope
 from flopgate_proto.values import LaneState, Refusal, Report, Verdict
 from tests.support.fixed import WORKLOAD
 from tests.support.gate_authority import GateAuthority
@@ -159,3 +161,81 @@ def test_exempt_needs_every_authority() -> None:
     home, world = pair()
     home.terms = {"exempt": True}
     assert running(home, world).state is LaneState.RUNNING
+
+
+def test_law_2_nothing_runs_between_two_admissions() -> None:
+    """What ran under the first alone would count for the second, which never granted it."""
+    home, world = pair()
+    rig = GateRig(home, world)
+    rig.hardware.start(pid=1)
+    rig.admit(home, rig.ask(home))
+    rig.run(60_000)
+    assert rig.state is LaneState.HALTED
+    assert (denied(rig).reason, denied(rig).authority) == ("authority.awaited", world.name)
+    assert rig.lane.book.allotted_flop == 0
+    rig.admit(world, rig.ask(world))
+    rig.run_until(LaneState.RUNNING)
+
+
+def test_a_join_that_was_taken_back_rules_no_more() -> None:
+    home, world = pair()
+    rig = GateRig(home, world)
+    rig.ask(world)
+    rig.admit(home, rig.ask(home))
+    assert set(rig.core.authorities) == {home.name, world.name}
+    del rig.authorities[world.name]
+    rig.restart().run_until(LaneState.RUNNING)
+    assert set(rig.core.authorities) == {home.name}
+
+
+def joined_later() -> tuple[GateRig, GateAuthority, Envelope]:
+    """A host that worked for one authority, and asks a second one for admission."""
+    home, world = pair()
+    rig = running(home).run(60_000)
+    rig.authorities[world.name] = world
+    rig.restart().run(1_000)
+    return rig, world, rig.ask(world)
+
+
+def test_law_2_an_authority_joined_later_counts_from_then() -> None:
+    rig, world, asked = joined_later()
+    enrolment = decode_enrolment(asked.payload)
+    (totals,) = enrolment.lanes
+    assert totals.allotted_tflop == rig.lane.book.allotted_tflop > 0
+    assert totals.unaccounted_tflop == rig.lane.book.unaccounted_tflop
+    assert enrolment.sequence == rig.last_report().sequence
+    assert enrolment.head == rig.reports[-1].digest
+    rig.run(1_000)
+    rig.admit(world, asked)
+    (reported,) = rig.last_report().lanes
+    assert reported.total.high_tflop >= totals.total.high_tflop
+    rig.run_until(LaneState.RUNNING)
+
+
+def test_an_authority_joined_later_is_sent_nothing_older() -> None:
+    rig, world, asked = joined_later()
+    sequence = decode_enrolment(asked.payload).sequence
+    rig.network = lambda _authority, _report: None
+    rig.admit(world, asked)
+    known = rig.core.authorities[world.name]
+    assert known.acknowledged_sequence == sequence
+    rig.restart()
+    assert rig.core.authorities[world.name].acknowledged_sequence == sequence
+
+
+def test_an_enrolment_that_awaits_its_answer_stays_good_in_the_next_boot() -> None:
+    """A new one would make the answer void that is on its way, and no other would ever come."""
+    rig, world, asked = joined_later()
+    rig.restart(boot_id=bytes([9] * 16)).run(60_000)
+    assert rig.ask(world) == asked
+    rig.admit(world, asked)
+    rig.run_until(LaneState.RUNNING)
+
+
+def test_reports_that_an_awaited_authority_will_need_are_kept() -> None:
+    rig, _world, asked = joined_later()
+    sequence = decode_enrolment(asked.payload).sequence
+    rig.run(60_000)
+    quotes = [one for one in rig.done(KeepQuote) if isinstance(one, KeepQuote)]
+    assert quotes[-1].acknowledged_sequence > sequence
+    assert quotes[-1].needless_sequence == sequence

@@ -11,6 +11,7 @@ import pytest
 from flopgate_governor.admission import admit
 from flopgate_governor.commit import Committer, Reply
 from flopgate_governor.receive import Submission
+from flopgate_governor.records import load_books
 from flopgate_governor.state import State
 from flopgate_proto.codec import PayloadType, decode_enrolment, encode_enrolment, envelope_to_wire
 from flopgate_proto.codec.answers import decode_admission
@@ -24,7 +25,7 @@ from flopgate_proto.errors import (
 )
 from flopgate_proto.joining import token_proof
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import Enrolment
+from flopgate_proto.values import Enrolment, Figures, LaneTotals
 from tests.support.governor import FakeHost, LocalGovernor, answers, cluster_policy, joined
 
 
@@ -135,6 +136,21 @@ def test_a_host_with_a_history_is_followed_from_where_it_stands(governor: LocalG
     admit(governor.state, at)
     assert governor.send(reports[0]).notices[0].reason == "report.before-enrolment"
     assert answers(governor.send(reports[2]))[0].answer.acknowledged_sequence == 3
+
+
+def test_law_2_what_a_host_did_before_it_joined_is_in_no_budget(governor: LocalGovernor) -> None:
+    host, token = FakeHost(1), governor.token()
+    host.report(spend_tflop=5_000)
+    total = Figures(low_tflop=5_000, nominal_tflop=5_000, high_tflop=5_000)
+    before = LaneTotals(
+        workload=host.workload, total=total, allotted_tflop=5_000, unaccounted_tflop=0
+    )
+    at = changed(host, host.enrolment(token), sequence=1, head=host.head, lanes=(before,))
+    admit(governor.state, at)
+    governor.send(host.report(spend_tflop=70))
+    with governor.state.store.transaction() as connection:
+        totals = load_books(connection, ["cluster:c1"]).of("cluster:c1")
+    assert (totals.settled_tflop, totals.unaccounted_tflop) == (70, 0)
 
 
 def test_a_serial_number_enrolled_elsewhere_is_refused(governor: LocalGovernor) -> None:

@@ -35,6 +35,7 @@ class KeepOrder:
 class KeepQuote:
     """Make durable what the next report will quote, and how far the chain is acknowledged.
 
+    Reports up to ``needless_sequence`` are needed by no authority any more.
     The signed root that was relied on is kept too: later it must stand in a witnessed checkpoint.
     ``scopes`` are all that the host was ever in: leaving one lifts no pause (law 6).
     """
@@ -42,6 +43,7 @@ class KeepQuote:
     authority: str
     quote: Quote
     acknowledged_sequence: int
+    needless_sequence: int
     batch_root: Envelope
     scopes: frozenset[Scope]
 
@@ -50,13 +52,14 @@ class KeepQuote:
 class KeepEnrolment:
     """Make an enrolment durable before it leaves; ``admitted`` once the authority signed it.
 
-    ``scopes`` as in `KeepQuote`.
+    ``scopes`` as in `KeepQuote`; up to ``acknowledged_sequence`` the authority needs no report.
     """
 
     authority: str
     digest: bytes
     envelope: Envelope
     admitted: bool
+    acknowledged_sequence: int
     scopes: frozenset[Scope]
 
 

@@ -61,11 +61,16 @@ def allowance(
     """Permission of one lane, from every authority that must give it.
 
     Of several denials the one that leaves the least time rules: an emergency of one authority
-    does not wait for the wind-down that another one grants.
+    does not wait for the wind-down that another one grants. One that was joined and has not
+    admitted the host denies as soon as another has: what ran before is in no book of its own.
     """
     granted: list[Allowed] = []
     denied: list[Denied] = []
+    awaited: list[str] = []
     for authority in authorities:
+        if not authority.admitted:
+            awaited.append(authority.name)
+            continue
         match _from_one(authority, workload, now_ms, running_ms):
             case Denied() as one:
                 denied.append(one)
@@ -75,6 +80,15 @@ def allowance(
         return min(denied, key=lambda one: one.wind_down_ms)
     if not granted:
         return UNENROLLED
+    if awaited:
+        return Denied(
+            reason="authority.awaited",
+            detail=f"{awaited[0]} was joined and has not admitted this host yet",
+            way_back="It goes on by itself once it is admitted: see the courier's log. To take "
+            "the join back, remove its token from the gate's join directory and restart the gate.",
+            authority=awaited[0],
+            wind_down_ms=max(one.wind_down_ms for one in granted),
+        )
     first = min(granted, key=lambda one: one.until_ms)
     least = min(granted, key=lambda one: one.ceiling_tflop)
     return Allowed(

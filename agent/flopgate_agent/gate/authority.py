@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
 from flopgate_agent.gate.memory import StoredAuthority
@@ -84,6 +84,8 @@ class Authority:
     Attributes:
         quote: of the newest answer; a report says it as ``quote_at`` does.
         permit: the newest grant, while no newer answer refused.
+        acknowledged_sequence: it needs no report up to here: it has them, or follows the chain
+            from the one after.
         granted: by workload, the newest grant that was accepted for it; it outlives a refusal,
             for the authority holds it outstanding until it expires (law 2).
     """
@@ -297,6 +299,24 @@ class Authority:
     def note_scopes(self, scopes: frozenset[Scope]) -> None:
         """Scopes an answer names are added for good: leaving one lifts nothing (law 6)."""
         self.scopes |= scopes
+
+
+def required(stored: Iterable[StoredAuthority], tokens: Collection[str]) -> dict[str, Authority]:
+    """Every authority that must give permission, by name: it admitted this host, or was joined.
+
+    A join that was taken back before it was answered leaves nothing that rules.
+    """
+    known = {one.name: one for one in stored if one.admitted or one.name in tokens}
+    return {
+        name: Authority(known.get(name) or StoredAuthority(name=name))
+        for name in sorted({*known, *tokens})
+    }
+
+
+def needless_sequence(authorities: Iterable[Authority]) -> int:
+    """Up to which report no authority that was asked for admission needs the chain any more."""
+    asked = [one.acknowledged_sequence for one in authorities if one.enrolment is not None]
+    return min(asked, default=0)
 
 
 def admitted(authorities: Iterable[Authority]) -> list[Authority]:

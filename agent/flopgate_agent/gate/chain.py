@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from flopgate_agent.gate.actions import Action, SendReport
 from flopgate_agent.gate.answers import Sent
@@ -86,9 +86,8 @@ class Chain:
             del self.sent[next(iter(self.sent))]
         return [keep, SendReport(sequence=keep.sequence)]
 
-    def forget_acknowledged(self, authorities: Iterable[Authority]) -> None:
-        """Drop what every authority acknowledged a while ago; answers may still name the rest."""
-        acknowledged = min((one.acknowledged_sequence for one in authorities), default=0)
-        oldest = acknowledged - STILL_NAMED
+    def forget(self, needless_sequence: int) -> None:
+        """Drop what no authority has needed for a while; answers may still name the rest."""
+        oldest = needless_sequence - STILL_NAMED
         for digest in [d for d, sent in self.sent.items() if sent.sequence < oldest]:
             del self.sent[digest]

@@ -15,18 +15,18 @@ from collections.abc import Iterable, Sequence
 
 from flopgate_agent.counters.sample import ChipSample
 from flopgate_agent.gate import enrolling
-from flopgate_agent.gate.actions import Action, KeepEnrolment, KeepOrder, KeepQuote, Tell
+from flopgate_agent.gate.actions import Action, KeepOrder, KeepQuote, Tell
 from flopgate_agent.gate.allowance import Allowed, Denied, allowance, ceiling_of
 from flopgate_agent.gate.answers import check_answer, take_answer
 from flopgate_agent.gate.asking import plan_renewal, policies_of, request_if_due
-from flopgate_agent.gate.authority import Authority, admitted
+from flopgate_agent.gate.authority import Authority, admitted, needless_sequence, required
 from flopgate_agent.gate.chain import Chain
 from flopgate_agent.gate.clock import HostClock
 from flopgate_agent.gate.faults import DRIVER_SILENT, LEDGER_FAILED, Faults
 from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.host_meter import Charge, HostMeter
 from flopgate_agent.gate.lane import Lane
-from flopgate_agent.gate.memory import Memory, StoredAuthority
+from flopgate_agent.gate.memory import Memory
 from flopgate_agent.gate.resuming import begin, owe_since_enrolment, resume, resume_clock
 from flopgate_agent.gate.settings import GateSettings, GateToken, Now
 from flopgate_proto.batches import ProvenAnswer
@@ -44,7 +44,7 @@ class GateCore:
 
     Attributes:
         lanes: by workload.
-        authorities: by name.
+        authorities: all that must give permission, by name.
         permissions: what each lane may do, as of the last step.
         meter: the chips.
     """
@@ -54,10 +54,7 @@ class GateCore:
     ) -> None:
         self.settings = settings
         self.tokens = {token.authority: token for token in tokens}
-        stored = {one.name: one for one in memory.authorities}
-        for name in self.tokens:
-            stored.setdefault(name, StoredAuthority(name=name))
-        self.authorities = {name: Authority(one) for name, one in sorted(stored.items())}
+        self.authorities = required(memory.authorities, self.tokens)
         self._admitted = admitted(self.authorities.values())
         self.findings = FindingLog()
         self._clock = HostClock(now, lambda: min(self._due_ms, self.meter.look_by_ms))
@@ -128,11 +125,13 @@ class GateCore:
             plan_renewal(authority, now.elapsed_ms)
         if accepted.late:
             self.findings.add("permit.late", Severity.INFO, subject=authority_name)
-        self.chain.forget_acknowledged(self._admitted)
+        needless = needless_sequence(self.authorities.values())
+        self.chain.forget(needless)
         keep = KeepQuote(
             authority=authority_name,
             quote=authority.quote,
             acknowledged_sequence=authority.acknowledged_sequence,
+            needless_sequence=needless,
             batch_root=proven.root,
             scopes=authority.scopes,
         )
@@ -173,8 +172,8 @@ class GateCore:
             self._admitted = admitted(self.authorities.values())
             self.chain.overdue = True
             authority.next_request_ms = now.elapsed_ms
-            self._owed.append(_keep_enrolment(authority, authority.enrolment))
-            self._owed.append(Tell(event="host.admitted", subject=authority_name, detail=""))
+            tell = Tell(event="host.admitted", subject=authority_name, detail="")
+            self._owed += [enrolling.keep(authority, authority.enrolment), tell]
         return self._step()
 
     def enrol(self, authority_name: str, courier_spki: bytes, now: Now) -> list[Action]:
@@ -194,11 +193,14 @@ class GateCore:
             token,
             courier_spki=courier_spki,
             end=(self.chain.sequence, self.chain.head),
+            books={workload: lane.book for workload, lane in self.lanes.items()},
             made_ms=now.elapsed_ms,
             known=authority.admitted,
         )
         authority.enrolment = envelope
-        return [_keep_enrolment(authority, envelope)]
+        if not authority.admitted:
+            authority.acknowledged_sequence = self.chain.sequence
+        return [enrolling.keep(authority, envelope)]
 
     def fault(self, reason: str, detail: str, way_back: str, now: Now) -> list[Action]:
         """Something the gate cannot work without is gone: stop everything (law 8)."""
@@ -337,12 +339,12 @@ class GateCore:
         now_ms = self.elapsed_ms
         policies = policies_of(self._admitted)
         drain_ms = max((policy.drain_ms for policy in policies), default=DEFAULT_DRAIN_MS)
-        fault, figure = self._faults.first, self._figure
+        fault, figure, authorities = self._faults.first, self._figure, self.authorities.values()
         actions: list[Action] = []
         for lane in self.lanes.values():
-            permission = fault or allowance(lane.workload, self._admitted, now_ms, self.running_ms)
+            permission = fault or allowance(lane.workload, authorities, now_ms, self.running_ms)
             self.permissions[lane.workload] = permission
-            lane.ceiling_tflop = ceiling_of(permission, lane.workload, self._admitted, now_ms)
+            lane.ceiling_tflop = ceiling_of(permission, lane.workload, authorities, now_ms)
             lane.figure = figure
             before = lane.state
             actions += lane.step(permission, drain_ms, now_ms)
@@ -386,13 +388,3 @@ class GateCore:
             request=request,
             now=self._clock.now,
         )
-
-
-def _keep_enrolment(authority: Authority, envelope: Envelope) -> KeepEnrolment:
-    return KeepEnrolment(
-        authority=authority.name,
-        digest=envelope.digest,
-        envelope=envelope,
-        admitted=authority.admitted,
-        scopes=authority.scopes,
-    )

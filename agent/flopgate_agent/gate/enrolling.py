@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from flopgate_agent.gate.actions import KeepEnrolment
 from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.book import LaneBook
 from flopgate_agent.gate.memory import Memory
 from flopgate_agent.gate.settings import GateSettings, GateToken
 from flopgate_proto.codec import PayloadType, decode_admission, decode_enrolment, encode_enrolment
 from flopgate_proto.envelope import Envelope, seal, verify
 from flopgate_proto.errors import MisdirectedError
 from flopgate_proto.joining import token_proof
-from flopgate_proto.values import Admission, Assurance, ChipIdentity, Enrolment
+from flopgate_proto.values import Admission, Assurance, ChipIdentity, Enrolment, LaneTotals
 
 
 def build_enrolment(
@@ -20,12 +22,14 @@ def build_enrolment(
     *,
     courier_spki: bytes,
     end: tuple[int, bytes],
+    books: Mapping[str, LaneBook],
     made_ms: int,
     known: bool,
 ) -> Envelope:
     """Signed by the host key; a known host asks again without spending a token.
 
-    ``end`` is sequence and head of the chain: from there on the authority follows it.
+    ``end`` is sequence and head of the chain: from there on the authority follows it, and counts
+    what ``books`` (by workload) do not hold yet.
     """
     chips = tuple(chip.identity for chip in settings.chips)
     return seal(
@@ -50,9 +54,31 @@ def build_enrolment(
                 made_ms=made_ms,
                 sequence=end[0],
                 head=end[1],
+                lanes=tuple(
+                    LaneTotals(
+                        workload=workload,
+                        total=book.whole_total,
+                        allotted_tflop=book.allotted_tflop,
+                        unaccounted_tflop=book.unaccounted_tflop,
+                    )
+                    for workload, book in books.items()
+                    if book != LaneBook()
+                ),
             )
         ),
         [settings.signer],
+    )
+
+
+def keep(authority: Authority, envelope: Envelope) -> KeepEnrolment:
+    """Make durable that this enrolment stands, and whether it was answered."""
+    return KeepEnrolment(
+        authority=authority.name,
+        digest=envelope.digest,
+        envelope=envelope,
+        admitted=authority.admitted,
+        acknowledged_sequence=authority.acknowledged_sequence,
+        scopes=authority.scopes,
     )
 
 
@@ -75,15 +101,16 @@ def token_of(tokens: Mapping[str, GateToken], authority: str) -> GateToken:
 def still_asks(
     authority: Authority, token: GateToken, settings: GateSettings, courier_spki: bytes
 ) -> bool:
-    """Whether an enrolment that awaits its answer says what a new one would.
+    """Whether an enrolment that awaits its answer is still good, in whichever run or boot.
 
     A courier asks again when an answer takes long; a new statement would make that answer void.
     """
     if authority.admitted or authority.enrolment is None:
         return False
     asked = decode_enrolment(authority.enrolment.payload)
-    said = (asked.token_id, asked.courier_spki, asked.boot_id, asked.sequence)
-    return said == (token.token_id, courier_spki, settings.boot_id, 0)
+    chips = tuple(chip.identity for chip in settings.chips)
+    said = (asked.token_id, asked.courier_spki, asked.chips)
+    return said == (token.token_id, courier_spki, chips)
 
 
 def enrolled_chips(memory: Memory) -> tuple[ChipIdentity, ...]:

@@ -33,6 +33,7 @@ from flopgate_proto.values.reports import (
     Enrolment,
     LaneReport,
     LaneRequest,
+    LaneTotals,
     PipeFigures,
     Port,
     Quote,
@@ -78,6 +79,15 @@ def encode_enrolment(value: Enrolment) -> bytes:
         made_ms=value.made_ms,
         sequence=value.sequence,
         head=value.head,
+        lanes=[
+            pb.LaneTotals(
+                workload=lane.workload,
+                total=figures_to(lane.total),
+                allotted_tflop=lane.allotted_tflop,
+                unaccounted_tflop=lane.unaccounted_tflop,
+            )
+            for lane in value.lanes
+        ],
     ).SerializeToString(deterministic=True)
 
 
@@ -89,6 +99,8 @@ def decode_enrolment(data: bytes) -> Enrolment:
         raise MalformedError("token id without proof, or proof without id", code="enrolment.token")
     chips = tuple(_chip_of(chip) for chip in checks.few(message.chips, CHIPS_MAX, "chips"))
     checks.unique([chip.uuid for chip in chips], "chip UUIDs")
+    lanes = tuple(map(_totals_of, checks.few(message.lanes, LANES_MAX, "lanes")))
+    checks.unique([lane.workload for lane in lanes], "workloads of lanes")
     return Enrolment(
         authority=checks.text(message.authority, "authority", required=True),
         trust_root_digest=checks.digest(message.trust_root_digest, "trust root digest"),
@@ -108,6 +120,16 @@ def decode_enrolment(data: bytes) -> Enrolment:
         made_ms=checks.count(message.made_ms, "made_ms"),
         sequence=checks.count(message.sequence, "sequence"),
         head=checks.digest(message.head, "head"),
+        lanes=lanes,
+    )
+
+
+def _totals_of(message: pb.LaneTotals) -> LaneTotals:
+    return LaneTotals(
+        workload=checks.text(message.workload, "workload", required=True),
+        total=figures_of(message.total, "total"),
+        allotted_tflop=checks.count(message.allotted_tflop, "allotted_tflop"),
+        unaccounted_tflop=checks.count(message.unaccounted_tflop, "unaccounted_tflop"),
     )
 
 

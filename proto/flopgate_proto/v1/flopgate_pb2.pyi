@@ -465,6 +465,7 @@ class Enrolment(_message.Message):
     MADE_MS_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     HEAD_FIELD_NUMBER: _builtins.int
+    LANES_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     trust_root_digest: _builtins.bytes
@@ -490,6 +491,10 @@ class Enrolment(_message.Message):
     def chips(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChipIdentity]: ...
     @_builtins.property
     def software(self) -> Global___Software: ...
+    @_builtins.property
+    def lanes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LaneTotals]:
+        """What stood in the books of each workload by then: this authority counts what comes on top."""
+
     def __init__(
         self,
         *,
@@ -512,14 +517,44 @@ class Enrolment(_message.Message):
         made_ms: _builtins.int = ...,
         sequence: _builtins.int = ...,
         head: _builtins.bytes = ...,
+        lanes: _abc.Iterable[Global___LaneTotals] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["software", b"software"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assurance", b"assurance", "authority", b"authority", "boot_id", b"boot_id", "chips", b"chips", "cluster", b"cluster", "courier_spki", b"courier_spki", "custodian", b"custodian", "driver_version", b"driver_version", "format", b"format", "head", b"head", "host_spki", b"host_spki", "jurisdiction", b"jurisdiction", "made_ms", b"made_ms", "sequence", b"sequence", "site", b"site", "software", b"software", "token_id", b"token_id", "token_proof", b"token_proof", "trust_root_digest", b"trust_root_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assurance", b"assurance", "authority", b"authority", "boot_id", b"boot_id", "chips", b"chips", "cluster", b"cluster", "courier_spki", b"courier_spki", "custodian", b"custodian", "driver_version", b"driver_version", "format", b"format", "head", b"head", "host_spki", b"host_spki", "jurisdiction", b"jurisdiction", "lanes", b"lanes", "made_ms", b"made_ms", "sequence", b"sequence", "site", b"site", "software", b"software", "token_id", b"token_id", "token_proof", b"token_proof", "trust_root_digest", b"trust_root_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Enrolment: _TypeAlias = Enrolment  # noqa: Y015
+
+@_typing.final
+class LaneTotals(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKLOAD_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    ALLOTTED_TFLOP_FIELD_NUMBER: _builtins.int
+    UNACCOUNTED_TFLOP_FIELD_NUMBER: _builtins.int
+    workload: _builtins.str
+    allotted_tflop: _builtins.int
+    unaccounted_tflop: _builtins.int
+    @_builtins.property
+    def total(self) -> Global___Figures: ...
+    def __init__(
+        self,
+        *,
+        workload: _builtins.str = ...,
+        total: Global___Figures | None = ...,
+        allotted_tflop: _builtins.int = ...,
+        unaccounted_tflop: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allotted_tflop", b"allotted_tflop", "total", b"total", "unaccounted_tflop", b"unaccounted_tflop", "workload", b"workload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LaneTotals: _TypeAlias = LaneTotals  # noqa: Y015
 
 @_typing.final
 class Report(_message.Message):

@@ -46,12 +46,23 @@ class Topology:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LaneTotals:
+    """Running totals of one workload on a host, named as in `LaneReport`."""
+
+    workload: str
+    total: Figures
+    allotted_tflop: int
+    unaccounted_tflop: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Enrolment:
     """First statement of a chain: who the host is, and by which token it may join.
 
     ``token_id`` and ``token_proof`` are empty when a known host asks for a new courier
     certificate: there its host key speaks for itself. ``sequence`` and ``head`` say from where on
-    this authority follows the chain: 0 and the host id for a new host.
+    this authority follows the chain: 0 and the host id for a new host. ``lanes`` are the books as
+    they stood by then; the authority counts what comes on top.
     """
 
     authority: str
@@ -72,6 +83,7 @@ class Enrolment:
     made_ms: int
     sequence: int
     head: bytes
+    lanes: tuple[LaneTotals, ...] = ()
 
 
 @quick

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from flopgate_agent import ledger, meter
-from flopgate_agent.gate import answers, book, core, lane, reporting
+from flopgate_agent.gate import allowance, answers, book, core, lane, reporting
 from flopgate_agent.gate.allowance import Allowed
-from flopgate_agent.gate.authority import Authority, LatchedPause
+from flopgate_agent.gate.authority import Authority, LatchedPause, admitted
 from flopgate_agent.gate.host_meter import HostMeter
 from flopgate_agent.meter import Flop, Measured
 from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer
@@ -43,6 +43,16 @@ def ceiling_added() -> tuple[Swap, ...]:
         return replace(permit, ceilings=ceilings)
 
     return (Swap(answers, "_permit", added),)
+
+
+def join_unawaited() -> tuple[Swap, ...]:
+    def permission(workload: str, authorities: Any, now_ms: int, running_ms: int) -> Any:
+        return allowance.allowance(workload, admitted(authorities), now_ms, running_ms)
+
+    def ceiling(found: Any, workload: str, authorities: Any, now_ms: int) -> int | None:
+        return allowance.ceiling_of(found, workload, admitted(authorities), now_ms)
+
+    return (Swap(core, "allowance", permission), Swap(core, "ceiling_of", ceiling))
 
 
 def no_drain_margin() -> tuple[Swap, ...]:

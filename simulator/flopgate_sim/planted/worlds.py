@@ -15,7 +15,7 @@ from flopgate_sim.world.randomness import Streams
 
 HOSTS, CHIPS = 3, 2
 DURATION_MS, SHORT_MS = 2_400_000, 900_000
-AUTHORITY = "home.example"
+AUTHORITY, OTHER_AUTHORITY = "home.example", "international.example"
 POLICY = replace(
     default_policy(),
     threshold_tflop_per_s=1_000,
@@ -117,6 +117,13 @@ def hung(seed: int) -> WorldPlan:
         for host in plan.hosts
     )
     return replace(plan, faults=hang)
+
+
+def joined_late(seed: int) -> WorldPlan:
+    """The second authority cannot be reached when hosts join both."""
+    down = Fault(at_ms=0, kind="governor_crash", target=OTHER_AUTHORITY, span_ms=300_000)
+    plan = replace(_plan(seed, {}), authorities=(AUTHORITY, OTHER_AUTHORITY))
+    return replace(plan, faults=(down,), duration_ms=SHORT_MS)
 
 
 def two_pauses(seed: int) -> WorldPlan:

@@ -195,6 +195,7 @@ class Governor:
             self._died()
             return
         if not self._died():
+            self.truth.admitted(request.enrolment, admitted.admission)
             reply(pb.EnrollReply(admission=admitted.admission, orders=admitted.orders))
 
     # ------------------------------------------------------------------ its officers

@@ -108,6 +108,16 @@ class GovernorTruth:
                 if PayloadType.RECONCILIATION in envelope.payload_type:
                     self.rolled_back, self.restored_batch = False, None
 
+    def admitted(self, enrolment: pb.Envelope, admission: pb.Envelope) -> None:
+        """A host was admitted: this authority follows its chain from its enrolment on."""
+        said = pb.Admission.FromString(admission.payload)
+        digest = statement_digest(enrolment.payload_type, enrolment.payload)
+        host = self.hosts.get(said.host_id)
+        if host is not None and digest == said.enrolment_digest:
+            sequence = pb.Enrolment.FromString(enrolment.payload).sequence
+            known = host.truth.acknowledged.get(self.name, 0)
+            host.truth.acknowledged[self.name] = max(known, sequence)
+
     def offer(self, submissions: Sequence[Submission]) -> None:
         """These messages are about to be judged."""
         self._batch = {}

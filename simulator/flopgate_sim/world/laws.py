@@ -64,15 +64,10 @@ def _acting(host: Host) -> bool:
 
 
 def _until_us(host: Host, lane: LanePlan, core: GateCore) -> int:
-    """Up to when all admitted authorities allow the lane to work."""
+    """Up to when all authorities that the host joined allow the lane to work."""
     truth = host.truth
     return min(
-        (
-            truth.deadline_us.get((name, lane.workload), 0)
-            for name, authority in core.authorities.items()
-            if authority.admitted
-        ),
-        default=0,
+        (truth.deadline_us.get((name, lane.workload), 0) for name in core.authorities), default=0
     )
 
 
@@ -153,8 +148,7 @@ def ceilings(host: Host, _now_us: int) -> Iterator[str]:
         return
     truth = host.truth
     for lane in core.lanes.values():
-        names = [name for name, one in core.authorities.items() if one.admitted]
-        most = min((truth.ceiling_tflop.get((n, lane.workload), 0) for n in names), default=0)
+        most = min(truth.ceiling_tflop.get((n, lane.workload), 0) for n in core.authorities)
         if lane.book.allotted_tflop > most:
             yield (
                 f"{host.name}: {lane.book.allotted_tflop} TFLOP allotted in {lane.workload}, "
