@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from flopgate_agent.gate.settings import GateToken
+from flopgate_agent.gate.settings import REPORT_INTERVAL_MS, GateToken
 from flopgate_agent.toml_table import Table, read_bytes, read_table
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import CHIPS_MAX, DIGEST_BYTES, LANES_MAX, NONCE_BYTES
@@ -67,7 +67,7 @@ class GateConfig:
     door_gid: int | None = None
     device_globs: tuple[str, ...] = ("/dev/nvidia[0-9]*",)
     sample_interval_ms: int = 1000
-    report_interval_ms: int = 60_000
+    report_interval_ms: int = REPORT_INTERVAL_MS
     cgroup: bool = True
     lanes: tuple[LaneConfig, ...] = (LaneConfig(),)
 
@@ -119,7 +119,7 @@ def load_gate(path: Path) -> GateConfig:
         door_gid=table.optional_number("door_gid", 0, _ID_MAX),
         device_globs=table.texts("device_globs", ("/dev/nvidia[0-9]*",)),
         sample_interval_ms=table.number("sample_interval_ms", 1000, 100, 60_000),
-        report_interval_ms=table.number("report_interval_ms", 60_000, 1000, 3_600_000),
+        report_interval_ms=table.number("report_interval_ms", REPORT_INTERVAL_MS, 1000, 3_600_000),
         cgroup=table.flag("cgroup", default=True),
         lanes=_lanes(table),
     )

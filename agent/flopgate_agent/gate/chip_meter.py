@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from flopgate_agent import meter
 from flopgate_agent.counters.sample import ChipSample, PipeCycles
 from flopgate_agent.gate.book import figures_of
@@ -28,6 +30,9 @@ _CYCLES = (
     "fp32",
     "fp16",
 )
+_COUNTERS = tuple(f"cycles.{name}" for name in _CYCLES)
+_values_of = attrgetter(*_CYCLES)
+_PIPES = tuple(pipe.value for pipe in Pipe)
 
 
 class ChipMeter:
@@ -71,7 +76,7 @@ class ChipMeter:
             for pipe in row.pipes
         }
         raw = {counter.name: counter.value for counter in row.counters}
-        if same_boot and set(raw) >= {f"cycles.{name}" for name in _CYCLES}:
+        if same_boot and set(raw) >= set(_COUNTERS):
             self._survivor = ChipSample(
                 uuid=self.chip.identity.uuid,
                 taken_ms=covered_until_ms,
@@ -153,25 +158,24 @@ class ChipMeter:
             else:
                 self._measured_ms += part.elapsed_ms
             for pipe, flop in part.by_pipe:
-                self._totals[pipe.value] = self._totals.get(pipe.value, Flop()) + flop
+                known = self._totals.get(pipe)
+                self._totals[pipe] = flop if known is None else known + flop
 
     def row(self) -> ChipRow:
         """The chip's row of the next report."""
         last = self._previous
         counters: tuple[RawCounter, ...] = ()
         if last is not None and last.cycles is not None:
-            cycles = last.cycles
-            counters = tuple(
-                RawCounter(name=f"cycles.{name}", value=getattr(cycles, name)) for name in _CYCLES
-            )
+            read = zip(_COUNTERS, _values_of(last.cycles), strict=True)
+            counters = tuple([RawCounter(name=name, value=value) for name, value in read])
         return ChipRow(
             chip=self.index,
             source=self._source,
             assurance=Assurance.SOFTWARE,
             pipes=tuple(
-                PipeFigures(pipe=pipe.value, total=figures_of(self._totals[pipe.value]))
-                for pipe in Pipe
-                if pipe.value in self._totals
+                PipeFigures(pipe=name, total=figures_of(self._totals[name]))
+                for name in _PIPES
+                if name in self._totals
             ),
             measured_ms=self._measured_ms,
             gap_ms=self._gap_ms,

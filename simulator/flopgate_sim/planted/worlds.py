@@ -15,6 +15,8 @@ from flopgate_sim.world.randomness import Streams
 
 HOSTS, CHIPS = 3, 2
 DURATION_MS, SHORT_MS = 2_400_000, 900_000
+REPORT_INTERVAL_MS = 60_000
+"""Reports that ask for nothing lie between those that do."""
 AUTHORITY, OTHER_AUTHORITY = "home.example", "international.example"
 POLICY = replace(
     default_policy(),
@@ -57,6 +59,7 @@ def _plan(seed: int, rates: dict[str, float], lane: LanePlan | None = None) -> W
         duration_ms=DURATION_MS,
         hosts=hosts,
         policy=POLICY,
+        report_interval_ms=REPORT_INTERVAL_MS,
         faults=draw(rates, names, [AUTHORITY], DURATION_MS, Streams(seed)),
     )
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from flopgate_agent.gate.settings import REPORT_INTERVAL_MS
 from flopgate_agent.toml_table import read_values
 from flopgate_proto.limits import KEYS_MAX
 from flopgate_sim.scenario.clusters import CLUSTER_KEYS, read_clusters
@@ -75,7 +76,7 @@ def load_scenario(path: Path) -> Scenario:
 def _gate(table: ScenarioTable) -> GateWiring:
     return GateWiring(
         looks_ms=table.number_unless("looks", "latest", 100, 60_000),
-        report_interval_ms=table.number("report_interval_ms", 60_000, 1_000, 3_600_000),
+        report_interval_ms=table.number("report_interval_ms", REPORT_INTERVAL_MS, 1_000, 3_600_000),
     )
 
 

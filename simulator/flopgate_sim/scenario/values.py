@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from flopgate_agent.gate.settings import REPORT_INTERVAL_MS
 from flopgate_proto.values.orders import Policy
 from flopgate_sim.scenario.profiles import PROFILES, ChipProfile
 
@@ -106,7 +107,7 @@ class GateWiring:
     """
 
     looks_ms: int | None = None
-    report_interval_ms: int = 60_000
+    report_interval_ms: int = REPORT_INTERVAL_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

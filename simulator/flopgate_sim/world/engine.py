@@ -28,11 +28,10 @@ class SpinError(RuntimeError):
 class Event:
     """Something planned. Cancelled, it never happens."""
 
-    __slots__ = ("action", "at_us", "cancelled", "kind", "number")
+    __slots__ = ("action", "at_us", "cancelled", "kind")
 
-    def __init__(self, at_us: int, number: int, kind: str, action: Action) -> None:
+    def __init__(self, at_us: int, kind: str, action: Action) -> None:
         self.at_us = at_us
-        self.number = number
         self.kind = kind
         self.action = action
         self.cancelled = False
@@ -40,9 +39,6 @@ class Event:
     def cancel(self) -> None:
         """Let it not happen."""
         self.cancelled = True
-
-    def __lt__(self, other: Event) -> bool:
-        return (self.at_us, self.number) < (other.at_us, other.number)
 
 
 class Engine:
@@ -58,7 +54,7 @@ class Engine:
         self.now_us = 0
         self.steps = 0
         self.checks: list[Action] = []
-        self._planned: list[Event] = []
+        self._planned: list[tuple[int, int, Event]] = []
         self._number = 0
         self._stopped = False
         self._observer: Action | None = None
@@ -71,8 +67,8 @@ class Engine:
     def at(self, at_us: int, kind: str, action: Action) -> Event:
         """Plan something, now at the earliest."""
         self._number += 1
-        event = Event(max(at_us, self.now_us), self._number, kind, action)
-        heapq.heappush(self._planned, event)
+        event = Event(max(at_us, self.now_us), kind, action)
+        heapq.heappush(self._planned, (event.at_us, self._number, event))
         return event
 
     def after(self, wait_us: int, kind: str, action: Action) -> Event:
@@ -82,8 +78,8 @@ class Engine:
     def run(self, until_us: int) -> None:
         """Let everything happen that is planned up to a moment."""
         planned = self._planned
-        while planned and planned[0].at_us <= until_us and not self._stopped:
-            event = heapq.heappop(planned)
+        while planned and planned[0][0] <= until_us and not self._stopped:
+            event = heapq.heappop(planned)[2]
             if event.cancelled:
                 continue
             self._spin = self._spin + 1 if event.at_us == self.now_us else 0

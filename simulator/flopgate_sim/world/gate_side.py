@@ -13,8 +13,14 @@ from dataclasses import dataclass
 from flopgate_agent.gate.actions import Freeze, Kill, Notify, Tell, Thaw
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.faults import LEDGER_FAILED
+from flopgate_agent.gate.settings import (
+    REPORT_INTERVAL_MS,
+    GateSettings,
+    GateToken,
+    LaneSetting,
+    Now,
+)
 from flopgate_agent.gate.settings import Chip as GateChip
-from flopgate_agent.gate.settings import GateSettings, GateToken, LaneSetting, Now
 from flopgate_agent.gate_process.runner import GateRunner
 from flopgate_agent.ledger import Ledger
 from flopgate_proto.errors import FlopgateError, PeerError
@@ -31,8 +37,9 @@ from flopgate_sim.world.randomness import Streams
 from flopgate_sim.world.truth import HostTruth
 
 SOFTWARE = Software(name="flopgate-sim", version="1", digest=bytes(32))
-SNAPSHOT_MS = 120_000
-"""Between snapshots for couriers; the process shows one each second, which people look at."""
+SNAPSHOT_MS, SNAPSHOT_MS_MAX = 100_000, 300_000
+"""Between snapshots for couriers, when the gate wakes anyway and at most; the process shows one
+each second, which people look at."""
 GATE_RESTART_US = 2 * US_PER_S
 """From the death of a gate to its next start, when somebody restarts it at once."""
 LEDGER = "ledger.sqlite"
@@ -48,7 +55,7 @@ class GateWiring:
     """
 
     rhythm_ms: int | None = None
-    report_interval_ms: int = 60_000
+    report_interval_ms: int = REPORT_INTERVAL_MS
 
 
 class GateSide:
@@ -270,7 +277,7 @@ class GateSide:
         for courier in self.couriers:
             courier.authority.truth.moved.add(self.host_id)
         core = runner.core
-        at_ms = min(core.get_timer(), self._shown_ms + SNAPSHOT_MS)
+        at_ms = min(core.get_timer(), self._shown_ms + SNAPSHOT_MS_MAX)
         look_ms = self._next_look_ms(core)
         if self.hung:
             look_ms = max(look_ms, self._looked_ms + 1_000)

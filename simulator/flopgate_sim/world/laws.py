@@ -77,10 +77,11 @@ def _late_jobs(host: Host, lane: LanePlan, until_us: int) -> Iterator[tuple[Job,
         return
     since_us = max(since_us, host.truth.enrolled_us, host.seeing_since_us)
     for job in host.hardware.jobs:
-        if set(job.chips) & set(lane.chips) and not job.spinning and job.last_work_us:
-            fresh_us = max(job.start_us, job.woken_us, since_us) + NEWCOMER_US
-            if job.last_work_us > max(until_us, fresh_us):
-                yield job, job.last_work_us
+        last_us = job.last_work_us
+        if last_us <= until_us or job.spinning or not set(job.chips) & set(lane.chips):
+            continue
+        if last_us > max(job.start_us, job.woken_us, since_us) + NEWCOMER_US:
+            yield job, last_us
 
 
 def expiry(host: Host, _now_us: int) -> Iterator[str]:

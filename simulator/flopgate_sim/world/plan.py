@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+from flopgate_agent.gate.settings import REPORT_INTERVAL_MS
 from flopgate_proto.chips import ChipSpec
 from flopgate_proto.values.orders import Policy
 from flopgate_sim.scenario.profiles import ChipProfile
@@ -186,7 +187,7 @@ class WorldPlan:
     faults: tuple[Fault, ...] = ()
     acts: tuple[Act, ...] = ()
     rhythm_ms: int | None = None
-    report_interval_ms: int = 60_000
+    report_interval_ms: int = REPORT_INTERVAL_MS
     gather_ms: int = 8
     delegation_span_ms: int = 7 * 24 * 3600 * 1000
     jobs: tuple[TimedWork, ...] = ()

@@ -30,7 +30,7 @@ from flopgate_sim.world.randomness import Streams
 
 TOKEN_EXPIRES_UNIX_MS = 2_000_000_000_000
 START_SPREAD_US = 5 * US_PER_S
-SWEEP_US = 30 * US_PER_S
+SWEEP_US = 60 * US_PER_S
 RECONCILE_US = 60 * US_PER_S
 """How often officers look after a governor that was restored."""
 
