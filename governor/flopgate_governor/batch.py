@@ -34,6 +34,7 @@ def commit_batch(state: State, submissions: Sequence[Submission]) -> list[pb.Lin
     try:
         with state.store.transaction() as connection:
             work = Work.load(connection, state, received)
+            work.notice_rollback(received)
             for item in received:
                 work.take(item, replies)
             sealed = work.seal(connection)

@@ -22,7 +22,7 @@ from flopgate_governor.core.facts import (
     lane_scopes,
 )
 from flopgate_governor.core.orders import OrderBook
-from flopgate_governor.core.quotes import Numbering, own_quote
+from flopgate_governor.core.quotes import Numbering, own_quote, shows_rollback
 from flopgate_governor.logbook import proof_to, write_log
 from flopgate_governor.prepared import Row, Write
 from flopgate_governor.receive import Received
@@ -101,6 +101,18 @@ class Work:
             told=records.load_told(connection, hosts) if lapsing else {},
         )
 
+    def notice_rollback(self, received: list[Received]) -> None:
+        """Halt before any report is judged, if one of them quotes what this store lost (law 4)."""
+        for item in received:
+            quote = own_quote(item.report, self.state.authority)
+            if quote is None or item.report.sequence <= self.facts[item.host_id].sequence:
+                continue
+            known = self.quoted.get((item.host_id, quote.answer_digest))
+            if shows_rollback(quote, known, self.numbering):
+                self.book = self.book.halted(self.state.opened_batch, quote.batch_number)
+                self.standing = replace(self.standing, halt=self.book.halt)
+                self.numbering = self.book.numbering(self.state.batch_number)
+
     def take(self, item: Received, replies: Replies) -> None:
         """Exchange one report; what is wrong with it becomes a notice."""
         try:
@@ -118,10 +130,6 @@ class Work:
         except PeerError as error:
             replies.notices[item.submission].append(notice(item.host_id, item.digest, error))
             return
-        if done.rolled_back_to is not None:
-            self.book = self.book.halted(self.state.opened_batch, done.rolled_back_to)
-            self.standing = replace(self.standing, halt=self.book.halt)
-            self.numbering = self.book.numbering(self.state.batch_number)
         key = (item.host_id, item.report.sequence)
         if done.place is Place.DUPLICATE:
             if key in self.fresh:

@@ -8,9 +8,7 @@ from shutil import copyfile
 import pytest
 
 from flopgate_proto.errors import ForgedError, HistoryError
-from flopgate_proto.values import (
-    Quote,
-)
+from flopgate_proto.values import Quote, Refusal
 from tests.support.governor import (
     AUTHORITY,
     OFFICERS,
@@ -167,6 +165,19 @@ def test_law_4_rolled_back_governor_stops_granting(tmp_path: Path) -> None:
     assert governor.state.batch_number > lost_batch
     governor.reopen()
     assert not ask(governor, other)
+    governor.state.store.close()
+
+
+def test_law_4_a_rollback_stops_the_reports_that_stand_before_its_proof(tmp_path: Path) -> None:
+    """Of one transaction: what shows the rollback comes last, and nothing is granted before it."""
+    governor = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(AMPLE))
+    host, other = joined(governor, 2)
+    highest = governor.state.batch_number
+    host.quote = Quote(authority=AUTHORITY, answer_digest=b"\x09" * 32, batch_number=highest + 9)
+    told = answers(governor.send(other.report(ASK), host.report(ASK)))
+    outcomes = [verdict.outcome for one in told for verdict in one.answer.verdicts]
+    reasons = [one.reason for one in outcomes if isinstance(one, Refusal)]
+    assert reasons == ["governor.rolled-back"] * 2
     governor.state.store.close()
 
 

@@ -26,8 +26,13 @@ NEWCOMER_DRAIN_MS = 600
 """Time to stand still for a job that started without permission: some looks, no more."""
 LOOK_MS_MAX = 3_600_000
 """Longest time between two looks at a lane that nothing presses."""
-REKILL_MS = 500
-"""Between two attempts to kill what survived the first."""
+REKILL_MS, REKILL_LATER_MS = 500, 2_000
+"""Between two attempts to kill what survived the first, and once `STUBBORN_MS` did not help."""
+STUBBORN_MS = 10_000
+"""A stop is watched closely for so long; what does not stand by then is mostly a chip that cannot
+be read, and stays so."""
+RETELL_MS = 60_000
+"""Between two alerts of one stop that does not succeed."""
 RELOOK_MS = 10_000
 """The same where no process is left to kill, yet stillness cannot be shown."""
 
@@ -82,6 +87,7 @@ class Lane:
         self._chips = chips
         self._freeze_at_ms = now_ms
         self._kill_at_ms: int | None = None
+        self._tell_kill_ms = now_ms
         self._held: tuple[int, ...] = ()
         self._latest_freeze_ms: int | None = None
         self._tightest_ms: int | None = None
@@ -140,7 +146,7 @@ class Lane:
         rate: nothing would follow from what is seen. A stop is watched closely; and where nothing
         may run, the closest rhythm bounds how long somebody who comes nevertheless goes unseen.
         """
-        if self.state is LaneState.FROZEN:
+        if self.state is LaneState.FROZEN and covered_ms < self.since_ms + STUBBORN_MS:
             return max(covered_ms, self.since_ms) + self._settings.watch_interval_ms
         return covered_ms + self._look_after_ms
 
@@ -256,15 +262,16 @@ class Lane:
         return [Freeze(workload=self.workload, pids=self._held)]
 
     def _kill(self, now_ms: int) -> list[Action]:
-        self._kill_at_ms = now_ms + (REKILL_MS if self.pids else RELOOK_MS)
-        return [
-            Tell(
-                event="lane.computing_without_permission",
-                subject=self.workload,
-                detail=f"not still after {now_ms - self.since_ms} ms: killed",
-            ),
-            Kill(workload=self.workload, pids=self.pids),
-        ]
+        tried_ms = now_ms - self.since_ms
+        again_ms = REKILL_MS if tried_ms < STUBBORN_MS else REKILL_LATER_MS
+        self._kill_at_ms = now_ms + (again_ms if self.pids else RELOOK_MS)
+        kill = Kill(workload=self.workload, pids=self.pids)
+        if now_ms < self._tell_kill_ms:
+            return [kill]
+        self._tell_kill_ms = now_ms + RETELL_MS
+        detail = f"not still after {tried_ms} ms: killed, and again until it stands"
+        event = "lane.computing_without_permission"
+        return [Tell(event=event, subject=self.workload, detail=detail), kill]
 
     def _hold(self, why: Denied, drain_ms: int, now_ms: int) -> list[Action]:
         """No permission and nothing should run: keep it so, and prove it."""
@@ -307,4 +314,4 @@ class Lane:
         if self.state in MAY_COMPUTE and state not in MAY_COMPUTE:
             self._stopped_ms = now_ms
         self.state = check_step(self.state, state)
-        self.since_ms = now_ms
+        self.since_ms = self._tell_kill_ms = now_ms

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from flopgate_governor.core import account
 from flopgate_governor.core.chain import Place, check_continuity, place
@@ -23,8 +23,9 @@ from flopgate_governor.core.facts import (
     LaneFacts,
     lane_scopes,
 )
-from flopgate_governor.core.orders import Halt, LatchedPause, not_lapsed, pauses_for, phase_of
+from flopgate_governor.core.orders import LatchedPause, not_lapsed, pauses_for, phase_of
 from flopgate_governor.core.quotes import Numbering, QuoteRead, own_quote, read_quote
+from flopgate_proto.errors import MisuseError
 from flopgate_proto.limits import PAUSES_MAX
 from flopgate_proto.quick import quick
 from flopgate_proto.values.answers import Answer, Ceiling, Refusal, Terms, Verdict
@@ -57,7 +58,6 @@ class Exchanged:
     Attributes:
         place: where the report stands.
         host, lanes: new facts; the lanes that the report names.
-        rolled_back_to: a batch number above all of ours that the report quotes.
         told: pauses that lapse, and that this answer names for the first time.
     """
 
@@ -66,7 +66,6 @@ class Exchanged:
     lanes: tuple[LaneFacts, ...] = ()
     answer: Answer | None = None
     findings: tuple[Finding, ...] = ()
-    rolled_back_to: int | None = None
     told: tuple[bytes, ...] = ()
 
 
@@ -83,9 +82,12 @@ def exchange(
 ) -> Exchanged:
     """Judge one report. ``books`` is moved only when the report goes on record.
 
+    ``standing`` is halted if any report of the same transaction shows a rollback.
+
     Raises:
         HistoryError: evidence against the host; nothing was changed.
         MalformedError: it cannot be judged; nothing was changed.
+        MisuseError: it shows a rollback, and ``standing`` is not halted.
     """
     report = arrived.report
     where = place(report, arrived.digest, host, arrived.stored_digest)
@@ -93,7 +95,9 @@ def exchange(
         return Exchanged(place=where, host=host)
     quote = read_quote(own_quote(report, authority), host, arrived.quoted, numbering)
     if where is Place.GAP:
-        return Exchanged(place=where, host=host, rolled_back_to=quote.rolled_back_to)
+        return Exchanged(place=where, host=host)
+    if quote.rolled_back and standing.halt is None:
+        raise MisuseError("judged before its transaction was halted", code="exchange.not-halted")
     check_continuity(report, host, lanes)
     written, findings = _write(
         report, quote, host=host, lanes=lanes, books=books, standing=standing
@@ -132,7 +136,6 @@ def exchange(
             terms=terms if granted else None,
         ),
         findings=findings,
-        rolled_back_to=quote.rolled_back_to,
         told=tuple(
             held.digest
             for held in in_force
@@ -203,9 +206,6 @@ def _judge(
     report = arrived.report
     if report.request is None:
         return ()
-    if quote.rolled_back_to is not None:
-        halt = Halt(own_batch=host.issued.batch_number, quoted_batch=quote.rolled_back_to)
-        standing = replace(standing, halt=halt)
     by_workload = {lane.workload: lane for lane in report.lanes}
     bare = _bare_chips(report, host)
     if bare is not None:
@@ -282,6 +282,6 @@ def _advanced(host: HostFacts, arrived: Arrived, quote: QuoteRead) -> HostFacts:
         made_ms=report.made_ms,
         running_ms=report.running_ms,
         issued=host.issued,
-        quoted=quote.answer if newer and quote.rolled_back_to is None else host.quoted,
+        quoted=quote.answer if newer and not quote.rolled_back else host.quoted,
         refused_reason=host.refused_reason,
     )

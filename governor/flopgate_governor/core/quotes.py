@@ -35,13 +35,13 @@ class QuoteRead:
         answer: the answer quoted.
         grant: digest of the request whose grant was accepted last, or empty.
         stale: an older answer than an earlier report quoted.
-        rolled_back_to: the batch number that we do not know, ``None`` while we know our own.
+        rolled_back: it is an answer of ours that our store lost.
     """
 
     answer: IssuedAnswer
     grant: bytes
     stale: bool = False
-    rolled_back_to: int | None = None
+    rolled_back: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +77,13 @@ def own_quote(report: Report, authority: str) -> Quote | None:
     return None
 
 
+def shows_rollback(quote: Quote, known: IssuedAnswer | None, numbering: Numbering) -> bool:
+    """Whether it quotes an answer that was ours and that our store lost, not yet reconciled."""
+    if known is not None or not numbering.is_losing(quote.batch_number):
+        return False
+    return bool(quote.answer_digest) and not numbering.was_lost(quote.batch_number)
+
+
 def read_quote(
     quote: Quote | None, facts: HostFacts, known: IssuedAnswer | None, numbering: Numbering
 ) -> QuoteRead:
@@ -88,13 +95,10 @@ def read_quote(
     if quote is None or not quote.answer_digest:
         grant = b"" if quote is None else quote.grant
         return QuoteRead(answer=NO_ANSWER, grant=grant, stale=bool(facts.quoted.digest))
-    if known is None:
-        if numbering.was_lost(quote.batch_number):
-            return QuoteRead(answer=_unknown(quote), grant=quote.grant)
-        if numbering.is_losing(quote.batch_number):
-            return QuoteRead(
-                answer=_unknown(quote), grant=quote.grant, rolled_back_to=quote.batch_number
-            )
+    if known is None and numbering.was_lost(quote.batch_number):
+        return QuoteRead(answer=_unknown(quote), grant=quote.grant)
+    if shows_rollback(quote, known, numbering):
+        return QuoteRead(answer=_unknown(quote), grant=quote.grant, rolled_back=True)
     if known is None or known.batch_number != quote.batch_number:
         raise HistoryError(
             f"quotes answer {quote.answer_digest.hex()[:16]} of batch {quote.batch_number}, "

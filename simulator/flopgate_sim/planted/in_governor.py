@@ -85,6 +85,7 @@ def restored_grants() -> tuple[Swap, ...]:
         return read(quote, facts, known, numbering)
 
     return (
+        Swap(working_set, "shows_rollback", lambda *_arguments: False),
         Swap(exchange, "read_quote", trusting),
         Swap(exchange, "check_continuity", lambda *_arguments: None),
     )

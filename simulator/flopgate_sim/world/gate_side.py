@@ -43,6 +43,8 @@ each second, which people look at."""
 GATE_RESTART_US = 2 * US_PER_S
 """From the death of a gate to its next start, when somebody restarts it at once."""
 LEDGER = "ledger.sqlite"
+LOOK_MS, IDLE_LOOK_MS = 1_000, 3_000
+"""Between looks where nothing may run: in production, and where looks are as rare as can be."""
 BOOT_US = 40 * US_PER_S
 
 
@@ -51,7 +53,8 @@ class GateWiring:
     """How gates are driven.
 
     Attributes:
-        rhythm_ms: between looks at the counters; ``None``: at the latest moment that the core says.
+        rhythm_ms: between looks at the counters; ``None``: at the latest moment that the core says,
+            and `IDLE_LOOK_MS` where nothing may run.
     """
 
     rhythm_ms: int | None = None
@@ -206,6 +209,7 @@ class GateSide:
             ),
             software=SOFTWARE,
             driver_version="simulated",
+            sample_interval_ms=IDLE_LOOK_MS if self.wiring.rhythm_ms is None else LOOK_MS,
             report_interval_ms=self.wiring.report_interval_ms,
         )
 

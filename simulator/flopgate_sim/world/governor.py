@@ -165,7 +165,7 @@ class Governor:
         if self.state is None or not waiting:
             return
         submissions = [one.submission for one in waiting]
-        self.truth.offer(submissions)
+        self.truth.offer(submissions, self.clocks.wall_unix_ms)
         try:
             replies = commit_batch(self.state, submissions)
         except StorageError as error:

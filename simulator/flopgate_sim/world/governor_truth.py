@@ -41,7 +41,8 @@ class GovernorTruth:
             reach by grants that left; hosts in ``moved`` are to be looked at anew.
         pauses: by digest: taken and not lifted.
         highest_batch: of all answers that left.
-        rolled_back: a backup was restored, and a report quoted what the backup does not know.
+        rolled_back_unix_ms: a backup was restored, and since this time of the governor's own a
+            report quotes what the backup does not know.
         faults: what went wrong, as (law, text): found when it happened.
     """
 
@@ -62,7 +63,7 @@ class GovernorTruth:
     caps_tflop: dict[str, int] = field(default_factory=dict)
     highest_batch: int = 0
     restored_batch: int | None = None
-    rolled_back: bool = False
+    rolled_back_unix_ms: int | None = None
     forgetful: bool = False
     log_size: int = 0
     grants: int = 0
@@ -106,7 +107,7 @@ class GovernorTruth:
                     self.caps_tflop[str(budget.scope)] = budget.cap_tflop
             case _:
                 if PayloadType.RECONCILIATION in envelope.payload_type:
-                    self.rolled_back, self.restored_batch = False, None
+                    self.rolled_back_unix_ms = self.restored_batch = None
 
     def admitted(self, enrolment: pb.Envelope, admission: pb.Envelope) -> None:
         """A host was admitted: this authority follows its chain from its enrolment on."""
@@ -118,8 +119,8 @@ class GovernorTruth:
             known = host.truth.acknowledged.get(self.name, 0)
             host.truth.acknowledged[self.name] = max(known, sequence)
 
-    def offer(self, submissions: Sequence[Submission]) -> None:
-        """These messages are about to be judged."""
+    def offer(self, submissions: Sequence[Submission], unix_ms: int) -> None:
+        """These messages are about to be judged, at this time of the governor's own."""
         self._batch = {}
         for submission in submissions:
             for envelope in submission.envelopes:
@@ -129,7 +130,7 @@ class GovernorTruth:
                     continue
                 report = pb.Report.FromString(envelope.payload)
                 self._batch[report.host_id, report.sequence] = report
-                self._quoted(report)
+                self._quoted(report, unix_ms)
                 self._offered(host, report)
 
     def _offered(self, host: Host, report: pb.Report) -> None:
@@ -177,12 +178,12 @@ class GovernorTruth:
                 for scope in host.plan.scopes_of(lane.workload) if grown else ():
                     self.usable_tflop[scope] = self.usable_tflop.get(scope, 0) + grown
 
-    def _quoted(self, report: pb.Report) -> None:
-        if self.restored_batch is None:
+    def _quoted(self, report: pb.Report, unix_ms: int) -> None:
+        if self.restored_batch is None or self.rolled_back_unix_ms is not None:
             return
         for quote in report.quotes:
             if quote.authority == self.name and quote.batch_number > self.restored_batch:
-                self.rolled_back = True
+                self.rolled_back_unix_ms = unix_ms
 
     def _answered(
         self, payload: bytes, reports: dict[tuple[bytes, int], pb.Report], now_us: int
@@ -227,13 +228,14 @@ class GovernorTruth:
 
     def _granted(self, host: Host, answer: pb.Answer, verdict: pb.Verdict, now_us: int) -> None:
         truth, key = host.truth, (self.name, verdict.workload)
-        if self.rolled_back:
+        since_unix_ms = self.rolled_back_unix_ms
+        # What was granted before, and is told again, was granted before.
+        if since_unix_ms is not None and answer.governor_unix_ms >= since_unix_ms:
             self.faults.append((4, f"{host.name}: a governor that was rolled back grants"))
         scopes = {Scope(ScopeKind(scope.kind), scope.id) for scope in answer.scopes}
         scopes |= {Scope(ScopeKind.WORKLOAD, verdict.workload), Scope(ScopeKind.EVERYTHING)}
-        for digest, (pause, since_unix_ms) in self.pauses.items():
-            # What was granted before, and is told again, was granted before.
-            if pause.scope in scopes and answer.governor_unix_ms > since_unix_ms:
+        for digest, (pause, taken_unix_ms) in self.pauses.items():
+            if pause.scope in scopes and answer.governor_unix_ms > taken_unix_ms:
                 self.faults.append((6, f"{host.name}: a grant under pause {digest.hex()[:12]}"))
         made_us = truth.requests_us[answer.request_digest]
         drift = 0 if self.policy is None else self.policy.drift_ppm
