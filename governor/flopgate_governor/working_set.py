@@ -143,8 +143,11 @@ class Work:
                 code="report.gap",
                 remedy="Send what lies between first.",
             )
+            # A closed chain is not asked for: a host that was rolled back would send all it has,
+            # be refused, and be asked again.
+            expected = 0 if done.host.refused_reason else done.host.sequence + 1
             replies.notices[item.submission].append(
-                notice(item.host_id, item.digest, gap, done.host.sequence + 1)
+                notice(item.host_id, item.digest, gap, expected)
             )
         else:
             self._record(item, done)

@@ -1,12 +1,13 @@
 """Reports on their way: order, bound, and that nothing stays missing, whatever is lost."""
 
+import itertools
 import random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flopgate_agent.courier.flow import UNACKNOWLEDGED, ReportFlow
+from flopgate_agent.courier.flow import AGAIN_MS_MAX, UNACKNOWLEDGED, ReportFlow
 from flopgate_proto.errors import MalformedError
 from flopgate_proto.limits import MESSAGE_BYTES_MAX, REPORTS_PER_MESSAGE_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -115,6 +116,20 @@ def test_what_an_authority_expects_waits_for_the_request_under_way() -> None:
     assert flow.handle_timer(RESEND_MS) == 3
     assert flow.get_timer() is None
     assert flow.expected(3, 2 * RESEND_MS) == 3
+
+
+def test_what_an_authority_goes_on_expecting_is_asked_for_ever_less_often() -> None:
+    """It may refuse it for good: a host whose history forked would send all it has every 2 s."""
+    flow = started()
+    asked_ms = []
+    for now_ms in range(RESEND_MS, 600_000, 100):
+        if flow.expected(9, now_ms) is not None or flow.handle_timer(now_ms) is not None:
+            asked_ms.append(now_ms)
+    waits_ms = [later - sooner for sooner, later in itertools.pairwise(asked_ms)]
+    assert waits_ms[:5] == [2_000, 4_000, 8_000, 16_000, AGAIN_MS_MAX]
+    assert set(waits_ms[5:]) == {AGAIN_MS_MAX}
+    flow.expected(10, asked_ms[-1] + AGAIN_MS_MAX)
+    assert flow.expected(10, asked_ms[-1] + AGAIN_MS_MAX + RESEND_MS) == 10
 
 
 def test_a_message_stays_within_the_limits() -> None:

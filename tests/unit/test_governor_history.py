@@ -68,6 +68,16 @@ def test_law_4_another_previous_is_a_fork(governor: LocalGovernor, host: FakeHos
     assert governor.send(host.report()).notices[0].reason == "report.forked"
 
 
+def test_law_4_a_closed_chain_is_not_asked_for(governor: LocalGovernor, host: FakeHost) -> None:
+    """A host that was rolled back has nothing that could go on: it would send it all, and again."""
+    governor.send(host.report())
+    fork = replace(host.value(), sequence=1)
+    assert governor.send(host.sign(fork)).notices[0].reason == "report.forked"
+    host.sequence += 5
+    (notice,) = governor.send(host.report()).notices
+    assert (notice.reason, notice.expected_sequence) == ("report.gap", 0)
+
+
 def test_law_4_a_gap_names_the_expected_sequence(governor: LocalGovernor, host: FakeHost) -> None:
     first = host.report()
     third = [host.report(), host.report()][1]

@@ -16,6 +16,8 @@ from flopgate_proto.errors import MalformedError
 from flopgate_proto.limits import MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, REPORTS_PER_MESSAGE_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
+AGAIN_MS_MAX: Final = 32_000
+"""Longest wait before the same place of the chain is asked for once more."""
 _OVERHEAD_BYTES: Final = 6  # tag and length of an element of LinkUp.reports
 
 UNACKNOWLEDGED: Final = 0
@@ -27,12 +29,13 @@ class ReportFlow:
 
     Args:
         bytes_max: from here on nothing more should be read; one frame more may come.
-        resend_ms: how long an asked-for report may take.
+        resend_ms: how long an asked-for report may take; doubles up to `AGAIN_MS_MAX` while an
+            authority goes on expecting the same one.
     """
 
     __slots__ = (
-        "_asked_until_ms", "_bytes", "_bytes_max", "_in_flight_bytes", "_lagging", "_next",
-        "_progress", "_queue", "_resend_ms", "_wanted",
+        "_again_ms", "_asked_until_ms", "_bytes", "_bytes_max", "_expected", "_in_flight_bytes",
+        "_lagging", "_next", "_progress", "_queue", "_resend_ms", "_wanted",
     )  # fmt: skip
 
     def __init__(self, bytes_max: int, resend_ms: int) -> None:
@@ -43,6 +46,7 @@ class ReportFlow:
         self._in_flight_bytes = 0
         self._next: int | None = None
         self._asked_until_ms = 0
+        self._expected, self._again_ms = UNACKNOWLEDGED, resend_ms
         self._wanted: int | None = None
         self._lagging = False
         self._progress = True
@@ -96,6 +100,8 @@ class ReportFlow:
 
     def expected(self, sequence: int, now_ms: int) -> int | None:
         """The authority says where its chain goes on; a sequence to ask the gate for now."""
+        if sequence != self._expected:
+            self._expected, self._again_ms = sequence, self._resend_ms
         if now_ms < self._asked_until_ms:
             self._wanted = sequence  # one request at a time: asked for when this one is over
             return None
@@ -153,6 +159,9 @@ class ReportFlow:
         self._progress = False
         self._lagging = False
         self._asked_until_ms = now_ms + self._resend_ms
+        if sequence and sequence == self._expected:
+            self._asked_until_ms = now_ms + self._again_ms
+            self._again_ms = min(2 * self._again_ms, AGAIN_MS_MAX)
         return sequence
 
 
