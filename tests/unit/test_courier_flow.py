@@ -121,10 +121,11 @@ def test_what_an_authority_expects_waits_for_the_request_under_way() -> None:
 def test_what_an_authority_goes_on_expecting_is_asked_for_ever_less_often() -> None:
     """It may refuse it for good: a host whose history forked would send all it has every 2 s."""
     flow = started()
-    asked_ms = []
-    for now_ms in range(RESEND_MS, 600_000, 100):
-        if flow.expected(9, now_ms) is not None or flow.handle_timer(now_ms) is not None:
-            asked_ms.append(now_ms)
+    asked_ms = [
+        now_ms
+        for now_ms in range(RESEND_MS, 600_000, 100)
+        if flow.expected(9, now_ms) is not None or flow.handle_timer(now_ms) is not None
+    ]
     waits_ms = [later - sooner for sooner, later in itertools.pairwise(asked_ms)]
     assert waits_ms[:5] == [2_000, 4_000, 8_000, 16_000, AGAIN_MS_MAX]
     assert set(waits_ms[5:]) == {AGAIN_MS_MAX}
