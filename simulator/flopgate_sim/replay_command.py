@@ -8,10 +8,12 @@ import time
 from pathlib import Path
 
 from flopgate_proto.errors import ConfigError
+from flopgate_sim.campaign.options import check_report
 from flopgate_sim.campaign.outcome import CHEAP, SCHEMES, Job
 from flopgate_sim.campaign.telling import Teller, console
 from flopgate_sim.campaign.totals import Totals, breached
 from flopgate_sim.campaign.worker import Done
+from flopgate_sim.report import render
 from flopgate_sim.traces import load_trace, to_scenario
 from flopgate_sim.world.from_scenario import plan_of
 from flopgate_sim.world.run import run_plan
@@ -38,11 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--signatures", choices=SCHEMES, default=CHEAP, help="see `flopgate-sim run` (cheap)"
     )
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write a page with charts")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay it; 1 if a law was broken."""
     try:
+        check_report(arguments.report)
         scenario = to_scenario(
             load_trace(arguments.nodes, arguments.pods),
             begin_s=arguments.begin_s,
@@ -55,7 +59,12 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{scenario.name}: {scenario.hosts} hosts, {len(scenario.jobs)} jobs")
     for note in scenario.notes:
         print(f"  {note}")
-    job = Job(scenario=scenario.name, seed=arguments.seed, signatures=arguments.signatures)
+    job = Job(
+        scenario=scenario.name,
+        seed=arguments.seed,
+        signatures=arguments.signatures,
+        recording=arguments.report is not None,
+    )
     started_s = time.monotonic()
     done = Done(job=job, outcome=run_plan(plan_of(scenario, arguments.seed), job))
     teller, totals = Teller(console(), lambda _: "the same command"), Totals()
@@ -63,5 +72,9 @@ def run(arguments: argparse.Namespace) -> int:
     broke = breached(done)
     if broke is not None:
         teller.breach(broke)
+    if arguments.report is not None:
+        page = render(scenario, totals, [done])
+        arguments.report.write_text(page, encoding="utf-8")
+        teller.line(f"report: {arguments.report}")
     teller.summary(totals, time.monotonic() - started_s)
     return 0 if totals.clean else 1

@@ -11,6 +11,7 @@ from flopgate_sim.campaign import telling
 from flopgate_sim.campaign.options import (
     add_pool_arguments,
     check_pool_arguments,
+    check_report,
     interrupt_on_sigterm,
 )
 from flopgate_sim.campaign.outcome import CHEAP, SCHEMES, Runner
@@ -87,13 +88,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         ConfigError: no such scenario, or an option makes no sense.
     """
     check_pool_arguments(arguments)
-    report: Path | None = arguments.report
-    if report is not None and (report.is_dir() or not report.absolute().parent.is_dir()):
-        raise ConfigError(
-            f"--report: {report} cannot be written",
-            code="campaign.report",
-            remedy="Name a file in a folder that exists.",
-        )
+    check_report(arguments.report)
     return Request(
         scenario=find(arguments.scenario),
         named=arguments.scenario,
@@ -105,7 +100,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         limit_s=arguments.limit_s,
         shrink=arguments.shrink,
         timeline=arguments.timeline,
-        report=report,
+        report=arguments.report,
     )
 
 

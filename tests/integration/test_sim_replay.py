@@ -33,6 +33,20 @@ def test_a_recorded_cluster_runs_and_breaks_no_law(
     assert "no law was broken in 1 seed" in told
 
 
+def test_a_replay_can_be_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "replay.html"
+    assert main([*written(tmp_path, PODS), "--report", str(page)]) == 0
+    assert f"report: {page}" in capsys.readouterr().out.replace("\n", "")
+    assert page.read_text(encoding="utf-8").count("<svg") >= 3
+
+
+def test_a_page_that_cannot_be_written_costs_no_world(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*written(tmp_path, PODS), "--report", str(tmp_path / "no" / "page.html")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
 def test_a_bad_row_is_told_with_its_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,10 +1,11 @@
-"""Options that `run` and `campaign` share."""
+"""Options that commands share, and what must hold of them."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import signal
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -59,3 +60,17 @@ def interrupt_on_sigterm() -> None:
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def check_report(report: Path | None) -> None:
+    """Find out before a world is run whether its page can be written.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if report is not None and (report.is_dir() or not report.absolute().parent.is_dir()):
+        raise ConfigError(
+            f"--report: {report} cannot be written",
+            code="campaign.report",
+            remedy="Name a file in a folder that exists.",
+        )
