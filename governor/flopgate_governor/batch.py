@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flopgate_governor.receive import Submission, receive
+from flopgate_governor.receive import Checked, Submission, receive
 from flopgate_governor.replies import Replies, assemble, older_batches
 from flopgate_governor.state import State
 from flopgate_governor.working_set import Work
@@ -18,25 +18,37 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 
 
 def commit_batch(state: State, submissions: Sequence[Submission]) -> list[pb.LinkDown]:
-    """Commit the reports of these messages together; one reply for each message.
+    """Check these messages and commit their reports together; one reply for each message.
+
+    Raises:
+        StorageError: nothing was committed, nothing may be acknowledged.
+    """
+    return commit_checked(state, receive(state, submissions))
+
+
+def commit_checked(state: State, checked: Sequence[Checked]) -> list[pb.LinkDown]:
+    """Commit the reports of messages that were checked; one reply for each message.
 
     Raises:
         StorageError: nothing was committed, nothing may be acknowledged.
     """
     replies = Replies(
-        notices=[[] for _ in submissions],
-        fresh=[[] for _ in submissions],
-        stored=[[] for _ in submissions],
+        notices=[list(one.notices) for one in checked],
+        fresh=[[] for _ in checked],
+        stored=[[] for _ in checked],
     )
-    received = receive(state, submissions, replies)
+    received = [item for one in checked for item in one.reports]
     if not received:
         return [pb.LinkDown(notices=notices) for notices in replies.notices]
+    # Who was known when it was checked may have made room for others since.
+    state.know(item.host_id for item in received)
     try:
         with state.store.transaction() as connection:
             work = Work.load(connection, state, received)
             work.notice_rollback(received)
-            for item in received:
-                work.take(item, replies)
+            for position, one in enumerate(checked):
+                for item in one.reports:
+                    work.take(position, item, replies)
             sealed = work.seal(connection)
             older = older_batches(connection, replies)
     except StorageError:

@@ -1,7 +1,8 @@
 """Group commit: what arrives while one transaction runs is committed together in the next.
 
-One thread belongs to the store; the event loop never waits for a disk. What waits is bounded in
-bytes: streams are held back, not served from ever more memory.
+Signatures are verified as messages come: where more are worth waiting for, nothing waits idly. One
+thread belongs to the store; the event loop never waits for a disk. What waits is bounded in bytes:
+streams are held back, not served from ever more memory.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from flopgate_governor.batch import commit_batch
-from flopgate_governor.receive import Submission
+from flopgate_governor.batch import commit_checked
+from flopgate_governor.receive import Checked, Submission, receive
 from flopgate_governor.state import State
 from flopgate_proto.errors import StorageError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 BATCH_REPORTS_MAX: Final = 1_024
@@ -29,6 +31,9 @@ BUSY_MESSAGES: Final = 8
 
 GATHER_MAX_S: Final = 0.008
 """How long it gathers at most."""
+
+CHUNK_MESSAGES: Final = 8
+"""While it gathers, so many messages are worth a switch to the writer's thread."""
 
 WAITING_BYTES_MAX: Final = 64 * 1024 * 1024
 """Most bytes of reports that wait for their transaction, but at least one message."""
@@ -108,41 +113,77 @@ class Committer:
         self._executor.shutdown()
 
     async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
-        state = self._opened()
+        expected = 0
         while self._waiting:
-            batch = self._next_batch()
-            submissions = [waiting.submission for waiting in batch]
-            work = loop.run_in_executor(self._executor, commit_batch, state, submissions)
-            await asyncio.wait([work])
+            batch, work = await self._next_batch(expected)
             self._waiting_bytes -= sum(waiting.size_bytes for waiting in batch)
             self._room.set()
             _deliver(batch, work)
-            if len(batch) >= BUSY_MESSAGES:
-                await self._gather(len(self._waiting) + len(batch))
+            # Whoever is answered may speak again at once.
+            expected = len(self._waiting) + len(batch) if len(batch) >= BUSY_MESSAGES else 0
 
-    async def _gather(self, messages: int) -> None:
-        """Wait for so many messages: what a transaction costs by itself is then paid once."""
-        self._wanted = messages
-        self._gathered.clear()
-        patience = asyncio.get_running_loop().call_later(GATHER_MAX_S, self._gathered.set)
-        await self._gathered.wait()
-        patience.cancel()
+    async def _next_batch(
+        self, expected: int
+    ) -> tuple[list[_Waiting], asyncio.Future[list[pb.LinkDown]]]:
+        """Check what waits and what comes meanwhile, and commit it together.
 
-    def _next_batch(self) -> list[_Waiting]:
-        batch = [self._waiting.popleft()]
-        reports = len(batch[0].submission.envelopes)
+        What a transaction costs by itself is paid once: it waits a while for ``expected`` messages.
+        """
+        clock = asyncio.get_running_loop().time
+        until_s = clock() + GATHER_MAX_S
+        batch: list[_Waiting] = []
+        checked: list[Checked] = []
+        over = False
+        while chunk := self._next_chunk(batch):
+            batch += chunk
+            checks = await self._in_writer(receive, [waiting.submission for waiting in chunk])
+            if (error := checks.exception()) is not None:
+                return batch, _failed(error)
+            checked += checks.result()
+            if over:
+                break
+            if len(batch) < expected:
+                await self._gather(min(CHUNK_MESSAGES, expected - len(batch)), until_s)
+            over = clock() >= until_s
+        return batch, await self._in_writer(commit_checked, checked)
+
+    def _next_chunk(self, batch: list[_Waiting]) -> list[_Waiting]:
+        """What waits and still fits into the batch, but at least one message of every batch."""
+        reports = sum(len(waiting.submission.envelopes) for waiting in batch)
+        chunk: list[_Waiting] = []
         while self._waiting:
             reports += len(self._waiting[0].submission.envelopes)
-            if reports > BATCH_REPORTS_MAX:
+            if reports > BATCH_REPORTS_MAX and (batch or chunk):
                 break
-            batch.append(self._waiting.popleft())
-        return batch
+            chunk.append(self._waiting.popleft())
+        return chunk
+
+    async def _gather(self, messages: int, until_s: float) -> None:
+        """Wait until so many messages wait, or for this moment."""
+        self._wanted = messages
+        self._gathered.clear()
+        if len(self._waiting) < messages:
+            patience = asyncio.get_running_loop().call_at(until_s, self._gathered.set)
+            await self._gathered.wait()
+            patience.cancel()
+
+    async def _in_writer(self, work: Callable[[State, A], T], given: A) -> asyncio.Future[T]:
+        """Run it in the writer's thread; its result or error, once it is done."""
+        loop = asyncio.get_running_loop()
+        done = loop.run_in_executor(self._executor, work, self._opened(), given)
+        await asyncio.wait([done])
+        return done
 
     def _opened(self) -> State:
         if self._state is None:
             raise StorageError("the store is not open", code="storage.closed")
         return self._state
+
+
+def _failed(error: BaseException) -> asyncio.Future[list[pb.LinkDown]]:
+    failed: asyncio.Future[list[pb.LinkDown]] = asyncio.get_running_loop().create_future()
+    failed.set_exception(error)
+    return failed
 
 
 def _deliver(batch: list[_Waiting], work: asyncio.Future[list[pb.LinkDown]]) -> None:

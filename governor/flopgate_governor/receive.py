@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from flopgate_governor.replies import Replies, notice
+from flopgate_governor.replies import notice
 from flopgate_governor.state import KnownHost, State
 from flopgate_proto.codec import PayloadType, decode_report, envelope_from_wire
 from flopgate_proto.envelope import statement_digest, verify
@@ -28,9 +28,8 @@ class Submission:
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """A verified report and where its answer goes."""
+    """A verified report."""
 
-    submission: int
     wire: pb.Envelope
     report: Report
     digest: bytes
@@ -41,8 +40,20 @@ class Received:
         return self.report.host_id
 
 
-def receive(state: State, submissions: Sequence[Submission], replies: Replies) -> list[Received]:
-    """Verify and parse; what fails becomes a notice and is not recorded."""
+@dataclass(slots=True)
+class Checked:
+    """What one message holds: reports that were verified, and a notice for each that failed."""
+
+    reports: list[Received] = field(default_factory=list)
+    notices: list[pb.Notice] = field(default_factory=list)
+
+
+def receive(state: State, submissions: Sequence[Submission]) -> list[Checked]:
+    """Verify and parse; what fails becomes a notice and is not recorded.
+
+    Raises:
+        StorageError: nobody is known any more; nothing was changed.
+    """
     named = [[_host_id_hint(wire) for wire in submission.envelopes] for submission in submissions]
     # Of a caller that speaks for one host only this one: ids that it makes up must not push others
     # out of memory.
@@ -52,16 +63,17 @@ def receive(state: State, submissions: Sequence[Submission], replies: Replies) -
         for host_id in ids
         if host_id and submission.host_id in (None, host_id)
     )
-    received = []
-    for position, submission in enumerate(submissions):
-        for wire, host_id in zip(submission.envelopes, named[position], strict=True):
+    checked = []
+    for submission, ids in zip(submissions, named, strict=True):
+        one = Checked()
+        for wire, host_id in zip(submission.envelopes, ids, strict=True):
             try:
-                received.append(_verify(state, submission, position, wire, host_id))
+                one.reports.append(_verify(state, submission, wire, host_id))
             except PeerError as error:
-                replies.notices[position].append(
-                    notice(host_id, statement_digest(wire.payload_type, wire.payload), error)
-                )
-    return received
+                digest = statement_digest(wire.payload_type, wire.payload)
+                one.notices.append(notice(host_id, digest, error))
+        checked.append(one)
+    return checked
 
 
 def _host_id_hint(wire: pb.Envelope) -> bytes:
@@ -74,9 +86,7 @@ def _host_id_hint(wire: pb.Envelope) -> bytes:
     return host_id if len(host_id) == DIGEST_BYTES else b""
 
 
-def _verify(
-    state: State, submission: Submission, position: int, wire: pb.Envelope, host_id: bytes
-) -> Received:
+def _verify(state: State, submission: Submission, wire: pb.Envelope, host_id: bytes) -> Received:
     known: KnownHost | None = state.hosts.get(host_id)
     if submission.host_id is not None and host_id != submission.host_id:
         raise MisdirectedError(
@@ -94,4 +104,4 @@ def _verify(
         raise MisdirectedError(
             "the report names another host than the one that signed it", code="report.host"
         )
-    return Received(submission=position, wire=wire, report=report, digest=verified.digest)
+    return Received(wire=wire, report=report, digest=verified.digest)

@@ -113,8 +113,8 @@ class Work:
                 self.standing = replace(self.standing, halt=self.book.halt)
                 self.numbering = self.book.numbering(self.state.batch_number)
 
-    def take(self, item: Received, replies: Replies) -> None:
-        """Exchange one report; what is wrong with it becomes a notice."""
+    def take(self, position: int, item: Received, replies: Replies) -> None:
+        """Exchange one report of the message at ``position``; what is wrong becomes a notice."""
         try:
             done = self._exchange(item)
         except HistoryError as error:
@@ -125,17 +125,17 @@ class Work:
                 reason = "host." + error.code.partition(".")[2]
                 self.facts[item.host_id] = replace(facts, refused_reason=reason)
                 self.changed.add(item.host_id)
-            replies.notices[item.submission].append(notice(item.host_id, item.digest, error))
+            replies.notices[position].append(notice(item.host_id, item.digest, error))
             return
         except PeerError as error:
-            replies.notices[item.submission].append(notice(item.host_id, item.digest, error))
+            replies.notices[position].append(notice(item.host_id, item.digest, error))
             return
         key = (item.host_id, item.report.sequence)
         if done.place is Place.DUPLICATE:
             if key in self.fresh:
-                replies.fresh[item.submission].append(self.fresh[key])
+                replies.fresh[position].append(self.fresh[key])
             else:
-                replies.stored[item.submission].append(self.stored[key])
+                replies.stored[position].append(self.stored[key])
         elif done.place is Place.GAP:
             gap = HistoryError(
                 f"report {item.report.sequence} is ahead of the chain, {done.host.sequence} is on "
@@ -146,12 +146,10 @@ class Work:
             # A closed chain is not asked for: a host that was rolled back would send all it has,
             # be refused, and be asked again.
             expected = 0 if done.host.refused_reason else done.host.sequence + 1
-            replies.notices[item.submission].append(
-                notice(item.host_id, item.digest, gap, expected)
-            )
+            replies.notices[position].append(notice(item.host_id, item.digest, gap, expected))
         else:
             self._record(item, done)
-            replies.fresh[item.submission].append(self.fresh[key])
+            replies.fresh[position].append(self.fresh[key])
 
     def _exchange(self, item: Received) -> Exchanged:
         report, facts = item.report, self.facts[item.host_id]

@@ -139,8 +139,11 @@ class LaneFacts:
     @property
     def outstanding_tflop(self) -> int:
         """What unsettled grants may still add to the allotted total."""
-        ceilings = [grant.ceiling_tflop for grant in self.grants]
-        return max(0, max(ceilings) - self.allotted_tflop) if ceilings else 0
+        highest_tflop = self.allotted_tflop
+        for grant in self.grants:
+            if grant.ceiling_tflop > highest_tflop:
+                highest_tflop = grant.ceiling_tflop
+        return highest_tflop - self.allotted_tflop
 
 
 @quick

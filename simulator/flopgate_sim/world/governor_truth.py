@@ -40,9 +40,9 @@ class GovernorTruth:
         usable_tflop: by scope: sums of ``lane_usable_tflop``, the highest total that a lane may
             reach by grants that left; hosts in ``moved`` are to be looked at anew.
         pauses: by digest: taken and not lifted.
-        highest_batch: of all answers that left.
-        rolled_back_unix_ms: a backup was restored, and since this time of the governor's own a
-            report quotes what the backup does not know.
+        told: digest of every answer that left, with the number of its batch.
+        lost: those of them that the store in use does not know: a backup took its place.
+        rolled_back_unix_ms: since this time of the governor's own a report quotes one of them.
         faults: what went wrong, as (law, text): found when it happened.
     """
 
@@ -61,8 +61,8 @@ class GovernorTruth:
     lifted: set[bytes] = field(default_factory=set)
     policy: Policy | None = None
     caps_tflop: dict[str, int] = field(default_factory=dict)
-    highest_batch: int = 0
-    restored_batch: int | None = None
+    told: dict[bytes, int] = field(default_factory=dict)
+    lost: set[bytes] = field(default_factory=set)
     rolled_back_unix_ms: int | None = None
     forgetful: bool = False
     log_size: int = 0
@@ -87,7 +87,7 @@ class GovernorTruth:
 
     def restored(self, batch_number: int) -> None:
         """An older backup took the place of the store."""
-        self.restored_batch = batch_number
+        self.lost |= {digest for digest, number in self.told.items() if number > batch_number}
         self.forgetful = True
 
     def ordered(self, envelope: Envelope, unix_ms: int) -> None:
@@ -107,7 +107,8 @@ class GovernorTruth:
                     self.caps_tflop[str(budget.scope)] = budget.cap_tflop
             case _:
                 if PayloadType.RECONCILIATION in envelope.payload_type:
-                    self.rolled_back_unix_ms = self.restored_batch = None
+                    self.rolled_back_unix_ms = None
+                    self.lost.clear()
 
     def admitted(self, enrolment: pb.Envelope, admission: pb.Envelope) -> None:
         """A host was admitted: this authority follows its chain from its enrolment on."""
@@ -151,7 +152,9 @@ class GovernorTruth:
         unsynced = governor.disk.unsynced_bytes("governor.sqlite-wal")
         for reply in replies:
             for batch in reply.batches:
+                number = pb.BatchRoot.FromString(batch.batch_root.payload).batch_number
                 for leaf in batch.answers:
+                    self.told[statement_digest(PayloadType.ANSWER, leaf.payload)] = number
                     known = len(self.answers)
                     self._answered(leaf.payload, reports, now_us)
                     # What is told again was durable when its batch was; a batch that failed may
@@ -179,11 +182,10 @@ class GovernorTruth:
                     self.usable_tflop[scope] = self.usable_tflop.get(scope, 0) + grown
 
     def _quoted(self, report: pb.Report, unix_ms: int) -> None:
-        if self.restored_batch is None or self.rolled_back_unix_ms is not None:
-            return
-        for quote in report.quotes:
-            if quote.authority == self.name and quote.batch_number > self.restored_batch:
-                self.rolled_back_unix_ms = unix_ms
+        if self.rolled_back_unix_ms is None and any(
+            quote.answer_digest in self.lost for quote in report.quotes
+        ):
+            self.rolled_back_unix_ms = unix_ms
 
     def _answered(
         self, payload: bytes, reports: dict[tuple[bytes, int], pb.Report], now_us: int

@@ -263,8 +263,11 @@ class World:
                 return
             for order in governor.officers.issued[lost_from:]:
                 governor.order(order)
-            quoted = state.book.halt.quoted_batch
-            if not governor.order(governor.officers.reconciliation(quoted + 10)):
+            # A reconciliation of an earlier loss may have been among them.
+            halt = state.book.halt
+            if halt is None or not governor.order(
+                governor.officers.reconciliation(halt.quoted_batch + 10)
+            ):
                 self.engine.after(RECONCILE_US, "officers", look)
 
         self.engine.after(RECONCILE_US, "officers", look)
