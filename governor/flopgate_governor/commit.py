@@ -32,7 +32,7 @@ BUSY_MESSAGES: Final = 8
 GATHER_MAX_S: Final = 0.008
 """How long it gathers at most."""
 
-CHUNK_MESSAGES: Final = 8
+CHUNK_MESSAGES: Final = 32
 """While it gathers, so many messages are worth a switch to the writer's thread."""
 
 WAITING_BYTES_MAX: Final = 64 * 1024 * 1024

@@ -15,7 +15,12 @@ from flopgate_sim.campaign.totals import Totals
 from flopgate_sim.world.run import run_job
 
 SMALL, TINY = range(1, 31), range(1, 121)
-REGRESSIONS = (("small-faults", 15), ("tiny-faults", 83))
+REGRESSIONS = (
+    ("small-faults", 15),
+    ("tiny-faults", 83),
+    ("tiny-faults", 20_520),
+    ("tiny-faults", 22_130),
+)
 """Worlds that broke a law once."""
 PROCESSES = 2
 
