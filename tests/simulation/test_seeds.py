@@ -20,6 +20,9 @@ REGRESSIONS = (
     ("tiny-faults", 83),
     ("tiny-faults", 20_520),
     ("tiny-faults", 22_130),
+    ("tiny-faults", 30_007),
+    ("tiny-faults", 30_249),
+    ("tiny-faults", 30_400),
 )
 """Worlds that broke a law once."""
 PROCESSES = 2

@@ -8,6 +8,7 @@ import pytest
 
 from flopgate_agent.gate.actions import Freeze, KeepReport, Kill, Thaw
 from flopgate_agent.gate.allowance import Denied
+from flopgate_agent.gate.lane import NEWCOMER_DRAIN_MS
 from flopgate_agent.gate.settings import Now
 from flopgate_proto.errors import ClockError
 from flopgate_proto.values import ChargedFigure, LaneState
@@ -202,3 +203,19 @@ def test_law_8_the_figure_that_policy_charges_holds_from_the_first_look_on() -> 
     rig.core.samples(rig.hardware.sample(), rig.now)
     charged = rig.lane.book.unaccounted_flop - before
     assert charged > h100().worst_nominal_flop_per_s, "a second at the high figure"
+
+
+def test_law_1_a_newcomer_is_held_under_a_clock_that_stepped_back() -> None:
+    """The counters of such a look prove nothing; who is on the chips it tells nevertheless."""
+    rig = running()
+    back = Now(elapsed_ms=rig.now_ms - 60_000, wall_unix_ms=0)
+    with pytest.raises(ClockError):
+        rig.core.handle_timer(back)
+    rig.carry_out(rig.core.fault("clock.boot.backwards", "stepped back", "Restart.", back))
+    rig.hardware.start(pid=4711, drain_ms=None)
+    later = replace(back, elapsed_ms=back.elapsed_ms + 1_000)
+    rig.carry_out(rig.core.samples(rig.hardware.sample(), later))
+    assert rig.done(Freeze)[-1:] == [Freeze(workload=WORKLOAD, pids=(100, 4711))]
+    due = replace(later, elapsed_ms=later.elapsed_ms + NEWCOMER_DRAIN_MS)
+    rig.carry_out(rig.core.handle_timer(due))
+    assert rig.done(Kill)[-1:] == [Kill(workload=WORKLOAD, pids=(100, 4711))]

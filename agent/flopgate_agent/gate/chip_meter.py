@@ -98,8 +98,7 @@ class ChipMeter:
 
     def look(self, sample: ChipSample) -> tuple[Measured, ...]:
         """Everything between the last look and this one: nothing is left out, nothing twice."""
-        if sample.pids is not None:
-            self.pids = sample.pids
+        self.note_processes(sample)
         if self._owed and sample.taken_ms < self.covered_until_ms:
             # It came late: that time has been charged, and it is no base to measure from.
             return ()
@@ -117,6 +116,11 @@ class ChipMeter:
         self._judge(sample, parts, since_ms)
         self._add(parts)
         return tuple(parts)
+
+    def note_processes(self, sample: ChipSample) -> None:
+        """Who holds a context on it, as far as that could be read."""
+        if sample.pids is not None:
+            self.pids = sample.pids
 
     def _gap_before(self, sample: ChipSample, span_ms: int) -> Measured:
         if self._survivor is None:

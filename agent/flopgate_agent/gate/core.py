@@ -96,9 +96,12 @@ class GateCore:
         """One look at the counters: measure, charge, and act on it."""
         now = self._clock.advance(now)
         self.meter.answered()
-        # Samples carry the host's own clock: where it stepped back they prove nothing.
-        look = self.meter.blind(now.elapsed_ms) if self._clock.behind_ms else None
-        self._charge(look or self.meter.look(samples, now.elapsed_ms))
+        if self._clock.behind_ms:
+            # Samples carry the host's own clock: of one that stepped back they prove no count.
+            self.meter.note_processes(samples)
+            self._charge(self.meter.blind(now.elapsed_ms))
+        else:
+            self._charge(self.meter.look(samples, now.elapsed_ms))
         self._faults.clear(DRIVER_SILENT)
         return self._step()
 

@@ -74,6 +74,14 @@ class HostMeter:
                 yield chip, chip.blind(now_ms)
         self.covered_ms = now_ms
 
+    def note_processes(self, samples: Sequence[ChipSample]) -> None:
+        """Take from a look only who is there: a newcomer is held whatever its counters say."""
+        by_uuid = {sample.uuid: sample for sample in samples}
+        for chip in self.chips:
+            sample = by_uuid.get(chip.chip.identity.uuid)
+            if sample is not None:
+                chip.note_processes(sample)
+
     def blind(self, now_ms: int) -> Iterator[Charge]:
         """Nothing came: everything is charged at the worst case."""
         self._findings.add("meter.silent", Severity.ALERT, detail="charged at the worst case")

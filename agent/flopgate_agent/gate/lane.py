@@ -298,7 +298,9 @@ class Lane:
         if now_ms >= self._kill_at_ms:
             return self._kill(now_ms)
         if unheld:
-            # A latecomer extends nothing: the kill stays where it was.
+            # A latecomer extends nothing: the kill comes when it was due, or sooner.
+            newcomer_ms = now_ms + min(drain_ms, NEWCOMER_DRAIN_MS)
+            self._kill_at_ms = min(self._kill_at_ms, newcomer_ms)
             self._held = self.pids
             return [Freeze(workload=self.workload, pids=self._held)]
         return []

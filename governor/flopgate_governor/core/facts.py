@@ -141,8 +141,7 @@ class LaneFacts:
         """What unsettled grants may still add to the allotted total."""
         highest_tflop = self.allotted_tflop
         for grant in self.grants:
-            if grant.ceiling_tflop > highest_tflop:
-                highest_tflop = grant.ceiling_tflop
+            highest_tflop = max(highest_tflop, grant.ceiling_tflop)
         return highest_tflop - self.allotted_tflop
 
 

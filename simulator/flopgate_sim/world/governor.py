@@ -10,6 +10,7 @@ from functools import partial
 from flopgate_agent.courier.actions import Loss
 from flopgate_governor.admission import admit
 from flopgate_governor.batch import commit_batch
+from flopgate_governor.core.orders import Halt
 from flopgate_governor.greeting import greet, named_in
 from flopgate_governor.officer_orders import accept_order, concerned
 from flopgate_governor.receive import Submission
@@ -101,6 +102,10 @@ class Governor:
             gone = partial(_reset, stream.courier, stream.number)
             self._engine.after(50 * US_PER_MS, "reset", gone)
         self._streams = {}
+
+    def halt(self) -> Halt | None:
+        """Why nothing is granted until officers reconcile; ``None`` too while it is dead."""
+        return None if self.state is None else self.state.book.halt
 
     def restart_soon(self, why: str, wait_us: int = RESTART_US) -> None:
         """The process is killed and comes back."""

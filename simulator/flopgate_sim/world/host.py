@@ -133,6 +133,9 @@ class Host(GateSide):
 
     def step_boot_clock(self, by_ms: int) -> None:
         """Somebody moves the boot clock; the gate stands from then on until it is started anew."""
+        if self.runner is not None and not self.suspended:
+            # A gate of production looks each second: it heard of the time before the step.
+            self._look(self.runner)
         self.clocks.step(by_ms)
         self._engine.note(self.name, f"the boot clock steps by {by_ms} ms")
         if self.runner is not None and not self.suspended:

@@ -265,7 +265,7 @@ def _silent(host: Host, core: GateCore) -> Iterator[str]:
     watchdog_ms = min((policy.watchdog_ms for policy in policies), default=DEFAULT_WATCHDOG_MS)
     if host.asked_us < host.hung_since_us:
         return  # nobody wanted to know yet, nor had to
-    since_us = max(host.asked_us, truth.acting_since_us, host.seeing_since_us)
+    since_us = max(host.asked_us, truth.acting_since_us, host.seeing_since_us, truth.enrolled_us)
     until_us = since_us + watchdog_ms * US_PER_MS + SILENCE_US
     for job in host.hardware.jobs:
         if not job.spinning and job.last_work_us > max(until_us, job.start_us + SILENCE_US):

@@ -257,14 +257,13 @@ class World:
         """Officers find a governor halted: they bring what it lost, and sign what was lost."""
 
         def look() -> None:
-            state = governor.state
-            if state is None or state.book.halt is None:
+            if governor.halt() is None:
                 self.engine.after(RECONCILE_US, "officers", look)
                 return
             for order in governor.officers.issued[lost_from:]:
                 governor.order(order)
             # A reconciliation of an earlier loss may have been among them.
-            halt = state.book.halt
+            halt = governor.halt()
             if halt is None or not governor.order(
                 governor.officers.reconciliation(halt.quoted_batch + 10)
             ):
