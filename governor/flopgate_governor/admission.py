@@ -8,6 +8,7 @@ from sqlalchemy import Connection, and_, insert, or_, select
 
 from flopgate_governor import schema
 from flopgate_governor.capacity import peaks_of
+from flopgate_governor.core.decide import FLOP_PER_TFLOP
 from flopgate_governor.core.facts import Host, LaneFacts
 from flopgate_governor.logbook import write_log
 from flopgate_governor.officer_orders import orders_for
@@ -60,7 +61,6 @@ def admit(state: State, envelope: Envelope) -> Admitted:
     known = state.hosts.get(host_id)
     if known is None:
         admission = _enroll(state, enrolment, envelope, verified.digest)
-        state.refresh_clusters()
         state.know([host_id])
     else:
         admission = _recognise(state, enrolment, host_id)
@@ -127,7 +127,7 @@ def _enroll(state: State, enrolment: Enrolment, envelope: Envelope, digest: byte
     wire = envelope_to_wire(admission)
     appended = state.appended([envelope, admission])
     with state.store.transaction() as connection:
-        check_token(connection, enrolment, unix_ms)
+        token = check_token(connection, enrolment, unix_ms)
         _check_chips_free(connection, enrolment.chips)
         _write_host(
             connection,
@@ -139,6 +139,9 @@ def _enroll(state: State, enrolment: Enrolment, envelope: Envelope, digest: byte
         )
         write_log(connection, appended)
     state.frontier = appended.frontier
+    # In memory alone: what is on record counts at once, and nothing can come between.
+    state.capacities.declare(host.cluster, token.capacity_tflop_per_s * FLOP_PER_TFLOP)
+    state.capacities.enrol(host.cluster, host.chips)
     return wire
 
 

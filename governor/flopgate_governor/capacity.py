@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable
 
+from flopgate_governor.core.decide import FLOP_PER_TFLOP
 from flopgate_governor.core.facts import ChipPeaks
 from flopgate_proto.chips import load_table
 from flopgate_proto.values.common import CapacityBasis
 from flopgate_proto.values.orders import Policy
-
-FLOP_PER_TFLOP: Final = 10**12
 
 
 def peaks_of(pci_device_id: int, name: str) -> ChipPeaks:
@@ -26,31 +24,47 @@ def peaks_of(pci_device_id: int, name: str) -> ChipPeaks:
     )
 
 
-def capacity_flop_per_s(
-    chips: Iterable[tuple[ChipPeaks, int]], declared_flop_per_s: int, basis: CapacityBasis
-) -> int:
-    """Capacity of a cluster: what its chips can do, at least what was declared.
+class Capacities:
+    """What each cluster can do: all that its chips can, at least what was declared.
 
     Args:
-        chips: peaks, and how many enrolled chips have them.
-        declared_flop_per_s: highest figure declared with a join token of the cluster.
-        basis: which peak counts, by policy.
+        policy: says which peak counts, and from where on a cluster is covered; without one only
+            what was declared counts, and nothing is covered.
+
+    Attributes:
+        flop_per_s: by cluster.
+        covered: clusters at or above the threshold.
     """
-    enrolled = sum(_peak(peaks, basis) * count for peaks, count in chips)
-    return max(declared_flop_per_s, enrolled)
+
+    def __init__(self, policy: Policy | None) -> None:
+        self._policy = policy
+        self._enrolled_flop_per_s: dict[str, int] = {}
+        self.flop_per_s: dict[str, int] = {}
+        self.covered: frozenset[str] = frozenset()
+
+    def declare(self, cluster: str, flop_per_s: int) -> None:
+        """A figure that was declared with a join token."""
+        self._raise(cluster, flop_per_s)
+
+    def enrol(self, cluster: str, chips: Iterable[ChipPeaks], count: int = 1) -> None:
+        """So many of each of these chips were enrolled."""
+        if self._policy is None:
+            return
+        basis = self._policy.capacity_basis
+        added = sum(_peak(peaks, basis) for peaks in chips) * count
+        enrolled = self._enrolled_flop_per_s.get(cluster, 0) + added
+        self._enrolled_flop_per_s[cluster] = enrolled
+        self._raise(cluster, enrolled)
+
+    def _raise(self, cluster: str, flop_per_s: int) -> None:
+        most = max(self.flop_per_s.get(cluster, 0), flop_per_s)
+        self.flop_per_s[cluster] = most
+        policy = self._policy
+        if policy is not None and most >= policy.threshold_tflop_per_s * FLOP_PER_TFLOP:
+            self.covered |= {cluster}
 
 
 def _peak(peaks: ChipPeaks, basis: CapacityBasis) -> int:
     if basis is CapacityBasis.DENSE_16BIT:
         return peaks.dense_16bit_flop_per_s
     return peaks.dense_8bit_flop_per_s
-
-
-def covered(capacities_flop_per_s: Mapping[str, int], policy: Policy | None) -> frozenset[str]:
-    """Clusters at or above the threshold."""
-    if policy is None:
-        return frozenset()
-    threshold = policy.threshold_tflop_per_s * FLOP_PER_TFLOP
-    return frozenset(
-        cluster for cluster, rate in capacities_flop_per_s.items() if rate >= threshold
-    )

@@ -77,10 +77,10 @@ def _clusters(state: State, hosts: list[pb.HostStatus]) -> list[pb.ClusterStatus
         pb.ClusterStatus(
             cluster=cluster,
             capacity_tflop_per_s=rate // FLOP_PER_TFLOP,
-            covered=cluster in state.covered,
+            covered=cluster in state.capacities.covered,
             hosts=counts[cluster],
         )
-        for cluster, rate in sorted(state.capacities.items())
+        for cluster, rate in sorted(state.capacities.flop_per_s.items())
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import Connection, func, select
 
 from flopgate_governor import schema
-from flopgate_governor.capacity import capacity_flop_per_s, covered, peaks_of
+from flopgate_governor.capacity import Capacities, peaks_of
 from flopgate_governor.core.checkpoint import Appended, append
 from flopgate_governor.core.decide import FLOP_PER_TFLOP, Standing
 from flopgate_governor.core.facts import Chain, Host
@@ -26,6 +26,7 @@ from flopgate_proto.keys import Signer, VerifyingKey
 from flopgate_proto.limits import DIGEST_BYTES
 from flopgate_proto.merkle import Frontier
 from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values.orders import Policy
 
 HOSTS_KEPT: Final = 16_384
 """Most hosts that are kept in memory; they are read again when needed."""
@@ -49,7 +50,7 @@ class State:
         opened_batch: highest batch that the store held at start.
         hosts: by id, as they were enrolled.
         chains: of some of these hosts, by id, as of the last commit.
-        capacities: cluster to FLOP/s.
+        capacities: of the clusters, with all that is enrolled and was declared.
     """
 
     store: Store
@@ -64,8 +65,7 @@ class State:
     opened_batch: int = 0
     hosts: dict[bytes, KnownHost] = field(default_factory=dict)
     chains: dict[bytes, Chain] = field(default_factory=dict)
-    capacities: dict[str, int] = field(default_factory=dict)
-    covered: frozenset[str] = frozenset()
+    capacities: Capacities = field(default_factory=lambda: Capacities(None))
     budgets: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -83,7 +83,7 @@ class State:
             halt=self.book.halt,
             policy=self.book.policy,
             delegated=self.book.permit_spki == self.permit.spki,
-            covered=self.covered,
+            covered=self.capacities.covered,
             budgets=self.budgets,
             unix_ms=unix_ms,
             reconciled_unix_ms=self.book.reconciled_unix_ms,
@@ -98,13 +98,8 @@ class State:
         self.book = book
         policy = book.policy
         self.budgets = {} if policy is None else {str(b.scope): b.cap_tflop for b in policy.budgets}
-        self.refresh_clusters()
-
-    def refresh_clusters(self) -> None:
-        """Recompute what each cluster can do, from enrolled chips and declared capacities."""
         with self.store.transaction() as connection:
-            self.capacities = _capacities(connection, self.book)
-        self.covered = covered(self.capacities, self.book.policy)
+            self.capacities = _capacities(connection, policy)
 
     def know(self, ids: Iterable[bytes]) -> None:
         """Read hosts that are not in memory; unknown ones stay unknown."""
@@ -181,31 +176,20 @@ def _replay(connection: Connection) -> OrderBook:
     return book
 
 
-def _capacities(connection: Connection, book: OrderBook) -> dict[str, int]:
+def _capacities(connection: Connection, policy: Policy | None) -> Capacities:
     host, chip, token = schema.host.c, schema.chip.c, schema.token.c
-    rows = connection.execute(
+    capacities = Capacities(policy)
+    for cluster, declared in connection.execute(
+        select(token.cluster, func.max(token.capacity_tflop_per_s)).group_by(token.cluster)
+    ):
+        capacities.declare(cluster, declared * FLOP_PER_TFLOP)
+    for cluster, pci_device_id, name, count in connection.execute(
         select(host.cluster, chip.pci_device_id, chip.name, func.count())
         .join(schema.host, host.host_id == chip.host_id)
         .group_by(host.cluster, chip.pci_device_id, chip.name)
-    ).all()
-    declared = {
-        row[0]: row[1] * FLOP_PER_TFLOP
-        for row in connection.execute(
-            select(token.cluster, func.max(token.capacity_tflop_per_s)).group_by(token.cluster)
-        )
-    }
-    if book.policy is None:
-        return declared
-    basis = book.policy.capacity_basis
-    clusters = {row[0] for row in rows} | set(declared)
-    return {
-        cluster: capacity_flop_per_s(
-            ((peaks_of(row[1], row[2]), row[3]) for row in rows if row[0] == cluster),
-            declared.get(cluster, 0),
-            basis,
-        )
-        for cluster in clusters
-    }
+    ):
+        capacities.enrol(cluster, [peaks_of(pci_device_id, name)], count)
+    return capacities
 
 
 def read_hosts(connection: Connection, ids: list[bytes]) -> list[Host]:

@@ -39,8 +39,8 @@ def write_token(connection: Connection, record: TokenRecord) -> None:
     connection.execute(insert(schema.token), {name: getattr(record, name) for name in names})
 
 
-def check_token(connection: Connection, enrolment: Enrolment, unix_ms: int) -> None:
-    """Check that a new host may join with the token it names.
+def check_token(connection: Connection, enrolment: Enrolment, unix_ms: int) -> TokenRecord:
+    """The token that a new host names, once it is certain that the host may join with it.
 
     Raises:
         ForgedError: no such token, a proof that does not hold, expired or spent.
@@ -80,6 +80,7 @@ def check_token(connection: Connection, enrolment: Enrolment, unix_ms: int) -> N
             remedy="Ask the oversight body for a new join token.",
         )
     _check_meant_for(record, enrolment)
+    return record
 
 
 def _check_meant_for(record: TokenRecord, enrolment: Enrolment) -> None:
