@@ -17,6 +17,7 @@ from flopgate_sim.world.run import run_job
 SMALL, TINY = range(1, 31), range(1, 121)
 REGRESSIONS = (
     ("small-faults", 15),
+    ("small-faults", 50_011),
     ("tiny-faults", 83),
     ("tiny-faults", 20_520),
     ("tiny-faults", 22_130),

@@ -244,12 +244,12 @@ class GovernorTruth:
         until_us = made_us + answer.terms.lifetime_ms * US_PER_MS * (PPM + drift) // PPM
         truth.granted_us.setdefault(answer.request_digest, []).append((key, until_us))
         ceiling_tflop = verdict.ceiling.ceiling_tflop
+        truth.granted_sequence[self.name, answer.request_digest] = answer.acknowledged_sequence
         truth.ceiling_tflop[key] = max(truth.ceiling_tflop.get(key, 0), ceiling_tflop)
         if until_us > now_us:
             truth.grants.append(
                 GrantTruth(
                     authority=self.name,
-                    digest=answer.request_digest,
                     sequence=answer.acknowledged_sequence,
                     workload=verdict.workload,
                     ceiling_tflop=ceiling_tflop,

@@ -44,7 +44,6 @@ class GrantTruth:
     """A ceiling that left a governor, for the request with ``digest`` and ``sequence``."""
 
     authority: str
-    digest: bytes
     sequence: int
     workload: str
     ceiling_tflop: int
@@ -60,6 +59,7 @@ class HostTruth:
         granted_us: by request: (authority, workload) and up to when its grant allows work.
         deadline_us: the same of all grants that came to this host in this boot, the latest each.
         ceiling_tflop: by (authority, workload): highest ceiling that ever left.
+        granted_sequence: by authority and request: report of each grant that ever left.
         grants: those that may still be used.
         pauses: by digest: that reached a gate of this host and that no resume lifted since.
         acting_since_us: since when a gate sees and acts, ``None`` while none does.
@@ -75,6 +75,7 @@ class HostTruth:
     granted_us: dict[bytes, list[tuple[tuple[str, str], int]]] = field(default_factory=dict)
     deadline_us: dict[tuple[str, str], int] = field(default_factory=dict)
     ceiling_tflop: dict[tuple[str, str], int] = field(default_factory=dict)
+    granted_sequence: dict[tuple[str, bytes], int] = field(default_factory=dict)
     grants: list[GrantTruth] = field(default_factory=list)
     pauses: dict[bytes, PauseTruth] = field(default_factory=dict)
     lifted: set[bytes] = field(default_factory=set)
@@ -160,12 +161,10 @@ class HostTruth:
 
     def _named(self, authority: str, digest: bytes) -> None:
         """A report says which grant is in use: those before it are over for this gate."""
-        named = [one.sequence for one in self.grants if one.digest == digest]
-        if named:
+        sequence = self.granted_sequence.get((authority, digest))
+        if sequence is not None:
             self.grants = [
-                one
-                for one in self.grants
-                if one.authority != authority or one.sequence >= max(named)
+                one for one in self.grants if one.authority != authority or one.sequence >= sequence
             ]
 
     def jumped(self) -> None:
