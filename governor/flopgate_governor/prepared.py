@@ -19,7 +19,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from flopgate_proto.errors import MisuseError
 
 Row = dict[str, Any]
-Key = bytes | str | tuple[bytes | str | int, ...]
+Key = bytes | str | int | tuple[bytes | str | int, ...]
 
 _DIALECT: Final = sqlite.dialect()
 _EXPANDED: Final = re.compile(r"\(__\[POSTCOMPILE_\w+\]\)")

@@ -7,7 +7,17 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, Connection, Table, bindparam, delete, select, tuple_, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Table,
+    bindparam,
+    delete,
+    func,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert
 
 from flopgate_governor import schema
@@ -57,6 +67,8 @@ _ISSUED: Final = (
         _R.host_id == bindparam("host"), _R.sequence.between(bindparam("first"), bindparam("last"))
     )
 )
+_B: Final = schema.batch.c
+_NUMBERS: Final = Read(select(_B.number).where(_B.number.in_(_KEYS)))
 _TOLD: Final = Read(select(schema.told).where(schema.told.c.host_id.in_(_IDS)))
 
 _MOVE_HOST: Final = Write(
@@ -215,6 +227,17 @@ def load_issued(connection: Connection, facts: HostFacts, number: int) -> list[I
     return [
         IssuedAnswer(digest=row[0], batch_number=row[1], governor_unix_ms=row[2]) for row in rows
     ]
+
+
+def load_numbers(connection: Connection, numbers: Collection[int]) -> frozenset[int]:
+    """Those of some batch numbers that stand in the store."""
+    return frozenset(row[0] for row in _NUMBERS.run(connection, numbers))
+
+
+def load_number_below(connection: Connection, number: int) -> int:
+    """The highest batch number below one, 0 where there is none."""
+    found = connection.execute(select(func.max(_B.number)).where(_B.number < number)).scalar()
+    return int(found or 0)
 
 
 def load_told(connection: Connection, ids: Collection[bytes]) -> dict[bytes, dict[bytes, int]]:

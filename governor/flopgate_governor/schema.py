@@ -205,7 +205,9 @@ told: Final = Table(
 halt: Final = Table(
     "halt",
     metadata,
-    Column("own_batch", BigInteger, primary_key=True, autoincrement=False),
+    # One row a halt: how many were reconciled before it.
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("own_batch", BigInteger, nullable=False),
     Column("quoted_batch", BigInteger, nullable=False),
 )
 

@@ -163,7 +163,8 @@ def _replay(connection: Connection) -> OrderBook:
             code="store.empty",
             remedy="Run `flopgate-governor init` first.",
         )
-    halts = connection.execute(select(schema.halt).order_by(schema.halt.c.own_batch)).all()
+    h = schema.halt.c
+    halts = connection.execute(select(h.own_batch, h.quoted_batch).order_by(h.position)).all()
     book = OrderBook.first(accepted[0][0])
     seen = iter(halts)
     # A halt stands until the reconciliation that answers it, in the same order.
@@ -231,6 +232,10 @@ def _parse(data: bytes) -> Envelope:
     return envelope_from_wire(pb.Envelope.FromString(data))
 
 
-def halt_row(halt: Halt) -> dict[str, int]:
-    """A halt as it is stored."""
-    return {"own_batch": halt.own_batch, "quoted_batch": halt.quoted_batch}
+def halt_row(book: OrderBook, halt: Halt) -> dict[str, int]:
+    """The halt of a book as it is stored."""
+    return {
+        "position": len(book.lost),
+        "own_batch": halt.own_batch,
+        "quoted_batch": halt.quoted_batch,
+    }

@@ -22,7 +22,7 @@ from flopgate_governor.core.facts import (
     lane_scopes,
 )
 from flopgate_governor.core.orders import OrderBook
-from flopgate_governor.core.quotes import Numbering, own_quote, shows_rollback
+from flopgate_governor.core.quotes import Numbering, next_number, own_quote, shows_rollback
 from flopgate_governor.logbook import proof_to, write_log
 from flopgate_governor.prepared import Row, Write
 from flopgate_governor.receive import Received
@@ -36,7 +36,7 @@ from flopgate_proto.errors import HistoryError, PeerError
 _NEW_BATCH = Write(insert(schema.batch))
 _new_halt = upsert(schema.halt)
 _WRITE_HALT = _new_halt.on_conflict_do_update(
-    index_elements=["own_batch"], set_={"quoted_batch": _new_halt.excluded.quoted_batch}
+    index_elements=["position"], set_={"quoted_batch": _new_halt.excluded.quoted_batch}
 )
 
 
@@ -84,20 +84,24 @@ class Work:
             if item.report.sequence <= chains[item.host_id].facts.sequence
         }
         unix_ms = state.now_ms()
+        quoted = _quotable(connection, received, chains, state.authority)
+        unknown = _unknown_numbers(received, quoted, state.authority)
         lapsing = any(held.pause.lapse_ms is not None for held in state.book.pauses)
         return cls(
             state=state,
             connection=connection,
             book=state.book,
-            number=state.batch_number + 1,
+            number=next_number(state.batch_number, unix_ms),
             unix_ms=unix_ms,
             standing=state.standing(unix_ms),
-            numbering=state.book.numbering(state.batch_number),
+            numbering=state.book.numbering(
+                state.batch_number, records.load_numbers(connection, unknown)
+            ),
             facts={host_id: chain.facts for host_id, chain in chains.items()},
             lanes={host_id: chain.lanes for host_id, chain in chains.items()},
             books=records.load_books(connection, scopes),
             stored=records.load_stored(connection, stored),
-            quoted=_quotable(connection, received, chains, state.authority),
+            quoted=quoted,
             told=records.load_told(connection, hosts) if lapsing else {},
         )
 
@@ -109,9 +113,11 @@ class Work:
                 continue
             known = self.quoted.get((item.host_id, quote.answer_digest))
             if shows_rollback(quote, known, self.numbering):
-                self.book = self.book.halted(self.state.opened_batch, quote.batch_number)
+                below = records.load_number_below(self.connection, quote.batch_number)
+                own = min(self.state.opened_batch, below)
+                self.book = self.book.halted(own, quote.batch_number)
                 self.standing = replace(self.standing, halt=self.book.halt)
-                self.numbering = self.book.numbering(self.state.batch_number)
+                self.numbering = replace(self.numbering, sure=own)
 
     def take(self, position: int, item: Received, replies: Replies) -> None:
         """Exchange one report of the message at ``position``; what is wrong becomes a notice."""
@@ -235,7 +241,7 @@ class Work:
                 ],
             )
         if self.book.halt is not None and self.book.halt is not self.state.book.halt:
-            connection.execute(_WRITE_HALT, halt_row(self.book.halt))
+            connection.execute(_WRITE_HALT, halt_row(self.book, self.book.halt))
         grants, cut_grants = self._grant_rows()
         records.write(
             connection,
@@ -310,6 +316,20 @@ class Work:
             self.state.batch_digest = sealed.digest
             self.state.frontier = sealed.appended.frontier
             self.state.unix_ms = self.unix_ms
+
+
+def _unknown_numbers(
+    received: list[Received], quoted: dict[tuple[bytes, bytes], IssuedAnswer], authority: str
+) -> set[int]:
+    """Batches of which answers are quoted that we have no record of; mostly none."""
+    quotes = [(item.host_id, own_quote(item.report, authority)) for item in received]
+    return {
+        quote.batch_number
+        for host_id, quote in quotes
+        if quote is not None
+        and quote.answer_digest
+        and (host_id, quote.answer_digest) not in quoted
+    }
 
 
 def _quotable(

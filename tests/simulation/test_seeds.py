@@ -18,12 +18,16 @@ SMALL, TINY = range(1, 31), range(1, 121)
 REGRESSIONS = (
     ("small-faults", 15),
     ("small-faults", 50_011),
+    ("small-faults", 50_410),
     ("tiny-faults", 83),
     ("tiny-faults", 20_520),
     ("tiny-faults", 22_130),
     ("tiny-faults", 30_007),
     ("tiny-faults", 30_249),
     ("tiny-faults", 30_400),
+    ("tiny-faults", 50_884),
+    ("tiny-faults", 54_019),
+    ("tiny-faults", 54_923),
 )
 """Worlds that broke a law once."""
 PROCESSES = 2

@@ -54,11 +54,12 @@ def test_law_4_a_number_beyond_all_batches_halts_only_the_liar(governor: LocalGo
 
 def test_law_4_a_reconciliation_cannot_use_up_the_numbers(governor: LocalGovernor) -> None:
     liar, other = joined(governor, 2)
-    liar.quote = quoting(governor.state.batch_number + BATCHES_LOST_MAX)
+    highest = governor.state.batch_number + BATCHES_LOST_MAX
+    liar.quote = quoting(highest)
     assert ask(governor, liar) == "governor.rolled-back"
     with pytest.raises(HistoryError, match=r"reconcile\.batch"):
         governor.order(reconciliation(COUNT_MAX))
-    governor.order(reconciliation(liar.quote.batch_number + BATCHES_LOST_MAX))
+    governor.order(reconciliation(highest + BATCHES_LOST_MAX))
     let_lost_grants_run_out(governor)
     assert not ask(governor, other)
 

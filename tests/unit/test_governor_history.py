@@ -178,6 +178,33 @@ def test_law_4_rolled_back_governor_stops_granting(tmp_path: Path) -> None:
     governor.state.store.close()
 
 
+def test_law_4_a_loss_is_noticed_however_far_the_governor_went_on(tmp_path: Path) -> None:
+    """Whoever holds the lost answer comes late, and after a restart: it is not accused of a lie."""
+    governor = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(AMPLE))
+    host, other = joined(governor, 2)
+    governor.state.store.close()
+    copyfile(tmp_path / "g.sqlite", tmp_path / "old.sqlite")
+    governor.reopen()
+    lost = replace(host)
+    ask(governor, lost)
+    governor.reopen(tmp_path / "old.sqlite")
+    for _ in range(5):
+        governor.clock.unix_ms += 60_000
+        assert not ask(governor, other)
+    governor.reopen()
+    assert not ask(governor, other)
+    host.quote = lost.quote
+    assert ask(governor, host) == "governor.rolled-back"
+    assert ask(governor, other) == "governor.rolled-back"
+    assert not governor.count("evidence")
+    governor.order(reconciliation(lost.quote.batch_number + 10))
+    let_lost_grants_run_out(governor)
+    assert not ask(governor, other)
+    host.quote = lost.quote
+    assert not ask(governor, host)
+    governor.state.store.close()
+
+
 def test_law_4_a_rollback_stops_the_reports_that_stand_before_its_proof(tmp_path: Path) -> None:
     """Of one transaction: what shows the rollback comes last, and nothing is granted before it."""
     governor = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(AMPLE))

@@ -56,7 +56,8 @@ class Halt:
     """A rollback of this governor (law 4).
 
     Attributes:
-        own_batch: highest batch that is certainly ours: what this process found in its store.
+        own_batch: highest batch that is certainly ours: it stood in the store when this process
+            opened it, and below the first unknown one that was quoted.
         quoted_batch: highest unknown batch number that a host quoted.
     """
 
@@ -107,17 +108,18 @@ class OrderBook:
         """Batches are numbered above this: reconciled numbers are never used again."""
         return max((upto for _, upto in self.lost), default=0)
 
-    def numbering(self, highest: int) -> Numbering:
-        """Our own batches, as quotes are judged by them."""
+    def numbering(self, highest: int, ours: frozenset[int] = frozenset()) -> Numbering:
+        """Our own batches, as quotes of some numbers are judged by them."""
         return Numbering(
             highest=max(highest, self.least_batch),
             lost=self.lost,
+            ours=ours,
             sure=None if self.halt is None else self.halt.own_batch,
         )
 
     def halted(self, own_batch: int, quoted_batch: int) -> OrderBook:
         """The book after a host quoted a batch that we do not know."""
-        own = max(own_batch, self.least_batch) if self.halt is None else self.halt.own_batch
+        own = own_batch if self.halt is None else self.halt.own_batch
         quoted = max(quoted_batch, 0 if self.halt is None else self.halt.quoted_batch)
         return replace(self, halt=Halt(own_batch=own, quoted_batch=quoted))
 

@@ -1,14 +1,15 @@
 """Law 4: what a report quotes of our own answers, and what that proves.
 
-known, not older than quoted before   current
-known, older than quoted before       stale: no permission, no accusation
-unknown, further than can be lost     conflicting: evidence
-unknown, above our highest batch      we were rolled back: halt
-unknown, in a reconciled range        current: our own loss, settled by officers
-unknown otherwise                     conflicting: evidence
+known, not older than quoted before            current
+known, older than quoted before                stale: no permission, no accusation
+unknown, of a batch that stands in our store   conflicting: evidence
+unknown, of a number further than can be lost  conflicting: evidence
+unknown, in a reconciled range                 current: our own loss, settled by officers
+unknown otherwise                              our store lost it: we were rolled back, halt
 
-While halted, every number above what is certainly ours counts as lost: refusals use those numbers a
-second time, and hosts that hold the first of them are honest.
+Each number is at least the time at which it was signed. So whatever store is put back, a number
+that it does not hold was lost, however far we have gone on since. Only a clock that was set back
+too makes us use lost numbers a second time: while halted, nobody is accused of holding the first.
 """
 
 from __future__ import annotations
@@ -51,11 +52,13 @@ class Numbering:
     Attributes:
         highest: highest number signed.
         lost: ranges (above, up to) lost and reconciled.
+        ours: of the numbers that were asked about, those that stand in our store.
         sure: while halted, the highest number that is certainly ours; ``None`` while not.
     """
 
     highest: int
     lost: tuple[tuple[int, int], ...] = ()
+    ours: frozenset[int] = frozenset()
     sure: int | None = None
 
     def was_lost(self, number: int) -> bool:
@@ -64,9 +67,14 @@ class Numbering:
 
     def is_losing(self, number: int) -> bool:
         """Whether an unknown answer of this batch shows a rollback that is not reconciled."""
-        if number > self.highest + BATCHES_LOST_MAX:
+        if not 0 < number <= self.highest + BATCHES_LOST_MAX or self.was_lost(number):
             return False
-        return number > (self.highest if self.sure is None else self.sure)
+        return number not in self.ours or (self.sure is not None and number > self.sure)
+
+
+def next_number(highest: int, unix_ms: int) -> int:
+    """Number of the next batch: above all that were signed, and of no time that a loss can hide."""
+    return max(highest + 1, unix_ms)
 
 
 def own_quote(report: Report, authority: str) -> Quote | None:
@@ -79,9 +87,8 @@ def own_quote(report: Report, authority: str) -> Quote | None:
 
 def shows_rollback(quote: Quote, known: IssuedAnswer | None, numbering: Numbering) -> bool:
     """Whether it quotes an answer that was ours and that our store lost, not yet reconciled."""
-    if known is not None or not numbering.is_losing(quote.batch_number):
-        return False
-    return bool(quote.answer_digest) and not numbering.was_lost(quote.batch_number)
+    unknown = bool(quote.answer_digest) and known is None
+    return unknown and numbering.is_losing(quote.batch_number)
 
 
 def read_quote(

@@ -152,7 +152,7 @@ def _counter_jump(world: World, fault: Fault) -> None:
     limit = chip.spec.max_clock_khz * chip.spec.sm_count * SEEN_WITHIN_MS
     seen = chip.gpm and not chip.lost and host.runner is not None and not host.hung
     if fault.value * 10**9 > limit and seen:
-        host.truth.jumped()
+        host.truth.jumped(host.clocks.elapsed_ms)
 
 
 def _driver_reload(world: World, fault: Fault) -> None:
@@ -214,10 +214,10 @@ def _honest(host: Host) -> None:
 
 def _ledger_restore(world: World, fault: Fault) -> None:
     host = _host(world, fault)
-    snapshot = host.disk.snapshot()
+    snapshot, taken_us = host.disk.snapshot(), world.engine.now_us
 
     def restore() -> None:
-        host.restore_ledger(snapshot)
+        host.restore_ledger(snapshot, taken_us)
 
     world.engine.after(fault.span_ms * US_PER_MS, "ledger restored", restore)
 

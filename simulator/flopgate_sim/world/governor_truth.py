@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,7 @@ class GovernorTruth:
         usable_tflop: by scope: sums of ``lane_usable_tflop``, the highest total that a lane may
             reach by grants that left; hosts in ``moved`` are to be looked at anew.
         pauses: by digest: taken and not lifted.
+        forgotten: those that a store put back does not know, until officers bring them again.
         told: digest of every answer that left, with the number of its batch.
         lost: those of them that the store in use does not know: a backup took its place.
         rolled_back_unix_ms: since this time of the governor's own a report quotes one of them.
@@ -58,6 +59,7 @@ class GovernorTruth:
     lane_usable_tflop: dict[tuple[bytes, str], int] = field(default_factory=dict)
     moved: set[bytes] = field(default_factory=set)
     pauses: dict[bytes, tuple[Pause, int]] = field(default_factory=dict)
+    forgotten: set[bytes] = field(default_factory=set)
     lifted: set[bytes] = field(default_factory=set)
     policy: Policy | None = None
     caps_tflop: dict[str, int] = field(default_factory=dict)
@@ -89,12 +91,18 @@ class GovernorTruth:
         """An older backup took the place of the store."""
         self.lost |= {digest for digest, number in self.told.items() if number > batch_number}
         self.forgetful = True
+        self.forgotten = set(self.pauses)
+
+    def knows(self, pauses: Iterable[bytes]) -> None:
+        """The process that starts knows these pauses."""
+        self.forgotten.difference_update(pauses)
 
     def ordered(self, envelope: Envelope, unix_ms: int) -> None:
         """An order was taken, at this time of the governor's own."""
         value = decode_order(envelope.payload_type, envelope.payload)
         match value:
             case Pause():
+                self.forgotten.discard(envelope.digest)
                 if envelope.digest not in self.lifted:
                     self.pauses[envelope.digest] = (value, unix_ms)
             case Resume():
@@ -237,7 +245,8 @@ class GovernorTruth:
         scopes = {Scope(ScopeKind(scope.kind), scope.id) for scope in answer.scopes}
         scopes |= {Scope(ScopeKind.WORKLOAD, verdict.workload), Scope(ScopeKind.EVERYTHING)}
         for digest, (pause, taken_unix_ms) in self.pauses.items():
-            if pause.scope in scopes and answer.governor_unix_ms > taken_unix_ms:
+            known = digest not in self.forgotten
+            if known and pause.scope in scopes and answer.governor_unix_ms > taken_unix_ms:
                 self.faults.append((6, f"{host.name}: a grant under pause {digest.hex()[:12]}"))
         made_us = truth.requests_us[answer.request_digest]
         drift = 0 if self.policy is None else self.policy.drift_ppm

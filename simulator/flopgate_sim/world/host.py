@@ -133,20 +133,25 @@ class Host(GateSide):
 
     def step_boot_clock(self, by_ms: int) -> None:
         """Somebody moves the boot clock; the gate stands from then on until it is started anew."""
-        if self.runner is not None and not self.suspended:
+        if self.suspended:
+            # It is nothing but a shorter sleep: no gate can tell.
+            self._engine.note(self.name, "the boot clock cannot step while the host sleeps")
+            return
+        if self.runner is not None:
             # A gate of production looks each second: it heard of the time before the step.
             self._look(self.runner)
         self.clocks.step(by_ms)
         self._engine.note(self.name, f"the boot clock steps by {by_ms} ms")
-        if self.runner is not None and not self.suspended:
+        if self.runner is not None:
             self._serve()
 
-    def restore_ledger(self, snapshot: Snapshot) -> None:
-        """An older copy of the disk takes the place of the ledger."""
+    def restore_ledger(self, snapshot: Snapshot, taken_us: int) -> None:
+        """A copy of the disk from that moment takes the place of the ledger."""
         self.kill_gate("its disk is replaced")
         self.disk.restore(snapshot)
         reason = "an older ledger was put back"
         self.truth.excused |= {METERED: reason, KEPT: reason}
+        self.truth.rolled_back(taken_us)
         self._engine.note(self.name, reason)
         self._engine.after(GATE_RESTART_US, "gate start", self.start_gate)
 

@@ -41,7 +41,7 @@ class PauseTruth:
 
 @dataclass(slots=True, kw_only=True)
 class GrantTruth:
-    """A ceiling that left a governor, for the request with ``digest`` and ``sequence``."""
+    """A ceiling that left a governor, for the request of the report with ``sequence``."""
 
     authority: str
     sequence: int
@@ -64,7 +64,8 @@ class HostTruth:
         pauses: by digest: that reached a gate of this host and that no resume lifted since.
         acting_since_us: since when a gate sees and acts, ``None`` while none does.
         left_sequence: highest report that left the gate.
-        odd_since: newest report when counters did what no chip can do, until a finding says so.
+        odd_ms: host time at which counters did what no chip can do, until a finding says so.
+        odd_reports: how many reports since tell of time after it and find nothing.
         odd: what reports claimed or kept silent about, against law 10.
         excused: why a law is not judged here, by law.
         mark: called when something moved.
@@ -91,7 +92,8 @@ class HostTruth:
     refused: dict[str, int] = field(default_factory=dict)
     excused: dict[int, str] = field(default_factory=dict)
     fresh_look: bool = False
-    odd_since: int | None = None
+    odd_ms: int | None = None
+    odd_reports: int = 0
     odd: list[str] = field(default_factory=list)
     mark: Callable[[], None] = nobody
 
@@ -108,7 +110,7 @@ class HostTruth:
         """No gate acts any more."""
         self.acting_since_us = None
         self.fresh_look = False
-        self.odd_since = None
+        self.odd_ms = None
         self.mark()
 
     def booted(self) -> None:
@@ -146,10 +148,11 @@ class HostTruth:
             self._named(quote.authority, quote.grant)
         if message.assurance != pb.ASSURANCE_SOFTWARE:
             self.odd.append(f"report {message.sequence} claims more than software stands behind")
-        if self.odd_since is not None:
+        if self.odd_ms is not None and message.interval_end_ms > self.odd_ms:
+            self.odd_reports += 1
             if any(found.id.startswith("meter.") for found in message.findings):
-                self.odd_since = None
-            elif message.sequence > self.odd_since + FINDING_REPORTS:
+                self.odd_ms = None
+            elif self.odd_reports > FINDING_REPORTS:
                 self.odd.append(f"counters jumped, report {message.sequence} finds nothing odd")
 
     def came(self, batch: pb.AnswerBatch) -> None:
@@ -167,10 +170,16 @@ class HostTruth:
                 one for one in self.grants if one.authority != authority or one.sequence >= sequence
             ]
 
-    def jumped(self) -> None:
-        """Counters of a chip jumped farther than it can have worked."""
-        if self.odd_since is None:
-            self.odd_since = max(self.sequence, self.left_sequence)
+    def jumped(self, elapsed_ms: int) -> None:
+        """Counters of a chip jumped farther than it can have worked, at this host time."""
+        if self.odd_ms is None:
+            self.odd_ms, self.odd_reports = elapsed_ms, 0
+
+    def rolled_back(self, taken_us: int) -> None:
+        """The ledger is put back as it was then: pauses that came since are in no ledger."""
+        self.pauses = {
+            digest: pause for digest, pause in self.pauses.items() if pause.came_us <= taken_us
+        }
 
     def order_taken(self, core: GateCore, order: pb.SignedOrder, now_us: int) -> None:
         """An order was given to the gate, which took and kept it."""
