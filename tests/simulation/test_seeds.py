@@ -28,6 +28,7 @@ REGRESSIONS = (
     ("tiny-faults", 50_884),
     ("tiny-faults", 54_019),
     ("tiny-faults", 54_923),
+    ("tiny-faults", 61_006),
 )
 """Worlds that broke a law once."""
 PROCESSES = 2
