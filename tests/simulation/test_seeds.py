@@ -19,6 +19,7 @@ REGRESSIONS = (
     ("small-faults", 15),
     ("small-faults", 50_011),
     ("small-faults", 50_410),
+    ("small-faults", 60_888),
     ("tiny-faults", 83),
     ("tiny-faults", 20_520),
     ("tiny-faults", 22_130),
@@ -29,6 +30,8 @@ REGRESSIONS = (
     ("tiny-faults", 54_019),
     ("tiny-faults", 54_923),
     ("tiny-faults", 61_006),
+    ("tiny-faults", 62_354),
+    ("tiny-faults", 63_959),
 )
 """Worlds that broke a law once."""
 PROCESSES = 2

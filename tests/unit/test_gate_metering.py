@@ -309,3 +309,15 @@ def test_law_3_reports_never_go_back() -> None:
         )
         assert all(after >= before for before, after in zip(seen, now, strict=True))
         seen = now
+
+
+def test_law_3_time_between_the_admission_and_the_first_look_is_charged() -> None:
+    """A gate that was started anew while it waited for its admission has looked at nothing yet."""
+    rig = GateRig()
+    asked = rig.ask(rig.authority)
+    rig.silent = True
+    rig.restart()
+    rig.admit(rig.authority, asked)
+    rig.pass_time(rig.now_ms + 3_000)
+    rig.carry_out(rig.core.samples(rig.hardware.sample(), rig.now))
+    assert rig.lane.book.total.nominal >= h100().worst_nominal_flop_per_s * 3

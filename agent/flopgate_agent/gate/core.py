@@ -173,6 +173,7 @@ class GateCore:
         if not authority.admitted and authority.enrolment is not None:
             authority.admitted = True
             self._admitted = admitted(self.authorities.values())
+            self.meter.owe(now.elapsed_ms)
             self.chain.overdue = True
             authority.next_request_ms = now.elapsed_ms
             tell = Tell(event="host.admitted", subject=authority_name, detail="")

@@ -74,6 +74,11 @@ class HostMeter:
                 yield chip, chip.blind(now_ms)
         self.covered_ms = now_ms
 
+    def owe(self, since_ms: int) -> None:
+        """What lies between this host time and the next look is charged, even before a first one."""
+        for chip in self.chips:
+            chip.owe(since_ms)
+
     def note_processes(self, samples: Sequence[ChipSample]) -> None:
         """Take from a look only who is there: a newcomer is held whatever its counters say."""
         by_uuid = {sample.uuid: sample for sample in samples}

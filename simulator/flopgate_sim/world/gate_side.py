@@ -34,7 +34,7 @@ from flopgate_sim.world.courier import Courier
 from flopgate_sim.world.engine import US_PER_S, Engine, Event
 from flopgate_sim.world.plan import HostPlan, LanePlan
 from flopgate_sim.world.randomness import Streams
-from flopgate_sim.world.truth import HostTruth
+from flopgate_sim.world.truth import METERED, HostTruth
 
 SOFTWARE = Software(name="flopgate-sim", version="1", digest=bytes(32))
 SNAPSHOT_MS, SNAPSHOT_MS_MAX = 100_000, 300_000
@@ -68,6 +68,7 @@ class GateSide:
         runner: the running gate, ``None`` while it is dead.
         truth: what really happened here, for the laws.
         schedules: whether a job is started in every lane after a boot.
+        stepped_at: newest report when the boot clock was set back, until the gate starts again.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class GateSide:
         self._losses = streams.of(f"power/{plan.name}")
         self._refusals = 0
         self._known: set[int] = set()
+        self.stepped_at: int | None = None
 
     # ------------------------------------------------------------------ the gate's process
 
@@ -152,6 +154,9 @@ class GateSide:
         self._looked_ms = self._shown_ms = self.clocks.elapsed_ms
         self.truth.gate_started(core, self._engine.now_us)
         durable = self.disk.ask_durable(LEDGER, "SELECT max(sequence) FROM report") or 0
+        if self.stepped_at is not None and durable <= self.stepped_at:
+            self.truth.excused[METERED] = "no report tells of a boot clock that was set back"
+        self.stepped_at = None
         if core.chain.sequence > durable:
             self.truth.loose = f"starts from report {core.chain.sequence}, durable is {durable}"
         self._engine.note(

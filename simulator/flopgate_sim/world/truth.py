@@ -65,6 +65,7 @@ class HostTruth:
         acting_since_us: since when a gate sees and acts, ``None`` while none does.
         left_sequence: highest report that left the gate.
         odd_ms: host time at which counters did what no chip can do, until a finding says so.
+        odd_sequence: newest report by then.
         odd_reports: how many reports since tell of time after it and find nothing.
         odd: what reports claimed or kept silent about, against law 10.
         excused: why a law is not judged here, by law.
@@ -93,6 +94,7 @@ class HostTruth:
     excused: dict[int, str] = field(default_factory=dict)
     fresh_look: bool = False
     odd_ms: int | None = None
+    odd_sequence: int = 0
     odd_reports: int = 0
     odd: list[str] = field(default_factory=list)
     mark: Callable[[], None] = nobody
@@ -148,7 +150,9 @@ class HostTruth:
             self._named(quote.authority, quote.grant)
         if message.assurance != pb.ASSURANCE_SOFTWARE:
             self.odd.append(f"report {message.sequence} claims more than software stands behind")
-        if self.odd_ms is not None and message.interval_end_ms > self.odd_ms:
+        since = None if self.odd_ms is None else (self.odd_sequence, self.odd_ms)
+        # An older report tells of another time, maybe of another boot.
+        if since and message.sequence > since[0] and message.interval_end_ms > since[1]:
             self.odd_reports += 1
             if any(found.id.startswith("meter.") for found in message.findings):
                 self.odd_ms = None
@@ -173,7 +177,7 @@ class HostTruth:
     def jumped(self, elapsed_ms: int) -> None:
         """Counters of a chip jumped farther than it can have worked, at this host time."""
         if self.odd_ms is None:
-            self.odd_ms, self.odd_reports = elapsed_ms, 0
+            self.odd_ms, self.odd_sequence, self.odd_reports = elapsed_ms, self.sequence, 0
 
     def rolled_back(self, taken_us: int) -> None:
         """The ledger is put back as it was then: pauses that came since are in no ledger."""
