@@ -75,7 +75,7 @@ class HostMeter:
         self.covered_ms = now_ms
 
     def owe(self, since_ms: int) -> None:
-        """What lies between this host time and the next look is charged, even before a first one."""
+        """What lies between this host time and the next look is charged, be it the first one."""
         for chip in self.chips:
             chip.owe(since_ms)
 
