@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from flopgate_agent.gate.actions import Freeze, Kill, Notify, Thaw
+from flopgate_agent.gate.actions import Freeze, Kill, Notify, Tell, Thaw
 from flopgate_agent.gate.allowance import Allowed
-from flopgate_agent.gate.lane import NEWCOMER_DRAIN_MS
+from flopgate_agent.gate.lane import NEWCOMER_DRAIN_MS, REKILL_LATER_MS
 from flopgate_agent.gate.settings import Now
 from flopgate_proto.codec import decode_report
 from flopgate_proto.errors import MisdirectedError
@@ -332,3 +332,17 @@ def test_law_1_a_refusal_winds_down() -> None:
 
 def _refusal() -> Refusal:
     return Refusal(reason="budget.spent", detail="spent", way_back="Ask for more.")
+
+
+def test_a_stop_that_does_not_succeed_is_tried_on_and_told_once_a_minute() -> None:
+    """A chip that is off the bus cannot be shown to stand: that is no news twice a second."""
+    rig = running()
+    rig.network = cut
+    rig.hardware.lost.add(0)
+    rig.run_until(LaneState.FROZEN).run(30_000)
+    rig.actions.clear()
+    rig.run(120_000)
+    assert rig.state is LaneState.FROZEN
+    told = [one for one in rig.done(Tell) if isinstance(one, Tell)]
+    assert [one.event for one in told] == ["lane.computing_without_permission"] * 2
+    assert len(rig.done(Kill)) >= 120_000 // REKILL_LATER_MS - 1
