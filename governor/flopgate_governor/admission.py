@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, delete, insert, or_, select
+from sqlalchemy import Connection, and_, insert, or_, select
 
 from flopgate_governor import schema
 from flopgate_governor.capacity import peaks_of
@@ -58,45 +58,18 @@ def admit(state: State, envelope: Envelope) -> Admitted:
         )
     host_id = key_digest(enrolment.host_spki)
     state.know([host_id])
-    if host_id in state.hosts and not _asks_anew(state, enrolment, host_id, verified.digest):
-        admission = _recognise(state, enrolment, host_id)
-    else:
+    known = state.hosts.get(host_id)
+    if known is None:
         admission = _enroll(state, enrolment, envelope, verified.digest)
         state.know([host_id])
+    else:
+        admission = _recognise(state, enrolment, host_id)
     return Admitted(
         host_id=host_id,
         courier_spki=enrolment.courier_spki,
         admission=admission,
         orders=orders_for(state, [state.hosts[host_id].host]),
     )
-
-
-def _asks_anew(state: State, enrolment: Enrolment, host_id: bytes, digest: bytes) -> bool:
-    """Whether an enrolled host asks with another statement: its admission never arrived.
-
-    A gate takes an admission for its newest statement only, so it must get one for that.
-
-    Raises:
-        HistoryError: it has reported since: whoever asks now lost what that host knew.
-    """
-    if not enrolment.token_id:
-        return False
-    host = schema.host.c
-    with state.store.transaction() as connection:
-        row = connection.execute(
-            select(host.enrolment_digest, host.sequence, host.enrolled_sequence).where(
-                host.host_id == host_id
-            )
-        ).one()
-    if row[0] == digest:
-        return False
-    if row[1] > row[2]:
-        raise HistoryError(
-            "this host is enrolled and has reported; it asks as one that was never admitted",
-            code="enrolment.host-known",
-            remedy="If its ledger was lost, ask the oversight body to close its chain.",
-        )
-    return True
 
 
 def _recognise(state: State, enrolment: Enrolment, host_id: bytes) -> pb.Envelope:
@@ -154,8 +127,6 @@ def _enroll(state: State, enrolment: Enrolment, envelope: Envelope, digest: byte
     wire = envelope_to_wire(admission)
     appended = state.appended([envelope, admission])
     with state.store.transaction() as connection:
-        for table in (schema.host, schema.chip, schema.lane):
-            connection.execute(delete(table).where(table.c.host_id == host_id))
         token = check_token(connection, enrolment, unix_ms)
         _check_chips_free(connection, enrolment.chips)
         _write_host(
@@ -168,10 +139,6 @@ def _enroll(state: State, enrolment: Enrolment, envelope: Envelope, digest: byte
         )
         write_log(connection, appended)
     state.frontier = appended.frontier
-    if state.hosts.pop(host_id, None) is not None:
-        state.chains.pop(host_id, None)
-        state.read_capacities()
-        return wire
     # In memory alone: what is on record counts at once, and nothing can come between.
     state.capacities.declare(host.cluster, token.capacity_tflop_per_s * FLOP_PER_TFLOP)
     state.capacities.enrol(host.cluster, host.chips)

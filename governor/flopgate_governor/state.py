@@ -98,12 +98,8 @@ class State:
         self.book = book
         policy = book.policy
         self.budgets = {} if policy is None else {str(b.scope): b.cap_tflop for b in policy.budgets}
-        self.read_capacities()
-
-    def read_capacities(self) -> None:
-        """Recompute what each cluster can do, from enrolled chips and declared capacities."""
         with self.store.transaction() as connection:
-            self.capacities = _capacities(connection, self.book.policy)
+            self.capacities = _capacities(connection, policy)
 
     def know(self, ids: Iterable[bytes]) -> None:
         """Read hosts that are not in memory; unknown ones stay unknown."""

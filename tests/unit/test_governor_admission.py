@@ -27,7 +27,6 @@ from flopgate_proto.joining import token_proof
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Enrolment, Figures, LaneTotals
 from tests.support.governor import FakeHost, LocalGovernor, answers, cluster_policy, joined
-from tests.support.governor_steps import ask
 
 
 @pytest.fixture
@@ -166,37 +165,11 @@ def test_a_serial_number_enrolled_elsewhere_is_refused(governor: LocalGovernor) 
         admit(governor.state, enrolment)
 
 
-def test_a_host_whose_admission_was_lost_may_ask_with_another_token(
-    governor: LocalGovernor,
-) -> None:
-    """Its gate takes no admission but for the statement that it made last."""
-    host, spent = FakeHost(1), governor.token(hosts=1, capacity_tflop_per_s=3_000_000)
-    governor.enroll(host, spent)
-    host.chips = 2
-    again = host.enrolment(governor.token(hosts=1))
-    admission = decode_admission(admit(governor.state, again).admission.payload)
-    assert admission.enrolment_digest == again.digest
-    assert (governor.count("host"), governor.count("chip")) == (1, 2)
-    assert not ask(governor, host)
-    memory = vars(governor.state.capacities)
-    governor.reopen()
-    assert vars(governor.state.capacities) == memory
-
-
-def test_a_host_that_has_reported_does_not_join_anew(governor: LocalGovernor) -> None:
-    (host,) = joined(governor)
-    governor.send(host.report())
-    with pytest.raises(HistoryError, match=r"enrolment\.host-known"):
-        governor.enroll(host, governor.token())
-
-
 def test_a_known_host_with_other_chips_is_refused(governor: LocalGovernor) -> None:
     (host,) = joined(governor)
-    token = governor.token()
     host.chips = 2
-    bare = changed(host, host.enrolment(token), token_id=b"", token_proof=b"")
     with pytest.raises(HistoryError, match=r"enrolment\.chips-changed"):
-        admit(governor.state, bare)
+        governor.enroll(host, governor.token())
 
 
 def test_messages_that_wait_are_committed_together(tmp_path: Path) -> None:
