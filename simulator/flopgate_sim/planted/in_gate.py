@@ -131,10 +131,7 @@ def pause_forgotten() -> tuple[Swap, ...]:
             return None
         return found
 
-    return (
-        Swap(Authority, "pause_of", brief),
-        Swap(answers, "check_answer", answers.check_answer),
-    )
+    return (Swap(Authority, "pause_of", brief),)
 
 
 def unsigned_believed() -> tuple[Swap, ...]:

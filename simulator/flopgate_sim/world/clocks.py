@@ -30,10 +30,6 @@ class Clocks:
         """Boot clock."""
         return self._elapsed(self._engine.now_us) // US_PER_MS
 
-    def elapsed_at(self, world_us: int) -> int:
-        """What the boot clock shows at a moment of the world since the last boot or step."""
-        return self._elapsed(world_us) // US_PER_MS
-
     def _elapsed(self, world_us: int) -> int:
         span_us = world_us - self._set_us
         return self._elapsed_us + span_us + span_us * self.drift_ppm // PPM

@@ -115,10 +115,6 @@ class Engine:
         self._lines.append(f"{self.now_us / US_PER_S:12.3f} s  {who:<16} {what}")
         self._trace.update(f"{who} {what}\n".encode())
 
-    def traced(self, data: bytes) -> None:
-        """Let bytes be part of the trace."""
-        self._trace.update(data)
-
     @property
     def timeline(self) -> tuple[str, ...]:
         """The newest lines, oldest first."""

@@ -45,7 +45,6 @@ GATE_RESTART_US = 2 * US_PER_S
 LEDGER = "ledger.sqlite"
 LOOK_MS, IDLE_LOOK_MS = 1_000, 3_000
 """Between looks where nothing may run: in production, and where looks are as rare as can be."""
-BOOT_US = 40 * US_PER_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

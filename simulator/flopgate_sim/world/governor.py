@@ -29,7 +29,6 @@ from flopgate_sim.world.officers import Officers
 
 STORE = "governor.sqlite"
 RESTART_US = 3 * US_PER_S
-GATHER_US = 8 * US_PER_MS
 
 
 @dataclass(slots=True, kw_only=True)

@@ -67,7 +67,6 @@ class GovernorTruth:
     lost: set[bytes] = field(default_factory=set)
     rolled_back_unix_ms: int | None = None
     forgetful: bool = False
-    log_size: int = 0
     grants: int = 0
     refusals: int = 0
     commits: int = 0

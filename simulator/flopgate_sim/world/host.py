@@ -176,7 +176,3 @@ class Host(GateSide):
         """The gate is killed and comes back."""
         self.kill_gate(why)
         self._engine.after(wait_us, "gate start", self.start_gate)
-
-    def elapsed_us(self) -> int:
-        """Boot clock, in microseconds of this host."""
-        return self.clocks.elapsed_ms * US_PER_MS

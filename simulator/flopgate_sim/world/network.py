@@ -39,7 +39,6 @@ class Link:
         self.name = name
         self.cut: set[str] = set()
         self.lossy_percent = 0.0
-        self.counts = {"sent": 0, "lost": 0}
         self._engine = engine
         self._source = streams.of(f"network/{name}")
         self._weather = weather
@@ -52,14 +51,11 @@ class Link:
 
     def send(self, direction: str, kind: str, deliver: Callable[[], None]) -> None:
         """Carry a message, or lose it."""
-        self.counts["sent"] += 1
         weather, source = self._weather, self._source
         copies = 1 + happens(source, weather.duplicate_percent)
         for _ in range(copies):
-            if happens(source, weather.loss_percent + self.lossy_percent):
-                self.counts["lost"] += 1
-                continue
-            self._carry(direction, kind, deliver)
+            if not happens(source, weather.loss_percent + self.lossy_percent):
+                self._carry(direction, kind, deliver)
 
     def _carry(self, direction: str, kind: str, deliver: Callable[[], None]) -> None:
         at_us = self._engine.now_us + self.delay_us()
@@ -70,9 +66,7 @@ class Link:
             self._last_us[direction] = at_us
 
         def arrive() -> None:
-            if direction in self.cut:
-                self.counts["lost"] += 1
-            else:
+            if direction not in self.cut:
                 deliver()
 
         self._engine.at(at_us, kind, arrive)

@@ -64,7 +64,6 @@ class World:
         self._on_fault: Callable[[str, str], None] = _ignore
         self._moved_hosts: dict[str, Host] = {}
         self._moved_governors: dict[str, Governor] = {}
-        self.links: dict[tuple[str, str], Link] = {}
         self.governors = [self._governor(name, disks) for name in plan.authorities]
         self.hosts = [self._host(one, disks) for one in plan.hosts]
         self._by_name: dict[str, Host | Governor] = {one.name: one for one in self.hosts}
@@ -155,7 +154,6 @@ class World:
             link = Link(
                 self.engine, self.streams, f"{plan.name}-{governor.name}", self.plan.weather
             )
-            self.links[plan.name, governor.name] = link
             courier = Courier(
                 self.engine,
                 self.streams,
