@@ -7,7 +7,7 @@ from flopgate_agent.gate.allowance import Allowed, Denied
 from flopgate_proto.codec import decode_enrolment
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.values import LaneState, Refusal, Report, Verdict
-from tests.support.fixed import WORKLOAD
+from tests.support.fixed import COURIER_KEY, WORKLOAD
 from tests.support.gate_authority import GateAuthority
 from tests.support.gate_rig import GateRig, at_once, running
 
@@ -239,3 +239,26 @@ def test_reports_that_an_awaited_authority_will_need_are_kept() -> None:
     quotes = [one for one in rig.done(KeepQuote) if isinstance(one, KeepQuote)]
     assert quotes[-1].acknowledged_sequence > sequence
     assert quotes[-1].needless_sequence == sequence
+
+
+def test_law_9_no_enrolment_names_a_report_that_was_not_kept() -> None:
+    """The ledger refuses a report, and the gate goes on from a chain that is in no ledger."""
+    home, world = pair()
+    rig = running(home).run(10_000)
+    rig.authorities[world.name] = world
+    rig.restart().run(1_000)
+    rig.carry_out(rig.core.fault("ledger.failed", "disk full", "Free space.", rig.now))
+    assert rig.core.enrol(world.name, COURIER_KEY.spki, rig.now) == []
+    assert rig.core.authorities[world.name].enrolment is None
+
+
+def test_law_3_asking_a_second_authority_forgets_nothing_for_the_first() -> None:
+    home, world = pair()
+    rig = GateRig(home, world)
+    rig.hardware.start(pid=1)
+    asked = rig.ask(home)
+    rig.run(60_000)
+    booked_flop = rig.lane.book.unaccounted_flop
+    rig.ask(world)
+    rig.admit(home, asked)
+    assert rig.lane.book.unaccounted_flop >= booked_flop > 0

@@ -182,7 +182,7 @@ class GateRunner:
         self._door.send(client_id, pb.FromGate(snapshot=snapshot(self.core)))
         self.do(self.core.enrol(hello.authority, hello.courier_spki, self._clock()))
         enrolment = self.core.authorities[hello.authority].enrolment
-        if enrolment is not None:
+        if enrolment is not None and not self.core.has_fault(LEDGER_FAILED):
             wire = pb.Enrollable(enrolment=envelope_to_wire(enrolment))
             self._door.send(client_id, pb.FromGate(enrolment=wire))
 
