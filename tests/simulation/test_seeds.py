@@ -1,7 +1,7 @@
 """150 worlds of bad luck: no law is broken in any of them.
 
-With those in which `test_planted` looks for laws that break without a bug there are 200. More
-worlds, and larger ones, belong to `make sim`.
+`test_planted` looks for laws that break without a bug in some more. More worlds, and larger ones,
+belong to `make sim`.
 """
 
 from collections.abc import Iterable
