@@ -52,7 +52,7 @@ test: build ## all tests that need neither apt nor root
 	@$(BIN)/python -m pytest -m "not components" $(ARGS)
 
 unit: build ## the quick tests only
-	@$(BIN)/python -m pytest tests/unit $(ARGS)
+	@$(BIN)/python -m pytest tests/unit -n auto $(ARGS)
 
 components: build ## install what they need (apt, root), then the tests with real components
 	@scripts/components.sh

@@ -30,7 +30,7 @@ from bench.harness import NS_PER_S, BenchError, Pace, machine, pace, table
 from bench.hosts import SOFTWARE, Judge, SpokenHost, raw_key
 from bench.site import TIMES
 from flopgate_agent.gate.actions import KeepReport
-from flopgate_agent.gate.reporting import build_report
+from flopgate_agent.gate.reporting import build_report, lane_report
 from flopgate_agent.gate.settings import GateToken, Now
 from flopgate_agent.ledger import Ledger
 from flopgate_governor.admission import admit
@@ -144,7 +144,7 @@ class Gate:
             sequence=self._sequence + 1,
             previous=self._head,
             interval=(self._now.elapsed_ms - 1000, self._now.elapsed_ms),
-            lanes=list(core.lanes.values()),
+            lanes=tuple(lane_report(lane) for lane in core.lanes.values()),
             chips=core.meter.chips,
             authorities=list(core.authorities.values()),
             findings=(),

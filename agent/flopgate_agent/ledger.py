@@ -8,7 +8,7 @@ look at. Permits are never written (DESIGN section 7).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -26,6 +26,7 @@ from flopgate_proto.codec import (
 )
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import FlopgateError, HistoryError, StorageError
+from flopgate_proto.limits import DIGEST_BYTES
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Quote, Scope, ScopeKind
 
@@ -52,6 +53,7 @@ CREATE TABLE report (
 CREATE TABLE authority (
     name TEXT PRIMARY KEY,
     enrolment BLOB,
+    asked BLOB NOT NULL DEFAULT x'',
     admitted INTEGER NOT NULL DEFAULT 0,
     answer_digest BLOB NOT NULL DEFAULT x'',
     batch_number INTEGER NOT NULL DEFAULT 0,
@@ -80,6 +82,12 @@ CREATE TABLE batch_root (
     PRIMARY KEY (authority, batch_number)
 ) STRICT;
 """
+_BY_AUTHORITY: Final = (
+    ("authority", "name"),
+    ("accepted_order", "authority"),
+    ("scope", "authority"),
+    ("batch_root", "authority"),
+)
 
 
 class Ledger:
@@ -182,13 +190,16 @@ class Ledger:
                     self._keep_quote(db, action)
                 case KeepEnrolment():
                     db.execute(
-                        "INSERT INTO authority (name, enrolment, admitted, acknowledged_sequence)"
-                        " VALUES (?,?,?,?) ON CONFLICT (name) DO UPDATE SET"
-                        " enrolment=excluded.enrolment, admitted=excluded.admitted,"
+                        "INSERT INTO authority"
+                        " (name, enrolment, asked, admitted, acknowledged_sequence)"
+                        " VALUES (?,?,?,?,?) ON CONFLICT (name) DO UPDATE SET"
+                        " enrolment=excluded.enrolment, asked=excluded.asked,"
+                        " admitted=excluded.admitted,"
                         " acknowledged_sequence=excluded.acknowledged_sequence",
                         (
                             action.authority,
                             _to_bytes(action.envelope),
+                            b"".join(action.asked),
                             int(action.admitted),
                             action.acknowledged_sequence,
                         ),
@@ -243,12 +254,27 @@ class Ledger:
             (action.needless_sequence - KEEP_ACKNOWLEDGED,),
         )
 
-    def load(self) -> Memory:
-        """Everything that outlives a run.
+    def _forget_joins(self, joined: Collection[str]) -> None:
+        """Drop joins that were taken back; with the last one the chain that nobody followed."""
+        with self._transaction() as db:
+            rows = db.execute("SELECT name FROM authority WHERE NOT admitted").fetchall()
+            for (name,) in rows:
+                if name not in joined:
+                    for table, column in _BY_AUTHORITY:
+                        db.execute(f"DELETE FROM {table} WHERE {column}=?", (name,))  # noqa: S608
+            if db.execute("SELECT count(*) FROM authority").fetchone() == (0,):
+                db.execute("DELETE FROM report")
+
+    def load(self, joined: Collection[str]) -> Memory:
+        """Everything that outlives a run, on a host that holds join tokens of these authorities.
+
+        A join that was taken back before it was answered, so that no token is left of it, is
+        forgotten: it rules no more.
 
         Raises:
             StorageError: what is stored cannot be read back.
         """
+        self._forget_joins(joined)
         try:
             with self._reported("read"):
                 return Memory(authorities=tuple(self._authorities()), last=self._last())
@@ -263,10 +289,10 @@ class Ledger:
 
     def _authorities(self) -> Iterator[StoredAuthority]:
         rows = self._db.execute(
-            "SELECT name, enrolment, admitted, answer_digest, batch_number, batch_digest,"
+            "SELECT name, enrolment, asked, admitted, answer_digest, batch_number, batch_digest,"
             " grant_digest, acknowledged_sequence FROM authority ORDER BY name"
         ).fetchall()
-        for name, enrolment, admitted, answer, number, batch, grant, acknowledged in rows:
+        for name, enrolment, asked, admitted, answer, number, batch, grant, acknowledged in rows:
             orders = self._db.execute(
                 "SELECT envelope, first_seen_running_ms FROM accepted_order WHERE authority=?"
                 " ORDER BY position",
@@ -284,6 +310,10 @@ class Ledger:
                 batch_digest=batch,
                 acknowledged_sequence=acknowledged,
                 enrolment=_from_bytes(enrolment) if enrolment else None,
+                asked=tuple(
+                    asked[start : start + DIGEST_BYTES]
+                    for start in range(0, len(asked), DIGEST_BYTES)
+                ),
                 admitted=bool(admitted),
                 scopes=self._scopes(name),
             )

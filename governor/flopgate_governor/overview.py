@@ -60,9 +60,9 @@ def _halted_reason(state: State) -> str:
     halt = state.book.halt
     if halt is not None:
         return (
-            f"governor.rolled-back: hosts quote batch {halt.quoted_batch}, this governor is sure "
-            f"of {halt.own_batch}; if its store was set back, run "
-            f"`flopgate-governor reconcile --batch {halt.quoted_batch}`"
+            f"governor.rolled-back: host {halt.host_id.hex()[:16]} quotes batch "
+            f"{halt.quoted_batch}, this governor is sure of {halt.own_batch}; if its store was set "
+            f"back, run `flopgate-governor reconcile --batch {halt.quoted_batch}`"
         )
     if state.book.policy is None:
         return "policy.missing: run `flopgate-governor policy apply`"

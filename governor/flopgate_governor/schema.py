@@ -209,6 +209,7 @@ halt: Final = Table(
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("own_batch", BigInteger, nullable=False),
     Column("quoted_batch", BigInteger, nullable=False),
+    Column("host_id", LargeBinary, nullable=False),
 )
 
 APPEND_ONLY: Final = tuple(

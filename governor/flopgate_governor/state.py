@@ -160,20 +160,22 @@ def _replay(connection: Connection) -> OrderBook:
             remedy="Run `flopgate-governor init` first.",
         )
     h = schema.halt.c
-    halts = connection.execute(select(h.own_batch, h.quoted_batch).order_by(h.position)).all()
+    halts = connection.execute(
+        select(h.own_batch, h.quoted_batch, h.host_id).order_by(h.position)
+    ).all()
     book = OrderBook.first(accepted[0][0])
-    seen = iter(halts)
+    seen = (Halt(own_batch=own, quoted_batch=quoted, host_id=who) for own, quoted, who in halts)
     # A halt stands until the reconciliation that answers it, in the same order.
     pending = next(seen, None)
     for envelope, unix_ms in accepted[1:]:
         if pending is not None:
-            book = book.halted(pending[0], pending[1])
+            book = book.halted(pending)
         had_halt = book.halt
         book = book.accept(envelope, unix_ms)
         if had_halt is not None and book.halt is None:
             pending = next(seen, None)
     if pending is not None:
-        book = book.halted(pending[0], pending[1])
+        book = book.halted(pending)
     return book
 
 
@@ -228,10 +230,11 @@ def _parse(data: bytes) -> Envelope:
     return envelope_from_wire(pb.Envelope.FromString(data))
 
 
-def halt_row(book: OrderBook, halt: Halt) -> dict[str, int]:
+def halt_row(book: OrderBook, halt: Halt) -> dict[str, int | bytes]:
     """The halt of a book as it is stored."""
     return {
         "position": len(book.lost),
         "own_batch": halt.own_batch,
         "quoted_batch": halt.quoted_batch,
+        "host_id": halt.host_id,
     }

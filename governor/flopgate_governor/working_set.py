@@ -21,7 +21,7 @@ from flopgate_governor.core.facts import (
     LaneFacts,
     lane_scopes,
 )
-from flopgate_governor.core.orders import OrderBook
+from flopgate_governor.core.orders import Halt, OrderBook
 from flopgate_governor.core.quotes import Numbering, next_number, own_quote, shows_rollback
 from flopgate_governor.logbook import proof_to, write_log
 from flopgate_governor.prepared import Row, Write
@@ -36,7 +36,11 @@ from flopgate_proto.errors import HistoryError, PeerError
 _NEW_BATCH = Write(insert(schema.batch))
 _new_halt = upsert(schema.halt)
 _WRITE_HALT = _new_halt.on_conflict_do_update(
-    index_elements=["position"], set_={"quoted_batch": _new_halt.excluded.quoted_batch}
+    index_elements=["position"],
+    set_={
+        "quoted_batch": _new_halt.excluded.quoted_batch,
+        "host_id": _new_halt.excluded.host_id,
+    },
 )
 
 
@@ -95,7 +99,7 @@ class Work:
             unix_ms=unix_ms,
             standing=state.standing(unix_ms),
             numbering=state.book.numbering(
-                state.batch_number, records.load_numbers(connection, unknown)
+                state.batch_number, unix_ms, records.load_numbers(connection, unknown)
             ),
             facts={host_id: chain.facts for host_id, chain in chains.items()},
             lanes={host_id: chain.lanes for host_id, chain in chains.items()},
@@ -106,18 +110,26 @@ class Work:
         )
 
     def notice_rollback(self, received: list[Received]) -> None:
-        """Halt before any report is judged, if one of them quotes what this store lost (law 4)."""
+        """Halt before any report is judged, if one of them quotes what this store lost (law 4).
+
+        A host whose chain was closed on evidence is not believed.
+        """
         for item in received:
             quote = own_quote(item.report, self.state.authority)
-            if quote is None or item.report.sequence <= self.facts[item.host_id].sequence:
+            facts = self.facts[item.host_id]
+            if quote is None or item.report.sequence <= facts.sequence or facts.refused_reason:
                 continue
             known = self.quoted.get((item.host_id, quote.answer_digest))
             if shows_rollback(quote, known, self.numbering):
                 below = records.load_number_below(self.connection, quote.batch_number)
-                own = min(self.state.opened_batch, below)
-                self.book = self.book.halted(own, quote.batch_number)
+                shown = Halt(
+                    own_batch=min(self.state.opened_batch, below),
+                    quoted_batch=quote.batch_number,
+                    host_id=item.host_id,
+                )
+                self.book = self.book.halted(shown)
                 self.standing = replace(self.standing, halt=self.book.halt)
-                self.numbering = replace(self.numbering, sure=own)
+                self.numbering = replace(self.numbering, sure=shown.own_batch)
 
     def take(self, position: int, item: Received, replies: Replies) -> None:
         """Exchange one report of the message at ``position``; what is wrong becomes a notice."""

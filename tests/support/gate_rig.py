@@ -32,6 +32,7 @@ from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import decode_answer, decode_report
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import PeerError
+from flopgate_proto.keys import SigningKey
 from flopgate_proto.values import Ceiling, ChipIdentity, LaneState, Report
 from tests.support.fixed import BOOT_ID, COURIER_KEY, HOST_ID, HOST_KEY, SOFTWARE, WORKLOAD
 from tests.support.gate_authority import GateAuthority
@@ -164,7 +165,7 @@ class GateRig:
 
     def _new_core(self) -> GateCore:
         tokens = [one.token() for one in self.authorities.values()]
-        return GateCore(self.settings, self.ledger.load(), tokens, self.now)
+        return GateCore(self.settings, self.ledger.load(self.authorities), tokens, self.now)
 
     # ------------------------------------------------------------------ what a test does
 
@@ -174,9 +175,9 @@ class GateRig:
             self.admit(authority, self.ask(authority))
         return self
 
-    def ask(self, authority: GateAuthority) -> Envelope:
+    def ask(self, authority: GateAuthority, courier: SigningKey = COURIER_KEY) -> Envelope:
         """The enrolment with which the host asks for admission."""
-        self.carry_out(self.core.enrol(authority.name, COURIER_KEY.spki, self.now))
+        self.carry_out(self.core.enrol(authority.name, courier.spki, self.now))
         enrolment = self.core.authorities[authority.name].enrolment
         if enrolment is None:
             raise AssertionError(authority.name)

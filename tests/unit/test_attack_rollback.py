@@ -7,7 +7,7 @@ from shutil import copyfile
 
 import pytest
 
-from flopgate_governor.core.quotes import BATCHES_LOST_MAX
+from flopgate_governor.core.quotes import AHEAD_MAX
 from flopgate_proto.errors import HistoryError
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values import Quote, Scope, ScopeKind
@@ -54,14 +54,40 @@ def test_law_4_a_number_beyond_all_batches_halts_only_the_liar(governor: LocalGo
 
 def test_law_4_a_reconciliation_cannot_use_up_the_numbers(governor: LocalGovernor) -> None:
     liar, other = joined(governor, 2)
-    highest = governor.state.batch_number + BATCHES_LOST_MAX
+    highest = governor.state.batch_number + AHEAD_MAX
     liar.quote = quoting(highest)
     assert ask(governor, liar) == "governor.rolled-back"
     with pytest.raises(HistoryError, match=r"reconcile\.batch"):
         governor.order(reconciliation(COUNT_MAX))
-    governor.order(reconciliation(highest + BATCHES_LOST_MAX))
+    governor.order(reconciliation(highest + AHEAD_MAX))
     let_lost_grants_run_out(governor)
     assert not ask(governor, other)
+
+
+def test_law_4_a_host_closed_on_evidence_halts_nobody(governor: LocalGovernor) -> None:
+    liar, other = joined(governor, 2)
+    liar.quote = quoting(COUNT_MAX)
+    lie = liar.sign(liar.value(ASK))
+    assert governor.send(lie).notices[0].reason == "quote.conflicting"
+    liar.quote = quoting(governor.state.batch_number + 1_000)
+    (answer,) = answers(governor.send(liar.report(ASK)))
+    assert refusal_of(answer).reason == "host.conflicting"
+    assert governor.state.book.halt is None
+    assert not ask(governor, other)
+
+
+def test_law_4_a_halt_names_the_host_that_quoted_the_highest_number(
+    governor: LocalGovernor,
+) -> None:
+    low, high = joined(governor, 2)
+    known = governor.state.batch_number
+    for host, ahead in ((low, 1_000), (high, 5_000), (low, 2_000)):
+        host.quote = quoting(known + ahead)
+        assert ask(governor, host) == "governor.rolled-back"
+    governor.reopen()
+    halt = governor.state.book.halt
+    assert halt is not None
+    assert (halt.host_id, halt.quoted_batch) == (high.host_id, known + 5_000)
 
 
 def restored(governor: LocalGovernor, path: Path, hosts: list[FakeHost]) -> list[FakeHost]:

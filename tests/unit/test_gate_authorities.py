@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from flopgate_agent.gate.actions import KeepQuote, Notify
 from flopgate_agent.gate.allowance import Allowed, Denied
+from flopgate_agent.gate.settings import TFLOP
 from flopgate_proto.codec import decode_enrolment
 from flopgate_proto.envelope import Envelope
+from flopgate_proto.errors import MisdirectedError
+from flopgate_proto.keys import SigningKey
 from flopgate_proto.values import LaneState, Refusal, Report, Verdict
 from tests.support.fixed import COURIER_KEY, WORKLOAD
 from tests.support.gate_authority import GateAuthority
-from tests.support.gate_rig import GateRig, at_once, running
+from tests.support.gate_hardware import Hardware
+from tests.support.gate_rig import GateRig, at_once, running, settings
 
 
 def pair() -> tuple[GateAuthority, GateAuthority]:
@@ -262,3 +270,76 @@ def test_law_3_asking_a_second_authority_forgets_nothing_for_the_first() -> None
     rig.ask(world)
     rig.admit(home, asked)
     assert rig.lane.book.unaccounted_flop >= booked_flop > 0
+
+
+def test_law_4_an_enrolment_names_the_books_of_a_durable_report() -> None:
+    """Killed right after it asked, the gate goes on from that report, and its chain must hold."""
+    home, world = pair()
+    rig = GateRig(home, world)
+    rig.hardware.start(pid=1)
+    rig.ask(home)
+    rig.run(150_500)
+    enrolment = decode_enrolment(rig.ask(world).payload)
+    last = rig.last_report()
+    assert (enrolment.sequence, enrolment.head) == (last.sequence, rig.reports[-1].digest)
+    assert [one.total for one in enrolment.lanes] == [lane.total for lane in last.lanes]
+    total = rig.lane.book.total
+    assert total.low > enrolment.lanes[0].total.low_tflop * TFLOP, "work went on since"
+    rig.restart().run(1_000)
+    assert rig.last_report().sequence == enrolment.sequence + 1
+    (lane,) = rig.last_report().lanes
+    assert lane.total.low_tflop >= enrolment.lanes[0].total.low_tflop
+
+
+def test_law_4_whichever_enrolment_was_admitted_stands() -> None:
+    """The answer to the first statement was lost; the courier lost its key and made a new one."""
+    rig, world, first = joined_later()
+    rig.run(200_000)
+    second = rig.ask(world, courier=SigningKey.from_scalar(0x2002))
+    assert second != first
+    one, other = decode_enrolment(first.payload), decode_enrolment(second.payload)
+    assert (one.sequence, one.head, one.lanes) == (other.sequence, other.head, other.lanes)
+    rig.restart(boot_id=bytes([9] * 16)).run(1_000)
+    rig.admit(world, first)
+    assert rig.core.authorities[world.name].acknowledged_sequence == one.sequence
+    rig.run_until(LaneState.RUNNING)
+
+
+def test_a_join_made_again_starts_from_reports_that_are_kept() -> None:
+    rig, world, first = joined_later()
+    del rig.authorities[world.name]
+    rig.restart().run(60_000)
+    rig.authorities[world.name] = world
+    rig.restart().run(1_000)
+    again = decode_enrolment(rig.ask(world).payload)
+    assert again.sequence > decode_enrolment(first.payload).sequence
+    assert again.head == rig.reports[-1].digest
+    with pytest.raises(MisdirectedError, match="another host, authority or enrolment"):
+        rig.admit(world, first)
+
+
+def test_a_join_that_nobody_answered_leaves_nothing_when_it_is_taken_back() -> None:
+    home, world = pair()
+    rig = GateRig(home)
+    rig.hardware.start(pid=1)
+    rig.ask(home)
+    rig.run(200_000)
+    assert rig.core.chain.sequence > 1
+    rig.authorities = {world.name: world}
+    rig.restart().run(600_000)
+    assert rig.core.chain.sequence == 0
+    enrolment = decode_enrolment(rig.ask(world).payload)
+    assert (enrolment.sequence, enrolment.lanes) == (0, ())
+    assert rig.lane.book.total.high == 0
+
+
+def test_an_enrolment_of_other_chips_awaits_its_own_answer() -> None:
+    rig, world, first = joined_later()
+    rig.settings = replace(rig.settings, chips=settings(2).chips)
+    rig.hardware = Hardware(2, rig.now_ms)
+    rig.restart().run(1_000)
+    second = decode_enrolment(rig.ask(world).payload)
+    assert len(second.chips) == 2
+    assert second.sequence > decode_enrolment(first.payload).sequence
+    with pytest.raises(MisdirectedError):
+        rig.admit(world, first)

@@ -168,7 +168,7 @@ def test_law_2_of_one_batch_the_answer_to_the_later_report_rules() -> None:
     )
     rig.answer(second)
     quote = rig.core.authorities[authority.name].quote
-    stored = rig.ledger.load().authorities[0]
+    stored = rig.ledger.load(()).authorities[0]
     assert stored.quote == quote
     assert stored.acknowledged_sequence == decode_report(newer.payload).sequence
     rig.answer(first)

@@ -321,3 +321,52 @@ def test_law_3_time_between_the_admission_and_the_first_look_is_charged() -> Non
     rig.pass_time(rig.now_ms + 3_000)
     rig.carry_out(rig.core.samples(rig.hardware.sample(), rig.now))
     assert rig.lane.book.total.nominal >= h100().worst_nominal_flop_per_s * 3
+
+
+def test_law_3_a_restart_before_the_admission_forgets_nothing() -> None:
+    """The authority counts from the enrolment on, however long its answer takes."""
+    rig = GateRig()
+    rig.hardware.start(pid=1)
+    rig.run(2_000)
+    before_flop = rig.hardware.nominal_flop(0)
+    asked = rig.ask(rig.authority)
+    rig.run(600_000)
+    rig.restart(away_ms=3_000).run(300_000)
+    rig.admit(rig.authority, asked)
+    rig.run(2_000)
+    did_flop = rig.hardware.nominal_flop(0) - before_flop
+    assert charged_flop(rig) >= rig.lane.book.total.nominal >= did_flop
+    most_flop = did_flop + h100().worst_nominal_flop_per_s * 20
+    assert rig.lane.book.total.nominal <= most_flop, "and no hours are charged at the peak"
+
+
+def test_law_3_a_gate_that_dies_right_after_its_enrolment_owes_the_time() -> None:
+    rig = GateRig()
+    rig.hardware.start(pid=1)
+    rig.run(2_000)
+    asked = rig.ask(rig.authority)
+    assert not rig.reports
+    asked_ms = rig.now_ms
+    rig.restart(away_ms=30_000).run(1_000)
+    rig.admit(rig.authority, asked)
+    rig.run(1_000)
+    owed_flop = h100().worst_nominal_flop_per_s * 30
+    assert rig.lane.book.total.nominal >= owed_flop
+    assert decode_report(rig.reports[0].payload).interval_start_ms == asked_ms
+
+
+def test_law_3_until_a_policy_says_which_figure_the_highest_is_charged() -> None:
+    rig = GateRig()
+    rig.hardware.start(pid=1)
+    rig.ask(rig.authority)
+    rig.run(10_000)
+    assert rig.lane.book.unaccounted_flop == rig.lane.book.total.high > 0
+
+
+def test_before_an_admission_reports_say_that_nobody_holds_the_host() -> None:
+    rig = GateRig()
+    rig.ask(rig.authority)
+    rig.run(2_000)
+    report = rig.last_report()
+    assert (report.lanes[0].stop_reason, report.quotes) == ("host.unenrolled", ())
+    assert report.request is None

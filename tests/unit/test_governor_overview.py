@@ -58,7 +58,9 @@ def test_law_4_status_names_the_batch_that_a_reconciliation_needs(governor: Loca
     quote_unknown(governor, first, 7)
     highest = quote_unknown(governor, second, 30)
     assert told(governor)[0].startswith("grants halted")
-    assert told(governor)[1].startswith(f"  governor.rolled-back: hosts quote batch {highest}, ")
+    assert told(governor)[1].startswith(
+        f"  governor.rolled-back: host {second.host_id.hex()[:16]} quotes batch {highest}, "
+    )
     assert f"is sure of {known};" in told(governor)[1]
     named = re.search(r"`flopgate-governor reconcile --batch (\d+)`", told(governor)[1])
     assert named is not None

@@ -52,12 +52,13 @@ class KeepQuote:
 class KeepEnrolment:
     """Make an enrolment durable before it leaves; ``admitted`` once the authority signed it.
 
+    ``asked`` are digests of all statements that an answer may still name, the newest last;
     ``scopes`` as in `KeepQuote`; up to ``acknowledged_sequence`` the authority needs no report.
     """
 
     authority: str
-    digest: bytes
     envelope: Envelope
+    asked: tuple[bytes, ...]
     admitted: bool
     acknowledged_sequence: int
     scopes: frozenset[Scope]

@@ -86,6 +86,7 @@ class Authority:
         permit: the newest grant, while no newer answer refused.
         acknowledged_sequence: it needs no report up to here: it has them, or follows the chain
             from the one after.
+        enrolment, asked: newest statement, and digests of those that an answer may still name.
         granted: by workload, the newest grant that was accepted for it; it outlives a refusal,
             for the authority holds it outstanding until it expires (law 2).
     """
@@ -97,6 +98,7 @@ class Authority:
         self.batch_digest = stored.batch_digest
         self.acknowledged_sequence = stored.acknowledged_sequence
         self.enrolment = stored.enrolment
+        self.asked = stored.asked
         self.admitted = stored.admitted
         self.trust: Trust | None = None
         self.policy: Policy | None = None
@@ -302,11 +304,8 @@ class Authority:
 
 
 def required(stored: Iterable[StoredAuthority], tokens: Collection[str]) -> dict[str, Authority]:
-    """Every authority that must give permission, by name: it admitted this host, or was joined.
-
-    A join that was taken back before it was answered leaves nothing that rules.
-    """
-    known = {one.name: one for one in stored if one.admitted or one.name in tokens}
+    """Every authority that must give permission, by name: it admitted this host, or was joined."""
+    known = {one.name: one for one in stored}
     return {
         name: Authority(known.get(name) or StoredAuthority(name=name))
         for name in sorted({*known, *tokens})

@@ -70,11 +70,6 @@ class LaneBook:
         return self.measured + self.gap
 
     @property
-    def whole_total(self) -> Figures:
-        """The total as the next report could give it: both parts cut to whole teraFLOP."""
-        return figures_of(self.measured) + figures_of(self.gap)
-
-    @property
     def allotted_tflop(self) -> int:
         """Whole teraFLOP of the allotted book."""
         return self.allotted_flop // TFLOP

@@ -9,9 +9,9 @@ from flopgate_agent.gate.answers import Sent
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.chip_meter import ChipMeter
 from flopgate_agent.gate.lane import Lane
-from flopgate_agent.gate.reporting import build_report
+from flopgate_agent.gate.reporting import build_report, lane_report
 from flopgate_agent.gate.settings import GateSettings, Now
-from flopgate_proto.values import Finding, Request
+from flopgate_proto.values import Finding, LaneReport, Request
 
 STILL_NAMED = 64
 """Acknowledged reports that an answer on its way may still name."""
@@ -23,6 +23,7 @@ class Chain:
     """Sequence, head, and the interval that the next report covers.
 
     Attributes:
+        lanes: as the report at the head gives them.
         reported_ms: host elapsed time of the last report of this run.
         sent: reports of this run by digest, oldest first.
         overdue: a report should be made although its time has not come.
@@ -31,6 +32,7 @@ class Chain:
     def __init__(self, settings: GateSettings, now_ms: int) -> None:
         self._settings = settings
         self.sequence, self.head = 0, settings.host_id
+        self.lanes: tuple[LaneReport, ...] = ()
         self.interval_start_ms = now_ms
         self.reported_ms = now_ms
         self.sent: dict[bytes, Sent] = {}
@@ -59,12 +61,13 @@ class Chain:
         """Make the next report: kept first, sent after (law 9)."""
         covered_ms = min((chip.covered_until_ms for chip in chips), default=now.elapsed_ms)
         end_ms = min(max(self.interval_start_ms, covered_ms), now.elapsed_ms)
+        self.lanes = tuple(lane_report(lane) for lane in lanes)
         keep = build_report(
             self._settings,
             sequence=self.sequence + 1,
             previous=self.head,
             interval=(self.interval_start_ms, end_ms),
-            lanes=lanes,
+            lanes=self.lanes,
             chips=chips,
             authorities=authorities,
             findings=findings,

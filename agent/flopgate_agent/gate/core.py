@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from flopgate_agent.counters.sample import ChipSample
 from flopgate_agent.gate import enrolling
 from flopgate_agent.gate.actions import Action, KeepOrder, KeepQuote, Tell
-from flopgate_agent.gate.allowance import Allowed, Denied, allowance, ceiling_of
+from flopgate_agent.gate.allowance import UNENROLLED, Allowed, Denied, allowance, ceiling_of
 from flopgate_agent.gate.answers import check_answer, take_answer
 from flopgate_agent.gate.asking import plan_renewal, policies_of, request_if_due
 from flopgate_agent.gate.authority import Authority, admitted, needless_sequence, required
@@ -56,6 +56,8 @@ class GateCore:
         self.tokens = {token.authority: token for token in tokens}
         self.authorities = required(memory.authorities, self.tokens)
         self._admitted = admitted(self.authorities.values())
+        enrolments = [one.enrolment for one in self.authorities.values() if one.enrolment]
+        self._begun = bool(enrolments)
         self.findings = FindingLog()
         self._clock = HostClock(now, lambda: min(self._due_ms, self.meter.look_by_ms))
         self._faults = Faults(self.findings)
@@ -83,9 +85,11 @@ class GateCore:
                 now=now,
             )
             self._running_before_ms = memory.last.report.running_ms
-        elif self._admitted:
-            owe_since_enrolment(self._admitted[0], settings, self.chain, self.meter.chips)
+        elif self._begun:
+            owe_since_enrolment(enrolments, settings, self.chain, self.meter)
         lanes = self.lanes.values()
+        for lane in () if self._admitted else lanes:
+            lane.why = UNENROLLED
         self._lane_of = {index: lane for lane in lanes for index in lane.setting.chips}
         if memory.last is not None and memory.last.report.boot_id != settings.boot_id:
             self._charge((chip, chip.blind(now.elapsed_ms)) for chip in self.meter.chips)
@@ -173,7 +177,6 @@ class GateCore:
         if not authority.admitted and authority.enrolment is not None:
             authority.admitted = True
             self._admitted = admitted(self.authorities.values())
-            self.meter.owe(now.elapsed_ms)
             self.chain.overdue = True
             authority.next_request_ms = now.elapsed_ms
             tell = Tell(event="host.admitted", subject=authority_name, detail="")
@@ -193,20 +196,13 @@ class GateCore:
             return []
         if enrolling.still_asks(authority, token, self.settings, courier_spki):
             return []
-        if all(one.enrolment is None for one in self.authorities.values()):
-            begin(self.chain, self.meter.chips, self.lanes.values())
-        envelope = enrolling.build_enrolment(
-            self.settings,
-            token,
-            courier_spki=courier_spki,
-            end=(self.chain.sequence, self.chain.head),
-            books={workload: lane.book for workload, lane in self.lanes.items()},
-            made_ms=now.elapsed_ms,
-            known=authority.admitted,
+        if not self._begun:
+            self._begun = True
+            begin(self.chain, self.meter, self.lanes.values(), now.elapsed_ms)
+        end = enrolling.Start.at_end(self.chain, self.settings.boot_id, now.elapsed_ms)
+        envelope = enrolling.ask(
+            authority, self.settings, token, courier_spki=courier_spki, end=end
         )
-        authority.enrolment = envelope
-        if not authority.admitted:
-            authority.acknowledged_sequence = self.chain.sequence
         return [enrolling.keep(authority, envelope)]
 
     def fault(self, reason: str, detail: str, way_back: str, now: Now) -> list[Action]:
@@ -324,8 +320,11 @@ class GateCore:
 
     @property
     def _figure(self) -> ChargedFigure:
-        figures = [policy.charged_figure for policy in policies_of(self._admitted)]
-        return max(figures, default=ChargedFigure.NOMINAL)
+        policies = policies_of(self.authorities.values())
+        if len(policies) < len(self.authorities):
+            # An authority that has not said yet which one it charges may charge the highest.
+            return ChargedFigure.HIGH
+        return max((one.charged_figure for one in policies), default=ChargedFigure.HIGH)
 
     def _charge(self, charges: Iterable[Charge]) -> None:
         figure = self._figure
@@ -376,7 +375,8 @@ class GateCore:
 
     @property
     def _may_report(self) -> bool:
-        return self.enrolled and LEDGER_FAILED not in self._faults
+        # From the first enrolment on: the authority that admits the host counts from there.
+        return self._begun and LEDGER_FAILED not in self._faults
 
     def _report_if_due(self) -> list[Action]:
         if not self._may_report:

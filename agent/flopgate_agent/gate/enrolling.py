@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from flopgate_agent.gate.actions import KeepEnrolment
 from flopgate_agent.gate.authority import Authority
-from flopgate_agent.gate.book import LaneBook
+from flopgate_agent.gate.chain import Chain
 from flopgate_agent.gate.memory import Memory
 from flopgate_agent.gate.settings import GateSettings, GateToken
 from flopgate_proto.codec import PayloadType, decode_admission, decode_enrolment, encode_enrolment
@@ -15,23 +16,101 @@ from flopgate_proto.errors import MisdirectedError
 from flopgate_proto.joining import token_proof
 from flopgate_proto.values import Admission, Assurance, ChipIdentity, Enrolment, LaneTotals
 
+ASKED_MAX = 16
+"""Statements of which an answer may still come; each new courier key makes one."""
 
-def build_enrolment(
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Where an authority's account of this host starts: a report that is durable, or none.
+
+    Attributes:
+        sequence, head: of that report; from there on the authority follows the chain.
+        lanes: its totals; the authority counts what later reports hold on top.
+        boot_id, made_ms: when it was first named.
+    """
+
+    sequence: int
+    head: bytes
+    lanes: tuple[LaneTotals, ...]
+    boot_id: bytes
+    made_ms: int
+
+    @classmethod
+    def at_end(cls, chain: Chain, boot_id: bytes, now_ms: int) -> Start:
+        """The end of the chain, now."""
+        return cls(
+            sequence=chain.sequence,
+            head=chain.head,
+            lanes=tuple(
+                LaneTotals(
+                    workload=lane.workload,
+                    total=lane.total,
+                    allotted_tflop=lane.allotted_tflop,
+                    unaccounted_tflop=lane.unaccounted_tflop,
+                )
+                for lane in chain.lanes
+                if lane.total.high_tflop or lane.allotted_tflop or lane.unaccounted_tflop
+            ),
+            boot_id=boot_id,
+            made_ms=now_ms,
+        )
+
+    @classmethod
+    def of(cls, enrolment: Enrolment) -> Start:
+        """As an earlier statement named it."""
+        return cls(
+            sequence=enrolment.sequence,
+            head=enrolment.head,
+            lanes=enrolment.lanes,
+            boot_id=enrolment.boot_id,
+            made_ms=enrolment.made_ms,
+        )
+
+
+def ask(
+    authority: Authority,
     settings: GateSettings,
     token: GateToken,
     *,
     courier_spki: bytes,
-    end: tuple[int, bytes],
-    books: Mapping[str, LaneBook],
-    made_ms: int,
-    known: bool,
+    end: Start,
 ) -> Envelope:
-    """Signed by the host key; a known host asks again without spending a token.
+    """A new statement, signed by the host key, of which the authority's state knows from now on.
 
-    ``end`` is sequence and head of the chain: from there on the authority follows it, and counts
-    what ``books`` (by workload) do not hold yet.
+    A host that was admitted asks without spending a token. One that awaits an answer names the
+    same start again: its earlier statement may have been admitted, and the answer been lost.
     """
     chips = tuple(chip.identity for chip in settings.chips)
+    earlier = decode_enrolment(authority.enrolment.payload) if authority.enrolment else None
+    if authority.admitted or earlier is None or earlier.chips != chips:
+        start, authority.asked = end, ()
+    else:
+        start = Start.of(earlier)
+    envelope = _signed(
+        settings,
+        token,
+        chips,
+        start,
+        courier_spki=courier_spki,
+        known=authority.admitted,
+    )
+    authority.enrolment = envelope
+    authority.asked = (*authority.asked, envelope.digest)[-ASKED_MAX:]
+    if not authority.admitted:
+        authority.acknowledged_sequence = start.sequence
+    return envelope
+
+
+def _signed(
+    settings: GateSettings,
+    token: GateToken,
+    chips: tuple[ChipIdentity, ...],
+    start: Start,
+    *,
+    courier_spki: bytes,
+    known: bool,
+) -> Envelope:
     return seal(
         PayloadType.ENROLMENT,
         encode_enrolment(
@@ -50,20 +129,11 @@ def build_enrolment(
                 courier_spki=courier_spki,
                 token_id=b"" if known else token.token_id,
                 token_proof=b"" if known else token_proof(token.secret, settings.host_spki, chips),
-                boot_id=settings.boot_id,
-                made_ms=made_ms,
-                sequence=end[0],
-                head=end[1],
-                lanes=tuple(
-                    LaneTotals(
-                        workload=workload,
-                        total=book.whole_total,
-                        allotted_tflop=book.allotted_tflop,
-                        unaccounted_tflop=book.unaccounted_tflop,
-                    )
-                    for workload, book in books.items()
-                    if book != LaneBook()
-                ),
+                boot_id=start.boot_id,
+                made_ms=start.made_ms,
+                sequence=start.sequence,
+                head=start.head,
+                lanes=start.lanes,
             )
         ),
         [settings.signer],
@@ -74,8 +144,8 @@ def keep(authority: Authority, envelope: Envelope) -> KeepEnrolment:
     """Make durable that this enrolment stands, and whether it was answered."""
     return KeepEnrolment(
         authority=authority.name,
-        digest=envelope.digest,
         envelope=envelope,
+        asked=authority.asked,
         admitted=authority.admitted,
         acknowledged_sequence=authority.acknowledged_sequence,
         scopes=authority.scopes,
@@ -114,9 +184,10 @@ def still_asks(
 
 
 def enrolled_chips(memory: Memory) -> tuple[ChipIdentity, ...]:
-    """Chips as the first authority by name admitted them; none on a host that nobody did."""
-    for authority in memory.authorities:
-        if authority.admitted and authority.enrolment is not None:
+    """Chips as an authority admitted them, else as one was asked to; none on a free host."""
+    asked = [one for one in memory.authorities if one.enrolment is not None]
+    for authority in sorted(asked, key=lambda one: not one.admitted):
+        if authority.enrolment is not None:
             return decode_enrolment(authority.enrolment.payload).chips
     return ()
 
@@ -134,13 +205,13 @@ def check_admission(
     verified = verify(envelope, PayloadType.ADMISSION, authority.keys_in_force(running_ms))
     admission = decode_admission(verified.payload)
     given = (admission.authority, admission.host_id)
-    asked = authority.enrolment.digest if authority.enrolment else b""
     # Who was admitted before and asks for a certificate gets the admission of that time again.
-    answers = authority.admitted or admission.enrolment_digest == asked
+    answers = authority.admitted or admission.enrolment_digest in authority.asked
     if given != (authority.name, settings.host_id) or not answers:
         raise MisdirectedError(
             "admission for another host, authority or enrolment",
             code="admission.misdirected",
-            remedy="The courier mixes up hosts: check its configuration.",
+            remedy="Check that the courier's configuration names this host's gate. If the host had "
+            "joined before and took it back, the authority must close its old chain first.",
         )
     return admission

@@ -24,7 +24,8 @@ class StoredAuthority:
         orders: in the order in which they were accepted.
         quote: what was quoted last; ``None`` before the first answer.
         batch_digest: of the signed root of that answer, empty before the first.
-        enrolment: the statement that asked for admission, ``None`` before it was made.
+        enrolment: the newest statement that asked for admission, ``None`` before the first.
+        asked: digests of all that an answer may still name.
         scopes: all that the host was ever in.
     """
 
@@ -34,6 +35,7 @@ class StoredAuthority:
     batch_digest: bytes = b""
     acknowledged_sequence: int = 0
     enrolment: Envelope | None = None
+    asked: tuple[bytes, ...] = ()
     admitted: bool = False
     scopes: frozenset[Scope] = frozenset()
 

@@ -4,47 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.book import LaneBook
 from flopgate_agent.gate.chain import Chain
 from flopgate_agent.gate.chip_meter import ChipMeter
 from flopgate_agent.gate.clock import HostClock
 from flopgate_agent.gate.faults import Faults
 from flopgate_agent.gate.findings import FindingLog
+from flopgate_agent.gate.host_meter import HostMeter
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.memory import LastReport
 from flopgate_agent.gate.settings import GateSettings, LaneSetting, Now
 from flopgate_proto.codec import decode_enrolment
+from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import LANES_MAX
 from flopgate_proto.values import Severity
 
 
-def begin(chain: Chain, chips: Sequence[ChipMeter], lanes: Iterable[Lane]) -> None:
+def begin(chain: Chain, meter: HostMeter, lanes: Iterable[Lane], now_ms: int) -> None:
     """Running totals count from enrolment on: what ran before is not the authority's business."""
-    for chip in chips:
+    meter.owe(now_ms)
+    for chip in meter.chips:
         chip.begin()
     for lane in lanes:
         lane.book = LaneBook()
     chain.interval_start_ms = min(
-        (chip.covered_until_ms for chip in chips), default=chain.interval_start_ms
+        (chip.covered_until_ms for chip in meter.chips), default=chain.interval_start_ms
     )
+    chain.overdue = True
 
 
 def owe_since_enrolment(
-    authority: Authority, settings: GateSettings, chain: Chain, chips: Iterable[ChipMeter]
+    enrolments: Iterable[Envelope], settings: GateSettings, chain: Chain, meter: HostMeter
 ) -> None:
-    """A gate that died between its admission and its first report owes all the time since.
+    """A gate that died between an enrolment and its first report owes all the time since.
 
     Of another boot only that is owed which its clock shows: the statement tells no other.
     """
-    if authority.enrolment is None:
-        return
-    enrolment = decode_enrolment(authority.enrolment.payload)
-    since_ms = enrolment.made_ms if enrolment.boot_id == settings.boot_id else 0
+    asked = [decode_enrolment(envelope.payload) for envelope in enrolments]
+    since_ms = min(one.made_ms if one.boot_id == settings.boot_id else 0 for one in asked)
     chain.interval_start_ms = min(chain.interval_start_ms, since_ms)
-    for chip in chips:
-        chip.owe(since_ms)
+    meter.owe(since_ms)
 
 
 def resume_clock(
@@ -83,7 +83,7 @@ def resume(
     """
     report = last.report
     same_boot = report.boot_id == settings.boot_id
-    chain.sequence, chain.head = report.sequence, last.digest
+    chain.sequence, chain.head, chain.lanes = report.sequence, last.digest, report.lanes
     start_ms = report.interval_end_ms
     if not same_boot:
         # The time from last report to shutdown is not on this boot's clock; the wall clock bounds

@@ -69,7 +69,9 @@ class GateProcess:
         self._wake_w.setblocking(False)
         self._selector.register(self._wake_r, selectors.EVENT_READ, "wake")
         self._ledger = Ledger(config.state_dir / "ledger.sqlite")
-        self._memory = self._ledger.load()
+        # A token that cannot be used is told now, not when the driver has named its chips.
+        self._tokens = load_gate_tokens(config.state_dir)
+        self._memory = self._ledger.load({token.authority for token in self._tokens})
         self._enrolled = enrolled_chips(self._memory)
         self._hold_at_ms: int | None = None
         self._door = GateDoor(config.door_path, config.courier_uids, gid=config.door_gid)
@@ -185,7 +187,7 @@ class GateProcess:
         config = self._config
         settings = make_settings(config, found, driver_version, self._enrolled)
         hand = self._hand_maker(config, settings, found)
-        core = GateCore(settings, self._memory, load_gate_tokens(config.state_dir), now)
+        core = GateCore(settings, self._memory, self._tokens, now)
         self._runner = GateRunner(core, self._ledger, hand, self._door, read_clocks)
         self._protect_sampler()
         fields = {
@@ -237,6 +239,4 @@ def run(config_path: Path, hand_maker: HandMaker = make_hand) -> int:
     log_json()
     config = load_gate(config_path)
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # A token that cannot be used is told now, not when the driver has named its chips.
-    load_gate_tokens(config.state_dir)
     return GateProcess(config, hand_maker).run()

@@ -87,7 +87,7 @@ def exchange(
     Raises:
         HistoryError: evidence against the host; nothing was changed.
         MalformedError: it cannot be judged; nothing was changed.
-        MisuseError: it shows a rollback, and ``standing`` is not halted.
+        MisuseError: an open chain shows a rollback, and ``standing`` is not halted.
     """
     report = arrived.report
     where = place(report, arrived.digest, host, arrived.stored_digest)
@@ -96,7 +96,7 @@ def exchange(
     quote = read_quote(own_quote(report, authority), host, arrived.quoted, numbering)
     if where is Place.GAP:
         return Exchanged(place=where, host=host)
-    if quote.rolled_back and standing.halt is None:
+    if quote.rolled_back and standing.halt is None and not host.refused_reason:
         raise MisuseError("judged before its transaction was halted", code="exchange.not-halted")
     check_continuity(report, host, lanes)
     written, findings = _write(

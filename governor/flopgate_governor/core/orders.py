@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from flopgate_governor.core.facts import HostFacts
-from flopgate_governor.core.quotes import BATCHES_LOST_MAX, Numbering
+from flopgate_governor.core.quotes import AHEAD_MAX, Numbering
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ForgedError, HistoryError
 from flopgate_proto.trust import Trust, VerifiedOrder
@@ -59,10 +59,12 @@ class Halt:
         own_batch: highest batch that is certainly ours: it stood in the store when this process
             opened it, and below the first unknown one that was quoted.
         quoted_batch: highest unknown batch number that a host quoted.
+        host_id: which host did.
     """
 
     own_batch: int
     quoted_batch: int
+    host_id: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,20 +110,23 @@ class OrderBook:
         """Batches are numbered above this: reconciled numbers are never used again."""
         return max((upto for _, upto in self.lost), default=0)
 
-    def numbering(self, highest: int, ours: frozenset[int] = frozenset()) -> Numbering:
-        """Our own batches, as quotes of some numbers are judged by them."""
+    def numbering(
+        self, highest: int, unix_ms: int, ours: frozenset[int] = frozenset()
+    ) -> Numbering:
+        """Our own batches, as quotes of some numbers are judged by them now."""
         return Numbering(
-            highest=max(highest, self.least_batch),
+            reach=max(highest, self.least_batch, unix_ms) + AHEAD_MAX,
             lost=self.lost,
             ours=ours,
             sure=None if self.halt is None else self.halt.own_batch,
         )
 
-    def halted(self, own_batch: int, quoted_batch: int) -> OrderBook:
-        """The book after a host quoted a batch that we do not know."""
-        own = own_batch if self.halt is None else self.halt.own_batch
-        quoted = max(quoted_batch, 0 if self.halt is None else self.halt.quoted_batch)
-        return replace(self, halt=Halt(own_batch=own, quoted_batch=quoted))
+    def halted(self, shown: Halt) -> OrderBook:
+        """The book after a host quoted a batch that we do not know; the highest quote counts."""
+        halt = shown if self.halt is None else replace(shown, own_batch=self.halt.own_batch)
+        if self.halt is not None and self.halt.quoted_batch >= halt.quoted_batch:
+            return self
+        return replace(self, halt=halt)
 
     def accept(self, envelope: Envelope, unix_ms: int) -> OrderBook:
         """The book with one more order, accepted at this time of our own.
@@ -198,7 +203,7 @@ class OrderBook:
                 code="reconcile.batch",
                 remedy=f"Sign one with at least {self.halt.quoted_batch}.",
             )
-        if order.batch_number > self.halt.quoted_batch + BATCHES_LOST_MAX:
+        if order.batch_number > self.halt.quoted_batch + AHEAD_MAX:
             raise HistoryError(
                 f"reconciliation up to batch {order.batch_number} would use up the numbers",
                 code="reconcile.batch",

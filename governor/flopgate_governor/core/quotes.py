@@ -22,9 +22,9 @@ from flopgate_proto.errors import HistoryError
 from flopgate_proto.quick import quick
 from flopgate_proto.values.reports import Quote, Report
 
-BATCHES_LOST_MAX: Final = 10**12
-"""Most batches that a rollback can have lost: 30 years of a thousand a second. Beyond that a quote
-is a lie, and believing it would let one host use up all numbers."""
+AHEAD_MAX: Final = 366 * 86_400_000
+"""How far above both our highest number and the time a lost one can lie: a year, by which the clock
+may have been ahead. Beyond that a quote is a lie: believed, it would move all numbers there."""
 
 
 @quick
@@ -50,13 +50,13 @@ class Numbering:
     """Our own batches.
 
     Attributes:
-        highest: highest number signed.
+        reach: highest number that a loss can have taken.
         lost: ranges (above, up to) lost and reconciled.
         ours: of the numbers that were asked about, those that stand in our store.
         sure: while halted, the highest number that is certainly ours; ``None`` while not.
     """
 
-    highest: int
+    reach: int
     lost: tuple[tuple[int, int], ...] = ()
     ours: frozenset[int] = frozenset()
     sure: int | None = None
@@ -67,7 +67,7 @@ class Numbering:
 
     def is_losing(self, number: int) -> bool:
         """Whether an unknown answer of this batch shows a rollback that is not reconciled."""
-        if not 0 < number <= self.highest + BATCHES_LOST_MAX or self.was_lost(number):
+        if not 0 < number <= self.reach or self.was_lost(number):
             return False
         return number not in self.ours or (self.sure is not None and number > self.sure)
 
