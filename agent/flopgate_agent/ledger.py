@@ -257,12 +257,14 @@ class Ledger:
     def _forget_joins(self, joined: Collection[str]) -> None:
         """Drop joins that were taken back; with the last one the chain that nobody followed."""
         with self._transaction() as db:
-            rows = db.execute("SELECT name FROM authority WHERE NOT admitted").fetchall()
-            for (name,) in rows:
-                if name not in joined:
-                    for table, column in _BY_AUTHORITY:
-                        db.execute(f"DELETE FROM {table} WHERE {column}=?", (name,))  # noqa: S608
-            if db.execute("SELECT count(*) FROM authority").fetchone() == (0,):
+            rows = db.execute("SELECT name, admitted FROM authority").fetchall()
+            gone = [name for name, admitted in rows if not admitted and name not in joined]
+            for table, column in _BY_AUTHORITY:
+                db.executemany(
+                    f"DELETE FROM {table} WHERE {column}=?",  # noqa: S608
+                    [(name,) for name in gone],
+                )
+            if gone and len(gone) == len(rows):
                 db.execute("DELETE FROM report")
 
     def load(self, joined: Collection[str]) -> Memory:
