@@ -5,9 +5,13 @@ from pathlib import Path
 import pytest
 
 from flopgate_sim.adversaries import ADVERSARIES, Adversary, Expected, as_markdown
+from flopgate_sim.adversaries.plays import SPAN_MS
+from flopgate_sim.planted.worlds import POLICY
 
 DETECTED_WITHIN_S = 130.0
 """A report and what hangs on it come within two minutes of everything."""
+BOUND_S = (SPAN_MS + POLICY.lifetime_ms) / 1000
+"""The span of a delegation, and the lifetime of the last permit under it."""
 PLAYED = [one for one in ADVERSARIES if one.play is not None]
 
 
@@ -20,6 +24,8 @@ def test_an_adversary_gets_what_the_table_says(adversary: Adversary) -> None:
     assert played.seen
     if adversary.expected is Expected.DETECTED:
         assert 0 < played.seen_after_s <= DETECTED_WITHIN_S
+    if adversary.expected is Expected.BOUNDED:
+        assert 0 < played.seen_after_s <= BOUND_S
 
 
 def test_only_what_can_be_played_claims_an_outcome() -> None:

@@ -1,7 +1,8 @@
 """Hosts and operators that cheat: what each tries, and what comes of it.
 
 Each is played in a world of its own, with the laws judged as ever. What waits for a feature, or is
-out of reach of software on a host, says so. `docs/adversaries.md` is made from this table.
+out of reach of software on a host, says so. `docs/adversaries.md` is made from this table, by
+`flopgate-sim list --adversaries`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ ADVERSARIES = (
         name="replay-elsewhere",
         tries="gives answers to other hosts, other runs and other requests than theirs",
         expected=Expected.PREVENTED,
-        comes="refused by host, run and request; no law breaks",
+        comes="refused by host and by run, an older answer of the same run is superseded; no law "
+        "breaks",
         play=plays.replay_elsewhere,
     ),
     Adversary(
@@ -88,7 +90,8 @@ ADVERSARIES = (
         name="pause-withheld",
         tries="holds the governor's online key and withholds a pause from it and from all hosts",
         expected=Expected.BOUNDED,
-        comes="without a fresh delegation by officers every host stands once the span is over",
+        comes="without a fresh delegation by officers every host stands once its span, and the "
+        "lifetime of the last permit, are over",
         play=plays.pause_withheld,
     ),
     Adversary(

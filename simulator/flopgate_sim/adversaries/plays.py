@@ -6,7 +6,7 @@ import random
 from functools import partial
 
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import LaneState
+from flopgate_proto.values import LaneState, Scope, ScopeKind
 from flopgate_sim.adversaries.stage import (
     Played,
     at_s,
@@ -22,8 +22,13 @@ from flopgate_sim.world.plan import Act, Fault
 from flopgate_sim.world.tampering import Forging, Replaying
 from flopgate_sim.world.world import World
 
+PAUSE_S = 400
 SPAN_MS = 1_200_000
 """Of the delegation in the world whose pause is withheld: 7 days by default."""
+DROPS_PERCENT = 20, 60, 90
+"""Of the couriers that carry at will."""
+NOT_RENEWED = {"permit.none", "permit.expiring", "permit.expired"}
+"""Why a lane stands whose permission ran out."""
 
 
 class Crossing:
@@ -73,23 +78,46 @@ def replay_elsewhere() -> Played:
 def courier_at_will() -> Played:
     """See the table."""
     with staged() as world:
-        bent = [Replaying(world.streams.of(f"at will/{host.name}")) for host in world.hosts]
+        bent = [
+            Replaying(world.streams.of(f"at will/{host.name}"), drops_percent)
+            for host, drops_percent in zip(world.hosts, DROPS_PERCENT, strict=True)
+        ]
         for host, one in zip(world.hosts, bent, strict=True):
             host.couriers[0].tampering = one
+        stood: set[str] = set()
+        ran: set[str] = set()
+
+        def look() -> None:
+            for host in world.hosts:
+                if LaneState.RUNNING in states(host):
+                    ran.add(host.name)
+                elif host.name in ran and reasons(host) & NOT_RENEWED:
+                    stood.add(host.name)
+
+        for moment_s in range(60, world.plan.duration_ms // 1000, 5):
+            at_s(world, moment_s, look)
         world.run()
-        tried = sum(one.tried for one in bent)
-        return Played(broken=broken(world), tried=tried, seen=f"no law broke in {tried} attempts")
+        return Played(
+            broken=broken(world),
+            tried=sum(one.tried for one in bent),
+            seen=f"permission ran out on {len(stood)} of {len(ran)} hosts" if stood else "",
+        )
 
 
 def courier_forges() -> Played:
     """See the table."""
     with staged() as world:
-        for host in world.hosts:
-            source = world.streams.of(f"forging/{host.name}")
-            host.couriers[0].tampering = Forging(source)
+        bent = [Forging(world.streams.of(f"forging/{host.name}")) for host in world.hosts]
+        for host, one in zip(world.hosts, bent, strict=True):
+            host.couriers[0].tampering = one
         world.run()
-        refused = sum(sum(host.truth.refused.values()) for host in world.hosts)
-        return Played(broken=broken(world), tried=refused, seen=f"{refused} refused")
+        refused = {code for host in world.hosts for code in host.truth.refused}
+        wanted = {"envelope.quorum", "merkle.proof"}
+        return Played(
+            broken=broken(world),
+            tried=sum(one.tried for one in bent),
+            seen=", ".join(sorted(refused & wanted)) if wanted <= refused else "",
+        )
 
 
 def ledger_rolled_back() -> Played:
@@ -98,7 +126,7 @@ def ledger_rolled_back() -> Played:
     with staged(faults=(back,)) as world:
         watch = _Watch(world, 900.0)
         world.run()
-        return watch.played(tried=1, stopped=_closed(world.hosts[0]))
+        return watch.played(tried=1, stopped=_stands(world.hosts[0]))
 
 
 def disk_cloned() -> Played:
@@ -109,39 +137,49 @@ def disk_cloned() -> Played:
         at_s(world, 600, lambda: clones.append(world.clone(world.hosts[0])))
         world.run()
         machines = [world.hosts[0], *clones]
-        stopped = bool(clones) and all(map(_closed, machines))
+        stopped = bool(clones) and all(map(_stands, machines))
         return watch.played(tried=len(clones), stopped=stopped)
 
 
 def enrolled_anew() -> Played:
     """See the table."""
-    with staged() as world:
+    with staged(spare_places=1) as world:
         anew: list[Host] = []
         at_s(world, 600, lambda: anew.append(world.clone(world.hosts[0], new_key=True)))
         world.run()
-        cores = [host.runner.core for host in anew if host.runner is not None]
-        refused = bool(cores) and not any(core.enrolled for core in cores)
-        seen = "enrolment.chip-known" if refused else ""
+        admitted = any(host.truth.enrolled_us is not None for host in anew)
+        why = world.governors[0].truth.turned_away & {"enrolment.chip-known"}
+        seen = "" if admitted else ", ".join(why)
         return Played(broken=broken(world), tried=len(anew), seen=seen)
 
 
 def pause_withheld() -> Played:
     """See the table."""
     with staged(delegation_span_ms=SPAN_MS) as world:
-        ran = {host.name: False for host in world.hosts}
+        ran: set[str] = set()
+        stand_s: list[int] = []
 
-        def look() -> None:
-            for host in world.hosts:
-                ran[host.name] |= LaneState.RUNNING in states(host)
+        def sign() -> None:
+            # Whoever holds the online key gives it to nobody, and grants on.
+            world.governors[0].officers.pause(Scope(ScopeKind.EVERYTHING))
 
-        at_s(world, SPAN_MS / 1000 - 200, look)
+        def look(moment_s: int) -> None:
+            running = {host.name for host in world.hosts if LaneState.RUNNING in states(host)}
+            ran.update(running)
+            expired = all("delegation.expired" in reasons(host) for host in world.hosts)
+            if expired and not running:
+                stand_s.append(moment_s)
+
+        at_s(world, PAUSE_S, sign)
+        for moment_s in range(PAUSE_S + 1, world.plan.duration_ms // 1000, 10):
+            at_s(world, moment_s, partial(look, moment_s))
         world.run()
-        stood = all("delegation.expired" in reasons(host) for host in world.hosts)
+        every = len(ran) == len(world.hosts) and stand_s
         return Played(
             broken=broken(world),
-            tried=sum(ran.values()),
-            seen="delegation.expired on every host" if stood else "",
-            seen_after_s=SPAN_MS / 1000,
+            tried=len(ran),
+            seen="delegation.expired on every host" if every else "",
+            seen_after_s=float(stand_s[0] - PAUSE_S) if stand_s else 0.0,
         )
 
 
@@ -204,8 +242,8 @@ def thawed_by_root() -> Played:
         )
 
 
-def _closed(host: Host) -> bool:
-    """Whether a host stands and will not be granted anything."""
+def _stands(host: Host) -> bool:
+    """Whether nothing may run on a host whose gate is there."""
     return bool(states(host)) and LaneState.RUNNING not in states(host)
 
 

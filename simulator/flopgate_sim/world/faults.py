@@ -15,7 +15,6 @@ from flopgate_sim.world.network import DOWN, UP
 from flopgate_sim.world.plan import Fault
 from flopgate_sim.world.randomness import Streams, waits_ms
 from flopgate_sim.world.tampering import Forging, Replaying
-from flopgate_sim.world.truth import METERED
 
 if TYPE_CHECKING:
     from flopgate_sim.world.world import World
@@ -166,7 +165,7 @@ def _wall_step(world: World, fault: Fault) -> None:
     host = _host(world, fault)
     host.clocks.wall_offset_ms += fault.value * 1000
     if fault.value < 0:
-        host.truth.excused[METERED] = "the wall clock went back: what a reboot charges rests on it"
+        host.truth.doubtful_at = host.truth.sequence
 
 
 def _boot_clock_back(world: World, fault: Fault) -> None:

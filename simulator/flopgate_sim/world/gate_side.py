@@ -34,7 +34,7 @@ from flopgate_sim.world.courier import Courier
 from flopgate_sim.world.engine import US_PER_S, Engine, Event
 from flopgate_sim.world.plan import HostPlan, LanePlan
 from flopgate_sim.world.randomness import Streams
-from flopgate_sim.world.truth import METERED, HostTruth
+from flopgate_sim.world.truth import Durable, HostTruth
 
 SOFTWARE = Software(name="flopgate-sim", version="1", digest=bytes(32))
 SNAPSHOT_MS, SNAPSHOT_MS_MAX = 100_000, 300_000
@@ -67,7 +67,6 @@ class GateSide:
         runner: the running gate, ``None`` while it is dead.
         truth: what really happened here, for the laws.
         schedules: whether a job is started in every lane after a boot.
-        stepped_at: newest report when the boot clock was set back, until the gate starts again.
     """
 
     def __init__(
@@ -118,7 +117,6 @@ class GateSide:
         self._losses = streams.of(f"power/{plan.name}")
         self._refusals = 0
         self._known: set[int] = set()
-        self.stepped_at: int | None = None
 
     # ------------------------------------------------------------------ the gate's process
 
@@ -151,19 +149,21 @@ class GateSide:
             refused=self._refused,
         )
         self._looked_ms = self._shown_ms = self.clocks.elapsed_ms
-        self.truth.gate_started(core, self._engine.now_us)
-        durable = self.disk.ask_durable(LEDGER, "SELECT max(sequence) FROM report") or 0
-        if self.stepped_at is not None and durable <= self.stepped_at:
-            self.truth.excused[METERED] = "no report tells of a boot clock that was set back"
-        self.stepped_at = None
-        if core.chain.sequence > durable:
-            self.truth.loose = f"starts from report {core.chain.sequence}, durable is {durable}"
+        self.truth.gate_started(core.chain.sequence, self._durable(), self._engine.now_us)
         self._engine.note(
             self.name, f"gate run {self._runs} starts at report {core.chain.sequence}"
         )
         for courier in self.couriers:
             courier.door_opened()
         self._settle()
+
+    def _durable(self) -> Durable:
+        ask = self.disk.ask_durable
+        return Durable(
+            sequence=ask(LEDGER, "SELECT max(sequence) FROM report") or 0,
+            asked=bool(ask(LEDGER, "SELECT count(*) FROM authority")),
+            admitted=bool(ask(LEDGER, "SELECT max(admitted) FROM authority")),
+        )
 
     def kill_gate(self, why: str) -> None:
         """The gate is gone between two instructions; nothing of it is done any more."""
@@ -268,6 +268,8 @@ class GateSide:
             orders.append(message.order)
         for order in orders if kept else ():
             self.truth.order_taken(runner.core, order, self._engine.now_us)
+        if message.HasField("admission") and kept and refused == self._refusals:
+            self.truth.admitted(self._engine.now_us)
         runner.push()
         self._settle()
 
@@ -281,7 +283,7 @@ class GateSide:
             self.kill_gate("while it wrote")
             self._engine.after(GATE_RESTART_US, "gate start", self.start_gate)
             return
-        self.truth.touched(self, runner.core, self._engine.now_us)
+        self.truth.mark()
         for courier in self.couriers:
             courier.authority.truth.moved.add(self.host_id)
         core = runner.core
@@ -318,6 +320,9 @@ class GateSide:
             return False
         if message.HasField("report"):
             self.truth.left(message.report)
+        if message.HasField("enrolment"):
+            self.hardware.advance(self._engine.now_us)
+            self.truth.asks(self)
         courier = self.couriers[client_id]
         self._engine.after(0, "from gate", lambda: courier.from_gate(message))
         return True

@@ -194,6 +194,7 @@ class Governor:
         try:
             admitted = admit(self.state, envelope_from_wire(request.enrolment))
         except PeerError as error:
+            self.truth.turned_away.add(error.code)
             reply(error.code)
             return
         except StorageError:

@@ -10,7 +10,6 @@ from flopgate_governor.receive import Submission
 from flopgate_proto.codec import PayloadType, decode_order
 from flopgate_proto.envelope import Envelope, statement_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_proto.values.orders import Pause, Policy, Resume
 from flopgate_sim.world.engine import US_PER_MS
 from flopgate_sim.world.truth import PPM, GrantTruth, nobody
@@ -42,8 +41,11 @@ class GovernorTruth:
         pauses: by digest: taken and not lifted.
         forgotten: those that a store put back does not know, until officers bring them again.
         told: digest of every answer that left, with the number of its batch.
-        lost: those of them that the store in use does not know: a backup took its place.
+        lost: those of them that the store in use does not know: a backup took its place, and no
+            officers have reconciled that yet.
+        forgetful: a backup took its place, and it has not made good what it lost.
         rolled_back_unix_ms: since this time of the governor's own a report quotes one of them.
+        turned_away: why hosts were not admitted.
         faults: what went wrong, as (law, text): found when it happened.
     """
 
@@ -67,6 +69,7 @@ class GovernorTruth:
     lost: set[bytes] = field(default_factory=set)
     rolled_back_unix_ms: int | None = None
     forgetful: bool = False
+    turned_away: set[str] = field(default_factory=set)
     grants: int = 0
     refusals: int = 0
     commits: int = 0
@@ -89,6 +92,11 @@ class GovernorTruth:
     def restored(self, batch_number: int) -> None:
         """An older backup took the place of the store."""
         self.lost |= {digest for digest, number in self.told.items() if number > batch_number}
+        self.answers = {
+            request: payload
+            for request, payload in self.answers.items()
+            if statement_digest(PayloadType.ANSWER, payload) not in self.lost
+        }
         self.forgetful = True
         self.forgotten = set(self.pauses)
 
@@ -202,8 +210,9 @@ class GovernorTruth:
         if host is None:
             self.faults.append((4, f"answers a host {answer.host_id.hex()[:12]} that is nobody's"))
             return
-        self.reports += 1
         digest = answer.request_digest
+        retold = digest in self.answers
+        self.reports += not retold
         first = self.answers.setdefault(digest, payload)
         if first != payload and not self.forgetful:
             self.faults.append((2, f"{host.name}: one request got two different answers"))
@@ -230,10 +239,10 @@ class GovernorTruth:
                     self.settled_tflop[scope] = total
         for verdict in answer.verdicts:
             if verdict.HasField("ceiling"):
-                self.grants += 1
+                self.grants += not retold
                 self._granted(host, answer, verdict, now_us)
             else:
-                self.refusals += 1
+                self.refusals += not retold
 
     def _granted(self, host: Host, answer: pb.Answer, verdict: pb.Verdict, now_us: int) -> None:
         truth, key = host.truth, (self.name, verdict.workload)
@@ -241,11 +250,10 @@ class GovernorTruth:
         # What was granted before, and is told again, was granted before.
         if since_unix_ms is not None and answer.governor_unix_ms >= since_unix_ms:
             self.faults.append((4, f"{host.name}: a governor that was rolled back grants"))
-        scopes = {Scope(ScopeKind(scope.kind), scope.id) for scope in answer.scopes}
-        scopes |= {Scope(ScopeKind.WORKLOAD, verdict.workload), Scope(ScopeKind.EVERYTHING)}
+        scopes = host.plan.scopes_of(verdict.workload)
         for digest, (pause, taken_unix_ms) in self.pauses.items():
             known = digest not in self.forgotten
-            if known and pause.scope in scopes and answer.governor_unix_ms > taken_unix_ms:
+            if known and str(pause.scope) in scopes and answer.governor_unix_ms > taken_unix_ms:
                 self.faults.append((6, f"{host.name}: a grant under pause {digest.hex()[:12]}"))
         made_us = truth.requests_us[answer.request_digest]
         drift = 0 if self.policy is None else self.policy.drift_ppm

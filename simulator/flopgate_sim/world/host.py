@@ -9,7 +9,6 @@ from flopgate_sim.world.engine import US_PER_MS, US_PER_S
 from flopgate_sim.world.gate_side import GATE_RESTART_US, GateSide
 from flopgate_sim.world.plan import LanePlan
 from flopgate_sim.world.randomness import waits_ms
-from flopgate_sim.world.truth import KEPT, METERED
 
 BOOT_US = 40 * US_PER_S
 
@@ -23,8 +22,8 @@ class Host(GateSide):
         mine, theirs = self.truth, other.truth
         mine.requests_us, mine.granted_us = theirs.requests_us, theirs.granted_us
         mine.ceiling_tflop, mine.acknowledged = theirs.ceiling_tflop, theirs.acknowledged
-        reason = "a clone goes on with the history of another machine"
-        mine.excused |= {METERED: reason, KEPT: reason}
+        mine.asked = theirs.asked
+        mine.excused = "a clone goes on with the history of another machine"
         for courier in self.couriers:
             courier.host_id = other.host_id
 
@@ -140,7 +139,7 @@ class Host(GateSide):
         if self.runner is not None:
             # A gate of production looks each second: it heard of the time before the step.
             self._look(self.runner)
-        self.stepped_at = self.truth.sequence
+        self.truth.doubtful_at = self.truth.sequence
         self.clocks.step(by_ms)
         self._engine.note(self.name, f"the boot clock steps by {by_ms} ms")
         if self.runner is not None:
@@ -150,10 +149,8 @@ class Host(GateSide):
         """A copy of the disk from that moment takes the place of the ledger."""
         self.kill_gate("its disk is replaced")
         self.disk.restore(snapshot)
-        reason = "an older ledger was put back"
-        self.truth.excused |= {METERED: reason, KEPT: reason}
-        self.truth.rolled_back(taken_us)
-        self._engine.note(self.name, reason)
+        self.truth.rolled_back(taken_us, self._durable().sequence)
+        self._engine.note(self.name, "an older ledger was put back")
         self._engine.after(GATE_RESTART_US, "gate start", self.start_gate)
 
     @property

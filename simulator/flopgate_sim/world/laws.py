@@ -8,21 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-
-from sqlalchemy import select
+from typing import Any
 
 from flopgate_agent.gate.core import DEFAULT_WATCHDOG_MS, GateCore
 from flopgate_agent.gate.faults import LEDGER_FAILED
 from flopgate_agent.gate.states import MAY_COMPUTE
-from flopgate_governor import schema
 from flopgate_governor.prepared import driver_of
-from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_sim.world.chips import Job
 from flopgate_sim.world.engine import US_PER_MS
 from flopgate_sim.world.governor import Governor
 from flopgate_sim.world.host import Host
 from flopgate_sim.world.plan import LanePlan
-from flopgate_sim.world.truth import KEPT, METERED, PauseTruth, lane_flop
+from flopgate_sim.world.truth import lane_flop
 
 TFLOP = 10**12
 NEWCOMER_US = 9_000 * US_PER_MS
@@ -33,6 +30,7 @@ SILENCE_US = 30_000 * US_PER_MS
 the drain (5 s), kills that are repeated every 10 s, and their bound (2 s)."""
 ROUNDING_TFLOP = 4
 _LAST_ENTRY = "SELECT max(position) FROM log_entry"
+_ON_RECORD = "SELECT host_id, sequence FROM host"
 _BOOKED = "SELECT scope, settled_tflop, outstanding_tflop FROM budget"
 
 
@@ -63,19 +61,21 @@ def _acting(host: Host) -> bool:
 # ---------------------------------------------------------------------- 1 and 6: work ends in time
 
 
-def _until_us(host: Host, lane: LanePlan, core: GateCore) -> int:
+def _joined(host: Host) -> list[str]:
+    return [courier.authority.name for courier in host.couriers]
+
+
+def _until_us(host: Host, lane: LanePlan) -> int:
     """Up to when all authorities that the host joined allow the lane to work."""
     truth = host.truth
-    return min(
-        (truth.deadline_us.get((name, lane.workload), 0) for name in core.authorities), default=0
-    )
+    return min(truth.deadline_us.get((name, lane.workload), 0) for name in _joined(host))
 
 
 def _late_jobs(host: Host, lane: LanePlan, until_us: int) -> Iterator[tuple[Job, int]]:
-    since_us = host.truth.acting_since_us
-    if since_us is None:
+    acting_us, enrolled_us = host.truth.acting_since_us, host.truth.enrolled_us
+    if acting_us is None or enrolled_us is None:
         return
-    since_us = max(since_us, host.truth.enrolled_us, host.seeing_since_us)
+    since_us = max(acting_us, enrolled_us, host.seeing_since_us)
     for job in host.hardware.jobs:
         last_us = job.last_work_us
         if last_us <= until_us or job.spinning or not set(job.chips) & set(lane.chips):
@@ -86,32 +86,18 @@ def _late_jobs(host: Host, lane: LanePlan, until_us: int) -> Iterator[tuple[Job,
 
 def expiry(host: Host, _now_us: int) -> Iterator[str]:
     """1: work ends within the lifetime of the request that earned it."""
-    core = _core(host)
-    if core is None or not host.truth.enrolled or not _acting(host):
+    if not _acting(host):
         return
     for lane in host.plan.lanes:
-        until_us = _until_us(host, lane, core)
+        until_us = _until_us(host, lane)
         for job, last_us in _late_jobs(host, lane, until_us):
             late_ms = (last_us - until_us) // US_PER_MS
             yield f"{host.name}: process {job.pid} worked {late_ms} ms after all permission"
 
 
-def _covers(host: Host, pause: PauseTruth, workload: str) -> bool:
-    scope = pause.pause.scope
-    plan = host.plan
-    return scope in {
-        Scope(ScopeKind.EVERYTHING),
-        Scope(ScopeKind.WORKLOAD, workload),
-        Scope(ScopeKind.CLUSTER, plan.cluster),
-        Scope(ScopeKind.CUSTODIAN, plan.custodian),
-        *([Scope(ScopeKind.SITE, plan.site)] if plan.site else []),
-        *([Scope(ScopeKind.JURISDICTION, plan.jurisdiction)] if plan.jurisdiction else []),
-    }
-
-
 def paused_work(host: Host, now_us: int) -> Iterator[str]:
     """6: a pause that reached the gate ends work after its wind-down, until it is lifted."""
-    if _core(host) is None or not host.truth.enrolled or not _acting(host):
+    if not _acting(host):
         return
     for digest, pause in host.truth.pauses.items():
         stop_ms = pause.wind_down_ms + pause.drain_ms + 4_000
@@ -119,7 +105,7 @@ def paused_work(host: Host, now_us: int) -> Iterator[str]:
         if now_us <= until_us:
             continue
         for lane in host.plan.lanes:
-            if _covers(host, pause, lane.workload):
+            if str(pause.pause.scope) in host.plan.scopes_of(lane.workload):
                 for job, last_us in _late_jobs(host, lane, until_us):
                     late_ms = (last_us - until_us) // US_PER_MS
                     yield (
@@ -131,6 +117,14 @@ def paused_work(host: Host, now_us: int) -> Iterator[str]:
 def paused_grants(governor: Governor, _now_us: int) -> Iterator[str]:
     """6: nothing is granted under a pause that was taken."""
     yield from _found(governor, 6)
+
+
+def _ask(governor: Governor, question: str) -> list[Any]:
+    """Rows of the store of a governor that runs."""
+    if governor.state is None:
+        return []
+    with governor.state.store.transaction() as connection:
+        return driver_of(connection).execute(question).fetchall()
 
 
 def _found(governor: Governor, law: int) -> Iterator[str]:
@@ -145,11 +139,11 @@ def _found(governor: Governor, law: int) -> Iterator[str]:
 def ceilings(host: Host, _now_us: int) -> Iterator[str]:
     """2: the allotted book never passes the least of what every authority ever granted."""
     core = _core(host)
-    if core is None or not core.enrolled:
+    if core is None:
         return
-    truth = host.truth
+    truth, joined = host.truth, _joined(host)
     for lane in core.lanes.values():
-        most = min(truth.ceiling_tflop.get((n, lane.workload), 0) for n in core.authorities)
+        most = min(truth.ceiling_tflop.get((name, lane.workload), 0) for name in joined)
         if lane.book.allotted_tflop > most:
             yield (
                 f"{host.name}: {lane.book.allotted_tflop} TFLOP allotted in {lane.workload}, "
@@ -161,15 +155,24 @@ def escrow(governor: Governor, now_us: int) -> Iterator[str]:
     """2: settled and outstanding stay within the cap, in the books and in what gates may use."""
     yield from _found(governor, 2)
     truth = governor.truth
-    if governor.state is None or truth.forgetful:
+    if governor.state is None or truth.lost:
         return
+    found = list(_over_the_cap(governor, now_us))
+    if not truth.forgetful:
+        yield from found
+    elif not found and not any(_forgotten(governor)):
+        # Reconciled, and it has again all that it once acknowledged: judged as ever from here on.
+        truth.forgetful = False
+
+
+def _over_the_cap(governor: Governor, now_us: int) -> Iterator[str]:
+    truth = governor.truth
     truth.count_usable(now_us, anew=False)
     if any(truth.usable_tflop.get(scope, 0) > cap for scope, cap in truth.caps_tflop.items()):
         # Grants that ran out meanwhile are still in the sums.
         truth.count_usable(now_us, anew=True)
-    with governor.state.store.transaction() as connection:
-        rows = driver_of(connection).execute(_BOOKED).fetchall()
-    booked = {row[0]: (int(row[1]), int(row[2])) for row in rows}
+    booked_rows = _ask(governor, _BOOKED)
+    booked = {row[0]: (int(row[1]), int(row[2])) for row in booked_rows}
     for scope, cap in truth.caps_tflop.items():
         done, outstanding = booked.get(scope, (0, 0))
         if done + outstanding > cap:
@@ -188,17 +191,20 @@ def escrow(governor: Governor, now_us: int) -> Iterator[str]:
 def metered(host: Host, _now_us: int) -> Iterator[str]:
     """3: after a look, both books hold at least what the chips really did."""
     truth, core = host.truth, _core(host)
-    if core is None or not truth.fresh_look or not truth.enrolled:
+    if core is None or not truth.fresh_look or not truth.asked:
         return
     truth.fresh_look = False
-    if METERED in truth.excused:
-        return
+    excused, truth.excused = truth.excused, ""
+    truth.excused_looks += bool(excused)
     for lane in host.plan.lanes:
         book = core.lanes[lane.workload].book
         booked = book.allotted_flop + book.unaccounted_flop
         did = lane_flop(host, lane.workload)
         slack = ROUNDING_TFLOP * TFLOP + did * abs(host.clocks.drift_ppm) // 1_000_000
         if did > booked + slack:
+            if excused:
+                truth.baseline_flop[lane.workload] += did - booked
+                continue
             missing = (did - booked) // TFLOP
             yield f"{host.name}: {missing} TFLOP of {lane.workload} are in no book"
 
@@ -219,8 +225,7 @@ def logged(governor: Governor, _now_us: int) -> Iterator[str]:
     yield from _found(governor, 7)
     if governor.state is None:
         return
-    with governor.state.store.transaction() as connection:
-        (last,) = driver_of(connection).execute(_LAST_ENTRY).fetchone()
+    ((last,),) = _ask(governor, _LAST_ENTRY)
     wanted = governor.state.frontier.size
     if wanted != (0 if last is None else last + 1):
         yield f"{governor.name}: the log holds {last} entries, {wanted} were signed for"
@@ -246,7 +251,7 @@ def believed(host: Host, _now_us: int) -> Iterator[str]:
 def fails_closed(host: Host, _now_us: int) -> Iterator[str]:
     """8: every lane that stands says why; without a ledger or a driver nothing runs for long."""
     core = _core(host)
-    if core is None or not core.enrolled:
+    if core is None or host.truth.enrolled_us is None:
         return
     yield from _silent(host, core)
     for lane in core.lanes.values():
@@ -265,7 +270,9 @@ def _silent(host: Host, core: GateCore) -> Iterator[str]:
     watchdog_ms = min((policy.watchdog_ms for policy in policies), default=DEFAULT_WATCHDOG_MS)
     if host.asked_us < host.hung_since_us:
         return  # nobody wanted to know yet, nor had to
-    since_us = max(host.asked_us, truth.acting_since_us, host.seeing_since_us, truth.enrolled_us)
+    since_us = max(
+        host.asked_us, truth.acting_since_us, host.seeing_since_us, truth.enrolled_us or 0
+    )
     until_us = since_us + watchdog_ms * US_PER_MS + SILENCE_US
     for job in host.hardware.jobs:
         if not job.spinning and job.last_work_us > max(until_us, job.start_us + SILENCE_US):
@@ -290,7 +297,7 @@ def kept(host: Host, _now_us: int) -> Iterator[str]:
     started, truth.started_sequence = truth.started_sequence, None
     if truth.loose:
         yield f"{host.name}: {truth.loose}"
-    if started is not None and started < truth.left_sequence and KEPT not in truth.excused:
+    if started is not None and started < truth.left_sequence:
         yield f"{host.name}: comes back at report {started}, {truth.left_sequence} had left"
 
 
@@ -301,13 +308,14 @@ def remembered(governor: Governor, _now_us: int) -> Iterator[str]:
         return
     truth.just_started = False
     yield from _found(governor, 9)
-    if truth.forgetful:
-        return
-    host = schema.host.c
-    with governor.state.store.transaction() as connection:
-        rows = connection.execute(select(host.host_id, host.sequence)).all()
-    found = {row[0]: row[1] for row in rows}
-    for host_id, one in truth.hosts.items():
+    if not truth.forgetful:
+        yield from _forgotten(governor)
+
+
+def _forgotten(governor: Governor) -> Iterator[str]:
+    """Reports that it acknowledged and does not have."""
+    found = dict(_ask(governor, _ON_RECORD))
+    for host_id, one in governor.truth.hosts.items():
         acknowledged = one.truth.acknowledged.get(governor.name, 0)
         if found.get(host_id, 0) < acknowledged:
             yield (

@@ -172,6 +172,7 @@ class WorldPlan:
         policy: of every authority; its authority's name is filled in.
         rhythm_ms: between looks of a gate; ``None``: at the latest moment.
         gather_ms: how long a governor gathers reports for one transaction.
+        spare_places: of every join token, beyond the hosts of its cluster.
         delegation_span_ms: gate running time for which officers let the permit key sign.
         jobs: by time; where there are none, every lane has a job from the beginning on.
     """
@@ -189,5 +190,6 @@ class WorldPlan:
     rhythm_ms: int | None = None
     report_interval_ms: int = REPORT_INTERVAL_MS
     gather_ms: int = 8
+    spare_places: int = 0
     delegation_span_ms: int = 7 * 24 * 3600 * 1000
     jobs: tuple[TimedWork, ...] = ()

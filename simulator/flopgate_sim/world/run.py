@@ -107,4 +107,6 @@ def _counts(world: World) -> dict[str, int]:
         "refusals": sum(truth.refusals for truth in truths),
         "commits": sum(truth.commits for truth in truths),
         "governor starts": sum(truth.starts for truth in truths),
+        "looks that law 3 does not judge": sum(one.truth.excused_looks for one in world.hosts),
+        "governors that never made good a restore": sum(truth.forgetful for truth in truths),
     }

@@ -8,8 +8,8 @@ from collections import deque
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_sim.world.randomness import happens
 
-KEPT = 64
-"""Messages that are kept to be played again."""
+PLAYED_AGAIN = 64
+"""Newest messages that can be played again."""
 
 
 class Replaying:
@@ -18,14 +18,15 @@ class Replaying:
     ``tried`` counts what was dropped or played again.
     """
 
-    def __init__(self, source: random.Random) -> None:
+    def __init__(self, source: random.Random, drops_percent: int = 20) -> None:
         self.tried = 0
+        self._drops_percent = drops_percent
         self._source = source
-        self._kept: deque[pb.ToGate] = deque(maxlen=KEPT)
+        self._kept: deque[pb.ToGate] = deque(maxlen=PLAYED_AGAIN)
 
     def up(self, message: pb.LinkUp) -> pb.LinkUp | None:
-        """A fifth is dropped."""
-        if not happens(self._source, 20):
+        """Some are dropped."""
+        if not happens(self._source, self._drops_percent):
             return message
         self.tried += 1
         return None
@@ -33,7 +34,7 @@ class Replaying:
     def down(self, message: pb.ToGate) -> list[pb.ToGate]:
         """Some are kept back, some come twice, old ones come again."""
         self._kept.append(message)
-        messages = [] if happens(self._source, 20) else [message]
+        messages = [] if happens(self._source, self._drops_percent) else [message]
         self.tried += not messages
         while happens(self._source, 40):
             self.tried += 1
@@ -43,16 +44,21 @@ class Replaying:
 
 
 class Forging:
-    """Changes answers, makes up acknowledgements, and mixes the parts of what it saw."""
+    """Changes answers, makes up acknowledgements, and mixes the parts of what it saw.
+
+    ``tried`` counts forged messages, in both directions.
+    """
 
     def __init__(self, source: random.Random) -> None:
+        self.tried = 0
         self._source = source
-        self._roots: deque[pb.Envelope] = deque(maxlen=KEPT)
+        self._roots: deque[pb.Envelope] = deque(maxlen=PLAYED_AGAIN)
 
     def up(self, message: pb.LinkUp) -> pb.LinkUp | None:
         """Now and then a byte of a report changes."""
         if not happens(self._source, 20):
             return message
+        self.tried += 1
         forged = pb.LinkUp()
         forged.CopyFrom(message)
         for report in forged.reports:
@@ -63,6 +69,7 @@ class Forging:
         """Beside each answer a forged one."""
         if not message.HasField("answers"):
             return [message]
+        self.tried += 1
         forged = pb.ToGate()
         forged.CopyFrom(message)
         batch = forged.answers

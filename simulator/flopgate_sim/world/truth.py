@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from flopgate_sim.world.gate_side import GateSide
 
 PPM = 1_000_000
-METERED, KEPT = 3, 9
-"""Laws from which a fault can excuse a host: what it took cannot be metered, or kept."""
 FINDING_REPORTS = 3
 """Within so many reports something implausible is a finding (law 10)."""
 
@@ -50,6 +48,15 @@ class GrantTruth:
     until_us: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Durable:
+    """What the ledger of a host holds as it would be found after a loss of power."""
+
+    sequence: int
+    asked: bool
+    admitted: bool
+
+
 @dataclass(slots=True)
 class HostTruth:
     """One host.
@@ -63,12 +70,18 @@ class HostTruth:
         grants: those that may still be used.
         pauses: by digest: that reached a gate of this host and that no resume lifted since.
         acting_since_us: since when a gate sees and acts, ``None`` while none does.
+        asked: whether the host asked for admission; its books count from there, above
+            ``baseline_flop`` by workload.
+        enrolled_us: when an authority's admission came and was kept, ``None`` while none was.
         left_sequence: highest report that left the gate.
         odd_ms: host time at which counters did what no chip can do, until a finding says so.
         odd_sequence: newest report by then.
         odd_reports: how many reports since tell of time after it and find nothing.
         odd: what reports claimed or kept silent about, against law 10.
-        excused: why a law is not judged here, by law.
+        doubtful_at: newest report when a clock was set back. A gate that starts from it, or from
+            an older one, charges by that clock.
+        excused: why law 3 is not judged at the next look. What was lost is taken off the truth
+            there, and the law judged from there on.
         mark: called when something moved.
     """
 
@@ -82,8 +95,8 @@ class HostTruth:
     pauses: dict[bytes, PauseTruth] = field(default_factory=dict)
     lifted: set[bytes] = field(default_factory=set)
     acting_since_us: int | None = None
-    enrolled: bool = False
-    enrolled_us: int = 0
+    asked: bool = False
+    enrolled_us: int | None = None
     baseline_flop: dict[str, int] = field(default_factory=dict)
     left_sequence: int = 0
     sequence: int = 0
@@ -91,7 +104,9 @@ class HostTruth:
     loose: str = ""
     acknowledged: dict[str, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
-    excused: dict[int, str] = field(default_factory=dict)
+    doubtful_at: int | None = None
+    excused: str = ""
+    excused_looks: int = 0
     fresh_look: bool = False
     odd_ms: int | None = None
     odd_sequence: int = 0
@@ -99,13 +114,22 @@ class HostTruth:
     odd: list[str] = field(default_factory=list)
     mark: Callable[[], None] = nobody
 
-    def gate_started(self, core: GateCore, now_us: int) -> None:
-        """A gate runs from now on."""
+    def gate_started(self, sequence: int, durable: Durable, now_us: int) -> None:
+        """A gate runs from now on, from this report, on what its disk really holds."""
         self.acting_since_us = now_us
-        # An admission that could not be kept is none: the host asks again.
-        self.enrolled = self.enrolled and core.enrolled
-        self.started_sequence = core.chain.sequence
-        self.sequence = core.chain.sequence
+        # What could not be kept was never asked or admitted: the host asks again.
+        self.asked = self.asked and durable.asked
+        if not durable.admitted:
+            self.enrolled_us = None
+        if self.doubtful_at is not None:
+            if durable.sequence <= self.doubtful_at:
+                self.excused = "no report tells of a clock that was set back"
+            else:
+                self.doubtful_at = None
+        if sequence > durable.sequence:
+            self.loose = f"starts from report {sequence}, durable is {durable.sequence}"
+        self.started_sequence = sequence
+        self.sequence = sequence
         self.mark()
 
     def gate_died(self) -> None:
@@ -119,14 +143,18 @@ class HostTruth:
         """A new boot: permission of the one before is dead."""
         self.deadline_us.clear()
 
-    def touched(self, host: GateSide, core: GateCore, now_us: int) -> None:
-        """The core may have moved."""
-        self.mark()
-        if not self.enrolled and core.enrolled:
-            self.enrolled, self.enrolled_us = True, now_us
+    def asks(self, host: GateSide) -> None:
+        """An enrolment leaves the gate: from the first one on its books count."""
+        if not self.asked:
+            self.asked = True
             self.baseline_flop = {
                 lane.workload: _flop(host, lane.chips) for lane in host.plan.lanes
             }
+
+    def admitted(self, now_us: int) -> None:
+        """An admission came to the gate, which took and kept it."""
+        if self.enrolled_us is None:
+            self.enrolled_us = now_us
 
     def made(self, core: GateCore, now_us: int) -> None:
         """The core may have made a report."""
@@ -179,8 +207,10 @@ class HostTruth:
         if self.odd_ms is None:
             self.odd_ms, self.odd_sequence, self.odd_reports = elapsed_ms, self.sequence, 0
 
-    def rolled_back(self, taken_us: int) -> None:
-        """The ledger is put back as it was then: pauses that came since are in no ledger."""
+    def rolled_back(self, taken_us: int, sequence: int) -> None:
+        """The ledger is put back as it was then, up to a report: what came since is lost."""
+        self.left_sequence = sequence
+        self.excused = "an older ledger was put back"
         self.pauses = {
             digest: pause for digest, pause in self.pauses.items() if pause.came_us <= taken_us
         }
@@ -221,6 +251,6 @@ def _flop(host: GateSide, chips: Iterable[int]) -> int:
 
 
 def lane_flop(host: GateSide, workload: str) -> int:
-    """What the chips of a lane really executed since the host was admitted."""
+    """What the chips of a lane really executed since the host asked for admission."""
     lane = next(one for one in host.plan.lanes if one.workload == workload)
     return _flop(host, lane.chips) - host.truth.baseline_flop.get(workload, 0)

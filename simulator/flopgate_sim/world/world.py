@@ -116,7 +116,8 @@ class World:
             custodian=host.custodian,
             site=host.site,
             jurisdiction=host.jurisdiction,
-            hosts_max=sum(one.cluster == host.cluster for one in self.plan.hosts),
+            hosts_max=sum(one.cluster == host.cluster for one in self.plan.hosts)
+            + self.plan.spare_places,
             capacity_tflop_per_s=0,
             expires_unix_ms=TOKEN_EXPIRES_UNIX_MS,
         )
