@@ -112,8 +112,9 @@ def spec_of(chip: ChipIdentity) -> ChipSpec:
 def measure(previous: ChipSample, current: ChipSample, spec: ChipSpec) -> Measured:
     """Count the FLOP of one chip between two samples; always gives a value.
 
-    The best source that both samples carry is used: cycles, else kernel-active time, else peak x
-    time. Kernel-active time runs since the sample before ``current``: the two must be neighbours.
+    The best source that both samples carry is used: cycles, else shares, else kernel-active time,
+    else peak x time. Kernel-active time and clocks run since the sample before ``current``: the two
+    must be neighbours.
     """
     elapsed_ms = current.taken_ms - previous.taken_ms
     if previous.uuid != current.uuid:
@@ -129,7 +130,9 @@ def measure(previous: ChipSample, current: ChipSample, spec: ChipSpec) -> Measur
             stuck = _error("meter.counter.stuck", active_ms=active_ms, elapsed_ms=elapsed_ms)
             return _by_activity(current, active_ms, spec, elapsed_ms, (*findings, stuck))
         return _by_cycles(previous.cycles, current.cycles, spec, elapsed_ms, findings)
-    if previous.cycles is not None:
+    if previous.shares is not None and current.shares is not None:
+        return _by_shares(previous.shares, current, spec, elapsed_ms, findings)
+    if previous.cycles is not None or previous.shares is not None:
         findings = (*findings, _warn("meter.gpm.unavailable"))
     if previous.error is not None:
         # What happened while it was lost was not seen by its sample buffer either.
@@ -217,6 +220,39 @@ def _by_cycles(
     return _measured(
         _price(moved, spec, per_count or 0), CounterSource.GPM_CYCLES, elapsed_ms, findings
     )
+
+
+def _by_shares(
+    before: PipeCycles,
+    current: ChipSample,
+    spec: ChipSpec,
+    elapsed_ms: int,
+    findings: tuple[Finding, ...],
+) -> Measured:
+    """Price the time for which each pipe was busy, by the clocks seen meanwhile.
+
+    Percentages count cycles of a clock that moves: ``low`` rests on the lowest clock seen, the
+    other two on the highest. Windows touch, so they cover the interval exactly or do not belong to
+    it: another sampler began anew.
+    """
+    after = current.shares or before
+    window_us, active = after.elapsed - before.elapsed, after.active - before.active
+    moved = _moved(before, after)
+    if min(active, *moved) < 0 or window_us != elapsed_ms * 1000:
+        numbers = {"window_us": window_us, "elapsed_ms": elapsed_ms}
+        return worst_case(spec, elapsed_ms, *findings, _error("meter.share.window", **numbers))
+    busiest = max(active, *moved)
+    if busiest > window_us:
+        numbers = {"busiest_us": busiest, "window_us": window_us}
+        return worst_case(spec, elapsed_ms, *findings, _error("meter.share.jump", **numbers))
+    high_mhz = current.sm_clock_mhz or -(-spec.max_clock_khz // 1000)
+    dear = _price(moved, spec, spec.sm_count * high_mhz)
+    cheap = _price(moved, spec, spec.sm_count * min(current.sm_clock_low_mhz or 0, high_mhz))
+    by_pipe = tuple(
+        (pipe, Flop(low=least.low, nominal=most.nominal, high=most.high))
+        for (pipe, most), (_, least) in zip(dear, cheap, strict=True)
+    )
+    return _measured(by_pipe, CounterSource.GPM_PERCENT, elapsed_ms, findings)
 
 
 def _stuck(before: PipeCycles, current: ChipSample) -> bool:

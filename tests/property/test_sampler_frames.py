@@ -23,18 +23,28 @@ from flopgate_agent.counters.sample import ChipIdentity, ChipSample, PipeCycles
 COUNTER = st.integers(0, layout.MAX_COUNTER)
 TEXT = st.text(max_size=40)
 
-SAMPLES = st.builds(
-    ChipSample,
-    uuid=TEXT,
-    taken_ms=COUNTER,
-    cycles=st.none()
-    | st.builds(PipeCycles, **{field.name: COUNTER for field in fields(PipeCycles)}),
-    kernel_active_ms=st.none() | COUNTER,
-    sm_clock_mhz=st.none() | COUNTER,
-    energy_mj=st.none() | COUNTER,
-    pids=st.none() | st.lists(st.integers(0, 2**32 - 1), max_size=9).map(tuple),
-    error=st.none() | TEXT,
-)
+PIPES = st.builds(PipeCycles, **{field.name: COUNTER for field in fields(PipeCycles)})
+
+
+@st.composite
+def chip_samples(draw: st.DrawFn) -> ChipSample:
+    counted = draw(st.none() | st.tuples(st.sampled_from(["cycles", "shares"]), PIPES))
+    clocks = draw(st.none() | st.tuples(COUNTER, COUNTER))
+    return ChipSample(
+        uuid=draw(TEXT),
+        taken_ms=draw(COUNTER),
+        cycles=counted[1] if counted and counted[0] == "cycles" else None,
+        shares=counted[1] if counted and counted[0] == "shares" else None,
+        kernel_active_ms=draw(st.none() | COUNTER),
+        sm_clock_low_mhz=clocks[0] if clocks else None,
+        sm_clock_mhz=clocks[1] if clocks else None,
+        energy_mj=draw(st.none() | COUNTER),
+        pids=draw(st.none() | st.lists(st.integers(0, 2**32 - 1), max_size=9).map(tuple)),
+        error=draw(st.none() | TEXT),
+    )
+
+
+SAMPLES = chip_samples()
 IDENTITIES = st.builds(
     ChipIdentity,
     uuid=TEXT,
@@ -54,8 +64,11 @@ def pack(sample: ChipSample) -> bytes:
         uuid=sample.uuid,
         taken_ms=sample.taken_ms,
         cycles=None if sample.cycles is None else astuple(sample.cycles),
+        shares=None if sample.shares is None else astuple(sample.shares),
         kernel_active_ms=sample.kernel_active_ms,
-        sm_clock_mhz=sample.sm_clock_mhz,
+        sm_clocks_mhz=None
+        if sample.sm_clock_mhz is None or sample.sm_clock_low_mhz is None
+        else (sample.sm_clock_low_mhz, sample.sm_clock_mhz),
         energy_mj=sample.energy_mj,
         pids=sample.pids,
         error=sample.error,

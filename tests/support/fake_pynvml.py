@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 
-from flopgate_agent.counters.nvml import GPM_METRICS
+from flopgate_agent.counters.nvml import GPM_CYCLES, GPM_SHARES
 
 NOT_AVAILABLE = 2**64 - 1
 CODES = {
@@ -54,7 +54,9 @@ class FakeNvml(ModuleType):
             setattr(self, f"NVML_{name}" if name == "SUCCESS" else f"NVML_ERROR_{name}", code)
         self.chips = chips
         self.refuse: dict[str, str] = {}
-        self.cycles: dict[int, float] = dict.fromkeys(GPM_METRICS, 0.0)
+        self.cycles: dict[int, float] = dict.fromkeys(GPM_CYCLES, 0.0)
+        self.percents: dict[int, float] = dict.fromkeys(GPM_SHARES, 0.0)
+        self.percent_only = False
         self.metric_code: int | None = 0
         self.utilisation: list[tuple[int, int]] = []
         self.clocks: list[tuple[int, int]] = []
@@ -114,7 +116,13 @@ class FakeNvml(ModuleType):
             if self.metric_code is None:
                 continue  # a driver that forgets to fill in what it does not know
             metric.nvmlReturn = self.metric_code
-            metric.value = metrics.sample2.cycles[metric.metricId]
+            cumulative = metric.metricId in GPM_CYCLES
+            if self.percent_only and (cumulative or metric.metricId not in self.percents):
+                metric.nvmlReturn = CODES["NOT_SUPPORTED"]
+            elif cumulative:
+                metric.value = metrics.sample2.cycles[metric.metricId]
+            else:
+                metric.value = self.percents[metric.metricId]
         return metrics
 
     def _nvmlDeviceGetSamples(self, _handle: int, kind: int, since: int) -> object:  # noqa: N802

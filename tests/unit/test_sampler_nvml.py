@@ -11,7 +11,7 @@ import pytest
 
 from flopgate_agent.counters import layout
 from flopgate_agent.counters.frames import Identities, Samples, split
-from flopgate_agent.counters.nvml import GPM_METRICS, ChipReader, GoneError, number
+from flopgate_agent.counters.nvml import GPM_CYCLES, ChipReader, GoneError, number
 from flopgate_agent.counters.sample import ChipSample
 from flopgate_agent.counters.sampler import Sampler
 from tests.support.fake_pynvml import CODES, NOT_AVAILABLE, FakeNvml
@@ -61,7 +61,7 @@ def test_a_chip_that_cannot_be_opened_does_not_hide_the_others() -> None:
 def test_cycles_are_read_in_order() -> None:
     nvml = FakeNvml()
     chip = ChipReader(nvml, 0)
-    nvml.cycles = {metric_id: float(metric_id * 10**6) for metric_id in GPM_METRICS}
+    nvml.cycles = {metric_id: float(metric_id * 10**6) for metric_id in GPM_CYCLES}
     cycles = look(chip).cycles
     assert cycles is not None
     assert (cycles.elapsed, cycles.mma, cycles.dmma) == (248 * 10**6, 250 * 10**6, 251 * 10**6)
@@ -77,6 +77,87 @@ def test_nonsense_in_one_counter_makes_the_cycles_unknown(value: float) -> None:
     chip = ChipReader(nvml, 0)
     nvml.cycles[252] = value
     assert look(chip).cycles is None
+
+
+class Wall:
+    """A clock that moves when somebody waits."""
+
+    def __init__(self) -> None:
+        self.now_ms = 1_000
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+    def wait(self, seconds: float) -> None:
+        self.now_ms += round(seconds * 1000)
+
+
+def old_driver() -> tuple[FakeNvml, Wall, ChipReader]:
+    """One that gives percentages alone."""
+    nvml, clock = FakeNvml(), Wall()
+    nvml.percent_only = True
+    return nvml, clock, ChipReader(nvml, 0, clock, clock.wait)
+
+
+def test_percentages_add_up_over_windows_that_touch() -> None:
+    nvml, clock, chip = old_driver()
+    clock.now_ms += 1_000
+    nvml.percents |= {2: 90.0, 5: 60.0, 7: 50.0}
+    first = look(chip)
+    assert first.cycles is None
+    assert first.shares is not None
+    assert (first.shares.elapsed, first.taken_ms) == (1_000_000, 2_000)
+    clock.now_ms += 500
+    nvml.percents |= {2: 10.0, 5: 0.0, 7: 0.0, 12: 10.0}
+    second = look(chip)
+    assert second.shares is not None
+    assert second.shares.elapsed == 1_500_000
+    assert second.shares.active == pytest.approx(950_000, abs=2)
+    assert second.shares.mma == pytest.approx(600_000, abs=2)
+    assert second.shares.hmma == pytest.approx(500_000, abs=2)
+    assert second.shares.fp32 == pytest.approx(50_000, abs=2)
+
+
+def test_a_window_is_as_long_as_the_driver_needs() -> None:
+    _nvml, clock, chip = old_driver()
+    look(chip)
+    clock.now_ms += 30
+    shares = look(chip).shares
+    assert shares is not None
+    assert shares.elapsed == 200_000, "two windows of 100 ms"
+
+
+def test_a_driver_without_the_dmma_percentage_still_gives_the_others() -> None:
+    nvml, clock, chip = old_driver()
+    del nvml.percents[8]
+    nvml.percents[5] = 40.0
+    clock.now_ms += 1_000
+    shares = look(chip).shares
+    assert shares is not None
+    assert shares.dmma == 0
+    assert shares.mma == pytest.approx(400_000, abs=2)
+
+
+@pytest.mark.parametrize("value", [float("nan"), -1.0, 101.0, 4294967295.0])
+def test_a_percentage_that_is_none_makes_the_shares_unknown(value: float) -> None:
+    nvml, clock, chip = old_driver()
+    look(chip)
+    clock.now_ms += 1_000
+    nvml.percents[7] = value
+    assert look(chip).shares is None
+    clock.now_ms += 1_000
+    nvml.percents[7] = 10.0
+    shares = look(chip).shares
+    assert shares is not None
+    assert shares.elapsed == 2_100_000, "the window goes on until it can be read"
+
+
+def test_a_driver_that_gave_cycles_is_not_read_by_percentages() -> None:
+    nvml, clock = FakeNvml(), Wall()
+    chip = ChipReader(nvml, 0, clock, clock.wait)
+    assert look(chip).cycles is not None
+    nvml.percent_only = True
+    assert (look(chip).cycles, look(chip).shares) == (None, None)
 
 
 def test_a_refused_metric_makes_the_cycles_unknown() -> None:

@@ -159,9 +159,9 @@ def _identity(reader: _Reader) -> ChipIdentity | Unreadable:
 
 
 def _sample(reader: _Reader) -> ChipSample:
-    flags, taken_ms, active_ms, clock_mhz, energy_mj, *rest = reader.take(layout.SAMPLE)
+    flags, taken_ms, active_ms, low_mhz, high_mhz, energy_mj, *rest = reader.take(layout.SAMPLE)
     *counters, pid_count = rest
-    if max(taken_ms, active_ms, clock_mhz, energy_mj, *counters) > layout.MAX_COUNTER:
+    if max(taken_ms, active_ms, low_mhz, high_mhz, energy_mj, *counters) > layout.MAX_COUNTER:
         msg = "number in frame above 2**63-1"
         raise FrameError(msg)
     if pid_count > layout.MAX_PIDS:
@@ -173,8 +173,10 @@ def _sample(reader: _Reader) -> ChipSample:
         uuid=uuid,
         taken_ms=taken_ms,
         cycles=_cycles(counters) if flags & layout.HAS_CYCLES else None,
+        shares=_cycles(counters) if flags & layout.HAS_SHARES else None,
         kernel_active_ms=active_ms if flags & layout.HAS_ACTIVE else None,
-        sm_clock_mhz=clock_mhz if flags & layout.HAS_CLOCK else None,
+        sm_clock_mhz=high_mhz if flags & layout.HAS_CLOCK else None,
+        sm_clock_low_mhz=low_mhz if flags & layout.HAS_CLOCK else None,
         energy_mj=energy_mj if flags & layout.HAS_ENERGY else None,
         pids=pids if flags & layout.HAS_PIDS else None,
         error=error if flags & layout.HAS_FAULT else None,

@@ -33,11 +33,13 @@ IDENTITY = struct.Struct("<BQHHHI")
 
 HAS_SERIAL, HAS_PDI, HAS_MINOR, HAS_MAX_CLOCK, HAS_GPM, HAS_ERROR = (1 << bit for bit in range(6))
 
-SAMPLE = struct.Struct("<BQQQQ11QH")
-"""flags, taken_ms, kernel_active_ms, sm_clock_mhz, energy_mj, cycles, pid count; uuid, error, pids.
-"""
+SAMPLE = struct.Struct("<BQQQQQ11QH")
+"""flags, taken_ms, kernel_active_ms, lowest and highest sm_clock_mhz, energy_mj, cycles or shares,
+pid count; after it uuid, error, pids."""
 
-HAS_CYCLES, HAS_ACTIVE, HAS_CLOCK, HAS_ENERGY, HAS_PIDS, HAS_FAULT = (1 << bit for bit in range(6))
+HAS_CYCLES, HAS_ACTIVE, HAS_CLOCK, HAS_ENERGY, HAS_PIDS, HAS_FAULT, HAS_SHARES = (
+    1 << bit for bit in range(7)
+)
 
 PID = struct.Struct("<I")
 
@@ -101,17 +103,22 @@ def pack_sample(
     uuid: str,
     taken_ms: int,
     cycles: tuple[int, ...] | None,
+    shares: tuple[int, ...] | None,
     kernel_active_ms: int | None,
-    sm_clock_mhz: int | None,
+    sm_clocks_mhz: tuple[int, int] | None,
     energy_mj: int | None,
     pids: tuple[int, ...] | None,
     error: str | None,
 ) -> bytes:
-    """Pack one chip's sample; ``cycles`` in the order of the fields of ``PipeCycles``."""
+    """Pack one chip's sample; ``cycles`` in the order of the fields of ``PipeCycles``.
+
+    ``shares`` likewise, where there are no cycles; ``sm_clocks_mhz``: the lowest and the highest.
+    """
     flags = (
         (HAS_CYCLES if cycles is not None else 0)
+        | (HAS_SHARES if shares is not None else 0)
         | (HAS_ACTIVE if kernel_active_ms is not None else 0)
-        | (HAS_CLOCK if sm_clock_mhz is not None else 0)
+        | (HAS_CLOCK if sm_clocks_mhz is not None else 0)
         | (HAS_ENERGY if energy_mj is not None else 0)
         | (HAS_PIDS if pids is not None else 0)
         | (HAS_FAULT if error is not None else 0)
@@ -120,9 +127,9 @@ def pack_sample(
         flags,
         taken_ms,
         kernel_active_ms or 0,
-        sm_clock_mhz or 0,
+        *(sm_clocks_mhz or (0, 0)),
         energy_mj or 0,
-        *(cycles or (0,) * 11),
+        *(cycles or shares or (0,) * 11),
         len(pids or ()),
     )
     listed = b"".join(PID.pack(pid) for pid in pids or ())

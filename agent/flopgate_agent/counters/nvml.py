@@ -3,6 +3,9 @@
 Rule of the file: what NVML does not say, or says as a sentinel or nonsense, is ``None``. No number
 is invented. Written without typing and value types, for the child's memory.
 
+Percentages come from windows that touch: each window's last sample is the next one's first. They
+count SM cycles, so what they say in time depends on the clock; the meter bounds that.
+
 On the cumulative GPM cycles: NVML computes every GPM metric from two samples and documents these
 as counts since reboot. The first sample here is taken once and kept, the second is taken anew each
 time. Should a driver give the count between the two samples instead, it is still cumulative, since
@@ -10,6 +13,8 @@ the kept sample: differences between readings are right under both readings of t
 """
 
 from __future__ import annotations
+
+from time import sleep
 
 from flopgate_agent.clocks import elapsed_ms
 from flopgate_agent.counters import layout
@@ -20,8 +25,20 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-GPM_METRICS = (248, 249, 250, 251, 252, 253, 254, 257, 258, 259, 260)
+GPM_CYCLES = (248, 249, 250, 251, 252, 253, 254, 257, 258, 259, 260)
 """NVML metric ids in the order of the fields of ``PipeCycles``."""
+
+GPM_SHARES = (2, 5, 8, 7, 9, 6, 4, 11, 12, 13)
+"""Percentages of the same, but for ``elapsed``: all a driver before release 570 or so gives."""
+
+GPM_DMMA = 8
+"""Not in every driver; whatever ran there is in the tensor pipes' sum."""
+
+PERCENT_MAX = 100.5
+"""A quotient of two counters that are not read at one instant passes 100 a little, and is cut."""
+
+WINDOW_MS = 100
+"""Shortest time between two samples of which NVML gives percentages."""
 
 GONE = frozenset({"UNINITIALIZED", "DRIVER_NOT_LOADED", "GPU_IS_LOST", "RESET_REQUIRED"})
 """Errors after which nothing else that the chip says in this look is worth asking for."""
@@ -67,7 +84,13 @@ def number(value: object, highest: int = layout.MAX_COUNTER) -> int | None:
 class ChipReader:
     """One chip's handle, its two GPM samples, and where its sample buffers were read up to."""
 
-    def __init__(self, nvml: ModuleType, index: int, clock: Callable[[], int] = elapsed_ms) -> None:
+    def __init__(
+        self,
+        nvml: ModuleType,
+        index: int,
+        clock: Callable[[], int] = elapsed_ms,
+        wait: Callable[[float], None] = sleep,
+    ) -> None:
         """Open the chip at NVML index ``index``; ``clock`` gives host elapsed time in ms.
 
         Raises:
@@ -75,6 +98,7 @@ class ChipReader:
         """
         self._nvml = nvml
         self._clock = clock
+        self._wait = wait
         self.index = index
         self._trouble = ""
         self._handle = self._ask(nvml.nvmlDeviceGetHandleByIndex, index)
@@ -87,7 +111,10 @@ class ChipReader:
         self.gpm = self._probe_gpm()
         self._base: Any = None
         self._now: Any = None
+        self._base_ms = 0
         self._metrics: Any = None
+        self._counts = False
+        self._shared: tuple[int, ...] | None = None
         if self.gpm:
             self._start_gpm()
         self._active_seen_us: int | None = None
@@ -125,24 +152,26 @@ class ChipReader:
         self._trouble = ""
         taken_ms = self._clock()
         try:
-            cycles, taken_ms = self._cycles_at()
+            cycles, shares, taken_ms = self._counted()
             active_ms = self._active_ms(taken_ms)
-            clock_mhz = self._clock_mhz()
+            clocks_mhz = self._clocks_mhz()
             energy = self._ask(self._nvml.nvmlDeviceGetTotalEnergyConsumption, self._handle)
             energy_mj = number(energy)
             pids = self._pids()
         except GoneError as error:
             self._active_seen_us = None
             return failed_sample(self.uuid, taken_ms, str(error))
-        nothing = all(one is None for one in (cycles, active_ms, clock_mhz, energy_mj, pids))
+        seen = (cycles, shares, active_ms, clocks_mhz, energy_mj, pids)
+        nothing = all(one is None for one in seen)
         if self._trouble and nothing:
             return failed_sample(self.uuid, taken_ms, self._trouble)
         return layout.pack_sample(
             uuid=self.uuid,
             taken_ms=taken_ms,
             cycles=cycles,
+            shares=shares,
             kernel_active_ms=active_ms,
-            sm_clock_mhz=clock_mhz,
+            sm_clocks_mhz=clocks_mhz,
             energy_mj=energy_mj,
             pids=pids,
             error=None,
@@ -189,6 +218,7 @@ class ChipReader:
         self._metrics = nvml.c_nvmlGpmMetricsGet_t()
         if self._ask(nvml.nvmlGpmSampleGet, self._handle, self._base) is None:
             self.close()
+        self._base_ms = self._clock()
 
     def _try_free(self, held: object) -> None:
         try:
@@ -196,42 +226,73 @@ class ChipReader:
         except self._nvml.NVMLError:
             self._trouble = "GPM_SAMPLE_FREE"
 
-    def _cycles_at(self) -> tuple[tuple[int, ...] | None, int]:
-        """Read the cycles and the time together, again if the host was too busy in between."""
+    def _counted(self) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None, int]:
+        """Cycles, or else shares, and the time at which they were read."""
+        if self.gpm and self._base is None:
+            self._start_gpm()
+        if self._base is None or self._now is None:
+            return None, None, self._clock()
+        if self._shared is None:
+            taken_ms = self._sample_at()
+            cycles = None if taken_ms is None else self._cycles()
+            self._counts = self._counts or cycles is not None
+            if taken_ms is None or self._counts:
+                return cycles, None, taken_ms or self._clock()
+        # Here the kept sample moves on with each look, so there is no way back to cycles.
+        self._wait(max(0, self._base_ms + WINDOW_MS - self._clock()) / 1000)
+        taken_ms = self._sample_at()
+        return None, None if taken_ms is None else self._shares(taken_ms), taken_ms or self._clock()
+
+    def _sample_at(self) -> int | None:
+        """Take a GPM sample and the time together, again if the host was too busy in between."""
         attempts = READ_ATTEMPTS
         while True:
             attempts -= 1
             before_ms = self._clock()
-            cycles = self._cycles()
+            got = self._ask(self._nvml.nvmlGpmSampleGet, self._handle, self._now)
             after_ms = self._clock()
+            if got is None:
+                return None
             if after_ms - before_ms <= READ_MS or not attempts:
-                return cycles, (before_ms + after_ms) // 2
+                return (before_ms + after_ms) // 2
 
     def _cycles(self) -> tuple[int, ...] | None:
+        read = self._read_metrics(GPM_CYCLES)
+        found = [] if read is None else [number(value) for value in read]
+        whole = tuple([value for value in found if value is not None])
+        return whole if len(whole) == len(GPM_CYCLES) else None
+
+    def _shares(self, taken_ms: int) -> tuple[int, ...] | None:
+        """Add the window that ends now to the busy times of all pipes."""
+        span_us = (taken_ms - self._base_ms) * 1000
+        read = self._read_metrics(GPM_SHARES)
+        if read is None or span_us <= 0:
+            return None
+        busy_us = [span_us]
+        for metric_id, given in zip(GPM_SHARES, read, strict=True):
+            percent = 0.0 if given is None and metric_id == GPM_DMMA else given
+            if percent is None or not 0 <= percent <= PERCENT_MAX:
+                return None
+            busy_us.append(min(span_us, int(span_us * percent / 100) + bool(percent)))
+        before = self._shared or (0,) * len(busy_us)
+        self._shared = tuple([total + more for total, more in zip(before, busy_us, strict=True)])
+        self._base, self._now, self._base_ms = self._now, self._base, taken_ms
+        return self._shared
+
+    def _read_metrics(self, metric_ids: tuple[int, ...]) -> list[float | None] | None:
+        """Metrics between the two samples; ``None`` for each that the driver does not give."""
         nvml, metrics = self._nvml, self._metrics
-        if self.gpm and self._base is None:
-            self._start_gpm()
-        if self._base is None or self._now is None:
-            return None
-        if self._ask(nvml.nvmlGpmSampleGet, self._handle, self._now) is None:
-            return None
         metrics.version = nvml.NVML_GPM_METRICS_GET_VERSION
-        metrics.numMetrics = len(GPM_METRICS)
+        metrics.numMetrics = len(metric_ids)
         metrics.sample1, metrics.sample2 = self._base, self._now
-        for slot, metric_id in enumerate(GPM_METRICS):
+        for slot, metric_id in enumerate(metric_ids):
             metrics.metrics[slot].metricId = metric_id
             # A value left over from the call before must not pass for a new one.
             metrics.metrics[slot].nvmlReturn = nvml.NVML_ERROR_UNKNOWN
         if self._ask(nvml.nvmlGpmMetricsGet, metrics) is None:
             return None
-        found = []
-        for slot in range(len(GPM_METRICS)):
-            metric = metrics.metrics[slot]
-            value = number(metric.value) if metric.nvmlReturn == nvml.NVML_SUCCESS else None
-            if value is None:
-                return None
-            found.append(value)
-        return tuple(found)
+        read = metrics.metrics[: len(metric_ids)]
+        return [one.value if one.nvmlReturn == nvml.NVML_SUCCESS else None for one in read]
 
     def _buffer(self, kind: int, since_us: int) -> list[tuple[int, int | None]] | None:
         """Read the driver's sample buffer; ``[]`` when nothing is newer, ``None`` if unreadable."""
@@ -282,8 +343,8 @@ class ChipReader:
         self._active_rest_us = busy % 1000
         return busy // 1000
 
-    def _clock_mhz(self) -> int | None:
-        """Highest SM clock since the look before: the driver's buffer, and now."""
+    def _clocks_mhz(self) -> tuple[int, int] | None:
+        """Lowest and highest SM clock since the look before: the driver's buffer, and now."""
         nvml = self._nvml
         read = self._buffer(nvml.NVML_PROCESSOR_CLK_SAMPLES, self._clock_seen_us)
         current = self._ask(nvml.nvmlDeviceGetClockInfo, self._handle, nvml.NVML_CLOCK_SM)
@@ -293,8 +354,9 @@ class ChipReader:
             return None
         if read:
             self._clock_seen_us = read[-1][0]
-        seen = [number(clock, MAX_CLOCK_MHZ) for _, clock in read]
-        return max(current_mhz, before_mhz or 0, *(clock or 0 for clock in seen))
+        seen = [number(clock, MAX_CLOCK_MHZ) or 0 for _, clock in read]
+        seen += [current_mhz, before_mhz or 0]
+        return min(seen), max(seen)
 
     def _pids(self) -> tuple[int, ...] | None:
         """Every process with a context; ``None`` unless each list was read or is not kept."""
@@ -327,8 +389,9 @@ def failed_sample(uuid: str, taken_ms: int, error: str) -> bytes:
         uuid=uuid,
         taken_ms=taken_ms,
         cycles=None,
+        shares=None,
         kernel_active_ms=None,
-        sm_clock_mhz=None,
+        sm_clocks_mhz=None,
         energy_mj=None,
         pids=None,
         error=error,

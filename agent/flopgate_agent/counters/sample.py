@@ -68,9 +68,13 @@ class ChipSample:
         uuid: the chip's NVML UUID.
         taken_ms: host elapsed time (boot clock, suspend included) when the counters were read.
         cycles: cumulative pipe cycles, ``None`` where GPM is missing or the call failed.
+        shares: where there are no cycles: time for which each pipe was busy, in microseconds since
+            the sampler's start, as if on all SMs at once; ``elapsed`` is all that time. Integrated
+            from the driver's percentages, window after window, with no time between them.
         kernel_active_ms: time with at least one kernel resident since the sample before,
             integrated from the driver's own utilisation buffer; ``None`` where unreadable.
         sm_clock_mhz: highest SM clock seen since the sample before; ``None`` where unreadable.
+        sm_clock_low_mhz: the lowest.
         energy_mj: cumulative millijoule since driver load; ``None`` where unreadable.
         pids: processes that hold a compute, graphics or MPS context; ``None`` where unreadable.
         error: NVML's error name when the chip could not be read at all (``GPU_IS_LOST``), else
@@ -85,3 +89,5 @@ class ChipSample:
     energy_mj: int | None
     pids: tuple[int, ...] | None
     error: str | None
+    shares: PipeCycles | None = None
+    sm_clock_low_mhz: int | None = None

@@ -33,6 +33,8 @@ _CYCLES = (
 _COUNTERS = tuple(f"cycles.{name}" for name in _CYCLES)
 _values_of = attrgetter(*_CYCLES)
 _PIPES = tuple(pipe.value for pipe in Pipe)
+PIPES_READ = frozenset({CounterSource.GPM_CYCLES, CounterSource.GPM_PERCENT})
+"""Sources that tell whether any pipe worked."""
 
 
 class ChipMeter:
@@ -141,18 +143,18 @@ class ChipMeter:
 
     def _judge(self, sample: ChipSample, parts: list[Measured], since_ms: int) -> None:
         last = parts[-1] if parts else None
-        by_cycles = last is not None and last.source is CounterSource.GPM_CYCLES and not last.gap
-        if by_cycles and last is not None:
+        by_pipes = last is not None and last.source in PIPES_READ and not last.gap
+        if by_pipes and last is not None:
             still = not last.by_pipe
         else:
             # Pipes cannot be read: only a chip without any context stands still (law 1).
             still = sample.error is None and sample.pids == ()
         self.active = not still
-        self.worked = by_cycles and not still
+        self.worked = by_pipes and not still
         if not still:
             self.still_since_ms = None
         elif self.still_since_ms is None:
-            self.still_since_ms = since_ms if by_cycles else sample.taken_ms
+            self.still_since_ms = since_ms if by_pipes else sample.taken_ms
 
     def _add(self, parts: list[Measured] | tuple[Measured, ...]) -> None:
         for part in parts:

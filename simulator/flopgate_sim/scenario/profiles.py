@@ -17,12 +17,14 @@ class ChipProfile:
     Attributes:
         nvml_name: as NVML says it.
         pci_device_id: as PCI says it.
-        gpm: whether the driver shows cycle counters; GPM exists since Hopper.
+        gpm: whether the driver shows what the pipes do; GPM exists since Hopper.
+        percent: whether it is too old to show more than percentages of it.
     """
 
     nvml_name: str
     pci_device_id: int
     gpm: bool = False
+    percent: bool = False
 
     @property
     def spec(self) -> ChipSpec:
@@ -45,6 +47,9 @@ PROFILES: Final[Mapping[str, ChipProfile]] = MappingProxyType(
         "l40s": ChipProfile(nvml_name="NVIDIA L40S", pci_device_id=0x26B9),
         "h20": ChipProfile(nvml_name="NVIDIA H20", pci_device_id=0x2329, gpm=True),
         "h100": ChipProfile(nvml_name="NVIDIA H100 80GB HBM3", pci_device_id=0x2330, gpm=True),
+        "h100-old-driver": ChipProfile(
+            nvml_name="NVIDIA H100 80GB HBM3", pci_device_id=0x2330, gpm=True, percent=True
+        ),
         "h100-pcie": ChipProfile(nvml_name="NVIDIA H100 PCIe", pci_device_id=0x2331, gpm=True),
         "h800": ChipProfile(nvml_name="NVIDIA H800", pci_device_id=0x2324, gpm=True),
         "h200": ChipProfile(nvml_name="NVIDIA H200", pci_device_id=0x2335, gpm=True),

@@ -83,7 +83,8 @@ class Chip:
 
     Attributes:
         spec: what it is made of; its clock runs at the highest.
-        gpm: whether the driver shows cycle counters.
+        gpm: whether the driver shows what the pipes do.
+        percent: whether it shows only percentages of it, and no cycle counters.
         worked_us: busy time of compute pipes since the world began, times percent.
         active_us: time with any kernel on it since the last sample.
         last_work_us: last moment at which a compute pipe was busy, 0 before the first.
@@ -96,6 +97,7 @@ class Chip:
     uuid: str
     spec: ChipSpec
     gpm: bool
+    percent: bool = False
     worked_us: int = 0
     active_us: int = 0
     last_work_us: int = 0
@@ -107,6 +109,11 @@ class Chip:
     active_before_us: int = 0
     jump_cycles: int = 0
     energy_uj: int = 0
+    window_ms: int | None = None
+    window_worked_us: int = 0
+    window_active_us: int = 0
+    window_now_us: int = 0
+    shared_us: tuple[int, int, int] = (0, 0, 0)
 
     def flop(self) -> int:
         """What it really executed, at the 16-bit rate."""
@@ -229,6 +236,7 @@ class Hardware:
         chip.worked_before_us = chip.worked_us
         chip.active_before_us = chip.active_all_us
         chip.active_us = chip.energy_uj = 0
+        chip.window_ms, chip.shared_us = None, (0, 0, 0)
         chip.reloaded = True
 
     def sample(self, now_us: int, elapsed_ms: int) -> list[ChipSample]:
@@ -254,12 +262,44 @@ class Hardware:
         return ChipSample(
             uuid=chip.uuid,
             taken_ms=elapsed_ms,
-            cycles=self._cycles(chip) if chip.gpm else None,
+            cycles=self._cycles(chip) if chip.gpm and not chip.percent else None,
+            shares=self._shares(chip, elapsed_ms) if chip.gpm and chip.percent else None,
             kernel_active_ms=active_ms,
-            sm_clock_mhz=chip.spec.max_clock_khz // 1000,
+            sm_clock_mhz=-(-chip.spec.max_clock_khz // 1000),
+            sm_clock_low_mhz=chip.spec.max_clock_khz // 1000,
             energy_mj=chip.energy_uj // 1000,
             pids=self.pids(index),
             error=None,
+        )
+
+    def _shares(self, chip: Chip, elapsed_ms: int) -> PipeCycles | None:
+        """As a sampler adds up percentages of windows that touch, on the host's own clock."""
+        since_ms, span_us = chip.window_ms, self.now_us - chip.window_now_us
+        worked_us = chip.worked_us - chip.window_worked_us
+        active_us = chip.active_all_us - chip.window_active_us
+        if since_ms is not None and (elapsed_ms <= since_ms or span_us <= 0):
+            return None
+        if since_ms is not None:
+            window_us = (elapsed_ms - since_ms) * 1000
+            busy = min(window_us, -(-worked_us * window_us // (span_us * 100)))
+            active = min(window_us, -(-active_us * window_us // span_us))
+            done, mma, alive = chip.shared_us
+            chip.shared_us = done + window_us, mma + busy, alive + max(active, busy)
+        chip.window_ms, chip.window_now_us = elapsed_ms, self.now_us
+        chip.window_worked_us, chip.window_active_us = chip.worked_us, chip.active_all_us
+        elapsed, busy, active = chip.shared_us
+        return PipeCycles(
+            elapsed=elapsed,
+            active=active,
+            mma=busy,
+            dmma=0,
+            hmma=busy,
+            imma=0,
+            dfma=0,
+            integer=0,
+            fp64=0,
+            fp32=0,
+            fp16=0,
         )
 
     def _cycles(self, chip: Chip) -> PipeCycles:

@@ -149,7 +149,13 @@ def _counter_jump(world: World, fault: Fault) -> None:
     chip = host.hardware.chips[fault.value % len(host.hardware.chips)]
     chip.jump_cycles += fault.value * 10**9
     limit = chip.spec.max_clock_khz * chip.spec.sm_count * SEEN_WITHIN_MS
-    seen = chip.gpm and not chip.lost and host.runner is not None and not host.hung
+    seen = (
+        chip.gpm
+        and not chip.percent
+        and not chip.lost
+        and host.runner is not None
+        and not host.hung
+    )
     if fault.value * 10**9 > limit and seen:
         host.truth.jumped(host.clocks.elapsed_ms)
 

@@ -90,7 +90,12 @@ class GateSide:
         self.wiring = wiring
         self.hardware = Hardware(
             [
-                Chip(uuid=f"GPU-{plan.name}-{index}", spec=plan.spec, gpm=plan.gpm)
+                Chip(
+                    uuid=f"GPU-{plan.name}-{index}",
+                    spec=plan.spec,
+                    gpm=plan.chip.gpm,
+                    percent=plan.chip.percent,
+                )
                 for index in range(plan.chips)
             ],
             now_us=engine.now_us,

@@ -79,11 +79,6 @@ class HostPlan:
         return self.chip.spec
 
     @property
-    def gpm(self) -> bool:
-        """Whether the chips show cycle counters."""
-        return self.chip.gpm
-
-    @property
     def chip_name(self) -> str:
         """As NVML says it."""
         return self.chip.nvml_name

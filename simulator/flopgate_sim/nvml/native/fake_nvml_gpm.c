@@ -91,6 +91,7 @@ static ret_t metric(const struct nvml_gpm_sample *a, const struct nvml_gpm_sampl
   unsigned id = m->metricId;
   int counter = cumulative_counter(id);
   double seconds = (double)(b->taken_ns - a->taken_ns) * 1e-9;
+  if (id >= 248 && id <= 260 && FG_LOAD(g->gpm_percent_only)) return NVML_NOT_SUPPORTED;
   if (counter != NO_PIPE) { /* absolute, since the driver was loaded: the second sample alone */
     m->value = FG_LOAD(g->gpm_relative) ? delta(a->cycles[counter], b->cycles[counter])
                                         : (double)b->cycles[counter];
