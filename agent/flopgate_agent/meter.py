@@ -245,9 +245,9 @@ def _by_shares(
     if busiest > window_us:
         numbers = {"busiest_us": busiest, "window_us": window_us}
         return worst_case(spec, elapsed_ms, *findings, _error("meter.share.jump", **numbers))
-    high_mhz = current.sm_clock_mhz or -(-spec.max_clock_khz // 1000)
-    dear = _price(moved, spec, spec.sm_count * high_mhz)
-    cheap = _price(moved, spec, spec.sm_count * min(current.sm_clock_low_mhz or 0, high_mhz))
+    high_mhz = max(0, current.sm_clock_mhz or 0) or _ceil_div(spec.max_clock_khz, 1000)
+    low_mhz = max(0, min(current.sm_clock_low_mhz or 0, high_mhz))
+    dear, cheap = (_price(moved, spec, spec.sm_count * mhz) for mhz in (high_mhz, low_mhz))
     by_pipe = tuple(
         (pipe, Flop(low=least.low, nominal=most.nominal, high=most.high))
         for (pipe, most), (_, least) in zip(dear, cheap, strict=True)

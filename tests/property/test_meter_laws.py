@@ -39,11 +39,14 @@ SAMPLES = st.builds(
     cycles=st.none() | cycles(SMALL) | cycles(COUNTER),
     kernel_active_ms=maybe(SMALL | st.integers(-5, 2**64)),
     sm_clock_mhz=maybe(st.integers(-5, 10_000)),
+    sm_clock_low_mhz=maybe(st.integers(-5, 10_000)),
     energy_mj=maybe(COUNTER),
     pids=st.none(),
+    shares=st.none() | cycles(SMALL),
     error=st.none() | st.just("GPU_IS_LOST"),
 )
 
+NAMES = tuple(field.name for field in fields(PipeCycles))
 PIPES = ("mma", "dmma", "hmma", "imma", "dfma", "integer", "fp64", "fp32", "fp16")
 
 
@@ -135,6 +138,44 @@ def test_more_cycles_never_cost_less(history: tuple[ChipSpec, list[ChipSample]])
     for name in ("low", "nominal", "high"):
         counts = [getattr(total, name) for total in totals]
         assert counts == sorted(counts)
+
+
+@st.composite
+def share_pairs(draw: st.DrawFn) -> tuple[ChipSample, ChipSample]:
+    """Two looks at percentages that fit their interval, mostly."""
+    span_ms = draw(st.integers(0, 100_000))
+    counters = [draw(SMALL) for _ in fields(PipeCycles)]
+    moved = [draw(st.integers(0, span_ms * 1000)) for _ in fields(PipeCycles)]
+    moved[0] = span_ms * 1000 + draw(st.sampled_from([0, 0, 0, 1, -1]))
+    pair = []
+    for taken_ms, values in (
+        (7, counters),
+        (7 + span_ms, map(sum, zip(counters, moved, strict=True))),
+    ):
+        pair.append(
+            ChipSample(
+                uuid="GPU-1",
+                taken_ms=taken_ms,
+                cycles=None,
+                shares=PipeCycles(**dict(zip(NAMES, values, strict=True))),
+                kernel_active_ms=None,
+                sm_clock_mhz=draw(maybe(st.integers(-5, 2_000))),
+                sm_clock_low_mhz=draw(maybe(st.integers(-5, 2_500))),
+                energy_mj=None,
+                pids=None,
+                error=None,
+            )
+        )
+    return pair[0], pair[1]
+
+
+@given(pair=share_pairs(), spec=SPECS)
+def test_shares_of_any_kind_give_an_ordered_value(
+    pair: tuple[ChipSample, ChipSample], spec: ChipSpec
+) -> None:
+    measured = measure(*pair, spec)
+    check(measured)
+    assert measured.source in {CounterSource.GPM_PERCENT, CounterSource.PEAK_TIME}
 
 
 @given(before=cycles(SMALL), spec=SPECS, elapsed_ms=SMALL)
