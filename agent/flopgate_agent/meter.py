@@ -11,13 +11,19 @@ Laws of this file:
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass
-
 from flopgate_agent.counters.sample import ChipIdentity, ChipSample, PipeCycles
+from flopgate_agent.measured import (
+    NOTHING,
+    Finding,
+    Flop,
+    Measured,
+    Pipe,
+    alert,
+    info,
+    warning,
+)
 from flopgate_proto.chips import ChipSpec, spec_for
-from flopgate_proto.quick import quick
-from flopgate_proto.values import CounterSource, Severity
+from flopgate_proto.values import CounterSource
 
 SLACK_PERCENT = 5
 """How far counters may run ahead of clock x time before they are called impossible."""
@@ -30,74 +36,6 @@ SLOWEST_PERCENT = 5
 reading."""
 SURVIVED_PERCENT = 2
 """How closely elapsed cycles must fit the time for counters to have survived a gap."""
-
-
-class Pipe(enum.StrEnum):
-    """What did the work. Names are stable: they stand in reports."""
-
-    HMMA = "hmma"
-    IMMA = "imma"
-    DMMA = "dmma"
-    MMA_OTHER = "mma_other"
-    FP64 = "fp64"
-    FP32 = "fp32"
-    FP16 = "fp16"
-    UNRESOLVED = "unresolved"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """Something implausible, for people: it raises a figure, it never revokes by itself.
-
-    ``id`` is stable (``meter.counter.backwards``); ``numbers`` are what it rests on.
-    """
-
-    id: str
-    severity: Severity
-    numbers: tuple[tuple[str, int], ...] = ()
-
-
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flop:
-    """A count of FLOP, three ways, each 0 or more, ``low <= nominal <= high``."""
-
-    low: int = 0
-    nominal: int = 0
-    high: int = 0
-
-    def __add__(self, other: Flop) -> Flop:
-        """Sum of two counts."""
-        return Flop(
-            low=self.low + other.low,
-            nominal=self.nominal + other.nominal,
-            high=self.high + other.high,
-        )
-
-
-NOTHING = Flop()
-
-
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """One chip over one interval.
-
-    Attributes:
-        total: sum over ``by_pipe``.
-        by_pipe: only pipes that worked, in the order of `Pipe`.
-        source: the counters that this rests on.
-        elapsed_ms: host time covered, 0 or more.
-        gap: charged at the worst case because nothing could be measured.
-        findings: why, and what else looked wrong.
-    """
-
-    total: Flop
-    by_pipe: tuple[tuple[Pipe, Flop], ...]
-    source: CounterSource
-    elapsed_ms: int
-    gap: bool
-    findings: tuple[Finding, ...]
 
 
 def spec_of(chip: ChipIdentity) -> ChipSpec:
@@ -118,28 +56,28 @@ def measure(previous: ChipSample, current: ChipSample, spec: ChipSpec) -> Measur
     """
     elapsed_ms = current.taken_ms - previous.taken_ms
     if previous.uuid != current.uuid:
-        return worst_case(spec, elapsed_ms, _error("meter.sample.mismatch"))
+        return worst_case(spec, elapsed_ms, alert("meter.sample.mismatch"))
     if elapsed_ms < 0:
-        return worst_case(spec, 0, _error("meter.time.backwards", elapsed_ms=elapsed_ms))
+        return worst_case(spec, 0, alert("meter.time.backwards", elapsed_ms=elapsed_ms))
     if current.error is not None:
-        return worst_case(spec, elapsed_ms, _error("meter.chip.unreadable"))
+        return worst_case(spec, elapsed_ms, alert("meter.chip.unreadable"))
     findings = _energy(previous, current)
     if previous.cycles is not None and current.cycles is not None:
         if _stuck(previous.cycles, current):
             active_ms = current.kernel_active_ms or 0
-            stuck = _error("meter.counter.stuck", active_ms=active_ms, elapsed_ms=elapsed_ms)
+            stuck = alert("meter.counter.stuck", active_ms=active_ms, elapsed_ms=elapsed_ms)
             return _by_activity(current, active_ms, spec, elapsed_ms, (*findings, stuck))
         return _by_cycles(previous.cycles, current.cycles, spec, elapsed_ms, findings)
     if previous.shares is not None and current.shares is not None:
         return _by_shares(previous.shares, current, spec, elapsed_ms, findings)
     if previous.cycles is not None or previous.shares is not None:
-        findings = (*findings, _warn("meter.gpm.unavailable"))
+        findings = (*findings, warning("meter.gpm.unavailable"))
     if previous.error is not None:
         # What happened while it was lost was not seen by its sample buffer either.
-        return worst_case(spec, elapsed_ms, *findings, _error("meter.chip.was_unreadable"))
+        return worst_case(spec, elapsed_ms, *findings, alert("meter.chip.was_unreadable"))
     if current.kernel_active_ms is not None:
         return _by_activity(current, current.kernel_active_ms, spec, elapsed_ms, findings)
-    return worst_case(spec, elapsed_ms, *findings, _warn("meter.counter.missing"))
+    return worst_case(spec, elapsed_ms, *findings, warning("meter.counter.missing"))
 
 
 def worst_case(spec: ChipSpec, elapsed_ms: int, *findings: Finding) -> Measured:
@@ -171,7 +109,7 @@ def tighten_gap(last: ChipSample, now: ChipSample, spec: ChipSpec, elapsed_ms: i
     """
     before, after = last.cycles, now.cycles
     if last.uuid != now.uuid or now.error is not None or before is None or after is None:
-        return worst_case(spec, elapsed_ms, _warn("meter.gap.unmeasured"))
+        return worst_case(spec, elapsed_ms, warning("meter.gap.unmeasured"))
     ticks = after.elapsed - before.elapsed
     fits = any(
         abs(ticks - expected) * 100 <= expected * SURVIVED_PERCENT
@@ -180,8 +118,8 @@ def tighten_gap(last: ChipSample, now: ChipSample, spec: ChipSpec, elapsed_ms: i
     )
     if elapsed_ms <= 0 or not fits:
         numbers = {"elapsed_cycles": ticks, "elapsed_ms": elapsed_ms}
-        return worst_case(spec, elapsed_ms, _warn("meter.gap.not_continuous", **numbers))
-    return _by_cycles(before, after, spec, elapsed_ms, (_info("meter.gap.tightened"),))
+        return worst_case(spec, elapsed_ms, warning("meter.gap.not_continuous", **numbers))
+    return _by_cycles(before, after, spec, elapsed_ms, (info("meter.gap.tightened"),))
 
 
 def _clocks_khz(last: ChipSample, now: ChipSample, spec: ChipSpec) -> set[int]:
@@ -201,7 +139,7 @@ def _by_cycles(
     moved = _moved(before, after)
     lowest, busiest = min(ticks, active, *moved), max(active, *moved)
     if lowest < 0:
-        back = _error("meter.counter.backwards", cycles=lowest, elapsed_ms=elapsed_ms)
+        back = alert("meter.counter.backwards", cycles=lowest, elapsed_ms=elapsed_ms)
         return worst_case(spec, elapsed_ms, *findings, back)
     one_sm = spec.max_clock_khz * elapsed_ms
     limit = (one_sm * (100 + SLACK_PERCENT)) // 100 + spec.max_clock_khz * SLACK_MS
@@ -240,11 +178,11 @@ def _by_shares(
     moved = _moved(before, after)
     if min(active, *moved) < 0 or window_us != elapsed_ms * 1000:
         numbers = {"window_us": window_us, "elapsed_ms": elapsed_ms}
-        return worst_case(spec, elapsed_ms, *findings, _error("meter.share.window", **numbers))
+        return worst_case(spec, elapsed_ms, *findings, alert("meter.share.window", **numbers))
     busiest = max(active, *moved)
     if busiest > window_us:
         numbers = {"busiest_us": busiest, "window_us": window_us}
-        return worst_case(spec, elapsed_ms, *findings, _error("meter.share.jump", **numbers))
+        return worst_case(spec, elapsed_ms, *findings, alert("meter.share.jump", **numbers))
     high_mhz = max(0, current.sm_clock_mhz or 0) or _ceil_div(spec.max_clock_khz, 1000)
     low_mhz = max(0, min(current.sm_clock_low_mhz or 0, high_mhz))
     dear, cheap = (_price(moved, spec, spec.sm_count * mhz) for mhz in (high_mhz, low_mhz))
@@ -291,7 +229,7 @@ def _moved(before: PipeCycles, after: PipeCycles) -> tuple[int, ...]:
 
 
 def _odd(name: str, ticks: int, busiest: int, elapsed_ms: int) -> Finding:
-    return _error(name, elapsed_cycles=ticks, busiest=busiest, elapsed_ms=elapsed_ms)
+    return alert(name, elapsed_cycles=ticks, busiest=busiest, elapsed_ms=elapsed_ms)
 
 
 def _price(moved: tuple[int, ...], spec: ChipSpec, per_count: int) -> tuple[tuple[Pipe, Flop], ...]:
@@ -343,7 +281,7 @@ def _by_activity(
     """Bound by kernel-active time x SM clock x SMs x rate: no more can have been executed."""
     if active_ms < 0 or active_ms * 100 > elapsed_ms * (100 + SLACK_PERCENT) + ACTIVE_LAG_MS * 100:
         numbers = {"active_ms": active_ms, "elapsed_ms": elapsed_ms}
-        return worst_case(spec, elapsed_ms, *findings, _error("meter.activity.jump", **numbers))
+        return worst_case(spec, elapsed_ms, *findings, alert("meter.activity.jump", **numbers))
     clock_khz = spec.max_clock_khz
     if current.sm_clock_mhz is not None and current.sm_clock_mhz > 0:
         clock_khz = current.sm_clock_mhz * 1000
@@ -380,19 +318,7 @@ def _energy(previous: ChipSample, current: ChipSample) -> tuple[Finding, ...]:
     if previous.energy_mj is None or current.energy_mj is None:
         return ()
     moved_mj = current.energy_mj - previous.energy_mj
-    return () if moved_mj >= 0 else (_warn("meter.energy.backwards", moved_mj=moved_mj),)
-
-
-def _info(name: str, **numbers: int) -> Finding:
-    return Finding(id=name, severity=Severity.INFO, numbers=tuple(numbers.items()))
-
-
-def _warn(name: str, **numbers: int) -> Finding:
-    return Finding(id=name, severity=Severity.WARNING, numbers=tuple(numbers.items()))
-
-
-def _error(name: str, **numbers: int) -> Finding:
-    return Finding(id=name, severity=Severity.ALERT, numbers=tuple(numbers.items()))
+    return () if moved_mj >= 0 else (warning("meter.energy.backwards", moved_mj=moved_mj),)
 
 
 def _ceil_div(value: int, by: int) -> int:

@@ -92,6 +92,7 @@ class ChipSpec:
         peak_8bit_up_flop_per_s: highest dense peak over formats of 8 bits or more, the default
             basis of a cluster's capacity.
         peak_dense_flop_per_s: highest dense peak of any format.
+        power_limit_mw: published power limit, ``None`` where unknown.
     """
 
     model: str
@@ -104,6 +105,7 @@ class ChipSpec:
     peak_16bit_flop_per_s: int
     peak_8bit_up_flop_per_s: int
     peak_dense_flop_per_s: int
+    power_limit_mw: int | None = None
 
     @property
     def worst_nominal_flop_per_s(self) -> int:
@@ -266,6 +268,7 @@ def _parse_chip(row: dict[str, str], per_sm: dict[str, str]) -> ChipSpec:
         peak_16bit_flop_per_s=wide,
         peak_8bit_up_flop_per_s=bytes_up,
         peak_dense_flop_per_s=max(peak.values()),
+        power_limit_mw=int(Decimal(row["tdp_w"]) * 1000) if row["tdp_w"] else None,
     )
 
 

@@ -20,7 +20,9 @@ from flopgate_agent.counters import layout
 from flopgate_agent.counters.client import SamplerClient, child_environment
 from flopgate_agent.counters.frames import Identities, Message, Samples
 from flopgate_agent.counters.sample import ChipIdentity, ChipSample
-from flopgate_agent.meter import Flop, Measured, measure, spec_of, worst_case
+from flopgate_agent.crosscheck import WINDOW_MS, CrossCheck
+from flopgate_agent.measured import Flop, Measured
+from flopgate_agent.meter import measure, spec_of, worst_case
 from flopgate_proto.values import CounterSource
 from flopgate_sim.nvml import FakeDriver, NvmlError
 from flopgate_sim.nvml.values import Format, Profile
@@ -176,6 +178,34 @@ def test_truth_lies_between_low_and_high_in_every_format(
             assert truth <= counted.high * 1.00001, fmt
             if fmt in {"fp16", "bf16"}:
                 assert truth <= counted.nominal * 1.00001, fmt
+
+
+def test_a_driver_that_hides_work_contradicts_itself_and_no_honest_one(tmp_path: Path) -> None:
+    """The last GPU computes and shows idle cycles; the others do everything that is honest."""
+    with FakeDriver(tmp_path, gpus=5) as driver, host(driver) as loop:
+        driver.set_gpm_idle(4)
+        for _ in range(2):  # the first look at the utilisation buffer has no beginning
+            loop.look()
+            time.sleep(1.2)
+        loop.seen.clear()
+        jobs = [
+            driver.start_workload(gpus=[0], fmt="fp16", share=0.9),
+            driver.start_workload(gpus=[1], kind="comm"),
+            driver.start_workload(gpus=[2], kind="memory"),
+            driver.start_workload(gpus=[4], fmt="fp16", share=0.9),
+        ]
+        end = time.monotonic() + (WINDOW_MS + 3_000) / 1000
+        while time.monotonic() < end:
+            time.sleep(0.8)
+            loop.look()
+        finish(driver, jobs, 5)
+        checks = [CrossCheck(spec_of(loop.chips[one.uuid])) for one in loop.seen[0]]
+        found: list[set[str]] = [set() for _ in checks]
+        for look in loop.seen:
+            for gpu, sample in enumerate(look):
+                found[gpu] |= {one.id for one in checks[gpu].look(sample)}
+        assert found[:4] == [set(), set(), set(), set()]
+        assert found[4] >= {"meter.power.unexplained", "meter.active.below_kernels"}
 
 
 def test_idle_is_zero_and_communication_is_not_compute(tmp_path: Path) -> None:

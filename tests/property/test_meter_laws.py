@@ -7,13 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flopgate_agent.counters.sample import ChipSample, PipeCycles
-from flopgate_agent.meter import (
-    Flop,
-    Measured,
-    measure,
-    tighten_gap,
-    worst_case,
-)
+from flopgate_agent.crosscheck import CrossCheck
+from flopgate_agent.measured import Flop, Measured
+from flopgate_agent.meter import measure, tighten_gap, worst_case
 from flopgate_proto.chips import ChipSpec, load_table
 from flopgate_proto.values import CounterSource
 
@@ -203,3 +199,11 @@ def test_still_counters_are_zero_flop(before: PipeCycles, spec: ChipSpec, elapse
     measured = measure(still, later, spec)
     assert measured.total == Flop()
     assert not measured.gap
+
+
+@given(seen=st.lists(SAMPLES, max_size=8), spec=SPECS)
+def test_any_samples_give_findings_or_none(seen: list[ChipSample], spec: ChipSpec) -> None:
+    checks = CrossCheck(spec)
+    for sample in seen:
+        for found in checks.look(sample):
+            assert found.id.startswith("meter.")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from flopgate_agent.gate.book import LaneBook
 from flopgate_agent.gate.settings import TFLOP
-from flopgate_agent.meter import Flop
+from flopgate_agent.measured import Flop
 from flopgate_proto.values import ChargedFigure
 
 AMOUNT = Flop(low=1 * TFLOP, nominal=2 * TFLOP, high=4 * TFLOP)

@@ -5,14 +5,8 @@ from dataclasses import replace
 import pytest
 
 from flopgate_agent.counters.sample import ChipSample, PipeCycles
-from flopgate_agent.meter import (
-    Flop,
-    Measured,
-    Pipe,
-    measure,
-    tighten_gap,
-    worst_case,
-)
+from flopgate_agent.measured import Flop, Measured, Pipe
+from flopgate_agent.meter import measure, tighten_gap, worst_case
 from flopgate_proto.chips import load_table
 from flopgate_proto.values import CounterSource, Severity
 

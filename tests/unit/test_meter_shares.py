@@ -5,7 +5,8 @@ from dataclasses import fields, replace
 import pytest
 
 from flopgate_agent.counters.sample import ChipSample, PipeCycles
-from flopgate_agent.meter import Pipe, measure, worst_case
+from flopgate_agent.measured import Pipe
+from flopgate_agent.meter import measure, worst_case
 from flopgate_proto.chips import load_table
 from flopgate_proto.values import CounterSource
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flopgate_agent.gate.settings import TFLOP
-from flopgate_agent.meter import Flop
+from flopgate_agent.measured import Flop
 from flopgate_proto.values import ChargedFigure, Figures, LaneReport
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from operator import attrgetter
 
 from flopgate_agent import meter
 from flopgate_agent.counters.sample import ChipSample, PipeCycles
+from flopgate_agent.crosscheck import CrossCheck
 from flopgate_agent.gate.book import figures_of
 from flopgate_agent.gate.settings import TFLOP, Chip
-from flopgate_agent.meter import Flop, Measured, Pipe
+from flopgate_agent.measured import Flop, Measured, Pipe
 from flopgate_proto.values import (
     Assurance,
     ChipRow,
@@ -64,6 +66,7 @@ class ChipMeter:
         self._measured_ms = 0
         self._gap_ms = 0
         self._source = CounterSource.PEAK_TIME
+        self._checks = CrossCheck(chip.spec)
 
     def resume(self, row: ChipRow, covered_until_ms: int, *, same_boot: bool) -> None:
         """Go on from the last report's row; counters count as survivors within one boot only."""
@@ -117,6 +120,12 @@ class ChipMeter:
         self.covered_until_ms = max(self.covered_until_ms, sample.taken_ms)
         self._judge(sample, parts, since_ms)
         self._add(parts)
+        if parts and parts[-1].gap:
+            # What was not believed is nothing to compare with.
+            self._checks.reset()
+        found = self._checks.look(sample)
+        if found and parts:
+            parts[-1] = replace(parts[-1], findings=(*parts[-1].findings, *found))
         return tuple(parts)
 
     def note_processes(self, sample: ChipSample) -> None:
@@ -132,6 +141,7 @@ class ChipMeter:
     def blind(self, until_ms: int) -> tuple[Measured, ...]:
         """Nothing could be read up to here: charge it, and let the next look start anew."""
         span_ms = until_ms - self.covered_until_ms
+        self._checks.reset()
         self._previous, self._owed = None, True
         self.still_since_ms, self.active, self.worked = None, True, False
         if span_ms <= 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flopgate_agent import meter
+from flopgate_agent import measured
 from flopgate_proto.limits import FINDINGS_MAX, TEXT_BYTES_MAX
 from flopgate_proto.values import Finding, Severity
 
@@ -25,7 +25,7 @@ class FindingLog:
         worst, _, times = self._found.get(key, (severity, "", 0))
         self._found[key] = (max(worst, severity), detail, times + 1)
 
-    def add_measured(self, finding: meter.Finding, uuid: str) -> None:
+    def add_measured(self, finding: measured.Finding, uuid: str) -> None:
         """Take over a finding of the meter."""
         detail = " ".join(f"{name}={value}" for name, value in finding.numbers)
         self.add(finding.id, finding.severity, subject=uuid, detail=detail)

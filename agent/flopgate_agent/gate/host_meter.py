@@ -9,7 +9,7 @@ from flopgate_agent.gate.chip_meter import ChipMeter
 from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.settings import GateSettings
-from flopgate_agent.meter import Measured
+from flopgate_agent.measured import Measured
 from flopgate_proto.values import Severity
 
 Charge = tuple[ChipMeter, tuple[Measured, ...]]

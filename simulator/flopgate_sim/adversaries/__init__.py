@@ -142,8 +142,10 @@ ADVERSARIES = (
     Adversary(
         name="counters-faked",
         tries="shows idle counters while the chips work",
-        expected=Expected.PENDING,
-        comes="cross-checks of the meter against energy, clocks and the process list",
+        expected=Expected.DETECTED,
+        comes="energy and the driver's own kernel time contradict the cycles: findings in the next "
+        "reports; the FLOP of that time are in no book",
+        play=plays.counters_faked,
     ),
     Adversary(
         name="two-histories",

@@ -242,6 +242,29 @@ def thawed_by_root() -> Played:
         )
 
 
+def counters_faked() -> Played:
+    """See the table."""
+    with staged() as world:
+        host = world.hosts[0]
+
+        def hide() -> None:
+            host.hardware.advance(world.engine.now_us)
+            for chip in host.hardware.chips:
+                chip.hiding = True
+
+        at_s(world, 600, hide)
+        world.run()
+        wanted = {"meter.power.unexplained", "meter.active.below_kernels"}
+        told_us = host.truth.told_us
+        seen = wanted <= told_us.keys()
+        return Played(
+            broken=broken(world),
+            tried=sum(chip.hidden_us > 0 for chip in host.hardware.chips),
+            seen=", ".join(sorted(wanted)) if seen else "",
+            seen_after_s=max(told_us[one] for one in wanted) / US_PER_S - 600 if seen else 0.0,
+        )
+
+
 def _stands(host: Host) -> bool:
     """Whether nothing may run on a host whose gate is there."""
     return bool(states(host)) and LaneState.RUNNING not in states(host)

@@ -114,7 +114,7 @@ class Gpu(ctypes.Structure):
         *_u32("lock_min_mhz", "lock_max_mhz", "limit_mw"),
         *_u32("compute_mode", "persistence", "draining"),
         *_u32("lost", "gpm_averaged", "gpm_relative", "mig_mode", "xid_sequence", "xid"),
-        *_u32("link_down_mask", "gpm_percent_only"),
+        *_u32("link_down_mask", "gpm_percent_only", "gpm_idle", "pad1"),
         *_u64("ecc_corrected", "ecc_uncorrected", "energy_back_mj"),
         ("cycles_back", c_uint64 * len(COUNTERS)),
         ("cycles", c_uint64 * len(COUNTERS)),

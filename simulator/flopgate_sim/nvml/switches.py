@@ -94,6 +94,10 @@ class Switches:
         """Cycle counters count between the two samples: the other reading of NVML's text."""
         self._gpu(gpu).gpm_relative = int(relative)
 
+    def set_gpm_idle(self, gpu: int, *, idle: bool = True) -> None:
+        """GPM lies: no pipe and no SM is ever active; all else tells the truth."""
+        self._gpu(gpu).gpm_idle = int(idle)
+
     def set_gpm_percent_only(self, gpu: int, *, only: bool = True) -> None:
         """The driver is too old for cumulative cycles: GPM gives percentages alone."""
         self._gpu(gpu).gpm_percent_only = int(only)

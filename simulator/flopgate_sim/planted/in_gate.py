@@ -10,7 +10,7 @@ from flopgate_agent.gate import allowance, answers, book, core, lane, reporting
 from flopgate_agent.gate.allowance import Allowed
 from flopgate_agent.gate.authority import Authority, LatchedPause, admitted
 from flopgate_agent.gate.host_meter import HostMeter
-from flopgate_agent.meter import Flop, Measured
+from flopgate_agent.measured import Flop, Measured
 from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer
 from flopgate_proto.codec import PayloadType
 from flopgate_proto.codec.answers import decode_answer, decode_batch_root

@@ -92,6 +92,8 @@ class Chip:
         reloaded: the driver was loaded anew: a handle from before gives one error.
         counted_us: since when the driver counts; a reload starts anew.
         jump_cycles: what a lying or broken driver adds to every counter.
+        hidden_us, hidden_active_us: busy and active time that a lying driver does not show, from
+            ``hiding`` on.
     """
 
     uuid: str
@@ -108,6 +110,9 @@ class Chip:
     active_all_us: int = 0
     active_before_us: int = 0
     jump_cycles: int = 0
+    hiding: bool = False
+    hidden_us: int = 0
+    hidden_active_us: int = 0
     energy_uj: int = 0
     window_ms: int | None = None
     window_worked_us: int = 0
@@ -175,6 +180,9 @@ class Hardware:
             chip.active_us += busy_us
             chip.active_all_us += busy_us
             chip.worked_us += min(worked, span_us * 100)
+            if chip.hiding:
+                chip.hidden_us += min(worked, span_us * 100)
+                chip.hidden_active_us += busy_us
             chip.energy_uj += (busy_us * BUSY_MW + (span_us - busy_us) * IDLE_MW) // 1000
         if any(job.gone_us is not None and job.gone_us <= now_us for job in self.jobs):
             self.jobs = [job for job in self.jobs if job.alive(now_us)]
@@ -237,6 +245,7 @@ class Hardware:
         chip.active_before_us = chip.active_all_us
         chip.active_us = chip.energy_uj = 0
         chip.window_ms, chip.shared_us = None, (0, 0, 0)
+        chip.hidden_us = chip.hidden_active_us = 0
         chip.reloaded = True
 
     def sample(self, now_us: int, elapsed_ms: int) -> list[ChipSample]:
@@ -305,8 +314,10 @@ class Hardware:
     def _cycles(self, chip: Chip) -> PipeCycles:
         """Summed over SMs, as GPM may give them."""
         khz, sms, jump = chip.spec.max_clock_khz, chip.spec.sm_count, chip.jump_cycles
-        busy = (chip.worked_us - chip.worked_before_us) * khz * sms // (1000 * 100) + jump
-        active = (chip.active_all_us - chip.active_before_us) * khz * sms // 1000 + jump
+        worked_us = chip.worked_us - chip.worked_before_us - chip.hidden_us
+        active_us = chip.active_all_us - chip.active_before_us - chip.hidden_active_us
+        busy = worked_us * khz * sms // (1000 * 100) + jump
+        active = active_us * khz * sms // 1000 + jump
         return PipeCycles(
             elapsed=(self.now_us - chip.counted_us) * khz * sms // 1000 + jump,
             active=max(active, busy),

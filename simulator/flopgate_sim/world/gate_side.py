@@ -324,7 +324,7 @@ class GateSide:
         if self.disk.died:
             return False
         if message.HasField("report"):
-            self.truth.left(message.report)
+            self.truth.left(message.report, self._engine.now_us)
         if message.HasField("enrolment"):
             self.hardware.advance(self._engine.now_us)
             self.truth.asks(self)

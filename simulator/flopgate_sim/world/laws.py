@@ -194,6 +194,8 @@ def metered(host: Host, _now_us: int) -> Iterator[str]:
     if core is None or not truth.fresh_look or not truth.asked:
         return
     truth.fresh_look = False
+    if any(chip.hiding for chip in host.hardware.chips):
+        truth.excused = "its driver hides work: software alone can only tell that something is odd"
     excused, truth.excused = truth.excused, ""
     truth.excused_looks += bool(excused)
     for lane in host.plan.lanes:

@@ -80,6 +80,7 @@ class HostTruth:
         odd: what reports claimed or kept silent about, against law 10.
         doubtful_at: newest report when a clock was set back. A gate that starts from it, or from
             an older one, charges by that clock.
+        told_us: findings of reports that left, each with when it first did.
         excused: why law 3 is not judged at the next look. What was lost is taken off the truth
             there, and the law judged from there on.
         mark: called when something moved.
@@ -105,6 +106,7 @@ class HostTruth:
     acknowledged: dict[str, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
     doubtful_at: int | None = None
+    told_us: dict[str, int] = field(default_factory=dict)
     excused: str = ""
     excused_looks: int = 0
     fresh_look: bool = False
@@ -170,9 +172,11 @@ class HostTruth:
         """The gate read its counters."""
         self.fresh_look = True
 
-    def left(self, report: pb.SignedReport) -> None:
+    def left(self, report: pb.SignedReport, now_us: int) -> None:
         """A report left the gate."""
         message = pb.Report.FromString(report.envelope.payload)
+        for found in message.findings:
+            self.told_us.setdefault(found.id, now_us)
         self.left_sequence = max(self.left_sequence, message.sequence)
         for quote in message.quotes:
             self._named(quote.authority, quote.grant)

@@ -49,6 +49,7 @@ ret_t nvmlGpmSampleGet(nvmlDevice_t handle, nvmlGpmSample_t sample) {
   for (int i = 0; i < FG_COUNTERS; i++) {
     uint64_t back = copy.cycles_back[i];
     sample->cycles[i] = copy.cycles[i] > back ? copy.cycles[i] - back : 0;
+    if (i != FG_ELAPSED && FG_LOAD(g->gpm_idle)) sample->cycles[i] = 0;
     if (copy.gpm_averaged) sample->cycles[i] /= copy.sm_count;
   }
   sample->dram_bytes = copy.dram_bytes;

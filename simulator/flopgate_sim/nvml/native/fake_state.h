@@ -94,6 +94,7 @@ enum fg_counter {
   /* switches, by the test */ \
   F(uint32_t, lost) F(uint32_t, gpm_averaged) F(uint32_t, gpm_relative) F(uint32_t, mig_mode) \
   F(uint32_t, xid_sequence) F(uint32_t, xid) F(uint32_t, link_down_mask) F(uint32_t, gpm_percent_only) \
+  F(uint32_t, gpm_idle) F(uint32_t, pad1) \
   F(uint64_t, ecc_corrected) F(uint64_t, ecc_uncorrected) \
   F(uint64_t, energy_back_mj)  /* taken off what the library shows */ \
   A(uint64_t, cycles_back, FG_COUNTERS) \

@@ -1,0 +1,137 @@
+"""What counters say of a chip against what else the driver says of it. Pure.
+
+Laws of this file:
+1. A check raises a finding for people; it changes no figure and stops nothing (law 10).
+2. Each check leaves room for what honest chips do: figures of one driver are not read at one
+   instant, and some trail by seconds. So they are compared over windows, not look by look.
+3. Any samples give findings or none, never an exception.
+
+Who can bend one of the driver's answers can bend all. But then they must fit each other, the power
+that the building feeds, and what neighbours saw.
+"""
+
+from __future__ import annotations
+
+from flopgate_agent.counters.sample import ChipSample, PipeCycles
+from flopgate_agent.measured import Finding, alert
+from flopgate_proto.chips import ChipSpec
+
+WINDOW_MS = 10_000
+"""Shortest span that is compared: several times what the driver's buffers trail (2 s at most)."""
+LOOKS_APART_MS = 3_000
+"""A process that starts and ends between two looks this close cannot have filled the time between:
+making a context alone takes a good part of a second."""
+FILLED_PERCENT = 90
+"""Of a window, by somebody who is in no process list."""
+RESIDENT_PERCENT = 50
+"""Of a window with a kernel on the chip: then at least one SM was active for so long."""
+POWER_PERCENT = 50
+"""Of the published power limit, on average. Idle chips of the table draw a tenth to a fifth of it
+(H100 SXM: 70 of 700 W), copies without kernels some more."""
+QUIET_PERCENT = 5
+"""Of SM cycles active: below it, such power is spent on something that nobody shows."""
+PIPE_SLACK_PERCENT = 5
+"""A pipe is busy only while its SM is active; the two counters are not read at one instant."""
+PPM = 1_000_000
+
+
+class CrossCheck:
+    """One chip, window after window."""
+
+    def __init__(self, spec: ChipSpec) -> None:
+        self._spec = spec
+        self.reset()
+
+    def reset(self) -> None:
+        """Something could not be read: the next window begins with the next look."""
+        self._start: ChipSample | None = None
+        self._last_ms = 0
+        self._active_ms: int | None = 0
+        self._alone = True
+
+    def look(self, sample: ChipSample) -> tuple[Finding, ...]:
+        """One more look; what the window shows that it ends, if it ends one."""
+        start = self._start
+        if sample.error is not None or (start is not None and sample.taken_ms < self._last_ms):
+            self.reset()
+            return ()
+        if start is None:
+            self._begin(sample)
+            return ()
+        close = sample.taken_ms - self._last_ms <= LOOKS_APART_MS
+        self._alone = self._alone and sample.pids == () and close
+        active_ms, self._last_ms = sample.kernel_active_ms, sample.taken_ms
+        if active_ms is None or self._active_ms is None:
+            self._active_ms = None
+        else:
+            self._active_ms += active_ms
+        if sample.taken_ms - start.taken_ms < WINDOW_MS:
+            return ()
+        found = self._compare(start, sample)
+        self._begin(sample)
+        return found
+
+    def _begin(self, sample: ChipSample) -> None:
+        self._start, self._last_ms, self._active_ms = sample, sample.taken_ms, 0
+        self._alone = sample.pids == ()
+
+    def _compare(self, start: ChipSample, end: ChipSample) -> tuple[Finding, ...]:
+        span_ms = end.taken_ms - start.taken_ms
+        moved = _moved(start, end)
+        shares = None if moved is None else _shares_ppm(moved)
+        resident_ppm = None if self._active_ms is None else self._active_ms * PPM // span_ms
+        found: list[Finding] = []
+        if shares is not None:
+            active_ppm, busiest_ppm = shares
+            if busiest_ppm * 100 > active_ppm * (100 + PIPE_SLACK_PERCENT) + PPM:
+                found.append(
+                    alert("meter.pipe.above_active", pipe_ppm=busiest_ppm, active_ppm=active_ppm)
+                )
+            # One SM of them all is the least that a kernel can keep active; half of it for slack.
+            least_ppm = PPM // (2 * self._spec.sm_count)
+            resident = (resident_ppm or 0) * 100 >= RESIDENT_PERCENT * PPM
+            if resident and active_ppm < least_ppm:
+                numbers = {"active_ppm": active_ppm, "resident_ppm": resident_ppm or 0}
+                found.append(alert("meter.active.below_kernels", **numbers))
+        found += self._power(start, end, span_ms, shares[0] if shares else resident_ppm)
+        filled_ppm = max(shares[0] if shares else 0, resident_ppm or 0)
+        if self._alone and filled_ppm * 100 >= FILLED_PERCENT * PPM:
+            found.append(alert("meter.process.hidden", busy_ppm=filled_ppm, span_ms=span_ms))
+        return tuple(found)
+
+    def _power(
+        self, start: ChipSample, end: ChipSample, span_ms: int, busy_ppm: int | None
+    ) -> list[Finding]:
+        limit_mw = self._spec.power_limit_mw
+        if limit_mw is None or busy_ppm is None or busy_ppm * 100 >= QUIET_PERCENT * PPM:
+            return []
+        if start.energy_mj is None or end.energy_mj is None:
+            return []
+        power_mw = (end.energy_mj - start.energy_mj) * 1000 // span_ms
+        if power_mw * 100 < limit_mw * POWER_PERCENT:
+            return []
+        numbers = {"power_mw": power_mw, "limit_mw": limit_mw, "busy_ppm": busy_ppm}
+        return [alert("meter.power.unexplained", **numbers)]
+
+
+def _moved(start: ChipSample, end: ChipSample) -> tuple[PipeCycles, PipeCycles] | None:
+    if start.cycles is not None and end.cycles is not None:
+        return start.cycles, end.cycles
+    if start.shares is not None and end.shares is not None:
+        return start.shares, end.shares
+    return None
+
+
+def _shares_ppm(moved: tuple[PipeCycles, PipeCycles]) -> tuple[int, int] | None:
+    """Parts per million of elapsed cycles: SM active, and the busiest pipe; ``None`` if unknown."""
+    before, after = moved
+    elapsed, active = after.elapsed - before.elapsed, after.active - before.active
+    pipes = (
+        after.mma - before.mma,
+        after.fp64 - before.fp64,
+        after.fp32 - before.fp32,
+        after.fp16 - before.fp16,
+    )
+    if elapsed <= 0 or min(active, *pipes) < 0:
+        return None
+    return active * PPM // elapsed, max(pipes) * PPM // elapsed

@@ -1,0 +1,147 @@
+"""Cross-checks: what contradicts itself is found, and what an honest chip does is not."""
+
+from collections.abc import Iterable
+from dataclasses import fields, replace
+
+import pytest
+
+from flopgate_agent.counters.sample import ChipSample, PipeCycles
+from flopgate_agent.crosscheck import WINDOW_MS, CrossCheck
+from flopgate_proto.chips import load_table
+
+H100 = load_table().by_name["NVIDIA H100 80GB HBM3"]
+NOTHING = PipeCycles(**dict.fromkeys((field.name for field in fields(PipeCycles)), 0))
+SM_MS = H100.max_clock_khz * H100.sm_count
+IDLE_MW, BUSY_MW = 70_000, 650_000
+
+
+class Host:
+    """A chip that is looked at each second."""
+
+    def __init__(self, **first: object) -> None:
+        start = ChipSample(
+            uuid="GPU-1",
+            taken_ms=0,
+            cycles=NOTHING,
+            kernel_active_ms=None,
+            sm_clock_mhz=1980,
+            energy_mj=0,
+            pids=(7,),
+            error=None,
+        )
+        self.now = replace(start, **first)  # type: ignore[arg-type]
+        self.checks = CrossCheck(H100)
+        self.found = {one.id for one in self.checks.look(self.now)}
+
+    def run(
+        self,
+        seconds: int = 11,
+        *,
+        active: float = 0.0,
+        pipe: float = 0.0,
+        kernels: float | None = None,
+        power_mw: int = IDLE_MW,
+        pids: Iterable[int] | None = (7,),
+    ) -> set[str]:
+        """Shares of the time: SM active, HMMA busy, kernels resident; the ids that were found."""
+        for _ in range(seconds):
+            self.look(1000, active=active, pipe=pipe, kernels=kernels, power_mw=power_mw, pids=pids)
+        return self.found
+
+    def look(
+        self,
+        span_ms: int,
+        *,
+        active: float,
+        pipe: float,
+        kernels: float | None,
+        power_mw: int,
+        pids: Iterable[int] | None,
+    ) -> None:
+        """One look, that long after the one before."""
+        cycles = self.now.cycles or NOTHING
+        busy = int(SM_MS * span_ms * pipe)
+        self.now = replace(
+            self.now,
+            taken_ms=self.now.taken_ms + span_ms,
+            cycles=replace(
+                cycles,
+                elapsed=cycles.elapsed + SM_MS * span_ms,
+                active=cycles.active + int(SM_MS * span_ms * active),
+                mma=cycles.mma + busy,
+                hmma=cycles.hmma + busy,
+            ),
+            kernel_active_ms=None if kernels is None else int(span_ms * kernels),
+            energy_mj=(self.now.energy_mj or 0) + power_mw * span_ms // 1000,
+            pids=None if pids is None else tuple(pids),
+        )
+        self.found |= {one.id for one in self.checks.look(self.now)}
+
+
+def test_a_busy_chip_and_an_idle_one_are_honest() -> None:
+    assert not Host().run(active=0.98, pipe=0.8, kernels=1.0, power_mw=BUSY_MW)
+    assert not Host().run(kernels=0.0)
+
+
+def test_a_kernel_of_one_block_is_honest() -> None:
+    assert not Host().run(active=1 / H100.sm_count, kernels=1.0, power_mw=120_000)
+
+
+def test_a_memory_bound_kernel_is_honest() -> None:
+    assert not Host().run(active=0.95, pipe=0.01, kernels=1.0, power_mw=500_000)
+
+
+def test_power_that_nobody_shows_is_found() -> None:
+    assert Host().run(power_mw=BUSY_MW, kernels=0.0) == {"meter.power.unexplained"}
+
+
+def test_power_of_an_unknown_limit_says_nothing() -> None:
+    host = Host()
+    host.checks = CrossCheck(replace(H100, power_limit_mw=None))
+    assert not host.run(power_mw=BUSY_MW, kernels=0.0)
+
+
+def test_kernels_that_no_cycle_shows_are_found() -> None:
+    assert Host().run(kernels=1.0, power_mw=120_000) == {"meter.active.below_kernels"}
+
+
+def test_a_pipe_that_is_busier_than_its_sm_is_found() -> None:
+    found = Host().run(active=0.5, pipe=0.7, kernels=1.0, power_mw=BUSY_MW)
+    assert found == {"meter.pipe.above_active"}
+
+
+def test_work_that_no_process_does_is_found() -> None:
+    host = Host(pids=())
+    found = host.run(active=0.98, pipe=0.8, kernels=1.0, power_mw=BUSY_MW, pids=())
+    assert found == {"meter.process.hidden"}
+
+
+@pytest.mark.parametrize("pids", [(7,), None])
+def test_a_process_that_is_listed_or_cannot_be_is_not_hidden(pids: tuple[int, ...] | None) -> None:
+    host = Host(pids=())
+    assert not host.run(active=0.98, pipe=0.8, kernels=1.0, power_mw=BUSY_MW, pids=pids)
+
+
+def test_a_job_between_two_looks_far_apart_is_not_hidden() -> None:
+    host = Host(pids=())
+    busy = {"active": 0.98, "pipe": 0.8, "kernels": 1.0, "power_mw": BUSY_MW}
+    host.look(60_000, pids=(), **busy)  # type: ignore[arg-type]
+    assert not host.found
+
+
+def test_nothing_is_said_before_a_window_is_over() -> None:
+    assert not Host().run(WINDOW_MS // 1000 - 1, power_mw=BUSY_MW, kernels=1.0)
+
+
+def test_a_look_that_failed_begins_a_new_window() -> None:
+    host = Host()
+    host.run(9, power_mw=BUSY_MW, kernels=0.0)
+    host.checks.look(replace(host.now, error="GPU_IS_LOST"))
+    assert not host.run(10, power_mw=BUSY_MW, kernels=0.0)
+    assert host.run(1, power_mw=BUSY_MW, kernels=0.0)
+
+
+def test_counters_that_go_back_are_the_meters_business() -> None:
+    host = Host(cycles=replace(NOTHING, elapsed=10**15, active=10**15, mma=10**15, hmma=10**15))
+    host.now = replace(host.now, cycles=NOTHING)
+    assert not host.run(active=0.5, pipe=0.4, kernels=1.0, power_mw=300_000)
