@@ -8,7 +8,7 @@ look at. Permits are never written (DESIGN section 7).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -40,7 +40,7 @@ WAL_PAGES: Final = 128
 """Pages of the write-ahead log before it is folded in: SQLite's usual 1000 (4 MB) are for databases
 that write all day, not twice in two minutes."""
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 IN_MEMORY: Final = ":memory:"
 """SQLite's name for a ledger without a file."""
 
@@ -82,12 +82,6 @@ CREATE TABLE batch_root (
     PRIMARY KEY (authority, batch_number)
 ) STRICT;
 """
-_BY_AUTHORITY: Final = (
-    ("authority", "name"),
-    ("accepted_order", "authority"),
-    ("scope", "authority"),
-    ("batch_root", "authority"),
-)
 
 
 class Ledger:
@@ -254,32 +248,20 @@ class Ledger:
             (action.needless_sequence - KEEP_ACKNOWLEDGED,),
         )
 
-    def _forget_joins(self, joined: Collection[str]) -> None:
-        """Drop joins that were taken back; with the last one the chain that nobody followed."""
-        with self._transaction() as db:
-            rows = db.execute("SELECT name, admitted FROM authority").fetchall()
-            gone = [name for name, admitted in rows if not admitted and name not in joined]
-            for table, column in _BY_AUTHORITY:
-                db.executemany(
-                    f"DELETE FROM {table} WHERE {column}=?",  # noqa: S608
-                    [(name,) for name in gone],
-                )
-            if gone and len(gone) == len(rows):
-                db.execute("DELETE FROM report")
-
-    def load(self, joined: Collection[str]) -> Memory:
-        """Everything that outlives a run, on a host that holds join tokens of these authorities.
-
-        A join that was taken back before it was answered, so that no token is left of it, is
-        forgotten: it rules no more.
+    def load(self) -> Memory:
+        """Everything that outlives a run.
 
         Raises:
             StorageError: what is stored cannot be read back.
         """
-        self._forget_joins(joined)
         try:
             with self._reported("read"):
-                return Memory(authorities=tuple(self._authorities()), last=self._last())
+                oldest = self._db.execute("SELECT min(sequence) FROM report").fetchone()[0]
+                return Memory(
+                    authorities=tuple(self._authorities()),
+                    last=self._last(),
+                    oldest_sequence=oldest or 0,
+                )
         except (FlopgateError, ValueError) as error:
             if isinstance(error, StorageError):
                 raise

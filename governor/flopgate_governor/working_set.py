@@ -95,12 +95,10 @@ class Work:
             state=state,
             connection=connection,
             book=state.book,
-            number=next_number(state.batch_number, unix_ms),
+            number=next_number(state.batch_number, unix_ms, state.book.ahead),
             unix_ms=unix_ms,
             standing=state.standing(unix_ms),
-            numbering=state.book.numbering(
-                state.batch_number, unix_ms, records.load_numbers(connection, unknown)
-            ),
+            numbering=state.book.numbering(unix_ms, records.load_numbers(connection, unknown)),
             facts={host_id: chain.facts for host_id, chain in chains.items()},
             lanes={host_id: chain.lanes for host_id, chain in chains.items()},
             books=records.load_books(connection, scopes),

@@ -59,6 +59,7 @@ def test_cycles_times_flop_per_cycle_is_the_truth(
 @pytest.mark.parametrize(
     ("profile", "fmt", "peak_flop_per_s"),
     [
+        ("V100", "fp16", 125e12),
         ("A100", "fp16", 312e12),
         ("A100", "fp64", 19.5e12),
         ("H100", "bf16", 989.4e12),
@@ -66,6 +67,8 @@ def test_cycles_times_flop_per_cycle_is_the_truth(
         ("H100", "tf32", 494.7e12),
         ("H100", "fp32", 66.9e12),
         ("H100", "fp64", 66.9e12),
+        ("RTX4090", "fp16", 330.3e12),
+        ("RTX4090", "bf16", 165.2e12),
         ("B200", "fp16", 2250e12),
         ("B200", "fp4", 9000e12),
     ],

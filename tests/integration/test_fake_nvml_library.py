@@ -45,26 +45,21 @@ def error_of(probe: Probe, name: str, *args: int, gpu: int | None = 0) -> str:
 
 
 @pytest.mark.parametrize(
-    ("profile", "name", "pci_id", "sms", "capability", "clock", "power_mw", "memory_gib"),
+    ("profile", "chip"),
     [
-        ("A100", "NVIDIA A100-SXM4-80GB", 0x20B2, 108, [8, 0], 1410, 400_000, 80),
-        ("H100", "NVIDIA H100 80GB HBM3", 0x2330, 132, [9, 0], 1980, 700_000, 80),
-        ("B200", "NVIDIA B200", 0x2901, 148, [10, 0], 1965, 1_000_000, 180),
+        ("V100", ("Tesla V100-SXM2-32GB", 0x1DB5, 80, [7, 0], 1530, 300_000, 32)),
+        ("A100", ("NVIDIA A100-SXM4-80GB", 0x20B2, 108, [8, 0], 1410, 400_000, 80)),
+        ("H100", ("NVIDIA H100 80GB HBM3", 0x2330, 132, [9, 0], 1980, 700_000, 80)),
+        ("H200", ("NVIDIA H200", 0x2335, 132, [9, 0], 1980, 700_000, 141)),
+        ("RTX4090", ("NVIDIA GeForce RTX 4090", 0x2684, 128, [8, 9], 2520, 450_000, 24)),
+        ("B200", ("NVIDIA B200", 0x2901, 148, [10, 0], 1965, 1_000_000, 180)),
     ],
 )
 def test_each_profile_is_the_chip_it_says(
-    tmp_path: Path,
-    *,
-    profile: Profile,
-    name: str,
-    pci_id: int,
-    sms: int,
-    capability: list[int],
-    clock: int,
-    power_mw: int,
-    memory_gib: int,
+    tmp_path: Path, profile: Profile, chip: tuple[str, int, int, list[int], int, int, int]
 ) -> None:
-    cores_per_sm = 64 if profile == "A100" else 128
+    name, pci_id, sms, capability, clock, power_mw, memory_gib = chip
+    cores_per_sm = 64 if profile in {"V100", "A100"} else 128
     with FakeDriver(tmp_path, profile, 1) as driver, Probe(driver) as probe:
         assert probe.call("nvmlDeviceGetName", gpu=0) == name
         assert probe.call("nvmlDeviceGetPciInfo_v3", gpu=0)["pciDeviceId"] == pci_id << 16 | 0x10DE
@@ -74,8 +69,8 @@ def test_each_profile_is_the_chip_it_says(
         assert probe.call("nvmlDeviceGetPowerManagementLimit", gpu=0) == power_mw
         assert probe.call("nvmlDeviceGetMemoryInfo", gpu=0)["total"] == memory_gib << 30
         has_gpm = probe.call("nvmlGpmQueryDeviceSupport", gpu=0)["isSupportedDevice"]
-        assert has_gpm == (profile != "A100")
-        if profile == "A100":
+        assert has_gpm == (profile in {"H100", "H200", "B200"})
+        if not has_gpm:
             assert error_of(probe, "nvmlDeviceGetPdi") == "NOT_SUPPORTED"
             with pytest.raises(NvmlCallError, match="NOT_SUPPORTED"):
                 probe.gpm(0, [252])

@@ -43,7 +43,7 @@ def chain(path: Path) -> dict[int, str]:
         assert report.previous == head
         head = envelope.digest
         found[sequence] = head.hex()
-    last = ledger.load(()).last
+    last = ledger.load().last
     assert (last.digest if last else HOST_ID) == head
     ledger.close()
     return found

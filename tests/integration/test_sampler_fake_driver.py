@@ -4,101 +4,24 @@ What was executed is known exactly: samples are compared with the truth while th
 """
 
 import os
-import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from flopgate_agent.counters import layout
-from flopgate_agent.counters.client import SamplerClient, child_environment
-from flopgate_agent.counters.frames import Identities, Message, Samples
-from flopgate_agent.counters.sample import ChipIdentity, ChipSample
 from flopgate_agent.crosscheck import WINDOW_MS, CrossCheck
 from flopgate_agent.measured import Flop, Measured
 from flopgate_agent.meter import measure, spec_of, worst_case
 from flopgate_proto.values import CounterSource
 from flopgate_sim.nvml import FakeDriver, NvmlError
 from flopgate_sim.nvml.values import Format, Profile
+from tests.support.sampler_host import PATIENCE_S, finish, host, now_ms
 
-PATIENCE_S = 40
 MIB = 1 << 20
-
-
-def now_ms() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
-
-
-class Host:
-    """A loop as the gate's, of one client only."""
-
-    def __init__(self, client: SamplerClient) -> None:
-        self.client = client
-        self.chips: dict[str, ChipIdentity] = {}
-        self.seen: list[tuple[ChipSample, ...]] = []
-
-    def turn(self) -> tuple[Message, ...]:
-        """Wait for the child or the timer, at most a little; return what was said."""
-        ready, _, _ = select.select([self.client], [], [], 0.02)
-        messages = self.client.on_readable(now_ms()) if ready else ()
-        timer = self.client.get_timer()
-        if timer is not None and now_ms() >= timer:
-            self.client.handle_timer(now_ms())
-        for message in messages:
-            if isinstance(message, Identities):
-                self.chips = {chip.uuid: chip for chip in message.chips}
-            elif isinstance(message, Samples):
-                self.seen.append(message.samples)
-        return messages
-
-    def until(self, what: str, done: Callable[[], bool]) -> None:
-        """Turn the loop until ``done``."""
-        end = time.monotonic() + PATIENCE_S
-        while not done():
-            assert time.monotonic() < end, f"waited in vain for {what}"
-            self.turn()
-
-    def look(self) -> tuple[ChipSample, ...]:
-        """Ask for samples and wait for them."""
-        self.until("a request to be taken", lambda: self.client.request(now_ms()))
-        count = len(self.seen)
-        self.until("samples", lambda: len(self.seen) > count)
-        return self.seen[-1]
-
-    def measured(self, index: int) -> list[Measured]:
-        """Meter one chip over all neighbouring samples seen so far."""
-        samples = [look[index] for look in self.seen]
-        spec = spec_of(self.chips[samples[0].uuid])
-        return [measure(one, two, spec) for one, two in pairwise(samples)]
-
-
-@contextmanager
-def host(driver: FakeDriver, answer_timeout_ms: int = 20_000) -> Iterator[Host]:
-    env = child_environment({**os.environ, **driver.env()})
-    client = SamplerClient(env=env, answer_timeout_ms=answer_timeout_ms)
-    try:
-        client.start(now_ms())
-        loop = Host(client)
-        loop.until("identities", lambda: not client.stalled)
-        yield loop
-    finally:
-        client.close()
-
-
-def finish(driver: FakeDriver, jobs: Sequence[subprocess.Popen[bytes]], gpus: int) -> None:
-    """End the jobs and wait until all is idle and the driver's sample buffers have caught up."""
-    for job in jobs:
-        job.kill()
-        job.wait()
-    for gpu in range(gpus):
-        driver.wait_idle(gpu)
-    time.sleep(0.6)
 
 
 def total(parts: list[Measured]) -> Flop:
@@ -129,9 +52,15 @@ def test_fp16_gemm_is_counted_within_a_percent(
         assert whole.total.nominal == pytest.approx(total(parts).nominal, rel=1e-9)
 
 
+HOPPER: tuple[Format, ...] = (
+    *("fp16", "bf16", "tf32", "fp8", "int8", "fp64", "fp32", "fp64_vector", "fp16_vector"),
+)
 EVERY: dict[Profile, tuple[Format, ...]] = {
+    "V100": ("fp16", "fp32", "fp64_vector", "fp16_vector"),
     "A100": ("fp16", "bf16", "tf32", "int8", "fp64", "fp32", "fp64_vector", "fp16_vector"),
-    "H100": ("fp16", "bf16", "tf32", "fp8", "int8", "fp64", "fp32", "fp64_vector", "fp16_vector"),
+    "H100": HOPPER,
+    "H200": HOPPER,
+    "RTX4090": ("fp16", "bf16", "tf32", "fp8", "int8", "fp32", "fp64_vector", "fp16_vector"),
     "B200": (
         *("fp16", "bf16", "tf32", "fp8", "fp4", "int8", "fp64", "fp32"),
         *("fp64_vector", "fp16_vector"),
@@ -140,9 +69,12 @@ EVERY: dict[Profile, tuple[Format, ...]] = {
 
 
 SOURCES: tuple[tuple[Profile, CounterSource], ...] = (
+    ("V100", CounterSource.KERNEL_ACTIVE_CLOCK),
     ("A100", CounterSource.KERNEL_ACTIVE_CLOCK),
+    ("RTX4090", CounterSource.KERNEL_ACTIVE_CLOCK),
     ("H100", CounterSource.GPM_CYCLES),
     ("H100", CounterSource.GPM_PERCENT),
+    ("H200", CounterSource.GPM_CYCLES),
     ("B200", CounterSource.GPM_CYCLES),
 )
 

@@ -165,7 +165,7 @@ class GateRig:
 
     def _new_core(self) -> GateCore:
         tokens = [one.token() for one in self.authorities.values()]
-        return GateCore(self.settings, self.ledger.load(self.authorities), tokens, self.now)
+        return GateCore(self.settings, self.ledger.load(), tokens, self.now)
 
     # ------------------------------------------------------------------ what a test does
 
@@ -349,8 +349,10 @@ class GateRig:
     def _send(self, envelope: Envelope) -> None:
         report = decode_report(envelope.payload)
         for authority in self.authorities.values():
+            known = self.core.authorities.get(authority.name)
             delay_ms = self.network(authority, report)
-            if delay_ms is not None:
+            # Before the admission no courier has a link.
+            if delay_ms is not None and known is not None and known.admitted:
                 arrival = _Arrival(
                     self.now_ms + delay_ms,
                     len(self.actions),

@@ -24,7 +24,7 @@ def main() -> int:
         bytes_max = int(sys.argv[2])
         resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_max, bytes_max))
     ledger = Ledger(sys.argv[1])
-    last = ledger.load(()).last
+    last = ledger.load().last
     sequence, head = (last.report.sequence, last.digest) if last else (0, HOST_ID)
     base, row = statements.report(), encode_chip_row(statements.chip_row())
     while True:

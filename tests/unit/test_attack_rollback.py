@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from shutil import copyfile
 
@@ -52,16 +53,73 @@ def test_law_4_a_number_beyond_all_batches_halts_only_the_liar(governor: LocalGo
     assert governor.state.book.halt is None
 
 
+def lie_and_reconcile(governor: LocalGovernor, liar: FakeHost, nonce: int) -> int:
+    """A host lies as far as it is believed, officers sign what status tells them; the number."""
+    liar.quote = quoting(governor.clock.unix_ms + AHEAD_MAX)
+    assert ask(governor, liar) == "governor.rolled-back"
+    halt = governor.state.book.halt
+    assert halt is not None
+    governor.order(replace(reconciliation(halt.quoted_batch), nonce=bytes([nonce]) * 16))
+    let_lost_grants_run_out(governor)
+    return halt.quoted_batch
+
+
 def test_law_4_a_reconciliation_cannot_use_up_the_numbers(governor: LocalGovernor) -> None:
     liar, other = joined(governor, 2)
-    highest = governor.state.batch_number + AHEAD_MAX
-    liar.quote = quoting(highest)
+    liar.quote = quoting(governor.clock.unix_ms + AHEAD_MAX)
     assert ask(governor, liar) == "governor.rolled-back"
-    with pytest.raises(HistoryError, match=r"reconcile\.batch"):
-        governor.order(reconciliation(COUNT_MAX))
-    governor.order(reconciliation(highest + AHEAD_MAX))
+    for number in (COUNT_MAX, governor.clock.unix_ms + AHEAD_MAX + 10_000):
+        with pytest.raises(HistoryError, match=r"reconcile\.batch"):
+            governor.order(reconciliation(number))
+    governor.order(reconciliation(governor.clock.unix_ms + AHEAD_MAX))
     let_lost_grants_run_out(governor)
     assert not ask(governor, other)
+
+
+@pytest.mark.parametrize("lies", [1, 2])
+def test_law_4_lies_before_a_restore_make_no_liar_of_an_honest_host(
+    governor: LocalGovernor, tmp_path: Path, lies: int
+) -> None:
+    liar, honest = joined(governor, 2)
+    assert not ask(governor, honest)
+    governor.state.store.close()
+    copyfile(governor.path, tmp_path / "old.sqlite")
+    then = copy(honest)
+    governor.reopen()
+    for number in range(lies):
+        lie_and_reconcile(governor, liar, number + 1)
+    assert not ask(governor, honest)
+    governor.clock.unix_ms += 3_600_000
+    assert not ask(governor, honest)
+    assert governor.state.batch_number <= governor.clock.unix_ms + AHEAD_MAX
+    governor.reopen(tmp_path / "old.sqlite")
+    then.quote = honest.quote
+    assert not governor.send(then.report(ASK)).notices
+    assert governor.state.book.halt is not None
+
+
+def test_law_4_after_a_lie_numbers_go_on_with_the_time(
+    governor: LocalGovernor, tmp_path: Path
+) -> None:
+    """Numbers one by one above the clock would be used twice after a restore."""
+    liar, honest, other = joined(governor, 3)
+    lie_and_reconcile(governor, liar, 1)
+    assert not ask(governor, honest)
+    assert not ask(governor, other)
+    governor.state.store.close()
+    copyfile(governor.path, tmp_path / "old.sqlite")
+    before = copy(other)
+    governor.reopen()
+    governor.clock.unix_ms += 60_000
+    sent = []
+    for _ in range(3):
+        sent.append(honest.report(ASK))
+        honest.accept(governor.send(sent[-1]))
+    governor.clock.unix_ms += 86_400_000
+    governor.reopen(tmp_path / "old.sqlite")
+    assert not ask(governor, before)
+    assert [notice for one in sent for notice in governor.send(one).notices] == []
+    assert governor.state.book.halt is not None
 
 
 def test_law_4_a_host_closed_on_evidence_halts_nobody(governor: LocalGovernor) -> None:

@@ -62,7 +62,7 @@ def test_a_new_host_takes_the_order_of_the_driver() -> None:
 
 def test_the_ledger_tells_which_chips_are_enrolled() -> None:
     rig = running(base=settings(3))
-    assert enrolled_chips(rig.ledger.load(())) == ENROLLED
+    assert enrolled_chips(rig.ledger.load()) == ENROLLED
     assert enrolled_chips(Memory()) == ()
 
 

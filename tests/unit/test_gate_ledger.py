@@ -33,7 +33,7 @@ def test_law_9_everything_that_was_kept_is_there_again(tmp_path: Path) -> None:
     rig.order(pause)
     known = rig.core.authorities[rig.authority.name]
     rig.ledger.close()
-    memory = Ledger(tmp_path / "ledger.sqlite").load(())
+    memory = Ledger(tmp_path / "ledger.sqlite").load()
     assert memory.last is not None
     assert memory.last.digest == rig.reports[-1].digest
     stored = memory.authorities[0]
@@ -120,7 +120,7 @@ def test_law_8_damaged_pages_are_noticed(tmp_path: Path) -> None:
         data[start : start + 64] = bytes(64)
     path.write_bytes(bytes(data))
     with pytest.raises(StorageError) as error:
-        Ledger(path).load(())
+        Ledger(path).load()
     assert str(path) in error.value.detail
 
 
@@ -134,7 +134,7 @@ def test_law_4_a_last_report_that_was_changed_is_noticed(tmp_path: Path) -> None
         db.execute("UPDATE report SET signed=? WHERE sequence=?", (bytes(signed), row[0]))
     db.close()
     with pytest.raises(StorageError) as error:
-        Ledger(path).load(())
+        Ledger(path).load()
     assert error.value.code == "ledger.damaged"
 
 

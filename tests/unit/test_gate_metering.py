@@ -14,7 +14,7 @@ from flopgate_proto.codec import decode_report
 from flopgate_proto.values import LaneState, Refusal, Verdict
 from tests.support.fixed import COURIER_KEY, WORKLOAD
 from tests.support.gate_authority import GateAuthority
-from tests.support.gate_hardware import h100
+from tests.support.gate_hardware import Hardware, h100
 from tests.support.gate_rig import START_MS, GateRig, cut, running, settings
 
 REBOOTED = bytes([9] * 16)
@@ -345,14 +345,14 @@ def test_law_3_a_gate_that_dies_right_after_its_enrolment_owes_the_time() -> Non
     rig.hardware.start(pid=1)
     rig.run(2_000)
     asked = rig.ask(rig.authority)
-    assert not rig.reports
-    asked_ms = rig.now_ms
+    first = decode_report(rig.reports[0].payload)
+    rig.hardware = Hardware(1, rig.now_ms + 30_000)  # counters of before are gone
     rig.restart(away_ms=30_000).run(1_000)
     rig.admit(rig.authority, asked)
     rig.run(1_000)
     owed_flop = h100().worst_nominal_flop_per_s * 30
     assert rig.lane.book.total.nominal >= owed_flop
-    assert decode_report(rig.reports[0].payload).interval_start_ms == asked_ms
+    assert decode_report(rig.reports[1].payload).interval_start_ms == first.interval_end_ms
 
 
 def test_law_3_until_a_policy_says_which_figure_the_highest_is_charged() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import dropwhile
 
 from flopgate_agent.gate.memory import StoredAuthority
+from flopgate_agent.gate.settings import GateToken
+from flopgate_proto.codec import decode_enrolment
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ForgedError, HistoryError, MisuseError
 from flopgate_proto.keys import VerifyingKey
@@ -303,13 +306,35 @@ class Authority:
         self.scopes |= scopes
 
 
-def required(stored: Iterable[StoredAuthority], tokens: Collection[str]) -> dict[str, Authority]:
-    """Every authority that must give permission, by name: it admitted this host, or was joined."""
-    known = {one.name: one for one in stored}
+def required(
+    stored: Iterable[StoredAuthority], tokens: Mapping[str, GateToken]
+) -> dict[str, Authority]:
+    """Every authority that must give permission, by name: it admitted this host, or was joined.
+
+    A join that was taken back before it was answered does not rule.
+    """
+    known = {
+        one.name: _under_its_root(one, tokens.get(one.name))
+        for one in stored
+        if one.admitted or one.name in tokens
+    }
     return {
         name: Authority(known.get(name) or StoredAuthority(name=name))
         for name in sorted({*known, *tokens})
     }
+
+
+def _under_its_root(stored: StoredAuthority, token: GateToken | None) -> StoredAuthority:
+    """With the orders from that root on which was pinned when the host joined.
+
+    An authority may have been founded anew under its old name: what the old one ordered is no
+    order of this one.
+    """
+    pinned = b"" if token is None else token.trust_root_digest
+    if stored.admitted and stored.enrolment is not None:
+        pinned = decode_enrolment(stored.enrolment.payload).trust_root_digest
+    orders = tuple(dropwhile(lambda one: one.envelope.digest != pinned, stored.orders))
+    return stored if stored.admitted and not orders else replace(stored, orders=orders)
 
 
 def needless_sequence(authorities: Iterable[Authority]) -> int:

@@ -27,12 +27,12 @@ from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.host_meter import Charge, HostMeter
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.memory import Memory
-from flopgate_agent.gate.resuming import begin, owe_since_enrolment, resume, resume_clock
+from flopgate_agent.gate.resuming import begin, resume, resume_clock
 from flopgate_agent.gate.settings import GateSettings, GateToken, Now
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import MisdirectedError
-from flopgate_proto.values import ChargedFigure, LaneState, Severity
+from flopgate_proto.values import ChargedFigure, LaneState, Request, Severity
 
 DEFAULT_WATCHDOG_MS = 30_000
 DEFAULT_DRAIN_MS = 5000
@@ -56,8 +56,6 @@ class GateCore:
         self.tokens = {token.authority: token for token in tokens}
         self.authorities = required(memory.authorities, self.tokens)
         self._admitted = admitted(self.authorities.values())
-        enrolments = [one.enrolment for one in self.authorities.values() if one.enrolment]
-        self._begun = bool(enrolments)
         self.findings = FindingLog()
         self._clock = HostClock(now, lambda: min(self._due_ms, self.meter.look_by_ms))
         self._faults = Faults(self.findings)
@@ -67,6 +65,7 @@ class GateCore:
         self.meter = HostMeter(settings, self.findings, now.elapsed_ms)
         self.permissions: dict[str, Allowed | Denied] = {}
         self.chain = Chain(settings, now.elapsed_ms)
+        self._oldest_sequence = memory.oldest_sequence
         self._running_before_ms = 0
         self.lanes = {
             lane.workload: Lane(
@@ -85,8 +84,6 @@ class GateCore:
                 now=now,
             )
             self._running_before_ms = memory.last.report.running_ms
-        elif self._begun:
-            owe_since_enrolment(enrolments, settings, self.chain, self.meter)
         lanes = self.lanes.values()
         for lane in () if self._admitted else lanes:
             lane.why = UNENROLLED
@@ -194,16 +191,20 @@ class GateCore:
         if LEDGER_FAILED in self._faults:
             # The chain may end at a report that was never kept: no statement may name it.
             return []
-        if enrolling.still_asks(authority, token, self.settings, courier_spki):
+        earlier = enrolling.earlier_start(authority, self._oldest_sequence, self.chain.sequence)
+        if earlier and enrolling.still_asks(authority, token, courier_spki):
             return []
-        if not self._begun:
-            self._begun = True
-            begin(self.chain, self.meter, self.lanes.values(), now.elapsed_ms)
-        end = enrolling.Start.at_end(self.chain, self.settings.boot_id, now.elapsed_ms)
-        envelope = enrolling.ask(
-            authority, self.settings, token, courier_spki=courier_spki, end=end
-        )
-        return [enrolling.keep(authority, envelope)]
+        actions: list[Action] = []
+        if all(one.enrolment is None for one in self.authorities.values()):
+            if self.chain.sequence == 0:
+                begin(self.chain, self.meter, self.lanes.values(), now.elapsed_ms)
+            # Nobody counts what was before: the account starts here, with a report of now.
+            actions = self._append(None)
+        start = earlier or enrolling.start_at_end(self.chain, self.settings, now.elapsed_ms)
+        if earlier is None or authority.admitted:
+            authority.asked = ()
+        envelope = enrolling.ask(authority, self.settings, token, courier_spki, start)
+        return [*actions, enrolling.keep(authority, envelope)]
 
     def fault(self, reason: str, detail: str, way_back: str, now: Now) -> list[Action]:
         """Something the gate cannot work without is gone: stop everything (law 8)."""
@@ -225,7 +226,7 @@ class GateCore:
 
     @property
     def enrolled(self) -> bool:
-        """Whether at least one authority admitted this host."""
+        """Whether an authority admitted this host."""
         return bool(self._admitted)
 
     @property
@@ -376,20 +377,22 @@ class GateCore:
     @property
     def _may_report(self) -> bool:
         # From the first enrolment on: the authority that admits the host counts from there.
-        return self._begun and LEDGER_FAILED not in self._faults
+        return self.chain.sequence > 0 and LEDGER_FAILED not in self._faults
 
     def _report_if_due(self) -> list[Action]:
         if not self._may_report:
             return []
         lanes = tuple(self.lanes.values())
-        admitted = self._admitted
-        request = request_if_due(admitted, lanes, self.settings, self.elapsed_ms)
+        request = request_if_due(self._admitted, lanes, self.settings, self.elapsed_ms)
         if request is None and not self.chain.due(self.elapsed_ms):
             return []
+        return self._append(request)
+
+    def _append(self, request: Request | None) -> list[Action]:
         return self.chain.append(
-            lanes,
+            tuple(self.lanes.values()),
             self.meter.chips,
-            admitted,
+            self._admitted,
             self.findings.drain(),
             running_ms=self.running_ms,
             request=request,

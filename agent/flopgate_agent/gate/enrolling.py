@@ -16,87 +16,87 @@ from flopgate_proto.errors import MisdirectedError
 from flopgate_proto.joining import token_proof
 from flopgate_proto.values import Admission, Assurance, ChipIdentity, Enrolment, LaneTotals
 
-ASKED_MAX = 16
+ASKED_MAX = 256
 """Statements of which an answer may still come; each new courier key makes one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Where an authority's account of this host starts: a report that is durable, or none.
+    """Where an authority's account of this host starts: a report that is durable.
 
     Attributes:
+        chips: by the indices of reports; fixed by the first statement.
         sequence, head: of that report; from there on the authority follows the chain.
         lanes: its totals; the authority counts what later reports hold on top.
-        boot_id, made_ms: when it was first named.
+        boot_id, made_ms: when the authority was first asked.
     """
 
+    chips: tuple[ChipIdentity, ...]
     sequence: int
     head: bytes
     lanes: tuple[LaneTotals, ...]
     boot_id: bytes
     made_ms: int
 
-    @classmethod
-    def at_end(cls, chain: Chain, boot_id: bytes, now_ms: int) -> Start:
-        """The end of the chain, now."""
-        return cls(
-            sequence=chain.sequence,
-            head=chain.head,
-            lanes=tuple(
-                LaneTotals(
-                    workload=lane.workload,
-                    total=lane.total,
-                    allotted_tflop=lane.allotted_tflop,
-                    unaccounted_tflop=lane.unaccounted_tflop,
-                )
-                for lane in chain.lanes
-                if lane.total.high_tflop or lane.allotted_tflop or lane.unaccounted_tflop
-            ),
-            boot_id=boot_id,
-            made_ms=now_ms,
-        )
 
-    @classmethod
-    def of(cls, enrolment: Enrolment) -> Start:
-        """As an earlier statement named it."""
-        return cls(
-            sequence=enrolment.sequence,
-            head=enrolment.head,
-            lanes=enrolment.lanes,
-            boot_id=enrolment.boot_id,
-            made_ms=enrolment.made_ms,
-        )
+def start_at_end(chain: Chain, settings: GateSettings, now_ms: int) -> Start:
+    """The end of the chain, now."""
+    return Start(
+        chips=tuple(chip.identity for chip in settings.chips),
+        sequence=chain.sequence,
+        head=chain.head,
+        lanes=tuple(
+            LaneTotals(
+                workload=lane.workload,
+                total=lane.total,
+                allotted_tflop=lane.allotted_tflop,
+                unaccounted_tflop=lane.unaccounted_tflop,
+            )
+            for lane in chain.lanes
+            if lane.total.high_tflop or lane.allotted_tflop or lane.unaccounted_tflop
+        ),
+        boot_id=settings.boot_id,
+        made_ms=now_ms,
+    )
+
+
+def earlier_start(authority: Authority, oldest_sequence: int, sequence: int) -> Start | None:
+    """The start that an earlier statement named; ``None`` without one, or if it is no use.
+
+    It is none where a join was taken back for so long that reports after it are kept no more.
+    """
+    if authority.enrolment is None:
+        return None
+    asked = decode_enrolment(authority.enrolment.payload)
+    kept = asked.sequence + 1 >= oldest_sequence or asked.sequence == sequence
+    if not authority.admitted and not kept:
+        return None
+    return Start(
+        chips=asked.chips,
+        sequence=asked.sequence,
+        head=asked.head,
+        lanes=asked.lanes,
+        boot_id=asked.boot_id,
+        made_ms=asked.made_ms,
+    )
 
 
 def ask(
     authority: Authority,
     settings: GateSettings,
     token: GateToken,
-    *,
     courier_spki: bytes,
-    end: Start,
+    start: Start,
 ) -> Envelope:
     """A new statement, signed by the host key, of which the authority's state knows from now on.
 
     A host that was admitted asks without spending a token. One that awaits an answer names the
     same start again: its earlier statement may have been admitted, and the answer been lost.
     """
-    chips = tuple(chip.identity for chip in settings.chips)
-    earlier = decode_enrolment(authority.enrolment.payload) if authority.enrolment else None
-    if authority.admitted or earlier is None or earlier.chips != chips:
-        start, authority.asked = end, ()
-    else:
-        start = Start.of(earlier)
-    envelope = _signed(
-        settings,
-        token,
-        chips,
-        start,
-        courier_spki=courier_spki,
-        known=authority.admitted,
-    )
+    envelope = _signed(settings, token, start, courier_spki, known=authority.admitted)
     authority.enrolment = envelope
-    authority.asked = (*authority.asked, envelope.digest)[-ASKED_MAX:]
+    others = [one for one in authority.asked if one != envelope.digest]
+    authority.asked = (*others, envelope.digest)[-ASKED_MAX:]
     if not authority.admitted:
         authority.acknowledged_sequence = start.sequence
     return envelope
@@ -105,12 +105,12 @@ def ask(
 def _signed(
     settings: GateSettings,
     token: GateToken,
-    chips: tuple[ChipIdentity, ...],
     start: Start,
-    *,
     courier_spki: bytes,
+    *,
     known: bool,
 ) -> Envelope:
+    proof = token_proof(token.secret, settings.host_spki, start.chips)
     return seal(
         PayloadType.ENROLMENT,
         encode_enrolment(
@@ -118,7 +118,7 @@ def _signed(
                 authority=token.authority,
                 trust_root_digest=token.trust_root_digest,
                 host_spki=settings.host_spki,
-                chips=chips,
+                chips=start.chips,
                 cluster=token.cluster,
                 custodian=token.custodian,
                 site=token.site,
@@ -128,7 +128,7 @@ def _signed(
                 assurance=Assurance.SOFTWARE,
                 courier_spki=courier_spki,
                 token_id=b"" if known else token.token_id,
-                token_proof=b"" if known else token_proof(token.secret, settings.host_spki, chips),
+                token_proof=b"" if known else proof,
                 boot_id=start.boot_id,
                 made_ms=start.made_ms,
                 sequence=start.sequence,
@@ -168,19 +168,16 @@ def token_of(tokens: Mapping[str, GateToken], authority: str) -> GateToken:
     return token
 
 
-def still_asks(
-    authority: Authority, token: GateToken, settings: GateSettings, courier_spki: bytes
-) -> bool:
+def still_asks(authority: Authority, token: GateToken, courier_spki: bytes) -> bool:
     """Whether an enrolment that awaits its answer is still good, in whichever run or boot.
 
-    A courier asks again when an answer takes long; a new statement would make that answer void.
+    A courier asks again when an answer takes long; a new statement would only cost a signature.
     """
     if authority.admitted or authority.enrolment is None:
         return False
     asked = decode_enrolment(authority.enrolment.payload)
-    chips = tuple(chip.identity for chip in settings.chips)
-    said = (asked.token_id, asked.courier_spki, asked.chips)
-    return said == (token.token_id, courier_spki, chips)
+    said = (asked.token_id, asked.trust_root_digest, asked.courier_spki)
+    return said == (token.token_id, token.trust_root_digest, courier_spki)
 
 
 def enrolled_chips(memory: Memory) -> tuple[ChipIdentity, ...]:

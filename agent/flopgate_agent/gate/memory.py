@@ -51,7 +51,11 @@ class LastReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """All of it; empty on a host that was never enrolled."""
+    """All of it; empty on a host that never asked for admission.
+
+    ``oldest_sequence`` is of the oldest report that is still kept, 0 before the first.
+    """
 
     authorities: tuple[StoredAuthority, ...] = ()
     last: LastReport | None = None
+    oldest_sequence: int = 0

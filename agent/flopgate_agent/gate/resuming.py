@@ -14,8 +14,6 @@ from flopgate_agent.gate.host_meter import HostMeter
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.memory import LastReport
 from flopgate_agent.gate.settings import GateSettings, LaneSetting, Now
-from flopgate_proto.codec import decode_enrolment
-from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import LANES_MAX
 from flopgate_proto.values import Severity
@@ -31,20 +29,6 @@ def begin(chain: Chain, meter: HostMeter, lanes: Iterable[Lane], now_ms: int) ->
     chain.interval_start_ms = min(
         (chip.covered_until_ms for chip in meter.chips), default=chain.interval_start_ms
     )
-    chain.overdue = True
-
-
-def owe_since_enrolment(
-    enrolments: Iterable[Envelope], settings: GateSettings, chain: Chain, meter: HostMeter
-) -> None:
-    """A gate that died between an enrolment and its first report owes all the time since.
-
-    Of another boot only that is owed which its clock shows: the statement tells no other.
-    """
-    asked = [decode_enrolment(envelope.payload) for envelope in enrolments]
-    since_ms = min(one.made_ms if one.boot_id == settings.boot_id else 0 for one in asked)
-    chain.interval_start_ms = min(chain.interval_start_ms, since_ms)
-    meter.owe(since_ms)
 
 
 def resume_clock(

@@ -71,7 +71,7 @@ class GateProcess:
         self._ledger = Ledger(config.state_dir / "ledger.sqlite")
         # A token that cannot be used is told now, not when the driver has named its chips.
         self._tokens = load_gate_tokens(config.state_dir)
-        self._memory = self._ledger.load({token.authority for token in self._tokens})
+        self._memory = self._ledger.load()
         self._enrolled = enrolled_chips(self._memory)
         self._hold_at_ms: int | None = None
         self._door = GateDoor(config.door_path, config.courier_uids, gid=config.door_gid)

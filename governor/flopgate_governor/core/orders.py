@@ -71,7 +71,8 @@ class Halt:
 class OrderBook:
     """What officers ordered, as far as it is in force.
 
-    ``reconciled_unix_ms``: our own time of the newest reconciliation.
+    ``reconciled_unix_ms``: our own time of the newest reconciliation. ``ahead``: how far, at most,
+    reconciled numbers lay above it.
     """
 
     trust: Trust
@@ -85,6 +86,7 @@ class OrderBook:
     halt: Halt | None = None
     lost: tuple[tuple[int, int], ...] = ()
     reconciled_unix_ms: int | None = None
+    ahead: int = 0
 
     @classmethod
     def first(cls, root: Envelope) -> OrderBook:
@@ -110,12 +112,10 @@ class OrderBook:
         """Batches are numbered above this: reconciled numbers are never used again."""
         return max((upto for _, upto in self.lost), default=0)
 
-    def numbering(
-        self, highest: int, unix_ms: int, ours: frozenset[int] = frozenset()
-    ) -> Numbering:
+    def numbering(self, unix_ms: int, ours: frozenset[int] = frozenset()) -> Numbering:
         """Our own batches, as quotes of some numbers are judged by them now."""
         return Numbering(
-            reach=max(highest, self.least_batch, unix_ms) + AHEAD_MAX,
+            reach=unix_ms + AHEAD_MAX,
             lost=self.lost,
             ours=ours,
             sure=None if self.halt is None else self.halt.own_batch,
@@ -203,14 +203,20 @@ class OrderBook:
                 code="reconcile.batch",
                 remedy=f"Sign one with at least {self.halt.quoted_batch}.",
             )
-        if order.batch_number > self.halt.quoted_batch + AHEAD_MAX:
+        if order.batch_number > max(self.halt.quoted_batch, unix_ms + AHEAD_MAX):
             raise HistoryError(
                 f"reconciliation up to batch {order.batch_number} would use up the numbers",
                 code="reconcile.batch",
                 remedy=f"Sign one a little above {self.halt.quoted_batch}.",
             )
         lost = (self.halt.own_batch, order.batch_number)
-        return replace(self, halt=None, lost=(*self.lost, lost), reconciled_unix_ms=unix_ms)
+        return replace(
+            self,
+            halt=None,
+            lost=(*self.lost, lost),
+            reconciled_unix_ms=unix_ms,
+            ahead=max(self.ahead, order.batch_number - unix_ms),
+        )
 
 
 def _check_above(name: str, new: int, held: int) -> None:

@@ -7,9 +7,11 @@ unknown, of a number further than can be lost  conflicting: evidence
 unknown, in a reconciled range                 current: our own loss, settled by officers
 unknown otherwise                              our store lost it: we were rolled back, halt
 
-Each number is at least the time at which it was signed. So whatever store is put back, a number
-that it does not hold was lost, however far we have gone on since. Only a clock that was set back
-too makes us use lost numbers a second time: while halted, nobody is accused of holding the first.
+Each number is at least the time at which it was signed, and after a reconciliation so far above it
+as the reconciled ones were. So whatever store is put back, a number that it does not hold was lost,
+however far we have gone on since. Only a clock that was set back too, or a second loss of what was
+signed within the moment of a reconciliation, makes us use lost numbers a second time: while halted,
+nobody is accused of holding the first.
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ from flopgate_proto.quick import quick
 from flopgate_proto.values.reports import Quote, Report
 
 AHEAD_MAX: Final = 366 * 86_400_000
-"""How far above both our highest number and the time a lost one can lie: a year, by which the clock
-may have been ahead. Beyond that a quote is a lie: believed, it would move all numbers there."""
+"""How far above the time a lost number can lie: a year, by which the clock may have been ahead, or
+an earlier lie have moved them. Beyond that a quote is a lie: believed, it would move all numbers
+further. Never measured from numbers that a lie has moved already: a restored store has not seen it.
+"""
 
 
 @quick
@@ -72,9 +76,12 @@ class Numbering:
         return number not in self.ours or (self.sure is not None and number > self.sure)
 
 
-def next_number(highest: int, unix_ms: int) -> int:
-    """Number of the next batch: above all that were signed, and of no time that a loss can hide."""
-    return max(highest + 1, unix_ms)
+def next_number(highest: int, unix_ms: int, ahead: int) -> int:
+    """Number of the next batch: above all that were signed, and of no time that a loss can hide.
+
+    ``ahead``: how far reconciled numbers lay above the time. Numbers go on with the time there.
+    """
+    return max(highest + 1, unix_ms + ahead)
 
 
 def own_quote(report: Report, authority: str) -> Quote | None:

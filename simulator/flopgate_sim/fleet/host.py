@@ -122,7 +122,7 @@ class SimulatedHost:
         self._looked_ms = now.elapsed_ms
         ledger = Ledger(ledger_path)
         self._runner = GateRunner(
-            GateCore(settings, ledger.load({token.authority}), [token], now),
+            GateCore(settings, ledger.load(), [token], now),
             ledger,
             hand=hardware.hand(lambda: self._now.elapsed_ms),
             door=door or self,

@@ -47,7 +47,8 @@ class FakeDriver(Switches):
 
     Args:
         directory: holds the state file, logs, and ``dev/nvidia<minor>``; made if absent.
-        profile: ``A100`` (SXM4 80GB), ``H100`` (SXM5 80GB) or ``B200``.
+        profile: ``V100`` (SXM2 32GB), ``A100`` (SXM4 80GB), ``H100`` (SXM5 80GB), ``H200``,
+            ``RTX4090`` or ``B200``.
         gpus: how many, 1 to 16.
         build_dir: where compiled parts are cached; the user's cache by default.
         seed: makes UUIDs, serials and PDIs; by default from the directory's path, so that two

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict
 
-Profile = Literal["A100", "H100", "B200"]
+Profile = Literal["V100", "A100", "H100", "H200", "RTX4090", "B200"]
 Kind = Literal["gemm", "memory", "comm"]
 Context = Literal["compute", "mps", "graphics"]
 Format = Literal[

@@ -137,7 +137,7 @@ class GateSide:
         self.disk.revive()
         try:
             self._ledger = Ledger(self.disk.path(LEDGER))
-            memory = self._ledger.load({token.authority for token in self.tokens})
+            memory = self._ledger.load()
             core = GateCore(self._settings(), memory, self.tokens, self.now())
         except FlopgateError as error:
             self._engine.note(self.name, f"gate cannot start: {error.code}")

@@ -240,7 +240,8 @@ def believed(host: Host, _now_us: int) -> Iterator[str]:
         return
     for name, authority in core.authorities.items():
         known = host.truth.acknowledged.get(name, 0)
-        if authority.acknowledged_sequence > known:
+        # One that was asked only is sent nothing: from where it follows is the host's to say.
+        if authority.admitted and authority.acknowledged_sequence > known:
             yield (
                 f"{host.name}: believes that {name} has report {authority.acknowledged_sequence}, "
                 f"it acknowledged {known}"
