@@ -17,6 +17,7 @@ from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import PeerError
 from flopgate_proto.keys import SigningKey
 from flopgate_proto.values import Key
+from flopgate_sim.world.world import gate_token
 from tests.support import orders
 from tests.support.gate_authority import GateAuthority
 from tests.support.gate_hardware import Hardware, h100
@@ -36,17 +37,7 @@ class Joined(GateAuthority):
         self._record = governor.token()
 
     def token(self) -> GateToken:
-        record = self._record
-        return GateToken(
-            authority=AUTHORITY,
-            trust_root_digest=record.trust_root_digest,
-            cluster=record.cluster,
-            custodian=record.custodian,
-            site=record.site,
-            jurisdiction=record.jurisdiction,
-            token_id=record.token_id,
-            secret=record.secret,
-        )
+        return gate_token(AUTHORITY, self._record)
 
     def enroll(self, enrolment: Envelope) -> Admitted:
         return admit(self.governor.state, enrolment)

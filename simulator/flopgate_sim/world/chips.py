@@ -297,19 +297,7 @@ class Hardware:
         chip.window_ms, chip.window_now_us = elapsed_ms, self.now_us
         chip.window_worked_us, chip.window_active_us = chip.worked_us, chip.active_all_us
         elapsed, busy, active = chip.shared_us
-        return PipeCycles(
-            elapsed=elapsed,
-            active=active,
-            mma=busy,
-            dmma=0,
-            hmma=busy,
-            imma=0,
-            dfma=0,
-            integer=0,
-            fp64=0,
-            fp32=0,
-            fp16=0,
-        )
+        return _by_hmma(elapsed, active, busy)
 
     def _cycles(self, chip: Chip) -> PipeCycles:
         """Summed over SMs, as GPM may give them."""
@@ -318,16 +306,22 @@ class Hardware:
         active_us = chip.active_all_us - chip.active_before_us - chip.hidden_active_us
         busy = worked_us * khz * sms // (1000 * 100) + jump
         active = active_us * khz * sms // 1000 + jump
-        return PipeCycles(
-            elapsed=(self.now_us - chip.counted_us) * khz * sms // 1000 + jump,
-            active=max(active, busy),
-            mma=busy,
-            dmma=0,
-            hmma=busy,
-            imma=0,
-            dfma=0,
-            integer=0,
-            fp64=0,
-            fp32=0,
-            fp16=0,
-        )
+        elapsed = (self.now_us - chip.counted_us) * khz * sms // 1000 + jump
+        return _by_hmma(elapsed, max(active, busy), busy)
+
+
+def _by_hmma(elapsed: int, active: int, busy: int) -> PipeCycles:
+    """All work of these chips is 16-bit work on the tensor pipe."""
+    return PipeCycles(
+        elapsed=elapsed,
+        active=active,
+        mma=busy,
+        dmma=0,
+        hmma=busy,
+        imma=0,
+        dfma=0,
+        integer=0,
+        fp64=0,
+        fp32=0,
+        fp16=0,
+    )

@@ -126,18 +126,7 @@ class World:
         tokens = []
         for governor in self.governors:
             record = self._token(governor.name, governor.officers, plan)
-            tokens.append(
-                GateToken(
-                    authority=governor.name,
-                    trust_root_digest=record.trust_root_digest,
-                    cluster=record.cluster,
-                    custodian=record.custodian,
-                    site=record.site,
-                    jurisdiction=record.jurisdiction,
-                    token_id=record.token_id,
-                    secret=record.secret,
-                )
-            )
+            tokens.append(gate_token(governor.name, record))
         wiring = GateWiring(
             rhythm_ms=self.plan.rhythm_ms, report_interval_ms=self.plan.report_interval_ms
         )
@@ -330,6 +319,20 @@ class World:
     def named(self, name: str) -> Host | Governor:
         """A host or governor by name."""
         return self._by_name[name]
+
+
+def gate_token(authority: str, record: TokenRecord) -> GateToken:
+    """What a gate keeps of a join token of this authority."""
+    return GateToken(
+        authority=authority,
+        trust_root_digest=record.trust_root_digest,
+        cluster=record.cluster,
+        custodian=record.custodian,
+        site=record.site,
+        jurisdiction=record.jurisdiction,
+        token_id=record.token_id,
+        secret=record.secret,
+    )
 
 
 def _ignore(*_what: object) -> None:
