@@ -92,10 +92,15 @@ class GovernorTruth:
     def restored(self, batch_number: int) -> None:
         """An older backup took the place of the store."""
         self.lost |= {digest for digest, number in self.told.items() if number > batch_number}
-        self.answers = {
-            request: payload
+        gone = {
+            request
             for request, payload in self.answers.items()
-            if statement_digest(PayloadType.ANSWER, payload) not in self.lost
+            if statement_digest(PayloadType.ANSWER, payload) in self.lost
+        }
+        # A host whose ledger was put back too may tell another history: nobody knows the first.
+        self.answers = {one: self.answers[one] for one in self.answers if one not in gone}
+        self.acknowledged = {
+            place: request for place, request in self.acknowledged.items() if request not in gone
         }
         self.forgetful = True
         self.forgotten = set(self.pauses)
