@@ -26,10 +26,10 @@ FILLED_PERCENT = 90
 RESIDENT_PERCENT = 50
 """Of a window with a kernel on the chip: then at least one SM was active for so long."""
 POWER_PERCENT = 50
-"""Of the published power limit, on average. Idle chips of the table draw a tenth to a fifth of it
-(H100 SXM: 70 of 700 W), copies without kernels some more."""
+"""Of the published power limit, on average: chosen, not published. To be held against real chips
+that idle, and that copy without kernels."""
 QUIET_PERCENT = 5
-"""Of SM cycles active: below it, such power is spent on something that nobody shows."""
+"""Of SM cycles active, chosen too: below it, such power goes into what nobody shows."""
 PIPE_SLACK_PERCENT = 5
 """A pipe is busy only while its SM is active; the two counters are not read at one instant."""
 PPM = 1_000_000

@@ -29,7 +29,7 @@ GPM_CYCLES = (248, 249, 250, 251, 252, 253, 254, 257, 258, 259, 260)
 """NVML metric ids in the order of the fields of ``PipeCycles``."""
 
 GPM_SHARES = (2, 5, 8, 7, 9, 6, 4, 11, 12, 13)
-"""Percentages of the same, but for ``elapsed``: all a driver before release 570 or so gives."""
+"""Percentages of the same, but for ``elapsed``: all that older drivers give."""
 
 GPM_DMMA = 8
 """Not in every driver; whatever ran there is in the tensor pipes' sum."""
