@@ -255,7 +255,8 @@ def _price(moved: tuple[int, ...], spec: ChipSpec, per_count: int) -> tuple[tupl
         (Pipe.FP16, fp16, rates.fp16),
     ):
         if cycles:
-            priced.append((pipe, cycles, rate, rate, rate))
+            # An addition takes as long as a multiply-add, and is half of it.
+            priced.append((pipe, cycles, rate // 2, rate, rate))
     # Rates of an unknown chip are the table's highest: nothing speaks for a lower bound.
     least = 1 if spec.known else 0
     return tuple(

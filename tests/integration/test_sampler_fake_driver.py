@@ -30,7 +30,7 @@ def total(parts: list[Measured]) -> Flop:
 
 @pytest.mark.parametrize("averaged", [False, True])
 @pytest.mark.parametrize("profile", ["H100", "B200"])
-def test_fp16_gemm_is_counted_within_a_percent(
+def test_fp16_gemm_is_counted_within_half_a_percent(
     tmp_path: Path, profile: Profile, *, averaged: bool
 ) -> None:
     with FakeDriver(tmp_path, profile=profile, gpus=1) as driver, host(driver) as loop:
@@ -47,7 +47,7 @@ def test_fp16_gemm_is_counted_within_a_percent(
         parts = loop.measured(0)
         assert [part.source for part in parts] == [CounterSource.GPM_CYCLES] * 4
         assert truth > 10**14
-        assert abs(total(parts).nominal - truth) * 100 < truth
+        assert abs(total(parts).nominal - truth) * 200 < truth
         whole = measure(loop.seen[0][0], loop.seen[-1][0], spec_of(*loop.chips.values()))
         assert whole.total.nominal == pytest.approx(total(parts).nominal, rel=1e-9)
 

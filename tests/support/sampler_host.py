@@ -29,6 +29,7 @@ class Host:
         self.client = client
         self.chips: dict[str, ChipIdentity] = {}
         self.seen: list[tuple[ChipSample, ...]] = []
+        self.driver_version = ""
 
     def turn(self) -> tuple[Message, ...]:
         """Wait for the child or the timer, at most a little; return what was said."""
@@ -40,6 +41,7 @@ class Host:
         for message in messages:
             if isinstance(message, Identities):
                 self.chips = {chip.uuid: chip for chip in message.chips}
+                self.driver_version = message.driver_version
             elif isinstance(message, Samples):
                 self.seen.append(message.samples)
         return messages
@@ -66,8 +68,9 @@ class Host:
 
 
 @contextmanager
-def host(driver: FakeDriver, answer_timeout_ms: int = 20_000) -> Iterator[Host]:
-    env = child_environment({**os.environ, **driver.env()})
+def host(driver: FakeDriver | None, answer_timeout_ms: int = 20_000) -> Iterator[Host]:
+    """A sampler of this driver, or of the machine's own."""
+    env = child_environment({**os.environ, **({} if driver is None else driver.env())})
     client = SamplerClient(env=env, answer_timeout_ms=answer_timeout_ms)
     try:
         client.start(now_ms())

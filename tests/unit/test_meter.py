@@ -89,15 +89,26 @@ def test_hmma_reaches_to_fp4_where_the_chip_has_it() -> None:
         ("imma", Pipe.IMMA, 8192),
         ("dmma", Pipe.DMMA, 256),
         ("dfma", Pipe.DMMA, 256),
+    ],
+)
+def test_each_plain_tensor_pipe_has_one_rate(counter: str, pipe: Pipe, rate: int) -> None:
+    measured = second(**{counter: 10**9})
+    count = 10**9 * rate
+    assert measured.by_pipe == ((pipe, Flop(low=count, nominal=count, high=count)),)
+
+
+@pytest.mark.parametrize(
+    ("counter", "pipe", "rate"),
+    [
         ("fp64", Pipe.FP64, 128),
         ("fp32", Pipe.FP32, 256),
         ("fp16", Pipe.FP16, 512),
     ],
 )
-def test_each_plain_pipe_has_one_rate(counter: str, pipe: Pipe, rate: int) -> None:
+def test_a_vector_pipe_adds_or_multiplies_and_adds(counter: str, pipe: Pipe, rate: int) -> None:
     measured = second(**{counter: 10**9})
     count = 10**9 * rate
-    assert measured.by_pipe == ((pipe, Flop(low=count, nominal=count, high=count)),)
+    assert measured.by_pipe == ((pipe, Flop(low=count // 2, nominal=count, high=count)),)
 
 
 def test_tensor_cycles_that_no_pipe_explains_are_tensor_work() -> None:

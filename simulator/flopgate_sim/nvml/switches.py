@@ -110,6 +110,10 @@ class Switches:
         """The power limit, past the checks of NVML's setter; milliwatt."""
         self._gpu(gpu).limit_mw = limit_mw
 
+    def power_limit_mw(self, gpu: int) -> int:
+        """The power limit in force; the design power at first."""
+        return int(self._gpu(gpu).limit_mw)
+
     def set_link_down(self, gpu: int, link: int, *, down: bool = True) -> None:
         """Takes an NVLink down, or up again."""
         mask = self._gpu(gpu).link_down_mask & ~(1 << link)

@@ -151,6 +151,7 @@ static void account(struct fg_gpu *g, struct gpu_run *r, struct fg_slot *s, stru
   }
   uint32_t format = s->kind == FG_MEMORY ? FG_FP32 : s->format;
   double cycles = work / r->chip->rate[format];
+  if (s->kind == FG_MEMORY) cycles *= 2; /* additions: half of what a rate of multiply-adds counts */
   enum fg_counter pipe = fg_pipe[format];
   add(&g->cycles[pipe], &r->cycle_carry[pipe], cycles);
   if (fg_is_tensor(format)) add(&g->cycles[FG_MMA], &r->cycle_carry[FG_MMA], cycles);
