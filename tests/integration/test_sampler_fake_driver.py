@@ -263,25 +263,6 @@ def test_a_missing_symbol_means_the_bound_not_the_end(tmp_path: Path) -> None:
         assert part.total == Flop()
 
 
-def test_a_call_that_hangs_costs_the_child_not_the_gate(tmp_path: Path) -> None:
-    with FakeDriver(tmp_path, gpus=1) as driver, host(driver, 1_000) as loop:
-        before = loop.look()[0]
-        first = loop.client.pid
-        driver.hang_call("nvmlGpmSampleGet")
-        assert loop.client.request(now_ms())
-        assert not loop.client.request(now_ms())  # one at a time
-        loop.until("the child to be given up", lambda: loop.client.stalled)
-        assert loop.client.last_trouble == "no answer in time"
-        assert loop.client.restarts == 1
-        assert not loop.client.request(now_ms())
-        driver.clear_faults()
-        loop.until("another child", lambda: not loop.client.stalled)
-        assert loop.client.pid != first
-        after = loop.look()[0]
-        # Cumulative counters carry over the restart: nothing is lost, no gap is charged.
-        assert not measure(before, after, spec_of(*loop.chips.values())).gap
-
-
 def test_a_driver_that_is_gone_is_named_and_found_again(tmp_path: Path) -> None:
     with FakeDriver(tmp_path, gpus=1) as driver, host(driver) as loop:
         driver.set_driver_gone()

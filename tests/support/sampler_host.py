@@ -68,10 +68,21 @@ class Host:
 
 
 @contextmanager
-def host(driver: FakeDriver | None, answer_timeout_ms: int = 20_000) -> Iterator[Host]:
+def host(
+    driver: FakeDriver | None,
+    *,
+    answer_timeout_ms: int = 20_000,
+    start_timeout_ms: int = 30_000,
+    hung_first_ms: int = 60_000,
+) -> Iterator[Host]:
     """A sampler of this driver, or of the machine's own."""
     env = child_environment({**os.environ, **({} if driver is None else driver.env())})
-    client = SamplerClient(env=env, answer_timeout_ms=answer_timeout_ms)
+    client = SamplerClient(
+        env=env,
+        answer_timeout_ms=answer_timeout_ms,
+        start_timeout_ms=start_timeout_ms,
+        hung_first_ms=hung_first_ms,
+    )
     try:
         client.start(now_ms())
         loop = Host(client)

@@ -2,19 +2,28 @@
 
 import os
 
-from flopgate_agent.counters.frames import DriverError, Identities, Message, Samples, split
+from flopgate_agent.counters.frames import (
+    DriverError,
+    Identities,
+    Message,
+    Samples,
+    Unreadable,
+    split,
+)
 from flopgate_agent.counters.sampler import EXIT_DRIVER, EXIT_REQUEST, serve
 from tests.support.fake_pynvml import FakeNvml
 
 
-def served(nvml: FakeNvml, requests: bytes) -> tuple[int, list[Message]]:
+def served(
+    nvml: FakeNvml, requests: bytes, hung: tuple[int, ...] = ()
+) -> tuple[int, list[Message]]:
     """Run the child's loop over real pipes, its requests already written."""
     ask_r, ask_w = os.pipe()
     answer_r, answer_w = os.pipe()
     try:
         os.write(ask_w, requests)
         os.close(ask_w)
-        status = serve(nvml, ask_r, answer_w)
+        status = serve(nvml, ask_r, answer_w, hung=hung)
         os.close(answer_w)
         messages, rest = split(os.read(answer_r, 1 << 16))
         assert rest == b""
@@ -41,3 +50,17 @@ def test_the_child_refuses_an_unknown_request() -> None:
     status, messages = served(FakeNvml(), b"x")
     assert status == EXIT_REQUEST
     assert len(messages) == 1
+
+
+def test_a_hung_chip_is_left_alone_until_it_is_asked_for() -> None:
+    status, messages = served(FakeNvml(3), b"shs", hung=(1,))
+    assert status == 0
+    before, look, after, later = messages
+    assert isinstance(before, Identities)
+    assert isinstance(after, Identities)
+    assert [chip.index for chip in before.chips] == [0, 2]
+    assert before.unreadable == (Unreadable(index=1, error="HUNG"),)
+    assert [chip.index for chip in after.chips] == [0, 1, 2]
+    assert isinstance(look, Samples)
+    assert isinstance(later, Samples)
+    assert [len(look.samples), len(later.samples)] == [2, 3]

@@ -4,6 +4,10 @@ The loop registers `SamplerClient` once (its ``fileno`` stays the same over rest
 `on_readable` when it is readable, `handle_timer` when `get_timer` has passed. Nothing here blocks.
 A child that misses a deadline, sends nonsense or ends is killed and started again after a pause
 that doubles. ``now_ms`` is elapsed time of the host, chosen by the caller, never going back.
+
+Where it hung at one chip, the next child leaves that chip alone, so that the others go on being
+measured; it is tried again after a pause that doubles too. Until then it is in no sample, and the
+meter charges its time.
 """
 
 from __future__ import annotations
@@ -31,6 +35,8 @@ MAX_UNREAPED = 4
 REAP_S = 2
 """How long `SamplerClient.close` waits for a killed child to be gone."""
 READ_BYTES = 1 << 16
+HUNG_MOST_MS = 3_600_000
+"""Longest pause before a hung chip is tried again: in vain, it costs the others a restart."""
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -44,6 +50,7 @@ class SamplerClient:
     Attributes:
         last_trouble: why the last child was given up, for status and log; ``None`` if never.
         restarts: children given up since `start`.
+        hung: NVML indices of the chips that are left alone.
     """
 
     def __init__(
@@ -53,6 +60,7 @@ class SamplerClient:
         command: Sequence[str] = SAMPLER_COMMAND,
         answer_timeout_ms: int = 5_000,
         start_timeout_ms: int = 30_000,
+        hung_first_ms: int = 60_000,
     ) -> None:
         self._env = dict(env)
         self._command = tuple(command)
@@ -70,6 +78,11 @@ class SamplerClient:
         self._driver_error: str | None = None
         self.last_trouble: str | None = None
         self.restarts = 0
+        self.hung: set[int] = set()
+        self._hung_first_ms = self._hung_pause_ms = hung_first_ms
+        self._hung_again_ms = 0
+        # The child leaves word here which chip it asks; no frame, for that would wake the gate.
+        self._at = os.memfd_create("sampler-at")
 
     def fileno(self) -> int:
         """Descriptor that is readable when the child has said something or ended."""
@@ -103,14 +116,15 @@ class SamplerClient:
         self._reap()
         if self._child is not None:
             if self._deadline_ms is not None and now_ms >= self._deadline_ms:
-                self._give_up(now_ms, "no answer in time")
+                self._give_up(now_ms, f"no answer in time{self._hung_at(now_ms)}")
         elif self._restart_at_ms is not None and now_ms >= self._restart_at_ms:
             self._spawn(now_ms)
 
     def request(self, now_ms: int, what: bytes = layout.REQUEST_SAMPLES) -> bool:
         """Ask for samples (or ``layout.REQUEST_IDENTITIES``).
 
-        Returns ``False``, and asks nothing, while stalled or while another answer is due.
+        Returns ``False``, and asks nothing, while stalled or while another answer is due. When a
+        hung chip's time has come it is tried instead of a look.
         """
         if self._child is None or self._deadline_ms is not None:
             return False
@@ -119,6 +133,8 @@ class SamplerClient:
         timeout_ms = self._answer_timeout_ms
         if what == layout.REQUEST_IDENTITIES:
             timeout_ms = self._start_timeout_ms
+        elif self.hung and self._answered and now_ms >= self._hung_again_ms:
+            what = layout.REQUEST_HUNG
         try:
             # One byte at most is in the pipe: this cannot block.
             os.write(self._child.stdin.fileno(), what)
@@ -148,8 +164,12 @@ class SamplerClient:
             self._give_up(now_ms, str(error))
             return ()
         for message in messages:
+            if isinstance(message, Identities):
+                self.hung = {one.index for one in message.unreadable if one.error == layout.HUNG}
             if isinstance(message, Samples):
                 self._backoff_ms = BACKOFF_FIRST_MS
+                if not self.hung:
+                    self._hung_pause_ms = self._hung_first_ms
             if isinstance(message, Identities | Samples):
                 self._deadline_ms = None
                 self._answered = True
@@ -163,9 +183,20 @@ class SamplerClient:
         self._drop_child()
         self._restart_at_ms = None
         self._epoll.close()
+        os.close(self._at)
         for child in self._unreaped:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(timeout=REAP_S)
+
+    def _hung_at(self, now_ms: int) -> str:
+        """Leave the chip alone at which the child hangs, if it is at one; in words."""
+        (index,) = os.pread(self._at, 1, 0) or (layout.NO_CHIP,)
+        if index >= layout.MAX_CHIPS:
+            return ""
+        self.hung.add(index)
+        self._hung_again_ms = now_ms + self._hung_pause_ms
+        self._hung_pause_ms = min(HUNG_MOST_MS, self._hung_pause_ms * 2)
+        return f" at chip {index}"
 
     def _spawn(self, now_ms: int) -> None:
         self._reap()
@@ -174,13 +205,16 @@ class SamplerClient:
             self._restart_at_ms = now_ms + BACKOFF_MOST_MS
             return
         try:
+            os.pwrite(self._at, bytes([layout.NO_CHIP]), 0)
+            hung = ",".join(map(str, sorted(self.hung)))
             child = subprocess.Popen(
-                self._command,
+                [*self._command, str(self._at), hung],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=self._env,
                 bufsize=0,
                 close_fds=True,
+                pass_fds=(self._at,),
                 # A Ctrl-C for the gate is the gate's business.
                 start_new_session=True,
             )

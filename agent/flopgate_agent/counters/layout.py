@@ -23,6 +23,13 @@ KIND_ERROR = 3
 
 REQUEST_SAMPLES = b"s"
 REQUEST_IDENTITIES = b"i"
+REQUEST_HUNG = b"h"
+"""Try those again that were left out because a call hung; answered by identities."""
+
+HUNG = "HUNG"
+"""Why such a chip is unreadable; the other names are NVML's."""
+NO_CHIP = 255
+"""In the byte that tells which chip is being asked: none."""
 
 LENGTH = struct.Struct("<I")
 HEADER = struct.Struct("<BBH")

@@ -4,6 +4,9 @@ NVML calls can hang in the kernel, so they happen here and nowhere else; the gat
 process and starts another. One byte on stdin asks, one frame on stdout answers; the identities
 come first, unasked. Ends when stdin closes, and is killed by the kernel when its parent dies.
 Everything that it imports stays in memory on every host: keep that list short.
+
+Arguments: a descriptor into which it writes the index of the chip that it is about to ask, so that
+its parent knows where it hung; then the indices, by commas, of those that it must not touch.
 """
 
 from __future__ import annotations
@@ -32,9 +35,11 @@ _PR_SET_PDEATHSIG = 1
 class Sampler:
     """All chips of the host, opened anew on each request for identities."""
 
-    def __init__(self, nvml: ModuleType) -> None:
-        """Take the pynvml module; nothing is opened yet."""
+    def __init__(self, nvml: ModuleType, at: int | None = None, hung: tuple[int, ...] = ()) -> None:
+        """Take the pynvml module; nothing is opened yet. ``hung``: chips to leave alone."""
         self._nvml = nvml
+        self._at = at
+        self._hung = hung
         self._chips: list[ChipReader] = []
         self._open = False
 
@@ -47,20 +52,45 @@ class Sampler:
         self._close()
         self._nvml.nvmlInit()
         self._open = True
+        return self._name_all()
+
+    def hung_again(self) -> bytes:
+        """Open those that were left alone, and answer who all are."""
+        self._hung = ()
+        return self._name_all()
+
+    def samples(self) -> bytes:
+        """Look at every chip that could be opened."""
         records = []
+        for chip in self._chips:
+            self._asking(chip.index)
+            records.append(chip.sample())
+        self._asking(layout.NO_CHIP)
+        return layout.pack_frame(layout.KIND_SAMPLES, records)
+
+    def _name_all(self) -> bytes:
+        """Who each chip is; one that is open stays so."""
+        known = {chip.index: chip for chip in self._chips}
+        self._chips, records = [], []
         count = self._nvml.nvmlDeviceGetCount()
         for index in range(min(count, layout.MAX_CHIPS)):
+            if index in self._hung:
+                records.append(_unreadable(index, layout.HUNG))
+                continue
+            self._asking(index)
             try:
-                chip = ChipReader(self._nvml, index)
+                chip = known.get(index) or ChipReader(self._nvml, index)
                 records.append(chip.identity())
                 self._chips.append(chip)
             except GoneError as error:
                 records.append(_unreadable(index, str(error)))
+        self._asking(layout.NO_CHIP)
         return layout.pack_identities(records, self._nvml.nvmlSystemGetDriverVersion())
 
-    def samples(self) -> bytes:
-        """Look at every chip that could be opened."""
-        return layout.pack_frame(layout.KIND_SAMPLES, [chip.sample() for chip in self._chips])
+    def _asking(self, index: int) -> None:
+        """Any call from here on may hang: leave word where."""
+        if self._at is not None:
+            os.pwrite(self._at, bytes([index]), 0)
 
     def _close(self) -> None:
         for chip in self._chips:
@@ -90,9 +120,15 @@ def _unreadable(index: int, error: str) -> bytes:
     )
 
 
-def serve(nvml: ModuleType, requests: int, answers: int) -> int:
+def serve(
+    nvml: ModuleType,
+    requests: int,
+    answers: int,
+    at: int | None = None,
+    hung: tuple[int, ...] = (),
+) -> int:
     """Answer requests until their descriptor closes; return the exit status."""
-    sampler = Sampler(nvml)
+    sampler = Sampler(nvml, at, hung)
     try:
         _write(answers, sampler.identities())
         while request := os.read(requests, 1):
@@ -100,6 +136,8 @@ def serve(nvml: ModuleType, requests: int, answers: int) -> int:
                 _write(answers, sampler.samples())
             elif request == layout.REQUEST_IDENTITIES:
                 _write(answers, sampler.identities())
+            elif request == layout.REQUEST_HUNG:
+                _write(answers, sampler.hung_again())
             else:
                 return EXIT_REQUEST
     except nvml.NVMLError as error:
@@ -121,7 +159,9 @@ def main() -> int:
     answers = os.dup(1)
     # What the driver library prints must not land between frames.
     os.dup2(2, 1)
-    return serve(importlib.import_module("pynvml"), 0, answers)
+    at = int(sys.argv[1]) if len(sys.argv) > 1 else None
+    hung = tuple([int(index) for index in "".join(sys.argv[2:]).split(",") if index])
+    return serve(importlib.import_module("pynvml"), 0, answers, at, hung)
 
 
 if __name__ == "__main__":

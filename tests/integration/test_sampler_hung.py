@@ -1,0 +1,69 @@
+"""A chip at which calls hang (state D) costs the others a restart of the sampler, and no more."""
+
+from pathlib import Path
+
+import pytest
+
+from flopgate_agent.counters import layout
+from flopgate_agent.meter import measure, spec_of
+from flopgate_sim.nvml import FakeDriver
+from tests.support.sampler_host import Host, host, now_ms
+
+
+def restarted(loop: Host, times: int) -> None:
+    """Ask until the child hangs and is given up, and wait for the next one."""
+
+    def given_up() -> bool:
+        loop.client.request(now_ms())
+        return loop.client.restarts == times
+
+    loop.until("the child to be given up", given_up)
+    assert loop.client.last_trouble == "no answer in time at chip 0"
+    assert loop.client.stalled
+    assert not loop.client.request(now_ms())
+    loop.until("another child", lambda: not loop.client.stalled)
+
+
+@pytest.mark.parametrize("call", ["nvmlGpmSampleGet", "nvmlDeviceGetUUID"])
+def test_the_others_are_measured_and_the_chip_is_tried_again(tmp_path: Path, call: str) -> None:
+    with (
+        FakeDriver(tmp_path, gpus=2) as driver,
+        host(driver, answer_timeout_ms=1_500, start_timeout_ms=8_000, hung_first_ms=4_000) as loop,
+    ):
+        before = loop.look()[1]
+        first = loop.client.pid
+        driver.hang_call(call, gpu=0)
+        if call == "nvmlDeviceGetUUID":
+            assert loop.client.request(now_ms(), layout.REQUEST_IDENTITIES)
+        restarted(loop, 1)
+        assert loop.client.pid != first
+        assert loop.client.hung == {0}
+        assert list(loop.chips) == [driver.uuid(1)]
+        (after,) = loop.look()
+        # Cumulative counters carry over the restart: nothing is lost, no gap is charged.
+        assert not measure(before, after, spec_of(*loop.chips.values())).gap
+        restarted(loop, 2)  # tried again, in vain
+        assert [sample.uuid for sample in loop.look()] == [driver.uuid(1)]
+        driver.clear_faults()
+
+        def back() -> bool:
+            loop.client.request(now_ms())
+            return not loop.client.hung
+
+        loop.until("the chip", back)
+        loop.until("the look under way", lambda: not loop.client.waiting)
+        assert list(loop.chips) == [driver.uuid(0), driver.uuid(1)]
+        assert [sample.error for sample in loop.look()] == [None, None]
+        assert loop.client.restarts == 2
+
+
+def test_a_driver_that_hangs_as_a_whole_is_blamed_on_no_chip(tmp_path: Path) -> None:
+    with (
+        FakeDriver(tmp_path, gpus=2) as driver,
+        host(driver, answer_timeout_ms=1_500, start_timeout_ms=2_000) as loop,
+    ):
+        driver.hang_call("nvmlInitWithFlags")
+        assert loop.client.request(now_ms(), layout.REQUEST_IDENTITIES)
+        loop.until("the child to be given up", lambda: loop.client.restarts == 1)
+        assert loop.client.last_trouble == "no answer in time"
+        assert not loop.client.hung
