@@ -32,6 +32,12 @@ QUIET_PERCENT = 5
 """Of SM cycles active, chosen too: below it, such power goes into what nobody shows."""
 PIPE_SLACK_PERCENT = 5
 """A pipe is busy only while its SM is active; the two counters are not read at one instant."""
+LIMIT_PERCENT = 125
+"""Of the published power limit, on average over a window: boards are held to it within seconds."""
+CLOCK_SLACK_PERCENT = 10
+"""Cycles over time against the lowest and highest SM clock that the driver told meanwhile."""
+RUNNING_PERCENT = 50
+"""Of SM cycles active: an idle chip may gate its clock; what it counts then is not documented."""
 PPM = 1_000_000
 
 
@@ -48,6 +54,7 @@ class CrossCheck:
         self._last_ms = 0
         self._active_ms: int | None = 0
         self._alone = True
+        self._clocks_mhz: tuple[int, int] | None = None
 
     def look(self, sample: ChipSample) -> tuple[Finding, ...]:
         """One more look; what the window shows that it ends, if it ends one."""
@@ -60,6 +67,7 @@ class CrossCheck:
             return ()
         close = sample.taken_ms - self._last_ms <= LOOKS_APART_MS
         self._alone = self._alone and sample.pids == () and close
+        self._widen_clocks(sample)
         active_ms, self._last_ms = sample.kernel_active_ms, sample.taken_ms
         if active_ms is None or self._active_ms is None:
             self._active_ms = None
@@ -74,6 +82,16 @@ class CrossCheck:
     def _begin(self, sample: ChipSample) -> None:
         self._start, self._last_ms, self._active_ms = sample, sample.taken_ms, 0
         self._alone = sample.pids == ()
+        # The clocks of a look tell of the time before it, which belongs to the window before.
+        self._clocks_mhz = (0, 0)
+
+    def _widen_clocks(self, sample: ChipSample) -> None:
+        low_mhz, high_mhz = sample.sm_clock_low_mhz or 0, sample.sm_clock_mhz or 0
+        if self._clocks_mhz is None or not low_mhz or not high_mhz:
+            self._clocks_mhz = None
+            return
+        low, high = self._clocks_mhz
+        self._clocks_mhz = (min(low or low_mhz, low_mhz), max(high, high_mhz))
 
     def _compare(self, start: ChipSample, end: ChipSample) -> tuple[Finding, ...]:
         span_ms = end.taken_ms - start.taken_ms
@@ -93,21 +111,39 @@ class CrossCheck:
             if resident and active_ppm < least_ppm:
                 numbers = {"active_ppm": active_ppm, "resident_ppm": resident_ppm or 0}
                 found.append(alert("meter.active.below_kernels", **numbers))
+            if active_ppm * 100 >= RUNNING_PERCENT * PPM:
+                found += self._clock(start, end, span_ms)
         found += self._power(start, end, span_ms, shares[0] if shares else resident_ppm)
         filled_ppm = max(shares[0] if shares else 0, resident_ppm or 0)
         if self._alone and filled_ppm * 100 >= FILLED_PERCENT * PPM:
             found.append(alert("meter.process.hidden", busy_ppm=filled_ppm, span_ms=span_ms))
         return tuple(found)
 
+    def _clock(self, start: ChipSample, end: ChipSample, span_ms: int) -> list[Finding]:
+        """Cycles of a running chip over time, averaged or summed, lie between the clocks told."""
+        if start.cycles is None or end.cycles is None or self._clocks_mhz is None:
+            return []
+        low_mhz, high_mhz = self._clocks_mhz
+        cycles_khz = (end.cycles.elapsed - start.cycles.elapsed) // span_ms
+        for count in (1, self._spec.sm_count):
+            least = low_mhz * count * 10 * (100 - CLOCK_SLACK_PERCENT)
+            most = high_mhz * count * 10 * (100 + CLOCK_SLACK_PERCENT)
+            if least <= cycles_khz <= most:
+                return []
+        numbers = {"cycles_khz": cycles_khz, "low_mhz": low_mhz, "high_mhz": high_mhz}
+        return [alert("meter.clock.contradicts_cycles", **numbers)]
+
     def _power(
         self, start: ChipSample, end: ChipSample, span_ms: int, busy_ppm: int | None
     ) -> list[Finding]:
         limit_mw = self._spec.power_limit_mw
-        if limit_mw is None or busy_ppm is None or busy_ppm * 100 >= QUIET_PERCENT * PPM:
-            return []
-        if start.energy_mj is None or end.energy_mj is None:
+        if limit_mw is None or start.energy_mj is None or end.energy_mj is None:
             return []
         power_mw = (end.energy_mj - start.energy_mj) * 1000 // span_ms
+        if power_mw * 100 > limit_mw * LIMIT_PERCENT:
+            return [alert("meter.power.above_limit", power_mw=power_mw, limit_mw=limit_mw)]
+        if busy_ppm is None or busy_ppm * 100 >= QUIET_PERCENT * PPM:
+            return []
         if power_mw * 100 < limit_mw * POWER_PERCENT:
             return []
         numbers = {"power_mw": power_mw, "limit_mw": limit_mw, "busy_ppm": busy_ppm}

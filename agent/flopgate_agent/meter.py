@@ -34,6 +34,8 @@ ACTIVE_LAG_MS = 3_000
 SLOWEST_PERCENT = 5
 """Idle clocks (120 of 1965 MHz on B200) lie above this part of the highest: fewer cycles fit no
 reading."""
+CALIBRATION_MS = 500
+"""Shortest interval by which the reading of the counters is told: ten times `SLACK_MS`."""
 SURVIVED_PERCENT = 2
 """How closely elapsed cycles must fit the time for counters to have survived a gap."""
 
@@ -122,6 +124,31 @@ def tighten_gap(last: ChipSample, now: ChipSample, spec: ChipSpec, elapsed_ms: i
     return _by_cycles(before, after, spec, elapsed_ms, (info("meter.gap.tightened"),))
 
 
+def calibration(previous: ChipSample, current: ChipSample, spec: ChipSpec) -> Finding | None:
+    """Which reading of the cumulative counters fits here, with its numbers; ``None``: not to tell.
+
+    ``sms_per_count`` is 1 where they are summed over SMs, the number of SMs where averaged.
+    """
+    elapsed_ms = current.taken_ms - previous.taken_ms
+    if previous.cycles is None or current.cycles is None or elapsed_ms < CALIBRATION_MS:
+        return None
+    ticks, one_sm = (
+        current.cycles.elapsed - previous.cycles.elapsed,
+        spec.max_clock_khz * elapsed_ms,
+    )
+    sms_per_count = _sms_per_count(ticks, one_sm, _limit(spec, elapsed_ms), spec.sm_count)
+    if sms_per_count is None:
+        return None
+    numbers = {"elapsed_cycles": ticks, "elapsed_ms": elapsed_ms, "clock_khz": spec.max_clock_khz}
+    return info("meter.counter.calibrated", sms_per_count=sms_per_count, **numbers)
+
+
+def _limit(spec: ChipSpec, elapsed_ms: int) -> int:
+    """Most cycles of one SM in this time."""
+    one_sm = spec.max_clock_khz * elapsed_ms
+    return (one_sm * (100 + SLACK_PERCENT)) // 100 + spec.max_clock_khz * SLACK_MS
+
+
 def _clocks_khz(last: ChipSample, now: ChipSample, spec: ChipSpec) -> set[int]:
     seen = (one.sm_clock_mhz for one in (last, now))
     return {spec.max_clock_khz, *(mhz * 1000 for mhz in seen if mhz)}
@@ -141,8 +168,7 @@ def _by_cycles(
     if lowest < 0:
         back = alert("meter.counter.backwards", cycles=lowest, elapsed_ms=elapsed_ms)
         return worst_case(spec, elapsed_ms, *findings, back)
-    one_sm = spec.max_clock_khz * elapsed_ms
-    limit = (one_sm * (100 + SLACK_PERCENT)) // 100 + spec.max_clock_khz * SLACK_MS
+    one_sm, limit = spec.max_clock_khz * elapsed_ms, _limit(spec, elapsed_ms)
     if ticks > limit * spec.sm_count:
         return worst_case(
             spec, elapsed_ms, *findings, _odd("meter.counter.jump", ticks, busiest, elapsed_ms)

@@ -11,7 +11,6 @@ from flopgate_proto.chips import load_table
 
 H100 = load_table().by_name["NVIDIA H100 80GB HBM3"]
 NOTHING = PipeCycles(**dict.fromkeys((field.name for field in fields(PipeCycles)), 0))
-SM_MS = H100.max_clock_khz * H100.sm_count
 IDLE_MW, BUSY_MW = 70_000, 650_000
 
 
@@ -25,11 +24,13 @@ class Host:
             cycles=NOTHING,
             kernel_active_ms=None,
             sm_clock_mhz=1980,
+            sm_clock_low_mhz=1980,
             energy_mj=0,
             pids=(7,),
             error=None,
         )
         self.now = replace(start, **first)  # type: ignore[arg-type]
+        self.per_look = H100.sm_count
         self.checks = CrossCheck(H100)
         self.found = {one.id for one in self.checks.look(self.now)}
 
@@ -60,14 +61,15 @@ class Host:
     ) -> None:
         """One look, that long after the one before."""
         cycles = self.now.cycles or NOTHING
-        busy = int(SM_MS * span_ms * pipe)
+        elapsed = H100.max_clock_khz * self.per_look * span_ms
+        busy = int(elapsed * pipe)
         self.now = replace(
             self.now,
             taken_ms=self.now.taken_ms + span_ms,
             cycles=replace(
                 cycles,
-                elapsed=cycles.elapsed + SM_MS * span_ms,
-                active=cycles.active + int(SM_MS * span_ms * active),
+                elapsed=cycles.elapsed + elapsed,
+                active=cycles.active + int(elapsed * active),
                 mma=cycles.mma + busy,
                 hmma=cycles.hmma + busy,
             ),
@@ -93,6 +95,36 @@ def test_a_memory_bound_kernel_is_honest() -> None:
 
 def test_power_that_nobody_shows_is_found() -> None:
     assert Host().run(power_mw=BUSY_MW, kernels=0.0) == {"meter.power.unexplained"}
+
+
+def test_power_above_the_limit_of_the_chip_is_found() -> None:
+    busy = {"active": 0.98, "pipe": 0.8, "kernels": 1.0}
+    assert not Host().run(power_mw=800_000, **busy)  # type: ignore[arg-type]
+    found = Host().run(power_mw=900_000, **busy)  # type: ignore[arg-type]
+    assert found == {"meter.power.above_limit"}
+
+
+@pytest.mark.parametrize(
+    ("low_mhz", "high_mhz", "found"),
+    [
+        (1980, 1980, set()),
+        (345, 1980, set()),
+        (1200, 1500, {"meter.clock.contradicts_cycles"}),
+        (2400, 2600, {"meter.clock.contradicts_cycles"}),
+        (None, 1500, set()),
+    ],
+)
+@pytest.mark.parametrize("averaged", [False, True])
+def test_cycles_of_a_running_chip_fit_the_clocks_told(
+    low_mhz: int | None, high_mhz: int, found: set[str], *, averaged: bool
+) -> None:
+    host = Host(sm_clock_low_mhz=low_mhz, sm_clock_mhz=high_mhz)
+    host.per_look = 1 if averaged else H100.sm_count
+    assert host.run(active=0.9, pipe=0.5, kernels=1.0, power_mw=BUSY_MW) == found
+
+
+def test_the_clock_of_an_idle_chip_contradicts_nothing() -> None:
+    assert not Host(sm_clock_low_mhz=100, sm_clock_mhz=120).run(kernels=0.0)
 
 
 def test_power_of_an_unknown_limit_says_nothing() -> None:

@@ -41,3 +41,18 @@ def test_what_does_not_fit_is_counted() -> None:
     assert len(found) == FINDINGS_MAX
     assert found[-1].id == "findings.dropped"
     assert found[-1].detail.startswith("6 ")
+
+
+def test_each_start_tells_how_the_counters_count() -> None:
+    rig = running()
+    rig.run(120_000)
+    told = [
+        one
+        for sent in rig.reports
+        for one in decode_report(sent.payload).findings
+        if one.id == "meter.counter.calibrated"
+    ]
+    assert {one.subject for one in told} == {chip.identity.uuid for chip in rig.core.settings.chips}
+    assert len(told) == len(rig.core.settings.chips)
+    assert all(one.severity is Severity.INFO for one in told)
+    assert all(one.detail.startswith("sms_per_count=") for one in told)

@@ -10,7 +10,7 @@ from flopgate_agent.counters.sample import ChipSample, PipeCycles
 from flopgate_agent.crosscheck import CrossCheck
 from flopgate_agent.gate.book import figures_of
 from flopgate_agent.gate.settings import TFLOP, Chip
-from flopgate_agent.measured import Flop, Measured, Pipe
+from flopgate_agent.measured import Finding, Flop, Measured, Pipe
 from flopgate_proto.values import (
     Assurance,
     ChipRow,
@@ -67,6 +67,7 @@ class ChipMeter:
         self._gap_ms = 0
         self._source = CounterSource.PEAK_TIME
         self._checks = CrossCheck(chip.spec)
+        self._calibrated = False
 
     def resume(self, row: ChipRow, covered_until_ms: int, *, same_boot: bool) -> None:
         """Go on from the last report's row; counters count as survivors within one boot only."""
@@ -108,12 +109,13 @@ class ChipMeter:
             # It came late: that time has been charged, and it is no base to measure from.
             return ()
         parts: list[Measured] = []
-        if self._previous is None:
+        previous = self._previous
+        if previous is None:
             span_ms = sample.taken_ms - self.covered_until_ms
             if span_ms > 0 and self._owed:
                 parts.append(self._gap_before(sample, span_ms))
-        elif sample.taken_ms > self._previous.taken_ms:
-            parts.append(meter.measure(self._previous, sample, self.chip.spec))
+        elif sample.taken_ms > previous.taken_ms:
+            parts.append(meter.measure(previous, sample, self.chip.spec))
         self._survivor, self._owed = None, True
         since_ms = self.covered_until_ms
         self._previous = sample
@@ -123,10 +125,18 @@ class ChipMeter:
         if parts and parts[-1].gap:
             # What was not believed is nothing to compare with.
             self._checks.reset()
-        found = self._checks.look(sample)
+        found = (*self._calibration(previous, sample), *self._checks.look(sample))
         if found and parts:
             parts[-1] = replace(parts[-1], findings=(*parts[-1].findings, *found))
         return tuple(parts)
+
+    def _calibration(self, previous: ChipSample | None, sample: ChipSample) -> tuple[Finding, ...]:
+        """Once for each start: how the counters turned out to count."""
+        if self._calibrated or previous is None:
+            return ()
+        told = meter.calibration(previous, sample, self.chip.spec)
+        self._calibrated = told is not None
+        return () if told is None else (told,)
 
     def note_processes(self, sample: ChipSample) -> None:
         """Who holds a context on it, as far as that could be read."""
