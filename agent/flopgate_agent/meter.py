@@ -64,6 +64,9 @@ def measure(previous: ChipSample, current: ChipSample, spec: ChipSpec) -> Measur
     if current.error is not None:
         return worst_case(spec, elapsed_ms, alert("meter.chip.unreadable"))
     findings = _energy(previous, current)
+    if previous.mig or current.mig:
+        # Whether counters of the whole chip include its instances is not documented.
+        return worst_case(spec, elapsed_ms, *findings, warning("meter.mig.enabled"))
     if previous.cycles is not None and current.cycles is not None:
         if _stuck(previous.cycles, current):
             active_ms = current.kernel_active_ms or 0
@@ -110,7 +113,7 @@ def tighten_gap(last: ChipSample, now: ChipSample, spec: ChipSpec, elapsed_ms: i
     (host time as the gate knows it, not the samples' stamps) within 2%. Else the worst case.
     """
     before, after = last.cycles, now.cycles
-    if last.uuid != now.uuid or now.error is not None or before is None or after is None:
+    if last.uuid != now.uuid or now.error or now.mig or before is None or after is None:
         return worst_case(spec, elapsed_ms, warning("meter.gap.unmeasured"))
     ticks = after.elapsed - before.elapsed
     fits = any(

@@ -207,6 +207,29 @@ def test_a_lost_gpu_is_charged_and_the_other_goes_on(tmp_path: Path) -> None:
         assert not any(part.gap for part in loop.measured(1))
 
 
+def test_a_chip_cut_into_instances_is_charged_whatever_it_says(tmp_path: Path) -> None:
+    with FakeDriver(tmp_path, gpus=2) as driver, host(driver) as loop:
+        loop.look()
+        driver.set_mig(0)
+        time.sleep(0.2)
+        loop.look()
+        driver.set_mig(0, enabled=False)
+        time.sleep(0.2)
+        loop.look()
+        time.sleep(0.2)
+        loop.look()
+        on, off, after = loop.measured(0)
+        for part in (on, off):
+            assert part.gap
+            assert (
+                part.total
+                == worst_case(spec_of(next(iter(loop.chips.values()))), part.elapsed_ms).total
+            )
+            assert [finding.id for finding in part.findings] == ["meter.mig.enabled"]
+        assert not after.gap
+        assert not any(part.gap for part in loop.measured(1))
+
+
 def test_counters_that_jump_back_are_found(tmp_path: Path) -> None:
     with FakeDriver(tmp_path, gpus=1) as driver, host(driver) as loop:
         time.sleep(0.3)

@@ -71,6 +71,7 @@ class FakeNvml(ModuleType):
             "nvmlDeviceGetPciInfo_v3": SimpleNamespace(pciDeviceId=0x233010DE),
             "nvmlGpmQueryDeviceSupport": SimpleNamespace(isSupportedDevice=1),
             "nvmlGpmSampleFree": None,
+            "nvmlDeviceGetMigMode": [0, 0],
             "nvmlDeviceGetComputeRunningProcesses_v3": [SimpleNamespace(pid=30)],
             "nvmlDeviceGetGraphicsRunningProcesses_v3": [],
             "nvmlDeviceGetMPSComputeRunningProcesses_v3": [SimpleNamespace(pid=20)],

@@ -180,6 +180,7 @@ def _sample(reader: _Reader) -> ChipSample:
         energy_mj=energy_mj if flags & layout.HAS_ENERGY else None,
         pids=pids if flags & layout.HAS_PIDS else None,
         error=error if flags & layout.HAS_FAULT else None,
+        mig=bool(flags & layout.IS_MIG),
     )
 
 

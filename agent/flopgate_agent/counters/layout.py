@@ -44,8 +44,8 @@ SAMPLE = struct.Struct("<BQQQQQ11QH")
 """flags, taken_ms, kernel_active_ms, lowest and highest sm_clock_mhz, energy_mj, cycles or shares,
 pid count; after it uuid, error, pids."""
 
-HAS_CYCLES, HAS_ACTIVE, HAS_CLOCK, HAS_ENERGY, HAS_PIDS, HAS_FAULT, HAS_SHARES = (
-    1 << bit for bit in range(7)
+HAS_CYCLES, HAS_ACTIVE, HAS_CLOCK, HAS_ENERGY, HAS_PIDS, HAS_FAULT, HAS_SHARES, IS_MIG = (
+    1 << bit for bit in range(8)
 )
 
 PID = struct.Struct("<I")
@@ -116,6 +116,7 @@ def pack_sample(
     energy_mj: int | None,
     pids: tuple[int, ...] | None,
     error: str | None,
+    mig: bool = False,
 ) -> bytes:
     """Pack one chip's sample; ``cycles`` in the order of the fields of ``PipeCycles``.
 
@@ -129,6 +130,7 @@ def pack_sample(
         | (HAS_ENERGY if energy_mj is not None else 0)
         | (HAS_PIDS if pids is not None else 0)
         | (HAS_FAULT if error is not None else 0)
+        | (IS_MIG if mig else 0)
     )
     fixed = SAMPLE.pack(
         flags,

@@ -158,6 +158,7 @@ class ChipReader:
             energy = self._ask(self._nvml.nvmlDeviceGetTotalEnergyConsumption, self._handle)
             energy_mj = number(energy)
             pids = self._pids()
+            mode = self._ask(self._nvml.nvmlDeviceGetMigMode, self._handle)
         except GoneError as error:
             self._active_seen_us = None
             return failed_sample(self.uuid, taken_ms, str(error))
@@ -175,6 +176,7 @@ class ChipReader:
             energy_mj=energy_mj,
             pids=pids,
             error=None,
+            mig=mode is not None and mode[0] != 0,
         )
 
     def close(self) -> None:

@@ -79,6 +79,7 @@ class ChipSample:
         pids: processes that hold a compute, graphics or MPS context; ``None`` where unreadable.
         error: NVML's error name when the chip could not be read at all (``GPU_IS_LOST``), else
             ``None``.
+        mig: the chip is cut into instances.
     """
 
     uuid: str
@@ -91,3 +92,4 @@ class ChipSample:
     error: str | None
     shares: PipeCycles | None = None
     sm_clock_low_mhz: int | None = None
+    mig: bool = False
