@@ -48,8 +48,9 @@ def test_a_world_without_an_end_is_not_clean_and_one_cut_off_is_no_failure() -> 
 def test_totals_do_not_grow_with_the_number_of_seeds() -> None:
     totals, picks = Totals(), Picks()
     for seed in range(0, 7 * 500, 7):
-        totals.add(done(seed))
-        picks.add(done(seed))
+        one = done(seed)
+        totals.add(one)
+        picks.add(one)
         totals.add(Failure(job=Job(scenario="pause-drill", seed=seed), reason="killed"))
     assert (totals.all.breaches, len(totals.breached)) == (500, BREACHES_KEPT_MAX)
     assert (totals.all.failures, len(totals.failed)) == (500, FAILURES_KEPT_MAX)

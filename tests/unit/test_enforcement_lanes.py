@@ -70,6 +70,7 @@ def test_only_the_gate_reads_records_and_everyone_reads_notices(tmp_path: Path) 
 @given(st.binary() | st.recursive(
     st.none() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=12,
 ).map(lambda value: json.dumps(value).encode()))  # fmt: skip
 def test_any_bytes_are_refused_with_our_error(data: bytes) -> None:
     with pytest.raises(JournalError):

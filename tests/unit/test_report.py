@@ -189,7 +189,7 @@ def test_everything_that_is_not_ours_is_escaped() -> None:
     assert units == [shown, shown]
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 100_000])
+@pytest.mark.parametrize("count", [0, 1, 2, 30_000])
 def test_curves_of_any_length_make_a_page_of_bounded_size(count: int) -> None:
     step_s = 1e4 / max(1, count)
     points = tuple((number * step_s, 1e18 * math.sin(number) ** 2) for number in range(count))
