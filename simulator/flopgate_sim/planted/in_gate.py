@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from flopgate_agent import ledger, meter
+from flopgate_agent.counters.sample import ChipSample
 from flopgate_agent.gate import allowance, answers, book, core, lane, reporting
 from flopgate_agent.gate.allowance import Allowed
 from flopgate_agent.gate.authority import Authority, LatchedPause, admitted
@@ -104,6 +105,26 @@ def gap_free() -> tuple[Swap, ...]:
 
     worst_case = meter.worst_case
     return (Swap(meter, "worst_case", nothing),)
+
+
+def mig_believed() -> tuple[Swap, ...]:
+    measure = meter.measure
+
+    def whole(previous: ChipSample, current: ChipSample, spec: Any) -> Measured:
+        return measure(replace(previous, mig=False), replace(current, mig=False), spec)
+
+    return (Swap(meter, "measure", whole),)
+
+
+def hung_chip_free() -> tuple[Swap, ...]:
+    look = HostMeter.look
+
+    def present(self: HostMeter, samples: Any, now_ms: int) -> Any:
+        there = {sample.uuid for sample in samples}
+        for chip, parts in look(self, samples, now_ms):
+            yield chip, parts if chip.chip.identity.uuid in there else ()
+
+    return (Swap(HostMeter, "look", present),)
 
 
 def unaccounted_unbooked() -> tuple[Swap, ...]:

@@ -156,6 +156,11 @@ def cut_short(seed: int) -> WorldPlan:
     return replace(_plan(seed, {}), policy=policy, faults=cut, duration_ms=SHORT_MS)
 
 
+def cut_up(seed: int) -> WorldPlan:
+    """Chips are cut into instances, and calls hang at others."""
+    return replace(_plan(seed, {"mig_on": 6.0, "chip_hang": 6.0}), duration_ms=SHORT_MS)
+
+
 def clocks_back(seed: int) -> WorldPlan:
     """Boot clocks go back by minutes, while nothing else wakes a gate."""
     plan = _plan(seed, {})

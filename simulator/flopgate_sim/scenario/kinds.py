@@ -77,6 +77,18 @@ KINDS: Final[Mapping[str, FaultKind]] = MappingProxyType(
             target=HOST, value=(0, 15), text="a chip falls off the bus until a reboot"
         ),
         "sampler_hang": FaultKind(target=HOST, span_ms=(2_000, 200_000), text="the driver hangs"),
+        "chip_hang": FaultKind(
+            target=HOST,
+            span_ms=(10_000, 900_000),
+            value=(0, 15),
+            text="calls hang at one chip; the others are read again after a while",
+        ),
+        "mig_on": FaultKind(
+            target=HOST,
+            span_ms=(10_000, 900_000),
+            value=(0, 15),
+            text="a chip is cut into instances, and its own counters do not show their work",
+        ),
         "counter_jump": FaultKind(
             target=HOST, value=(1, 10**6), text="a chip's counters jump ahead"
         ),

@@ -89,11 +89,13 @@ class Chip:
         active_us: time with any kernel on it since the last sample.
         last_work_us: last moment at which a compute pipe was busy, 0 before the first.
         lost: off the bus.
+        hung: calls hang there, so no sampler asks it.
+        mig: cut into instances, whose work is in no counter of the whole chip.
         reloaded: the driver was loaded anew: a handle from before gives one error.
         counted_us: since when the driver counts; a reload starts anew.
         jump_cycles: what a lying or broken driver adds to every counter.
-        hidden_us, hidden_active_us: busy and active time that a lying driver does not show, from
-            ``hiding`` on.
+        hidden_us, hidden_active_us: busy and active time that the driver does not show, from
+            ``hiding`` (it lies) or ``mig`` on.
     """
 
     uuid: str
@@ -104,6 +106,8 @@ class Chip:
     active_us: int = 0
     last_work_us: int = 0
     lost: bool = False
+    hung: bool = False
+    mig: bool = False
     reloaded: bool = False
     counted_us: int = 0
     worked_before_us: int = 0
@@ -180,7 +184,7 @@ class Hardware:
             chip.active_us += busy_us
             chip.active_all_us += busy_us
             chip.worked_us += min(worked, span_us * 100)
-            if chip.hiding:
+            if chip.hiding or chip.mig:
                 chip.hidden_us += min(worked, span_us * 100)
                 chip.hidden_active_us += busy_us
             chip.energy_uj += (busy_us * BUSY_MW + (span_us - busy_us) * IDLE_MW) // 1000
@@ -251,7 +255,8 @@ class Hardware:
     def sample(self, now_us: int, elapsed_ms: int) -> list[ChipSample]:
         """What the driver shows of every chip now; ``elapsed_ms`` is the host's own clock."""
         self.advance(now_us)
-        return [self._sample(index, elapsed_ms) for index in range(len(self.chips))]
+        asked = [index for index, chip in enumerate(self.chips) if not chip.hung]
+        return [self._sample(index, elapsed_ms) for index in asked]
 
     def _sample(self, index: int, elapsed_ms: int) -> ChipSample:
         chip = self.chips[index]
@@ -273,12 +278,13 @@ class Hardware:
             taken_ms=elapsed_ms,
             cycles=self._cycles(chip) if chip.gpm and not chip.percent else None,
             shares=self._shares(chip, elapsed_ms) if chip.gpm and chip.percent else None,
-            kernel_active_ms=active_ms,
+            kernel_active_ms=None if chip.mig else active_ms,
             sm_clock_mhz=-(-chip.spec.max_clock_khz // 1000),
             sm_clock_low_mhz=chip.spec.max_clock_khz // 1000,
             energy_mj=chip.energy_uj // 1000,
             pids=self.pids(index),
             error=None,
+            mig=chip.mig,
         )
 
     def _shares(self, chip: Chip, elapsed_ms: int) -> PipeCycles | None:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flopgate_sim.scenario.kinds import HOST, KINDS
+from flopgate_sim.world.chips import Chip
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S
 from flopgate_sim.world.gate_side import GATE_RESTART_US
 from flopgate_sim.world.governor import Governor
@@ -19,6 +20,8 @@ from flopgate_sim.world.tampering import Forging, Replaying
 if TYPE_CHECKING:
     from flopgate_sim.world.world import World
 
+GIVEN_UP_MS = 5_000
+"""How long the gate waits for its sampler."""
 SEEN_WITHIN_MS = 600_000
 """A jump is beyond all doubt when the chip could not have counted so far in this time."""
 
@@ -144,6 +147,35 @@ def _sampler_hang(world: World, fault: Fault) -> None:
         world.engine.after(fault.span_ms * US_PER_MS, "sampler", host.unhang)
 
 
+def _chip_hang(world: World, fault: Fault) -> None:
+    host = _host(world, fault)
+    host.hardware.advance(world.engine.now_us)
+    chip = host.hardware.chips[fault.value % len(host.hardware.chips)]
+    chip.hung = True
+    world.engine.after(fault.span_ms * US_PER_MS, "chip answers", partial(_unhang, chip))
+    if not host.hung:
+        # Until the sampler is given up and another one leaves that chip alone, nothing is read.
+        host.hang()
+        world.engine.after(GIVEN_UP_MS * US_PER_MS, "sampler", host.unhang)
+
+
+def _unhang(chip: Chip) -> None:
+    chip.hung = False
+
+
+def _mig_on(world: World, fault: Fault) -> None:
+    host = _host(world, fault)
+    host.hardware.advance(world.engine.now_us)
+    chip = host.hardware.chips[fault.value % len(host.hardware.chips)]
+    chip.mig = True
+
+    def whole() -> None:
+        host.hardware.advance(world.engine.now_us)
+        chip.mig = False
+
+    world.engine.after(fault.span_ms * US_PER_MS, "a whole chip", whole)
+
+
 def _counter_jump(world: World, fault: Fault) -> None:
     host = _host(world, fault)
     chip = host.hardware.chips[fault.value % len(host.hardware.chips)]
@@ -152,7 +184,7 @@ def _counter_jump(world: World, fault: Fault) -> None:
     seen = (
         chip.gpm
         and not chip.percent
-        and not chip.lost
+        and not (chip.lost or chip.hung or chip.mig)
         and host.runner is not None
         and not host.hung
     )
@@ -272,6 +304,8 @@ APPLY: Mapping[str, Callable[[World, Fault], None]] = {
     "ledger_restore": _ledger_restore,
     "gpu_lost": _gpu_lost,
     "sampler_hang": _sampler_hang,
+    "chip_hang": _chip_hang,
+    "mig_on": _mig_on,
     "counter_jump": _counter_jump,
     "driver_reload": _driver_reload,
     "wall_step": _wall_step,
