@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from sqlalchemy import (
@@ -15,6 +16,8 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
 )
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 SCHEMA_VERSION: Final = 3
 
@@ -217,3 +220,17 @@ APPEND_ONLY: Final = tuple(
     "BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END"
     for verb in ("update", "delete")
 )
+
+
+@cache
+def creation() -> tuple[str, ...]:
+    """SQL that makes what is missing, written once in each process: a store is opened often."""
+    dialect = sqlite.dialect()
+    made: list[str] = []
+    for table in metadata.sorted_tables:
+        made.append(str(CreateTable(table, if_not_exists=True).compile(dialect=dialect)))
+        made += [
+            str(CreateIndex(index, if_not_exists=True).compile(dialect=dialect))
+            for index in sorted(table.indexes, key=lambda index: str(index.name))
+        ]
+    return (*made, *APPEND_ONLY)

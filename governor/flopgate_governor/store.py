@@ -56,9 +56,8 @@ class Store:
 
     def _prepare(self) -> None:
         with self.transaction() as connection:
-            schema.metadata.create_all(connection)
-            for trigger in schema.APPEND_ONLY:
-                connection.exec_driver_sql(trigger)
+            for statement in schema.creation():
+                driver_of(connection).execute(statement)
         wanted = str(schema.SCHEMA_VERSION).encode()
         found = self.meta("schema")
         if found is None:
