@@ -133,12 +133,12 @@ def calibration(previous: ChipSample, current: ChipSample, spec: ChipSpec) -> Fi
     ``sms_per_count`` is 1 where they are summed over SMs, the number of SMs where averaged.
     """
     elapsed_ms = current.taken_ms - previous.taken_ms
-    if previous.cycles is None or current.cycles is None or elapsed_ms < CALIBRATION_MS:
+    if previous.cycles is None or current.cycles is None or previous.mig or current.mig:
         return None
-    ticks, one_sm = (
-        current.cycles.elapsed - previous.cycles.elapsed,
-        spec.max_clock_khz * elapsed_ms,
-    )
+    if elapsed_ms < CALIBRATION_MS:
+        return None
+    ticks = current.cycles.elapsed - previous.cycles.elapsed
+    one_sm = spec.max_clock_khz * elapsed_ms
     sms_per_count = _sms_per_count(ticks, one_sm, _limit(spec, elapsed_ms), spec.sm_count)
     if sms_per_count is None:
         return None

@@ -99,8 +99,8 @@ def test_power_that_nobody_shows_is_found() -> None:
 
 def test_power_above_the_limit_of_the_chip_is_found() -> None:
     busy = {"active": 0.98, "pipe": 0.8, "kernels": 1.0}
-    assert not Host().run(power_mw=800_000, **busy)  # type: ignore[arg-type]
-    found = Host().run(power_mw=900_000, **busy)  # type: ignore[arg-type]
+    assert not Host().run(power_mw=1_000_000, **busy)  # type: ignore[arg-type]
+    found = Host().run(power_mw=1_100_000, **busy)  # type: ignore[arg-type]
     assert found == {"meter.power.above_limit"}
 
 

@@ -174,6 +174,17 @@ def test_law_3_counters_that_survived_tighten_the_gap_of_a_restart() -> None:
     assert truth <= charged_flop(rig) <= truth + 2 * TFLOP
 
 
+def test_law_3_counters_of_a_chip_cut_into_instances_are_no_base_after_a_restart() -> None:
+    rig = running().run(10_000)
+    assert meter_of(rig).row().counters
+    (sample,) = rig.hardware.sample()
+    later = replace(sample, taken_ms=sample.taken_ms + 1_000, mig=True)
+    (part,) = meter_of(rig).look(later)
+    assert part.gap
+    assert part.total.nominal >= h100().worst_nominal_flop_per_s
+    assert not meter_of(rig).row().counters
+
+
 def test_law_3_a_crash_loses_no_flop() -> None:
     rig = running()
     for _ in range(20):

@@ -191,7 +191,8 @@ class ChipMeter:
         """The chip's row of the next report."""
         last = self._previous
         counters: tuple[RawCounter, ...] = ()
-        if last is not None and last.cycles is not None:
+        # What is not believed now is no base after a restart either.
+        if last is not None and last.cycles is not None and not last.mig:
             read = zip(_COUNTERS, _values_of(last.cycles), strict=True)
             counters = tuple([RawCounter(name=name, value=value) for name, value in read])
         return ChipRow(
