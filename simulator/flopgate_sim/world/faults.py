@@ -165,15 +165,18 @@ def _unhang(chip: Chip) -> None:
 
 def _mig_on(world: World, fault: Fault) -> None:
     host = _host(world, fault)
-    host.hardware.advance(world.engine.now_us)
     chip = host.hardware.chips[fault.value % len(host.hardware.chips)]
-    chip.mig = True
-
-    def whole() -> None:
-        host.hardware.advance(world.engine.now_us)
-        chip.mig = False
-
+    _cut_up(world, host, chip, mig=True)
+    whole = partial(_cut_up, world, host, chip, mig=False)
     world.engine.after(fault.span_ms * US_PER_MS, "a whole chip", whole)
+
+
+def _cut_up(world: World, host: Host, chip: Chip, *, mig: bool) -> None:
+    """A change of the mode resets the chip, so that its counters tell of it whenever it came."""
+    host.hardware.advance(world.engine.now_us)
+    if chip.mig != mig:
+        chip.mig = mig
+        host.hardware.reset_counters(chip)
 
 
 def _counter_jump(world: World, fault: Fault) -> None:
