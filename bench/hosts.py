@@ -48,7 +48,6 @@ from flopgate_proto.values import (
     Report,
     Request,
     Software,
-    Topology,
 )
 
 CHIPS = 8
@@ -167,7 +166,7 @@ class SpokenHost:
             quotes=(self.quote or Quote(authority=self.authority),),
             assurance=Assurance.SOFTWARE,
             software=SOFTWARE,
-            topology=Topology(),
+            topology=None,
             findings=(),
             running_ms=self.now_ms,
             request=Request(

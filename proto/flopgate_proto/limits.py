@@ -27,6 +27,12 @@ LANES_MAX: Final = 64
 CHIPS_MAX: Final = 64
 FINDINGS_MAX: Final = 64
 PORTS_MAX: Final = 256
+NVLINKS_MAX: Final = 36
+"""Of one chip: the most that NVML numbers."""
+UUID_BYTES: Final = 16
+PLATFORM_GUID_BYTES_MAX: Final = 16
+TOPOLOGY_BYTES_MAX: Final = 64 * 1024
+"""With all else at its maximum, a report still fits a payload."""
 QUOTES_MAX: Final = 8
 SCOPES_MAX: Final = 64
 PAUSES_MAX: Final = 64

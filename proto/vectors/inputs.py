@@ -16,6 +16,7 @@ from flopgate_proto.values import (
     ChargedFigure,
     ChipIdentity,
     ChipRow,
+    ChipTopology,
     CounterSource,
     Delegation,
     Enrolment,
@@ -25,6 +26,7 @@ from flopgate_proto.values import (
     LaneReport,
     LaneRequest,
     LaneState,
+    NvLinkPeer,
     LaneTotals,
     Pause,
     Phase,
@@ -282,7 +284,7 @@ def first_report(chip_root: bytes) -> Report:
         quotes=(Quote(authority=AUTHORITY),),
         assurance=Assurance.SOFTWARE,
         software=SOFTWARE,
-        topology=Topology(),
+        topology=None,
         findings=(),
         running_ms=60_000,
         request=Request(lanes=(LaneRequest(workload="run-7", headroom_tflop=1_000_000),)),
@@ -291,7 +293,32 @@ def first_report(chip_root: bytes) -> Report:
 
 def later_report(chip_root: bytes, first: bytes, answer: bytes) -> Report:
     """Sequence 2: quotes an answer, two lanes, topology and a finding, asks for nothing."""
-    port = Port(guid=2**64 - 1, subnet_manager_guid=7, peer_guid=8, rate_mbit_per_s=400_000)
+    port = Port(
+        node_guid=2**64 - 2,
+        number=1,
+        link_layer="InfiniBand",
+        active=True,
+        guid=2**64 - 1,
+        rate_mbit_per_s=400_000,
+        subnet_prefix=0xFE80000000000000,
+        lid=12,
+        subnet_manager_lid=1,
+        unknown="",
+    )
+    chip = ChipTopology(
+        uuid=CHIPS[0].uuid,
+        fabric_cluster_uuid=bytes(range(16)),
+        fabric_clique=0,
+        platform_guid=bytes(range(8)),
+        chassis_serial="1234567890123",
+        slot=9,
+        tray=0,
+        host=1,
+        module=4,
+        peer_type=1,
+        peers=(NvLinkPeer(kind="switch", peer="", links=18, rate_mbit_per_s=400_000),),
+        unknown="peer=NOT_SUPPORTED",
+    )
     return Report(
         host_id=HOST_ID,
         sequence=2,
@@ -311,7 +338,7 @@ def later_report(chip_root: bytes, first: bytes, answer: bytes) -> Report:
         quotes=(Quote(authority=AUTHORITY, answer_digest=answer, batch_number=1, grant=first),),
         assurance=Assurance.TPM,
         software=SOFTWARE,
-        topology=Topology(fabric_cluster_uuid=bytes(range(16)), ports=(port,)),
+        topology=Topology(chips=(chip,), ports=(port,)),
         findings=(
             Finding(
                 id="meter.counter.backwards",

@@ -51,7 +51,6 @@ from flopgate_proto.values import (
     Scope,
     ScopeKind,
     Software,
-    Topology,
     TrustRoot,
 )
 
@@ -313,7 +312,7 @@ class FakeHost:
             quotes=(self.quote,),
             assurance=Assurance.SOFTWARE,
             software=SOFTWARE,
-            topology=Topology(),
+            topology=None,
             findings=(),
             running_ms=self.running_ms,
             request=None

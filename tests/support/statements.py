@@ -28,14 +28,17 @@ from flopgate_proto.values import (
     Ceiling,
     ChipIdentity,
     ChipRow,
+    ChipTopology,
     CounterSource,
     Enrolment,
     Figures,
     LaneReport,
     LaneRequest,
     LaneState,
+    NvLinkPeer,
     Phase,
     PipeFigures,
+    Port,
     Quote,
     RawCounter,
     Refusal,
@@ -171,7 +174,7 @@ def report(**fields: Any) -> Report:
         quotes=(Quote(authority=AUTHORITY),),
         assurance=Assurance.SOFTWARE,
         software=SOFTWARE,
-        topology=Topology(),
+        topology=None,
         findings=(),
         running_ms=60_000,
         request=Request(lanes=(LaneRequest(workload=WORKLOAD, headroom_tflop=1_000_000),)),
@@ -182,6 +185,26 @@ def report(**fields: Any) -> Report:
 def sealed_report(value: Report, signer: Signer = HOST_KEY) -> Envelope:
     """A report signed by the host key."""
     return seal(PayloadType.REPORT, encode_report(value), [signer])
+
+
+PEER: Final = NvLinkPeer(kind="switch", peer="00000000:05:00.0", links=18, rate_mbit_per_s=212_496)
+PORT: Final = Port(
+    node_guid=0xA088_C203_0012_3456,
+    number=1,
+    link_layer="InfiniBand",
+    active=True,
+    guid=0xA088_C203_0012_3457,
+    rate_mbit_per_s=400_000,
+    subnet_prefix=0xFE80_0000_0000_0000,
+    lid=12,
+    subnet_manager_lid=1,
+)
+
+
+def topology(**fields: Any) -> Topology:
+    """One chip and one port; ``fields`` are the chip's."""
+    base = ChipTopology(uuid=CHIPS[0].uuid, peers=(PEER,))
+    return Topology(chips=(replace(base, **fields),), ports=(PORT,))
 
 
 def chip_row(number: int = 0, **fields: Any) -> ChipRow:

@@ -19,6 +19,7 @@ from flopgate_proto.values import (
     ChargedFigure,
     ChipIdentity,
     ChipRow,
+    ChipTopology,
     CounterSource,
     Delegation,
     Enrolment,
@@ -29,6 +30,7 @@ from flopgate_proto.values import (
     LaneRequest,
     LaneState,
     LaneTotals,
+    NvLinkPeer,
     Pause,
     Phase,
     PhaseRule,
@@ -114,9 +116,47 @@ CHIP_IDENTITIES: Final = st.builds(
     pci_device_id=UINT32,
 )
 PORTS: Final = st.builds(
-    Port, guid=UINT64, subnet_manager_guid=UINT64, peer_guid=UINT64, rate_mbit_per_s=COUNTS
+    Port,
+    node_guid=st.none() | UINT64,
+    number=UINT32,
+    link_layer=TEXTS,
+    active=st.none() | st.booleans(),
+    guid=st.none() | UINT64,
+    rate_mbit_per_s=st.none() | COUNTS,
+    subnet_prefix=st.none() | UINT64,
+    lid=st.none() | UINT32,
+    subnet_manager_lid=st.none() | UINT32,
+    subnet_manager_guid=st.none() | UINT64,
+    unknown=TEXTS,
 )
-TOPOLOGIES: Final = st.builds(Topology, fabric_cluster_uuid=st.just(b"") | NONCES, ports=few(PORTS))
+NVLINK_PEERS: Final = st.builds(
+    NvLinkPeer,
+    kind=TEXTS,
+    peer=TEXTS,
+    links=st.integers(0, 36),
+    rate_mbit_per_s=st.none() | COUNTS,
+)
+CHIP_TOPOLOGIES: Final = st.builds(
+    ChipTopology,
+    uuid=NAMES,
+    fabric_cluster_uuid=st.just(b"") | NONCES,
+    fabric_clique=st.none() | UINT32,
+    platform_guid=st.binary(max_size=16),
+    chassis_serial=TEXTS,
+    slot=st.none() | UINT32,
+    tray=st.none() | UINT32,
+    host=st.none() | UINT32,
+    module=st.none() | UINT32,
+    peer_type=st.none() | UINT32,
+    peers=few(NVLINK_PEERS),
+    unknown=TEXTS,
+)
+TOPOLOGIES: Final = st.builds(
+    Topology,
+    chips=different(CHIP_TOPOLOGIES, "uuid"),
+    ports=few(PORTS),
+    unknown=TEXTS,
+)
 
 
 LANE_TOTALS: Final = st.builds(
@@ -210,7 +250,7 @@ def reports(draw: st.DrawFn) -> Report:
         quotes=draw(different(QUOTES, "authority")),
         assurance=draw(members(Assurance)),
         software=draw(SOFTWARE),
-        topology=draw(TOPOLOGIES),
+        topology=draw(st.none() | TOPOLOGIES),
         findings=draw(few(FINDINGS)),
         running_ms=draw(COUNTS),
         request=draw(st.sampled_from((None, Request(lanes=asked)))),

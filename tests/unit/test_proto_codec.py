@@ -33,7 +33,6 @@ from flopgate_proto.values import (
     Order,
     Phase,
     PhaseRule,
-    Port,
     Quote,
     RawCounter,
     Request,
@@ -45,7 +44,7 @@ from flopgate_proto.values import (
 )
 from tests.support import orders, statements
 from tests.support.fixed import AUTHORITY, SOFTWARE, WORKLOAD
-from tests.support.statements import chip, lane
+from tests.support.statements import PEER, PORT, chip, lane, topology
 
 LONG = "x" * (limits.TEXT_BYTES_MAX + 1)
 FINDING = Finding(id="id", severity=Severity.INFO)
@@ -100,14 +99,18 @@ def _refused(decode: Callable[[], object], code: str) -> FlopgateError:
         ({"findings": (FINDING,) * 65}, "field.oversized"),
         ({"findings": (replace(FINDING, id=""),)}, "field.empty"),
         ({"software": replace(SOFTWARE, digest=b"")}, "field.size"),
-        ({"topology": Topology(fabric_cluster_uuid=bytes(15))}, "field.size"),
+        ({"topology": topology(fabric_cluster_uuid=bytes(15))}, "field.size"),
+        ({"topology": topology(platform_guid=bytes(17))}, "field.oversized"),
+        ({"topology": topology(uuid="")}, "field.empty"),
+        ({"topology": topology(unknown="a\nb")}, "field.text"),
+        ({"topology": topology(peers=(PEER,) * 37)}, "field.oversized"),
+        ({"topology": topology(peers=(replace(PEER, links=37),))}, "field.range"),
+        ({"topology": topology(peers=(replace(PEER, rate_mbit_per_s=2**63),))}, "field.range"),
+        ({"topology": Topology(chips=topology().chips * 2)}, "field.duplicate"),
+        ({"topology": Topology(ports=(PORT,) * 257)}, "field.oversized"),
+        ({"topology": Topology(ports=(replace(PORT, rate_mbit_per_s=2**63),))}, "field.range"),
         (
-            {
-                "topology": Topology(
-                    ports=(Port(guid=0, subnet_manager_guid=0, peer_guid=0, rate_mbit_per_s=0),)
-                    * 257
-                )
-            },
+            {"topology": Topology(ports=(replace(PORT, unknown="x" * 256),) * 256)},
             "field.oversized",
         ),
         (

@@ -122,6 +122,8 @@ INLINE = (
     pb.Software,
     pb.ChipIdentity,
     pb.Topology,
+    pb.ChipTopology,
+    pb.NvLinkPeer,
     pb.Port,
     pb.Request,
     pb.LaneRequest,

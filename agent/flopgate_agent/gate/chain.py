@@ -11,6 +11,7 @@ from flopgate_agent.gate.chip_meter import ChipMeter
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.reporting import build_report, lane_report
 from flopgate_agent.gate.settings import GateSettings, Now
+from flopgate_agent.gate.topology import HostTopology
 from flopgate_proto.values import Finding, LaneReport, Request
 
 STILL_NAMED = 64
@@ -27,6 +28,7 @@ class Chain:
         reported_ms: host elapsed time of the last report of this run.
         sent: reports of this run by digest, oldest first.
         overdue: a report should be made although its time has not come.
+        topology: of the host, for the reports.
     """
 
     def __init__(self, settings: GateSettings, now_ms: int) -> None:
@@ -37,6 +39,12 @@ class Chain:
         self.reported_ms = now_ms
         self.sent: dict[bytes, Sent] = {}
         self.overdue = True
+        self.topology = HostTopology()
+
+    def introduce(self) -> None:
+        """An authority follows the chain from here on: soon a report that leaves nothing out."""
+        self.overdue = True
+        self.topology.owe()
 
     def due(self, now_ms: int) -> bool:
         """Whether a report must be made even if nothing is asked for."""
@@ -72,6 +80,7 @@ class Chain:
             authorities=authorities,
             findings=findings,
             running_ms=running_ms,
+            topology=self.topology.due(),
             request=request,
             now=now,
         )

@@ -174,7 +174,7 @@ class GateCore:
         if not authority.admitted and authority.enrolment is not None:
             authority.admitted = True
             self._admitted = admitted(self.authorities.values())
-            self.chain.overdue = True
+            self.chain.introduce()
             authority.next_request_ms = now.elapsed_ms
             tell = Tell(event="host.admitted", subject=authority_name, detail="")
             self._owed += [enrolling.keep(authority, authority.enrolment), tell]

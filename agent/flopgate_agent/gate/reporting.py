@@ -68,6 +68,7 @@ def build_report(
     authorities: Sequence[Authority],
     findings: Sequence[Finding],
     running_ms: int,
+    topology: Topology | None,
     request: Request | None,
     now: Now,
 ) -> KeepReport:
@@ -89,7 +90,7 @@ def build_report(
         quotes=tuple(authority.quote_at(interval[1]) for authority in authorities),
         assurance=Assurance.SOFTWARE,
         software=settings.software,
-        topology=Topology(),
+        topology=topology,
         findings=tuple(findings[:FINDINGS_MAX]),
         running_ms=running_ms,
         request=request,

@@ -22,6 +22,7 @@ from flopgate_proto.codec.reports import (
     encode_enrolment,
     encode_report,
 )
+from flopgate_proto.codec.topology import decode_topology, encode_topology
 from flopgate_proto.codec.transport import (
     envelope_from_json,
     envelope_from_wire,
@@ -39,6 +40,7 @@ __all__ = [
     "decode_enrolment",
     "decode_order",
     "decode_report",
+    "decode_topology",
     "encode_admission",
     "encode_answer",
     "encode_batch_root",
@@ -46,6 +48,7 @@ __all__ = [
     "encode_enrolment",
     "encode_order",
     "encode_report",
+    "encode_topology",
     "envelope_from_json",
     "envelope_from_wire",
     "envelope_to_json",

@@ -11,6 +11,7 @@ from flopgate_proto.codec.common import (
     software_of,
     software_to,
 )
+from flopgate_proto.codec.topology import topology_of, topology_to
 from flopgate_proto.errors import MalformedError
 from flopgate_proto.limits import (
     BOOT_ID_BYTES,
@@ -20,7 +21,6 @@ from flopgate_proto.limits import (
     LANES_MAX,
     NONCE_BYTES,
     PIPES_MAX,
-    PORTS_MAX,
     QUOTES_MAX,
     SALTED_ROW_BYTES_MAX,
     SPKI_BYTES_MAX,
@@ -35,16 +35,11 @@ from flopgate_proto.values.reports import (
     LaneRequest,
     LaneTotals,
     PipeFigures,
-    Port,
     Quote,
     RawCounter,
     Report,
     Request,
-    Topology,
 )
-
-NO_TOPOLOGY = Topology()
-UUID_BYTES = 16
 
 
 def encode_enrolment(value: Enrolment) -> bytes:
@@ -171,7 +166,7 @@ def encode_report(value: Report) -> bytes:
         ],
         assurance=checks.wire(value.assurance),
         software=software_to(value.software),
-        topology=_topology_to(value.topology),
+        topology=None if value.topology is None else topology_to(value.topology),
         findings=[finding_to(finding) for finding in value.findings],
         running_ms=value.running_ms,
     )
@@ -221,7 +216,7 @@ def decode_report(data: bytes) -> Report:
         quotes=quotes,
         assurance=checks.member(Assurance, message.assurance, "assurance"),
         software=software_of(message.software),
-        topology=_topology_of(message.topology),
+        topology=topology_of(message.topology) if message.HasField("topology") else None,
         findings=tuple(map(finding_of, findings)),
         running_ms=checks.count(message.running_ms, "running_ms"),
         request=_request_of(message.request, workloads) if message.HasField("request") else None,
@@ -279,42 +274,6 @@ def _asked_of(message: pb.LaneRequest) -> LaneRequest:
     return LaneRequest(
         workload=checks.text(message.workload, "workload", required=True),
         headroom_tflop=checks.count(message.headroom_tflop, "headroom_tflop"),
-    )
-
-
-def _topology_to(value: Topology) -> pb.Topology | None:
-    if value == NO_TOPOLOGY:
-        return None
-    return pb.Topology(
-        fabric_cluster_uuid=value.fabric_cluster_uuid,
-        ports=[
-            pb.Port(
-                guid=port.guid,
-                subnet_manager_guid=port.subnet_manager_guid,
-                peer_guid=port.peer_guid,
-                rate_mbit_per_s=port.rate_mbit_per_s,
-            )
-            for port in value.ports
-        ],
-    )
-
-
-def _topology_of(message: pb.Topology) -> Topology:
-    if not message.fabric_cluster_uuid and not message.ports:
-        return NO_TOPOLOGY
-    return Topology(
-        fabric_cluster_uuid=checks.exact(message.fabric_cluster_uuid, UUID_BYTES, "cluster UUID")
-        if message.fabric_cluster_uuid
-        else b"",
-        ports=tuple(
-            Port(
-                guid=port.guid,
-                subnet_manager_guid=port.subnet_manager_guid,
-                peer_guid=port.peer_guid,
-                rate_mbit_per_s=checks.count(port.rate_mbit_per_s, "port rate"),
-            )
-            for port in checks.few(message.ports, PORTS_MAX, "ports")
-        ),
     )
 
 

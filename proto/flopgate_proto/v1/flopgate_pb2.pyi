@@ -388,53 +388,230 @@ Global___ChipIdentity: _TypeAlias = ChipIdentity  # noqa: Y015
 
 @_typing.final
 class Topology(_message.Message):
+    """How a host hangs together with others. No traffic, no addresses of networks. What is absent is
+    unknown or not there; `unknown` tells which, as `name=REASON` by spaces.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
-    FABRIC_CLUSTER_UUID_FIELD_NUMBER: _builtins.int
+    CHIPS_FIELD_NUMBER: _builtins.int
     PORTS_FIELD_NUMBER: _builtins.int
-    fabric_cluster_uuid: _builtins.bytes
-    """NVLink fabric's clusterUuid, 16 bytes, empty where there is none."""
+    UNKNOWN_FIELD_NUMBER: _builtins.int
+    unknown: _builtins.str
+    @_builtins.property
+    def chips(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChipTopology]: ...
     @_builtins.property
     def ports(self) -> _containers.RepeatedCompositeFieldContainer[Global___Port]: ...
     def __init__(
         self,
         *,
-        fabric_cluster_uuid: _builtins.bytes = ...,
+        chips: _abc.Iterable[Global___ChipTopology] | None = ...,
         ports: _abc.Iterable[Global___Port] | None = ...,
+        unknown: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fabric_cluster_uuid", b"fabric_cluster_uuid", "ports", b"ports"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chips", b"chips", "ports", b"ports", "unknown", b"unknown"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Topology: _TypeAlias = Topology  # noqa: Y015
 
 @_typing.final
-class Port(_message.Message):
+class ChipTopology(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    GUID_FIELD_NUMBER: _builtins.int
-    SUBNET_MANAGER_GUID_FIELD_NUMBER: _builtins.int
-    PEER_GUID_FIELD_NUMBER: _builtins.int
-    RATE_MBIT_PER_S_FIELD_NUMBER: _builtins.int
-    guid: _builtins.int
-    subnet_manager_guid: _builtins.int
-    peer_guid: _builtins.int
-    rate_mbit_per_s: _builtins.int
+    UUID_FIELD_NUMBER: _builtins.int
+    FABRIC_CLUSTER_UUID_FIELD_NUMBER: _builtins.int
+    FABRIC_CLIQUE_FIELD_NUMBER: _builtins.int
+    PLATFORM_GUID_FIELD_NUMBER: _builtins.int
+    CHASSIS_SERIAL_FIELD_NUMBER: _builtins.int
+    SLOT_FIELD_NUMBER: _builtins.int
+    TRAY_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    MODULE_FIELD_NUMBER: _builtins.int
+    PEER_TYPE_FIELD_NUMBER: _builtins.int
+    PEERS_FIELD_NUMBER: _builtins.int
+    UNKNOWN_FIELD_NUMBER: _builtins.int
+    uuid: _builtins.str
+    fabric_cluster_uuid: _builtins.bytes
+    """NVLink fabric that reaches beyond the host: clusterUuid, 16 bytes, and the clique in it."""
+    fabric_clique: _builtins.int
+    platform_guid: _builtins.bytes
+    """Where the platform says that the chip sits."""
+    chassis_serial: _builtins.str
+    slot: _builtins.int
+    tray: _builtins.int
+    host: _builtins.int
+    module: _builtins.int
+    peer_type: _builtins.int
+    unknown: _builtins.str
+    @_builtins.property
+    def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___NvLinkPeer]: ...
     def __init__(
         self,
         *,
-        guid: _builtins.int = ...,
-        subnet_manager_guid: _builtins.int = ...,
-        peer_guid: _builtins.int = ...,
-        rate_mbit_per_s: _builtins.int = ...,
+        uuid: _builtins.str = ...,
+        fabric_cluster_uuid: _builtins.bytes = ...,
+        fabric_clique: _builtins.int | None = ...,
+        platform_guid: _builtins.bytes = ...,
+        chassis_serial: _builtins.str = ...,
+        slot: _builtins.int | None = ...,
+        tray: _builtins.int | None = ...,
+        host: _builtins.int | None = ...,
+        module: _builtins.int | None = ...,
+        peer_type: _builtins.int | None = ...,
+        peers: _abc.Iterable[Global___NvLinkPeer] | None = ...,
+        unknown: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fabric_clique", b"_fabric_clique", "_host", b"_host", "_module", b"_module", "_peer_type", b"_peer_type", "_slot", b"_slot", "_tray", b"_tray", "fabric_clique", b"fabric_clique", "host", b"host", "module", b"module", "peer_type", b"peer_type", "slot", b"slot", "tray", b"tray"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["guid", b"guid", "peer_guid", b"peer_guid", "rate_mbit_per_s", b"rate_mbit_per_s", "subnet_manager_guid", b"subnet_manager_guid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fabric_clique", b"_fabric_clique", "_host", b"_host", "_module", b"_module", "_peer_type", b"_peer_type", "_slot", b"_slot", "_tray", b"_tray", "chassis_serial", b"chassis_serial", "fabric_clique", b"fabric_clique", "fabric_cluster_uuid", b"fabric_cluster_uuid", "host", b"host", "module", b"module", "peer_type", b"peer_type", "peers", b"peers", "platform_guid", b"platform_guid", "slot", b"slot", "tray", b"tray", "unknown", b"unknown", "uuid", b"uuid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__fabric_clique: _TypeAlias = _typing.Literal["fabric_clique"]  # noqa: Y015
+    _WhichOneofArgType__fabric_clique: _TypeAlias = _typing.Literal["_fabric_clique", b"_fabric_clique"]  # noqa: Y015
+    _WhichOneofReturnType__host: _TypeAlias = _typing.Literal["host"]  # noqa: Y015
+    _WhichOneofArgType__host: _TypeAlias = _typing.Literal["_host", b"_host"]  # noqa: Y015
+    _WhichOneofReturnType__module: _TypeAlias = _typing.Literal["module"]  # noqa: Y015
+    _WhichOneofArgType__module: _TypeAlias = _typing.Literal["_module", b"_module"]  # noqa: Y015
+    _WhichOneofReturnType__peer_type: _TypeAlias = _typing.Literal["peer_type"]  # noqa: Y015
+    _WhichOneofArgType__peer_type: _TypeAlias = _typing.Literal["_peer_type", b"_peer_type"]  # noqa: Y015
+    _WhichOneofReturnType__slot: _TypeAlias = _typing.Literal["slot"]  # noqa: Y015
+    _WhichOneofArgType__slot: _TypeAlias = _typing.Literal["_slot", b"_slot"]  # noqa: Y015
+    _WhichOneofReturnType__tray: _TypeAlias = _typing.Literal["tray"]  # noqa: Y015
+    _WhichOneofArgType__tray: _TypeAlias = _typing.Literal["_tray", b"_tray"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fabric_clique) -> _WhichOneofReturnType__fabric_clique | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__host) -> _WhichOneofReturnType__host | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__module) -> _WhichOneofReturnType__module | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__peer_type) -> _WhichOneofReturnType__peer_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__slot) -> _WhichOneofReturnType__slot | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tray) -> _WhichOneofReturnType__tray | None: ...
+
+Global___ChipTopology: _TypeAlias = ChipTopology  # noqa: Y015
+
+@_typing.final
+class NvLinkPeer(_message.Message):
+    """Active NVLinks of one chip to one peer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    PEER_FIELD_NUMBER: _builtins.int
+    LINKS_FIELD_NUMBER: _builtins.int
+    RATE_MBIT_PER_S_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """`gpu`, `switch`, `cpu`; empty where unknown."""
+    peer: _builtins.str
+    """UUID where it is a chip of this host, else the PCI address under which the host sees it."""
+    links: _builtins.int
+    rate_mbit_per_s: _builtins.int
+    """Of one link in one direction."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        peer: _builtins.str = ...,
+        links: _builtins.int = ...,
+        rate_mbit_per_s: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rate_mbit_per_s", b"_rate_mbit_per_s", "rate_mbit_per_s", b"rate_mbit_per_s"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rate_mbit_per_s", b"_rate_mbit_per_s", "kind", b"kind", "links", b"links", "peer", b"peer", "rate_mbit_per_s", b"rate_mbit_per_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__rate_mbit_per_s: _TypeAlias = _typing.Literal["rate_mbit_per_s"]  # noqa: Y015
+    _WhichOneofArgType__rate_mbit_per_s: _TypeAlias = _typing.Literal["_rate_mbit_per_s", b"_rate_mbit_per_s"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rate_mbit_per_s) -> _WhichOneofReturnType__rate_mbit_per_s | None: ...
+
+Global___NvLinkPeer: _TypeAlias = NvLinkPeer  # noqa: Y015
+
+@_typing.final
+class Port(_message.Message):
+    """A port of InfiniBand or RoCE hardware."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_GUID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    LINK_LAYER_FIELD_NUMBER: _builtins.int
+    ACTIVE_FIELD_NUMBER: _builtins.int
+    GUID_FIELD_NUMBER: _builtins.int
+    RATE_MBIT_PER_S_FIELD_NUMBER: _builtins.int
+    SUBNET_PREFIX_FIELD_NUMBER: _builtins.int
+    LID_FIELD_NUMBER: _builtins.int
+    SUBNET_MANAGER_LID_FIELD_NUMBER: _builtins.int
+    SUBNET_MANAGER_GUID_FIELD_NUMBER: _builtins.int
+    UNKNOWN_FIELD_NUMBER: _builtins.int
+    node_guid: _builtins.int
+    number: _builtins.int
+    link_layer: _builtins.str
+    """`InfiniBand` or `Ethernet`."""
+    active: _builtins.bool
+    guid: _builtins.int
+    rate_mbit_per_s: _builtins.int
+    subnet_prefix: _builtins.int
+    """InfiniBand only: these name the subnet and its manager."""
+    lid: _builtins.int
+    subnet_manager_lid: _builtins.int
+    subnet_manager_guid: _builtins.int
+    """Known where the subnet manager runs behind this very port."""
+    unknown: _builtins.str
+    def __init__(
+        self,
+        *,
+        node_guid: _builtins.int | None = ...,
+        number: _builtins.int = ...,
+        link_layer: _builtins.str = ...,
+        active: _builtins.bool | None = ...,
+        guid: _builtins.int | None = ...,
+        rate_mbit_per_s: _builtins.int | None = ...,
+        subnet_prefix: _builtins.int | None = ...,
+        lid: _builtins.int | None = ...,
+        subnet_manager_lid: _builtins.int | None = ...,
+        subnet_manager_guid: _builtins.int | None = ...,
+        unknown: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_active", b"_active", "_guid", b"_guid", "_lid", b"_lid", "_node_guid", b"_node_guid", "_rate_mbit_per_s", b"_rate_mbit_per_s", "_subnet_manager_guid", b"_subnet_manager_guid", "_subnet_manager_lid", b"_subnet_manager_lid", "_subnet_prefix", b"_subnet_prefix", "active", b"active", "guid", b"guid", "lid", b"lid", "node_guid", b"node_guid", "rate_mbit_per_s", b"rate_mbit_per_s", "subnet_manager_guid", b"subnet_manager_guid", "subnet_manager_lid", b"subnet_manager_lid", "subnet_prefix", b"subnet_prefix"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active", b"_active", "_guid", b"_guid", "_lid", b"_lid", "_node_guid", b"_node_guid", "_rate_mbit_per_s", b"_rate_mbit_per_s", "_subnet_manager_guid", b"_subnet_manager_guid", "_subnet_manager_lid", b"_subnet_manager_lid", "_subnet_prefix", b"_subnet_prefix", "active", b"active", "guid", b"guid", "lid", b"lid", "link_layer", b"link_layer", "node_guid", b"node_guid", "number", b"number", "rate_mbit_per_s", b"rate_mbit_per_s", "subnet_manager_guid", b"subnet_manager_guid", "subnet_manager_lid", b"subnet_manager_lid", "subnet_prefix", b"subnet_prefix", "unknown", b"unknown"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__active: _TypeAlias = _typing.Literal["active"]  # noqa: Y015
+    _WhichOneofArgType__active: _TypeAlias = _typing.Literal["_active", b"_active"]  # noqa: Y015
+    _WhichOneofReturnType__guid: _TypeAlias = _typing.Literal["guid"]  # noqa: Y015
+    _WhichOneofArgType__guid: _TypeAlias = _typing.Literal["_guid", b"_guid"]  # noqa: Y015
+    _WhichOneofReturnType__lid: _TypeAlias = _typing.Literal["lid"]  # noqa: Y015
+    _WhichOneofArgType__lid: _TypeAlias = _typing.Literal["_lid", b"_lid"]  # noqa: Y015
+    _WhichOneofReturnType__node_guid: _TypeAlias = _typing.Literal["node_guid"]  # noqa: Y015
+    _WhichOneofArgType__node_guid: _TypeAlias = _typing.Literal["_node_guid", b"_node_guid"]  # noqa: Y015
+    _WhichOneofReturnType__rate_mbit_per_s: _TypeAlias = _typing.Literal["rate_mbit_per_s"]  # noqa: Y015
+    _WhichOneofArgType__rate_mbit_per_s: _TypeAlias = _typing.Literal["_rate_mbit_per_s", b"_rate_mbit_per_s"]  # noqa: Y015
+    _WhichOneofReturnType__subnet_manager_guid: _TypeAlias = _typing.Literal["subnet_manager_guid"]  # noqa: Y015
+    _WhichOneofArgType__subnet_manager_guid: _TypeAlias = _typing.Literal["_subnet_manager_guid", b"_subnet_manager_guid"]  # noqa: Y015
+    _WhichOneofReturnType__subnet_manager_lid: _TypeAlias = _typing.Literal["subnet_manager_lid"]  # noqa: Y015
+    _WhichOneofArgType__subnet_manager_lid: _TypeAlias = _typing.Literal["_subnet_manager_lid", b"_subnet_manager_lid"]  # noqa: Y015
+    _WhichOneofReturnType__subnet_prefix: _TypeAlias = _typing.Literal["subnet_prefix"]  # noqa: Y015
+    _WhichOneofArgType__subnet_prefix: _TypeAlias = _typing.Literal["_subnet_prefix", b"_subnet_prefix"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__active) -> _WhichOneofReturnType__active | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__guid) -> _WhichOneofReturnType__guid | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lid) -> _WhichOneofReturnType__lid | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__node_guid) -> _WhichOneofReturnType__node_guid | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rate_mbit_per_s) -> _WhichOneofReturnType__rate_mbit_per_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__subnet_manager_guid) -> _WhichOneofReturnType__subnet_manager_guid | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__subnet_manager_lid) -> _WhichOneofReturnType__subnet_manager_lid | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__subnet_prefix) -> _WhichOneofReturnType__subnet_prefix | None: ...
 
 Global___Port: _TypeAlias = Port  # noqa: Y015
 
@@ -605,7 +782,9 @@ class Report(_message.Message):
     @_builtins.property
     def software(self) -> Global___Software: ...
     @_builtins.property
-    def topology(self) -> Global___Topology: ...
+    def topology(self) -> Global___Topology:
+        """In the first report of a run, after an admission and when it changed."""
+
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]: ...
     @_builtins.property
@@ -2009,6 +2188,7 @@ class HostStatus(_message.Message):
     LINKED_FIELD_NUMBER: _builtins.int
     LANES_FIELD_NUMBER: _builtins.int
     REFUSED_REASON_FIELD_NUMBER: _builtins.int
+    TOPOLOGY_FIELD_NUMBER: _builtins.int
     host_id: _builtins.bytes
     cluster: _builtins.str
     sequence: _builtins.int
@@ -2018,6 +2198,10 @@ class HostStatus(_message.Message):
     """Empty, or the evidence that closed the chain."""
     @_builtins.property
     def lanes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LaneReport]: ...
+    @_builtins.property
+    def topology(self) -> Global___Topology:
+        """The newest that the host told."""
+
     def __init__(
         self,
         *,
@@ -2028,10 +2212,11 @@ class HostStatus(_message.Message):
         linked: _builtins.bool = ...,
         lanes: _abc.Iterable[Global___LaneReport] | None = ...,
         refused_reason: _builtins.str = ...,
+        topology: Global___Topology | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["topology", b"topology"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "host_id", b"host_id", "lanes", b"lanes", "last_seen_unix_ms", b"last_seen_unix_ms", "linked", b"linked", "refused_reason", b"refused_reason", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "host_id", b"host_id", "lanes", b"lanes", "last_seen_unix_ms", b"last_seen_unix_ms", "linked", b"linked", "refused_reason", b"refused_reason", "sequence", b"sequence", "topology", b"topology"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -49,13 +49,12 @@ from flopgate_proto.values.reports import (
     LaneRequest,
     LaneTotals,
     PipeFigures,
-    Port,
     Quote,
     RawCounter,
     Report,
     Request,
-    Topology,
 )
+from flopgate_proto.values.topology import ChipTopology, NvLinkPeer, Port, Topology
 
 __all__ = [
     "Admission",
@@ -68,6 +67,7 @@ __all__ = [
     "ChargedFigure",
     "ChipIdentity",
     "ChipRow",
+    "ChipTopology",
     "CounterSource",
     "Delegation",
     "Enrolment",
@@ -78,6 +78,7 @@ __all__ = [
     "LaneRequest",
     "LaneState",
     "LaneTotals",
+    "NvLinkPeer",
     "Order",
     "Pause",
     "Phase",

@@ -13,6 +13,7 @@ from flopgate_proto.values.common import (
     LaneState,
     Software,
 )
+from flopgate_proto.values.topology import Topology
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,24 +26,6 @@ class ChipIdentity:
     pdi: int | None
     name: str
     pci_device_id: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Port:
-    """A network port as the host sees it."""
-
-    guid: int
-    subnet_manager_guid: int
-    peer_guid: int
-    rate_mbit_per_s: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Topology:
-    """How the host hangs together with others; no traffic. UUID is 16 bytes or empty."""
-
-    fabric_cluster_uuid: bytes = b""
-    ports: tuple[Port, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +169,7 @@ class Report:
         boot_id: 16 bytes of the kernel's boot id.
         wall_unix_ms: the host's wall clock, believed by nobody.
         chip_root: RFC 6962 root over the salted chip rows.
+        topology: in the first report of a run, after an admission and when it changed.
         running_ms: gate running time since enrolment, restarts added up.
         request: set when permission is asked for.
     """
@@ -205,7 +189,7 @@ class Report:
     quotes: tuple[Quote, ...]
     assurance: Assurance
     software: Software
-    topology: Topology
+    topology: Topology | None
     findings: tuple[Finding, ...]
     running_ms: int
     request: Request | None
