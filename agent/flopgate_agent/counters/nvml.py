@@ -57,7 +57,7 @@ MAX_SAMPLE_GAP_US = 2_000_000
 SENTINELS = frozenset({2**32 - 1, 2**64 - 1, 2**63 - 1, 9223372036854775794, 9223372036854775795})
 """What NVML writes for "not available" in unsigned and signed fields."""
 
-_VALUE_FIELDS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
+VALUE_FIELDS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 
 
 class GoneError(Exception):
@@ -308,9 +308,9 @@ class ChipReader:
                 return []
             self._trouble = name
             return None
-        if not 0 <= value_type < len(_VALUE_FIELDS):
+        if not 0 <= value_type < len(VALUE_FIELDS):
             return None
-        field = _VALUE_FIELDS[value_type]
+        field = VALUE_FIELDS[value_type]
         read = [(int(one.timeStamp), number(getattr(one.sampleValue, field))) for one in raw]
         return [one for one in read if one[0] > since_us]
 

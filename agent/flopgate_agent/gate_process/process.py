@@ -19,6 +19,7 @@ from flopgate_agent.config import GateConfig, load_gate, load_gate_tokens
 from flopgate_agent.counters.client import SamplerClient, child_environment
 from flopgate_agent.counters.frames import DriverError, Identities, Samples
 from flopgate_agent.counters.sample import ChipIdentity as NvmlIdentity
+from flopgate_agent.counters.topology_client import TopologyClient
 from flopgate_agent.enforcement import Enforcer, EnforcerConfig
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.enrolling import enrolled_chips
@@ -32,6 +33,7 @@ from flopgate_agent.gate_process.runner import Doer, GateRunner
 from flopgate_agent.ledger import Ledger
 from flopgate_agent.logs import FIELDS, log_json
 from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values import Severity
 
 SNAPSHOT_MS: Final = 1000
 DRIVER_WAIT_MS: Final = 30_000
@@ -80,6 +82,7 @@ class GateProcess:
             env=child_environment(os.environ),
         )
         self._selector.register(self._sampler, selectors.EVENT_READ, "sampler")
+        self._topology = TopologyClient(env=child_environment(os.environ))
         self._runner: GateRunner | None = None
         self._next_snapshot_ms = 0
         self._looked_ms = 0
@@ -97,6 +100,7 @@ class GateProcess:
             self._turn()
         self._stop_lanes()
         self._sampler.close()
+        self._topology.close()
         self._door.close()
         self._ledger.close()
         return 0
@@ -189,7 +193,7 @@ class GateProcess:
         hand = self._hand_maker(config, settings, found)
         core = GateCore(settings, self._memory, self._tokens, now)
         self._runner = GateRunner(core, self._ledger, hand, self._door, read_clocks)
-        self._protect_sampler()
+        self._protect_children()
         fields = {
             "host": settings.host_id.hex(),
             "chips": [chip.identity.name for chip in settings.chips],
@@ -198,16 +202,29 @@ class GateProcess:
         self._next_snapshot_ms = 0
         return self._runner
 
-    def _protect_sampler(self) -> None:
-        if self._runner is not None and self._sampler.pid is not None:
-            self._runner.hand.protect([self._sampler.pid])
+    def _protect_children(self) -> None:
+        """They hold the device nodes open, and hold no context."""
+        if self._runner is not None:
+            pids = (self._sampler.pid, self._topology.pid)
+            self._runner.hand.protect([pid for pid in pids if pid is not None])
+
+    def _look_around(self, runner: GateRunner, now: Now) -> None:
+        """The topology, off the hot path: whatever it takes, metering goes on."""
+        core = runner.core
+        seen = self._topology.handle_timer(now.elapsed_ms)
+        if self._topology.pid is not None:
+            self._protect_children()
+        if isinstance(seen, str):
+            core.findings.add("topology.unreadable", Severity.WARNING, detail=seen)
+        elif seen is not None:
+            core.chain.topology.take(seen, core.findings)
 
     def _tick(self, now: Now) -> None:
         # A clock that was set back must not make anybody wait for it.
         self._looked_ms = min(self._looked_ms, now.elapsed_ms)
         self._next_snapshot_ms = min(self._next_snapshot_ms, now.elapsed_ms + SNAPSHOT_MS)
         self._sampler.handle_timer(now.elapsed_ms)
-        self._protect_sampler()
+        self._protect_children()
         runner = self._runner
         if runner is None:
             if self._hold_at_ms is not None and now.elapsed_ms >= self._hold_at_ms:
@@ -221,6 +238,7 @@ class GateProcess:
         if now.elapsed_ms >= self._next_snapshot_ms:
             self._next_snapshot_ms = now.elapsed_ms + SNAPSHOT_MS
             runner.show()
+            self._look_around(runner, now)
             for found in self._door.take_findings():
                 runner.core.findings.add(found.id, found.severity, detail=found.detail)
         runner.push()
