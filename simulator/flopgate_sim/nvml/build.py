@@ -14,6 +14,7 @@ WORKLOAD_SOURCES = ("fake_workload.c", "fake_state.c")
 LIBRARY_SOURCES = (
     "fake_nvml.c",
     "fake_nvml_device.c",
+    "fake_nvml_links.c",
     "fake_nvml_lists.c",
     "fake_nvml_gpm.c",
     "fake_state.c",

@@ -119,6 +119,10 @@ class Switches:
         mask = self._gpu(gpu).link_down_mask & ~(1 << link)
         self._gpu(gpu).link_down_mask = mask | (int(down) << link)
 
+    def set_fabric_v2_only(self, gpu: int, *, only: bool = True) -> None:
+        """The driver knows no version 3 of the fabric info."""
+        self._gpu(gpu).fabric_v2_only = int(only)
+
     def set_ecc_errors(self, gpu: int, *, corrected: int, uncorrected: int) -> None:
         """Error totals since driver load."""
         self._gpu(gpu).ecc_corrected = corrected

@@ -71,6 +71,8 @@ static void identify(struct fg_state *st, uint32_t i, const struct fg_chip *c) {
   if (!g->limit_mw) g->limit_mw = c->tdp_mw; /* a test may have set one before the start */
   g->min_limit_mw = c->min_limit_mw;
   g->nvlinks = c->nvlinks;
+  g->link_mbyte_per_s = c->link_mbyte_per_s;
+  g->link_switches = c->link_switches;
   g->gpm = c->gpm;
   g->memory_bytes = c->memory_bytes;
   g->memory_bps = c->memory_bps;

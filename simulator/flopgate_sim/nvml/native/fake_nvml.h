@@ -24,6 +24,8 @@ HIDDEN ret_t fg_text(char *out, unsigned length, const char *text);
 /* Copies a GPU as it stands between two ticks. */
 HIDDEN void fg_snapshot(const struct fg_gpu *gpu, struct fg_gpu *copy);
 
+HIDDEN uint64_t fg_shown_energy_mj(const struct fg_gpu *gpu);
+
 static inline unsigned fg_u32(unsigned value) { return fg_garbage ? SENTINEL_32 : value; }
 static inline unsigned long long fg_u64(unsigned long long value) {
   return fg_garbage ? SENTINEL_64 : value;

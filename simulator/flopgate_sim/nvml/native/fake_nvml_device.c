@@ -1,4 +1,4 @@
-/* What NVML tells about one GPU: identity, clocks, power, memory, links, modes; and the setters. */
+/* What NVML tells about one GPU: identity, clocks, power, memory, modes; and the setters. */
 #include "fake_nvml.h"
 
 #include <stdio.h>
@@ -22,11 +22,11 @@ GET_U32(nvmlDeviceGetPersistenceMode, g->persistence)
 GET_U32(nvmlDeviceGetMaxMigDeviceCount, 7)
 GET_U64(nvmlDeviceGetCurrentClocksEventReasons, g->event_reasons)
 
-static uint64_t shown_energy_mj(const struct fg_gpu *g) {
+uint64_t fg_shown_energy_mj(const struct fg_gpu *g) {
   uint64_t now = FG_LOAD(g->energy_shown_mj), back = FG_LOAD(g->energy_back_mj);
   return now > back ? now - back : 0;
 }
-GET_U64(nvmlDeviceGetTotalEnergyConsumption, shown_energy_mj(g))
+GET_U64(nvmlDeviceGetTotalEnergyConsumption, fg_shown_energy_mj(g))
 
 ret_t nvmlDeviceGetPdi(nvmlDevice_t handle, nvmlPdi_t *out) {
   DEVICE(handle);
@@ -79,35 +79,6 @@ ret_t nvmlDeviceGetPowerManagementLimitConstraints(nvmlDevice_t handle, unsigned
   NEED(low && high);
   *low = fg_u32(g->min_limit_mw);
   *high = fg_u32(g->tdp_mw);
-  return NVML_SUCCESS;
-}
-
-static ret_t field_value(const struct fg_gpu *g, nvmlFieldValue_t *v) {
-  v->valueType = NVML_UINT;
-  switch (v->fieldId) {
-    case 83: /* TOTAL_ENERGY_CONSUMPTION */
-      v->valueType = NVML_ULONGLONG;
-      v->value.ullVal = fg_u64(shown_energy_mj(g));
-      return NVML_SUCCESS;
-    case 91: v->value.uiVal = fg_u32(g->nvlinks); return NVML_SUCCESS; /* NVLINK_LINK_COUNT */
-    case 185: /* POWER_AVERAGE */
-    case 186: v->value.uiVal = fg_u32(g->power_mw); return NVML_SUCCESS; /* POWER_INSTANT */
-    case 187: v->value.uiVal = fg_u32(g->min_limit_mw); return NVML_SUCCESS;
-    case 188: /* POWER_MAX_LIMIT */
-    case 189: v->value.uiVal = fg_u32(g->tdp_mw); return NVML_SUCCESS; /* POWER_DEFAULT_LIMIT */
-    case 190: v->value.uiVal = fg_u32(g->limit_mw); return NVML_SUCCESS; /* POWER_CURRENT_LIMIT */
-    default: return NVML_NOT_SUPPORTED;
-  }
-}
-
-ret_t nvmlDeviceGetFieldValues(nvmlDevice_t handle, int count, nvmlFieldValue_t *values) {
-  DEVICE(handle);
-  NEED(count > 0 && values);
-  for (int i = 0; i < count; i++) {
-    values[i].timestamp = (long long)(fg_clock_ns(CLOCK_REALTIME) / 1000);
-    values[i].latencyUsec = 10;
-    values[i].nvmlReturn = field_value(g, &values[i]);
-  }
   return NVML_SUCCESS;
 }
 
@@ -168,67 +139,6 @@ ret_t nvmlDeviceGetTotalEccErrors(nvmlDevice_t handle, unsigned type, unsigned c
   DEVICE(handle);
   NEED(out && type < 2 && counter < 2);
   *out = fg_u64(type == 0 ? g->ecc_corrected : g->ecc_uncorrected);
-  return NVML_SUCCESS;
-}
-
-static void fabric(const struct fg_gpu *g, unsigned char *uuid, unsigned *status, unsigned *clique,
-                   unsigned *state, unsigned *health) {
-  memcpy(uuid, fg_st->fabric_uuid, 16);
-  *status = NVML_SUCCESS;
-  *clique = fg_st->fabric_clique;
-  *state = g->gpm ? 3 : 0; /* completed; the older fabric does not register */
-  *health = g->gpm ? 0x2 : 0; /* bandwidth not degraded */
-}
-
-ret_t nvmlDeviceGetGpuFabricInfoV(nvmlDevice_t handle, void *out) {
-  DEVICE(handle);
-  NEED(out);
-  nvmlGpuFabricInfo_v3_t *info = out; /* version 2 is its beginning */
-  unsigned version = info->version;
-  if (version != NVML_TAG(nvmlGpuFabricInfo_v2_t, 2) &&
-      version != NVML_TAG(nvmlGpuFabricInfo_v3_t, 3))
-    return NVML_ARGUMENT_VERSION_MISMATCH;
-  fabric(g, info->clusterUuid, &info->status, &info->cliqueId, &info->state, &info->healthMask);
-  if (version == NVML_TAG(nvmlGpuFabricInfo_v3_t, 3)) info->healthSummary = g->gpm ? 1 : 0;
-  return NVML_SUCCESS;
-}
-
-ret_t nvmlDeviceGetPlatformInfo(nvmlDevice_t handle, nvmlPlatformInfo_v2_t *out) {
-  DEVICE(handle);
-  NEED(out);
-  if (out->version != NVML_TAG(nvmlPlatformInfo_v2_t, 2)) return NVML_ARGUMENT_VERSION_MISMATCH;
-  if (g->architecture < 10) return NVML_NOT_SUPPORTED;
-  memcpy(out->ibGuid, &g->pdi, sizeof g->pdi);
-  snprintf((char *)out->chassisSerialNumber, 16, "%015llu",
-           (unsigned long long)(fg_st->seed % 1000000000000000ull));
-  out->slotNumber = 1;
-  out->trayIndex = 0;
-  out->hostId = 1;
-  out->peerType = 1;
-  out->moduleId = (unsigned char)(fg_index(g) + 1);
-  return NVML_SUCCESS;
-}
-
-ret_t nvmlDeviceGetNvLinkState(nvmlDevice_t handle, unsigned link, unsigned *out) {
-  DEVICE(handle);
-  NEED(out && link < g->nvlinks);
-  *out = fg_u32(FG_LOAD(g->link_down_mask) >> link & 1 ? 0 : 1);
-  return NVML_SUCCESS;
-}
-
-ret_t nvmlDeviceGetNvLinkRemoteDeviceType(nvmlDevice_t handle, unsigned link, unsigned *out) {
-  DEVICE(handle);
-  NEED(out && link < g->nvlinks);
-  *out = fg_u32(2); /* a switch */
-  return NVML_SUCCESS;
-}
-
-ret_t nvmlDeviceGetNvLinkRemotePciInfo_v2(nvmlDevice_t handle, unsigned link, nvmlPciInfo_t *out) {
-  DEVICE(handle);
-  NEED(out && link < g->nvlinks);
-  *out = (nvmlPciInfo_t){.bus = 5 + link % 4, .pciDeviceId = 0x22A310DE};
-  snprintf(out->busId, sizeof out->busId, "%08X:%02X:%02X.0", 0u, out->bus, 0u);
-  snprintf(out->busIdLegacy, sizeof out->busIdLegacy, "%04X:%02X:%02X.0", 0u, out->bus & 0xff, 0u);
   return NVML_SUCCESS;
 }
 

@@ -87,6 +87,7 @@ enum fg_counter {
   F(uint32_t, memory_mhz) \
   F(uint32_t, idle_mw) F(uint32_t, tdp_mw) F(uint32_t, min_limit_mw) \
   F(uint32_t, nvlinks) F(uint32_t, gpm) \
+  F(uint32_t, link_mbyte_per_s) F(uint32_t, link_switches) /* none: the links lead to GPUs */ \
   F(uint64_t, memory_bytes) F(uint64_t, memory_bps) \
   /* settings, by the library */ \
   F(uint32_t, lock_min_mhz) F(uint32_t, lock_max_mhz) F(uint32_t, limit_mw) \
@@ -94,7 +95,7 @@ enum fg_counter {
   /* switches, by the test */ \
   F(uint32_t, lost) F(uint32_t, gpm_averaged) F(uint32_t, gpm_relative) F(uint32_t, mig_mode) \
   F(uint32_t, xid_sequence) F(uint32_t, xid) F(uint32_t, link_down_mask) F(uint32_t, gpm_percent_only) \
-  F(uint32_t, gpm_idle) F(uint32_t, pad1) \
+  F(uint32_t, gpm_idle) F(uint32_t, fabric_v2_only) \
   F(uint64_t, ecc_corrected) F(uint64_t, ecc_uncorrected) \
   F(uint64_t, energy_back_mj)  /* taken off what the library shows */ \
   A(uint64_t, cycles_back, FG_COUNTERS) \
