@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -139,26 +139,26 @@ def _own(lid: int | None, manager_lid: int | None, files: Mapping[str, str]) -> 
 def read_ports(root: Path) -> tuple[tuple[Port, ...], str]:
     """Every port under a sysfs ``root``, by adapter and number, and why the list is not whole."""
     ports: list[Port] = []
+    why = ""
+    directory = root / CLASS
     try:
-        for number, directory in _directories(root / CLASS):
+        # A kernel without RDMA drivers has no such class, and no ports.
+        adapters = sorted(directory.iterdir()) if directory.exists() else []
+    except OSError as error:
+        return (), _reason(error)
+    for adapter in adapters:
+        try:
+            found = (path.name for path in (adapter / "ports").iterdir())
+            numbers = sorted(int(name) for name in found if _SMALL.fullmatch(name))
+        except OSError as error:
+            why = why or _reason(error)
+            continue
+        for number in numbers:
             if len(ports) == PORTS_MAX:
                 return tuple(ports), "TOO_MANY"
-            ports.append(_read_port(number, directory))
-    except OSError as error:
-        return tuple(ports), _reason(error)
-    return tuple(ports), ""
-
-
-def _directories(directory: Path) -> Iterator[tuple[int, Path]]:
-    """Number and directory of each port. A kernel without RDMA drivers has no such class."""
-    if not directory.exists():
-        return
-    for adapter in sorted(directory.iterdir()):
-        numbers = (path.name for path in (adapter / "ports").iterdir())
-        small = sorted(int(name) for name in numbers if _SMALL.fullmatch(name))
-        for number in small:
             if number <= NUMBER_MAX:
-                yield number, adapter / "ports" / str(number)
+                ports.append(_read_port(number, adapter / "ports" / str(number)))
+    return tuple(ports), why
 
 
 def _read_port(number: int, directory: Path) -> Port:
