@@ -195,6 +195,7 @@ def _write_host(
             "quoted_digest": b"",
             "quoted_batch": 0,
             "refused_reason": "",
+            "topology_sequence": 0,
             "last_seen_unix_ms": unix_ms,
         },
     )

@@ -11,6 +11,7 @@ from flopgate_governor import records, schema
 from flopgate_governor.core.decide import FLOP_PER_TFLOP
 from flopgate_governor.policy_bounds import KILL_MS
 from flopgate_governor.state import State
+from flopgate_governor.topology import load_topologies, summary
 from flopgate_proto.codec import decode_report
 from flopgate_proto.codec.common import scope_to
 from flopgate_proto.codec.reports import lane_to
@@ -116,6 +117,7 @@ def _hosts(connection: Connection, linked: Collection[bytes]) -> list[pb.HostSta
         .outerjoin(schema.report, newest)
         .order_by(host.cluster, host.host_id)
     )
+    topologies = load_topologies(connection)
     return [
         pb.HostStatus(
             host_id=row[0],
@@ -125,6 +127,7 @@ def _hosts(connection: Connection, linked: Collection[bytes]) -> list[pb.HostSta
             refused_reason=row[4],
             linked=row[0] in linked,
             lanes=_lanes(row[5]),
+            topology=summary(*topologies[row[0]]) if row[0] in topologies else None,
         )
         for row in rows
     ]

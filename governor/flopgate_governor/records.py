@@ -41,7 +41,7 @@ _MOVED: Final = (
     "sequence", "head", "run_nonce", "boot_id", "made_ms", "running_ms",
     "issued_digest", "issued_batch", "issued_unix_ms",
     "quoted_digest", "quoted_batch", "quoted_unix_ms",
-    "refused_reason",
+    "refused_reason", "topology_sequence",
 )  # fmt: skip
 
 _HOSTS: Final = Read(select(_H.host_id, *(_H[name] for name in _MOVED)).where(_H.host_id.in_(_IDS)))
@@ -153,6 +153,7 @@ def load_chains(connection: Connection, hosts: Mapping[bytes, Host]) -> dict[byt
                 issued=IssuedAnswer(digest=row[7], batch_number=row[8], governor_unix_ms=row[9]),
                 quoted=IssuedAnswer(digest=row[10], batch_number=row[11], governor_unix_ms=row[12]),
                 refused_reason=row[13],
+                topology_sequence=row[14],
             ),
             lanes=lanes[row[0]],
         )
@@ -265,6 +266,7 @@ def host_row(facts: HostFacts, seen_unix_ms: int) -> Row:
         "quoted_batch": facts.quoted.batch_number,
         "quoted_unix_ms": facts.quoted.governor_unix_ms,
         "refused_reason": facts.refused_reason,
+        "topology_sequence": facts.topology_sequence,
         "last_seen_unix_ms": seen_unix_ms,
     }
 

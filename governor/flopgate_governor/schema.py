@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 metadata: Final = MetaData()
 
@@ -50,6 +50,8 @@ host: Final = Table(
     Column("boot_id", LargeBinary, nullable=False),
     Column("made_ms", BigInteger, nullable=False),
     Column("running_ms", BigInteger, nullable=False),
+    # Of the report on record that told the topology last; 0: none did.
+    Column("topology_sequence", BigInteger, nullable=False),
     Column("issued_digest", LargeBinary, nullable=False),
     Column("issued_batch", BigInteger, nullable=False),
     Column("issued_unix_ms", BigInteger),

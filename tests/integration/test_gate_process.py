@@ -11,7 +11,7 @@ import pytest
 
 from flopgate_agent.clocks import elapsed_ms
 from flopgate_proto.codec import decode_report
-from flopgate_proto.values import LaneState
+from flopgate_proto.values import LaneState, Topology
 from tests.support.gate_host import LIFETIME_MS, GateHost, until
 
 TFLOP = 10**12
@@ -191,6 +191,30 @@ def test_law_8_a_driver_that_hangs_is_charged_and_stops_the_host(host: GateHost)
     assert sum(one.lanes[0].gap.nominal_tflop for one in host.courier.chain()) > 1000
     host.driver.clear_faults()
     host.until_state("run-7", LaneState.RUNNING)
+
+
+def test_reports_tell_the_topology_once_and_a_call_that_hangs_stops_no_metering(
+    host: GateHost,
+) -> None:
+    host.driver.hang_call("nvmlDeviceGetNvLinkState")
+    host.start()
+    host.until_state("run-7", LaneState.RUNNING)
+    settle(host)
+    assert not any(report.topology for report in host.courier.chain())
+    assert not any(lane.gap.high_tflop for lane in host.courier.chain()[-1].lanes)
+    host.kill_gate()
+    host.driver.clear_faults()
+    host.start()
+
+    def told() -> list[Topology]:
+        return [report.topology for report in host.courier.chain() if report.topology]
+
+    until(lambda: bool(told()), "a report with the topology")
+    settle(host)
+    (topology,) = told()
+    (chip,) = topology.chips
+    assert chip.uuid == host.driver.uuid(0)
+    assert sum(peer.links for peer in chip.peers) == 18
 
 
 def test_a_host_key_that_others_can_read_is_refused(host: GateHost) -> None:

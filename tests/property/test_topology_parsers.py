@@ -114,7 +114,7 @@ def test_any_bytes_are_a_topology_or_refused(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("text", "address"),
     [
-        ("00000000:0a:1b.0", ""),
+        ("00000000:0a:1b.0", "00000000:0A:1B.0"),
         ("00000000:0a:1b:00.0", ""),
         ("0000:0A:1b.0", "00000000:0A:1B.0"),
         ("00000001:0A:1B.7", "00000001:0A:1B.7"),

@@ -51,6 +51,7 @@ from flopgate_proto.values import (
     Scope,
     ScopeKind,
     Software,
+    Topology,
     TrustRoot,
 )
 
@@ -223,6 +224,7 @@ class FakeHost:
     quote: Quote = field(default_factory=lambda: Quote(authority=AUTHORITY))
     last: VerifiedAnswer | None = None
     last_report: Envelope | None = None
+    topology: Topology | None = None
 
     def __post_init__(self) -> None:
         self.key = SigningKey.from_scalar(self.number + 1)
@@ -312,7 +314,7 @@ class FakeHost:
             quotes=(self.quote,),
             assurance=Assurance.SOFTWARE,
             software=SOFTWARE,
-            topology=None,
+            topology=self.topology,
             findings=(),
             running_ms=self.running_ms,
             request=None

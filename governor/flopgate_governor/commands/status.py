@@ -61,6 +61,8 @@ def lines_of(reply: pb.GetStatusReply) -> list[str]:
             f"host {host.host_id.hex()[:16]}  {host.cluster}  report {host.sequence}  "
             f"{'linked' if host.linked else 'not linked'}{seen}  {host.refused_reason}".rstrip()
         )
+        if host.HasField("topology"):
+            lines.append(_topology(host.topology))
         lines += [
             f"  {pb.LaneState.Name(lane.state).removeprefix('LANE_STATE_').lower()}  "
             f"{lane.workload}  TFLOP: allotted {lane.allotted_tflop}  "
@@ -68,6 +70,16 @@ def lines_of(reply: pb.GetStatusReply) -> list[str]:
             for lane in host.lanes
         ]
     return lines
+
+
+def _topology(told: pb.TopologyStatus) -> str:
+    """`*`: something could not be read, and the counts are what is known."""
+    fabrics = " ".join(["fabric", *(uuid.hex() for uuid in told.fabric_cluster_uuids)])
+    return (
+        f"  topology of report {told.sequence}  {told.nvlinks} NVLinks  "
+        f"{told.active_ports} of {told.ports} ports active"
+        f"{'  ' + fabrics if told.fabric_cluster_uuids else ''}{' *' if told.partial else ''}"
+    )
 
 
 def _ago(now_unix_ms: int, seen_unix_ms: int) -> str:

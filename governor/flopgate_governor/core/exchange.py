@@ -273,6 +273,7 @@ def _terms(host: HostFacts, standing: Standing) -> Terms | None:
 def _advanced(host: HostFacts, arrived: Arrived, quote: QuoteRead) -> HostFacts:
     report = arrived.report
     newer = quote.answer.batch_number > host.quoted.batch_number
+    told = report.topology is not None
     return HostFacts(
         host=host.host,
         sequence=report.sequence,
@@ -281,6 +282,7 @@ def _advanced(host: HostFacts, arrived: Arrived, quote: QuoteRead) -> HostFacts:
         boot_id=report.boot_id,
         made_ms=report.made_ms,
         running_ms=report.running_ms,
+        topology_sequence=report.sequence if told else host.topology_sequence,
         issued=host.issued,
         quoted=quote.answer if newer and not quote.rolled_back else host.quoted,
         refused_reason=host.refused_reason,

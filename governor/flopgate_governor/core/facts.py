@@ -75,6 +75,7 @@ class HostFacts:
     Attributes:
         sequence, head: last report on record; the enrolment's at first.
         run_nonce, boot_id, made_ms, running_ms: of that report; empty and 0 before the first.
+        topology_sequence: of the report that told the topology last; 0 where none did.
         issued: the newest answer to this host.
         quoted: the newest answer that a report of this host quoted.
         refused_reason: stable id of the evidence that closed the chain, empty while it is open.
@@ -87,6 +88,7 @@ class HostFacts:
     boot_id: bytes = b""
     made_ms: int = 0
     running_ms: int = 0
+    topology_sequence: int = 0
     issued: IssuedAnswer = NO_ANSWER
     quoted: IssuedAnswer = NO_ANSWER
     refused_reason: str = ""
@@ -101,6 +103,7 @@ class HostFacts:
             boot_id=self.boot_id,
             made_ms=self.made_ms,
             running_ms=self.running_ms,
+            topology_sequence=self.topology_sequence,
             issued=issued,
             quoted=self.quoted,
             refused_reason=self.refused_reason,

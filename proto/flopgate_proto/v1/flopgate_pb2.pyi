@@ -2199,8 +2199,8 @@ class HostStatus(_message.Message):
     @_builtins.property
     def lanes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LaneReport]: ...
     @_builtins.property
-    def topology(self) -> Global___Topology:
-        """The newest that the host told."""
+    def topology(self) -> Global___TopologyStatus:
+        """Of the newest that the host told; absent where it told none."""
 
     def __init__(
         self,
@@ -2212,7 +2212,7 @@ class HostStatus(_message.Message):
         linked: _builtins.bool = ...,
         lanes: _abc.Iterable[Global___LaneReport] | None = ...,
         refused_reason: _builtins.str = ...,
-        topology: Global___Topology | None = ...,
+        topology: Global___TopologyStatus | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["topology", b"topology"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -2221,6 +2221,44 @@ class HostStatus(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HostStatus: _TypeAlias = HostStatus  # noqa: Y015
+
+@_typing.final
+class TopologyStatus(_message.Message):
+    """The topology itself stands in the report with this sequence."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    FABRIC_CLUSTER_UUIDS_FIELD_NUMBER: _builtins.int
+    NVLINKS_FIELD_NUMBER: _builtins.int
+    PORTS_FIELD_NUMBER: _builtins.int
+    ACTIVE_PORTS_FIELD_NUMBER: _builtins.int
+    PARTIAL_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    nvlinks: _builtins.int
+    ports: _builtins.int
+    active_ports: _builtins.int
+    partial: _builtins.bool
+    """Something could not be read."""
+    @_builtins.property
+    def fabric_cluster_uuids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        fabric_cluster_uuids: _abc.Iterable[_builtins.bytes] | None = ...,
+        nvlinks: _builtins.int = ...,
+        ports: _builtins.int = ...,
+        active_ports: _builtins.int = ...,
+        partial: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_ports", b"active_ports", "fabric_cluster_uuids", b"fabric_cluster_uuids", "nvlinks", b"nvlinks", "partial", b"partial", "ports", b"ports", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TopologyStatus: _TypeAlias = TopologyStatus  # noqa: Y015
 
 @_typing.final
 class ToGate(_message.Message):

@@ -34,6 +34,7 @@ from flopgate_sim.world.courier import Courier
 from flopgate_sim.world.engine import US_PER_S, Engine, Event
 from flopgate_sim.world.plan import HostPlan, LanePlan
 from flopgate_sim.world.randomness import Streams
+from flopgate_sim.world.topology import topology_of
 from flopgate_sim.world.truth import Durable, HostTruth
 
 SOFTWARE = Software(name="flopgate-sim", version="1", digest=bytes(32))
@@ -153,6 +154,8 @@ class GateSide:
             tell=self._told,
             refused=self._refused,
         )
+        seen = topology_of(self.plan, self.hardware, self._streams)
+        core.chain.topology.take(seen, core.findings)
         self._looked_ms = self._shown_ms = self.clocks.elapsed_ms
         self.truth.gate_started(core.chain.sequence, self._durable(), self._engine.now_us)
         self._engine.note(

@@ -1,0 +1,41 @@
+"""The newest topology that each host told: how clusters can be found, whatever was declared."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, and_, select
+
+from flopgate_governor import schema
+from flopgate_proto.codec import decode_report
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values import Topology
+
+
+def load_topologies(connection: Connection) -> dict[bytes, tuple[int, Topology]]:
+    """By host id: the newest one, and the sequence of the report on record that told it."""
+    host, report = schema.host.c, schema.report.c
+    told = and_(report.host_id == host.host_id, report.sequence == host.topology_sequence)
+    rows = connection.execute(
+        select(host.host_id, report.sequence, report.envelope).join(schema.report, told)
+    )
+    found = {}
+    for host_id, sequence, envelope in rows:
+        topology = decode_report(pb.Envelope.FromString(envelope).payload).topology
+        if topology is not None:
+            found[host_id] = (sequence, topology)
+    return found
+
+
+def summary(sequence: int, topology: Topology) -> pb.TopologyStatus:
+    """What people see of it among many hosts."""
+    chips, ports = topology.chips, topology.ports
+    fabrics = {chip.fabric_cluster_uuid for chip in chips} - {b""}
+    return pb.TopologyStatus(
+        sequence=sequence,
+        fabric_cluster_uuids=sorted(fabrics),
+        nvlinks=sum(peer.links for chip in chips for peer in chip.peers),
+        ports=len(ports),
+        active_ports=sum(port.active is True for port in ports),
+        partial=bool(topology.unknown)
+        or any(chip.unknown for chip in chips)
+        or any(port.unknown for port in ports),
+    )

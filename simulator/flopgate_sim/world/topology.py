@@ -1,0 +1,40 @@
+"""How the hosts of the world hang together: a fabric and a subnet for each cluster."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flopgate_proto.values import ChipTopology, NvLinkPeer, Port, Topology
+from flopgate_sim.world.chips import Hardware
+from flopgate_sim.world.plan import HostPlan
+from flopgate_sim.world.randomness import Streams
+
+PEERS: Final = (NvLinkPeer(kind="switch", peer="", links=18, rate_mbit_per_s=212_496),)
+PORT_MBIT_PER_S: Final = 400_000
+MANAGER_LID: Final = 1
+UNICAST_LIDS: Final = 0xBFFF
+NO_FABRIC: Final = "fabric=NOT_SUPPORTED nvlink=NOT_SUPPORTED platform=NOT_SUPPORTED"
+
+
+def topology_of(plan: HostPlan, hardware: Hardware, streams: Streams) -> Topology:
+    """What the driver and the kernel of this host say; the same at each start."""
+    guid = 1 + int.from_bytes(streams.entropy(f"port/{plan.name}", 7), "big")
+    fabric = streams.entropy(f"fabric/{plan.cluster}", 16)
+    port = Port(
+        number=1,
+        link_layer="InfiniBand",
+        node_guid=guid,
+        active=True,
+        guid=guid,
+        rate_mbit_per_s=PORT_MBIT_PER_S,
+        subnet_prefix=int.from_bytes(streams.entropy(f"subnet/{plan.cluster}", 7), "big"),
+        lid=MANAGER_LID + 1 + guid % (UNICAST_LIDS - MANAGER_LID),
+        subnet_manager_lid=MANAGER_LID,
+    )
+    chips = tuple(
+        ChipTopology(uuid=chip.uuid, fabric_cluster_uuid=fabric, fabric_clique=0, peers=PEERS)
+        if chip.gpm
+        else ChipTopology(uuid=chip.uuid, unknown=NO_FABRIC)
+        for chip in hardware.chips
+    )
+    return Topology(chips=chips, ports=(port,))
