@@ -149,6 +149,7 @@ class Gate:
             authorities=list(core.authorities.values()),
             findings=(),
             running_ms=1000,
+            topology=None,
             request=None,
             now=self._now,
         )
