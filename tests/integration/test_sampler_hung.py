@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from flopgate_agent.counters import layout
+from flopgate_agent.counters.client import MAX_UNREAPED, SAMPLER_COMMAND
 from flopgate_agent.meter import measure, spec_of
 from flopgate_sim.nvml import FakeDriver
+from tests.support.lingering import lingering
 from tests.support.sampler_host import Host, host, now_ms
 
 
@@ -37,7 +39,7 @@ def test_the_others_are_measured_and_the_chip_is_tried_again(tmp_path: Path, cal
             assert loop.client.request(now_ms(), layout.REQUEST_IDENTITIES)
         restarted(loop, 1)
         assert loop.client.pid != first
-        assert loop.client.hung == {0}
+        assert list(loop.client.hung) == [0]
         assert list(loop.chips) == [driver.uuid(1)]
         (after,) = loop.look()
         # Cumulative counters carry over the restart: nothing is lost, no gap is charged.
@@ -55,6 +57,58 @@ def test_the_others_are_measured_and_the_chip_is_tried_again(tmp_path: Path, cal
         assert list(loop.chips) == [driver.uuid(0), driver.uuid(1)]
         assert [sample.error for sample in loop.look()] == [None, None]
         assert loop.client.restarts == 2
+
+
+def test_a_chip_that_answers_again_does_not_wait_for_another(tmp_path: Path) -> None:
+    with (
+        FakeDriver(tmp_path, gpus=3) as driver,
+        host(driver, answer_timeout_ms=1_000, hung_first_ms=1_000) as loop,
+    ):
+        loop.look()
+        for gpu in (0, 1):
+            driver.hang_call("nvmlGpmSampleGet", gpu=gpu)
+
+        def both() -> bool:
+            loop.client.request(now_ms())
+            return set(loop.client.hung) == {0, 1}
+
+        loop.until("both to be left alone", both)
+        driver.clear_fault("nvmlGpmSampleGet", gpu=1)
+
+        def one_back() -> bool:
+            loop.client.request(now_ms())
+            return list(loop.client.hung) == [0] and not loop.client.waiting
+
+        loop.until("the chip that answers", one_back)
+        assert driver.uuid(1) in loop.chips
+
+
+def test_nobody_joins_a_child_that_is_stuck_at_a_chip(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    with (
+        FakeDriver(tmp_path / "driver", gpus=2) as driver,
+        host(
+            driver,
+            answer_timeout_ms=1_000,
+            hung_first_ms=1,
+            command=lingering(SAMPLER_COMMAND, gone),
+        ) as loop,
+    ):
+        try:
+            driver.hang_call("nvmlGpmSampleGet", gpu=0)
+            restarted(loop, 1)
+            for _ in range(MAX_UNREAPED + 1):
+                assert [sample.uuid for sample in loop.look()] == [driver.uuid(1)]
+            assert loop.client.restarts == 1
+            driver.clear_faults()
+        finally:
+            gone.touch()
+
+        def back() -> bool:
+            loop.client.request(now_ms())
+            return not loop.client.hung
+
+        loop.until("the chip", back)
 
 
 def test_a_driver_that_hangs_as_a_whole_is_blamed_on_no_chip(tmp_path: Path) -> None:

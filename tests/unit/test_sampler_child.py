@@ -53,14 +53,15 @@ def test_the_child_refuses_an_unknown_request() -> None:
 
 
 def test_a_hung_chip_is_left_alone_until_it_is_asked_for() -> None:
-    status, messages = served(FakeNvml(3), b"shs", hung=(1,))
+    status, messages = served(FakeNvml(3), b"sh\x01s", hung=(1, 2))
     assert status == 0
     before, look, after, later = messages
     assert isinstance(before, Identities)
     assert isinstance(after, Identities)
-    assert [chip.index for chip in before.chips] == [0, 2]
-    assert before.unreadable == (Unreadable(index=1, error="HUNG"),)
-    assert [chip.index for chip in after.chips] == [0, 1, 2]
+    assert [chip.index for chip in before.chips] == [0]
+    assert [one.index for one in before.unreadable] == [1, 2]
+    assert [chip.index for chip in after.chips] == [0, 1]
+    assert after.unreadable == (Unreadable(index=2, error="HUNG"),)
     assert isinstance(look, Samples)
     assert isinstance(later, Samples)
-    assert [len(look.samples), len(later.samples)] == [2, 3]
+    assert [len(look.samples), len(later.samples)] == [1, 2]

@@ -6,8 +6,9 @@ A child that misses a deadline, sends nonsense or ends is killed and started aga
 that doubles. ``now_ms`` is elapsed time of the host, chosen by the caller, never going back.
 
 Where it hung at one chip, the next child leaves that chip alone, so that the others go on being
-measured; it is tried again after a pause that doubles too. Until then it is in no sample, and the
-meter charges its time.
+measured; it is tried again after a pause that doubles too, and not before the child that hung there
+is gone. Of several one is tried at a time, so that none waits for another. Until then such a chip is
+in no sample, and the meter charges its time.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ SAMPLER_COMMAND = (sys.executable, "-P", "-m", "flopgate_agent.counters.sampler"
 BACKOFF_FIRST_MS = 100
 BACKOFF_MOST_MS = 10_000
 MAX_UNREAPED = 4
-"""A child stuck in the kernel cannot be reaped. So many of them, and no more are started."""
+"""A child stuck in the kernel cannot be reaped. So many of them, beside one for each chip that is
+left alone, and no more are started."""
 REAP_S = 2
 """How long `SamplerClient.close` waits for a killed child to be gone."""
 READ_BYTES = 1 << 16
@@ -50,7 +52,8 @@ class SamplerClient:
     Attributes:
         last_trouble: why the last child was given up, for status and log; ``None`` if never.
         restarts: children given up since `start`.
-        hung: NVML indices of the chips that are left alone.
+        hung: the chips that are left alone, by NVML index, with the child that hung there; the one
+            that was tried last comes last.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class SamplerClient:
         self._driver_error: str | None = None
         self.last_trouble: str | None = None
         self.restarts = 0
-        self.hung: set[int] = set()
+        self.hung: dict[int, subprocess.Popen[bytes]] = {}
         self._hung_first_ms = self._hung_pause_ms = hung_first_ms
         self._hung_again_ms = 0
         # The child leaves word here which chip it asks; no frame, for that would wake the gate.
@@ -133,10 +136,10 @@ class SamplerClient:
         timeout_ms = self._answer_timeout_ms
         if what == layout.REQUEST_IDENTITIES:
             timeout_ms = self._start_timeout_ms
-        elif self.hung and self._answered and now_ms >= self._hung_again_ms:
-            what = layout.REQUEST_HUNG
+        elif (index := self._free_again(now_ms)) is not None:
+            what = layout.REQUEST_HUNG + bytes([index])
         try:
-            # One byte at most is in the pipe: this cannot block.
+            # One request at most is in the pipe: this cannot block.
             os.write(self._child.stdin.fileno(), what)
         except BrokenPipeError:
             self._give_up(now_ms, "ended")
@@ -165,7 +168,8 @@ class SamplerClient:
             return ()
         for message in messages:
             if isinstance(message, Identities):
-                self.hung = {one.index for one in message.unreadable if one.error == layout.HUNG}
+                left = {one.index for one in message.unreadable if one.error == layout.HUNG}
+                self.hung = {index: child for index, child in self.hung.items() if index in left}
             if isinstance(message, Samples):
                 self._backoff_ms = BACKOFF_FIRST_MS
                 if not self.hung:
@@ -184,24 +188,32 @@ class SamplerClient:
         self._restart_at_ms = None
         self._epoll.close()
         os.close(self._at)
-        for child in self._unreaped:
-            with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            for child in self._unreaped:
                 child.wait(timeout=REAP_S)
 
     def _hung_at(self, now_ms: int) -> str:
         """Leave the chip alone at which the child hangs, if it is at one; in words."""
         (index,) = os.pread(self._at, 1, 0) or (layout.NO_CHIP,)
-        if index >= layout.MAX_CHIPS:
+        if index >= layout.MAX_CHIPS or self._child is None:
             return ""
-        self.hung.add(index)
+        self.hung.pop(index, None)
+        self.hung[index] = self._child
         self._hung_again_ms = now_ms + self._hung_pause_ms
         self._hung_pause_ms = min(HUNG_MOST_MS, self._hung_pause_ms * 2)
         return f" at chip {index}"
 
+    def _free_again(self, now_ms: int) -> int | None:
+        """The chip to be tried now: whoever still hangs there would only be joined by another."""
+        if not self._answered or now_ms < self._hung_again_ms:
+            return None
+        gone = (index for index, child in self.hung.items() if child.poll() is not None)
+        return next(gone, None)
+
     def _spawn(self, now_ms: int) -> None:
         self._reap()
-        if len(self._unreaped) >= MAX_UNREAPED:
-            self.last_trouble = f"{MAX_UNREAPED} killed samplers hang in the kernel"
+        if len(self._unreaped) - len(self.hung) >= MAX_UNREAPED:
+            self.last_trouble = f"{len(self._unreaped)} killed samplers hang in the kernel"
             self._restart_at_ms = now_ms + BACKOFF_MOST_MS
             return
         try:

@@ -24,7 +24,7 @@ KIND_ERROR = 3
 REQUEST_SAMPLES = b"s"
 REQUEST_IDENTITIES = b"i"
 REQUEST_HUNG = b"h"
-"""Try those again that were left out because a call hung; answered by identities."""
+"""Try that chip again, whose index is the next byte; answered by identities."""
 
 HUNG = "HUNG"
 """Why such a chip is unreadable; the other names are NVML's."""

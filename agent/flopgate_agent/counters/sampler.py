@@ -1,7 +1,7 @@
 """The sampler child: ``python -m flopgate_agent.counters.sampler``.
 
 NVML calls can hang in the kernel, so they happen here and nowhere else; the gate kills this
-process and starts another. One byte on stdin asks, one frame on stdout answers; the identities
+process and starts another. A byte on stdin asks, one frame on stdout answers; the identities
 come first, unasked. Ends when stdin closes, and is killed by the kernel when its parent dies.
 Everything that it imports stays in memory on every host: keep that list short.
 
@@ -54,9 +54,9 @@ class Sampler:
         self._open = True
         return self._name_all()
 
-    def hung_again(self) -> bytes:
-        """Open those that were left alone, and answer who all are."""
-        self._hung = ()
+    def hung_again(self, index: int) -> bytes:
+        """Open one that was left alone, and answer who all are."""
+        self._hung = tuple([one for one in self._hung if one != index])
         return self._name_all()
 
     def samples(self) -> bytes:
@@ -137,7 +137,7 @@ def serve(
             elif request == layout.REQUEST_IDENTITIES:
                 _write(answers, sampler.identities())
             elif request == layout.REQUEST_HUNG:
-                _write(answers, sampler.hung_again())
+                _write(answers, sampler.hung_again(int.from_bytes(os.read(requests, 1))))
             else:
                 return EXIT_REQUEST
     except nvml.NVMLError as error:
