@@ -217,6 +217,29 @@ def test_reports_tell_the_topology_once_and_a_call_that_hangs_stops_no_metering(
     assert sum(peer.links for peer in chip.peers) == 18
 
 
+def test_law_3_a_chip_that_hangs_costs_the_others_no_gap(tmp_path: Path) -> None:
+    with GateHost(tmp_path, {"hanging": [0], "other": [1]}, gpus=2) as host:
+        host.start()
+        host.until_state("other", LaneState.RUNNING)
+        settle(host)
+        before = len(host.courier.chain())
+        host.driver.hang_call("nvmlGpmSampleGet", gpu=0)
+
+        def found() -> set[str]:
+            return {one.id for sent in host.courier.chain()[before:] for one in sent.findings}
+
+        until(lambda: "meter.chip.missing" in found(), "the chip to be left alone")
+        settle(host)
+        chain = host.courier.chain()[before:]
+        gaps = {lane.workload: 0 for lane in chain[0].lanes}
+        for sent in chain:
+            for lane in sent.lanes:
+                gaps[lane.workload] += lane.gap.nominal_tflop
+        assert gaps["hanging"] > 1000
+        assert gaps["other"] == 0
+        assert "meter.silent" not in found()
+
+
 def test_a_host_key_that_others_can_read_is_refused(host: GateHost) -> None:
     host.start()
     assert host.stop_gate() == 0

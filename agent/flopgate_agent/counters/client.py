@@ -37,6 +37,9 @@ left alone, and no more are started."""
 REAP_S = 2
 """How long `SamplerClient.close` waits for a killed child to be gone."""
 READ_BYTES = 1 << 16
+ANSWER_TIMEOUT_MS = 2_500
+"""Half of the time after which the gate charges silence: the rest is for the next child to start, and
+for its first look, so that a hung chip costs the others no gap."""
 HUNG_MOST_MS = 3_600_000
 """Longest pause before a hung chip is tried again: in vain, it costs the others a restart."""
 
@@ -61,7 +64,7 @@ class SamplerClient:
         *,
         env: Mapping[str, str],
         command: Sequence[str] = SAMPLER_COMMAND,
-        answer_timeout_ms: int = 5_000,
+        answer_timeout_ms: int = ANSWER_TIMEOUT_MS,
         start_timeout_ms: int = 30_000,
         hung_first_ms: int = 60_000,
     ) -> None:

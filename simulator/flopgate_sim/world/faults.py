@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from flopgate_agent.counters.client import ANSWER_TIMEOUT_MS
 from flopgate_sim.scenario.kinds import HOST, KINDS
 from flopgate_sim.world.chips import Chip
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S
@@ -20,7 +21,7 @@ from flopgate_sim.world.tampering import Forging, Replaying
 if TYPE_CHECKING:
     from flopgate_sim.world.world import World
 
-GIVEN_UP_MS = 5_000
+GIVEN_UP_MS = ANSWER_TIMEOUT_MS
 """How long the gate waits for its sampler."""
 SEEN_WITHIN_MS = 600_000
 """A jump is beyond all doubt when the chip could not have counted so far in this time."""
