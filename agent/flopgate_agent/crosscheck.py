@@ -36,8 +36,6 @@ LIMIT_PERCENT = 150
 """Of the published power limit, on average: makers of boards allow up to a third more."""
 CLOCK_SLACK_PERCENT = 10
 """Cycles over time against the lowest and highest SM clock that the driver told meanwhile."""
-RUNNING_PERCENT = 50
-"""Of SM cycles active: an idle chip may gate its clock; what it counts then is not documented."""
 PPM = 1_000_000
 
 
@@ -111,22 +109,28 @@ class CrossCheck:
             if resident and active_ppm < least_ppm:
                 numbers = {"active_ppm": active_ppm, "resident_ppm": resident_ppm or 0}
                 found.append(alert("meter.active.below_kernels", **numbers))
-            if active_ppm * 100 >= RUNNING_PERCENT * PPM:
-                found += self._clock(start, end, span_ms)
+            if resident_ppm is not None and resident:
+                found += self._clock(start, end, span_ms, resident_ppm)
         found += self._power(start, end, span_ms, shares[0] if shares else resident_ppm)
         filled_ppm = max(shares[0] if shares else 0, resident_ppm or 0)
         if self._alone and filled_ppm * 100 >= FILLED_PERCENT * PPM:
             found.append(alert("meter.process.hidden", busy_ppm=filled_ppm, span_ms=span_ms))
         return tuple(found)
 
-    def _clock(self, start: ChipSample, end: ChipSample, span_ms: int) -> list[Finding]:
-        """Cycles of a running chip over time, averaged or summed, lie between the clocks told."""
+    def _clock(
+        self, start: ChipSample, end: ChipSample, span_ms: int, resident_ppm: int
+    ) -> list[Finding]:
+        """Cycles over time, averaged or summed, lie between the clocks told.
+
+        An idle chip may gate its clock, and what it counts then is not documented: so many cycles
+        as the lowest clock makes are owed for the time with a kernel on the chip only.
+        """
         if start.cycles is None or end.cycles is None or self._clocks_mhz is None:
             return []
         low_mhz, high_mhz = self._clocks_mhz
         cycles_khz = (end.cycles.elapsed - start.cycles.elapsed) // span_ms
         for count in (1, self._spec.sm_count):
-            least = low_mhz * count * 10 * (100 - CLOCK_SLACK_PERCENT)
+            least = low_mhz * count * 10 * (100 - CLOCK_SLACK_PERCENT) * resident_ppm // PPM
             most = high_mhz * count * 10 * (100 + CLOCK_SLACK_PERCENT)
             if least <= cycles_khz <= most:
                 return []

@@ -31,6 +31,7 @@ class Host:
         )
         self.now = replace(start, **first)  # type: ignore[arg-type]
         self.per_look = H100.sm_count
+        self.counted = 1.0
         self.checks = CrossCheck(H100)
         self.found = {one.id for one in self.checks.look(self.now)}
 
@@ -61,7 +62,7 @@ class Host:
     ) -> None:
         """One look, that long after the one before."""
         cycles = self.now.cycles or NOTHING
-        elapsed = H100.max_clock_khz * self.per_look * span_ms
+        elapsed = int(H100.max_clock_khz * self.per_look * span_ms * self.counted)
         busy = int(elapsed * pipe)
         self.now = replace(
             self.now,
@@ -125,6 +126,15 @@ def test_cycles_of_a_running_chip_fit_the_clocks_told(
 
 def test_the_clock_of_an_idle_chip_contradicts_nothing() -> None:
     assert not Host(sm_clock_low_mhz=100, sm_clock_mhz=120).run(kernels=0.0)
+
+
+@pytest.mark.parametrize("kernels", [0.2, 0.5, 0.8, None])
+def test_a_clock_that_stands_still_between_kernels_contradicts_nothing(
+    kernels: float | None,
+) -> None:
+    host = Host()
+    host.counted = kernels or 0.2
+    assert not host.run(active=0.98, pipe=0.6, kernels=kernels, power_mw=400_000)
 
 
 def test_power_of_an_unknown_limit_says_nothing() -> None:
