@@ -16,6 +16,7 @@ CODES = {
     "NOT_SUPPORTED": 3,
     "NOT_FOUND": 6,
     "DRIVER_NOT_LOADED": 9,
+    "FUNCTION_NOT_FOUND": 13,
     "GPU_IS_LOST": 15,
     "NO_PERMISSION": 4,
     "UNKNOWN": 999,

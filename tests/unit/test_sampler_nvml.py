@@ -352,3 +352,25 @@ def test_a_chip_without_uuid_is_not_opened() -> None:
     nvml.refuse["nvmlDeviceGetUUID"] = "UNKNOWN"
     with pytest.raises(GoneError, match="UNKNOWN"):
         ChipReader(nvml, 0)
+
+
+@pytest.mark.parametrize(
+    ("mode", "refusal", "mig"),
+    [
+        ([0, 1], None, False),
+        ([1, 0], None, True),
+        ([2**32 - 1, 2**32 - 1], None, True),
+        ([0, 0], "NOT_SUPPORTED", False),
+        ([0, 0], "FUNCTION_NOT_FOUND", False),
+        ([0, 0], "NO_PERMISSION", True),
+        ([0, 0], "UNKNOWN", True),
+    ],
+)
+def test_a_chip_that_does_not_say_whether_it_is_cut_counts_as_cut(
+    mode: list[int], refusal: str | None, *, mig: bool
+) -> None:
+    nvml = FakeNvml()
+    nvml.answers["nvmlDeviceGetMigMode"] = mode
+    if refusal is not None:
+        nvml.refuse["nvmlDeviceGetMigMode"] = refusal
+    assert look(ChipReader(nvml, 0)).mig is mig

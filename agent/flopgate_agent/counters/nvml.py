@@ -44,7 +44,7 @@ GONE = frozenset({"UNINITIALIZED", "DRIVER_NOT_LOADED", "GPU_IS_LOST", "RESET_RE
 """Errors after which nothing else that the chip says in this look is worth asking for."""
 
 EMPTY = frozenset({"NOT_SUPPORTED", "FUNCTION_NOT_FOUND"})
-"""Errors of a process list that the chip does not keep: no process can be in it."""
+"""What the chip has not: no process is in a list that it does not keep, and no MIG is on."""
 
 READ_ATTEMPTS = 3
 READ_MS = 10
@@ -176,7 +176,7 @@ class ChipReader:
             energy_mj=energy_mj,
             pids=pids,
             error=None,
-            mig=mode is not None and mode[0] != 0,
+            mig=self._trouble not in EMPTY if mode is None else mode[0] != 0,
         )
 
     def close(self) -> None:

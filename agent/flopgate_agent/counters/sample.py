@@ -79,7 +79,7 @@ class ChipSample:
         pids: processes that hold a compute, graphics or MPS context; ``None`` where unreadable.
         error: NVML's error name when the chip could not be read at all (``GPU_IS_LOST``), else
             ``None``.
-        mig: the chip is cut into instances.
+        mig: the chip is cut into instances, or does not say whether.
     """
 
     uuid: str
