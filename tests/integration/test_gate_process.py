@@ -217,6 +217,24 @@ def test_reports_tell_the_topology_once_and_a_call_that_hangs_stops_no_metering(
     assert sum(peer.links for peer in chip.peers) == 18
 
 
+def test_law_3_a_chip_that_no_enrolment_knows_is_told_in_every_report(tmp_path: Path) -> None:
+    with GateHost(tmp_path, {"run-7": [0]}, gpus=2) as host:
+        host.driver.set_lost(1)
+        host.start()
+        host.until_state("run-7", LaneState.RUNNING)
+        settle(host)
+        settle(host)
+        told = [
+            {
+                (one.subject, one.detail.rpartition("; ")[2])
+                for one in sent.findings
+                if one.id == "host.chip.unnamed"
+            }
+            for sent in host.courier.chain()[-2:]
+        ]
+        assert told == [{("index 1", "GPU_IS_LOST")}] * 2
+
+
 def test_law_3_a_chip_that_hangs_costs_the_others_no_gap(tmp_path: Path) -> None:
     with GateHost(tmp_path, {"hanging": [0], "other": [1]}, gpus=2) as host:
         host.start()

@@ -6,9 +6,9 @@ A child that misses a deadline, sends nonsense or ends is killed and started aga
 that doubles. ``now_ms`` is elapsed time of the host, chosen by the caller, never going back.
 
 Where it hung at one chip, the next child leaves that chip alone, so that the others go on being
-measured; it is tried again after a pause that doubles too, and not before the child that hung there
-is gone. Of several one is tried at a time, so that none waits for another. Until then such a chip is
-in no sample, and the meter charges its time.
+measured; it is tried again after a pause that doubles too, and not before the child that hung
+there is gone. Of several one is tried at a time, so that none waits for another. Until then such a
+chip is in no sample, and the meter charges its time.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ REAP_S = 2
 """How long `SamplerClient.close` waits for a killed child to be gone."""
 READ_BYTES = 1 << 16
 ANSWER_TIMEOUT_MS = 2_500
-"""Half of the time after which the gate charges silence: the rest is for the next child to start, and
-for its first look, so that a hung chip costs the others no gap."""
+"""Half of the time after which the gate charges silence: the rest is for the next child to start
+and to look, so that a hung chip costs the others no gap."""
 HUNG_MOST_MS = 3_600_000
 """Longest pause before a hung chip is tried again: in vain, it costs the others a restart."""
 

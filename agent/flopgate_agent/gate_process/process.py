@@ -17,7 +17,7 @@ from typing import Final
 
 from flopgate_agent.config import GateConfig, load_gate, load_gate_tokens
 from flopgate_agent.counters.client import SamplerClient, child_environment
-from flopgate_agent.counters.frames import DriverError, Identities, Samples
+from flopgate_agent.counters.frames import DriverError, Identities, Samples, Unreadable
 from flopgate_agent.counters.sample import ChipIdentity as NvmlIdentity
 from flopgate_agent.counters.topology_client import TopologyClient
 from flopgate_agent.enforcement import Enforcer, EnforcerConfig
@@ -86,6 +86,7 @@ class GateProcess:
         self._runner: GateRunner | None = None
         self._next_snapshot_ms = 0
         self._looked_ms = 0
+        self._unnamed: tuple[Unreadable, ...] = ()
 
     def run(self) -> int:
         """Serve until a signal says stop; exit status."""
@@ -157,18 +158,28 @@ class GateProcess:
     def _on_sampler(self, message: Identities | Samples | DriverError, now: Now) -> None:
         match message:
             case Identities():
+                self._unnamed = message.unreadable
                 if self._runner is None:
                     self._start(message.chips, message.driver_version, now)
                 else:
                     self._compare_chips(self._runner, message)
             case Samples():
                 if self._runner is not None:
+                    self._tell_unnamed(self._runner)
                     self._runner.enter(self._runner.core.samples, message.samples)
             case DriverError():
                 _LOG.warning(
                     "NVML says %s: nothing can be metered; check NVIDIA's driver with nvidia-smi",
                     message.name,
                 )
+
+    def _tell_unnamed(self, runner: GateRunner) -> None:
+        """A chip that gives no name may be one that no enrolment knows and nobody charges."""
+        for one in self._unnamed:
+            subject = f"index {one.index}"
+            runner.core.findings.add(
+                "host.chip.unnamed", Severity.ALERT, subject=subject, detail=one.error
+            )
 
     def _compare_chips(self, runner: GateRunner, message: Identities) -> None:
         """A chip that was not here at the start is metered by nobody: stop, and start anew."""
