@@ -10,7 +10,7 @@ from flopgate_agent.counters.frames import (
     Unreadable,
     split,
 )
-from flopgate_agent.counters.sampler import EXIT_DRIVER, EXIT_REQUEST, serve
+from flopgate_agent.counters.sampler import EXIT_DRIVER, EXIT_REQUEST, Sampler, serve
 from tests.support.fake_pynvml import FakeNvml
 
 
@@ -65,3 +65,15 @@ def test_a_hung_chip_is_left_alone_until_it_is_asked_for() -> None:
     assert isinstance(look, Samples)
     assert isinstance(later, Samples)
     assert [len(look.samples), len(later.samples)] == [1, 2]
+
+
+def test_a_chip_that_is_gone_while_another_is_tried_again_is_asked_on() -> None:
+    nvml = FakeNvml(2)
+    sampler = Sampler(nvml, hung=(1,))
+    sampler.identities()
+    nvml.refuse["nvmlDeviceGetPciInfo_v3"] = "GPU_IS_LOST"
+    sampler.hung_again(1)
+    del nvml.refuse["nvmlDeviceGetPciInfo_v3"]
+    ((look,), _) = split(sampler.samples())
+    assert isinstance(look, Samples)
+    assert "GPU-0" in {sample.uuid for sample in look.samples}

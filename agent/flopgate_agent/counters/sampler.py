@@ -80,8 +80,9 @@ class Sampler:
             self._asking(index)
             try:
                 chip = known.get(index) or ChipReader(self._nvml, index)
-                records.append(chip.identity())
+                # It is asked on even if it is gone just now: nobody would open it again.
                 self._chips.append(chip)
+                records.append(chip.identity())
             except GoneError as error:
                 records.append(_unreadable(index, str(error)))
         self._asking(layout.NO_CHIP)
