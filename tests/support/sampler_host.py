@@ -8,7 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 
-from flopgate_agent.counters.client import SAMPLER_COMMAND, SamplerClient, child_environment
+from flopgate_agent.counters.client import (
+    HUNG_FIRST_MS,
+    SAMPLER_COMMAND,
+    SamplerClient,
+    child_environment,
+)
 from flopgate_agent.counters.frames import Identities, Message, Samples
 from flopgate_agent.counters.sample import ChipIdentity, ChipSample
 from flopgate_agent.measured import Measured
@@ -73,7 +78,7 @@ def host(
     *,
     answer_timeout_ms: int = 20_000,
     start_timeout_ms: int = 30_000,
-    hung_first_ms: int = 60_000,
+    hung_first_ms: int = HUNG_FIRST_MS,
     command: Sequence[str] = SAMPLER_COMMAND,
 ) -> Iterator[Host]:
     """A sampler of this driver, or of the machine's own."""
