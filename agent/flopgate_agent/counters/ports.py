@@ -97,21 +97,15 @@ def port_of(number: int, files: Mapping[str, str], failed: Mapping[str, str]) ->
         gid = None
     note("gids/0", gid)
     prefix, guid = gid or (None, None)
-    if layer != "InfiniBand":
+    lid = manager_lid = None
+    if layer == "InfiniBand":
+        lid, manager_lid = lid_of(files.get("lid", "")), lid_of(files.get("sm_lid", ""))
+        note("lid", lid)
+        note("sm_lid", manager_lid)
+    else:
+        prefix = None
         for name in ("lid", "sm_lid", "lid_mask_count"):
             unknown.pop(name, None)
-        return Port(
-            number=number,
-            link_layer=layer,
-            node_guid=node_guid,
-            active=active,
-            guid=guid,
-            rate_mbit_per_s=rate,
-            unknown=told(unknown),
-        )
-    lid, manager_lid = lid_of(files.get("lid", "")), lid_of(files.get("sm_lid", ""))
-    note("lid", lid)
-    note("sm_lid", manager_lid)
     return Port(
         number=number,
         link_layer=layer,
