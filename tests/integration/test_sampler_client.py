@@ -1,12 +1,19 @@
 """The client against children that end, babble, stay silent, or cannot be started at all."""
 
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 
 from flopgate_agent.counters import layout
-from flopgate_agent.counters.client import SamplerClient, child_environment
+from flopgate_agent.counters.client import SAMPLER_COMMAND, SamplerClient, child_environment
 from flopgate_agent.counters.frames import Identities, Message
+from flopgate_agent.counters.topology_client import TOPOLOGY_COMMAND
+from flopgate_sim.nvml import FakeDriver
 
 PATIENCE_S = 40
 IDENTITIES = layout.pack_identities([], "580.0")
@@ -133,4 +140,26 @@ def test_a_host_without_the_driver_library_is_named() -> None:
 
 def test_the_child_sees_only_what_it_needs() -> None:
     environ = {"PATH": "p", "LD_LIBRARY_PATH": "l", "SECRET": "s"}
-    assert child_environment(environ) == {"PATH": "p", "LD_LIBRARY_PATH": "l"}
+    seen = child_environment(environ)
+    assert seen == {"PATH": "p", "LD_LIBRARY_PATH": "l", layout.PARENT_PID: str(os.getpid())}
+
+
+@pytest.mark.parametrize("command", [SAMPLER_COMMAND, TOPOLOGY_COMMAND])
+def test_a_child_whose_parent_died_before_it_could_watch_it_ends(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    with FakeDriver(tmp_path, gpus=1) as driver:
+        driver.hang_call("nvmlInitWithFlags")
+        env = child_environment({**os.environ, **driver.env()})
+        asked = subprocess.Popen(command, env=env, stdin=subprocess.PIPE)
+        try:
+            # While its parent lives, it hangs in the driver.
+            with pytest.raises(subprocess.TimeoutExpired):
+                asked.wait(3)
+        finally:
+            asked.kill()
+            asked.communicate()
+        orphan = subprocess.run(
+            command, env=env | {layout.PARENT_PID: str(asked.pid)}, timeout=PATIENCE_S, check=False
+        )
+        assert orphan.returncode == 0

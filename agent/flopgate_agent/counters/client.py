@@ -47,8 +47,9 @@ HUNG_MOST_MS = 3_600_000
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Pick what the child may see from ``environ``: `PASSED_ON`."""
-    return {name: environ[name] for name in PASSED_ON if name in environ}
+    """Pick what the child may see from ``environ``: `PASSED_ON`, and who its parent is."""
+    passed = {name: environ[name] for name in PASSED_ON if name in environ}
+    return {**passed, layout.PARENT_PID: str(os.getpid())}
 
 
 class SamplerClient:

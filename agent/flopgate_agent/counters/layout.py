@@ -21,6 +21,9 @@ KIND_IDENTITIES = 1
 KIND_SAMPLES = 2
 KIND_ERROR = 3
 
+PARENT_PID = "FLOPGATE_PARENT_PID"
+"""Environment variable by which the gate tells its children who started them."""
+
 REQUEST_SAMPLES = b"s"
 REQUEST_IDENTITIES = b"i"
 REQUEST_HUNG = b"h"

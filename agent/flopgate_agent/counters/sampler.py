@@ -11,14 +11,13 @@ its parent knows where it hung; then the indices, by commas, of those that it mu
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import os
-import signal
 import sys
 
 from flopgate_agent.counters import layout
 from flopgate_agent.counters.nvml import ChipReader, GoneError, error_name
+from flopgate_agent.counters.parent import end_with_parent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,8 +27,6 @@ EXIT_DRIVER = 3
 """The driver as a whole could not be read; a frame before the end says why."""
 EXIT_REQUEST = 2
 """A request byte that this version does not know."""
-
-_PR_SET_PDEATHSIG = 1
 
 
 class Sampler:
@@ -156,7 +153,7 @@ def _write(descriptor: int, frame: bytes) -> None:
 
 def main() -> int:
     """Tie this process's life to its parent's and serve on stdin and stdout."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     answers = os.dup(1)
     # What the driver library prints must not land between frames.
     os.dup2(2, 1)

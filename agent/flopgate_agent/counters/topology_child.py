@@ -7,10 +7,8 @@ gate kills it when it takes too long, and the kernel when the gate dies.
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import os
-import signal
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -18,13 +16,13 @@ from typing import Any, Final
 
 from flopgate_agent.counters.links import ChipLinks, pci_address, told
 from flopgate_agent.counters.nvml import error_name
+from flopgate_agent.counters.parent import end_with_parent
 from flopgate_agent.counters.ports import read_ports
 from flopgate_proto.codec import encode_topology
 from flopgate_proto.limits import CHIPS_MAX, TOPOLOGY_BYTES_MAX
 from flopgate_proto.values.topology import ChipTopology, Topology
 
 SYSFS: Final = Path("/sys")
-_PR_SET_PDEATHSIG: Final = 1
 
 
 def read_chips(nvml: ModuleType) -> tuple[tuple[ChipTopology, ...], str]:
@@ -80,7 +78,7 @@ def read_topology(nvml: ModuleType, sysfs: Path) -> Topology:
 
 def main() -> int:
     """Read, write, end."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     answer = os.dup(1)
     # What the driver library prints must not land in the answer.
     os.dup2(2, 1)
