@@ -16,7 +16,6 @@ from collections.abc import Iterable, Sequence
 from flopgate_agent.counters.sample import ChipSample
 from flopgate_agent.gate import enrolling
 from flopgate_agent.gate.actions import Action, KeepOrder, KeepQuote, Tell
-from flopgate_agent.gate.allowance import UNENROLLED, Allowed, Denied, allowance, ceiling_of
 from flopgate_agent.gate.answers import check_answer, take_answer
 from flopgate_agent.gate.asking import plan_renewal, policies_of, request_if_due
 from flopgate_agent.gate.authority import Authority, admitted, needless_sequence, required
@@ -24,18 +23,17 @@ from flopgate_agent.gate.chain import Chain
 from flopgate_agent.gate.clock import HostClock
 from flopgate_agent.gate.faults import DRIVER_SILENT, LEDGER_FAILED, Faults
 from flopgate_agent.gate.findings import FindingLog
+from flopgate_agent.gate.host_lanes import HostLanes, charged_figure
 from flopgate_agent.gate.host_meter import Charge, HostMeter
-from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.memory import Memory
 from flopgate_agent.gate.resuming import begin, resume, resume_clock
 from flopgate_agent.gate.settings import GateSettings, GateToken, Now
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import MisdirectedError
-from flopgate_proto.values import ChargedFigure, LaneState, Request, Severity
+from flopgate_proto.values import LaneState, Request, Severity
 
 DEFAULT_WATCHDOG_MS = 30_000
-DEFAULT_DRAIN_MS = 5000
 """Until a policy says otherwise (DESIGN section 3, law 1)."""
 
 
@@ -63,16 +61,11 @@ class GateCore:
         self._owed: list[Action] = []
         self._started_ms = now.elapsed_ms
         self.meter = HostMeter(settings, self.findings, now.elapsed_ms)
-        self.permissions: dict[str, Allowed | Denied] = {}
         self.chain = Chain(settings, now.elapsed_ms)
         self._oldest_sequence = memory.oldest_sequence
         self._running_before_ms = 0
-        self.lanes = {
-            lane.workload: Lane(
-                lane, settings, [self.meter.chips[index] for index in lane.chips], now.elapsed_ms
-            )
-            for lane in settings.lanes
-        }
+        self._lanes = HostLanes(settings, self.meter, now.elapsed_ms)
+        self.lanes, self.permissions = self._lanes.by_workload, self._lanes.permissions
         if memory.last is not None:
             resume(
                 memory.last,
@@ -84,10 +77,8 @@ class GateCore:
                 now=now,
             )
             self._running_before_ms = memory.last.report.running_ms
-        lanes = self.lanes.values()
-        for lane in () if self._admitted else lanes:
-            lane.why = UNENROLLED
-        self._lane_of = {index: lane for lane in lanes for index in lane.setting.chips}
+        if not self._admitted:
+            self._lanes.wait_for_admission()
         if memory.last is not None and memory.last.report.boot_id != settings.boot_id:
             self._charge((chip, chip.blind(now.elapsed_ms)) for chip in self.meter.chips)
 
@@ -210,9 +201,8 @@ class GateCore:
         """Something the gate cannot work without is gone: stop everything (law 8)."""
         self._clock.note(now)
         self._faults.set(reason, detail, way_back)
-        for lane in self.lanes.values():
-            # A freeze may be among what a failed keep voided.
-            lane.lose_hold()
+        # A freeze may be among what a failed keep voided.
+        self._lanes.lose_hold()
         actions = self._step_lanes()
         self._plan_look()
         return actions
@@ -258,9 +248,8 @@ class GateCore:
 
     @property
     def _due_ms(self) -> int:
-        lanes = self.lanes.values() if self.enrolled else ()
-        times = [lane_ms for lane in lanes if (lane_ms := lane.get_timer())]
-        return min([self.meter.stall_ms, *self._reports_ms(), *times])
+        times_ms = self._lanes.timers_ms() if self.enrolled else []
+        return min([self.meter.stall_ms, *self._reports_ms(), *times_ms])
 
     def went_back(self, now: Now) -> bool:
         """Whether the host's clock went back: waiting for it would leave the chips unwatched."""
@@ -319,20 +308,8 @@ class GateCore:
             Tell(event=f"order.{kind}", subject=authority.name, detail=verified.digest.hex()),
         ]
 
-    @property
-    def _figure(self) -> ChargedFigure:
-        policies = policies_of(self.authorities.values())
-        if len(policies) < len(self.authorities):
-            # An authority that has not said yet which one it charges may charge the highest.
-            return ChargedFigure.HIGH
-        return max((one.charged_figure for one in policies), default=ChargedFigure.HIGH)
-
     def _charge(self, charges: Iterable[Charge]) -> None:
-        figure = self._figure
-        for lane in self.lanes.values():
-            lane.figure = figure
-        for charge in charges:
-            self.meter.charge(charge, self._lane_of.get(charge[0].index))
+        self._lanes.charge(charges, charged_figure(self.authorities.values()))
 
     def _step(self) -> list[Action]:
         owed, self._owed = self._owed, []
@@ -343,29 +320,21 @@ class GateCore:
     def _step_lanes(self) -> list[Action]:
         if not self.enrolled:
             return []
-        now_ms = self.elapsed_ms
-        policies = policies_of(self._admitted)
-        drain_ms = max((policy.drain_ms for policy in policies), default=DEFAULT_DRAIN_MS)
-        fault, figure, authorities = self._faults.first, self._figure, self.authorities.values()
-        actions: list[Action] = []
-        for lane in self.lanes.values():
-            permission = fault or allowance(lane.workload, authorities, now_ms, self.running_ms)
-            self.permissions[lane.workload] = permission
-            lane.ceiling_tflop = ceiling_of(permission, lane.workload, authorities, now_ms)
-            lane.figure = figure
-            before = lane.state
-            actions += lane.step(permission, drain_ms, now_ms)
-            if lane.state is not before and lane.state is LaneState.HALTED:
-                # What was not used is released by the report of the halt.
-                self.chain.overdue = True
+        actions = self._lanes.step(
+            self.authorities.values(),
+            self._faults.first,
+            now_ms=self.elapsed_ms,
+            running_ms=self.running_ms,
+        )
+        # What was not used is released by the report of the halt.
+        self.chain.overdue |= self._lanes.halted
         return actions
 
     def _plan_look(self) -> None:
         """By when the counters must be read, as things stand after a step."""
-        covered_ms, now_ms = self.meter.covered_ms, self.elapsed_ms
-        times_ms = [lane.look_by_ms(covered_ms) for lane in self.lanes.values()]
+        now_ms, times_ms = self.elapsed_ms, self._lanes.look_by_ms()
         if not self.enrolled:
-            times_ms = [covered_ms + self.settings.sample_interval_ms]
+            times_ms = [self.meter.covered_ms + self.settings.sample_interval_ms]
         self.meter.plan(max(now_ms, min(times_ms + self._reports_ms())), now_ms)
 
     def _reports_ms(self) -> list[int]:
