@@ -6,6 +6,7 @@ set -euo pipefail
 packages=(
     iproute2 # tests/integration/test_live_namespaces.py: network namespaces
     nftables # tests/integration/test_live_namespaces.py: packets that get lost
+    systemd  # tests/integration/test_units.py: systemd-analyze, systemd-sysusers
 )
 
 fail() {

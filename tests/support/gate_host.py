@@ -24,6 +24,7 @@ from flopgate_proto.values import LaneState, Report
 from flopgate_sim.nvml import FakeDriver
 from tests.support.fixed import COURIER_KEY
 from tests.support.gate_authority import GateAuthority
+from tests.support.service_manager import ServiceManager
 
 WAIT_S = 60.0
 POLL_S = 0.02
@@ -138,6 +139,9 @@ class GateHost:
         folder: an empty one.
         lanes: GPUs by workload.
         options: of `FakeDriver`.
+
+    Attributes:
+        manager: what starts the gate instead of the test, once it is set.
     """
 
     def __init__(self, folder: Path, lanes: dict[str, list[int]], **options: Any) -> None:
@@ -159,6 +163,7 @@ class GateHost:
         )
         self.driver = FakeDriver(folder / "driver", **options)
         self.gate: subprocess.Popen[bytes] | None = None
+        self.manager: ServiceManager | None = None
         self._courier: Courier | None = None
 
     def __enter__(self) -> Self:
@@ -204,13 +209,19 @@ class GateHost:
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the gate's command and wait for nothing."""
+        command = [sys.executable, "-m", "flopgate_agent.cli", "gate"]
+        command += ["--config", str(self.config)]
+        env = {**os.environ, **self.driver.env()}
+        if self.manager is not None:
+            command, env = self.manager.command(command), env | self.manager.env()
         with self.log.open("ab") as log:
             self.gate = subprocess.Popen(
-                [sys.executable, "-m", "flopgate_agent.cli", "gate", "--config", self.config],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **self.driver.env()},
+                env=env,
+                pass_fds=self.manager.pass_fds if self.manager else (),
             )
         return self.gate
 

@@ -30,6 +30,7 @@ from flopgate_agent.gate_process.hand import Hand
 from flopgate_agent.gate_process.host import read_clocks
 from flopgate_agent.gate_process.host_settings import lane_globs, make_settings
 from flopgate_agent.gate_process.runner import Doer, GateRunner
+from flopgate_agent.gate_process.service_manager import ServiceManager
 from flopgate_agent.ledger import Ledger
 from flopgate_agent.logs import FIELDS, log_json
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -65,6 +66,7 @@ class GateProcess:
         self._config = config
         self._hand_maker = hand_maker
         self._stopping = False
+        self._manager = ServiceManager(os.environ, os.getpid())
         self._selector = selectors.DefaultSelector()
         self._wake_r, self._wake_w = socket.socketpair()
         self._wake_r.setblocking(False)
@@ -97,8 +99,10 @@ class GateProcess:
         if self._enrolled:
             self._hold_at_ms = now.elapsed_ms + DRIVER_WAIT_MS
         self._sampler.start(now.elapsed_ms)
+        self._manager.ready()
         while not self._stopping:
             self._turn()
+        self._manager.stopping()
         self._stop_lanes()
         self._sampler.close()
         self._topology.close()
@@ -231,6 +235,7 @@ class GateProcess:
             core.chain.topology.take(seen, core.findings)
 
     def _tick(self, now: Now) -> None:
+        self._manager.alive(now.elapsed_ms)
         # A clock that was set back must not make anybody wait for it.
         self._looked_ms = min(self._looked_ms, now.elapsed_ms)
         self._next_snapshot_ms = min(self._next_snapshot_ms, now.elapsed_ms + SNAPSHOT_MS)

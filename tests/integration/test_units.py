@@ -1,0 +1,64 @@
+"""The units in packaging/systemd, as systemd's own tools judge them."""
+
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.components
+
+UNITS = Path(__file__).parents[2] / "packaging" / "systemd"
+WORST = {"flopgate-gate.service": 3.0, "flopgate-courier.service": 1.5}
+"""Exposure that may not be passed; each exception is explained in the unit."""
+
+
+def analyze(*arguments: str) -> str:
+    ended = subprocess.run(
+        ["systemd-analyze", "--no-pager", *arguments], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("name", sorted(WORST))
+def test_a_unit_exposes_no_more_than_it_must(name: str) -> None:
+    analyze(
+        "security",
+        "--offline=true",
+        f"--threshold={round(WORST[name] * 10)}",
+        str(UNITS / name),
+    )
+
+
+def test_every_service_is_judged() -> None:
+    assert {path.name for path in UNITS.glob("*.service")} == set(WORST)
+
+
+def test_systemd_understands_every_line(tmp_path: Path) -> None:
+    program = Path(sysconfig.get_path("scripts")) / "flopgate-agent"
+    for path in UNITS.iterdir():
+        if path.suffix in {".service", ".timer"}:
+            text = path.read_text().replace("/usr/bin/flopgate-agent", str(program))
+            (tmp_path / path.name).write_text(text)
+    # The user of the courier is not on this machine, which is no fault of the unit.
+    said = analyze(
+        "verify",
+        "--man=no",
+        "--recursive-errors=no",
+        *map(str, sorted(tmp_path.iterdir())),
+    )
+    assert said == ""
+
+
+def test_the_couriers_user_is_made_by_its_declaration(tmp_path: Path) -> None:
+    target = tmp_path / "usr" / "lib" / "sysusers.d"
+    target.mkdir(parents=True)
+    shutil.copy(UNITS / "flopgate.sysusers", target / "flopgate.conf")
+    (tmp_path / "etc").mkdir()
+    subprocess.run(["systemd-sysusers", f"--root={tmp_path}"], check=True, capture_output=True)
+    made = (tmp_path / "etc" / "passwd").read_text()
+    unit = (UNITS / "flopgate-courier.service").read_text()
+    (user,) = [line.removeprefix("User=") for line in unit.splitlines() if "User=" in line[:5]]
+    assert any(line.startswith(f"{user}:") for line in made.splitlines())
