@@ -12,7 +12,6 @@ import hashlib
 import importlib
 import random
 import sqlite3
-import tempfile
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from functools import cache
@@ -28,6 +27,9 @@ SOURCES: Final = ("fault_disk.c", "fault_vfs.c")
 LIBRARY: Final = "libfault_disk.so"
 KEEP_PERCENT: Final = 50
 """Chance of each write that was not synced to survive a loss of power."""
+
+FOUND: Final = ".found"
+"""Ends the name of the disk upon which a question about what is durable is asked."""
 
 Snapshot = Mapping[str, bytes]
 """Files of a disk by name."""
@@ -88,6 +90,7 @@ class Disk:
         self.folder.mkdir(parents=True)
         self._library = _library()
         self._disk = self._library.flopgate_disk_open(f"{self.folder}/".encode())
+        self._found: Disk | None = None
 
     def path(self, name: str) -> Path:
         """Where a file of this disk is opened."""
@@ -95,6 +98,8 @@ class Disk:
 
     def close(self) -> None:
         """Free its memory; every database on it must be closed."""
+        if self._found is not None:
+            self._found.close()
         self._library.flopgate_disk_close(self._disk)
 
     # ------------------------------------------------------------------ faults
@@ -186,11 +191,12 @@ class Disk:
 
         ``None`` where nothing would be found that can be asked.
         """
-        with tempfile.TemporaryDirectory(prefix="flopgate-durable-") as folder:
-            for file, data in self.durable().items():
-                Path(folder, file).write_bytes(data)
-            with closing(sqlite3.connect(Path(folder, name))) as database, suppress(sqlite3.Error):
-                return database.execute(question).fetchone()[0]
+        if self._found is None:
+            self._found = Disk(self.folder.parent, f"{self.folder.name}{FOUND}")
+        self._found.restore(self.durable())
+        self._found.revive()
+        with closing(sqlite3.connect(self._found.path(name))) as database, suppress(sqlite3.Error):
+            return database.execute(question).fetchone()[0]
         return None
 
     def digest(self) -> str:
