@@ -16,8 +16,9 @@ BIN := $(VENV)/bin
 DEPS := $(VENV)/.stamp-deps
 PROJECT := $(VENV)/.stamp-project
 TLC := $(VENV)/.stamp-tlc
-# An activated environment or a user's PYTHONPATH must not leak into this one.
-unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+# An activated environment or a user's PYTHONPATH must not leak into this one. Without bytecode every
+# process of every test would compile all it imports.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup build generate demo sim test unit components lint format bench fuzz model lock clean
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from flopgate_sim.scenario import Scenario, load_scenario
+from flopgate_sim.scenario import Cluster, Scenario, Workload, load_scenario
 
 LEAST: Final = 'name = "least"\nsummary = "nothing happens"\nduration_s = 3600\n'
 CLUSTER: Final = '[[cluster]]\nname = "alpha"\nhosts = 4\n'
@@ -16,3 +16,19 @@ def load_text(folder: Path, text: str) -> Scenario:
     path = folder / "scenario.toml"
     path.write_text(text, encoding="utf-8")
     return load_scenario(path)
+
+
+def cluster_of(hosts: int, shares: list[float]) -> Cluster:
+    """A cluster with one workload for each share."""
+    return Cluster(
+        name="a",
+        custodian="c",
+        site="s",
+        jurisdiction="j",
+        hosts=hosts,
+        chips_per_host=8,
+        chip="h100",
+        workloads=tuple(
+            Workload(name=f"w{number}", share=share) for number, share in enumerate(shares)
+        ),
+    )

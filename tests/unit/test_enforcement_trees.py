@@ -2,37 +2,8 @@
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from flopgate_agent.enforcement.processes import Process, ProcessId
 from flopgate_agent.enforcement.trees import members, protected_pids
-
-
-def process(
-    pid: int, parent: int, *, session: int = 1, start: int | None = None, kernel: bool = False
-) -> Process:
-    return Process(
-        id=ProcessId(pid=pid, start_ticks=pid if start is None else start),
-        parent_pid=parent,
-        session=session,
-        state="S",
-        threads=1,
-        kernel=kernel,
-    )
-
-
-def table(*processes: Process) -> dict[int, Process]:
-    return {one.id.pid: one for one in processes}
-
-
-def pids(found: frozenset[ProcessId]) -> set[int]:
-    return {who.pid for who in found}
-
-
-def who(pid: int, start: int | None = None) -> ProcessId:
-    return ProcessId(pid=pid, start_ticks=pid if start is None else start)
-
+from tests.support.process_table import pids, process, table, who
 
 NONE: frozenset[int] = frozenset()
 
@@ -79,18 +50,3 @@ def test_init_the_gate_its_ancestors_and_named_ones_are_protected() -> None:
         *(process(pid, parent) for pid, parent in [(5, 1), (6, 5), (7, 6), (8, 7), (9, 1)])
     )
     assert protected_pids(seen.get, 7, [who(8), who(9, 1)]) == {1, 5, 6, 7, 8}
-
-
-@given(st.dictionaries(st.integers(1, 12), st.integers(0, 12)), st.sets(st.integers(1, 12)))
-def test_nobody_outside_the_trees_is_ever_a_member(
-    parents: dict[int, int], roots: set[int]
-) -> None:
-    seen = table(*(process(pid, parent, start=0) for pid, parent in parents.items()))
-    found = pids(members(seen, [who(pid, 0) for pid in roots], frozenset({1})))
-
-    def below_a_root(pid: int, steps: int = 13) -> bool:
-        if pid == 1 or pid not in parents or not steps:
-            return False
-        return pid in roots or below_a_root(parents[pid], steps - 1)
-
-    assert found == {pid for pid in parents if below_a_root(pid)}

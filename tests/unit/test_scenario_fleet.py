@@ -1,29 +1,10 @@
 """Every host of a scenario: numbered once, with the share and lanes that its file says."""
 
-from collections import Counter
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from flopgate_sim.scenario import Cluster, Workload, fleet
-from flopgate_sim.scenario.fleet import lanes_of, scopes_of, shared
-from tests.support.scenarios import LEAST, load_text
-
-
-def cluster_of(hosts: int, shares: list[float]) -> Cluster:
-    return Cluster(
-        name="a",
-        custodian="c",
-        site="s",
-        jurisdiction="j",
-        hosts=hosts,
-        chips_per_host=8,
-        chip="h100",
-        workloads=tuple(
-            Workload(name=f"w{number}", share=share) for number, share in enumerate(shares)
-        ),
-    )
+from flopgate_sim.scenario import fleet
+from flopgate_sim.scenario.fleet import scopes_of, shared
+from tests.support.scenarios import LEAST, cluster_of, load_text
 
 
 def test_hosts_are_numbered_over_the_whole_file(tmp_path: Path) -> None:
@@ -53,25 +34,5 @@ def test_hosts_are_numbered_over_the_whole_file(tmp_path: Path) -> None:
     )
 
 
-@given(
-    hosts=st.integers(1, 20_000),
-    parts=st.lists(st.integers(1, 1000), min_size=1, max_size=12),
-)
-def test_every_host_gets_one_workload_and_shares_are_kept(hosts: int, parts: list[int]) -> None:
-    shares = [part / sum(parts) for part in parts]
-    counts = shared(cluster_of(hosts, shares))
-    assert sum(counts) == hosts
-    assert all(abs(count - share * hosts) <= 1 for count, share in zip(counts, shares, strict=True))
-
-
 def test_shares_that_are_rounded_in_the_file_lose_no_host() -> None:
     assert shared(cluster_of(6317, [0.333, 0.333, 0.333])) == (2106, 2106, 2105)
-
-
-@given(chips=st.integers(1, 16), lanes=st.integers(1, 16))
-def test_every_chip_is_in_one_lane(chips: int, lanes: int) -> None:
-    split = lanes_of(Workload(name="w", lanes=min(lanes, chips)), chips)
-    assert Counter(chip for lane in split for chip in lane.chips) == Counter(range(chips))
-    sizes = [len(lane.chips) for lane in split]
-    assert max(sizes) - min(sizes) <= 1
-    assert len({lane.workload for lane in split}) == len(split)
