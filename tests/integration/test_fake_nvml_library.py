@@ -364,8 +364,9 @@ DeviceGet{Count_v2 HandleByIndex_v2 HandleByUUID HandleByPciBusId_v2 Name UUID S
   TotalEnergyConsumption FieldValues UtilizationRates ProcessUtilization Samples
   ComputeRunningProcesses_v3 GraphicsRunningProcesses_v3 MPSComputeRunningProcesses_v3 MemoryInfo
   MemoryInfo_v2 EccMode TotalEccErrors MigMode MaxMigDeviceCount MigDeviceHandleByIndex ComputeMode
-  PersistenceMode GpuFabricInfoV PlatformInfo NvLinkState NvLinkRemotePciInfo_v2
-  NvLinkRemoteDeviceType ConfComputeGpuAttestationReport ConfComputeGpuCertificate}
+  SupportedMemoryClocks SupportedGraphicsClocks PersistenceMode GpuFabricInfoV PlatformInfo
+  NvLinkState NvLinkRemotePciInfo_v2 NvLinkRemoteDeviceType
+  ConfComputeGpuAttestationReport ConfComputeGpuCertificate}
 Device{SetComputeMode SetGpuLockedClocks ResetGpuLockedClocks SetPowerManagementLimit
   SetPersistenceMode ModifyDrainState QueryDrainState RegisterEvents}
 Gpm{QueryDeviceSupport SampleAlloc SampleGet SampleFree MetricsGet MigSampleGet}

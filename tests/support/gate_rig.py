@@ -13,6 +13,7 @@ from typing import Any
 
 from flopgate_agent.gate.actions import (
     Action,
+    Deny,
     Freeze,
     KeepEnrolment,
     KeepOrder,
@@ -20,7 +21,9 @@ from flopgate_agent.gate.actions import (
     KeepReport,
     Kill,
     Notify,
+    Restore,
     SendReport,
+    Slow,
     Tell,
     Thaw,
 )
@@ -339,7 +342,7 @@ class GateRig:
                     self.hardware.thaw(self._known)
                 case Kill():
                     self.hardware.kill(self._known | set(action.pids))
-                case Notify() | Tell():
+                case Deny() | Slow() | Restore() | Notify() | Tell():
                     pass
 
     def _hold(self, pids: Iterable[int]) -> None:

@@ -46,6 +46,8 @@ class FindingId(enum.StrEnum):
     CGROUP_LEFT_BEHIND = "enforcement.cgroup.left_behind"
     STATE_UNWRITABLE = "enforcement.state.unwritable"
     STATE_UNREADABLE = "enforcement.state.unreadable"
+    RUNG_REFUSED = "enforcement.rung.refused"
+    RUNG_NOT_IN_FORCE = "enforcement.rung.not_in_force"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,6 +73,28 @@ class SendReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Deny:
+    """Let no process make a new context on the lane's chips; those that have one go on."""
+
+    workload: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slow:
+    """Lowest clocks and power on the lane's chips, for whatever computes there nevertheless."""
+
+    workload: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restore:
+    """Undo `Deny` and `Slow`, of whatever gate. Not to be carried out at ``until_ms`` or later."""
+
+    workload: str
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Freeze:
     """Hold every process of the lane."""
 
@@ -119,4 +141,6 @@ class Tell:
 
 
 Keep = KeepReport | KeepOrder | KeepQuote | KeepEnrolment
-Action = Keep | SendReport | Freeze | Thaw | Kill | Notify | Tell
+Move = Deny | Slow | Restore | Freeze | Thaw | Kill | Notify
+"""What is done to the chips and processes of a lane."""
+Action = Keep | SendReport | Move | Tell

@@ -12,12 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flopgate_agent.gate.actions import Action, Freeze, Kill, Notify, Tell, Thaw
+from flopgate_agent.gate.actions import (
+    Action,
+    Deny,
+    Freeze,
+    Kill,
+    Notify,
+    Restore,
+    Slow,
+    Tell,
+    Thaw,
+)
 from flopgate_agent.gate.allowance import Allowed, Denied
 from flopgate_agent.gate.book import LaneBook
 from flopgate_agent.gate.chip_meter import ChipMeter
 from flopgate_agent.gate.settings import GateSettings, LaneSetting
-from flopgate_agent.gate.states import MAY_COMPUTE, check_step
+from flopgate_agent.gate.states import MAY_COMPUTE, RUNGS, Rung, check_step
 from flopgate_proto.values import ChargedFigure, LaneState
 
 PRESSED = 2
@@ -89,6 +99,9 @@ class Lane:
         self._kill_at_ms: int | None = None
         self._tell_kill_ms = now_ms
         self._held: tuple[int, ...] = ()
+        # What a gate before this one left standing is unknown: the first step says it anew.
+        self._rungs: frozenset[Rung] | None = None
+        self._killed = False
         self._latest_freeze_ms: int | None = None
         self._tightest_ms: int | None = None
 
@@ -119,6 +132,7 @@ class Lane:
     def lose_hold(self) -> None:
         """Actions may have been voided: nothing counts as held until it is frozen again."""
         self._held = ()
+        self._rungs = None
 
     def _cost_tflop(self, span_ms: int) -> int:
         return -(-self.peak_tflop_per_s * span_ms // 1000)
@@ -173,11 +187,27 @@ class Lane:
         self.pressed = False
         self._allowed = isinstance(permission, Allowed)
         self._look_after_ms = self._settings.sample_interval_ms
-        match permission:
-            case Allowed():
-                return self._step_allowed(permission, drain_ms, now_ms)
-            case Denied():
-                return self._step_denied(permission, drain_ms, now_ms)
+        if isinstance(permission, Allowed):
+            actions = self._step_allowed(permission, drain_ms, now_ms)
+        else:
+            actions = self._step_denied(permission, drain_ms, now_ms)
+        return [*self._climb(), *actions]
+
+    def _climb(self) -> list[Action]:
+        """What the state asks of the chips and they do not have yet, before anything else."""
+        asked, stand = RUNGS[self.state], self._rungs
+        if not asked:
+            self._rungs = asked
+            if stand == asked:
+                return []
+            until_ms = self._latest_freeze_ms or 0
+            return [Restore(workload=self.workload, until_ms=until_ms)]
+        if self._killed:
+            asked |= {Rung.SLOW}
+        missing = asked - (stand or frozenset())
+        self._rungs = asked | (stand or frozenset())
+        deny: list[Action] = [Deny(workload=self.workload)] if Rung.DENY in missing else []
+        return [*deny, *([Slow(workload=self.workload)] if Rung.SLOW in missing else [])]
 
     def _step_allowed(self, allowed: Allowed, drain_ms: int, now_ms: int) -> list[Action]:
         freeze_at_ms = allowed.until_ms - drain_ms - self._bound_ms
@@ -265,6 +295,7 @@ class Lane:
         tried_ms = now_ms - self.since_ms
         again_ms = REKILL_MS if tried_ms < STUBBORN_MS else REKILL_LATER_MS
         self._kill_at_ms = now_ms + (again_ms if self.pids else RELOOK_MS)
+        self._killed = True
         kill = Kill(workload=self.workload, pids=self.pids)
         if now_ms < self._tell_kill_ms:
             return [kill]
@@ -317,3 +348,4 @@ class Lane:
             self._stopped_ms = now_ms
         self.state = check_step(self.state, state)
         self.since_ms = self._tell_kill_ms = now_ms
+        self._killed = False

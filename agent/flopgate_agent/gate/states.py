@@ -17,10 +17,15 @@ Laws that this table serves (DESIGN section 3):
     FROZEN ------- permission ------> RUNNING or EXEMPT
 
 Everything else is a bug in the gate and raises ``MisuseError``.
+
+`RUNGS` says which rungs of the enforcement ladder stand in each state besides the freeze and the
+kill, which are acts upon processes. What stands stays up to RUNNING or EXEMPT; a kill that was
+needed brings `SLOW` before HALTED does.
 """
 
 from __future__ import annotations
 
+import enum
 from typing import Final
 
 from flopgate_proto.errors import MisuseError
@@ -44,6 +49,24 @@ NEXT: Final[dict[LaneState, frozenset[LaneState]]] = {
 
 MAY_COMPUTE: Final = frozenset({R, E, W})
 """States in which work may run."""
+
+
+class Rung(enum.Enum):
+    """What is done to the chips of a lane."""
+
+    DENY = enum.auto()
+    """Nobody begins: whoever started in the wind-down would only be frozen with the others."""
+    SLOW = enum.auto()
+    """Not before stillness: queues that drain at a tenth of the clock would not drain in time."""
+
+
+RUNGS: Final[dict[LaneState, frozenset[Rung]]] = {
+    R: frozenset(),
+    E: frozenset(),
+    W: frozenset({Rung.DENY}),
+    F: frozenset({Rung.DENY}),
+    H: frozenset({Rung.DENY, Rung.SLOW}),
+}
 
 
 def check_step(old: LaneState, new: LaneState) -> LaneState:

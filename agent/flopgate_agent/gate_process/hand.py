@@ -5,14 +5,21 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Final
 
-from flopgate_agent.enforcement import Enforcer, Outcome, device_holders
+from flopgate_agent.enforcement import Enforcer, FindingId, Outcome, device_holders
+from flopgate_agent.enforcement.chips import ChipLimits, Fact, State, Wish
 from flopgate_agent.enforcement.processes import ProcFs
-from flopgate_agent.gate.actions import Freeze, Kill, Notify, Thaw
+from flopgate_agent.gate.actions import Deny, Freeze, Kill, Move, Notify, Restore, Slow, Thaw
 from flopgate_agent.logs import FIELDS
-from flopgate_proto.values import Finding
+from flopgate_proto.values import Finding, Severity
 
 _LOG = logging.getLogger("flopgate.gate")
+_WORTH_TELLING: Final = {
+    State.REFUSED: (FindingId.RUNG_REFUSED, Severity.WARNING),
+    State.NOT_IN_FORCE: (FindingId.RUNG_NOT_IN_FORCE, Severity.ALERT),
+    State.UNREADABLE: (FindingId.STATE_UNREADABLE, Severity.WARNING),
+}
 
 
 def lane_id(workload: str) -> str:
@@ -20,30 +27,87 @@ def lane_id(workload: str) -> str:
     return hashlib.sha256(workload.encode()).hexdigest()[:16]
 
 
+def _finding(fact: Fact) -> Finding:
+    """A rung that does not hold concerns a chip, and nothing of the operator's business."""
+    what, severity = _WORTH_TELLING[fact.state]
+    detail = f"{fact.rung}: {fact.detail}" if fact.detail else fact.rung
+    return Finding(id=what, severity=severity, subject=fact.uuid, detail=detail)
+
+
 class Hand:
     """Enforcement of one host's lanes.
 
     Args:
         device_globs: device nodes of each lane's chips, by workload.
+        chips: UUIDs of each lane's chips, by workload.
+        limits: sets what the driver keeps for each chip.
     """
 
-    def __init__(self, enforcer: Enforcer, device_globs: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        enforcer: Enforcer,
+        device_globs: Mapping[str, Sequence[str]],
+        chips: Mapping[str, Sequence[str]],
+        limits: ChipLimits,
+    ) -> None:
         self._enforcer = enforcer
         self._globs = device_globs
+        self._chips = chips
+        self._limits = limits
+        self._protected: tuple[int, ...] = ()
+        self._now_ms = 0
         self._proc = ProcFs()
         _LOG.info("enforcement: %s", enforcer.capabilities)
         for lane in enforcer.adopt():
             _LOG.info("adopted a held lane", extra={FIELDS: {"lane": lane.lane_id}})
+        for uuids in chips.values():
+            limits.want(uuids, Wish.PROBE)
 
     def protect(self, pids: Sequence[int]) -> None:
-        """Never touch these: the sampler child. Replaces the set of the call before."""
-        self._enforcer.protect(pids)
+        """Never touch these: the children that read the driver. Replaces the set before."""
+        self._protected = tuple(pids)
+        self._enforcer.protect((*self._protected, *self._limits.pids))
 
-    def carry_out(self, action: Freeze | Thaw | Kill | Notify) -> list[Finding]:
+    def turn(self, now_ms: int) -> list[Finding]:
+        """Let chips be set, and tell what did not come true."""
+        self._now_ms = now_ms
+        before = self._limits.pids
+        told = self._limits.handle_timer(now_ms)
+        if self._limits.pids != before:
+            self.protect(self._protected)
+        return [self._tell(fact) for fact in told]
+
+    def close(self, now_ms: int) -> None:
+        """Bring what is under way to an end: the gate stops."""
+        for fact in self._limits.finish(now_ms):
+            self._tell(fact)
+
+    def carry_out(self, action: Move) -> list[Finding]:
         """Do it, and log what resisted.
 
         What is returned goes into signed reports: ids and counts, no process of the operator's.
         """
+        match action:
+            case Deny():
+                return self._wish(action, Wish.DENIED)
+            case Slow():
+                return self._wish(action, Wish.SLOWED)
+            case Restore():
+                return self._wish(action, Wish.FREE)
+            case _:
+                return self._upon_processes(action)
+
+    def _wish(self, action: Deny | Slow | Restore, wish: Wish) -> list[Finding]:
+        self._limits.want(self._chips[action.workload], wish)
+        _LOG.info("enforcement: chips %s", wish, extra={FIELDS: {"workload": action.workload}})
+        # At once: whoever is told that a lane runs may start a job on it.
+        return self.turn(self._now_ms)
+
+    def _tell(self, fact: Fact) -> Finding:
+        _LOG.warning("chip %s: %s %s %s", fact.uuid, fact.rung, fact.state, fact.detail)
+        return _finding(fact)
+
+    def _upon_processes(self, action: Freeze | Thaw | Kill | Notify) -> list[Finding]:
         outcome = self._apply(lane_id(action.workload), action)
         fields = {
             "workload": action.workload,

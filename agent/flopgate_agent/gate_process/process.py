@@ -21,6 +21,7 @@ from flopgate_agent.counters.frames import DriverError, Identities, Samples, Unr
 from flopgate_agent.counters.sample import ChipIdentity as NvmlIdentity
 from flopgate_agent.counters.topology_client import TopologyClient
 from flopgate_agent.enforcement import Enforcer, EnforcerConfig
+from flopgate_agent.enforcement.chips import ChipLimits
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.enrolling import enrolled_chips
 from flopgate_agent.gate.faults import DRIVER_SILENT
@@ -49,14 +50,22 @@ HandMaker = Callable[[GateConfig, GateSettings, Sequence[NvmlIdentity]], Doer]
 
 def make_hand(config: GateConfig, settings: GateSettings, found: Sequence[NvmlIdentity]) -> Hand:
     """The hand that stops processes on this host."""
+    folder = config.state_dir / "enforcement"
     enforcer = Enforcer(
         EnforcerConfig(
-            state_dir=config.state_dir / "enforcement",
+            state_dir=folder,
             cgroup_base=f"flopgate-{settings.host_id.hex()[:8]}",
             use_cgroups=config.cgroup,
         )
     )
-    return Hand(enforcer, lane_globs(config, settings, found))
+    limits = ChipLimits(
+        env=child_environment(os.environ), folder=folder, boot_id=settings.boot_id.hex()
+    )
+    chips = {
+        lane.workload: [settings.chips[index].identity.uuid for index in lane.chips]
+        for lane in settings.lanes
+    }
+    return Hand(enforcer, lane_globs(config, settings, found), chips, limits)
 
 
 class GateProcess:
@@ -104,6 +113,8 @@ class GateProcess:
             self._turn()
         self._manager.stopping()
         self._stop_lanes()
+        if self._runner is not None:
+            self._runner.hand.close(read_clocks().elapsed_ms)
         self._sampler.close()
         self._topology.close()
         self._door.close()
@@ -246,6 +257,7 @@ class GateProcess:
             if self._hold_at_ms is not None and now.elapsed_ms >= self._hold_at_ms:
                 self._hold_unseen(now)
             return
+        runner.turn()
         if now.elapsed_ms >= self._next_look_ms(runner.core):
             runner.core.asked(now)
             if self._sampler.request(now.elapsed_ms):

@@ -12,13 +12,12 @@ from typing import Protocol
 
 from flopgate_agent.gate.actions import (
     Action,
-    Freeze,
     KeepEnrolment,
     KeepOrder,
     KeepQuote,
     KeepReport,
-    Kill,
-    Notify,
+    Move,
+    Restore,
     SendReport,
     Tell,
     Thaw,
@@ -42,8 +41,14 @@ _LOG = logging.getLogger("flopgate.gate")
 class Doer(Protocol):
     """What carries out decisions upon processes."""
 
-    def carry_out(self, action: Freeze | Thaw | Kill | Notify) -> Sequence[Finding]:
+    def carry_out(self, action: Move) -> Sequence[Finding]:
         """Do it; what the authorities should know of it."""
+
+    def turn(self, now_ms: int) -> Sequence[Finding]:
+        """Go on with what takes its time; called each second. What came of it."""
+
+    def close(self, now_ms: int) -> None:
+        """Bring what takes its time to an end: the gate stops."""
 
     def protect(self, pids: Sequence[int]) -> None:
         """Never touch these."""
@@ -166,17 +171,25 @@ class GateRunner:
                     except (StorageError, HistoryError) as error:
                         self._ledger_failed(error)
                         return
-                case Thaw() if self._clock().elapsed_ms >= action.until_ms:
-                    _LOG.error("thaw of %s came too late", action.workload)
-                case Freeze() | Thaw() | Kill() | Notify():
-                    for found in self.hand.carry_out(action):
-                        self.core.findings.add(
-                            found.id, found.severity, subject=found.subject, detail=found.detail
-                        )
                 case SendReport():
                     self.push()
                 case Tell():
                     self._tell(action)
+                case Thaw() | Restore() if self._clock().elapsed_ms >= action.until_ms:
+                    doing = type(action).__name__.lower()
+                    _LOG.error("%s of %s came too late", doing, action.workload)
+                case _:
+                    self._note(self.hand.carry_out(action))
+
+    def turn(self) -> None:
+        """Let the hand go on with what takes its time."""
+        self._note(self.hand.turn(self._clock().elapsed_ms))
+
+    def _note(self, findings: Sequence[Finding]) -> None:
+        for found in findings:
+            self.core.findings.add(
+                found.id, found.severity, subject=found.subject, detail=found.detail
+            )
 
     def _hello(self, client_id: int, hello: pb.CourierHello) -> None:
         self._door.send(client_id, pb.FromGate(snapshot=snapshot(self.core)))

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from flopgate_agent.gate.actions import Freeze, Kill, Notify, Thaw
+from flopgate_agent.gate.actions import Move
 from flopgate_agent.gate_process.process import run
 from flopgate_proto.values import Finding
 
@@ -24,10 +24,17 @@ class WatchingHand:
     def protect(self, pids: Sequence[int]) -> None:
         """Nobody is touched anyway."""
 
-    def carry_out(self, action: Freeze | Thaw | Kill | Notify) -> tuple[Finding, ...]:
+    def carry_out(self, action: Move) -> tuple[Finding, ...]:
         """Write it down."""
         _LOG.info("would %s %s", type(action).__name__.lower(), action.workload)
         return ()
+
+    def turn(self, now_ms: int) -> tuple[Finding, ...]:  # noqa: ARG002
+        """Nothing takes time."""
+        return ()
+
+    def close(self, now_ms: int) -> None:
+        """Nothing takes time."""
 
 
 def main() -> int:

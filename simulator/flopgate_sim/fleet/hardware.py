@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from flopgate_agent.gate.actions import Freeze, Kill, Notify, Thaw
+from flopgate_agent.gate.actions import Freeze, Kill, Move, Thaw
 from flopgate_proto.values import Finding
 from flopgate_sim.fleet.gpu import SimulatedGpu
 
@@ -55,7 +55,7 @@ class Hand:
     def protect(self, pids: Sequence[int]) -> None:
         """There are no processes."""
 
-    def carry_out(self, action: Freeze | Thaw | Kill | Notify) -> list[Finding]:
+    def carry_out(self, action: Move) -> list[Finding]:
         """At once."""
         now_ms = self._now_ms()
         for gpu in self._hardware.gpus:
@@ -66,7 +66,14 @@ class Hand:
                     gpu.thaw(now_ms)
                 case Kill():
                     gpu.stop(now_ms)
-                case Notify():
+                case _:
                     pass
         self._hardware.keep()
         return []
+
+    def turn(self, now_ms: int) -> list[Finding]:  # noqa: ARG002
+        """Nothing takes time."""
+        return []
+
+    def close(self, now_ms: int) -> None:
+        """Nothing takes time."""

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from flopgate_sim.nvml.values import NvmlError
 
 ALL_GPUS = -1
+SAYS_YES = -1
 _MAX_CALL_LENGTH = 63
 
 
@@ -53,6 +54,10 @@ class Switches:
             gpu: for one GPU only; ``None`` for all, and for calls that name no GPU.
         """
         self._set_fault(call, gpu, layout.FAULT_RETURN, code=int(error))
+
+    def ignore_setter(self, call: str, gpu: int | None = None) -> None:
+        """Makes a setter say yes and do nothing."""
+        self._set_fault(call, gpu, layout.FAULT_RETURN, code=SAYS_YES)
 
     def hang_call(self, call: str, gpu: int | None = None) -> None:
         """Makes a call block until the switch is cleared or the caller is killed."""
@@ -113,6 +118,18 @@ class Switches:
     def power_limit_mw(self, gpu: int) -> int:
         """The power limit in force; the design power at first."""
         return int(self._gpu(gpu).limit_mw)
+
+    def compute_mode(self, gpu: int) -> int:
+        """NVML's number of the compute mode in force: 0 default, 2 prohibited, 3 exclusive."""
+        return int(self._gpu(gpu).compute_mode)
+
+    def set_compute_mode(self, gpu: int, mode: int) -> None:
+        """The compute mode, past NVML's setter."""
+        self._gpu(gpu).compute_mode = mode
+
+    def locked_mhz(self, gpu: int) -> int:
+        """The highest clock that a lock allows; 0 without a lock."""
+        return int(self._gpu(gpu).lock_max_mhz)
 
     def set_link_down(self, gpu: int, link: int, *, down: bool = True) -> None:
         """Takes an NVLink down, or up again."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from flopgate_agent.gate.actions import Freeze, Kill, Notify, Tell, Thaw
+from flopgate_agent.gate.actions import Freeze, Kill, Move, Tell, Thaw
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.faults import LEDGER_FAILED
 from flopgate_agent.gate.settings import (
@@ -343,7 +343,7 @@ class GateSide:
     def protect(self, pids: Sequence[int]) -> None:
         """The sampler is no process here."""
 
-    def carry_out(self, action: Freeze | Thaw | Kill | Notify) -> list[Finding]:
+    def carry_out(self, action: Move) -> list[Finding]:
         """Do it to the processes of the lane."""
         if self.disk.died:
             return []
@@ -358,9 +358,16 @@ class GateSide:
                 self.hardware.thaw(mine & self._known, now_us)
             case Kill():
                 self.hardware.kill(set(action.pids) | mine, now_us)
-            case Notify():
+            case _:
                 pass
         return []
+
+    def turn(self, now_ms: int) -> list[Finding]:  # noqa: ARG002
+        """Nothing takes time."""
+        return []
+
+    def close(self, now_ms: int) -> None:
+        """Nothing takes time."""
 
     def _holders(self, lane: LanePlan) -> set[int]:
         return {job.pid for job in self.hardware.jobs if set(job.chips) & set(lane.chips)}

@@ -26,6 +26,12 @@ HIDDEN void fg_snapshot(const struct fg_gpu *gpu, struct fg_gpu *copy);
 
 HIDDEN uint64_t fg_shown_energy_mj(const struct fg_gpu *gpu);
 
+/* A setter that a switch makes say yes and do nothing. */
+#define FG_SAYS_YES ((ret_t)-1)
+static inline ret_t fg_said(ret_t entered) {
+  return entered == FG_SAYS_YES ? NVML_SUCCESS : entered;
+}
+
 static inline unsigned fg_u32(unsigned value) { return fg_garbage ? SENTINEL_32 : value; }
 static inline unsigned long long fg_u64(unsigned long long value) {
   return fg_garbage ? SENTINEL_64 : value;
@@ -40,7 +46,7 @@ static inline unsigned long long fg_u64(unsigned long long value) {
   struct fg_gpu *g;                                       \
   do {                                                    \
     ret_t entered = fg_enter_device(__func__, handle, &g); \
-    if (entered) return entered;                          \
+    if (entered) return fg_said(entered);                 \
   } while (0)
 #define NEED(pointer) \
   if (!(pointer)) return NVML_INVALID_ARGUMENT

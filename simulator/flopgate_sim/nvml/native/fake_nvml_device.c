@@ -73,6 +73,30 @@ ret_t nvmlDeviceGetMaxClockInfo(nvmlDevice_t handle, unsigned type, unsigned *ou
   return clock_value(g, type, g->boost_mhz, out);
 }
 
+ret_t nvmlDeviceGetSupportedMemoryClocks(nvmlDevice_t handle, unsigned *count, unsigned *clocks) {
+  DEVICE(handle);
+  NEED(count);
+  unsigned room = *count;
+  *count = 1;
+  if (room < 1 || !clocks) return NVML_INSUFFICIENT_SIZE;
+  clocks[0] = fg_u32(g->memory_mhz);
+  return NVML_SUCCESS;
+}
+
+#define CLOCK_STEP_MHZ 15u
+ret_t nvmlDeviceGetSupportedGraphicsClocks(nvmlDevice_t handle, unsigned memory_mhz,
+                                           unsigned *count, unsigned *clocks) {
+  DEVICE(handle);
+  NEED(count);
+  if (memory_mhz != g->memory_mhz) return NVML_NOT_FOUND;
+  unsigned room = *count;
+  *count = (g->boost_mhz - g->min_mhz) / CLOCK_STEP_MHZ + 1;
+  if (room < *count || !clocks) return NVML_INSUFFICIENT_SIZE;
+  for (unsigned i = 0; i < *count; i++) clocks[i] = fg_u32(g->boost_mhz - CLOCK_STEP_MHZ * i);
+  clocks[*count - 1] = fg_u32(g->min_mhz);
+  return NVML_SUCCESS;
+}
+
 ret_t nvmlDeviceGetPowerManagementLimitConstraints(nvmlDevice_t handle, unsigned *low,
                                                    unsigned *high) {
   DEVICE(handle);
@@ -174,6 +198,7 @@ ret_t nvmlDeviceGetConfComputeGpuCertificate(nvmlDevice_t handle, void *out) {
 ret_t nvmlDeviceSetComputeMode(nvmlDevice_t handle, unsigned mode) {
   DEVICE(handle);
   if (mode == 1 || mode > 3) return NVML_INVALID_ARGUMENT;
+  if (FG_LOAD(g->mig_mode)) return NVML_NOT_SUPPORTED;
   FG_STORE(g->compute_mode, mode);
   return NVML_SUCCESS;
 }

@@ -1,0 +1,10 @@
+"""Rungs that the driver keeps for each chip: compute mode, locked clocks, power limit.
+
+They are set by a child that ends (`child`), since a setter of NVML can hang in the kernel like any
+other call; the gate holds only what it wants of each chip (`client`).
+"""
+
+from flopgate_agent.enforcement.chips.client import ChipLimits
+from flopgate_agent.enforcement.chips.wire import Fact, State, Wish
+
+__all__ = ["ChipLimits", "Fact", "State", "Wish"]

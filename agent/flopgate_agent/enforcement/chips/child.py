@@ -1,0 +1,132 @@
+"""The child that sets chips: ``python -m flopgate_agent.enforcement.chips.child FOLDER BOOT_ID``.
+
+Takes on each line of stdin what is wanted of chips, says on stdout how each rung stands, and ends
+with its input. What was before stands in FOLDER before anything is set. The gate kills it when it
+takes too long, and the kernel when the gate dies: whatever it had done is in the journal then.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from flopgate_agent.counters.nvml import error_name
+from flopgate_agent.counters.parent import end_with_parent
+from flopgate_agent.enforcement.chips.clocks import Clocks
+from flopgate_agent.enforcement.chips.compute_mode import ComputeMode
+from flopgate_agent.enforcement.chips.journal import ChipJournal, DamagedError
+from flopgate_agent.enforcement.chips.power import Power
+from flopgate_agent.enforcement.chips.rung import NoWayError, Rung
+from flopgate_agent.enforcement.chips.wire import Fact, State, WireError, Wish, decode_wishes
+
+RUNGS: Final[tuple[Rung, ...]] = (ComputeMode(), Clocks(), Power())
+HELD_BY: Final[dict[Wish, frozenset[str]]] = {
+    Wish.FREE: frozenset(),
+    Wish.DENIED: frozenset({ComputeMode.name}),
+    Wish.SLOWED: frozenset({ComputeMode.name, Clocks.name, Power.name}),
+}
+"""Which rungs a wish holds; the others are undone, where the journal says that they were held."""
+EXIT_DRIVER: Final = 3
+ALL: Final = "all"
+
+
+class Setter:
+    """All chips of the host, one after another."""
+
+    def __init__(
+        self,
+        nvml: ModuleType,
+        journal: ChipJournal,
+        say: Callable[[Fact], object],
+        rungs: Sequence[Rung] = RUNGS,
+    ) -> None:
+        self._nvml = nvml
+        self._journal = journal
+        self._say = say
+        self._rungs = rungs
+
+    def serve(self, uuid: str, wish: Wish) -> None:
+        """One chip. ``OSError`` where the journal cannot be written: then nothing was set."""
+        self._say(Fact(uuid=uuid, rung="", state=State.BEGUN))
+        try:
+            handle = self._nvml.nvmlDeviceGetHandleByUUID(uuid)
+        except self._nvml.NVMLError as error:
+            self._tell(uuid, "chip", State.REFUSED, error_name(self._nvml, error.value))
+            return
+        try:
+            before: dict[str, int | None] = {**self._journal.load(uuid)}
+        except DamagedError as error:
+            # Whatever was held is unknown: all is put back to what the driver has by default.
+            before = dict.fromkeys(rung.name for rung in self._rungs)
+            self._tell(uuid, "journal", State.UNREADABLE, str(error))
+        for rung in self._rungs:
+            try:
+                self._serve(uuid, handle, rung, wish, before)
+            except NoWayError as error:
+                self._tell(uuid, rung.name, State.REFUSED, str(error))
+            except self._nvml.NVMLError as error:
+                name = error_name(self._nvml, error.value)
+                self._tell(uuid, rung.name, State.REFUSED, name)
+
+    def _serve(
+        self, uuid: str, handle: Any, rung: Rung, wish: Wish, before: dict[str, int | None]
+    ) -> None:
+        nvml = self._nvml
+        if wish is Wish.PROBE:
+            rung.probe(nvml, handle)
+            self._tell(uuid, rung.name, State.WORKS)
+        elif rung.name in HELD_BY[wish]:
+            if before.get(rung.name) is None:
+                before[rung.name] = rung.before(nvml, handle)
+                self._keep(uuid, before)
+            rung.hold(nvml, handle)
+            held = State.HELD if rung.in_force(nvml, handle) else State.NOT_IN_FORCE
+            self._tell(uuid, rung.name, held)
+        elif rung.name in before:
+            rung.undo(nvml, handle, before[rung.name])
+            del before[rung.name]
+            self._keep(uuid, before)
+            self._tell(uuid, rung.name, State.UNDONE)
+
+    def _keep(self, uuid: str, before: dict[str, int | None]) -> None:
+        self._journal.save(
+            uuid, {name: value for name, value in before.items() if value is not None}
+        )
+
+    def _tell(self, uuid: str, rung: str, state: State, detail: str = "") -> None:
+        self._say(Fact(uuid=uuid, rung=rung, state=state, detail=detail))
+
+
+def main() -> int:
+    """Read, set, say."""
+    end_with_parent()
+    answer = os.dup(1)
+    # What the driver library prints must not land in the answer.
+    os.dup2(2, 1)
+    folder, boot_id = Path(sys.argv[1]), sys.argv[2]
+    nvml = importlib.import_module("pynvml")
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError as error:
+        print(error_name(nvml, error.value), file=sys.stderr)  # noqa: T201
+        return EXIT_DRIVER
+    setter = Setter(nvml, ChipJournal(folder, boot_id), lambda fact: os.write(answer, fact.line()))
+    for line in sys.stdin.buffer:
+        try:
+            wishes = decode_wishes(line)
+        except WireError as error:
+            print(error, file=sys.stderr)  # noqa: T201
+            return 2
+        for uuid, wish in wishes.items():
+            setter.serve(uuid, wish)
+        os.write(answer, Fact(uuid=ALL, rung="", state=State.DONE).line())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""What the driver keeps for each chip, set by the real child through the real pynvml."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flopgate_agent.enforcement.chips import State, Wish
+from flopgate_sim.nvml import NvmlError
+from tests.support.chip_host import chip_host
+
+PROHIBITED, EXCLUSIVE = 2, 3
+LOWEST_MHZ, LOWEST_MW, ALL_MW = 210, 200_000, 700_000
+RUNGS = ("compute_mode", "clocks", "power")
+
+
+def test_a_denied_chip_takes_no_new_context_and_lets_the_old_one_run(tmp_path: Path) -> None:
+    with chip_host(tmp_path) as host:
+        old = host.driver.start_workload(drain_ms=20)
+        host.set(Wish.DENIED)
+        assert host.driver.compute_mode(0) == PROHIBITED
+        assert host.driver.start_workload().wait() == 3, "refused by the driver"
+        before = host.driver.truth(0).total_flop
+        host.driver.wait_ticks(5)
+        assert host.driver.truth(0).total_flop > before, "compute mode stops nothing"
+        assert old.poll() is None
+        assert (host.driver.locked_mhz(0), host.driver.power_limit_mw(0)) == (0, ALL_MW)
+        host.set(Wish.FREE)
+        assert host.driver.compute_mode(0) == 0
+        assert host.driver.start_workload().poll() is None
+        assert host.told == []
+
+
+def test_a_slowed_chip_computes_at_its_lowest_clock(tmp_path: Path) -> None:
+    with chip_host(tmp_path) as host:
+        host.driver.start_workload(persistent=True)
+        host.set(Wish.SLOWED)
+        assert host.driver.locked_mhz(0) == LOWEST_MHZ
+        assert host.driver.power_limit_mw(0) == LOWEST_MW
+        assert host.driver.truth(0).sm_clock_mhz == LOWEST_MHZ
+        assert {host.state(0, rung) for rung in RUNGS} == {State.HELD}
+        host.set(Wish.FREE)
+        assert (host.driver.locked_mhz(0), host.driver.power_limit_mw(0)) == (0, ALL_MW)
+        assert host.driver.compute_mode(0) == 0
+        assert {host.state(0, rung) for rung in RUNGS} == {State.UNDONE}
+
+
+def test_what_was_set_before_comes_back_also_by_the_next_gate(tmp_path: Path) -> None:
+    with chip_host(tmp_path, gpus=2) as host:
+        host.driver.set_power_limit(0, 500_000)
+        host.driver.set_compute_mode(0, EXCLUSIVE)
+        host.set(Wish.SLOWED)
+        host.restart()
+        host.set(Wish.SLOWED)  # what it finds is its own, not what was before
+        host.restart()
+        host.set(Wish.FREE)
+        assert (host.driver.compute_mode(0), host.driver.power_limit_mw(0)) == (EXCLUSIVE, 500_000)
+        assert (host.driver.compute_mode(1), host.driver.power_limit_mw(1)) == (0, ALL_MW)
+        assert list((tmp_path / "state").glob("*.chip.json")) == []
+
+
+def test_the_record_is_written_before_the_act(tmp_path: Path) -> None:
+    with chip_host(tmp_path) as host:
+        host.driver.hang_call("nvmlDeviceSetComputeMode")
+        host.limits.want(host.uuids, Wish.DENIED)
+        records = tmp_path / "state"
+        host.until(lambda: bool(list(records.glob("*.chip.json"))), "the record")
+        (record,) = records.glob("*.chip.json")
+        assert json.loads(record.read_text())["before"] == {"compute_mode": 0}
+        assert host.driver.compute_mode(0) == 0
+
+
+def test_a_record_of_another_boot_puts_nothing_back(tmp_path: Path) -> None:
+    with chip_host(tmp_path) as host:
+        host.driver.set_power_limit(0, 500_000)
+        host.set(Wish.SLOWED)
+        host.driver.stop()
+        host.driver.start()
+        assert host.driver.compute_mode(0) == 0, "a reboot resets it"
+        host.restart(boot_id="22" * 16)
+        host.set(Wish.FREE)
+        assert host.driver.power_limit_mw(0) == ALL_MW
+
+
+def test_a_damaged_record_brings_the_defaults_back_and_is_told(tmp_path: Path) -> None:
+    with chip_host(tmp_path) as host:
+        host.set(Wish.SLOWED)
+        (record,) = (tmp_path / "state").glob("*.chip.json")
+        record.write_text('{"boot_id": "' + "11" * 16 + '", "before": {"power": null}}')
+        host.restart()
+        host.set(Wish.FREE)
+        assert host.driver.compute_mode(0) == 0
+        assert (host.driver.locked_mhz(0), host.driver.power_limit_mw(0)) == (0, ALL_MW)
+        assert [fact.state for fact in host.told] == [State.UNREADABLE]
+
+
+def test_a_chip_cut_into_instances_refuses_and_says_so_once(tmp_path: Path) -> None:
+    with chip_host(tmp_path, gpus=2) as host:
+        host.driver.set_mig(0)
+        host.set(Wish.DENIED)
+        host.set(Wish.SLOWED)
+        told = [(fact.uuid, fact.rung, fact.state, fact.detail) for fact in host.told]
+        assert told == [(host.uuids[0], "compute_mode", State.REFUSED, "NOT_SUPPORTED")]
+        assert host.driver.locked_mhz(0) == LOWEST_MHZ, "the other rungs stand"
+        assert host.driver.compute_mode(1) == PROHIBITED
+
+
+@pytest.mark.parametrize(
+    ("call", "rung"),
+    [
+        ("nvmlDeviceSetComputeMode", "compute_mode"),
+        ("nvmlDeviceGetSupportedGraphicsClocks", "clocks"),
+        ("nvmlDeviceSetPowerManagementLimit", "power"),
+    ],
+)
+def test_a_probe_changes_nothing_and_tells_what_would_not_work(
+    tmp_path: Path, call: str, rung: str
+) -> None:
+    with chip_host(tmp_path) as host:
+        host.set(Wish.PROBE)
+        assert {host.state(0, rung) for rung in RUNGS} == {State.WORKS}
+        host.restart()
+        host.driver.fail_call(call, NvmlError.NO_PERMISSION)
+        host.set(Wish.PROBE)
+        assert [(fact.rung, fact.detail) for fact in host.told] == [(rung, "NO_PERMISSION")]
+        assert (host.driver.compute_mode(0), host.driver.power_limit_mw(0)) == (0, ALL_MW)
+        assert list(tmp_path.glob("state/*")) == []
+
+
+def test_a_setter_that_says_yes_and_does_nothing_is_found_out(tmp_path: Path) -> None:
+    with chip_host(tmp_path) as host:
+        host.driver.ignore_setter("nvmlDeviceSetGpuLockedClocks")
+        host.driver.start_workload(persistent=True)
+        host.set(Wish.SLOWED)
+        told = [(fact.rung, fact.state) for fact in host.told]
+        assert told == [("clocks", State.NOT_IN_FORCE)]
+
+
+def test_a_chip_that_hangs_costs_the_others_nothing(tmp_path: Path) -> None:
+    with chip_host(tmp_path, gpus=3, answer_ms_max=20_000) as host:
+        host.driver.hang_call("nvmlDeviceSetComputeMode", gpu=1)
+        host.limits.want(host.uuids, Wish.DENIED)
+        host.until(lambda: bool(host.told), "the hung chip to be told")
+        assert host.told[0].uuid == host.uuids[1]
+        assert host.told[0].detail == "HANGS"
+        host.until(lambda: host.driver.compute_mode(2) == PROHIBITED, "the chip behind it")
+        assert host.driver.compute_mode(0) == PROHIBITED
+        host.driver.clear_faults()
+        host.until(lambda: host.limits.idle, "the hung chip to be tried again")
+        assert host.driver.compute_mode(1) == PROHIBITED
+        assert len(host.told) == 1, "told once"
+
+
+def test_whoever_opens_a_held_chip_is_found_out_at_the_next_renewal(tmp_path: Path) -> None:
+    with chip_host(tmp_path) as host:
+        host.set(Wish.DENIED)
+        host.driver.set_compute_mode(0, 0)
+        host.now_ms += 60_000
+        host.until(lambda: host.driver.compute_mode(0) == PROHIBITED, "it to be set again")

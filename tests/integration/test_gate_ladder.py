@@ -1,0 +1,40 @@
+"""The rungs below the freeze, by a real gate process on fake GPUs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flopgate_proto.values import LaneState
+from tests.support.gate_host import GateHost, until
+
+PROHIBITED = 2
+
+
+def test_a_halted_lane_takes_no_job_and_the_next_gate_puts_all_back(tmp_path: Path) -> None:
+    with GateHost(tmp_path, {"stopped": [0]}, gpus=1) as host:
+        driver = host.driver
+        driver.set_power_limit(0, 500_000)
+        host.start()
+        host.until_state("stopped", LaneState.RUNNING)
+        until(lambda: not driver.compute_mode(0), "the chip to be open")
+        job = driver.start_workload(gpus=[0], drain_ms=50)
+
+        pause = host.authority.pause(emergency=True)
+        host.courier.order(pause)
+        host.until_state("stopped", LaneState.HALTED)
+        until(lambda: driver.power_limit_mw(0) == 200_000, "the lowest power limit")
+        assert driver.compute_mode(0) == PROHIBITED
+        assert driver.locked_mhz(0) == 210
+        assert driver.start_workload(gpus=[0]).wait() == 3, "refused by the driver"
+        assert job.poll() is None
+
+        host.kill_gate()
+        host.start()
+        host.until_state("stopped", LaneState.HALTED)
+        host.courier.order(host.authority.resume(pause.digest))
+        host.until_state("stopped", LaneState.RUNNING)
+        until(lambda: not driver.locked_mhz(0), "the clocks to be free")
+        assert (driver.compute_mode(0), driver.power_limit_mw(0)) == (0, 500_000)
+        done = driver.truth(0).total_flop
+        until(lambda: driver.truth(0).total_flop > done, "the job to go on")
+        assert host.stop_gate() == 0

@@ -1,0 +1,84 @@
+"""Chips that are set by the real child: fake driver, real pynvml, real processes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flopgate_agent.counters.client import child_environment
+from flopgate_agent.enforcement.chips import ChipLimits, Fact, Wish
+from flopgate_sim.nvml import FakeDriver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PATIENCE_S = 30.0
+BOOT = "11" * 16
+
+
+class ChipHost:
+    """What a gate holds of its chips, and time that a test moves on.
+
+    Attributes:
+        told: every fact that came out, oldest first.
+    """
+
+    def __init__(self, driver: FakeDriver, folder: Path, answer_ms_max: int) -> None:
+        self.driver = driver
+        self.uuids = [driver.uuid(gpu) for gpu in range(driver.gpus)]
+        self.now_ms = 0
+        self.told: list[Fact] = []
+        self._folder = folder
+        self._answer_ms_max = answer_ms_max
+        self.limits = self.gate()
+
+    def gate(self, boot_id: str = BOOT) -> ChipLimits:
+        """Another gate over the same journal."""
+        return ChipLimits(
+            env=child_environment({**os.environ, **self.driver.env()}),
+            folder=self._folder,
+            boot_id=boot_id,
+            answer_ms_max=self._answer_ms_max,
+        )
+
+    def restart(self, boot_id: str = BOOT) -> None:
+        """A gate that knows nothing takes the place of this one."""
+        self.limits.close()
+        self.limits = self.gate(boot_id)
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Let the gate turn until something holds; its clock runs ten times as fast as ours."""
+        end = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < end, f"waited in vain: {what}; told {self.told}"
+            self.turn()
+            time.sleep(0.01)
+
+    def turn(self) -> None:
+        """One turn of the gate, 100 ms later."""
+        self.now_ms += 100
+        self.told += self.limits.handle_timer(self.now_ms)
+
+    def set(self, wish: Wish, *gpus: int) -> None:
+        """Wish it, and wait until it is done."""
+        self.limits.want([self.uuids[gpu] for gpu in gpus or range(len(self.uuids))], wish)
+        self.until(lambda: self.limits.idle, f"the chips to be {wish}")
+
+    def state(self, gpu: int, rung: str) -> str:
+        """How a rung stands, as the gate believes."""
+        return self.limits.stands[self.uuids[gpu], rung].state
+
+
+@contextmanager
+def chip_host(folder: Path, gpus: int = 1, answer_ms_max: int = 100_000) -> Iterator[ChipHost]:
+    """A host with H100s."""
+    with FakeDriver(folder / "driver", gpus=gpus) as driver:
+        host = ChipHost(driver, folder / "state", answer_ms_max)
+        try:
+            yield host
+        finally:
+            host.limits.close()

@@ -1,0 +1,79 @@
+"""Which rungs of the ladder the core asks for, when, and when it takes them back."""
+
+from flopgate_agent.gate.actions import Deny, Freeze, Kill, Notify, Restore, Slow, Thaw
+from flopgate_proto.codec import decode_report
+from flopgate_proto.values import LaneState
+from tests.support.gate_rig import GateRig, at_once, cut, running
+
+MOVES = Deny | Slow | Restore | Freeze | Thaw | Kill | Notify
+
+
+def moves(rig: GateRig) -> list[str]:
+    return [type(action).__name__ for _, action in rig.actions if isinstance(action, MOVES)]
+
+
+def since(rig: GateRig, before: int) -> list[str]:
+    return moves(rig)[before:]
+
+
+def test_a_fresh_gate_denies_before_it_freezes_and_restores_before_it_thaws() -> None:
+    rig = running()
+    assert moves(rig)[:2] == ["Deny", "Freeze"]
+    assert moves(rig)[-2:] == ["Restore", "Thaw"]
+    assert moves(rig).count("Deny") == moves(rig).count("Restore") == 1
+
+
+def test_a_wind_down_denies_and_the_clocks_stay_until_all_stands() -> None:
+    rig = running()
+    before = len(moves(rig))
+    rig.network = cut
+    rig.run_until(LaneState.HALTED)
+    assert since(rig, before) == ["Deny", "Notify", "Freeze", "Slow"]
+
+
+def test_a_renewal_in_the_wind_down_takes_the_denial_back() -> None:
+    rig = running()
+    rig.network = cut
+    rig.run_until(LaneState.WINDING_DOWN)
+    before = len(moves(rig))
+    asked = [report for report in rig.reports if decode_report(report.payload).request]
+    rig.answer(rig.authority.answer(asked[-1]))
+    assert since(rig, before) == ["Restore"]
+    restore = rig.done(Restore)[-1]
+    assert isinstance(restore, Restore)
+    assert restore.until_ms > rig.now_ms
+
+
+def test_what_must_be_killed_is_slowed_first() -> None:
+    rig = running()
+    rig.hardware.jobs[0].drain_ms = None
+    before = len(moves(rig))
+    rig.network = cut
+    rig.run_until(LaneState.HALTED)
+    assert since(rig, before)[:5] == ["Deny", "Notify", "Freeze", "Slow", "Kill"]
+    assert since(rig, before).count("Slow") == 1
+
+
+def test_rungs_that_a_failed_keep_voided_are_asked_for_again() -> None:
+    rig = running()
+    rig.network = cut
+    rig.run_until(LaneState.WINDING_DOWN)
+    rig.lane.lose_hold()
+    before = len(moves(rig))
+    rig.run_until(LaneState.FROZEN)
+    assert since(rig, before) == ["Deny", "Freeze"]
+
+
+def test_the_next_gate_says_anew_what_is_to_stand() -> None:
+    rig = running()
+    rig.network = cut
+    rig.run_until(LaneState.HALTED)
+    before = len(moves(rig))
+    rig.restart()
+    rig.run_until(LaneState.HALTED)
+    assert since(rig, before)[:1] == ["Deny"]
+    assert "Slow" in since(rig, before)
+    rig.network = at_once
+    before = len(moves(rig))
+    rig.run_until(LaneState.RUNNING)
+    assert since(rig, before) == ["Restore", "Thaw"]
