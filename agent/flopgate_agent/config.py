@@ -11,6 +11,7 @@ from flopgate_agent.gate.settings import REPORT_INTERVAL_MS, GateToken
 from flopgate_agent.toml_table import Table, read_bytes, read_table
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import CHIPS_MAX, DIGEST_BYTES, LANES_MAX, NONCE_BYTES
+from flopgate_proto.values import Phase
 
 UNDECLARED: Final = "undeclared"
 AUTHORITIES_MAX: Final = 8
@@ -20,7 +21,7 @@ _AUTHORITY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LANE_KEYS: Final = ("workload", "chips")
 _GATE_KEYS: Final = (
     "state_dir", "door_path", "courier_uids", "door_gid", "device_globs",
-    "sample_interval_ms", "report_interval_ms", "cgroup", "lane",
+    "sample_interval_ms", "report_interval_ms", "cgroup", "phase_at_least", "lane",
 )  # fmt: skip
 _COURIER_KEYS: Final = (
     "state_dir", "door_path", "queue_bytes_max", "backoff_ms_max", "keepalive_ms",
@@ -58,6 +59,7 @@ class GateConfig:
         sample_interval_ms: 100 to 60000.
         report_interval_ms: a report at least that often, 1000 to 3600000.
         cgroup: whether jobs are frozen by cgroup v2; else by signals.
+        phase_at_least: rules bite at least so far on this host, whatever policies say.
         lanes: at least one; no chip in two of them.
     """
 
@@ -69,6 +71,7 @@ class GateConfig:
     sample_interval_ms: int = 1000
     report_interval_ms: int = REPORT_INTERVAL_MS
     cgroup: bool = True
+    phase_at_least: Phase = Phase.OBSERVE
     lanes: tuple[LaneConfig, ...] = (LaneConfig(),)
 
 
@@ -121,6 +124,7 @@ def load_gate(path: Path) -> GateConfig:
         sample_interval_ms=table.number("sample_interval_ms", 1000, 100, 60_000),
         report_interval_ms=table.number("report_interval_ms", REPORT_INTERVAL_MS, 1000, 3_600_000),
         cgroup=table.flag("cgroup", default=True),
+        phase_at_least=_phase(table, "phase_at_least"),
         lanes=_lanes(table),
     )
 
@@ -181,6 +185,14 @@ def check_authority_name(name: str) -> str:
             remedy="Ask the authority for a token with a name of letters, digits, '.', '-', '_'.",
         )
     return name
+
+
+def _phase(table: Table, key: str) -> Phase:
+    name = table.text(key, Phase.OBSERVE.name.lower())
+    known = {phase.name.lower(): phase for phase in Phase}
+    if name not in known:
+        raise table.fault(key, f"is {name!r}; it takes {', '.join(known)}")
+    return known[name]
 
 
 def _lanes(table: Table) -> tuple[LaneConfig, ...]:

@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Final
 
 from flopgate_agent.gate.actions import Keep, KeepEnrolment, KeepOrder, KeepQuote, KeepReport
-from flopgate_agent.gate.memory import LastReport, Memory, StoredAuthority, StoredOrder
+from flopgate_agent.gate.memory import (
+    LastReport,
+    Memory,
+    StoredAuthority,
+    StoredOrder,
+    StoredTime,
+)
+from flopgate_agent.ledger_schema import bring_up
 from flopgate_agent.private import PRIVATE_MODE
 from flopgate_proto.codec import (
     PayloadType,
@@ -40,48 +47,8 @@ WAL_PAGES: Final = 128
 """Pages of the write-ahead log before it is folded in: SQLite's usual 1000 (4 MB) are for databases
 that write all day, not twice in two minutes."""
 
-SCHEMA_VERSION: Final = 2
 IN_MEMORY: Final = ":memory:"
 """SQLite's name for a ledger without a file."""
-
-_SCHEMA: Final = """
-CREATE TABLE report (
-    sequence INTEGER PRIMARY KEY,
-    digest BLOB NOT NULL UNIQUE,
-    signed BLOB NOT NULL
-) STRICT;
-CREATE TABLE authority (
-    name TEXT PRIMARY KEY,
-    enrolment BLOB,
-    asked BLOB NOT NULL DEFAULT x'',
-    admitted INTEGER NOT NULL DEFAULT 0,
-    answer_digest BLOB NOT NULL DEFAULT x'',
-    batch_number INTEGER NOT NULL DEFAULT 0,
-    batch_digest BLOB NOT NULL DEFAULT x'',
-    grant_digest BLOB NOT NULL DEFAULT x'',
-    acknowledged_sequence INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE TABLE accepted_order (
-    position INTEGER PRIMARY KEY,
-    authority TEXT NOT NULL,
-    digest BLOB NOT NULL,
-    envelope BLOB NOT NULL,
-    first_seen_running_ms INTEGER NOT NULL,
-    UNIQUE (authority, digest)
-) STRICT;
-CREATE TABLE scope (
-    authority TEXT NOT NULL,
-    kind INTEGER NOT NULL,
-    id TEXT NOT NULL,
-    PRIMARY KEY (authority, kind, id)
-) STRICT;
-CREATE TABLE batch_root (
-    authority TEXT NOT NULL,
-    batch_number INTEGER NOT NULL,
-    envelope BLOB NOT NULL,
-    PRIMARY KEY (authority, batch_number)
-) STRICT;
-"""
 
 
 class Ledger:
@@ -103,18 +70,7 @@ class Ledger:
             # Rows are written once and read once: SQLite's usual 2 MB would only fill up.
             self._db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
             self._db.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
-            version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
-            if version == 0:
-                self._db.executescript(
-                    f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
-                )
-            elif version != SCHEMA_VERSION:
-                raise StorageError(
-                    f"ledger {self._path} has version {version}, this software has "
-                    f"{SCHEMA_VERSION}",
-                    code="ledger.version",
-                    remedy="Install the software version that wrote it.",
-                )
+            bring_up(self._db, self._path)
             # What a killed process wrote and did not sync is found again: synced before it counts.
             self._db.execute("PRAGMA wal_checkpoint(FULL)")
             check = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
@@ -199,6 +155,7 @@ class Ledger:
                         ),
                     )
                     _keep_scopes(db, action.authority, action.scopes)
+                    _keep_time(db, action.authority, action.time)
 
     @staticmethod
     def _keep_report(db: sqlite3.Connection, action: KeepReport) -> None:
@@ -222,6 +179,7 @@ class Ledger:
     def _keep_quote(db: sqlite3.Connection, action: KeepQuote) -> None:
         quote = action.quote
         _keep_scopes(db, action.authority, action.scopes)
+        _keep_time(db, action.authority, action.time)
         db.execute(
             "UPDATE authority SET answer_digest=?, batch_number=?, batch_digest=?,"
             " grant_digest=?, acknowledged_sequence=? WHERE name=?",
@@ -300,11 +258,23 @@ class Ledger:
                 ),
                 admitted=bool(admitted),
                 scopes=self._scopes(name),
+                time=self._time(name),
             )
 
     def _scopes(self, authority: str) -> frozenset[Scope]:
         rows = self._db.execute("SELECT kind, id FROM scope WHERE authority=?", (authority,))
         return frozenset(Scope(ScopeKind(kind), scope_id) for kind, scope_id in rows)
+
+    def _time(self, authority: str) -> StoredTime | None:
+        earliest_ms, latest_ms, running_ms = self._db.execute(
+            "SELECT earliest_unix_ms, latest_unix_ms, time_running_ms FROM authority WHERE name=?",
+            (authority,),
+        ).fetchone()
+        if earliest_ms is None:
+            return None
+        return StoredTime(
+            earliest_unix_ms=earliest_ms, latest_unix_ms=latest_ms, running_ms=running_ms
+        )
 
     def _last(self) -> LastReport | None:
         row = self._db.execute(
@@ -365,6 +335,15 @@ def _keep_scopes(db: sqlite3.Connection, authority: str, scopes: frozenset[Scope
         "INSERT OR IGNORE INTO scope VALUES (?,?,?)",
         [(authority, scope.kind.value, scope.id) for scope in scopes],
     )
+
+
+def _keep_time(db: sqlite3.Connection, authority: str, told: StoredTime | None) -> None:
+    if told is not None:
+        db.execute(
+            "UPDATE authority SET earliest_unix_ms=?, latest_unix_ms=?, time_running_ms=?"
+            " WHERE name=?",
+            (told.earliest_unix_ms, told.latest_unix_ms, told.running_ms, authority),
+        )
 
 
 def _to_bytes(envelope: Envelope) -> bytes:

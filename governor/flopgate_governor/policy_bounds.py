@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from flopgate_proto.limits import BUDGETS_MAX, PHASES_MAX
+from flopgate_proto.values.common import ScopeKind
 from flopgate_proto.values.orders import Policy
 
 DRIFT_PPM_MAX: Final = 100_000
@@ -93,6 +94,13 @@ def _spans(policy: Policy) -> Iterator[Fault]:
 
 
 def _rules(policy: Policy) -> Iterator[Fault]:
+    for rule in policy.phases:
+        if rule.scope.kind is ScopeKind.WORKLOAD:
+            yield Fault(
+                key="phases",
+                problem=f"names {rule.scope}: a phase holds for hosts, whatever they compute",
+                mend="Name everything, or a jurisdiction, custodian, site or cluster.",
+            )
     for key, entries, most in (
         ("budgets", [str(budget.scope) for budget in policy.budgets], BUDGETS_MAX),
         ("phases", [f"{r.scope} from {r.from_unix_ms}" for r in policy.phases], PHASES_MAX),

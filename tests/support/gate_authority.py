@@ -12,12 +12,12 @@ from flopgate_proto.codec import PayloadType, decode_enrolment, decode_report, e
 from flopgate_proto.codec.answers import encode_admission
 from flopgate_proto.envelope import Envelope, seal
 from flopgate_proto.keys import SigningKey, key_digest
+from flopgate_proto.phases import phase_at
 from flopgate_proto.values import (
     Admission,
     Answer,
     Ceiling,
     Pause,
-    Phase,
     Policy,
     Report,
     Resume,
@@ -56,6 +56,7 @@ class GateAuthority:
         policy: in force; change it and send ``policy_order()``.
         terms: fields of `Terms` that differ from the policy.
         ceiling_tflop: granted instead of what is asked for.
+        unix_ms: its time, as answers and admissions tell it.
     """
 
     def __init__(self, name: str = AUTHORITY, *, permit_key: SigningKey = PERMIT_KEY) -> None:
@@ -68,6 +69,7 @@ class GateAuthority:
         self.pauses: tuple[bytes, ...] = ()
         self.terms: dict[str, Any] = {}
         self.ceiling_tflop: int | None = None
+        self.unix_ms = GOVERNOR_UNIX_MS
         self.batch_number = 0
         self.previous = bytes(32)
         self._nonces = 0
@@ -123,7 +125,7 @@ class GateAuthority:
             "host_id": key_digest(value.host_spki),
             "enrolment_digest": enrolment.digest,
             "scopes": self.scopes,
-            "governor_unix_ms": GOVERNOR_UNIX_MS,
+            "governor_unix_ms": self.unix_ms,
         }
         admission = Admission(**(values | fields))
         return seal(PayloadType.ADMISSION, encode_admission(admission), [self.permit_key])
@@ -156,7 +158,7 @@ class GateAuthority:
             "wind_down_ms": self.policy.wind_down_ms,
             "renew_after_ms": self.policy.renew_after_ms,
             "exempt": False,
-            "phase": Phase.ENFORCE,
+            "phase": phase_at(self.policy.phases, self.scopes, self.unix_ms),
         }
         values: dict[str, Any] = {
             "authority": self.name,
@@ -165,7 +167,7 @@ class GateAuthority:
             "run_nonce": value.run_nonce,
             "acknowledged_sequence": value.sequence,
             "acknowledged_head": report.digest,
-            "governor_unix_ms": GOVERNOR_UNIX_MS,
+            "governor_unix_ms": self.unix_ms,
             "scopes": self.scopes,
             "pauses": self.pauses,
             "policy_version": self.policy.version,

@@ -14,6 +14,7 @@ from flopgate_agent.config import (
     load_gate_tokens,
 )
 from flopgate_proto.errors import ConfigError
+from flopgate_proto.values import Phase
 
 GATE = 'state_dir = "/var/lib/gate"\ndoor_path = "/run/door"\ncourier_uids = [990]\n'
 COURIER = 'state_dir = "/var/lib/courier"\ndoor_path = "/run/door"\n'
@@ -60,6 +61,13 @@ def test_a_full_gate_file(tmp_path: Path) -> None:
             LaneConfig(workload="undeclared", chips=("GPU-c",)),
         ),
     )
+
+
+def test_how_far_rules_bite_at_least(tmp_path: Path) -> None:
+    assert _gate(tmp_path, GATE).phase_at_least is Phase.OBSERVE
+    assert _gate(tmp_path, GATE + 'phase_at_least = "warn"\n').phase_at_least is Phase.WARN
+    with pytest.raises(ConfigError, match="is 'off'; it takes observe, warn, enforce"):
+        _gate(tmp_path, GATE + 'phase_at_least = "off"\n')
 
 
 def test_all_chips_in_one_lane(tmp_path: Path) -> None:

@@ -160,6 +160,12 @@ def test_two_rules_of_a_policy_for_one_scope_are_refused(
     assert caught.value.detail.startswith(f"{path}:{line}: ")
 
 
+def test_a_phase_for_a_workload_is_refused(tmp_path: Path) -> None:
+    entry = '[[phases]]\nscope = "workload:w"\nphase = "observe"\nfrom_unix_ms = 3\n'
+    with pytest.raises(ConfigError, match="phases names workload:w"):
+        read_policy(form(tmp_path, DEFAULT_POLICY.format(authority="a") + entry), "a", 1)
+
+
 def test_the_default_policy_is_the_designs(tmp_path: Path) -> None:
     policy = read_policy(form(tmp_path, DEFAULT_POLICY.format(authority="a")), "a", 1)
     assert policy.threshold_tflop_per_s * 10**12 == 10**18

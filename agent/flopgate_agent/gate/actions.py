@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flopgate_agent.gate.memory import StoredTime
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.quick import quick
 from flopgate_proto.values import Quote, Scope
@@ -37,7 +38,8 @@ class KeepQuote:
 
     Reports up to ``needless_sequence`` are needed by no authority any more.
     The signed root that was relied on is kept too: later it must stand in a witnessed checkpoint.
-    ``scopes`` are all that the host was ever in: leaving one lifts no pause (law 6).
+    ``scopes`` are all that the host was ever in: leaving one lifts no pause (law 6). ``time`` is
+    what the answer told.
     """
 
     authority: str
@@ -46,6 +48,7 @@ class KeepQuote:
     needless_sequence: int
     batch_root: Envelope
     scopes: frozenset[Scope]
+    time: StoredTime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +56,8 @@ class KeepEnrolment:
     """Make an enrolment durable before it leaves; ``admitted`` once the authority signed it.
 
     ``asked`` are digests of all statements that an answer may still name, the newest last;
-    ``scopes`` as in `KeepQuote`; up to ``acknowledged_sequence`` the authority needs no report.
+    ``scopes`` and ``time`` as in `KeepQuote`; up to ``acknowledged_sequence`` the authority needs
+    no report.
     """
 
     authority: str
@@ -62,6 +66,7 @@ class KeepEnrolment:
     admitted: bool
     acknowledged_sequence: int
     scopes: frozenset[Scope]
+    time: StoredTime | None
 
 
 @quick

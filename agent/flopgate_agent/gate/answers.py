@@ -29,7 +29,7 @@ class Accepted:
     """An answer that holds. ``permit`` is ``None`` where it grants nothing that still counts.
 
     ``late``: it granted, but its lifetime is over or a newer grant is in use: only the
-    acknowledgement counts (law 1).
+    acknowledgement counts (law 1). ``made_ms``: when the report that it answers was made.
     """
 
     verified: VerifiedAnswer
@@ -38,6 +38,7 @@ class Accepted:
     permit: Permit | None
     late: bool
     asked: bool
+    made_ms: int
 
     @property
     def rules(self) -> bool:
@@ -102,6 +103,7 @@ def check_answer(
         permit=permit,
         late=answer.terms is not None and permit is None,
         asked=request.asked,
+        made_ms=request.made_ms,
     )
 
 
@@ -112,6 +114,7 @@ def take_answer(accepted: Accepted, authority: Authority, now_ms: int) -> None:
     authority.batch_digest = accepted.verified.batch_digest
     authority.acknowledged_sequence = accepted.acknowledged_sequence
     authority.note_scopes(frozenset(answer.scopes))
+    authority.hear_time(answer.governor_unix_ms, made_ms=accepted.made_ms, received_ms=now_ms)
     authority.unseen_pauses = frozenset(answer.pauses) - authority.pauses.keys() - authority.lifted
     if accepted.permit is not None:
         authority.note_grant(accepted.quote.grant, now_ms)
@@ -183,6 +186,8 @@ def _permit(
         renew_after_ms=terms.renew_after_ms,
         exempt=terms.exempt,
         ceilings=ceilings,
+        phase=terms.phase,
+        policy_version=answer.policy_version,
     )
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import dropwhile
 
-from flopgate_agent.gate.memory import StoredAuthority
+from flopgate_agent.gate.memory import StoredAuthority, StoredTime
 from flopgate_agent.gate.settings import GateToken
+from flopgate_agent.gate.told_time import ToldTime
 from flopgate_proto.codec import decode_enrolment
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ForgedError, HistoryError, MisuseError
@@ -17,6 +18,7 @@ from flopgate_proto.trust import Trust, VerifiedOrder
 from flopgate_proto.values import (
     Delegation,
     Pause,
+    Phase,
     Policy,
     Quote,
     Refusal,
@@ -42,6 +44,7 @@ class Permit:
     Attributes:
         made_ms: when the request was made; the lifetime counts from here (law 1).
         ceilings: teraFLOP by workload; a workload that is not here was refused.
+        phase: as the authority worked it out from the policy of ``policy_version``.
     """
 
     request_digest: bytes
@@ -51,6 +54,8 @@ class Permit:
     renew_after_ms: int
     exempt: bool
     ceilings: dict[str, int]
+    phase: Phase
+    policy_version: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +97,8 @@ class Authority:
         enrolment, asked: newest statement, and digests of those that an answer may still name.
         granted: by workload, the newest grant that was accepted for it; it outlives a refusal,
             for the authority holds it outstanding until it expires (law 2).
+        policy_seen_running_ms: gate running time at which the policy in force came.
+        told_time: what its signed answers say of the time, ``None`` before the admission.
     """
 
     def __init__(self, stored: StoredAuthority) -> None:
@@ -106,6 +113,9 @@ class Authority:
         self.trust: Trust | None = None
         self.policy: Policy | None = None
         self.policy_digest = b""
+        self.policy_seen_running_ms = 0
+        self.told_time: ToldTime | None = None
+        self._stored_time = stored.time
         self.scopes = stored.scopes
         self.pauses: dict[bytes, LatchedPause] = {}
         self.lifted: set[bytes] = set()
@@ -205,7 +215,7 @@ class Authority:
                 key=key, delegation=order, until_running_ms=running_ms + order.span_ms
             )
 
-    def _take_policy(self, verified: VerifiedOrder, _running_ms: int) -> None:
+    def _take_policy(self, verified: VerifiedOrder, running_ms: int) -> None:
         order = verified.order
         if not isinstance(order, Policy):
             return
@@ -215,6 +225,7 @@ class Authority:
                 code="policy.version",
             )
         self.policy, self.policy_digest = order, verified.digest
+        self.policy_seen_running_ms = running_ms
 
     def _take_pause(self, verified: VerifiedOrder, running_ms: int) -> None:
         order = verified.order
@@ -300,6 +311,24 @@ class Authority:
             if latched.pause.scope in mine and not latched.lapsed(running_ms)
         ]
         return min(found, key=lambda latched: not latched.pause.emergency, default=None)
+
+    def resume_time(self, *, now_ms: int, running_ms: int) -> None:
+        """Go on from the time that the ledger knows."""
+        if self._stored_time is not None:
+            self.told_time = ToldTime.resumed(
+                self._stored_time, now_ms=now_ms, running_ms=running_ms
+            )
+
+    def time_to_keep(self, *, now_ms: int, running_ms: int) -> StoredTime | None:
+        """The time as it was told, for the ledger."""
+        told = self.told_time
+        return None if told is None else told.stored(now_ms=now_ms, running_ms=running_ms)
+
+    def hear_time(self, unix_ms: int, *, made_ms: int, received_ms: int) -> None:
+        """A signed statement told the time, between these moments of host elapsed time."""
+        self.told_time = ToldTime.heard(
+            unix_ms, made_ms=made_ms, received_ms=received_ms, before=self.told_time
+        )
 
     def note_scopes(self, scopes: frozenset[Scope]) -> None:
         """Scopes an answer names are added for good: leaving one lifts nothing (law 6)."""

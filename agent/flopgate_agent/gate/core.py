@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 
 from flopgate_agent.counters.sample import ChipSample
 from flopgate_agent.gate import enrolling
-from flopgate_agent.gate.actions import Action, KeepOrder, KeepQuote, Tell
+from flopgate_agent.gate.actions import Action, KeepEnrolment, KeepOrder, KeepQuote, Tell
 from flopgate_agent.gate.answers import check_answer, take_answer
 from flopgate_agent.gate.asking import plan_renewal, policies_of, request_if_due
 from flopgate_agent.gate.authority import Authority, admitted, needless_sequence, required
@@ -26,6 +26,7 @@ from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.host_lanes import HostLanes, charged_figure
 from flopgate_agent.gate.host_meter import Charge, HostMeter
 from flopgate_agent.gate.memory import Memory
+from flopgate_agent.gate.phases import UNKNOWN, InForce
 from flopgate_agent.gate.resuming import begin, resume, resume_clock
 from flopgate_agent.gate.settings import GateSettings, GateToken, Now
 from flopgate_proto.batches import ProvenAnswer
@@ -64,7 +65,7 @@ class GateCore:
         self.chain = Chain(settings, now.elapsed_ms)
         self._oldest_sequence = memory.oldest_sequence
         self._running_before_ms = 0
-        self._lanes = HostLanes(settings, self.meter, now.elapsed_ms)
+        self._lanes = HostLanes(settings, self.meter, self.findings, now.elapsed_ms)
         self.lanes, self.permissions = self._lanes.by_workload, self._lanes.permissions
         if memory.last is not None:
             resume(
@@ -77,6 +78,8 @@ class GateCore:
                 now=now,
             )
             self._running_before_ms = memory.last.report.running_ms
+        for authority in self.authorities.values():
+            authority.resume_time(now_ms=now.elapsed_ms, running_ms=self.running_ms)
         if not self._admitted:
             self._lanes.wait_for_admission()
         if memory.last is not None and memory.last.report.boot_id != settings.boot_id:
@@ -129,6 +132,7 @@ class GateCore:
             needless_sequence=needless,
             batch_root=proven.root,
             scopes=authority.scopes,
+            time=authority.time_to_keep(now_ms=now.elapsed_ms, running_ms=self.running_ms),
         )
         return [keep, *self._step()]
 
@@ -161,14 +165,14 @@ class GateCore:
             else:
                 self._owed += self._take_order(authority, envelope)
         said = enrolling.check_admission(admission, authority, self.settings, self.running_ms)
-        authority.note_scopes(frozenset(said.scopes))
+        enrolling.hear_admission(said, authority, self.settings, now.elapsed_ms)
         if not authority.admitted and authority.enrolment is not None:
             authority.admitted = True
             self._admitted = admitted(self.authorities.values())
             self.chain.introduce()
             authority.next_request_ms = now.elapsed_ms
             tell = Tell(event="host.admitted", subject=authority_name, detail="")
-            self._owed += [enrolling.keep(authority, authority.enrolment), tell]
+            self._owed += [self._keep_enrolment(authority, authority.enrolment), tell]
         return self._step()
 
     def enrol(self, authority_name: str, courier_spki: bytes, now: Now) -> list[Action]:
@@ -195,7 +199,7 @@ class GateCore:
         if earlier is None or authority.admitted:
             authority.asked = ()
         envelope = enrolling.ask(authority, self.settings, token, courier_spki, start)
-        return [*actions, enrolling.keep(authority, envelope)]
+        return [*actions, self._keep_enrolment(authority, envelope)]
 
     def fault(self, reason: str, detail: str, way_back: str, now: Now) -> list[Action]:
         """Something the gate cannot work without is gone: stop everything (law 8)."""
@@ -225,9 +229,15 @@ class GateCore:
         return self._clock.now.elapsed_ms
 
     @property
-    def standing_still(self) -> bool:
-        """Whether every lane is verified to stand still."""
-        return {lane.state for lane in self.lanes.values()} <= {LaneState.HALTED}
+    def in_force(self) -> InForce:
+        """How far rules bite, as of the last step; before it, as far as they can."""
+        return self._lanes.in_force or UNKNOWN
+
+    @property
+    def must_stand(self) -> bool:
+        """Whether rules bite and not every lane is verified to stand still yet."""
+        states = {lane.state for lane in self.lanes.values()}
+        return self.in_force.bites and not states <= {LaneState.HALTED}
 
     def has_fault(self, reason: str) -> bool:
         """Whether this fault stops the host now."""
@@ -248,7 +258,11 @@ class GateCore:
 
     @property
     def _due_ms(self) -> int:
-        times_ms = self._lanes.timers_ms() if self.enrolled else []
+        times_ms = []
+        if self.enrolled:
+            times_ms = self._lanes.timers_ms(
+                self._admitted, now_ms=self.elapsed_ms, running_ms=self.running_ms
+            )
         return min([self.meter.stall_ms, *self._reports_ms(), *times_ms])
 
     def went_back(self, now: Now) -> bool:
@@ -295,6 +309,10 @@ class GateCore:
             envelope=envelope,
             first_seen_running_ms=self.running_ms,
         )
+
+    def _keep_enrolment(self, authority: Authority, envelope: Envelope) -> KeepEnrolment:
+        now_ms, running_ms = self.elapsed_ms, self.running_ms
+        return enrolling.keep(authority, envelope, now_ms=now_ms, running_ms=running_ms)
 
     def _take_order(self, authority: Authority, envelope: Envelope) -> list[Action]:
         verified = authority.accept(envelope, self.running_ms)

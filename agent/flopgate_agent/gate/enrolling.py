@@ -140,7 +140,24 @@ def _signed(
     )
 
 
-def keep(authority: Authority, envelope: Envelope) -> KeepEnrolment:
+def hear_admission(
+    said: Admission, authority: Authority, settings: GateSettings, now_ms: int
+) -> None:
+    """Take the time and the scopes that a host's first admission tells.
+
+    One that was asked for in an earlier boot was made at a moment that no clock of this boot knows.
+    """
+    authority.note_scopes(frozenset(said.scopes))
+    if authority.admitted or authority.enrolment is None:
+        return
+    asked = decode_enrolment(authority.enrolment.payload)
+    made_ms = asked.made_ms if asked.boot_id == settings.boot_id else now_ms
+    authority.hear_time(said.governor_unix_ms, made_ms=made_ms, received_ms=now_ms)
+
+
+def keep(
+    authority: Authority, envelope: Envelope, *, now_ms: int, running_ms: int
+) -> KeepEnrolment:
     """Make durable that this enrolment stands, and whether it was answered."""
     return KeepEnrolment(
         authority=authority.name,
@@ -149,6 +166,7 @@ def keep(authority: Authority, envelope: Envelope) -> KeepEnrolment:
         admitted=authority.admitted,
         acknowledged_sequence=authority.acknowledged_sequence,
         scopes=authority.scopes,
+        time=authority.time_to_keep(now_ms=now_ms, running_ms=running_ms),
     )
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from flopgate_agent.gate.actions import Action
+from flopgate_agent.gate.actions import Action, Tell
 from flopgate_agent.gate.allowance import UNENROLLED, Allowed, Denied, allowance, ceiling_of
 from flopgate_agent.gate.asking import policies_of
 from flopgate_agent.gate.authority import Authority, admitted
+from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.host_meter import Charge, HostMeter
 from flopgate_agent.gate.lane import Lane
+from flopgate_agent.gate.outlook import WouldStop
+from flopgate_agent.gate.phases import InForce, next_change_ms, phase_in_force
 from flopgate_agent.gate.settings import GateSettings
-from flopgate_proto.values import ChargedFigure, LaneState
+from flopgate_proto.values import ChargedFigure, LaneState, Phase, Severity
 
 DEFAULT_DRAIN_MS = 5000
 """Until a policy says otherwise (DESIGN section 3, law 1)."""
@@ -32,17 +35,23 @@ class HostLanes:
     Attributes:
         by_workload: the lanes; those of an earlier configuration have no chips.
         permissions: what each may do, by workload; none before the first step.
+        in_force: the phase of the last step, ``None`` before the first.
         halted: whether a lane came to stand still in the last step.
     """
 
-    def __init__(self, settings: GateSettings, meter: HostMeter, now_ms: int) -> None:
+    def __init__(
+        self, settings: GateSettings, meter: HostMeter, findings: FindingLog, now_ms: int
+    ) -> None:
         self._meter = meter
         self.by_workload = {
             lane.workload: Lane(lane, settings, [meter.chips[i] for i in lane.chips], now_ms)
             for lane in settings.lanes
         }
         self.permissions: dict[str, Allowed | Denied] = {}
+        self.in_force: InForce | None = None
         self.halted = False
+        self._findings = findings
+        self._least_phase = settings.phase_at_least
         self._of_chip = {
             index: lane for lane in self.by_workload.values() for index in lane.setting.chips
         }
@@ -74,24 +83,55 @@ class HostLanes:
     ) -> list[Action]:
         """Let permission, time and what the chips show act on every lane; a fault denies all."""
         self.halted = False
+        least = self._least_phase
+        phase = phase_in_force(authorities, least, now_ms=now_ms, running_ms=running_ms)
+        actions = self._enter(phase)
         policies = policies_of(admitted(authorities))
         drain_ms = max((policy.drain_ms for policy in policies), default=DEFAULT_DRAIN_MS)
         figure = charged_figure(authorities)
-        actions: list[Action] = []
         for lane in self.by_workload.values():
             permission = fault or allowance(lane.workload, authorities, now_ms, running_ms)
             self.permissions[lane.workload] = permission
             lane.ceiling_tflop = ceiling_of(permission, lane.workload, authorities, now_ms)
             lane.figure = figure
-            before = lane.state
-            actions += lane.step(permission, drain_ms, now_ms)
+            before, told = lane.state, lane.would
+            actions += lane.step(permission, drain_ms, now_ms, phase.phase)
+            self._note_would(lane, told)
             if lane.state is not before and lane.state is LaneState.HALTED:
                 self.halted = True
         return actions
 
-    def timers_ms(self) -> list[int]:
-        """When time alone changes something in a lane."""
-        return [lane_ms for lane in self.by_workload.values() if (lane_ms := lane.get_timer())]
+    def _enter(self, new: InForce) -> list[Action]:
+        """Tell the host's people and the authorities when the phase changes."""
+        # Nothing is looser than `enforce` until it was shown to be.
+        old = Phase.ENFORCE if self.in_force is None else self.in_force.phase
+        self.in_force = new
+        if new.phase is old:
+            return []
+        name = f"phase.{new.phase.name.lower()}"
+        self._findings.add(name, Severity.INFO, detail=new.why)
+        return [Tell(event=name, subject="", detail=new.why)]
+
+    def _note_would(self, lane: Lane, told: WouldStop | None) -> None:
+        """The authorities hear of each stop that does not happen, with its reason and moment."""
+        would = lane.would
+        if would is None or (told is not None and told.why.reason == would.why.reason):
+            return
+        why = would.why
+        by = f" of {why.authority}" if why.authority else ""
+        order = f", order {why.order_digest.hex()}" if why.order_digest else ""
+        detail = f"{why.reason}{by}{order}: frozen by {would.freeze_at_ms} ms, were it enforced"
+        self._findings.add(
+            "lane.would-stop", Severity.WARNING, subject=lane.workload, detail=detail
+        )
+
+    def timers_ms(
+        self, authorities: Collection[Authority], *, now_ms: int, running_ms: int
+    ) -> list[int]:
+        """When time alone changes something in a lane, or the phase."""
+        times_ms = next_change_ms(authorities, now_ms=now_ms, running_ms=running_ms)
+        times_ms += [lane_ms for lane in self.by_workload.values() if (lane_ms := lane.get_timer())]
+        return times_ms
 
     def look_by_ms(self) -> list[int]:
         """By when each lane must be looked at, as of the last step."""

@@ -11,6 +11,7 @@ Nothing waits for good will: the freeze needs none of the job, the kill none of 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from flopgate_agent.gate.actions import (
     Action,
@@ -26,9 +27,11 @@ from flopgate_agent.gate.actions import (
 from flopgate_agent.gate.allowance import Allowed, Denied
 from flopgate_agent.gate.book import LaneBook
 from flopgate_agent.gate.chip_meter import ChipMeter
+from flopgate_agent.gate.outlook import Outlook, WouldStop, outlook
 from flopgate_agent.gate.settings import GateSettings, LaneSetting
 from flopgate_agent.gate.states import MAY_COMPUTE, RUNGS, Rung, check_step
-from flopgate_proto.values import ChargedFigure, LaneState
+from flopgate_proto.limits import COUNT_MAX
+from flopgate_proto.values import ChargedFigure, LaneState, Phase
 
 PRESSED = 2
 """A new ceiling is asked for while what is left still covers so many orderly stops."""
@@ -47,31 +50,12 @@ RELOOK_MS = 10_000
 """The same where no process is left to kill, yet stillness cannot be shown."""
 
 
-def _expiring(allowed: Allowed) -> Denied:
-    return Denied(
-        reason="permit.expiring",
-        detail="the permit runs out and was not renewed",
-        way_back="Check that the courier reaches the authority.",
-        authority=allowed.until_by,
-        wind_down_ms=0,
-    )
-
-
-def _spent(allowed: Allowed) -> Denied:
-    return Denied(
-        reason="ceiling.reached",
-        detail="what is left of the ceiling is needed to stop in time",
-        way_back="The next grant lifts it, if the budget allows.",
-        authority=allowed.ceiling_by,
-        wind_down_ms=0,
-    )
-
-
 class Lane:
     """State machine of one lane. Starts FROZEN: whatever runs without permission is held.
 
-    ``figure`` is the one that policy charges; ``pressed`` says that the ceiling comes near;
-    ``ceiling_tflop`` bounds the allotted book, ``None`` where no grant stands.
+    Where the phase does not bite it runs, whatever permission says; ``would`` holds what would have
+    stopped it. ``figure`` is the one that policy charges; ``pressed`` says that the ceiling comes
+    near; ``ceiling_tflop`` bounds the allotted book, ``None`` where no grant stands.
     """
 
     def __init__(
@@ -86,6 +70,9 @@ class Lane:
         self.figure = ChargedFigure.NOMINAL
         self.pressed = False
         self.ceiling_tflop: int | None = None
+        self.would: WouldStop | None = None
+        # What starts without permission is held without a notice: only who ran so far gets one.
+        self._warned = True
         self._peaks: dict[ChargedFigure, int] = {}
         self._allowed = False
         self._stopped_ms: int | None = None
@@ -182,25 +169,37 @@ class Lane:
             case _:
                 return None
 
-    def step(self, permission: Allowed | Denied, drain_ms: int, now_ms: int) -> list[Action]:
-        """Let permission, time and what the chips show act on the lane."""
+    def step(
+        self,
+        permission: Allowed | Denied,
+        drain_ms: int,
+        now_ms: int,
+        phase: Phase = Phase.ENFORCE,
+    ) -> list[Action]:
+        """Let permission, time and what the chips show act on the lane, as far as rules bite."""
         self.pressed = False
         self._allowed = isinstance(permission, Allowed)
         self._look_after_ms = self._settings.sample_interval_ms
-        if isinstance(permission, Allowed):
-            actions = self._step_allowed(permission, drain_ms, now_ms)
+        loose = phase is not Phase.ENFORCE
+        if loose:
+            actions = self._step_loose(permission, drain_ms, now_ms, phase)
         else:
-            actions = self._step_denied(permission, drain_ms, now_ms)
-        return [*self._climb(), *actions]
+            if self.would is not None:
+                self.why = self.would = None
+            if isinstance(permission, Allowed):
+                actions = self._step_allowed(permission, drain_ms, now_ms)
+            else:
+                actions = self._step_denied(permission, drain_ms, now_ms)
+        return [*self._climb(loose=loose), *actions]
 
-    def _climb(self) -> list[Action]:
+    def _climb(self, *, loose: bool) -> list[Action]:
         """What the state asks of the chips and they do not have yet, before anything else."""
         asked, stand = RUNGS[self.state], self._rungs
         if not asked:
             self._rungs = asked
             if stand == asked:
                 return []
-            until_ms = self._latest_freeze_ms or 0
+            until_ms = COUNT_MAX if loose else self._latest_freeze_ms or 0
             return [Restore(workload=self.workload, until_ms=until_ms)]
         if self._killed:
             asked |= {Rung.SLOW}
@@ -209,21 +208,68 @@ class Lane:
         deny: list[Action] = [Deny(workload=self.workload)] if Rung.DENY in missing else []
         return [*deny, *([Slow(workload=self.workload)] if Rung.SLOW in missing else [])]
 
+    def _step_loose(
+        self, permission: Allowed | Denied, drain_ms: int, now_ms: int, phase: Phase
+    ) -> list[Action]:
+        """Whatever permission says, the lane runs; once rules bite, it gets its wind-down."""
+        exempt = isinstance(permission, Allowed) and permission.exempt
+        actions = self._run(exempt=exempt, freeze_at_ms=COUNT_MAX, now_ms=now_ms)
+        why: Denied | None = None
+        freeze_at_ms, self._tightest_ms, self._latest_freeze_ms = now_ms, None, None
+        match permission:
+            case Denied():
+                why = permission
+                freeze_at_ms += permission.wind_down_ms
+            case Allowed():
+                looked = self._outlook(permission, drain_ms, now_ms)
+                why = looked.why
+                if why is None:
+                    self._tightest_ms = looked.wind_down_at_ms
+                elif not looked.at_once:
+                    freeze_at_ms = min(looked.freeze_at_ms, now_ms + permission.wind_down_ms)
+        told, self.why = self.would, why
+        if why is None:
+            self.would, self._warned = None, False
+            gone = Tell(event="lane.would-go-on", subject=self.workload, detail="")
+            return [*actions, *([gone] if told else ())]
+        if told is None:
+            self.would = WouldStop(why=why, since_ms=now_ms, freeze_at_ms=freeze_at_ms)
+        else:
+            freeze_at_ms = min(freeze_at_ms, told.freeze_at_ms)
+            self.would = replace(told, why=why, freeze_at_ms=freeze_at_ms)
+            if told.why.reason == why.reason:
+                return actions
+        left_ms = max(0, freeze_at_ms - now_ms)
+        detail = f"{why.reason}: {why.detail}; {left_ms} ms to the freeze, were it enforced"
+        actions.append(Tell(event="lane.would-stop", subject=self.workload, detail=detail))
+        if phase is Phase.WARN and not self._warned:
+            self._warned = True
+            actions.append(Notify(workload=self.workload, pids=self.pids, left_ms=left_ms))
+        return actions
+
+    def _outlook(self, allowed: Allowed, drain_ms: int, now_ms: int) -> Outlook:
+        stop_ms = drain_ms + self._bound_ms
+        looked = outlook(
+            allowed,
+            left_tflop=self.left_tflop(allowed),
+            at_once_tflop=self._cost_tflop(self._blind_ms + stop_ms),
+            orderly_tflop=self._cost_tflop(allowed.wind_down_ms + self._blind_ms + stop_ms),
+            stop_ms=stop_ms,
+            now_ms=now_ms,
+        )
+        pressed_tflop = PRESSED * looked.orderly_tflop
+        self.pressed = looked.left_tflop <= pressed_tflop
+        if looked.why is None:
+            self._look_after_ms = self._patience_ms(looked.left_tflop, pressed_tflop)
+        return looked
+
     def _step_allowed(self, allowed: Allowed, drain_ms: int, now_ms: int) -> list[Action]:
-        freeze_at_ms = allowed.until_ms - drain_ms - self._bound_ms
+        outlook = self._outlook(allowed, drain_ms, now_ms)
+        freeze_at_ms, why = outlook.freeze_at_ms, outlook.why
         self._latest_freeze_ms = freeze_at_ms
-        wind_down_at_ms = freeze_at_ms - allowed.wind_down_ms
-        left_tflop = self.left_tflop(allowed)
-        stop_ms = self._blind_ms + drain_ms + self._bound_ms
-        pressed_tflop = PRESSED * self._cost_tflop(allowed.wind_down_ms + stop_ms)
-        self.pressed = left_tflop <= pressed_tflop
-        if now_ms >= freeze_at_ms or left_tflop <= self._cost_tflop(stop_ms):
-            why = _expiring(allowed) if now_ms >= freeze_at_ms else _spent(allowed)
-            return self._stop_now(why, drain_ms, now_ms)
-        if now_ms >= wind_down_at_ms or left_tflop <= self._cost_tflop(
-            allowed.wind_down_ms + stop_ms
-        ):
-            why = _expiring(allowed) if now_ms >= wind_down_at_ms else _spent(allowed)
+        if why is not None:
+            if outlook.at_once:
+                return self._stop_now(why, drain_ms, now_ms)
             if self.state not in MAY_COMPUTE:
                 # Too little is left to start with: wait for the next grant, keep what stands.
                 return self._hold(why, drain_ms, now_ms)
@@ -234,8 +280,7 @@ class Lane:
             if now_ms >= ends_ms:
                 return self._stop_now(why, drain_ms, now_ms)
             return self._wind_down(why, ends_ms, now_ms)
-        self._tightest_ms = wind_down_at_ms
-        self._look_after_ms = self._patience_ms(left_tflop, pressed_tflop)
+        self._tightest_ms = outlook.wind_down_at_ms
         return self._run(exempt=allowed.exempt, freeze_at_ms=freeze_at_ms, now_ms=now_ms)
 
     def _step_denied(self, denied: Denied, drain_ms: int, now_ms: int) -> list[Action]:

@@ -17,6 +17,15 @@ class StoredOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTime:
+    """The time as an authority's answers told it, at a moment of gate running time."""
+
+    earliest_unix_ms: int
+    latest_unix_ms: int
+    running_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredAuthority:
     """One authority as the ledger knows it.
 
@@ -27,6 +36,7 @@ class StoredAuthority:
         enrolment: the newest statement that asked for admission, ``None`` before the first.
         asked: digests of all that an answer may still name.
         scopes: all that the host was ever in.
+        time: as it was told last; ``None`` before the admission.
     """
 
     name: str
@@ -38,6 +48,7 @@ class StoredAuthority:
     asked: tuple[bytes, ...] = ()
     admitted: bool = False
     scopes: frozenset[Scope] = frozenset()
+    time: StoredTime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,8 @@ Laws that this table serves (DESIGN section 3):
 
 * Law 1: from every state in which work may run, time alone leads to FROZEN; from FROZEN only
   verified stillness leads to HALTED, and time alone leads to a kill.
-* Law 6: permission is asked again at every step into RUNNING or EXEMPT, never remembered.
+* Law 6: permission is asked again at every step into RUNNING or EXEMPT, never remembered. A phase
+  looser than `enforce` leads there too, and is worked out anew at every step.
 * Law 8: a fault leads to FROZEN from everywhere, without wind-down.
 
     HALTED ------- permission ------> RUNNING or EXEMPT

@@ -59,6 +59,7 @@ def make_settings(
         driver_version=driver_version,
         sample_interval_ms=config.sample_interval_ms,
         report_interval_ms=config.report_interval_ms,
+        phase_at_least=config.phase_at_least,
     )
 
 

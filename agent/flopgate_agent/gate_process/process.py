@@ -139,7 +139,7 @@ class GateProcess:
         reason, text = "gate.stopped", "the gate was told to stop"
         runner.enter(runner.core.fault, reason, text, "Start the gate again.")
         give_up_ms = read_clocks().elapsed_ms + STOP_MS_MAX
-        while not runner.core.standing_still and read_clocks().elapsed_ms < give_up_ms:
+        while runner.core.must_stand and read_clocks().elapsed_ms < give_up_ms:
             self._turn()
 
     def _next_wake_ms(self) -> int:

@@ -23,10 +23,11 @@ from flopgate_governor.core.facts import (
     LaneFacts,
     lane_scopes,
 )
-from flopgate_governor.core.orders import LatchedPause, not_lapsed, pauses_for, phase_of
+from flopgate_governor.core.orders import LatchedPause, not_lapsed, pauses_for
 from flopgate_governor.core.quotes import Numbering, QuoteRead, own_quote, read_quote
 from flopgate_proto.errors import MisuseError
 from flopgate_proto.limits import PAUSES_MAX
+from flopgate_proto.phases import phase_at
 from flopgate_proto.quick import quick
 from flopgate_proto.values.answers import Answer, Ceiling, Refusal, Terms, Verdict
 from flopgate_proto.values.common import ChargedFigure, Finding, Severity
@@ -266,7 +267,7 @@ def _terms(host: HostFacts, standing: Standing) -> Terms | None:
         # Exempt hosts ask as often: a cluster that grows is covered within one renewal.
         renew_after_ms=policy.renew_after_ms,
         exempt=exempt,
-        phase=phase_of(policy, host, standing.unix_ms),
+        phase=phase_at(policy.phases, host.host.scopes, standing.unix_ms),
     )
 
 

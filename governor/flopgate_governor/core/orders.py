@@ -16,12 +16,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from flopgate_governor.core.facts import HostFacts
 from flopgate_governor.core.quotes import AHEAD_MAX, Numbering
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ForgedError, HistoryError
 from flopgate_proto.trust import Trust, VerifiedOrder
-from flopgate_proto.values.common import Phase, Scope, ScopeKind
+from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_proto.values.orders import (
     Delegation,
     Pause,
@@ -259,16 +258,3 @@ def not_lapsed(
         or running_ms < told_ms.get(held.digest, running_ms) + held.pause.lapse_ms
         or unix_ms < held.accepted_unix_ms + held.pause.lapse_ms
     )
-
-
-def phase_of(policy: Policy, facts: HostFacts, unix_ms: int) -> Phase:
-    """How far rules bite for a host: the narrowest rule in force, the latest, the strictest."""
-    if not policy.phases:
-        return Phase.ENFORCE
-    scopes = set(facts.host.scopes)
-    rules = [
-        (rule.scope.kind, rule.from_unix_ms, rule.phase)
-        for rule in policy.phases
-        if rule.from_unix_ms <= unix_ms and rule.scope in scopes
-    ]
-    return max(rules)[2] if rules else Phase.ENFORCE
