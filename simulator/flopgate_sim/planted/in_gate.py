@@ -7,7 +7,7 @@ from typing import Any
 
 from flopgate_agent import ledger, meter
 from flopgate_agent.counters.sample import ChipSample
-from flopgate_agent.gate import allowance, answers, book, core, lane, reporting
+from flopgate_agent.gate import allowance, answers, book, core, host_lanes, lane, reporting
 from flopgate_agent.gate.allowance import Allowed
 from flopgate_agent.gate.authority import Authority, LatchedPause, admitted
 from flopgate_agent.gate.host_meter import HostMeter
@@ -53,7 +53,7 @@ def join_unawaited() -> tuple[Swap, ...]:
     def ceiling(found: Any, workload: str, authorities: Any, now_ms: int) -> int | None:
         return allowance.ceiling_of(found, workload, admitted(authorities), now_ms)
 
-    return (Swap(core, "allowance", permission), Swap(core, "ceiling_of", ceiling))
+    return (Swap(host_lanes, "allowance", permission), Swap(host_lanes, "ceiling_of", ceiling))
 
 
 def no_drain_margin() -> tuple[Swap, ...]:
@@ -88,12 +88,12 @@ def thaw_unchecked() -> tuple[Swap, ...]:
     step = lane.Lane.step
     remembered: dict[int, Allowed] = {}
 
-    def hasty(self: lane.Lane, permission: Any, drain_ms: int, now_ms: int) -> Any:
+    def hasty(self: lane.Lane, permission: Any, *step_of: Any) -> Any:
         if isinstance(permission, Allowed):
             remembered[id(self)] = permission
         elif self.state is LaneState.HALTED:
             permission = remembered.get(id(self), permission)
-        return step(self, permission, drain_ms, now_ms)
+        return step(self, permission, *step_of)
 
     return (Swap(lane.Lane, "step", hasty),)
 
