@@ -36,8 +36,6 @@ SLOWEST_PERCENT = 5
 reading."""
 CALIBRATION_MS = 500
 """Shortest interval by which the reading of the counters is told: ten times `SLACK_MS`."""
-SURVIVED_PERCENT = 2
-"""How closely elapsed cycles must fit the time for counters to have survived a gap."""
 
 
 def spec_of(chip: ChipIdentity) -> ChipSpec:
@@ -107,24 +105,33 @@ def worst_case(spec: ChipSpec, elapsed_ms: int, *findings: Finding) -> Measured:
 
 
 def tighten_gap(last: ChipSample, now: ChipSample, spec: ChipSpec, elapsed_ms: int) -> Measured:
-    """Measure a gap of the agent by cumulative cycles, if they demonstrably survived it.
+    """Measure a gap by cumulative cycles, if they demonstrably survived it; else the worst case.
 
-    They did when none went back and the elapsed cycles fit a clock of the chip x ``elapsed_ms``
-    (host time as the gate knows it, not the samples' stamps) within 2%. Else the worst case.
+    ``last`` was read when the gap began or later; ``elapsed_ms`` is host time as the gate knows it,
+    not the samples' stamps.
     """
     before, after = last.cycles, now.cycles
     if last.uuid != now.uuid or now.error or now.mig or before is None or after is None:
         return worst_case(spec, elapsed_ms, warning("meter.gap.unmeasured"))
-    ticks = after.elapsed - before.elapsed
-    fits = any(
-        abs(ticks - expected) * 100 <= expected * SURVIVED_PERCENT
-        for clock_khz in _clocks_khz(last, now, spec)
-        for expected in (clock_khz * elapsed_ms, clock_khz * elapsed_ms * spec.sm_count)
-    )
-    if elapsed_ms <= 0 or not fits:
+    ticks, findings = after.elapsed - before.elapsed, _energy(last, now)
+    if findings or not _survived(after, spec, elapsed_ms):
+        numbers = {"counted_cycles": after.elapsed, "elapsed_ms": elapsed_ms}
+        unproven = warning("meter.gap.reset_possible", **numbers)
+        return worst_case(spec, elapsed_ms, *findings, unproven)
+    one_sm = spec.max_clock_khz * elapsed_ms
+    if _sms_per_count(ticks, one_sm, _limit(spec, elapsed_ms), spec.sm_count) is None:
         numbers = {"elapsed_cycles": ticks, "elapsed_ms": elapsed_ms}
         return worst_case(spec, elapsed_ms, warning("meter.gap.not_continuous", **numbers))
     return _by_cycles(before, after, spec, elapsed_ms, (info("meter.gap.tightened"),))
+
+
+def _survived(after: PipeCycles, spec: ChipSpec, elapsed_ms: int) -> bool:
+    """Whether more cycles are counted than could have been since a reset inside the gap.
+
+    At the highest clock, and summed over SMs whatever the counters seemed to be before: a driver
+    that was loaded anew may be another version.
+    """
+    return after.elapsed > _limit(spec, max(0, elapsed_ms)) * spec.sm_count
 
 
 def calibration(previous: ChipSample, current: ChipSample, spec: ChipSpec) -> Finding | None:
@@ -150,11 +157,6 @@ def _limit(spec: ChipSpec, elapsed_ms: int) -> int:
     """Most cycles of one SM in this time."""
     one_sm = spec.max_clock_khz * elapsed_ms
     return (one_sm * (100 + SLACK_PERCENT)) // 100 + spec.max_clock_khz * SLACK_MS
-
-
-def _clocks_khz(last: ChipSample, now: ChipSample, spec: ChipSpec) -> set[int]:
-    seen = (one.sm_clock_mhz for one in (last, now))
-    return {spec.max_clock_khz, *(mhz * 1000 for mhz in seen if mhz)}
 
 
 def _by_cycles(

@@ -81,20 +81,22 @@ class Hardware:
     Attributes:
         last_work_ms: last instant at which a compute pipe was busy, by chip.
         work_ms: how long it was busy in all, by chip.
+        loaded_at_ms: since when the driver counts cycles.
         gpm: whether cycle counters can be read.
         lost: chips that are off the bus.
     """
 
-    def __init__(self, chips: int, now_ms: int) -> None:
+    def __init__(self, chips: int, now_ms: int, loaded_ms: int = 0) -> None:
         self.spec = h100()
         self.jobs: list[Job] = []
         self.now_ms = now_ms
-        self.boot_ms = now_ms
+        self.loaded_at_ms = now_ms - loaded_ms
         self.last_work_ms: list[int | None] = [None] * chips
         self.work_ms = [0] * chips
         self.gpm = True
         self.lost: set[int] = set()
         self._active_ms = [0] * chips
+        self._uncounted_ms = ([0] * chips, [0] * chips)
         self._sampled_ms = [0] * chips
 
     @property
@@ -120,6 +122,10 @@ class Hardware:
                 known_ms = self.last_work_ms[job.chip]
                 self.last_work_ms[job.chip] = max(last_ms, known_ms or last_ms)
         self.now_ms = max(self.now_ms, to_ms)
+
+    def load_anew(self) -> None:
+        """Cycle counters begin anew, as a reset lets them; what runs goes on."""
+        self.loaded_at_ms, self._uncounted_ms = self.now_ms, (self.work_ms[:], self._active_ms[:])
 
     def freeze(self, pids: Collection[int]) -> None:
         """No further launches; what was launched goes on."""
@@ -152,10 +158,11 @@ class Hardware:
     def _sample(self, chip: int) -> ChipSample:
         lost = chip in self.lost
         clock_khz = self.spec.max_clock_khz
-        busy = self.work_ms[chip] * clock_khz
+        before_ms, active_before_ms = (counted[chip] for counted in self._uncounted_ms)
+        busy = (self.work_ms[chip] - before_ms) * clock_khz
         cycles = PipeCycles(
-            elapsed=(self.now_ms - self.boot_ms + 1) * clock_khz,
-            active=self._active_ms[chip] * clock_khz,
+            elapsed=(self.now_ms - self.loaded_at_ms + 1) * clock_khz,
+            active=(self._active_ms[chip] - active_before_ms) * clock_khz,
             mma=busy,
             dmma=0,
             hmma=busy,

@@ -24,6 +24,7 @@ from flopgate_proto.values import LaneState, Report
 from flopgate_sim.nvml import FakeDriver
 from tests.support.fixed import COURIER_KEY
 from tests.support.gate_authority import GateAuthority
+from tests.support.sampler_host import LONG_LOADED
 from tests.support.service_manager import ServiceManager
 
 WAIT_S = 60.0
@@ -161,7 +162,7 @@ class GateHost:
             drain_ms=DRAIN_MS,
             watchdog_ms=4_000,
         )
-        self.driver = FakeDriver(folder / "driver", **options)
+        self.driver = FakeDriver(folder / "driver", counted_cycles=LONG_LOADED, **options)
         self.gate: subprocess.Popen[bytes] | None = None
         self.manager: ServiceManager | None = None
         self._courier: Courier | None = None

@@ -43,6 +43,8 @@ from tests.support.gate_hardware import H100_NAME, H100_PCI_ID, UUID, Hardware, 
 
 START_MS = 1_000_000
 WALL_UNIX_MS = 1_800_000_000_000
+LOADED_MS = 86_400_000
+"""For so long the driver counts when a rig begins: no reset can pass for it after a short gap."""
 
 Network = Callable[[GateAuthority, Report], int | None]
 """Milliseconds until the answer to a report arrives; ``None``: it never does."""
@@ -121,7 +123,7 @@ class GateRig:
         self.now_ms = START_MS
         self.wall_unix_ms = WALL_UNIX_MS
         self.authorities = {one.name: one for one in authorities or (GateAuthority(),)}
-        self.hardware = Hardware(len(self.settings.chips), START_MS)
+        self.hardware = Hardware(len(self.settings.chips), START_MS, LOADED_MS)
         self.ledger = ledger or Ledger(":memory:")
         self.network = network
         self.actions: list[tuple[int, Action]] = []

@@ -21,6 +21,8 @@ from flopgate_agent.meter import measure, spec_of
 from flopgate_sim.nvml import FakeDriver
 
 PATIENCE_S = 40
+LONG_LOADED = 10**15
+"""SM cycles of an hour at an H100's highest clock: no shorter gap hides a reset of them."""
 
 
 def now_ms() -> int:

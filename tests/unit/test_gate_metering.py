@@ -165,15 +165,6 @@ def test_law_2_after_a_restart_no_grant_covers_anything() -> None:
     assert rig.lane.book.allotted_flop == allotted
 
 
-def test_law_3_counters_that_survived_tighten_the_gap_of_a_restart() -> None:
-    rig = running().run(10_000)
-    rig.hardware.freeze({100})
-    rig.restart(away_ms=30_000)
-    rig.core.samples(rig.hardware.sample(), rig.now)
-    truth = rig.hardware.nominal_flop(0)
-    assert truth <= charged_flop(rig) <= truth + 2 * TFLOP
-
-
 def test_law_3_counters_of_a_chip_cut_into_instances_are_no_base_after_a_restart() -> None:
     rig = running().run(10_000)
     assert meter_of(rig).row().counters

@@ -6,7 +6,7 @@ import pytest
 
 from flopgate_agent.counters.sample import ChipSample, PipeCycles
 from flopgate_agent.measured import Flop, Measured, Pipe
-from flopgate_agent.meter import measure, tighten_gap, worst_case
+from flopgate_agent.meter import measure, worst_case
 from flopgate_proto.chips import load_table
 from flopgate_proto.values import CounterSource, Severity
 
@@ -304,50 +304,3 @@ def test_an_unknown_chip_has_no_lower_bound() -> None:
     measured = measure(sample(), sample(1000, after), unknown)
     assert measured.total.low == 0
     assert measured.total.nominal == ticks * unknown.rates.half_tensor
-
-
-@pytest.mark.parametrize("sms", [1, 132])
-def test_a_gap_that_the_counters_survived_is_measured(sms: int) -> None:
-    ticks = 60 * 1980 * 10**6 * sms * 99 // 100
-    after = replace(ZERO, elapsed=ticks, hmma=ticks // 2, mma=ticks // 2)
-    tight = tighten_gap(sample(0), sample(60_000, after), H100, 60_000)
-    assert ids(tight) == ["meter.gap.tightened"]
-    assert not tight.gap
-    assert tight.total.nominal == ticks // 2 * 4096 * (132 // sms)
-
-
-def test_a_lower_clock_is_believed_when_the_driver_shows_it() -> None:
-    after = replace(ZERO, elapsed=60 * 345 * 10**6 * 132)
-    tight = tighten_gap(sample(0), sample(60_000, after, sm_clock_mhz=345), H100, 60_000)
-    assert not tight.gap
-    assert tight.total == Flop()
-
-
-@pytest.mark.parametrize("percent", [-3, 0, 3, 97, 103, 200])
-def test_a_gap_whose_counters_do_not_fit_is_charged(percent: int) -> None:
-    after = replace(ZERO, elapsed=60 * SECOND * percent // 100)
-    charged = tighten_gap(sample(0), sample(60_000, after), H100, 60_000)
-    assert ids(charged) == ["meter.gap.not_continuous"]
-    assert charged.total == worst_case(H100, 60_000).total
-
-
-def test_a_gap_is_charged_by_the_gates_time_not_by_the_samples() -> None:
-    after = replace(ZERO, elapsed=60 * SECOND)
-    charged = tighten_gap(sample(0), sample(60_000, after), H100, 90_000)
-    assert charged.gap
-    assert charged.total == worst_case(H100, 90_000).total
-
-
-@pytest.mark.parametrize(
-    ("last", "now"),
-    [
-        (sample(0, None), sample(60_000)),
-        (sample(0), sample(60_000, None)),
-        (sample(0), sample(60_000, uuid="GPU-2")),
-        (sample(0), sample(60_000, error="UNKNOWN")),
-    ],
-)
-def test_a_gap_without_counters_is_charged(last: ChipSample, now: ChipSample) -> None:
-    charged = tighten_gap(last, now, H100, 60_000)
-    assert ids(charged) == ["meter.gap.unmeasured"]
-    assert charged.total == worst_case(H100, 60_000).total

@@ -102,6 +102,15 @@ class ChipMeter:
         """Totals count from here on: the host enrols."""
         self._totals, self._measured_ms, self._gap_ms = {}, 0, 0
 
+    def reopened(self) -> None:
+        """Another sampler reads the chip from here on.
+
+        The one before held the driver open, so that nobody could load it anew or reset the chip
+        unseen; between the two that was possible.
+        """
+        if self._previous is not None:
+            self._survivor, self._previous = self._previous, None
+
     def look(self, sample: ChipSample) -> tuple[Measured, ...]:
         """Everything between the last look and this one: nothing is left out, nothing twice."""
         self.note_processes(sample)
@@ -152,7 +161,8 @@ class ChipMeter:
         """Nothing could be read up to here: charge it, and let the next look start anew."""
         span_ms = until_ms - self.covered_until_ms
         self._checks.reset()
-        self._previous, self._owed = None, True
+        # A survivor would speak for more than the time that is not charged yet.
+        self._previous, self._survivor, self._owed = None, None, True
         self.still_since_ms, self.active, self.worked = None, True, False
         if span_ms <= 0:
             return ()
@@ -189,7 +199,7 @@ class ChipMeter:
 
     def row(self) -> ChipRow:
         """The chip's row of the next report."""
-        last = self._previous
+        last = self._previous or self._survivor
         counters: tuple[RawCounter, ...] = ()
         # What is not believed now is no base after a restart either.
         if last is not None and last.cycles is not None and not last.mig:

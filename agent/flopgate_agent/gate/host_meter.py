@@ -51,6 +51,11 @@ class HostMeter:
         """The sampler said something: it is not silent."""
         self._asked_ms, self._answered = None, True
 
+    def reopened(self) -> None:
+        """Another sampler reads the chips from here on."""
+        for chip in self.chips:
+            chip.reopened()
+
     def plan(self, look_by_ms: int, now_ms: int) -> None:
         """The counters must be read by this moment; before the first look, at once."""
         if not self._answered:

@@ -177,6 +177,7 @@ class GateProcess:
                 if self._runner is None:
                     self._start(message.chips, message.driver_version, now)
                 else:
+                    self._runner.core.meter.reopened()
                     self._compare_chips(self._runner, message)
             case Samples():
                 if self._runner is not None:

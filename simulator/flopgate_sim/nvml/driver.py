@@ -59,6 +59,8 @@ class FakeDriver(Switches):
         fabric_uuid: cluster UUID of the NVLink fabric, 16 bytes; zero as on a single host.
         fabric_clique: clique id in that fabric.
         boot_run_s: driver run time before this start, seconds, for the black box.
+        counted_cycles: SM cycles on each chip's counters at the first start, all of them idle, as
+            of a driver that was loaded long ago.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class FakeDriver(Switches):
         fabric_uuid: bytes = bytes(16),
         fabric_clique: int = 0,
         boot_run_s: int = 0,
+        counted_cycles: int = 0,
     ) -> None:
         if not 1 <= gpus <= layout.MAX_GPUS:
             message = f"gpus must be 1 to {layout.MAX_GPUS}, not {gpus}"
@@ -102,6 +105,8 @@ class FakeDriver(Switches):
         self._engine: subprocess.Popen[bytes] | None = None
         self._workloads: list[subprocess.Popen[bytes]] = []
         self._map()
+        for gpu in range(gpus):
+            self._state.gpu[gpu].cycles[0] = counted_cycles
 
     @property
     def state_path(self) -> Path:

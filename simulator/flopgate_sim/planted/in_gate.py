@@ -116,6 +116,14 @@ def mig_believed() -> tuple[Swap, ...]:
     return (Swap(meter, "measure", whole),)
 
 
+def reset_survived() -> tuple[Swap, ...]:
+    return (Swap(meter, "_survived", lambda *_arguments: True),)
+
+
+def samplers_alike() -> tuple[Swap, ...]:
+    return (Swap(HostMeter, "reopened", lambda _self: None),)
+
+
 def hung_chip_free() -> tuple[Swap, ...]:
     look = HostMeter.look
 

@@ -112,6 +112,30 @@ def crashing(seed: int) -> WorldPlan:
     return _plan(seed, {"governor_crash_writing": 60.0})
 
 
+def reloaded(seed: int) -> WorldPlan:
+    """A driver is loaded anew twice: before a gate dies, and while it is away."""
+    plan = _plan(seed, {})
+    faults = []
+    for number, host in enumerate(plan.hosts):
+        at_ms = 240_000 + 17_000 * number + 1_000 * seed
+        first = Fault(at_ms=at_ms, kind="driver_reload", target=host.name)
+        died = Fault(at_ms=at_ms + 65_000, kind="gate_crash", target=host.name, span_ms=480_000)
+        faults += [first, died, replace(first, at_ms=at_ms + 265_000)]
+    return replace(plan, faults=tuple(faults), duration_ms=SHORT_MS)
+
+
+def hung_and_reloaded(seed: int) -> WorldPlan:
+    """A driver is loaded anew, and again while one sampler hangs and the next is not there yet."""
+    plan = _plan(seed, {})
+    faults = []
+    for number, host in enumerate(plan.hosts):
+        for at_ms in range(420_000 + 7_000 * number, 800_000, 20_000):
+            first = Fault(at_ms=at_ms, kind="driver_reload", target=host.name)
+            hang = Fault(at_ms=at_ms + 2_000, kind="sampler_hang", target=host.name, span_ms=4_500)
+            faults += [first, hang, replace(first, at_ms=at_ms + 4_000)]
+    return replace(plan, faults=tuple(faults), duration_ms=SHORT_MS)
+
+
 def hung(seed: int) -> WorldPlan:
     """Every driver hangs for some minutes."""
     plan = _plan(seed, {})

@@ -93,7 +93,8 @@ KINDS: Final[Mapping[str, FaultKind]] = MappingProxyType(
             target=HOST, value=(1, 10**6), text="a chip's counters jump ahead"
         ),
         "driver_reload": FaultKind(
-            target=HOST, text="the driver starts anew: counters from zero, one error"
+            target=HOST,
+            text="the driver starts anew: counters from zero, one error for a gate that runs",
         ),
         "wall_step": FaultKind(
             target=HOST, value=(-7_200, 7_200), text="the wall clock is set, seconds"

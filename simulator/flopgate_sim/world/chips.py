@@ -91,7 +91,8 @@ class Chip:
         lost: off the bus.
         hung: calls hang there, so no sampler asks it.
         mig: cut into instances, whose work is in no counter of the whole chip.
-        reloaded: the driver was loaded anew: a handle from before gives one error.
+        reloaded: the driver was loaded anew: a handle from before gives one error. One that is
+            opened after it tells nothing of it.
         counted_us: since when the driver counts; a reload starts anew.
         jump_cycles: what a lying or broken driver adds to every counter.
         hidden_us, hidden_active_us: busy and active time that the driver does not show, from
@@ -241,6 +242,12 @@ class Hardware:
         for chip in self.chips:
             chip.lost, chip.jump_cycles = False, 0
             self.reset_counters(chip)
+
+    def opened(self) -> None:
+        """Another sampler opens every chip: it adds up its own windows, and sees no old error."""
+        for chip in self.chips:
+            chip.reloaded = False
+            chip.window_ms, chip.shared_us = None, (0, 0, 0)
 
     def reset_counters(self, chip: Chip) -> None:
         """Cumulative counters of a chip start from zero."""

@@ -154,6 +154,7 @@ class GateSide:
             tell=self._told,
             refused=self._refused,
         )
+        self.hardware.opened()
         seen = topology_of(self.plan, self.hardware, self._streams)
         core.chain.topology.take(seen, core.findings)
         self._looked_ms = self._shown_ms = self.clocks.elapsed_ms

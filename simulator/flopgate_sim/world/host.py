@@ -123,9 +123,12 @@ class Host(GateSide):
         self._settle()
 
     def unhang(self) -> None:
-        """The driver answers again."""
+        """The driver answers again, another sampler."""
         if self.hung:
             self.hung = False
+            self.hardware.opened()
+            if self.runner is not None:
+                self.runner.core.meter.reopened()
             self.seeing_since_us = self._engine.now_us
             self._engine.note(self.name, "the driver answers again")
             self._settle()

@@ -1,0 +1,72 @@
+"""Law 3 where no gate looked, or one sampler followed another: what counters may measure of it."""
+
+from __future__ import annotations
+
+from flopgate_agent.gate.chip_meter import ChipMeter
+from flopgate_agent.gate.settings import TFLOP
+from tests.support.gate_rig import GateRig, running
+
+
+def meter_of(rig: GateRig) -> ChipMeter:
+    return rig.core.meter.chips[0]
+
+
+def charged_flop(rig: GateRig) -> int:
+    return rig.lane.book.allotted_flop + rig.lane.book.unaccounted_flop
+
+
+def test_law_3_counters_that_survived_tighten_the_gap_of_a_restart() -> None:
+    rig = running().run(10_000)
+    rig.hardware.freeze({100})
+    rig.restart(away_ms=30_000)
+    rig.core.samples(rig.hardware.sample(), rig.now)
+    truth = rig.hardware.nominal_flop(0)
+    assert truth <= charged_flop(rig) <= truth + 2 * TFLOP
+
+
+def test_law_3_a_reset_while_no_gate_watched_hides_nothing() -> None:
+    rig = running().run(5_000)
+    rig.hardware.load_anew()
+    rig.run(10_000)
+    rig.pass_time(rig.now_ms + 20_000)
+    rig.hardware.load_anew()
+    rig.restart(away_ms=60_000)
+    (part,) = meter_of(rig).look(rig.hardware.sample()[0])
+    assert part.gap
+    assert [found.id for found in part.findings] == ["meter.gap.reset_possible"]
+
+
+def test_law_3_a_reset_between_two_samplers_hides_nothing() -> None:
+    rig = running().run(10_000)
+    rig.hardware.load_anew()
+    rig.pass_time(rig.now_ms + 100)
+    rig.core.samples(rig.hardware.sample(), rig.now)
+    rig.pass_time(rig.now_ms + 2_000)
+    rig.hardware.load_anew()
+    rig.core.meter.reopened()
+    rig.pass_time(rig.now_ms + 1_500)
+    (part,) = meter_of(rig).look(rig.hardware.sample()[0])
+    assert part.gap
+    assert [found.id for found in part.findings] == ["meter.gap.reset_possible"]
+
+
+def test_law_3_another_sampler_goes_on_from_counters_that_survived() -> None:
+    rig = running().run(10_000)
+    gap = rig.lane.book.gap
+    rig.core.meter.reopened()
+    assert meter_of(rig).row().counters, "a gate that dies now goes on from them too"
+    rig.pass_time(rig.now_ms + 2_000)
+    rig.core.samples(rig.hardware.sample(), rig.now)
+    assert rig.lane.book.gap == gap
+    assert charged_flop(rig) == rig.hardware.nominal_flop(0)
+
+
+def test_law_3_what_was_charged_already_takes_its_survivors_along() -> None:
+    """Counters from before the silence speak for the silence too, not for what came after it."""
+    rig = running().run(10_000)
+    rig.restart(away_ms=1_000)
+    rig.silent = True
+    rig.run(40_000)
+    (part,) = meter_of(rig).look(rig.hardware.sample()[0])
+    assert part.gap
+    assert not part.findings
