@@ -13,6 +13,7 @@ from flopgate_proto.errors import ConfigError, FlopgateError
 
 COMMANDS: Final[Mapping[str, str]] = {
     "gate": "meter, enforce and sign on this host",
+    "lockdown": "stop what a gate left running that does not come back",
     "courier": "carry what the gate signed to its authorities",
     "status": "show what this host's gate allows, and why not",
     "join": "split a join token between gate and courier",

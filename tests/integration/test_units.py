@@ -10,7 +10,11 @@ import pytest
 pytestmark = pytest.mark.components
 
 UNITS = Path(__file__).parents[2] / "packaging" / "systemd"
-WORST = {"flopgate-gate.service": 3.0, "flopgate-courier.service": 1.5}
+WORST = {
+    "flopgate-gate.service": 3.0,
+    "flopgate-courier.service": 1.5,
+    "flopgate-lockdown.service": 3.0,
+}
 """Exposure that may not be passed; each exception is explained in the unit."""
 
 

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from flopgate_agent.clocks import elapsed_ms
 from flopgate_agent.door import FrameDecoder, encode_frame, parse_from_gate
+from flopgate_agent.lockdown.lease import lease_path
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import decode_report, envelope_from_wire, envelope_to_wire
 from flopgate_proto.envelope import Envelope
@@ -165,10 +166,12 @@ class GateHost:
         self.driver = FakeDriver(folder / "driver", counted_cycles=LONG_LOADED, **options)
         self.gate: subprocess.Popen[bytes] | None = None
         self.manager: ServiceManager | None = None
+        self.lockdown: subprocess.Popen[bytes] | None = None
         self._courier: Courier | None = None
 
     def __enter__(self) -> Self:
         self._stack.enter_context(self.driver)
+        self._stack.callback(self.kill_lockdown)
         self._stack.callback(self.kill_gate)
         self._stack.callback(self._leave)
         self._write()
@@ -233,6 +236,27 @@ class GateHost:
         self._courier = Courier(self.door, self.authority)
         self._courier.mode = mode
         return self
+
+    def watch(self) -> None:
+        """Start the lock-down outside the gate."""
+        command = [sys.executable, "-m", "flopgate_agent.cli", "lockdown"]
+        command += ["--lease", str(lease_path(self.door))]
+        env = {**os.environ, **self.driver.env()}
+        with (self.folder / "lockdown.log").open("ab") as log:
+            self.lockdown = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env
+            )
+
+    def kill_lockdown(self) -> None:
+        """Kill -9 of the lock-down."""
+        if self.lockdown is not None:
+            self.lockdown.kill()
+            self.lockdown.wait(WAIT_S)
+            self.lockdown = None
+
+    def watched(self) -> str:
+        """Everything that the lock-down said."""
+        return (self.folder / "lockdown.log").read_text(encoding="utf-8")
 
     def _is_up(self) -> bool:
         return "gate is up" in self.logged()

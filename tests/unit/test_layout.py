@@ -20,6 +20,7 @@ GATE_MODULES = (
     "flopgate_agent.gate",
     "flopgate_agent.gate_process",
     "flopgate_agent.ledger",
+    "flopgate_agent.lockdown",
     "flopgate_agent.logs",
     "flopgate_agent.measured",
     "flopgate_agent.meter",

@@ -11,11 +11,23 @@ from flopgate_proto.values import LaneRequest, Policy, Request
 
 NO_POLICY_RENEW_MS = 120_000
 """Renewal before any policy is known (DESIGN section 9)."""
+DEFAULT_WATCHDOG_MS, DEFAULT_DRAIN_MS = 30_000, 5_000
+"""Until a policy says otherwise (DESIGN section 3, laws 1 and 8)."""
 
 
 def policies_of(authorities: Iterable[Authority]) -> list[Policy]:
     """Policies in force."""
     return [one.policy for one in authorities if one.policy is not None]
+
+
+def drain_ms_of(authorities: Iterable[Authority]) -> int:
+    """Longest time to come to a stand after a freeze."""
+    return max((one.drain_ms for one in policies_of(authorities)), default=DEFAULT_DRAIN_MS)
+
+
+def watchdog_ms_of(authorities: Iterable[Authority]) -> int:
+    """For how long counters, or the gate, may be silent."""
+    return min((one.watchdog_ms for one in policies_of(authorities)), default=DEFAULT_WATCHDOG_MS)
 
 
 def plan_renewal(authority: Authority, now_ms: int) -> None:

@@ -17,7 +17,7 @@ from flopgate_agent.counters.sample import ChipSample
 from flopgate_agent.gate import enrolling
 from flopgate_agent.gate.actions import Action, KeepEnrolment, KeepOrder, KeepQuote, Tell
 from flopgate_agent.gate.answers import check_answer, take_answer
-from flopgate_agent.gate.asking import plan_renewal, policies_of, request_if_due
+from flopgate_agent.gate.asking import plan_renewal, request_if_due, watchdog_ms_of
 from flopgate_agent.gate.authority import Authority, admitted, needless_sequence, required
 from flopgate_agent.gate.chain import Chain
 from flopgate_agent.gate.clock import HostClock
@@ -33,9 +33,6 @@ from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import MisdirectedError
 from flopgate_proto.values import LaneState, Request, Severity
-
-DEFAULT_WATCHDOG_MS = 30_000
-"""Until a policy says otherwise (DESIGN section 3, law 1)."""
 
 
 class GateCore:
@@ -229,6 +226,11 @@ class GateCore:
         return self._clock.now.elapsed_ms
 
     @property
+    def behind_ms(self) -> int:
+        """How far the host's clock has been set back: the caller's times are less by so much."""
+        return self._clock.behind_ms
+
+    @property
     def in_force(self) -> InForce:
         """How far rules bite, as of the last step; before it, as far as they can."""
         return self._lanes.in_force or UNKNOWN
@@ -280,10 +282,8 @@ class GateCore:
         """The counters are silent: charge the time at once, stop when it lasts (laws 3 and 8)."""
         self.meter.asked(self.meter.due_since_ms)
         self._charge(self.meter.blind(now.elapsed_ms))
-        policies = policies_of(self._admitted)
-        most_ms = min((one.watchdog_ms for one in policies), default=DEFAULT_WATCHDOG_MS)
         silent_ms = now.elapsed_ms - self.meter.due_since_ms
-        if silent_ms >= most_ms:
+        if silent_ms >= watchdog_ms_of(self._admitted):
             self._faults.set(
                 DRIVER_SILENT,
                 f"no counters for {silent_ms} ms",

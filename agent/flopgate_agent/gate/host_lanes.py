@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 from flopgate_agent.gate.actions import Action, Tell
 from flopgate_agent.gate.allowance import UNENROLLED, Allowed, Denied, allowance, ceiling_of
-from flopgate_agent.gate.asking import policies_of
+from flopgate_agent.gate.asking import drain_ms_of, policies_of
 from flopgate_agent.gate.authority import Authority, admitted
 from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.host_meter import Charge, HostMeter
@@ -15,9 +15,6 @@ from flopgate_agent.gate.outlook import WouldStop
 from flopgate_agent.gate.phases import InForce, next_change_ms, phase_in_force
 from flopgate_agent.gate.settings import GateSettings
 from flopgate_proto.values import ChargedFigure, LaneState, Phase, Severity
-
-DEFAULT_DRAIN_MS = 5000
-"""Until a policy says otherwise (DESIGN section 3, law 1)."""
 
 
 def charged_figure(authorities: Collection[Authority]) -> ChargedFigure:
@@ -86,8 +83,7 @@ class HostLanes:
         least = self._least_phase
         phase = phase_in_force(authorities, least, now_ms=now_ms, running_ms=running_ms)
         actions = self._enter(phase)
-        policies = policies_of(admitted(authorities))
-        drain_ms = max((policy.drain_ms for policy in policies), default=DEFAULT_DRAIN_MS)
+        drain_ms = drain_ms_of(admitted(authorities))
         figure = charged_figure(authorities)
         for lane in self.by_workload.values():
             permission = fault or allowance(lane.workload, authorities, now_ms, running_ms)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from flopgate_agent.enforcement import Enforcer, FindingId, Outcome, device_holders
+from flopgate_agent.enforcement import Enforcer, FindingId, Outcome
 from flopgate_agent.enforcement.chips import ChipLimits, Fact, State, Wish
-from flopgate_agent.enforcement.processes import ProcFs
+from flopgate_agent.enforcement.jobs import job_pids, lane_id
 from flopgate_agent.gate.actions import Deny, Freeze, Kill, Move, Notify, Restore, Slow, Thaw
 from flopgate_agent.logs import FIELDS
 from flopgate_proto.values import Finding, Severity
@@ -20,11 +19,6 @@ _WORTH_TELLING: Final = {
     State.NOT_IN_FORCE: (FindingId.RUNG_NOT_IN_FORCE, Severity.ALERT),
     State.UNREADABLE: (FindingId.STATE_UNREADABLE, Severity.WARNING),
 }
-
-
-def lane_id(workload: str) -> str:
-    """Name of a lane that is fit for a directory and stays the same over restarts."""
-    return hashlib.sha256(workload.encode()).hexdigest()[:16]
 
 
 def _finding(fact: Fact) -> Finding:
@@ -56,7 +50,6 @@ class Hand:
         self._limits = limits
         self._protected: tuple[int, ...] = ()
         self._now_ms = 0
-        self._proc = ProcFs()
         _LOG.info("enforcement: %s", enforcer.capabilities)
         for lane in enforcer.adopt():
             _LOG.info("adopted a held lane", extra={FIELDS: {"lane": lane.lane_id}})
@@ -130,18 +123,8 @@ class Hand:
             case Thaw():
                 return self._enforcer.thaw(lane)
             case Kill():
-                return self._enforcer.kill(lane, self._with_holders(action))
+                return self._enforcer.kill(
+                    lane, job_pids(action.pids, self._globs[action.workload])
+                )
             case Notify():
                 return self._enforcer.notify(lane, action.pids, action.left_ms)
-
-    def _with_holders(self, action: Kill) -> set[int]:
-        """The driver's list, and whoever holds a device node open without standing in it.
-
-        A system service that holds one (nvidia-persistenced) does no work of a job: left alone.
-        """
-        pids = set(action.pids)
-        for who in device_holders(self._globs[action.workload]).holders:
-            cgroup = self._proc.cgroup(who.pid) or ""
-            if not cgroup.endswith(".service"):
-                pids.add(who.pid)
-        return pids

@@ -8,8 +8,11 @@ from typing import Final
 
 from flopgate_agent.config import UNDECLARED, GateConfig
 from flopgate_agent.counters.sample import ChipIdentity as NvmlIdentity
+from flopgate_agent.enforcement import EnforcerConfig
+from flopgate_agent.enforcement.jobs import lane_id
 from flopgate_agent.gate.settings import Chip, GateSettings, LaneSetting
 from flopgate_agent.gate_process.host import load_or_make_key, own_software, read_boot_id
+from flopgate_agent.lockdown.lease import Reach
 from flopgate_agent.meter import spec_of
 from flopgate_proto.chips import spec_for
 from flopgate_proto.errors import ConfigError
@@ -111,6 +114,39 @@ def _identity(chip: NvmlIdentity) -> ChipIdentity:
         name=chip.nvml_name,
         pci_device_id=chip.pci_device_id,
     )
+
+
+def enforcer_config(config: GateConfig, settings: GateSettings) -> EnforcerConfig:
+    """How processes are held on this host."""
+    return EnforcerConfig(
+        state_dir=config.state_dir / "enforcement",
+        cgroup_base=f"flopgate-{settings.host_id.hex()[:8]}",
+        use_cgroups=config.cgroup,
+    )
+
+
+def lane_chips(settings: GateSettings) -> dict[str, list[str]]:
+    """UUIDs of each lane's chips, by workload."""
+    return {
+        lane.workload: [settings.chips[index].identity.uuid for index in lane.chips]
+        for lane in settings.lanes
+    }
+
+
+def reach_of(
+    config: GateConfig, settings: GateSettings, found: Sequence[NvmlIdentity]
+) -> list[Reach]:
+    """What a lock-down needs to know of each lane."""
+    globs, chips = lane_globs(config, settings, found), lane_chips(settings)
+    return [
+        Reach(
+            workload=workload,
+            lane_id=lane_id(workload),
+            globs=tuple(globs[workload]),
+            chips=tuple(chips[workload]),
+        )
+        for workload in globs
+    ]
 
 
 def lane_globs(

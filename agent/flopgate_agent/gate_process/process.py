@@ -20,7 +20,7 @@ from flopgate_agent.counters.client import SamplerClient, child_environment
 from flopgate_agent.counters.frames import DriverError, Identities, Samples, Unreadable
 from flopgate_agent.counters.sample import ChipIdentity as NvmlIdentity
 from flopgate_agent.counters.topology_client import TopologyClient
-from flopgate_agent.enforcement import Enforcer, EnforcerConfig
+from flopgate_agent.enforcement import Enforcer
 from flopgate_agent.enforcement.chips import ChipLimits
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.enrolling import enrolled_chips
@@ -29,10 +29,18 @@ from flopgate_agent.gate.settings import GateSettings, Now
 from flopgate_agent.gate_process.gate_door import GateDoor
 from flopgate_agent.gate_process.hand import Hand
 from flopgate_agent.gate_process.host import read_clocks
-from flopgate_agent.gate_process.host_settings import lane_globs, make_settings
+from flopgate_agent.gate_process.host_settings import (
+    enforcer_config,
+    lane_chips,
+    lane_globs,
+    make_settings,
+    reach_of,
+)
+from flopgate_agent.gate_process.lease_keeper import LeaseKeeper
 from flopgate_agent.gate_process.runner import Doer, GateRunner
 from flopgate_agent.gate_process.service_manager import ServiceManager
 from flopgate_agent.ledger import Ledger
+from flopgate_agent.lockdown.lease import lease_path
 from flopgate_agent.logs import FIELDS, log_json
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Severity
@@ -50,22 +58,13 @@ HandMaker = Callable[[GateConfig, GateSettings, Sequence[NvmlIdentity]], Doer]
 
 def make_hand(config: GateConfig, settings: GateSettings, found: Sequence[NvmlIdentity]) -> Hand:
     """The hand that stops processes on this host."""
-    folder = config.state_dir / "enforcement"
-    enforcer = Enforcer(
-        EnforcerConfig(
-            state_dir=folder,
-            cgroup_base=f"flopgate-{settings.host_id.hex()[:8]}",
-            use_cgroups=config.cgroup,
-        )
-    )
+    enforcer = Enforcer(enforcer_config(config, settings))
     limits = ChipLimits(
-        env=child_environment(os.environ), folder=folder, boot_id=settings.boot_id.hex()
+        env=child_environment(os.environ),
+        folder=config.state_dir / "enforcement",
+        boot_id=settings.boot_id.hex(),
     )
-    chips = {
-        lane.workload: [settings.chips[index].identity.uuid for index in lane.chips]
-        for lane in settings.lanes
-    }
-    return Hand(enforcer, lane_globs(config, settings, found), chips, limits)
+    return Hand(enforcer, lane_globs(config, settings, found), lane_chips(settings), limits)
 
 
 class GateProcess:
@@ -95,6 +94,7 @@ class GateProcess:
         self._selector.register(self._sampler, selectors.EVENT_READ, "sampler")
         self._topology = TopologyClient(env=child_environment(os.environ))
         self._runner: GateRunner | None = None
+        self._lease: LeaseKeeper | None = None
         self._next_snapshot_ms = 0
         self._looked_ms = 0
         self._unnamed: tuple[Unreadable, ...] = ()
@@ -115,6 +115,9 @@ class GateProcess:
         self._stop_lanes()
         if self._runner is not None:
             self._runner.hand.close(read_clocks().elapsed_ms)
+            self._renew_lease(self._runner)
+        if self._lease is not None:
+            self._lease.close()
         self._sampler.close()
         self._topology.close()
         self._door.close()
@@ -217,6 +220,10 @@ class GateProcess:
     def _start(self, found: Sequence[NvmlIdentity], driver_version: str, now: Now) -> GateRunner:
         config = self._config
         settings = make_settings(config, found, driver_version, self._enrolled)
+        # Before the hand: a lock-down at work must have ended when it takes over what is held.
+        lease = LeaseKeeper(lease_path(config.door_path), settings.boot_id.hex(), now.elapsed_ms)
+        lease.reach(enforcer_config(config, settings), reach_of(config, settings, found))
+        self._lease = lease
         hand = self._hand_maker(config, settings, found)
         core = GateCore(settings, self._memory, self._tokens, now)
         self._runner = GateRunner(core, self._ledger, hand, self._door, read_clocks)
@@ -267,10 +274,15 @@ class GateProcess:
         if now.elapsed_ms >= self._next_snapshot_ms:
             self._next_snapshot_ms = now.elapsed_ms + SNAPSHOT_MS
             runner.show()
+            self._renew_lease(runner)
             self._look_around(runner, now)
             for found in self._door.take_findings():
                 runner.core.findings.add(found.id, found.severity, detail=found.detail)
         runner.push()
+
+    def _renew_lease(self, runner: GateRunner) -> None:
+        if self._lease is not None:
+            self._lease.renew(runner.core)
 
     def _on_courier(self, client_id: int, message: pb.ToGate) -> None:
         if self._runner is not None:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from flopgate_agent.gate.core import DEFAULT_WATCHDOG_MS, GateCore
+from flopgate_agent.gate.asking import DEFAULT_WATCHDOG_MS
+from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.faults import LEDGER_FAILED
 from flopgate_agent.gate.states import MAY_COMPUTE
 from flopgate_governor.prepared import driver_of

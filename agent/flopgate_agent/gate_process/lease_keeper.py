@@ -1,0 +1,108 @@
+"""The gate's side of the lease: takes over from a lock-down, and renews while it lives."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from flopgate_agent.enforcement import EnforcerConfig
+from flopgate_agent.enforcement.processes import ProcessId, ProcFs
+from flopgate_agent.gate.core import GateCore
+from flopgate_agent.gate.leasing import Leasing
+from flopgate_agent.lockdown.lease import (
+    ActingLock,
+    Lease,
+    LeaseError,
+    Reach,
+    read_lease,
+    write_lease,
+)
+from flopgate_proto.values import Severity
+
+TAKE_S_MAX: Final = 3.0
+"""A lock-down at work offers the lock each second. One that hangs must not keep the gate out."""
+_POLL_S: Final = 0.02
+_LOG: Final = logging.getLogger("flopgate.gate")
+
+
+class LeaseKeeper:
+    """The lease of one run of the gate. Made before anything is done to processes.
+
+    Args:
+        path: of the lease, on a tmpfs.
+        boot_id: hexadecimal.
+        now_ms: host elapsed time.
+    """
+
+    def __init__(self, path: Path, boot_id: str, now_ms: int) -> None:
+        self._path = path
+        self._boot_id = boot_id
+        self._lock = ActingLock(path)
+        self._take()
+        self._gate = _own_id()
+        self._reach: tuple[Reach, ...] = ()
+        self._config = EnforcerConfig()
+        before = self._read()
+        self._leasing = Leasing(() if before is None else before.terms.lanes)
+        if before is not None:
+            # A sign of life that prolongs nothing: the lanes' moments stay.
+            terms = replace(before.terms, renewed_ms=now_ms)
+            self._write(replace(before, gate=self._gate, terms=terms))
+
+    def reach(self, config: EnforcerConfig, lanes: Sequence[Reach]) -> None:
+        """How a lock-down reaches what this gate would stop."""
+        self._config, self._reach = config, tuple(lanes)
+
+    def renew(self, core: GateCore) -> None:
+        """Write down what holds after the core's last step."""
+        terms = self._leasing.terms(core)
+        if terms is None:
+            return
+        lease = Lease(
+            boot_id=self._boot_id,
+            gate=self._gate,
+            terms=terms,
+            records=str(self._config.state_dir),
+            cgroup_base=self._config.cgroup_base,
+            use_cgroups=self._config.use_cgroups,
+            reach=self._reach,
+        )
+        if not self._write(lease):
+            core.findings.add("lockdown.lease.unwritable", Severity.ALERT)
+
+    def close(self) -> None:
+        """The gate ends: whoever watches may act from now on."""
+        self._lock.close()
+
+    def _take(self) -> None:
+        end = time.monotonic() + TAKE_S_MAX
+        while not self._lock.take():
+            if time.monotonic() > end:
+                _LOG.error("somebody keeps %s; going on without it", self._path)
+                return
+            time.sleep(_POLL_S)
+
+    def _read(self) -> Lease | None:
+        try:
+            return read_lease(self._path, self._boot_id)
+        except LeaseError as error:
+            _LOG.warning("the lease of the gate before cannot be used: %s", error)
+            return None
+
+    def _write(self, lease: Lease) -> bool:
+        try:
+            write_lease(self._path, lease)
+        except OSError as error:
+            _LOG.error("cannot renew the lease in %s: %s", self._path, error.strerror)
+            return False
+        return True
+
+
+def _own_id() -> ProcessId:
+    found = ProcFs().process(os.getpid())
+    return ProcessId(pid=os.getpid(), start_ticks=0) if found is None else found.id

@@ -1,0 +1,199 @@
+"""The lease: a gate's terms, and how its lanes are reached. A file on a tmpfs, and a lock.
+
+The file is replaced as a whole, so a gate that dies while it writes leaves the one before. The
+lock is held by whoever may act upon processes, the gate or the lock-down; the kernel lets go of it
+when its holder dies, however that came.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from flopgate_agent.enforcement.lanes import is_lane_id
+from flopgate_agent.enforcement.processes import ProcessId
+from flopgate_agent.gate.terms import LaneTerm, Terms
+from flopgate_agent.private import PRIVATE_MODE
+from flopgate_proto.limits import COUNT_MAX, LANES_MAX
+
+BYTES_MAX: Final = 4 * 1024 * 1024
+_VERSION: Final = 1
+_TEXT_MAX: Final = 4096
+_TEXTS_MAX: Final = 4096
+
+
+class LeaseError(Exception):
+    """There is a lease, and it cannot be read or understood."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """How one lane is reached.
+
+    Attributes:
+        lane_id: of its records and its cgroup.
+        globs: device nodes of its chips.
+        chips: UUIDs.
+    """
+
+    workload: str
+    lane_id: str
+    globs: tuple[str, ...]
+    chips: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """What a lock-down needs to know.
+
+    Attributes:
+        boot_id: hexadecimal; a lease of another boot is none.
+        gate: the process that wrote it.
+        records: folder in which enforcement keeps what it holds.
+        cgroup_base, use_cgroups: as the gate freezes.
+    """
+
+    boot_id: str
+    gate: ProcessId
+    terms: Terms
+    records: str
+    cgroup_base: str
+    use_cgroups: bool
+    reach: tuple[Reach, ...]
+
+
+def encode(lease: Lease) -> bytes:
+    """As JSON."""
+    return json.dumps({"version": _VERSION, **asdict(lease)}).encode()
+
+
+def decode(data: bytes) -> Lease:
+    """Parse a lease.
+
+    Raises:
+        LeaseError: it is malformed; never any other error.
+    """
+    try:
+        found = json.loads(data)
+        if found["version"] != _VERSION:
+            raise LeaseError(f"version {found['version']!r} is not {_VERSION}")
+        terms = found["terms"]
+        return Lease(
+            boot_id=_text(found["boot_id"]),
+            gate=ProcessId(
+                pid=_count(found["gate"]["pid"]), start_ticks=_count(found["gate"]["start_ticks"])
+            ),
+            terms=Terms(
+                renewed_ms=_count(terms["renewed_ms"]),
+                silent_ms=_count(terms["silent_ms"]),
+                lanes=tuple(_term(one) for one in _some(terms["lanes"], LANES_MAX)),
+            ),
+            records=_text(found["records"]),
+            cgroup_base=_text(found["cgroup_base"]),
+            use_cgroups=found["use_cgroups"] is True,
+            reach=tuple(_reach(one) for one in _some(found["reach"], LANES_MAX)),
+        )
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise LeaseError(f"malformed: {error}") from error
+
+
+def _term(found: Any) -> LaneTerm:
+    return LaneTerm(
+        workload=_text(found["workload"]),
+        freeze_at_ms=_count(found["freeze_at_ms"]),
+        kill_at_ms=_count(found["kill_at_ms"]),
+        still=found["still"] is True,
+    )
+
+
+def _reach(found: Any) -> Reach:
+    lane_id = _text(found["lane_id"])
+    if not is_lane_id(lane_id):
+        raise ValueError(f"no lane id: {lane_id!r}")
+    return Reach(
+        workload=_text(found["workload"]),
+        lane_id=lane_id,
+        globs=tuple(_text(one) for one in _some(found["globs"], _TEXTS_MAX)),
+        chips=tuple(_text(one) for one in _some(found["chips"], _TEXTS_MAX)),
+    )
+
+
+def _text(found: Any) -> str:
+    if isinstance(found, str) and 0 < len(found) <= _TEXT_MAX and "\0" not in found:
+        return found
+    raise ValueError(f"no text: {found!r:.80}")
+
+
+def _count(found: Any) -> int:
+    # `type` and not `isinstance`: JSON's true is no number.
+    if type(found) is int and 0 <= found <= COUNT_MAX:
+        return found
+    raise ValueError(f"no count: {found!r:.80}")
+
+
+def _some(found: Any, most: int) -> list[Any]:
+    if isinstance(found, list) and len(found) <= most:
+        return found
+    raise ValueError(f"no list of at most {most}")
+
+
+def lease_path(door_path: Path) -> Path:
+    """Where the lease of the gate with this door lies; its lock lies beside it."""
+    return door_path.with_suffix(".lease")
+
+
+def read_lease(path: Path, boot_id: str) -> Lease | None:
+    """The lease of this boot; ``None`` where there is none.
+
+    Raises:
+        LeaseError: there is one that cannot be read or understood.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(BYTES_MAX + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise LeaseError(f"{error.strerror}") from error
+    if len(data) > BYTES_MAX:
+        raise LeaseError(f"more than {BYTES_MAX} bytes")
+    lease = decode(data)
+    return lease if lease.boot_id == boot_id else None
+
+
+def write_lease(path: Path, lease: Lease) -> None:
+    """Replace the lease; ``OSError`` where that cannot be done."""
+    draft = path.with_name(f".{path.name}.new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    with os.fdopen(os.open(draft, flags, PRIVATE_MODE), "wb") as file:
+        file.write(encode(lease))
+    draft.replace(path)
+
+
+class ActingLock:
+    """Held by whoever may act upon the lanes' processes."""
+
+    def __init__(self, lease: Path) -> None:
+        """``lease``: the path of the lease that it goes with."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._fd = os.open(lease.with_suffix(".lock"), flags, PRIVATE_MODE)
+
+    def take(self) -> bool:
+        """Take it if nobody has it; whether it is held now."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Let go of it."""
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Let go of it for good."""
+        os.close(self._fd)

@@ -1,0 +1,128 @@
+"""The lock-down's process: looks at the lease twice a second, and acts when it has run out.
+
+It keeps nothing in memory that it could not read again: killed and started anew it goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Final
+
+from flopgate_agent.clocks import elapsed_ms
+from flopgate_agent.enforcement.processes import ProcFs
+from flopgate_agent.enforcement.signals import Signaller, pidfd_works
+from flopgate_agent.gate_process.service_manager import ServiceManager
+from flopgate_agent.lockdown.deciding import Due, due
+from flopgate_agent.lockdown.lease import ActingLock, Lease, LeaseError, read_lease
+from flopgate_agent.logs import FIELDS, log_json
+
+if TYPE_CHECKING:
+    from flopgate_agent.lockdown.stopping import Stopper
+
+TICK_S: Final = 0.5
+DEATH_S: Final = 0.5
+"""For the kernel to end a gate that was killed, before its lanes are stopped without its lock."""
+_LOG: Final = logging.getLogger("flopgate.lockdown")
+
+
+class Lockdown:
+    """Everything that a running lock-down holds open."""
+
+    def __init__(self, path: Path, boot_id: str) -> None:
+        self._path = path
+        self._boot_id = boot_id
+        self._lock = ActingLock(path)
+        self._manager = ServiceManager(os.environ, os.getpid())
+        self._stopping = False
+        self._stopper: Stopper | None = None
+        self._stopper_of: Lease | None = None
+        self._silent: Lease | None = None
+        self._trouble = ""
+
+    def run(self) -> int:
+        """Watch until a signal says stop; exit status."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        self._manager.ready()
+        _LOG.info("lock-down watches %s", self._path)
+        while not self._stopping:
+            self._manager.alive(elapsed_ms())
+            self._turn()
+            time.sleep(TICK_S)
+        self._manager.stopping()
+        self._rest()
+        return 0
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+
+    def _turn(self) -> None:
+        # The lock first: a lease that was read before could be one that a gate renewed since.
+        free = self._lock.take()
+        try:
+            lease = self._read()
+            if lease is None:
+                self._rest()
+                return
+            wanted = due(lease.terms, elapsed_ms(), gate_lives=not free)
+            if wanted.gate and self._silent != lease:
+                # Once more: a gate that came back this moment has the lock before it writes.
+                self._silent = lease
+                return
+            if wanted.gate:
+                free = self._end_gate(lease)
+            if wanted.freeze or wanted.kill:
+                self._act(lease, wanted)
+            else:
+                self._rest()
+        finally:
+            if free:
+                self._lock.release()
+
+    def _read(self) -> Lease | None:
+        try:
+            lease = read_lease(self._path, self._boot_id)
+        except LeaseError as error:
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                _LOG.error("the lease cannot be used: %s", error)
+            return None
+        self._trouble = ""
+        return lease
+
+    def _end_gate(self, lease: Lease) -> bool:
+        """A gate that says nothing must not wake up later and do what was right long ago."""
+        fields = {"pid": lease.gate.pid}
+        _LOG.error("the gate is silent for too long: killed", extra={FIELDS: fields})
+        Signaller(ProcFs(), pidfd=pidfd_works()).send(lease.gate, signal.SIGKILL)
+        end = time.monotonic() + DEATH_S
+        while not (taken := self._lock.take()) and time.monotonic() < end:
+            time.sleep(0.01)
+        return taken
+
+    def _act(self, lease: Lease, wanted: Due) -> None:
+        if self._stopper is None or self._stopper_of != lease:
+            # Not before: a lock-down that only watches is small.
+            from flopgate_agent.lockdown.stopping import Stopper  # noqa: PLC0415
+
+            self._rest()
+            self._stopper, self._stopper_of = Stopper(lease), lease
+        self._stopper.act(wanted, elapsed_ms())
+
+    def _rest(self) -> None:
+        if self._stopper is not None:
+            _LOG.info("the gate is back, or nothing is due any more")
+            self._stopper.close()
+        self._stopper = self._stopper_of = None
+
+
+def run(path: Path) -> int:
+    """Run the lock-down of the gate with this lease; exit status."""
+    log_json()
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    return Lockdown(path, boot_id.strip().replace("-", "")).run()

@@ -1,0 +1,121 @@
+"""Carries out what is due, with the same hand that a gate has: freeze, kill, deny the chips.
+
+What it holds is in the records of the gate, so that the next gate finds it and lets it go on. It
+verifies nothing by counters: a lane whose time is over has no process left on its chips, but for
+those that the gate proved to stand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+from pathlib import Path
+from typing import Final
+
+from flopgate_agent.counters.client import SamplerClient, child_environment
+from flopgate_agent.counters.frames import Samples
+from flopgate_agent.enforcement import Enforcer, EnforcerConfig, FindingId, Outcome
+from flopgate_agent.enforcement.chips import ChipLimits, Wish
+from flopgate_agent.enforcement.jobs import job_pids
+from flopgate_agent.gate.terms import LaneTerm
+from flopgate_agent.lockdown.deciding import Due
+from flopgate_agent.lockdown.lease import Lease, Reach
+from flopgate_agent.logs import FIELDS
+
+_LOG: Final = logging.getLogger("flopgate.lockdown")
+_WOKEN: Final = frozenset({FindingId.PID_ESCAPED, FindingId.PID_RESUMED, FindingId.CGROUP_THAWED})
+_LATE: Final = "-late"
+
+
+class Stopper:
+    """Stops the lanes of one lease, as long as no gate renews it."""
+
+    def __init__(self, lease: Lease) -> None:
+        records, env = Path(lease.records), child_environment(os.environ)
+        self._enforcer = Enforcer(
+            EnforcerConfig(
+                state_dir=records,
+                cgroup_base=lease.cgroup_base,
+                use_cgroups=lease.use_cgroups,
+            )
+        )
+        self._enforcer.adopt()
+        self._limits = ChipLimits(env=env, folder=records, boot_id=lease.boot_id)
+        self._sampler = SamplerClient(env=env)
+        self._started = False
+        self._reach = {one.workload: one for one in lease.reach}
+        self._pids: dict[str, frozenset[int]] = {}
+        self._told: set[tuple[str, str]] = set()
+
+    def act(self, due: Due, now_ms: int) -> None:
+        """Do it; called again and again, for what resists and who comes late."""
+        self._ask(now_ms)
+        for term in due.freeze:
+            self._freeze(term, self._reach[term.workload])
+        for term in due.kill:
+            self._kill(term, self._reach[term.workload])
+        for fact in self._limits.handle_timer(now_ms):
+            _LOG.warning("chip %s: %s %s %s", fact.uuid, fact.rung, fact.state, fact.detail)
+
+    def close(self) -> None:
+        """End the children; what is held stays held."""
+        self._limits.close()
+        self._sampler.close()
+
+    def _ask(self, now_ms: int) -> None:
+        """Who has a context, as the driver says; where it says nothing, only the nodes tell."""
+        if not self._started:
+            self._started = True
+            self._sampler.start(now_ms)
+        self._sampler.handle_timer(now_ms)
+        if select.select([self._sampler], [], [], 0)[0]:
+            for message in self._sampler.on_readable(now_ms):
+                if isinstance(message, Samples):
+                    self._pids = {one.uuid: frozenset(one.pids or ()) for one in message.samples}
+        self._sampler.request(now_ms)
+        own = [pid for pid in (self._sampler.pid, *self._limits.pids) if pid is not None]
+        self._enforcer.protect(own)
+
+    def _jobs(self, reach: Reach) -> set[int]:
+        listed = (pid for uuid in reach.chips for pid in self._pids.get(uuid, ()))
+        return job_pids(listed, reach.globs)
+
+    def _freeze(self, term: LaneTerm, reach: Reach) -> None:
+        self._tell_once(term, "frozen")
+        self._limits.want(reach.chips, Wish.DENIED)
+        self._log(term, self._enforcer.freeze(reach.lane_id, self._jobs(reach)))
+
+    def _kill(self, term: LaneTerm, reach: Reach) -> None:
+        self._limits.want(reach.chips, Wish.SLOWED)
+        jobs = self._jobs(reach)
+        if not term.still:
+            self._tell_once(term, "killed")
+            self._log(term, self._enforcer.kill(reach.lane_id, jobs))
+            return
+        self._tell_once(term, "watched: who comes is killed")
+        held = self._enforcer.freeze(reach.lane_id, ())
+        woken = {found.pid for found in held.findings if found.id in _WOKEN and found.pid}
+        if late := (jobs - set(held.done)) | woken:
+            # Under a name of their own: to end a lane is to end all that is held of it.
+            self._log(term, self._enforcer.kill(f"{reach.lane_id}{_LATE}", late))
+
+    def _tell_once(self, term: LaneTerm, what: str) -> None:
+        if (term.workload, what) not in self._told:
+            self._told.add((term.workload, what))
+            fields = {"workload": term.workload, "reason": "gate.gone"}
+            fields["way_back"] = "Start the gate: what still stands goes on once it is permitted."
+            _LOG.warning("no gate: the lane is %s", what, extra={FIELDS: fields})
+
+    def _log(self, term: LaneTerm, outcome: Outcome) -> None:
+        if not (outcome.done or outcome.resisted):
+            return
+        fields = {
+            "workload": term.workload,
+            "done": outcome.done,
+            "resisted": outcome.resisted,
+            "findings": [f"{found.id}: {found.detail}" for found in outcome.findings],
+        }
+        with contextlib.suppress(OSError):
+            _LOG.info("lockdown %s", outcome.action.value, extra={FIELDS: fields})

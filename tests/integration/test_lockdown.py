@@ -1,0 +1,163 @@
+"""A gate that dies and does not come back, with real processes on the fake driver."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flopgate_agent.clocks import elapsed_ms
+from flopgate_agent.lockdown.lease import lease_path
+from flopgate_proto.values import LaneState, Phase, PhaseRule, Scope, ScopeKind
+from tests.support.gate_host import GateHost, until
+
+WATCHDOG_MS = 4_000
+"""Of the policy that `GateHost` signs."""
+BOUND_MS = 2_000
+"""From the kill until the last process is gone (DESIGN section 3, law 1)."""
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[GateHost]:
+    with GateHost(tmp_path, {"run-7": [0]}, gpus=1) as made:
+        made.watch()
+        yield made
+
+
+@contextmanager
+def holder(host: GateHost) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has a device node open and no context yet."""
+    (node,) = Path(host.driver.device_dir).glob("nvidia0")
+    with node.open("rb") as file, subprocess.Popen(["sleep", "600"], stdin=file) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def running(host: GateHost) -> None:
+    host.start()
+    host.until_state("run-7", LaneState.RUNNING)
+
+
+def test_law_8_compute_stops_within_the_watchdog_time_of_a_gate_that_was_killed(
+    host: GateHost,
+) -> None:
+    running(host)
+    job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
+    until(lambda: host.driver.running(0), "the job to compute")
+    host.kill_gate()
+    gone_ms = elapsed_ms()
+    assert job.wait(60) < 0, "a kernel that does not end by itself is ended"
+    host.driver.wait_idle(0)
+    assert host.last_math_ms(0) <= gone_ms + WATCHDOG_MS + BOUND_MS
+    assert host.last_math_ms(0) > gone_ms, "it was given the time to come back"
+    assert "gate.gone" in host.watched()
+
+
+def test_law_8_who_comes_to_a_halted_lane_without_a_gate_is_killed_and_who_stood_stays(
+    host: GateHost,
+) -> None:
+    held = host.driver.start_workload(gpus=[0], fmt="fp16", share=0.5, drain_ms=100)
+    host.start("acknowledge")
+    host.until_state("run-7", LaneState.HALTED)
+    host.kill_gate()
+    gone_ms = elapsed_ms()
+    with holder(host) as late:
+        assert late.wait(60) == -signal.SIGKILL
+        assert elapsed_ms() <= gone_ms + WATCHDOG_MS + BOUND_MS
+    with holder(host) as later:
+        assert later.wait(60) == -signal.SIGKILL
+    refused = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
+    assert refused.wait(60) > 0, "the driver takes nobody new"
+    assert held.poll() is None
+    worked = host.driver.truth(0).total_flop
+    host.start()
+    host.until_state("run-7", LaneState.RUNNING)
+    until(lambda: host.driver.truth(0).total_flop > worked, "the held job to go on")
+
+
+def test_a_gate_that_comes_back_in_time_loses_no_job(host: GateHost) -> None:
+    running(host)
+    job = host.driver.start_workload(gpus=[0], fmt="fp16", share=0.5, drain_ms=100)
+    for _ in range(3):
+        host.kill_gate()
+        time.sleep(0.5)
+        running(host)
+    time.sleep(2 * WATCHDOG_MS / 1000)
+    assert job.poll() is None
+    assert host.state_of("run-7") is LaneState.RUNNING
+    assert "gate.gone" not in host.watched()
+
+
+def test_law_8_a_gate_that_dies_again_and_again_prolongs_nothing(host: GateHost) -> None:
+    running(host)
+    job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
+    until(lambda: host.driver.running(0), "the job to compute")
+    host.kill_gate()
+    gone_ms = elapsed_ms()
+    while job.poll() is None:
+        assert elapsed_ms() < gone_ms + 60_000
+        host.start("cut")
+        time.sleep(0.3)
+        host.kill_gate()
+    host.driver.wait_idle(0)
+    assert host.last_math_ms(0) <= gone_ms + WATCHDOG_MS + BOUND_MS + 2_000
+
+
+def test_law_8_a_gate_that_stands_still_is_killed_and_its_lane_stopped(host: GateHost) -> None:
+    running(host)
+    job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
+    until(lambda: host.driver.running(0), "the job to compute")
+    assert host.gate is not None
+    os.kill(host.gate.pid, signal.SIGSTOP)
+    gone_ms = elapsed_ms()
+    assert job.wait(60) < 0
+    assert host.gate.wait(60) == -signal.SIGKILL
+    host.driver.wait_idle(0)
+    assert host.last_math_ms(0) <= gone_ms + WATCHDOG_MS + BOUND_MS
+
+
+def test_law_8_a_lockdown_that_is_killed_goes_on_where_it_was(host: GateHost) -> None:
+    running(host)
+    job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
+    until(lambda: host.driver.running(0), "the job to compute")
+    host.kill_gate()
+    gone_ms = elapsed_ms()
+    while job.poll() is None:
+        assert elapsed_ms() < gone_ms + 60_000
+        time.sleep(1.5)
+        host.kill_lockdown()
+        host.watch()
+    host.driver.wait_idle(0)
+    assert host.last_math_ms(0) <= gone_ms + WATCHDOG_MS + BOUND_MS
+
+
+def test_a_host_that_nobody_admitted_is_left_alone(host: GateHost) -> None:
+    host.start("cut")
+    until(lambda: lease_path(host.door).exists(), "the lease")
+    job = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
+    host.kill_gate()
+    time.sleep(2 * WATCHDOG_MS / 1000)
+    assert json.loads(lease_path(host.door).read_text())["terms"]["lanes"] == []
+    assert job.poll() is None
+
+
+@pytest.mark.parametrize("phase", [Phase.OBSERVE, Phase.WARN])
+def test_where_rules_do_not_bite_nothing_is_stopped(host: GateHost, phase: Phase) -> None:
+    rule = PhaseRule(scope=Scope(ScopeKind.EVERYTHING), phase=phase, from_unix_ms=0)
+    host.authority.policy = replace(host.authority.policy, phases=(rule,))
+    running(host)
+    job = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
+    time.sleep(1.5)
+    host.kill_gate()
+    time.sleep(2 * WATCHDOG_MS / 1000)
+    assert job.poll() is None

@@ -1,0 +1,198 @@
+"""The lease that a gate renews, and what is due when it does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flopgate_agent.enforcement.processes import ProcessId
+from flopgate_agent.gate.leasing import SILENT_MS_MIN, Leasing
+from flopgate_agent.gate.terms import LaneTerm, Terms
+from flopgate_agent.lockdown.deciding import NOTHING, due
+from flopgate_agent.lockdown.lease import Lease, LeaseError, Reach, decode, encode
+from flopgate_proto.values import LaneState, Phase, PhaseRule, Scope, ScopeKind
+from tests.support.fixed import WORKLOAD
+from tests.support.gate_authority import GateAuthority
+from tests.support.gate_rig import GateRig, cut, running
+
+TERM = LaneTerm(workload="run-7", freeze_at_ms=5_000, kill_at_ms=6_000, still=False)
+STILL = LaneTerm(workload="run-8", freeze_at_ms=7_000, kill_at_ms=7_000, still=True)
+TERMS = Terms(renewed_ms=1_000, silent_ms=4_000, lanes=(TERM, STILL))
+LEASE = Lease(
+    boot_id="ab" * 16,
+    gate=ProcessId(pid=12, start_ticks=345),
+    terms=TERMS,
+    records="/var/lib/flopgate-gate/enforcement",
+    cgroup_base="flopgate-12345678",
+    use_cgroups=True,
+    reach=(
+        Reach(workload="run-7", lane_id="ff00", globs=("/dev/nvidia0",), chips=("GPU-0",)),
+        Reach(workload="run-8", lane_id="ff01", globs=("/dev/nvidia1",), chips=("GPU-1",)),
+    ),
+)
+
+
+def terms_of(rig: GateRig, before: tuple[LaneTerm, ...] = ()) -> Terms:
+    found = Leasing(before).terms(rig.core)
+    assert found is not None
+    return found
+
+
+def stop_ms(rig: GateRig) -> int:
+    return rig.authority.policy.drain_ms + rig.settings.enforcement_bound_ms
+
+
+def test_nothing_is_due_while_the_gate_lives_and_renews() -> None:
+    assert due(TERMS, 4_999, gate_lives=True) == NOTHING
+
+
+def test_a_gate_that_is_silent_for_too_long_is_ended() -> None:
+    found = due(TERMS, 5_000, gate_lives=True)
+    assert found.gate
+    assert found.freeze == (TERM,)
+
+
+def test_each_lane_is_frozen_and_killed_at_its_moment() -> None:
+    assert due(TERMS, 4_999, gate_lives=False) == NOTHING
+    assert due(TERMS, 5_999, gate_lives=False).freeze == (TERM,)
+    assert due(TERMS, 6_000, gate_lives=False).kill == (TERM,)
+    assert due(TERMS, 7_000, gate_lives=False).kill == (TERM, STILL)
+    assert due(TERMS, 7_000, gate_lives=False).freeze == ()
+
+
+def test_law_8_a_clock_before_the_last_renewal_leaves_nothing_to_wait_for() -> None:
+    assert due(TERMS, 999, gate_lives=False).kill == (TERM, STILL)
+
+
+def test_a_host_without_lanes_to_stop_is_left_alone_and_so_is_its_gate() -> None:
+    assert due(replace(TERMS, lanes=()), 10**9, gate_lives=True) == NOTHING
+
+
+def test_law_8_a_running_lane_stops_within_the_watchdog_time() -> None:
+    rig = running()
+    terms = terms_of(rig)
+    (lane,) = terms.lanes
+    policy = rig.authority.policy
+    assert terms.renewed_ms == rig.core.elapsed_ms
+    assert terms.silent_ms + stop_ms(rig) == policy.watchdog_ms
+    assert lane.freeze_at_ms == terms.renewed_ms + terms.silent_ms
+    assert lane.kill_at_ms == lane.freeze_at_ms + policy.drain_ms
+    assert not lane.still
+
+
+def test_law_1_a_running_lane_stops_within_its_lifetime() -> None:
+    rig = running()
+    rig.network = cut
+    rig.run_until(LaneState.WINDING_DOWN)
+    permit = rig.core.authorities[rig.authority.name].permit
+    assert permit is not None
+    until_ms = permit.made_ms + permit.lifetime_ms
+    (lane,) = terms_of(rig).lanes
+    assert lane.kill_at_ms + rig.settings.enforcement_bound_ms <= until_ms
+
+
+def test_law_2_a_lane_stops_before_its_peak_would_pass_the_ceiling() -> None:
+    authority = GateAuthority()
+    authority.policy_order(watchdog_ms=3_600_000, lifetime_ms=3_600_000)
+    rig = running(authority)
+    lane = rig.lane
+    allowed = rig.core.permissions[WORKLOAD]
+    full_ms = lane.left_tflop(allowed) * 1000 // lane.peak_tflop_per_s  # type: ignore[arg-type]
+    (term,) = terms_of(rig).lanes
+    assert term.kill_at_ms <= rig.core.meter.covered_ms + full_ms
+
+
+def test_a_short_watchdog_still_lets_a_gate_miss_a_renewal() -> None:
+    authority = GateAuthority()
+    authority.policy_order(watchdog_ms=1_000)
+    assert terms_of(running(authority)).silent_ms == SILENT_MS_MIN
+
+
+def test_moments_are_those_of_the_hosts_clock_also_when_it_was_set_back() -> None:
+    rig = running()
+    rig.core.fault("test", "", "", replace(rig.now, elapsed_ms=rig.now_ms - 100_000))
+    terms = terms_of(rig)
+    assert rig.core.behind_ms >= 100_000
+    assert terms.renewed_ms < rig.now_ms
+    assert terms.lanes[0].kill_at_ms < rig.now_ms
+
+
+def test_a_lane_that_stands_proven_is_told_so() -> None:
+    rig = running()
+    rig.network = cut
+    rig.run_until(LaneState.HALTED)
+    (lane,) = terms_of(rig).lanes
+    assert lane.still
+
+
+def test_law_8_a_gate_that_comes_back_without_permission_owes_the_kill_of_before() -> None:
+    rig = running()
+    before = terms_of(rig).lanes
+    rig.restart(away_ms=1_000)
+    rig.network = cut
+    rig.run(300)
+    (lane,) = terms_of(rig, before).lanes
+    assert lane.kill_at_ms <= before[0].kill_at_ms
+    late = (replace(before[0], kill_at_ms=rig.now_ms - 50),)
+    assert terms_of(rig, late).lanes[0].kill_at_ms == rig.now_ms - 50
+
+
+def test_what_was_owed_is_forgotten_once_a_lane_runs() -> None:
+    rig = running()
+    owed = (LaneTerm(workload=WORKLOAD, freeze_at_ms=1, kill_at_ms=1, still=False),)
+    assert terms_of(rig, owed).lanes[0].kill_at_ms > rig.now_ms
+
+
+def test_where_rules_do_not_bite_there_is_nothing_to_stop() -> None:
+    authority = GateAuthority()
+    rule = PhaseRule(scope=Scope(ScopeKind.EVERYTHING), phase=Phase.OBSERVE, from_unix_ms=0)
+    authority.policy_order(phases=(rule,))
+    assert terms_of(running(authority)).lanes == ()
+
+
+def test_a_host_that_nobody_admitted_has_nothing_to_stop() -> None:
+    rig = GateRig()
+    rig.run(2_000)
+    assert terms_of(rig).lanes == ()
+
+
+def test_a_gate_that_has_not_stepped_yet_says_nothing() -> None:
+    rig = running().restart()
+    assert Leasing(()).terms(rig.core) is None
+
+
+def test_a_lease_survives_its_file() -> None:
+    assert decode(encode(LEASE)) == LEASE
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"version": 1', b'"version": 2'),
+        (b'"pid": 12', b'"pid": true'),
+        (b'"lane_id": "ff00"', b'"lane_id": "../x"'),
+        (b'"renewed_ms": 1000', b'"renewed_ms": -1'),
+        (b'"freeze_at_ms": 5000', b'"freeze_at_ms": 5e3'),
+        (b'"records": "/var', b'"records": "\\u0000'),
+        (b'"globs": ["/dev/nvidia0"]', b'"globs": "/dev/nvidia0"'),
+        (b'"terms": {', b'"terms": [], "t": {'),
+    ],
+)
+def test_a_lease_that_is_not_understood_is_none(old: bytes, new: bytes) -> None:
+    data = encode(LEASE)
+    assert old in data
+    with pytest.raises(LeaseError):
+        decode(data.replace(old, new, 1))
+
+
+@given(st.binary(max_size=300), st.integers(0, 800), st.binary(max_size=8))
+def test_any_bytes_are_a_lease_or_our_error(noise: bytes, at: int, put: bytes) -> None:
+    good = encode(LEASE)
+    for data in (noise, good[:at] + put + good[at + len(put) :]):
+        try:
+            assert isinstance(decode(data), Lease)
+        except LeaseError:
+            continue
