@@ -139,7 +139,7 @@ def _raise_curtain(
     for real in reals:
         real.start(token)
     for real in reals:
-        real.start_job()
+        real.wait_until_enrolled()
     cluster = Cluster([*reals, *fleets])
 
     def ready() -> bool:

@@ -91,11 +91,16 @@ class RealHost:
         arguments = ["courier", "--config", str(courier)]
         self._children.append(Child("flopgate_agent.cli", arguments, self._dir / "courier.log"))
 
-    def start_job(self) -> None:
-        """A job on every GPU, once the host is enrolled: from there on its totals count."""
+    def wait_until_enrolled(self) -> None:
+        """From there on its totals count."""
         wait_until("enrolment", self._enrolled, START_S)
-        if self.driver is not None:
-            self._job = self.driver.start_workload(gpus=list(range(GPUS)), fmt="fp16", share=0.5)
+
+    def start_job(self) -> bool:
+        """Start a job on every GPU of the fake driver; whether it got its contexts."""
+        if self.driver is None:
+            return False
+        self._job = self.driver.start_workload(gpus=list(range(GPUS)), fmt="fp16", share=0.5)
+        return self.job_lives
 
     def _speaks(self) -> bool:
         self.check()

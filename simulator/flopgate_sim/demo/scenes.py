@@ -11,11 +11,12 @@ from flopgate_sim.live.cluster import Cluster
 from flopgate_sim.live.governor import Governor
 from flopgate_sim.live.hosts import FleetProcess, HostView
 from flopgate_sim.live.network import Network, Trouble
-from flopgate_sim.live.processes import elapsed_ms
+from flopgate_sim.live.processes import elapsed_ms, wait_until
 from flopgate_sim.live.telling import Teller, exaflop, spread
 
 CAP_TFLOP = 10**12
 RUN_S = 4.0
+JOB_S = 30.0
 METER_ERROR_MAX = 0.01
 SETTLE_MS = 1500
 """Hosts tell of themselves every half second, real ones every second."""
@@ -48,12 +49,18 @@ class Play:
 
 
 def no_permit(play: Play) -> None:
-    """Nothing was granted yet: nothing computes."""
+    """Nothing was granted yet: nothing computes, and no job can begin to."""
     play.teller.scene("No permit: nothing computes")
     play.all_halted(40)
-    # A job started a moment ago computes until the next look finds it.
-    time.sleep(SETTLE_MS / 1000)
-    play.all_halted(40)
+    asked = [real for real in play.reals if real.driver]
+    given = [real for real in asked if real.start_job()]
+    if asked:
+        play.teller.check(
+            "the driver gives a job that starts now no context",
+            f"{len(asked) - len(given)} of {len(asked)} jobs refused",
+            held=not given,
+            law="8",
+        )
     before = {view.name: view.truth_tflop for view in play.cluster.views()}
     time.sleep(SETTLE_MS / 1000)
     views = play.cluster.views()
@@ -73,6 +80,10 @@ def permit(play: Play) -> None:
     started_ms = play.governor.apply(CAP_TFLOP)
     play.all_run()
     play.teller.say(f"all run {(elapsed_ms() - started_ms) / 1000:.1f} s after Enter")
+    for real in play.reals:
+        if real.driver:
+            # As a job's launcher would: the gate opens the chips a moment after it says so.
+            wait_until("the driver to take jobs", real.start_job, JOB_S)
     time.sleep(RUN_S)
 
 
