@@ -20,6 +20,8 @@ from flopgate_sim.nvml import FakeDriver
 START_S = 30.0
 GPUS = 8
 TFLOP = 10**12
+PROHIBITED = 2
+"""NVML_COMPUTEMODE_PROHIBITED."""
 
 
 class RealHost:
@@ -101,6 +103,11 @@ class RealHost:
             return False
         self._job = self.driver.start_workload(gpus=list(range(GPUS)), fmt="fp16", share=0.5)
         return self.job_lives
+
+    def refuses_jobs(self) -> bool:
+        """Whether every GPU of the fake driver is closed to new contexts."""
+        modes = [self.driver.compute_mode(gpu) for gpu in range(GPUS)] if self.driver else []
+        return all(mode == PROHIBITED for mode in modes)
 
     def _speaks(self) -> bool:
         self.check()

@@ -53,6 +53,9 @@ def no_permit(play: Play) -> None:
     play.teller.scene("No permit: nothing computes")
     play.all_halted(40)
     asked = [real for real in play.reals if real.driver]
+    for real in asked:
+        # Another process sets the mode; the gate waits for nothing of it.
+        wait_until("the driver to refuse jobs", real.refuses_jobs, JOB_S)
     given = [real for real in asked if real.start_job()]
     if asked:
         play.teller.check(
