@@ -8,7 +8,7 @@ from flopgate_governor.toml_files import DEFAULT_POLICY, policy_text
 from flopgate_governor.toml_files import read_policy as read_policy_form
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import COUNT_MAX
-from flopgate_proto.values.common import Scope, ScopeKind
+from flopgate_proto.values.common import Phase, Scope, ScopeKind
 from flopgate_proto.values.orders import Budget
 from flopgate_sim.scenario import (
     Authorities,
@@ -130,6 +130,7 @@ def test_events_are_sorted_by_time_and_name_hosts_by_number(tmp_path: Path) -> N
         + '[[officer]]\nat_s = 9\nact = "resume"\n'
         + '[[officer]]\nat_s = 8\nact = "emergency"\nscope = "site:main"\nauthority = 1\n'
         + '[[officer]]\nat_s = 10\nact = "policy_budget"\nscope = "cluster:b"\nbudget_tflop = 3\n'
+        + '[[officer]]\nat_s = 11\nact = "policy_phase"\nphase = "warn"\n'
         + "[[job]]\nhost = 2\nstart_s = 60\n"
         + '[[job]]\nname = "j"\nhost = 0\nchips = [3, 1]\nend_s = 30\nutilisation_percent = 46\n',
     )
@@ -142,6 +143,7 @@ def test_events_are_sorted_by_time_and_name_hosts_by_number(tmp_path: Path) -> N
         OfficerAct(at_ms=8_000, act="emergency", scope="site:main", authority=1),
         OfficerAct(at_ms=9_000, act="resume"),
         OfficerAct(at_ms=10_000, act="policy_budget", scope="cluster:b", budget_tflop=3),
+        OfficerAct(at_ms=11_000, act="policy_phase", phase=Phase.WARN),
     )
     assert scenario.jobs == (
         TimedJob(name="j", host=0, chips=(3, 1), start_s=0, end_s=30, utilisation_percent=46),
@@ -300,6 +302,24 @@ WRONG = {
         "",
         r"budget_tflop is missing",
     ),
+    "act phase": (
+        CLUSTER + "[[officer]]\nat_s = 1\nact = 'pause'\nphase = 'warn'",
+        "",
+        r"phase has a meaning only with act",
+    ),
+    "act without phase": (
+        CLUSTER + "[[officer]]\nat_s = 1\nact = 'policy_phase'",
+        "",
+        r"phase is missing",
+    ),
+    "act phase of a workload": (
+        CLUSTER
+        + "[[officer]]\nat_s = 1\nact = 'policy_phase'\nphase = 'warn'\n"
+        + "scope = 'workload:training'",
+        "",
+        r"scope must be one of",
+    ),
+    "phase at least": (CLUSTER + "phase_at_least = 'never'", "", r"must be one of observe, warn"),
     "act authority": (
         CLUSTER + "[[officer]]\nat_s = 1\nact = 'pause'\nauthority = 1",
         "",

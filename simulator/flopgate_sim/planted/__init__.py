@@ -14,10 +14,12 @@ from flopgate_sim.planted import in_gate, in_governor
 from flopgate_sim.planted.patching import Swap
 from flopgate_sim.planted.worlds import (
     busy,
+    busy_rollout,
     clocks_back,
     crashing,
     cut_short,
     cut_up,
+    grown_old,
     hung,
     hung_and_reloaded,
     joined_late,
@@ -26,6 +28,7 @@ from flopgate_sim.planted.worlds import (
     paused,
     paused_softly,
     reloaded,
+    rollout,
     tight,
     two_pauses,
 )
@@ -139,13 +142,30 @@ BUGS = (
          "a report claims attested figures"),
     _bug("findings-dropped", {10}, busy, in_gate.findings_dropped,
          "implausible counters are no finding"),
+    _bug("observe-freezes", {8}, rollout, in_gate.observe_freezes,
+         "a host that is only observed is stopped"),
+    _bug("own-phase-loosens", {1, 6}, rollout, in_gate.own_phase_loosens,
+         "a host's own configuration makes it looser than its policy"),
+    _bug("own-phase-ignored", {1, 6}, rollout, in_gate.own_phase_ignored,
+         "a host's own configuration cannot make it stricter"),
+    _bug("date-passed-over", {1, 6}, rollout, in_gate.date_passed_over,
+         "the date from which a rule bites passes and nothing happens"),
+    _bug("site-passed-over", {1, 6}, busy_rollout, in_gate.site_passed_over,
+         "a rule for a site does not count"),
+    _bug("phase-forgotten", {1, 6}, rollout, in_gate.phase_forgotten,
+         "a gate that starts again has forgotten that a date has passed"),
+    _bug("phase-never-old", {1, 6}, grown_old, in_gate.phase_never_old,
+         "a policy that only observes is never too old"),
+    _bug("would-stop-untold", {10}, rollout, in_gate.would_stop_untold,
+         "no finding tells what would have been stopped"),
+    _bug("runs-without-why", {10}, rollout, in_gate.runs_without_why,
+         "a lane runs without permission, and its reports do not say so"),
 )  # fmt: skip
 """All of them, by law."""
 
 PENDING = (
     ("a license spent twice", "offline licenses"),
     ("a gate that does not come back and nobody locks down", "the watchdog outside the gate"),
-    ("a phase from the host's own configuration", "phases looser than enforce"),
     ("a resume without its delay and witnessed entry", "witnesses"),
     ("a replica that grants from a stale copy", "PostgreSQL replicas"),
 )

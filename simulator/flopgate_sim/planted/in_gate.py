@@ -7,16 +7,20 @@ from typing import Any
 
 from flopgate_agent import ledger, meter
 from flopgate_agent.counters.sample import ChipSample
-from flopgate_agent.gate import allowance, answers, book, core, host_lanes, lane, reporting
+from flopgate_agent.gate import allowance, answers, book, core, host_lanes, lane, phases, reporting
 from flopgate_agent.gate.allowance import Allowed
 from flopgate_agent.gate.authority import Authority, LatchedPause, admitted
+from flopgate_agent.gate.host_lanes import HostLanes
 from flopgate_agent.gate.host_meter import HostMeter
+from flopgate_agent.gate.phases import InForce
+from flopgate_agent.gate.told_time import ToldTime
 from flopgate_agent.measured import Flop, Measured
 from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer
 from flopgate_proto.codec import PayloadType
 from flopgate_proto.codec.answers import decode_answer, decode_batch_root
 from flopgate_proto.envelope import statement_digest
-from flopgate_proto.values import Assurance, LaneState
+from flopgate_proto.phases import strictest_between
+from flopgate_proto.values import Assurance, LaneState, Phase, ScopeKind
 from flopgate_sim.planted.patching import Swap
 
 FORGOTTEN_AFTER_MS = 20_000
@@ -221,3 +225,78 @@ def findings_dropped() -> tuple[Swap, ...]:
         charge(self, (chip, tuple(replace(part, findings=()) for part in parts)), to)
 
     return (Swap(HostMeter, "charge", silent),)
+
+
+def _phase(bent: Any) -> tuple[Swap, ...]:
+    """What ``bent`` makes of the phase in force, the authorities and the host's own least."""
+    in_force = phases.phase_in_force
+
+    def said(authorities: Any, least: Phase, **at: int) -> InForce:
+        phase = in_force(authorities, least, **at).phase
+        return InForce(phase=bent(phase, list(authorities), least), why="a bug")
+
+    return (Swap(host_lanes, "phase_in_force", said),)
+
+
+def observe_freezes() -> tuple[Swap, ...]:
+    return _phase(lambda phase, *_: Phase.ENFORCE if phase is Phase.OBSERVE else phase)
+
+
+def own_phase_loosens() -> tuple[Swap, ...]:
+    return _phase(lambda phase, _all, least: min(phase, least))
+
+
+def own_phase_ignored() -> tuple[Swap, ...]:
+    in_force = phases.phase_in_force
+
+    def policies_only(authorities: Any, _least: Phase, **at: int) -> InForce:
+        return in_force(authorities, Phase.OBSERVE, **at)
+
+    return (Swap(host_lanes, "phase_in_force", policies_only),)
+
+
+def _strictest(bent: Any) -> tuple[Swap, ...]:
+    return (Swap(phases, "strictest_between", bent),)
+
+
+def date_passed_over() -> tuple[Swap, ...]:
+    return _strictest(lambda rules, scopes, *_interval: strictest_between(rules, scopes, 0, 0))
+
+
+def site_passed_over() -> tuple[Swap, ...]:
+    def wide(rules: Any, scopes: Any, *interval: int) -> Phase:
+        wider = {scope for scope in scopes if scope.kind < ScopeKind.SITE}
+        return strictest_between(rules, wider, *interval)
+
+    return _strictest(wide)
+
+
+def phase_forgotten() -> tuple[Swap, ...]:
+    def anew(self: Authority, *, now_ms: int, running_ms: int) -> None:  # noqa: ARG001
+        self.told_time = ToldTime(earliest_after_ms=-now_ms, latest_after_ms=-now_ms)
+
+    return (Swap(Authority, "resume_time", anew),)
+
+
+def phase_never_old() -> tuple[Swap, ...]:
+    def young(authorities: Any, least: Phase, *, now_ms: int, running_ms: int) -> InForce:  # noqa: ARG001
+        seen_ms = min((one.policy_seen_running_ms for one in authorities), default=0)
+        return in_force(authorities, least, now_ms=now_ms, running_ms=seen_ms)
+
+    in_force = phases.phase_in_force
+    return (Swap(host_lanes, "phase_in_force", young),)
+
+
+def would_stop_untold() -> tuple[Swap, ...]:
+    return (Swap(HostLanes, "_note_would", lambda *_: None),)
+
+
+def runs_without_why() -> tuple[Swap, ...]:
+    step = lane.Lane._step_loose  # noqa: SLF001  # as above
+
+    def mute(self: lane.Lane, *given: Any) -> Any:
+        actions = step(self, *given)
+        self.why = None
+        return actions
+
+    return (Swap(lane.Lane, "_step_loose", mute),)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flopgate_proto.values.common import Scope, ScopeKind
-from flopgate_proto.values.orders import Budget
+from flopgate_proto.values.common import Phase, Scope, ScopeKind
+from flopgate_proto.values.orders import Budget, PhaseRule
 from flopgate_sim.scenario.policies import default_policy
 from flopgate_sim.scenario.profiles import PROFILES
+from flopgate_sim.world.clocks import EPOCH_UNIX_MS
 from flopgate_sim.world.faults import draw
 from flopgate_sim.world.network import Weather
 from flopgate_sim.world.plan import Act, Fault, HostPlan, LanePlan, WorldPlan
@@ -201,3 +202,60 @@ def lost_backups(seed: int) -> WorldPlan:
     """The governor's store is replaced by a backup."""
     restore = Fault(at_ms=500_000, kind="governor_restore", target=AUTHORITY, span_ms=400_000)
     return replace(_plan(seed, {}), faults=(restore,))
+
+
+def _rule(phase: Phase, at_ms: int = 0, scope: Scope | None = None) -> PhaseRule:
+    from_unix_ms = EPOCH_UNIX_MS + at_ms if at_ms else 0
+    return PhaseRule(
+        scope=scope or Scope(ScopeKind.EVERYTHING), phase=phase, from_unix_ms=from_unix_ms
+    )
+
+
+ROLLOUT = (
+    _rule(Phase.OBSERVE),
+    _rule(Phase.WARN, 500_000, Scope(ScopeKind.CUSTODIAN, "operator")),
+    _rule(Phase.ENFORCE, 900_000, Scope(ScopeKind.SITE, "site-1")),
+)
+"""Everybody is observed, the custodian is warned, one of its sites is enforced upon from a date."""
+
+
+def _rolled_out(plan: WorldPlan) -> WorldPlan:
+    """Under the rollout: the second host on another site, the third stricter by itself."""
+    first, *others = plan.hosts
+    elsewhere, strict = (replace(one, cluster="beta", site="site-2") for one in others)
+    beta = Budget(scope=Scope(ScopeKind.CLUSTER, "beta"), cap_tflop=10**11)
+    policy = replace(plan.policy, phases=ROLLOUT, budgets=(*plan.policy.budgets, beta))
+    hosts = (first, elsewhere, replace(strict, phase_at_least=Phase.ENFORCE))
+    return replace(plan, hosts=hosts, policy=policy)
+
+
+def rollout(seed: int) -> WorldPlan:
+    """A pause stands before the date of `enforce`, and a host reboots after it, cut off."""
+    acts = (
+        Act(at_ms=400_000, act="pause", scope="custodian:operator"),
+        Act(at_ms=1_800_000, act="policy_phase", scope="site:site-1", phase=Phase.OBSERVE),
+        Act(at_ms=2_100_000, act="policy_phase", scope="custodian:operator"),
+    )
+    faults = (
+        Fault(at_ms=1_200_000, kind="partition", target="host-0", span_ms=400_000),
+        Fault(at_ms=1_210_000, kind="host_reboot", target="host-0"),
+        Fault(at_ms=1_400_000, kind="gate_crash", target="host-0"),
+    )
+    return replace(_rolled_out(_plan(seed, {})), acts=acts, faults=faults)
+
+
+def busy_rollout(seed: int) -> WorldPlan:
+    """The same rollout, in which everything else goes wrong."""
+    acts = (
+        Act(at_ms=700_000, act="pause"),
+        Act(at_ms=1_500_000, act="policy_phase", scope="site:site-1", phase=Phase.WARN),
+        Act(at_ms=1_900_000, act="policy_phase", scope="site:site-2", phase=Phase.ENFORCE),
+    )
+    return replace(_rolled_out(_plan(seed, RATES)), acts=acts)
+
+
+def grown_old(seed: int) -> WorldPlan:
+    """Nobody signs a new version of a policy that only observes, and a budget is spent."""
+    plan = tight(seed)
+    policy = replace(plan.policy, phases=(_rule(Phase.OBSERVE),), loose_phase_age_ms=1_200_000)
+    return replace(plan, policy=policy)

@@ -28,7 +28,7 @@ SHARE_TOLERANCE: Final = 0.001
 
 CLUSTER_KEYS: Final = (
     "name", "custodian", "site", "jurisdiction", "hosts", "chips_per_host", "chip", "budget_tflop",
-    "joins_at_s", "workload",
+    "joins_at_s", "phase_at_least", "workload",
 )  # fmt: skip
 _PATTERN_KEYS: Final = {
     "steady": (),
@@ -88,6 +88,7 @@ def _cluster(table: ScenarioTable) -> Cluster:
         chip=table.choice("chip", "h100", PROFILES),
         budget_tflop=table.number_unless("budget_tflop", "unlimited", 0, COUNT_MAX),
         joins_at_s=table.number("joins_at_s", 0, 0, DURATION_S_MAX),
+        phase_at_least=table.phase("phase_at_least", "observe"),
         workloads=workloads,
     )
 

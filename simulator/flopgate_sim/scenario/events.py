@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final, cast, get_args
 
 from flopgate_proto.limits import COUNT_MAX
+from flopgate_proto.values.common import Phase
 from flopgate_sim.scenario.fleet import scopes_of
 from flopgate_sim.scenario.kinds import HOST, KINDS
 from flopgate_sim.scenario.table import DURATION_S_MAX, ScenarioTable
@@ -21,7 +22,7 @@ VALUE_MAX: Final = 10**9
 """Of a fault's number, either way."""
 
 FAULT_KEYS: Final = ("at_s", "kind", "host", "cluster", "authority", "span_s", "value")
-OFFICER_KEYS: Final = ("at_s", "act", "scope", "authority", "budget_tflop")
+OFFICER_KEYS: Final = ("at_s", "act", "scope", "authority", "budget_tflop", "phase")
 JOB_KEYS: Final = ("name", "host", "chips", "start_s", "end_s", "utilisation_percent")
 
 
@@ -93,11 +94,16 @@ def read_acts(tables: Sequence[ScenarioTable], scenario: Scenario) -> tuple[Offi
 
 def _act(table: ScenarioTable, scenario: Scenario, scopes: frozenset[str]) -> OfficerAct:
     act = cast("ActKind", table.choice("act", None, get_args(ActKind)))
-    caps = act == "policy_budget"
+    caps, phases = act == "policy_budget", act == "policy_phase"
     if act == "resume":
         table.alone(("scope",), "has no meaning: a resume lifts every pause of its authority")
     if not caps:
         table.alone(("budget_tflop",), 'has a meaning only with act = "policy_budget"')
+    if not phases:
+        table.alone(("phase",), 'has a meaning only with act = "policy_phase"')
+    else:
+        # A phase holds for hosts, whatever they compute.
+        scopes = frozenset(scope for scope in scopes if not scope.startswith("workload:"))
     scope = table.text("scope", None if caps else "everything")
     if scope not in scopes:
         raise table.fault("scope", f"must be one of {', '.join(sorted(scopes))}")
@@ -107,6 +113,7 @@ def _act(table: ScenarioTable, scenario: Scenario, scopes: frozenset[str]) -> Of
         scope=scope,
         authority=_authority(table, scenario),
         budget_tflop=table.number("budget_tflop", None, 0, COUNT_MAX) if caps else 0,
+        phase=table.phase("phase", None) if phases else Phase.ENFORCE,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 
 from flopgate_agent.toml_table import Table
 from flopgate_proto.errors import ConfigError
+from flopgate_proto.values.common import Phase
 
 DURATION_S_MAX: Final = 366 * 86_400
 TEXT_MAX: Final = 200
@@ -95,6 +96,10 @@ class ScenarioTable(Table):
         if not isinstance(value, str) or value not in choices:
             raise self.fault(key, f"must be one of {', '.join(choices)}")
         return value
+
+    def phase(self, key: str, default: str | None) -> Phase:
+        """How far rules bite, by its word."""
+        return Phase[self.choice(key, default, [one.name.lower() for one in Phase]).upper()]
 
     def alone(self, keys: Collection[str], rule: str) -> None:
         """Refuse keys that have no meaning beside what else is said."""

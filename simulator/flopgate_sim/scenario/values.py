@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flopgate_agent.gate.settings import REPORT_INTERVAL_MS
+from flopgate_proto.values.common import Phase
 from flopgate_proto.values.orders import Policy
 from flopgate_sim.scenario.profiles import PROFILES, ChipProfile
 
-ActKind = Literal["pause", "emergency", "resume", "policy_budget"]
+ActKind = Literal["pause", "emergency", "resume", "policy_budget", "policy_phase"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class Cluster:
         chip: a name of `profiles.PROFILES`.
         budget_tflop: cap of the whole cluster; ``None``: the highest cap there is.
         joins_at_s: these hosts are switched on then.
+        phase_at_least: of their own configuration: rules bite at least so far.
         workloads: at least one.
     """
 
@@ -90,6 +92,7 @@ class Cluster:
     chip: str
     budget_tflop: int | None = None
     joins_at_s: int = 0
+    phase_at_least: Phase = Phase.OBSERVE
     workloads: tuple[Workload, ...]
 
     @property
@@ -171,6 +174,7 @@ class OfficerAct:
         scope: in words, as ``cluster:alpha``.
         authority: index.
         budget_tflop: the new cap of a ``policy_budget``, else 0.
+        phase: of a ``policy_phase``: how far rules bite from then on.
     """
 
     at_ms: int
@@ -178,6 +182,7 @@ class OfficerAct:
     scope: str = "everything"
     authority: int = 0
     budget_tflop: int = 0
+    phase: Phase = Phase.ENFORCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from flopgate_agent.courier.actions import (
 )
 from flopgate_agent.courier.core import CarrierCore, State
 from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values.orders import Policy
 from flopgate_sim.world.clocks import Clocks
 from flopgate_sim.world.engine import US_PER_MS, Engine, Event
 from flopgate_sim.world.network import DOWN, KEEPALIVE_US, UP, Link
@@ -36,6 +37,7 @@ class Heeds(Protocol):
     """What the laws know of an authority."""
 
     moved: set[bytes]
+    policy: Policy | None
 
 
 class Authority(Protocol):

@@ -56,6 +56,7 @@ def plan_of(scenario: Scenario, seed: int) -> WorldPlan:
                 scope=act.scope,
                 authority=act.authority,
                 cap_tflop=act.budget_tflop,
+                phase=act.phase,
             )
             for act in scenario.acts
         ),
@@ -88,6 +89,7 @@ def _host(host: Host, scenario: Scenario, streams: Streams) -> HostPlan:
         lanes=tuple(map(_lane, host.lanes)),
         drift_ppm=streams.of(f"drift/{host.name}").randint(-most_ppm, most_ppm),
         joins_ms=cluster.joins_at_s * 1000,
+        phase_at_least=cluster.phase_at_least,
     )
 
 

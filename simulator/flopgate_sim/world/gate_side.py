@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from flopgate_agent.gate.actions import Freeze, Kill, Move, Tell, Thaw
+from flopgate_agent.gate.actions import Deny, Freeze, Kill, Move, Slow, Tell, Thaw
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.faults import LEDGER_FAILED
 from flopgate_agent.gate.settings import (
@@ -32,6 +32,7 @@ from flopgate_sim.world.chips import Chip, Hardware
 from flopgate_sim.world.clocks import Clocks
 from flopgate_sim.world.courier import Courier
 from flopgate_sim.world.engine import US_PER_S, Engine, Event
+from flopgate_sim.world.phase_truth import PhaseTruth
 from flopgate_sim.world.plan import HostPlan, LanePlan
 from flopgate_sim.world.randomness import Streams
 from flopgate_sim.world.topology import topology_of
@@ -66,7 +67,7 @@ class GateSide:
 
     Attributes:
         runner: the running gate, ``None`` while it is dead.
-        truth: what really happened here, for the laws.
+        truth, phases: what really happened here, for the laws.
         schedules: whether a job is started in every lane after a boot.
     """
 
@@ -102,6 +103,7 @@ class GateSide:
             now_us=engine.now_us,
         )
         self.truth = HostTruth(plan.name)
+        self.phases = PhaseTruth(plan.scopes_of(""), plan.phase_at_least)
         self.couriers: list[Courier] = []
         self.runner: GateRunner | None = None
         self.hung = False
@@ -158,7 +160,9 @@ class GateSide:
         seen = topology_of(self.plan, self.hardware, self._streams)
         core.chain.topology.take(seen, core.findings)
         self._looked_ms = self._shown_ms = self.clocks.elapsed_ms
-        self.truth.gate_started(core.chain.sequence, self._durable(), self._engine.now_us)
+        durable, now_us = self._durable(), self._engine.now_us
+        self.truth.gate_started(core.chain.sequence, durable, now_us)
+        self.phases.gate_started(core.chain.sequence, admitted=durable.admitted, now_us=now_us)
         self._engine.note(
             self.name, f"gate run {self._runs} starts at report {core.chain.sequence}"
         )
@@ -224,6 +228,7 @@ class GateSide:
             driver_version="simulated",
             sample_interval_ms=IDLE_LOOK_MS if self.wiring.rhythm_ms is None else LOOK_MS,
             report_interval_ms=self.wiring.report_interval_ms,
+            phase_at_least=self.plan.phase_at_least,
         )
 
     # ------------------------------------------------------------------ the gate's loop
@@ -267,7 +272,9 @@ class GateSide:
         runner = self.runner
         if runner is None or self.suspended:
             return
-        refused = self._refusals
+        refused, now_us = self._refusals, self._engine.now_us
+        authority = runner.core.authorities[self.couriers[client_id].authority.name]
+        answered = authority.quote.answer_digest
         if message.HasField("answers"):
             self.truth.came(message.answers)
         runner.from_courier(client_id, message)
@@ -276,9 +283,16 @@ class GateSide:
         if message.HasField("order") and refused == self._refusals:
             orders.append(message.order)
         for order in orders if kept else ():
-            self.truth.order_taken(runner.core, order, self._engine.now_us)
+            self.truth.order_taken(runner.core, order, now_us)
+        if authority.policy is not None and not self.disk.died:
+            self.phases.took(
+                authority.name, authority.policy, authority.policy_digest, now_us, kept=kept
+            )
         if message.HasField("admission") and kept and refused == self._refusals:
-            self.truth.admitted(self._engine.now_us)
+            self.truth.admitted(now_us)
+            self.phases.admitted(authority.name, now_us)
+        if kept and authority.quote.answer_digest != answered:
+            self.phases.heard(authority.name, now_us)
         runner.push()
         self._settle()
 
@@ -287,7 +301,8 @@ class GateSide:
         runner = self.runner
         if runner is None:
             return
-        self.truth.made(runner.core, self._engine.now_us)
+        if self.truth.made(runner.core, self._engine.now_us):
+            self.phases.reported(runner.core.chain.sequence, self._engine.now_us)
         if self.disk.died:
             self.kill_gate("while it wrote")
             self._engine.after(GATE_RESTART_US, "gate start", self.start_gate)
@@ -351,6 +366,9 @@ class GateSide:
         now_us = self._engine.now_us
         lane = next((one for one in self.plan.lanes if one.workload == action.workload), None)
         mine = set() if lane is None else self._holders(lane)
+        if isinstance(action, Freeze | Kill | Deny | Slow):
+            newest = [policy for one in self.couriers if (policy := one.authority.truth.policy)]
+            self.phases.stops(f"{type(action).__name__} of {action.workload}", newest)
         match action:
             case Freeze():
                 self._known |= set(action.pids)

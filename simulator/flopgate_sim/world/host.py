@@ -153,6 +153,7 @@ class Host(GateSide):
         self.kill_gate("its disk is replaced")
         self.disk.restore(snapshot)
         self.truth.rolled_back(taken_us, self._durable().sequence)
+        self.phases.rolled_back(taken_us)
         self._engine.note(self.name, "an older ledger was put back")
         self._engine.after(GATE_RESTART_US, "gate start", self.start_gate)
 

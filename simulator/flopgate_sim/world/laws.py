@@ -77,6 +77,8 @@ def _late_jobs(host: Host, lane: LanePlan, until_us: int) -> Iterator[tuple[Job,
     if acting_us is None or enrolled_us is None:
         return
     since_us = max(acting_us, enrolled_us, host.seeing_since_us)
+    if host.phases.loose_until_us:
+        since_us = max(since_us, host.phases.loose_until_us + host.phases.wind_down_us)
     for job in host.hardware.jobs:
         last_us = job.last_work_us
         if last_us <= until_us or job.spinning or not set(job.chips) & set(lane.chips):
@@ -253,14 +255,20 @@ def believed(host: Host, _now_us: int) -> Iterator[str]:
 
 
 def fails_closed(host: Host, _now_us: int) -> Iterator[str]:
-    """8: every lane that stands says why; without a ledger or a driver nothing runs for long."""
+    """8: every lane that stands says why; without a ledger or a driver nothing runs for long.
+
+    And nothing is stopped where officers let rules only observe or warn.
+    """
+    for text in host.phases.broken:
+        yield f"{host.name}: {text}"
     core = _core(host)
     if core is None or host.truth.enrolled_us is None:
         return
     yield from _silent(host, core)
     for lane in core.lanes.values():
         if lane.state in MAY_COMPUTE:
-            if core.has_fault(LEDGER_FAILED) and lane.state is not lane.state.WINDING_DOWN:
+            winds_down = lane.state is lane.state.WINDING_DOWN
+            if core.has_fault(LEDGER_FAILED) and not winds_down and not host.phases.loose:
                 yield f"{host.name}: {lane.workload} runs without a ledger"
         elif core.permissions and not (lane.why and lane.why.reason and lane.why.way_back):
             yield f"{host.name}: {lane.workload} stands and does not say why"
@@ -275,7 +283,11 @@ def _silent(host: Host, core: GateCore) -> Iterator[str]:
     if host.asked_us < host.hung_since_us:
         return  # nobody wanted to know yet, nor had to
     since_us = max(
-        host.asked_us, truth.acting_since_us, host.seeing_since_us, truth.enrolled_us or 0
+        host.asked_us,
+        truth.acting_since_us,
+        host.seeing_since_us,
+        truth.enrolled_us or 0,
+        host.phases.loose_until_us,
     )
     until_us = since_us + watchdog_ms * US_PER_MS + SILENCE_US
     for job in host.hardware.jobs:
@@ -344,6 +356,7 @@ LAWS = (
 
 def broken_by_host(host: Host, now_us: int) -> Iterator[tuple[Law, str]]:
     """Laws that one host broke."""
+    host.phases.look(now_us)
     for law in LAWS:
         if law.host is not None:
             for text in law.host(host, now_us):

@@ -11,13 +11,14 @@ from flopgate_proto.codec import encode_order
 from flopgate_proto.envelope import Envelope, seal
 from flopgate_proto.keys import SigningKey
 from flopgate_proto.trust import ROLE_OF
-from flopgate_proto.values.common import Scope, ScopeKind
+from flopgate_proto.values.common import Phase, Scope, ScopeKind
 from flopgate_proto.values.orders import (
     Budget,
     Delegation,
     Key,
     Order,
     Pause,
+    PhaseRule,
     Policy,
     Reconciliation,
     Resume,
@@ -117,9 +118,20 @@ class Officers:
             )
         )
 
-    def caps(self, budgets: tuple[Budget, ...]) -> Envelope:
-        """A newer policy with these budgets."""
-        self.policy = replace(self.policy, version=self.policy.version + 1, budgets=budgets)
+    def cap(self, scope: Scope, cap_tflop: int) -> Envelope:
+        """A newer policy with this budget of a scope."""
+        kept = [budget for budget in self.policy.budgets if budget.scope != scope]
+        return self._newer(budgets=(*kept, Budget(scope=scope, cap_tflop=cap_tflop)))
+
+    def phase(self, scope: Scope, phase: Phase, from_unix_ms: int) -> Envelope:
+        """A newer policy with this rule in the place of all others of a scope."""
+        kept = [rule for rule in self.policy.phases if rule.scope != scope]
+        rule = PhaseRule(scope=scope, phase=phase, from_unix_ms=from_unix_ms)
+        return self._newer(phases=(*kept, rule))
+
+    def _newer(self, **changes: object) -> Envelope:
+        version = self.policy.version + 1
+        self.policy = replace(self.policy, version=version, **changes)  # type: ignore[arg-type]
         return self.sign(self.policy)
 
     def reconciliation(self, batch_number: int) -> Envelope:

@@ -7,6 +7,7 @@ from functools import cache
 
 from flopgate_agent.gate.settings import REPORT_INTERVAL_MS
 from flopgate_proto.chips import ChipSpec
+from flopgate_proto.values.common import Phase
 from flopgate_proto.values.orders import Policy
 from flopgate_sim.scenario.profiles import ChipProfile
 from flopgate_sim.world.engine import US_PER_MS
@@ -56,6 +57,7 @@ class HostPlan:
     Attributes:
         drift_ppm: how much too fast its clocks run; negative: too slow.
         joins_ms: it is switched on then.
+        phase_at_least: as its own configuration says.
     """
 
     name: str
@@ -68,6 +70,7 @@ class HostPlan:
     lanes: tuple[LanePlan, ...]
     drift_ppm: int = 0
     joins_ms: int = 0
+    phase_at_least: Phase = Phase.OBSERVE
 
     def scopes_of(self, workload: str) -> tuple[str, ...]:
         """Every scope that a lane of this host belongs to, in words."""
@@ -131,11 +134,12 @@ class Act:
     """Officers of one authority do something.
 
     Attributes:
-        act: ``pause``, ``emergency``, ``policy_budget``, ``resume`` (of all pauses that stand) or
-            ``resume-first`` (of the oldest).
+        act: ``pause``, ``emergency``, ``policy_budget``, ``policy_phase``, ``resume`` (of all
+            pauses that stand) or ``resume-first`` (of the oldest).
         scope: in words, as ``cluster:alpha``.
         authority: index.
         cap_tflop: of a ``policy_budget``.
+        phase: of a ``policy_phase``, from then on.
     """
 
     at_ms: int
@@ -143,6 +147,7 @@ class Act:
     scope: str = "everything"
     authority: int = 0
     cap_tflop: int = 0
+    phase: Phase = Phase.ENFORCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from flopgate_agent.gate.core import GateCore
 from flopgate_proto.codec import decode_order, envelope_from_wire
+from flopgate_proto.envelope import statement_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import Pause, Resume
 
@@ -81,6 +82,7 @@ class HostTruth:
         doubtful_at: newest report when a clock was set back. A gate that starts from it, or from
             an older one, charges by that clock.
         told_us: findings of reports that left, each with when it first did.
+        lacking: by digest of a report: lanes that had no permission when it was made.
         excused: why law 3 is not judged at the next look. What was lost is taken off the truth
             there, and the law judged from there on.
         mark: called when something moved.
@@ -107,6 +109,7 @@ class HostTruth:
     refused: dict[str, int] = field(default_factory=dict)
     doubtful_at: int | None = None
     told_us: dict[str, int] = field(default_factory=dict)
+    lacking: dict[bytes, frozenset[str]] = field(default_factory=dict)
     excused: str = ""
     excused_looks: int = 0
     fresh_look: bool = False
@@ -158,15 +161,24 @@ class HostTruth:
         if self.enrolled_us is None:
             self.enrolled_us = now_us
 
-    def made(self, core: GateCore, now_us: int) -> None:
-        """The core may have made a report."""
-        if core.chain.sequence > self.sequence:
-            self.sequence = core.chain.sequence
-            for digest, sent in reversed(core.chain.sent.items()):
-                if digest in self.requests_us:
-                    break
-                if sent.sequence:
-                    self.requests_us[digest] = now_us
+    def made(self, core: GateCore, now_us: int) -> bool:
+        """The core may have made a report; whether it did."""
+        if core.chain.sequence <= self.sequence:
+            return False
+        self.sequence = core.chain.sequence
+        lacking = frozenset(name for name in core.lanes if self._lacks(core, name, now_us))
+        for digest, sent in reversed(core.chain.sent.items()):
+            if digest in self.requests_us:
+                break
+            if sent.sequence:
+                self.requests_us[digest] = now_us
+                if lacking:
+                    self.lacking[digest] = lacking
+        return True
+
+    def _lacks(self, core: GateCore, workload: str, now_us: int) -> bool:
+        until_us = [self.deadline_us.get((name, workload), 0) for name in core.authorities]
+        return min(until_us, default=0) < now_us
 
     def looked(self) -> None:
         """The gate read its counters."""
@@ -182,6 +194,8 @@ class HostTruth:
             self._named(quote.authority, quote.grant)
         if message.assurance != pb.ASSURANCE_SOFTWARE:
             self.odd.append(f"report {message.sequence} claims more than software stands behind")
+        if self.lacking:
+            self._explained(report.envelope, message)
         since = None if self.odd_ms is None else (self.odd_sequence, self.odd_ms)
         # An older report tells of another time, maybe of another boot.
         if since and message.sequence > since[0] and message.interval_end_ms > since[1]:
@@ -190,6 +204,18 @@ class HostTruth:
                 self.odd_ms = None
             elif self.odd_reports > FINDING_REPORTS:
                 self.odd.append(f"counters jumped, report {message.sequence} finds nothing odd")
+
+    def _explained(self, envelope: pb.Envelope, report: pb.Report) -> None:
+        """A lane without permission says why it should stand, and that it runs nevertheless."""
+        lacking = self.lacking.pop(statement_digest(envelope.payload_type, envelope.payload), ())
+        for lane in report.lanes:
+            if lane.workload not in lacking:
+                continue
+            text = f"report {report.sequence}: {lane.workload} has no permission"
+            if not lane.stop_reason:
+                self.odd.append(f"{text} and gives no reason")
+            elif lane.state == pb.LANE_STATE_RUNNING and "lane.would-stop" not in self.told_us:
+                self.odd.append(f"{text}, runs, and no finding tells of it")
 
     def came(self, batch: pb.AnswerBatch) -> None:
         """Answers came to the gate; what they grant may be used from now on."""

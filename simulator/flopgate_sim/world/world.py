@@ -13,9 +13,8 @@ from flopgate_governor.store import Store
 from flopgate_governor.tokens import TokenRecord, write_token
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.values.common import Scope, ScopeKind
-from flopgate_proto.values.orders import Budget
 from flopgate_sim.disk import DiskLayer
-from flopgate_sim.world.clocks import Clocks
+from flopgate_sim.world.clocks import EPOCH_UNIX_MS, Clocks
 from flopgate_sim.world.courier import Courier
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine
 from flopgate_sim.world.faults import APPLY
@@ -192,6 +191,10 @@ class World:
             self.engine.at(fault.at_ms * US_PER_MS, "fault", partial(self._fault, fault))
         for act in self.plan.acts:
             self.engine.at(act.at_ms * US_PER_MS, "officers", partial(self.act, act))
+        for rule in self.plan.policy.phases:
+            at_us = (rule.from_unix_ms - EPOCH_UNIX_MS) * US_PER_MS
+            if at_us > 0:
+                self.engine.at(at_us, "date of a phase", self._advance_all)
         self.engine.at(SWEEP_US, "sweep", self._sweep)
 
     def _begin(self, host: Host) -> None:
@@ -230,10 +233,11 @@ class World:
                 if not standing:
                     return
                 order = officers.resume(standing if act.act == "resume" else standing[:1])
+            case "policy_phase":
+                now_unix_ms = governor.clocks.wall_unix_ms
+                order = officers.phase(_scope(act.scope), act.phase, now_unix_ms)
             case _:
-                kept = [b for b in officers.policy.budgets if str(b.scope) != act.scope]
-                budget = Budget(scope=_scope(act.scope), cap_tflop=act.cap_tflop)
-                order = officers.caps((*kept, budget))
+                order = officers.cap(_scope(act.scope), act.cap_tflop)
         self.engine.note(governor.name, f"officers: {act.act} {act.scope}")
         self._bring(governor, order)
 
