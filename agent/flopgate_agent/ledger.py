@@ -62,6 +62,7 @@ class Ledger:
         self._path = str(path)
         if self._path != IN_MEMORY:
             _keep_private(Path(path))
+        self._scopes_kept: dict[str, frozenset[Scope]] = {}
         with self._reported("open"):
             self._db = sqlite3.connect(self._path, isolation_level=None)
             self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
@@ -154,8 +155,18 @@ class Ledger:
                             action.acknowledged_sequence,
                         ),
                     )
-                    _keep_scopes(db, action.authority, action.scopes)
                     _keep_time(db, action.authority, action.time)
+                    self._keep_scopes(db, action)
+        if isinstance(action, KeepQuote | KeepEnrolment):
+            self._scopes_kept[action.authority] = action.scopes
+
+    def _keep_scopes(self, db: sqlite3.Connection, action: KeepQuote | KeepEnrolment) -> None:
+        # They hardly ever change, and a row once written stays.
+        if self._scopes_kept.get(action.authority) is not action.scopes:
+            db.executemany(
+                "INSERT OR IGNORE INTO scope VALUES (?,?,?)",
+                [(action.authority, scope.kind.value, scope.id) for scope in action.scopes],
+            )
 
     @staticmethod
     def _keep_report(db: sqlite3.Connection, action: KeepReport) -> None:
@@ -175,10 +186,9 @@ class Ledger:
             (action.sequence, action.digest, signed.SerializeToString()),
         )
 
-    @staticmethod
-    def _keep_quote(db: sqlite3.Connection, action: KeepQuote) -> None:
+    def _keep_quote(self, db: sqlite3.Connection, action: KeepQuote) -> None:
         quote = action.quote
-        _keep_scopes(db, action.authority, action.scopes)
+        self._keep_scopes(db, action)
         _keep_time(db, action.authority, action.time)
         db.execute(
             "UPDATE authority SET answer_digest=?, batch_number=?, batch_digest=?,"
@@ -197,8 +207,8 @@ class Ledger:
             (action.authority, quote.batch_number, _to_bytes(action.batch_root)),
         )
         db.execute(
-            "DELETE FROM batch_root WHERE authority=? AND batch_number NOT IN (SELECT"
-            " batch_number FROM batch_root WHERE authority=? ORDER BY batch_number DESC LIMIT ?)",
+            "DELETE FROM batch_root WHERE authority=? AND batch_number <= (SELECT batch_number FROM"
+            " batch_root WHERE authority=? ORDER BY batch_number DESC LIMIT 1 OFFSET ?)",
             (action.authority, action.authority, KEEP_ACKNOWLEDGED),
         )
         db.execute(
@@ -328,13 +338,6 @@ def _keep_private(path: Path) -> None:
             code="ledger.private",
             remedy="Name a writable state_dir of the gate's own user.",
         ) from error
-
-
-def _keep_scopes(db: sqlite3.Connection, authority: str, scopes: frozenset[Scope]) -> None:
-    db.executemany(
-        "INSERT OR IGNORE INTO scope VALUES (?,?,?)",
-        [(authority, scope.kind.value, scope.id) for scope in scopes],
-    )
 
 
 def _keep_time(db: sqlite3.Connection, authority: str, told: StoredTime | None) -> None:

@@ -16,9 +16,11 @@ from flopgate_proto.codec.payload_types import PayloadType
 from flopgate_proto.envelope import Envelope, pae, seal, statement_digest, verify
 from flopgate_proto.errors import MisdirectedError
 from flopgate_proto.keys import Signer, VerifyingKey
+from flopgate_proto.quick import quick
 from flopgate_proto.values.answers import Answer, BatchRoot
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ProvenAnswer:
     """An answer's bytes with their place under a signed root, as stored and sent."""
@@ -29,6 +31,7 @@ class ProvenAnswer:
     root: Envelope
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class VerifiedAnswer:
     """An answer whose place under a signed root was checked."""

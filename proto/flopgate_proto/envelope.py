@@ -19,6 +19,7 @@ from flopgate_proto.limits import (
     SIGNATURE_BYTES_MAX,
     SIGNATURES_MAX,
 )
+from flopgate_proto.quick import quick
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
@@ -32,6 +33,7 @@ def statement_digest(payload_type: str, payload: bytes) -> bytes:
     return hashlib.sha256(pae(payload_type, payload)).digest()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Signature:
     """One signature; ``key_id`` is a hint by which the verifier finds its own key."""
@@ -40,6 +42,7 @@ class Signature:
     sig: bytes
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """A payload with its signatures.
@@ -81,6 +84,7 @@ class Envelope:
         return statement_digest(self.payload_type, self.payload)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Verified:
     """A payload that at least the asked-for number of known keys signed."""

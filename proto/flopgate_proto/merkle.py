@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from flopgate_proto.errors import ForgedError, MalformedError, MisuseError
 from flopgate_proto.limits import COUNT_MAX, DIGEST_BYTES, PROOF_HASHES_MAX
+from flopgate_proto.quick import quick
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
@@ -113,6 +114,7 @@ def verify_inclusion(
         raise ForgedError("audit path does not lead to the signed root", code="merkle.proof")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Frontier:
     """What must be kept of an append-only tree to append to it and give its root.

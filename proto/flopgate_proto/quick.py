@@ -19,11 +19,11 @@ _SET_CLASS: Final = object.__dict__["__class__"].__set__
 
 
 def quick(cls: type[T]) -> type[T]:
-    """Give a frozen, slotted, keyword-only dataclass a quicker ``__init__`` of the same signature.
+    """Give a frozen, slotted dataclass a quicker ``__init__`` of the same signature.
 
     Raises:
-        MisuseError: it is none, has a base, or its ``__init__`` does more than to take each field
-            and keep it.
+        MisuseError: it is none, has a base, or its ``__init__`` does more than to take each field,
+            keep it, and call ``__post_init__``.
     """
     if not dataclasses.is_dataclass(cls):
         raise MisuseError(f"{cls.__name__} is no dataclass", code="value.quick")
@@ -31,8 +31,8 @@ def quick(cls: type[T]) -> type[T]:
     frozen = vars(cls)["__dataclass_params__"].frozen and "__slots__" in vars(cls)
     if not frozen or cls.__bases__ != (object,):
         raise MisuseError(f"{cls.__name__} is not frozen and slotted by itself", code="value.quick")
-    plain = all(f.init and f.kw_only and f.default_factory is dataclasses.MISSING for f in fields)
-    if not plain or hasattr(cls, "__post_init__"):
+    plain = all(f.init and f.default_factory is dataclasses.MISSING for f in fields)
+    if not plain:
         raise MisuseError(f"{cls.__name__} needs its own __init__", code="value.quick")
     setattr(cls, "__init__", _init(cls, fields))  # noqa: B010  # a plain assignment is no method
     return cls
@@ -42,13 +42,13 @@ def _init(cls: type[T], fields: tuple[dataclasses.Field[Any], ...]) -> Callable[
     names = [field.name for field in fields]
     opened = type(f"Open{cls.__name__}", (), {"__slots__": names})
     defaults = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
-    taken = [f"{name}=defaults[{name!r}]" if name in defaults else name for name in names]
     source = "\n ".join(
         (
-            f"def __init__(self, *, {', '.join(taken)}):",
+            f"def __init__(self, {', '.join(_taken(fields))}):",
             "set_class(self, opened)",
             *(f"self.{name} = {name}" for name in names),
             "self.__class__ = closed",
+            *(["self.__post_init__()"] if hasattr(cls, "__post_init__") else []),
         )
     )
     made: dict[str, Callable[..., None]] = {}
@@ -56,3 +56,13 @@ def _init(cls: type[T], fields: tuple[dataclasses.Field[Any], ...]) -> Callable[
     # The names are those of the class's own fields; dataclasses makes its functions the same way.
     exec(source, scope, made)  # noqa: S102
     return made["__init__"]
+
+
+def _taken(fields: tuple[dataclasses.Field[Any], ...]) -> list[str]:
+    """Parameters in the order in which a dataclass takes them: those by keyword alone come last."""
+    anywhere: list[str] = []
+    by_keyword: list[str] = []
+    for f in fields:
+        default = "" if f.default is dataclasses.MISSING else f"=defaults[{f.name!r}]"
+        (by_keyword if f.kw_only else anywhere).append(f.name + default)
+    return [*anywhere, *(["*"] if by_keyword else []), *by_keyword]

@@ -35,7 +35,6 @@ from flopgate_proto.values import (
     Policy,
     Port,
     Quote,
-    RawCounter,
     Reconciliation,
     Report,
     Request,
@@ -245,7 +244,7 @@ CHIP_ROWS: Final = tuple(
         measured_ms=59_000,
         gap_ms=1_000,
         energy_mj=36_000_000 if number else None,
-        counters=(RawCounter(name="sm_cycles_active", value=14_500_000_000),),
+        counters=(("sm_cycles_active", 14_500_000_000),),
     )
     for number in range(3)
 )

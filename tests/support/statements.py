@@ -40,7 +40,6 @@ from flopgate_proto.values import (
     PipeFigures,
     Port,
     Quote,
-    RawCounter,
     Refusal,
     Report,
     Request,
@@ -217,7 +216,7 @@ def chip_row(number: int = 0, **fields: Any) -> ChipRow:
         measured_ms=60_000,
         gap_ms=0,
         energy_mj=36_000_000,
-        counters=(RawCounter(name="sm_cycles_active", value=14_500_000_000),),
+        counters=(("sm_cycles_active", 14_500_000_000),),
     )
     return replace(base, **fields)
 

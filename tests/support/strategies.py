@@ -38,7 +38,6 @@ from flopgate_proto.values import (
     Policy,
     Port,
     Quote,
-    RawCounter,
     Reconciliation,
     Refusal,
     Report,
@@ -266,7 +265,7 @@ CHIP_ROWS: Final = st.builds(
     measured_ms=COUNTS,
     gap_ms=COUNTS,
     energy_mj=st.none() | COUNTS,
-    counters=few(st.builds(RawCounter, name=NAMES, value=COUNTS)),
+    counters=few(st.tuples(NAMES, COUNTS)),
 )
 
 REFUSALS: Final = st.builds(

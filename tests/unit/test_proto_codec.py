@@ -34,7 +34,6 @@ from flopgate_proto.values import (
     Phase,
     PhaseRule,
     Quote,
-    RawCounter,
     Request,
     Role,
     Scope,
@@ -233,7 +232,7 @@ def test_order(order: Order, code: str) -> None:
 
 
 def test_chip_row() -> None:
-    many = statements.chip_row(counters=(RawCounter(name="c", value=1),) * 33)
+    many = statements.chip_row(counters=(("c", 1),) * 33)
     _refused(lambda: decode_chip_row(encode_chip_row(many)), "field.oversized")
     wide = bytes(limits.SALTED_ROW_BYTES_MAX + 1)
     assert isinstance(_refused(lambda: decode_chip_row(wide), "message.oversized"), OversizedError)

@@ -57,17 +57,31 @@ def test_it_takes_its_own_fields_only(given: dict[str, Any]) -> None:
     assert str(quickly.value) == str(plainly.value).replace("Plain.", "")
 
 
+@quick
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Taken by place too, and looked at once it is made."""
+
+    a: int
+    b: int = 2
+
+    def __post_init__(self) -> None:
+        if self.a > self.b:
+            raise ValueError
+
+
+def test_fields_by_place_and_a_look_at_the_made_value_stay() -> None:
+    assert Checked(1) == Checked(a=1, b=2)
+    with pytest.raises(ValueError, match=r"^$"):
+        Checked(3)
+    with pytest.raises(FrozenInstanceError):
+        Checked(1).a = 2  # type: ignore[misc]
+
+
 def test_what_needs_more_than_its_fields_is_refused() -> None:
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Listed:
         a: list[int] = field(default_factory=list)
-
-    @dataclass(frozen=True, slots=True, kw_only=True)
-    class Checked:
-        a: int
-
-        def __post_init__(self) -> None:
-            """Look at it."""
 
     @dataclass(slots=True, kw_only=True)
     class Thawed:
@@ -84,6 +98,6 @@ def test_what_needs_more_than_its_fields_is_refused() -> None:
     class Open:
         pass
 
-    for cls in (Listed, Checked, Thawed, Unslotted, Derived, Open):
+    for cls in (Listed, Thawed, Unslotted, Derived, Open):
         with pytest.raises(MisuseError, match=r"value\.quick"):
             quick(cls)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from flopgate_proto.quick import quick
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Now:
     """Both clocks. ``mono_ms`` for every wait; ``wall_unix_ms`` for certificates alone."""

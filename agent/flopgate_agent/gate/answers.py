@@ -8,9 +8,11 @@ from flopgate_agent.gate.authority import Authority, Permit
 from flopgate_agent.gate.settings import GateSettings
 from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer, verify_answer
 from flopgate_proto.errors import ForgedError, HistoryError, MisdirectedError
+from flopgate_proto.quick import quick
 from flopgate_proto.values import Answer, Ceiling, Policy, Quote, Refusal
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
     """A report of this run whose answer is awaited.
@@ -24,6 +26,7 @@ class Sent:
     asked: bool
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """An answer that holds. ``permit`` is ``None`` where it grants nothing that still counts.

@@ -301,6 +301,8 @@ class Authority:
 
     def pause_of(self, workload: str, running_ms: int) -> LatchedPause | None:
         """The first pause in force that covers a lane of this host; emergencies first."""
+        if not self.pauses:
+            return None
         mine = self.scopes | {
             Scope(ScopeKind.EVERYTHING),
             Scope(ScopeKind.WORKLOAD, workload),
@@ -332,7 +334,8 @@ class Authority:
 
     def note_scopes(self, scopes: frozenset[Scope]) -> None:
         """Scopes an answer names are added for good: leaving one lifts nothing (law 6)."""
-        self.scopes |= scopes
+        if not scopes <= self.scopes:
+            self.scopes |= scopes
 
 
 def required(

@@ -16,7 +16,6 @@ from flopgate_proto.values import (
     ChipRow,
     CounterSource,
     PipeFigures,
-    RawCounter,
 )
 
 _CYCLES = (
@@ -81,7 +80,7 @@ class ChipMeter:
             )
             for pipe in row.pipes
         }
-        raw = {counter.name: counter.value for counter in row.counters}
+        raw = dict(row.counters)
         if same_boot and set(raw) >= set(_COUNTERS):
             self._survivor = ChipSample(
                 uuid=self.chip.identity.uuid,
@@ -200,11 +199,10 @@ class ChipMeter:
     def row(self) -> ChipRow:
         """The chip's row of the next report."""
         last = self._previous or self._survivor
-        counters: tuple[RawCounter, ...] = ()
+        counters: tuple[tuple[str, int], ...] = ()
         # What is not believed now is no base after a restart either.
         if last is not None and last.cycles is not None and not last.mig:
-            read = zip(_COUNTERS, _values_of(last.cycles), strict=True)
-            counters = tuple([RawCounter(name=name, value=value) for name, value in read])
+            counters = tuple(zip(_COUNTERS, _values_of(last.cycles), strict=True))
         return ChipRow(
             chip=self.index,
             source=self._source,

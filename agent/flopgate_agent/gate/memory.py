@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flopgate_proto.envelope import Envelope
+from flopgate_proto.quick import quick
 from flopgate_proto.values import ChipRow, Quote, Report, Scope
 
 
@@ -16,6 +17,7 @@ class StoredOrder:
     first_seen_running_ms: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTime:
     """The time as an authority's answers told it, at a moment of gate running time."""

@@ -11,8 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flopgate_agent.gate.memory import StoredTime
+from flopgate_proto.quick import quick
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToldTime:
     """Offsets from host elapsed time to the earliest and latest time that it can be."""

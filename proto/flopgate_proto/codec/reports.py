@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from flopgate_proto.codec import checks
 from flopgate_proto.codec.common import (
     figures_of,
@@ -36,7 +38,6 @@ from flopgate_proto.values.reports import (
     LaneTotals,
     PipeFigures,
     Quote,
-    RawCounter,
     Report,
     Request,
 )
@@ -279,20 +280,32 @@ def _asked_of(message: pb.LaneRequest) -> LaneRequest:
 
 def encode_chip_row(value: ChipRow) -> bytes:
     """Bytes of a chip row, to be salted and hashed as they are."""
-    message = pb.ChipRow(
-        chip=value.chip,
-        source=checks.wire(value.source),
-        assurance=checks.wire(value.assurance),
-        pipes=[pb.PipeFigures(pipe=p.pipe, total=figures_to(p.total)) for p in value.pipes],
-        measured_ms=value.measured_ms,
-        gap_ms=value.gap_ms,
-        energy_mj=value.energy_mj,
-    )
-    # Filled in place: a message given to another's constructor is copied.
-    add = message.counters.add
-    for counter in value.counters:
-        add(name=counter.name, value=counter.value)
+    # Filled in place: a message given to another's constructor is copied, and names never change.
+    message = pb.ChipRow.FromString(_named(tuple([name for name, _ in value.counters])))
+    message.chip = value.chip
+    message.source = checks.wire(value.source)
+    message.assurance = checks.wire(value.assurance)
+    for pipe in value.pipes:
+        added = message.pipes.add()
+        added.pipe = pipe.pipe
+        # Figures of nothing are a message too.
+        added.total.SetInParent()
+        added.total.low_tflop = pipe.total.low_tflop
+        added.total.nominal_tflop = pipe.total.nominal_tflop
+        added.total.high_tflop = pipe.total.high_tflop
+    message.measured_ms = value.measured_ms
+    message.gap_ms = value.gap_ms
+    if value.energy_mj is not None:
+        message.energy_mj = value.energy_mj
+    for counter, (_, count) in zip(message.counters, value.counters, strict=True):
+        counter.value = count
     return message.SerializeToString(deterministic=True)
+
+
+@lru_cache(maxsize=64)
+def _named(names: tuple[str, ...]) -> bytes:
+    """A chip row that holds counters of these names and nothing else."""
+    return pb.ChipRow(counters=[pb.RawCounter(name=name) for name in names]).SerializeToString()
 
 
 def decode_chip_row(data: bytes) -> ChipRow:
@@ -315,9 +328,9 @@ def decode_chip_row(data: bytes) -> ChipRow:
         if message.HasField("energy_mj")
         else None,
         counters=tuple(
-            RawCounter(
-                name=checks.text(counter.name, "counter name", required=True),
-                value=checks.count(counter.value, "counter value"),
+            (
+                checks.text(counter.name, "counter name", required=True),
+                checks.count(counter.value, "counter value"),
             )
             for counter in checks.few(message.counters, COUNTERS_MAX, "counters")
         ),

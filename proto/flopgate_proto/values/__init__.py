@@ -50,7 +50,6 @@ from flopgate_proto.values.reports import (
     LaneTotals,
     PipeFigures,
     Quote,
-    RawCounter,
     Report,
     Request,
 )
@@ -87,7 +86,6 @@ __all__ = [
     "Policy",
     "Port",
     "Quote",
-    "RawCounter",
     "Reconciliation",
     "Refusal",
     "Report",

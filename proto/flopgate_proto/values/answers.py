@@ -78,6 +78,7 @@ class Answer:
     terms: Terms | None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRoot:
     """Signed root over the answers of one transaction; what the log records."""

@@ -78,6 +78,7 @@ class CapacityBasis(enum.IntEnum):
     DENSE_16BIT = 2
 
 
+@quick
 @dataclass(frozen=True, slots=True, order=True)
 class Scope:
     """What an order, budget or phase applies to; ``id`` is empty for EVERYTHING alone."""

@@ -106,17 +106,11 @@ class PipeFigures:
 
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RawCounter:
-    """A counter as the driver gave it at the end of the interval."""
-
-    name: str
-    value: int
-
-
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ChipRow:
-    """Leaf of the chip tree: one chip's running totals and raw counters."""
+    """Leaf of the chip tree: one chip's running totals, and raw counters by name.
+
+    ``counters`` are as the driver gave them at the end of the interval.
+    """
 
     chip: int
     source: CounterSource
@@ -125,7 +119,7 @@ class ChipRow:
     measured_ms: int
     gap_ms: int
     energy_mj: int | None
-    counters: tuple[RawCounter, ...]
+    counters: tuple[tuple[str, int], ...]
 
 
 @quick

@@ -165,31 +165,37 @@ class Hardware:
         if not self.on:
             return
         span_us = now_us - before_us
+        idle_uj = span_us * IDLE_MW // 1000
         active_us, worked_us = [0] * len(self.chips), [0] * len(self.chips)
+        ended = False
         for job in self.jobs:
+            ended = ended or (job.gone_us is not None and job.gone_us <= now_us)
             done_us, last_us = job.work(before_us, now_us)
             if not done_us:
                 continue
             job.last_work_us = last_us
             for index in job.chips:
-                if self.chips[index].lost:
+                chip = self.chips[index]
+                if chip.lost:
                     continue
                 active_us[index] += done_us
                 if not job.spinning:
                     worked_us[index] += done_us * job.busy_percent
-                    chip = self.chips[index]
                     chip.last_work_us = max(chip.last_work_us, last_us)
         for chip, active, worked in zip(self.chips, active_us, worked_us, strict=True):
+            if not active:
+                chip.energy_uj += idle_uj
+                continue
             # Two processes share what one chip can do.
-            busy_us = min(active, span_us)
+            busy_us, busy = min(active, span_us), min(worked, span_us * 100)
             chip.active_us += busy_us
             chip.active_all_us += busy_us
-            chip.worked_us += min(worked, span_us * 100)
+            chip.worked_us += busy
             if chip.hiding or chip.mig:
-                chip.hidden_us += min(worked, span_us * 100)
+                chip.hidden_us += busy
                 chip.hidden_active_us += busy_us
             chip.energy_uj += (busy_us * BUSY_MW + (span_us - busy_us) * IDLE_MW) // 1000
-        if any(job.gone_us is not None and job.gone_us <= now_us for job in self.jobs):
+        if ended:
             self.jobs = [job for job in self.jobs if job.alive(now_us)]
 
     def freeze(self, pids: set[int], now_us: int) -> None:
@@ -231,9 +237,8 @@ class Hardware:
 
     def pids(self, chip: int) -> tuple[int, ...]:
         """Who has a context on a chip."""
-        return tuple(
-            sorted(job.pid for job in self.jobs if chip in job.chips and job.alive(self.now_us))
-        )
+        # The oldest comes first, and has the lowest number.
+        return tuple([job.pid for job in self.jobs if chip in job.chips and job.alive(self.now_us)])
 
     def reload(self, now_us: int) -> None:
         """The driver starts anew: counters from zero, lost chips are back, no process is there."""
@@ -263,9 +268,12 @@ class Hardware:
         """What the driver shows of every chip now; ``elapsed_ms`` is the host's own clock."""
         self.advance(now_us)
         asked = [index for index, chip in enumerate(self.chips) if not chip.hung]
-        return [self._sample(index, elapsed_ms) for index in asked]
+        same: dict[tuple[int, int, int], PipeCycles] = {}
+        return [self._sample(index, elapsed_ms, same) for index in asked]
 
-    def _sample(self, index: int, elapsed_ms: int) -> ChipSample:
+    def _sample(
+        self, index: int, elapsed_ms: int, same: dict[tuple[int, int, int], PipeCycles]
+    ) -> ChipSample:
         chip = self.chips[index]
         reloaded, chip.reloaded = chip.reloaded, False
         if chip.lost or reloaded:
@@ -283,7 +291,7 @@ class Hardware:
         return ChipSample(
             uuid=chip.uuid,
             taken_ms=elapsed_ms,
-            cycles=self._cycles(chip) if chip.gpm and not chip.percent else None,
+            cycles=self._cycles(chip, same) if chip.gpm and not chip.percent else None,
             shares=self._shares(chip, elapsed_ms) if chip.gpm and chip.percent else None,
             kernel_active_ms=None if chip.mig else active_ms,
             sm_clock_mhz=-(-chip.spec.max_clock_khz // 1000),
@@ -312,15 +320,19 @@ class Hardware:
         elapsed, busy, active = chip.shared_us
         return _by_hmma(elapsed, active, busy)
 
-    def _cycles(self, chip: Chip) -> PipeCycles:
-        """Summed over SMs, as GPM may give them."""
+    def _cycles(self, chip: Chip, same: dict[tuple[int, int, int], PipeCycles]) -> PipeCycles:
+        """Summed over SMs, as GPM may give them; chips that did the same share one value."""
         khz, sms, jump = chip.spec.max_clock_khz, chip.spec.sm_count, chip.jump_cycles
         worked_us = chip.worked_us - chip.worked_before_us - chip.hidden_us
         active_us = chip.active_all_us - chip.active_before_us - chip.hidden_active_us
         busy = worked_us * khz * sms // (1000 * 100) + jump
         active = active_us * khz * sms // 1000 + jump
         elapsed = (self.now_us - chip.counted_us) * khz * sms // 1000 + jump
-        return _by_hmma(elapsed, max(active, busy), busy)
+        key = (elapsed, active, busy)
+        found = same.get(key)
+        if found is None:
+            found = same[key] = _by_hmma(elapsed, max(active, busy), busy)
+        return found
 
 
 def _by_hmma(elapsed: int, active: int, busy: int) -> PipeCycles:

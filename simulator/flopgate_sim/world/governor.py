@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from flopgate_governor.batch import commit_batch
 from flopgate_governor.core.orders import Halt
 from flopgate_governor.greeting import greet, named_in
 from flopgate_governor.officer_orders import accept_order, concerned
+from flopgate_governor.prepared import driver_of
 from flopgate_governor.receive import Submission
 from flopgate_governor.state import State, open_state
 from flopgate_governor.store import Store
@@ -50,6 +52,7 @@ class Governor:
 
     Attributes:
         state: the writer's memory, ``None`` while the process is dead.
+        database: what its store runs on, for the laws to ask between transactions.
         truth: what really left it, for the laws.
     """
 
@@ -61,6 +64,7 @@ class Governor:
         self.clocks = clocks
         self.disk = disk
         self.state: State | None = None
+        self.database: sqlite3.Connection | None = None
         self.truth = GovernorTruth(self.name)
         self._engine = engine
         self._gather_us = gather_us
@@ -84,6 +88,8 @@ class Governor:
             self._engine.note(self.name, f"cannot start: {error.code}")
             self._engine.after(RESTART_US, "governor start", self.start)
             return
+        with store.transaction() as connection:
+            self.database = driver_of(connection)
         self._engine.note(self.name, f"starts at batch {self.state.batch_number}")
         durable = self.disk.ask_durable(STORE, "SELECT max(number) FROM batch")
         self.truth.started(self.state.opened_batch, durable or 0)
@@ -94,7 +100,7 @@ class Governor:
         if self.state is None:
             return
         self._engine.note(self.name, f"dies: {why}")
-        state, self.state = self.state, None
+        state, self.state, self.database = self.state, None, None
         self._waiting = []
         self.disk.crash()
         _abandon(state.store)

@@ -14,7 +14,6 @@ from flopgate_agent.gate.asking import DEFAULT_WATCHDOG_MS
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.faults import LEDGER_FAILED
 from flopgate_agent.gate.states import MAY_COMPUTE
-from flopgate_governor.prepared import driver_of
 from flopgate_sim.world.chips import Job
 from flopgate_sim.world.engine import US_PER_MS
 from flopgate_sim.world.governor import Governor
@@ -124,10 +123,7 @@ def paused_grants(governor: Governor, _now_us: int) -> Iterator[str]:
 
 def _ask(governor: Governor, question: str) -> list[Any]:
     """Rows of the store of a governor that runs."""
-    if governor.state is None:
-        return []
-    with governor.state.store.transaction() as connection:
-        return driver_of(connection).execute(question).fetchall()
+    return [] if governor.database is None else governor.database.execute(question).fetchall()
 
 
 def _found(governor: Governor, law: int) -> Iterator[str]:
@@ -354,18 +350,20 @@ LAWS = (
 )
 
 
+_OF_HOST = [(law, law.host) for law in LAWS if law.host is not None]
+_OF_GOVERNOR = [(law, law.governor) for law in LAWS if law.governor is not None]
+
+
 def broken_by_host(host: Host, now_us: int) -> Iterator[tuple[Law, str]]:
     """Laws that one host broke."""
     host.phases.look(now_us)
-    for law in LAWS:
-        if law.host is not None:
-            for text in law.host(host, now_us):
-                yield law, text
+    for law, broken in _OF_HOST:
+        for text in broken(host, now_us):
+            yield law, text
 
 
 def broken_by_governor(governor: Governor, now_us: int) -> Iterator[tuple[Law, str]]:
     """Laws that one governor broke."""
-    for law in LAWS:
-        if law.governor is not None:
-            for text in law.governor(governor, now_us):
-                yield law, text
+    for law, broken in _OF_GOVERNOR:
+        for text in broken(governor, now_us):
+            yield law, text

@@ -74,7 +74,7 @@ class HostPlan:
 
     def scopes_of(self, workload: str) -> tuple[str, ...]:
         """Every scope that a lane of this host belongs to, in words."""
-        return _scopes_of(self, workload)
+        return _scopes_of(self.cluster, self.custodian, self.site, self.jurisdiction, workload)
 
     @property
     def spec(self) -> ChipSpec:
@@ -93,12 +93,14 @@ class HostPlan:
 
 
 @cache
-def _scopes_of(host: HostPlan, workload: str) -> tuple[str, ...]:
+def _scopes_of(
+    cluster: str, custodian: str, site: str, jurisdiction: str, workload: str
+) -> tuple[str, ...]:
     named = (
-        ("cluster", host.cluster),
-        ("custodian", host.custodian),
-        ("site", host.site),
-        ("jurisdiction", host.jurisdiction),
+        ("cluster", cluster),
+        ("custodian", custodian),
+        ("site", site),
+        ("jurisdiction", jurisdiction),
         ("workload", workload),
     )
     return ("everything", *(f"{kind}:{name}" for kind, name in named if name))
