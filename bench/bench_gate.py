@@ -82,6 +82,8 @@ class Watched:
 
 def watch(host: OwnHost, span_s: float, settle_s: float, every_s: float) -> list[Watched]:
     """Watch for a while, after everything has settled."""
+    time.sleep(settle_s)
+    # Not before: until the lane was permitted the gate had a child that held the chips.
     gate, sampler = host.gate_pids
     seen = [
         Watched("gate + sampler", [gate, sampler]),
@@ -89,7 +91,6 @@ def watch(host: OwnHost, span_s: float, settle_s: float, every_s: float) -> list
         Watched("  sampler", [sampler]),
         Watched("courier", [host.courier_pid]),
     ]
-    time.sleep(settle_s)
     before = host.check()
     started_s = time.monotonic()
     for one in seen:

@@ -100,7 +100,12 @@ class OwnHost:
             module, ["courier", "--config", str(courier)], self._dir / "courier.log"
         )
         wait_until("a permit", self._permitted, START_S)
-        self._driver.start_workload(gpus=list(range(GPUS)), fmt="fp16", share=0.5)
+        # The gate opens the chips a moment after it says that the lane runs.
+        wait_until("the driver to take a job", self._start_job, START_S)
+
+    def _start_job(self) -> bool:
+        job = self._driver.start_workload(gpus=list(range(GPUS)), fmt="fp16", share=0.5)
+        return job.poll() is None
 
     def _permitted(self) -> bool:
         self._running(self._gate)
