@@ -258,6 +258,25 @@ def test_law_3_a_chip_that_hangs_costs_the_others_no_gap(tmp_path: Path) -> None
         assert "meter.silent" not in found()
 
 
+def test_a_gate_that_starts_while_a_chip_hangs_goes_on_with_the_others(tmp_path: Path) -> None:
+    with GateHost(tmp_path, {"hanging": [0], "other": [1]}, gpus=2) as host:
+        host.start()
+        host.until_state("other", LaneState.RUNNING)
+        settle(host)
+        host.kill_gate()
+        host.driver.hang_call("nvmlDeviceGetUUID", gpu=0)
+        host.start()
+        host.until_state("other", LaneState.RUNNING)
+        settle(host)
+        chain = host.courier.chain()
+        findings = {one.id for report in chain for one in report.findings}
+        assert "driver.silent" not in findings, "nobody was held until the driver spoke"
+        assert "meter.chip.missing" in findings
+        gaps = {lane.workload: lane.gap.nominal_tflop for lane in chain[-1].lanes}
+        assert gaps["hanging"] > 1000
+        assert gaps["other"] == 0
+
+
 def test_a_host_key_that_others_can_read_is_refused(host: GateHost) -> None:
     host.start()
     assert host.stop_gate() == 0
@@ -291,4 +310,5 @@ def test_law_8_a_driver_that_hangs_from_the_start_leaves_nothing_running(
     # Nobody can tell who computes: all holders of the device are killed.
     until(lambda: blinded.driver.pids(0) == (), "the job to be stopped")
     assert "driver.silent" in blinded.logged()
-    assert not blinded.driver.running(0)
+    # The chip hears of the end of its last process with its next tick.
+    blinded.driver.wait_idle(0)

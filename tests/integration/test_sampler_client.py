@@ -105,6 +105,37 @@ def test_a_child_that_never_starts_talking_has_its_own_deadline() -> None:
         clocked.client.close()
 
 
+def test_a_chip_that_does_not_open_is_left_alone_long_before_the_start_is_over(
+    tmp_path: Path,
+) -> None:
+    steps = [tmp_path / name for name in ("at-0", "go-on", "at-1")]
+    at_0, go_on, at_1 = map(str, steps)
+    command = child(
+        f"""import pathlib, sys
+os.pwrite(int(sys.argv[1]), bytes([0]), 0)
+pathlib.Path({at_0!r}).touch()
+while not os.path.exists({go_on!r}): time.sleep(0.01)
+os.pwrite(int(sys.argv[1]), bytes([1]), 0)
+pathlib.Path({at_1!r}).touch()
+time.sleep(600)"""
+    )
+    clocked = Clocked(
+        SamplerClient(env={}, command=command, start_timeout_ms=9_000, chip_start_ms=500)
+    )
+    try:
+        clocked.until("the first chip", steps[0].exists)
+        assert clocked.timer() == 500
+        steps[1].touch()
+        clocked.until("the second chip", steps[2].exists)
+        assert clocked.timer() == 500
+        assert clocked.client.restarts == 0, "it went on: each chip has its own time"
+        assert clocked.timer() == 500
+        assert clocked.client.last_trouble == "no answer in time at chip 1"
+        assert list(clocked.client.hung) == [1]
+    finally:
+        clocked.client.close()
+
+
 def test_the_descriptor_stays_the_same_over_restarts() -> None:
     clocked = Clocked(SamplerClient(env={}, command=child("os.write(1, hello)")))
     try:

@@ -112,6 +112,17 @@ def test_nobody_joins_a_child_that_is_stuck_at_a_chip(tmp_path: Path) -> None:
         loop.until("the chip", back)
 
 
+def test_a_chip_that_hangs_as_the_sampler_starts_is_left_alone(tmp_path: Path) -> None:
+    with FakeDriver(tmp_path, gpus=3) as driver:
+        driver.hang_call("nvmlDeviceGetUUID", gpu=1)
+        since_ms = now_ms()
+        with host(driver, start_timeout_ms=60_000, chip_start_ms=1_000) as loop:
+            assert now_ms() - since_ms < 30_000, "the others do not wait for the whole start"
+            assert list(loop.chips) == [driver.uuid(0), driver.uuid(2)]
+            assert loop.client.restarts == 1
+            assert list(loop.client.hung) == [1]
+
+
 def test_a_driver_that_hangs_as_a_whole_is_blamed_on_no_chip(tmp_path: Path) -> None:
     with (
         FakeDriver(tmp_path, gpus=2) as driver,

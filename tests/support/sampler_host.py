@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from itertools import pairwise
 
 from flopgate_agent.counters.client import (
+    CHIP_START_MS,
     HUNG_FIRST_MS,
     SAMPLER_COMMAND,
+    START_TIMEOUT_MS,
     SamplerClient,
     child_environment,
 )
@@ -79,7 +81,8 @@ def host(
     driver: FakeDriver | None,
     *,
     answer_timeout_ms: int = 20_000,
-    start_timeout_ms: int = 30_000,
+    start_timeout_ms: int = START_TIMEOUT_MS,
+    chip_start_ms: int = CHIP_START_MS,
     hung_first_ms: int = HUNG_FIRST_MS,
     command: Sequence[str] = SAMPLER_COMMAND,
 ) -> Iterator[Host]:
@@ -90,6 +93,7 @@ def host(
         command=command,
         answer_timeout_ms=answer_timeout_ms,
         start_timeout_ms=start_timeout_ms,
+        chip_start_ms=chip_start_ms,
         hung_first_ms=hung_first_ms,
     )
     try:

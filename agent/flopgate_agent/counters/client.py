@@ -40,6 +40,11 @@ READ_BYTES = 1 << 16
 ANSWER_TIMEOUT_MS = 2_500
 """Half of the time after which the gate charges silence: the rest is for the next child to start
 and to look, so that a hung chip costs the others no gap."""
+START_TIMEOUT_MS = 30_000
+"""For a child to start and to open the driver and every chip."""
+CHIP_START_MS = 5_000
+"""For one chip of these: where nothing keeps it awake, opening it takes some seconds. One that
+takes longer must not cost the others the rest of `START_TIMEOUT_MS`."""
 HUNG_FIRST_MS = 10_000
 """First pause: on a host with no time for its sampler the chip has done nothing wrong."""
 HUNG_MOST_MS = 3_600_000
@@ -68,13 +73,17 @@ class SamplerClient:
         env: Mapping[str, str],
         command: Sequence[str] = SAMPLER_COMMAND,
         answer_timeout_ms: int = ANSWER_TIMEOUT_MS,
-        start_timeout_ms: int = 30_000,
+        start_timeout_ms: int = START_TIMEOUT_MS,
+        chip_start_ms: int = CHIP_START_MS,
         hung_first_ms: int = HUNG_FIRST_MS,
     ) -> None:
         self._env = dict(env)
         self._command = tuple(command)
         self._answer_timeout_ms = answer_timeout_ms
         self._start_timeout_ms = start_timeout_ms
+        self._chip_start_ms = chip_start_ms
+        # Where it was when that was last looked up, and since when, while it opens the chips.
+        self._opening: tuple[int, int] | None = None
         # One descriptor for the caller's selector, whichever child lives.
         self._epoll = select.epoll()
         self._child: subprocess.Popen[bytes] | None = None
@@ -118,13 +127,18 @@ class SamplerClient:
 
     def get_timer(self) -> int | None:
         """When `handle_timer` wants to be called, in the caller's ms; ``None``: not at all."""
-        return self._restart_at_ms if self._child is None else self._deadline_ms
+        if self._child is None:
+            return self._restart_at_ms
+        if self._opening is None or self._deadline_ms is None:
+            return self._deadline_ms
+        return min(self._deadline_ms, self._opening[1] + self._chip_start_ms)
 
     def handle_timer(self, now_ms: int) -> None:
         """Kill a child past its deadline; start a new one when its time has come."""
         self._reap()
         if self._child is not None:
-            if self._deadline_ms is not None and now_ms >= self._deadline_ms:
+            late = self._deadline_ms is not None and now_ms >= self._deadline_ms
+            if late or self._opens_in_vain(now_ms):
                 self._give_up(now_ms, f"no answer in time{self._hung_at(now_ms)}")
         elif self._restart_at_ms is not None and now_ms >= self._restart_at_ms:
             self._spawn(now_ms)
@@ -142,6 +156,7 @@ class SamplerClient:
         timeout_ms = self._answer_timeout_ms
         if what == layout.REQUEST_IDENTITIES:
             timeout_ms = self._start_timeout_ms
+            self._opening = (layout.NO_CHIP, now_ms)
         elif (index := self._free_again(now_ms)) is not None:
             what = layout.REQUEST_HUNG + bytes([index])
         try:
@@ -181,7 +196,7 @@ class SamplerClient:
                 if not self.hung:
                     self._hung_pause_ms = self._hung_first_ms
             if isinstance(message, Identities | Samples):
-                self._deadline_ms = None
+                self._deadline_ms = self._opening = None
                 self._answered = True
             else:
                 # The child ends right after it; the reason must outlive the end.
@@ -198,10 +213,25 @@ class SamplerClient:
             for child in self._unreaped:
                 child.wait(timeout=REAP_S)
 
+    def _at_chip(self) -> int:
+        """The chip that the child asks, or `layout.NO_CHIP`."""
+        (index,) = os.pread(self._at, 1, 0) or (layout.NO_CHIP,)
+        return index if index < layout.MAX_CHIPS else layout.NO_CHIP
+
+    def _opens_in_vain(self, now_ms: int) -> bool:
+        """Whether a child that opens all chips is at the same one for too long."""
+        if self._opening is None:
+            return False
+        index, (seen, since_ms) = self._at_chip(), self._opening
+        if index == seen and now_ms < since_ms + self._chip_start_ms:
+            return False
+        self._opening = (index, now_ms)
+        return index == seen and index != layout.NO_CHIP
+
     def _hung_at(self, now_ms: int) -> str:
         """Leave the chip alone at which the child hangs, if it is at one; in words."""
-        (index,) = os.pread(self._at, 1, 0) or (layout.NO_CHIP,)
-        if index >= layout.MAX_CHIPS or self._child is None:
+        index = self._at_chip()
+        if index == layout.NO_CHIP or self._child is None:
             return ""
         self.hung.pop(index, None)
         self.hung[index] = self._child
@@ -248,6 +278,7 @@ class SamplerClient:
         self._driver_error = None
         self._restart_at_ms = None
         self._deadline_ms = now_ms + self._start_timeout_ms
+        self._opening = (layout.NO_CHIP, now_ms)
 
     def _give_up(self, now_ms: int, why: str) -> None:
         status = self._drop_child()
@@ -267,7 +298,7 @@ class SamplerClient:
         """Kill the child without waiting for it; return its status if it had ended by itself."""
         child, self._child = self._child, None
         self._buffer = b""
-        self._deadline_ms = None
+        self._deadline_ms = self._opening = None
         if child is None:
             return None
         status = child.poll()
