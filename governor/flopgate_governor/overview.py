@@ -9,6 +9,7 @@ from sqlalchemy import Connection, and_, select
 
 from flopgate_governor import records, schema
 from flopgate_governor.core.decide import FLOP_PER_TFLOP
+from flopgate_governor.core.facts import host_scopes
 from flopgate_governor.policy_bounds import KILL_MS
 from flopgate_governor.state import State
 from flopgate_governor.topology import load_topologies, summary
@@ -16,6 +17,7 @@ from flopgate_proto.codec import decode_report
 from flopgate_proto.codec.common import scope_to
 from flopgate_proto.codec.reports import lane_to
 from flopgate_proto.limits import COUNT_MAX
+from flopgate_proto.phases import phase_at
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import Policy
 
@@ -31,7 +33,7 @@ def overview(state: State, linked: Collection[bytes]) -> pb.GetStatusReply:
     book, policy = state.book, state.book.policy
     outage_ms = 0 if policy is None else tolerated_outage_ms(policy)
     with state.store.transaction() as connection:
-        hosts = _hosts(connection, linked)
+        hosts = _hosts(connection, linked, policy, state.now_ms())
         budgets = _budgets(connection, state)
     return pb.GetStatusReply(
         authority=state.authority,
@@ -72,14 +74,25 @@ def _halted_reason(state: State) -> str:
     return ""
 
 
+def would_stop(lane: pb.LaneReport) -> bool:
+    """Whether a lane runs only because rules do not bite: it names a reason and is not stopping."""
+    runs = lane.state in {pb.LANE_STATE_RUNNING, pb.LANE_STATE_EXEMPT}
+    return runs and bool(lane.stop_reason)
+
+
 def _clusters(state: State, hosts: list[pb.HostStatus]) -> list[pb.ClusterStatus]:
     counts = Counter(host.cluster for host in hosts)
+    phases = Counter((host.cluster, host.phase) for host in hosts)
+    would = Counter(host.cluster for host in hosts if any(map(would_stop, host.lanes)))
     return [
         pb.ClusterStatus(
             cluster=cluster,
             capacity_tflop_per_s=rate // FLOP_PER_TFLOP,
             covered=cluster in state.capacities.covered,
             hosts=counts[cluster],
+            hosts_observed=phases[cluster, pb.PHASE_OBSERVE],
+            hosts_warned=phases[cluster, pb.PHASE_WARN],
+            hosts_would_stop=would[cluster],
         )
         for cluster, rate in sorted(state.capacities.flop_per_s.items())
     ]
@@ -102,7 +115,9 @@ def _budgets(connection: Connection, state: State) -> list[pb.BudgetStatus]:
     ]
 
 
-def _hosts(connection: Connection, linked: Collection[bytes]) -> list[pb.HostStatus]:
+def _hosts(
+    connection: Connection, linked: Collection[bytes], policy: Policy | None, unix_ms: int
+) -> list[pb.HostStatus]:
     host, report = schema.host.c, schema.report.c
     newest = and_(report.host_id == host.host_id, report.sequence == host.sequence)
     rows = connection.execute(
@@ -113,11 +128,15 @@ def _hosts(connection: Connection, linked: Collection[bytes]) -> list[pb.HostSta
             host.last_seen_unix_ms,
             host.refused_reason,
             report.envelope,
+            host.jurisdiction,
+            host.custodian,
+            host.site,
         )
         .outerjoin(schema.report, newest)
         .order_by(host.cluster, host.host_id)
     )
     topologies = load_topologies(connection)
+    rules = () if policy is None else policy.phases
     return [
         pb.HostStatus(
             host_id=row[0],
@@ -128,6 +147,9 @@ def _hosts(connection: Connection, linked: Collection[bytes]) -> list[pb.HostSta
             linked=row[0] in linked,
             lanes=_lanes(row[5]),
             topology=summary(*topologies[row[0]]) if row[0] in topologies else None,
+            phase=pb.Phase.ValueType(
+                phase_at(rules, host_scopes(row[6], row[7], row[8], row[1]), unix_ms)
+            ),
         )
         for row in rows
     ]

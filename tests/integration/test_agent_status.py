@@ -98,6 +98,40 @@ def test_a_host_that_nobody_admitted_is_only_watched(
     assert "nothing is stopped" in told
 
 
+def test_what_would_be_stopped_is_told_with_the_phase(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    would = pb.WouldStop(
+        authority="home.example", order_digest=b"\xcd" * 32, since_ms=40_000, freeze_at_ms=100_000
+    )
+    lane = pb.LaneSnapshot(
+        workload="w",
+        state=pb.LANE_STATE_RUNNING,
+        stop_reason="pause.latched",
+        way_back="Wait.",
+        would_stop=would,
+    )
+    told = pb.Snapshot(
+        host_id=bytes(32),
+        host_state="enrolled",
+        elapsed_ms=52_000,
+        phase=pb.PHASE_OBSERVE,
+        phase_reason="policy 3 of home.example",
+        lanes=[lane],
+    )
+    for since_s, frozen in ((12, "frozen in 48 s"), (90, "frozen 30 s ago")):
+        told.elapsed_ms = would.since_ms + since_s * 1000
+        with door(tmp_path / "door", encode_frame(pb.FromGate(snapshot=told))):
+            assert main(["status", "--config", str(config)]) == 0
+        (tmp_path / "door").unlink()
+        assert capsys.readouterr().out.splitlines()[2:6] == [
+            "phase observe  policy 3 of home.example",
+            "lane w  running  would be stopped: pause.latched",
+            f"  since {since_s} s  by home.example  order {'cd' * 32}  {frozen}, were it enforced",
+            "  way back: Wait.",
+        ]
+
+
 def test_programs_get_json(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from flopgate_governor.commands.status import lines_of
 from flopgate_governor.overview import overview, tolerated_outage_ms
 from flopgate_governor.policy_bounds import KILL_MS
-from flopgate_proto.values import Quote
+from flopgate_proto.values import Phase, PhaseRule, Quote, Scope, ScopeKind
 from tests.support.governor import (
     AUTHORITY,
     POLICY,
@@ -83,3 +83,32 @@ def test_hosts_outlast_what_is_left_once_a_stop_has_its_time() -> None:
     left_ms = POLICY.lifetime_ms - POLICY.renew_after_ms - stop_ms
     assert tolerated_outage_ms(POLICY) == left_ms == 353_000
     assert tolerated_outage_ms(replace(POLICY, lifetime_ms=POLICY.wind_down_ms)) == 0
+
+
+def rule(phase: Phase, scope: Scope, from_unix_ms: int = 0) -> PhaseRule:
+    return PhaseRule(scope=scope, phase=phase, from_unix_ms=from_unix_ms)
+
+
+def test_status_names_the_phase_of_hosts_and_clusters_and_what_would_be_stopped(
+    governor: LocalGovernor,
+) -> None:
+    first, second = joined(governor, 2)
+    assert told(governor)[1].endswith("2 hosts: 2 enforce")
+    cluster = Scope(ScopeKind.CLUSTER, "c1")
+    rules = (
+        rule(Phase.OBSERVE, Scope(ScopeKind.EVERYTHING)),
+        rule(Phase.WARN, cluster, governor.clock.unix_ms + 60_000),
+    )
+    governor.order(replace(cluster_policy(AMPLE, version=2), phases=rules))
+    ask(governor, second)
+    report = first.value()
+    (lane,) = report.lanes
+    governor.send(first.sign(replace(report, lanes=(replace(lane, stop_reason="pause.latched"),))))
+    assert told(governor)[1].endswith("2 hosts: 2 observe  1 would be stopped")
+    lines = lines_of(overview(governor.state, ()))
+    hosts = [line for line in lines if line.startswith("host ")]
+    assert all(line.endswith("observe") for line in hosts)
+    lanes = [line for line in lines if line.startswith("  running")]
+    assert sorted("would be stopped: pause.latched" in line for line in lanes) == [False, True]
+    governor.clock.unix_ms += 60_000
+    assert told(governor)[1].endswith("2 hosts: 2 warn  1 would be stopped"), "the date has come"

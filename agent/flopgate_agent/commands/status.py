@@ -74,12 +74,20 @@ def _lines(snapshot: pb.Snapshot) -> list[str]:
     if not enrolled:
         lines.append("nothing is stopped before an authority admits this host: join one; if it was")
         lines.append("joined, the courier's log says what is amiss")
+    elif snapshot.phase:
+        phase = pb.Phase.Name(snapshot.phase).removeprefix("PHASE_").lower()
+        lines.append(f"phase {phase}  {snapshot.phase_reason}")
     for lane in snapshot.lanes:
         # Before enrolment a lane's state is where it starts from, not what is done to its jobs.
         name = pb.LaneState.Name(lane.state).removeprefix("LANE_STATE_").lower()
         state = name if enrolled else "watched"
         left = f"{lane.left_ms // 1000} s and {lane.left_tflop} TFLOP left" if lane.left_ms else ""
-        lines.append(f"lane {lane.workload}  {state}  {lane.stop_reason or left}".rstrip())
+        said = lane.stop_reason or left
+        if lane.HasField("would_stop"):
+            said = f"would be stopped: {said}"
+        lines.append(f"lane {lane.workload}  {state}  {said}".rstrip())
+        if lane.HasField("would_stop"):
+            lines.append(f"  {_would(lane.would_stop, snapshot.elapsed_ms)}")
         if lane.way_back:
             lines.append(f"  way back: {lane.way_back}")
         lines.append(
@@ -88,3 +96,12 @@ def _lines(snapshot: pb.Snapshot) -> list[str]:
             f"allotted {lane.allotted_tflop}  unaccounted {lane.unaccounted_tflop}"
         )
     return lines
+
+
+def _would(would: pb.WouldStop, now_ms: int) -> str:
+    """Since when, by whom, and when its processes would have been frozen."""
+    by = f"  by {would.authority}" if would.authority else ""
+    order = f"  order {would.order_digest.hex()}" if would.order_digest else ""
+    left_s = (would.freeze_at_ms - now_ms) // 1000
+    frozen = f"frozen in {left_s} s" if left_s > 0 else f"frozen {-left_s} s ago"
+    return f"since {(now_ms - would.since_ms) // 1000} s{by}{order}  {frozen}, were it enforced"

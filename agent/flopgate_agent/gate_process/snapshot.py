@@ -19,6 +19,8 @@ def snapshot(core: GateCore) -> pb.Snapshot:
         acknowledged_sequence=min((one.acknowledged_sequence for one in admitted), default=0),
         lanes=[_lane(core, lane) for lane in core.lanes.values()],
         host_state="enrolled" if admitted else "unenrolled",
+        phase=pb.Phase.ValueType(core.in_force.phase.value if admitted else 0),
+        phase_reason=core.in_force.why if admitted else "",
     )
 
 
@@ -38,4 +40,9 @@ def _lane(core: GateCore, lane: Lane) -> pb.LaneSnapshot:
         unaccounted_tflop=lane.book.unaccounted_tflop,
     )
     message.state = pb.LaneState.ValueType(lane.state.value)
+    if lane.would is not None:
+        message.would_stop.authority = lane.would.why.authority
+        message.would_stop.order_digest = lane.would.why.order_digest
+        message.would_stop.since_ms = lane.would.since_ms
+        message.would_stop.freeze_at_ms = lane.would.freeze_at_ms
     return message

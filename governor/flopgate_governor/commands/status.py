@@ -10,6 +10,7 @@ from flopgate_governor.client import status
 from flopgate_governor.commands.orders import add_directory
 from flopgate_governor.files import Layout
 from flopgate_governor.output import show
+from flopgate_governor.overview import would_stop
 from flopgate_proto.codec.common import scope_of
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
@@ -42,7 +43,7 @@ def lines_of(reply: pb.GetStatusReply) -> list[str]:
     lines += [f"  {reply.halted_reason}"] if reply.halted_reason else []
     lines += [
         f"cluster {c.cluster}  {c.capacity_tflop_per_s} TFLOP/s  "
-        f"{'covered' if c.covered else 'exempt'}  {c.hosts} hosts"
+        f"{'covered' if c.covered else 'exempt'}  {c.hosts} hosts{_phases(c)}"
         for c in reply.clusters
     ]
     lines += [
@@ -59,17 +60,35 @@ def lines_of(reply: pb.GetStatusReply) -> list[str]:
         seen = _ago(reply.governor_unix_ms, host.last_seen_unix_ms)
         lines.append(
             f"host {host.host_id.hex()[:16]}  {host.cluster}  report {host.sequence}  "
-            f"{'linked' if host.linked else 'not linked'}{seen}  {host.refused_reason}".rstrip()
+            f"{'linked' if host.linked else 'not linked'}{seen}{_phase(host.phase)}"
+            f"  {host.refused_reason}".rstrip()
         )
         if host.HasField("topology"):
             lines.append(_topology(host.topology))
         lines += [
             f"  {pb.LaneState.Name(lane.state).removeprefix('LANE_STATE_').lower()}  "
             f"{lane.workload}  TFLOP: allotted {lane.allotted_tflop}  "
-            f"unaccounted {lane.unaccounted_tflop}  {lane.stop_reason}".rstrip()
+            f"unaccounted {lane.unaccounted_tflop}  "
+            f"{'would be stopped: ' if would_stop(lane) else ''}{lane.stop_reason}".rstrip()
             for lane in host.lanes
         ]
     return lines
+
+
+def _phases(cluster: pb.ClusterStatus) -> str:
+    """Hosts by phase, where rules do not bite on all of them."""
+    counts = {
+        "observe": cluster.hosts_observed,
+        "warn": cluster.hosts_warned,
+        "enforce": cluster.hosts - cluster.hosts_observed - cluster.hosts_warned,
+    }
+    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    would = f"  {cluster.hosts_would_stop} would be stopped" if cluster.hosts_would_stop else ""
+    return f": {told}{would}" if told else would
+
+
+def _phase(phase: pb.Phase.ValueType) -> str:
+    return f"  {pb.Phase.Name(phase).removeprefix('PHASE_').lower()}" if phase else ""
 
 
 def _topology(told: pb.TopologyStatus) -> str:

@@ -27,6 +27,17 @@ class ChipPeaks:
     worst_dense_flop_per_s: int
 
 
+def host_scopes(jurisdiction: str, custodian: str, site: str, cluster: str) -> tuple[Scope, ...]:
+    """Scopes of a host, the widest first; those without a name are none."""
+    named = (
+        (ScopeKind.JURISDICTION, jurisdiction),
+        (ScopeKind.CUSTODIAN, custodian),
+        (ScopeKind.SITE, site),
+        (ScopeKind.CLUSTER, cluster),
+    )
+    return (Scope(ScopeKind.EVERYTHING), *(Scope(kind, id_) for kind, id_ in named if id_))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """What the enrolment fixed. This authority follows the chain after ``enrolled_sequence``."""
@@ -43,13 +54,7 @@ class Host:
     scope_keys: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        named = (
-            (ScopeKind.JURISDICTION, self.jurisdiction),
-            (ScopeKind.CUSTODIAN, self.custodian),
-            (ScopeKind.SITE, self.site),
-            (ScopeKind.CLUSTER, self.cluster),
-        )
-        scopes = (Scope(ScopeKind.EVERYTHING), *(Scope(kind, id_) for kind, id_ in named if id_))
+        scopes = host_scopes(self.jurisdiction, self.custodian, self.site, self.cluster)
         object.__setattr__(self, "scopes", scopes)
         object.__setattr__(self, "scope_keys", tuple(str(scope) for scope in scopes))
 

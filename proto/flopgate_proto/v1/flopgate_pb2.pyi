@@ -2096,10 +2096,17 @@ class ClusterStatus(_message.Message):
     CAPACITY_TFLOP_PER_S_FIELD_NUMBER: _builtins.int
     COVERED_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
+    HOSTS_OBSERVED_FIELD_NUMBER: _builtins.int
+    HOSTS_WARNED_FIELD_NUMBER: _builtins.int
+    HOSTS_WOULD_STOP_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     capacity_tflop_per_s: _builtins.int
     covered: _builtins.bool
     hosts: _builtins.int
+    hosts_observed: _builtins.int
+    """Of these hosts: by the policy in force, and those that would be stopped now, were it enforced."""
+    hosts_warned: _builtins.int
+    hosts_would_stop: _builtins.int
     def __init__(
         self,
         *,
@@ -2107,10 +2114,13 @@ class ClusterStatus(_message.Message):
         capacity_tflop_per_s: _builtins.int = ...,
         covered: _builtins.bool = ...,
         hosts: _builtins.int = ...,
+        hosts_observed: _builtins.int = ...,
+        hosts_warned: _builtins.int = ...,
+        hosts_would_stop: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity_tflop_per_s", b"capacity_tflop_per_s", "cluster", b"cluster", "covered", b"covered", "hosts", b"hosts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity_tflop_per_s", b"capacity_tflop_per_s", "cluster", b"cluster", "covered", b"covered", "hosts", b"hosts", "hosts_observed", b"hosts_observed", "hosts_warned", b"hosts_warned", "hosts_would_stop", b"hosts_would_stop"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2189,6 +2199,7 @@ class HostStatus(_message.Message):
     LANES_FIELD_NUMBER: _builtins.int
     REFUSED_REASON_FIELD_NUMBER: _builtins.int
     TOPOLOGY_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
     host_id: _builtins.bytes
     cluster: _builtins.str
     sequence: _builtins.int
@@ -2196,6 +2207,8 @@ class HostStatus(_message.Message):
     linked: _builtins.bool
     refused_reason: _builtins.str
     """Empty, or the evidence that closed the chain."""
+    phase: Global___Phase.ValueType
+    """By the policy in force; the host's own configuration may be stricter."""
     @_builtins.property
     def lanes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LaneReport]: ...
     @_builtins.property
@@ -2213,10 +2226,11 @@ class HostStatus(_message.Message):
         lanes: _abc.Iterable[Global___LaneReport] | None = ...,
         refused_reason: _builtins.str = ...,
         topology: Global___TopologyStatus | None = ...,
+        phase: Global___Phase.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["topology", b"topology"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "host_id", b"host_id", "lanes", b"lanes", "last_seen_unix_ms", b"last_seen_unix_ms", "linked", b"linked", "refused_reason", b"refused_reason", "sequence", b"sequence", "topology", b"topology"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "host_id", b"host_id", "lanes", b"lanes", "last_seen_unix_ms", b"last_seen_unix_ms", "linked", b"linked", "phase", b"phase", "refused_reason", b"refused_reason", "sequence", b"sequence", "topology", b"topology"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2409,11 +2423,16 @@ class Snapshot(_message.Message):
     LANES_FIELD_NUMBER: _builtins.int
     FINDINGS_FIELD_NUMBER: _builtins.int
     HOST_STATE_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    PHASE_REASON_FIELD_NUMBER: _builtins.int
     host_id: _builtins.bytes
     elapsed_ms: _builtins.int
     sequence: _builtins.int
     acknowledged_sequence: _builtins.int
     host_state: _builtins.str
+    phase: Global___Phase.ValueType
+    """How far rules bite, and what says so, in words; unspecified before an admission."""
+    phase_reason: _builtins.str
     @_builtins.property
     def lanes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LaneSnapshot]: ...
     @_builtins.property
@@ -2428,10 +2447,12 @@ class Snapshot(_message.Message):
         lanes: _abc.Iterable[Global___LaneSnapshot] | None = ...,
         findings: _abc.Iterable[Global___Finding] | None = ...,
         host_state: _builtins.str = ...,
+        phase: Global___Phase.ValueType = ...,
+        phase_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_sequence", b"acknowledged_sequence", "elapsed_ms", b"elapsed_ms", "findings", b"findings", "host_id", b"host_id", "host_state", b"host_state", "lanes", b"lanes", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_sequence", b"acknowledged_sequence", "elapsed_ms", b"elapsed_ms", "findings", b"findings", "host_id", b"host_id", "host_state", b"host_state", "lanes", b"lanes", "phase", b"phase", "phase_reason", b"phase_reason", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2450,6 +2471,7 @@ class LaneSnapshot(_message.Message):
     TOTAL_FIELD_NUMBER: _builtins.int
     ALLOTTED_TFLOP_FIELD_NUMBER: _builtins.int
     UNACCOUNTED_TFLOP_FIELD_NUMBER: _builtins.int
+    WOULD_STOP_FIELD_NUMBER: _builtins.int
     workload: _builtins.str
     state: Global___LaneState.ValueType
     stop_reason: _builtins.str
@@ -2460,6 +2482,10 @@ class LaneSnapshot(_message.Message):
     unaccounted_tflop: _builtins.int
     @_builtins.property
     def total(self) -> Global___Figures: ...
+    @_builtins.property
+    def would_stop(self) -> Global___WouldStop:
+        """Present where the lane runs only because rules do not bite; the reason is `stop_reason`."""
+
     def __init__(
         self,
         *,
@@ -2472,11 +2498,44 @@ class LaneSnapshot(_message.Message):
         total: Global___Figures | None = ...,
         allotted_tflop: _builtins.int = ...,
         unaccounted_tflop: _builtins.int = ...,
+        would_stop: Global___WouldStop | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total", "would_stop", b"would_stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allotted_tflop", b"allotted_tflop", "left_ms", b"left_ms", "left_tflop", b"left_tflop", "state", b"state", "stop_reason", b"stop_reason", "total", b"total", "unaccounted_tflop", b"unaccounted_tflop", "way_back", b"way_back", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allotted_tflop", b"allotted_tflop", "left_ms", b"left_ms", "left_tflop", b"left_tflop", "state", b"state", "stop_reason", b"stop_reason", "total", b"total", "unaccounted_tflop", b"unaccounted_tflop", "way_back", b"way_back", "workload", b"workload", "would_stop", b"would_stop"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LaneSnapshot: _TypeAlias = LaneSnapshot  # noqa: Y015
+
+@_typing.final
+class WouldStop(_message.Message):
+    """What would have been done to a lane, were it enforced."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    ORDER_DIGEST_FIELD_NUMBER: _builtins.int
+    SINCE_MS_FIELD_NUMBER: _builtins.int
+    FREEZE_AT_MS_FIELD_NUMBER: _builtins.int
+    authority: _builtins.str
+    order_digest: _builtins.bytes
+    """Of the order that would have stopped it; empty where it was none."""
+    since_ms: _builtins.int
+    """Host elapsed time: since when, and by when its processes would have been frozen."""
+    freeze_at_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        authority: _builtins.str = ...,
+        order_digest: _builtins.bytes = ...,
+        since_ms: _builtins.int = ...,
+        freeze_at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "freeze_at_ms", b"freeze_at_ms", "order_digest", b"order_digest", "since_ms", b"since_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WouldStop: _TypeAlias = WouldStop  # noqa: Y015
