@@ -172,11 +172,7 @@ class Ledger:
     def _keep_report(db: sqlite3.Connection, action: KeepReport) -> None:
         last = db.execute("SELECT max(sequence) FROM report").fetchone()[0]
         if last is not None and action.sequence != last + 1:
-            raise HistoryError(
-                f"report {action.sequence} after {last}",
-                code="ledger.sequence",
-                remedy="Two gates may run on one ledger: stop one.",
-            )
+            raise out_of_order(action.sequence, last)
         signed = pb.SignedReport(
             envelope=envelope_to_wire(action.envelope),
             rows=[pb.SaltedRow(salt=salt, row=row) for salt, row in action.rows],
@@ -325,6 +321,15 @@ class Ledger:
             report.ClearField("rows")
             reports.append((sequence, report))
         return reports
+
+
+def out_of_order(sequence: int, last: int) -> HistoryError:
+    """A report does not follow the last one that was kept."""
+    return HistoryError(
+        f"report {sequence} after {last}",
+        code="ledger.sequence",
+        remedy="Two gates may run on one ledger: stop one.",
+    )
 
 
 def _keep_private(path: Path) -> None:

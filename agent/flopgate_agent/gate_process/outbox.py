@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from flopgate_agent.ledger import Ledger
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 READ_REPORTS_MAX = 32
@@ -23,6 +22,13 @@ class Clients(Protocol):
         """Hand over a message; whether it was taken."""
 
 
+class Reports(Protocol):
+    """Where reports are kept."""
+
+    def reports(self, from_sequence: int, limit: int) -> list[tuple[int, pb.SignedReport]]:
+        """Those from a sequence on, as they leave."""
+
+
 class Outbox:
     """Where each connected courier stands in the chain.
 
@@ -31,7 +37,7 @@ class Outbox:
     """
 
     def __init__(
-        self, door: Clients, ledger: Ledger, first_unacknowledged: Callable[[str], int]
+        self, door: Clients, ledger: Reports, first_unacknowledged: Callable[[str], int]
     ) -> None:
         self._door = door
         self._ledger = ledger

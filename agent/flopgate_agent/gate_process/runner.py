@@ -12,6 +12,7 @@ from typing import Protocol
 
 from flopgate_agent.gate.actions import (
     Action,
+    Keep,
     KeepEnrolment,
     KeepOrder,
     KeepQuote,
@@ -26,9 +27,8 @@ from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.faults import LEDGER_FAILED
 from flopgate_agent.gate.settings import Now
 from flopgate_agent.gate_process import inbox
-from flopgate_agent.gate_process.outbox import Outbox
+from flopgate_agent.gate_process.outbox import Outbox, Reports
 from flopgate_agent.gate_process.snapshot import snapshot
-from flopgate_agent.ledger import Ledger
 from flopgate_agent.logs import FIELDS
 from flopgate_proto.codec import envelope_to_wire
 from flopgate_proto.errors import ClockError, HistoryError, PeerError, StorageError
@@ -36,6 +36,13 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Finding
 
 _LOG = logging.getLogger("flopgate.gate")
+
+
+class Keeper(Reports, Protocol):
+    """What the gate's memory must do."""
+
+    def keep(self, action: Keep) -> None:
+        """Make one thing durable before anything that follows happens."""
 
 
 class Doer(Protocol):
@@ -94,7 +101,7 @@ class GateRunner:
     def __init__(
         self,
         core: GateCore,
-        ledger: Ledger,
+        ledger: Keeper,
         hand: Doer,
         door: Door,
         clock: Callable[[], Now],

@@ -86,14 +86,14 @@ class Disk:
 
     def __init__(self, root: Path, name: str) -> None:
         self.folder = root / name
-        # Production code sets modes on its files before SQLite sees them.
-        self.folder.mkdir(parents=True)
         self._library = _library()
         self._disk = self._library.flopgate_disk_open(f"{self.folder}/".encode())
         self._found: Disk | None = None
 
     def path(self, name: str) -> Path:
         """Where a file of this disk is opened."""
+        # Production code sets modes on its files before SQLite sees them.
+        self.folder.mkdir(parents=True, exist_ok=True)
         return self.folder / name
 
     def close(self) -> None:

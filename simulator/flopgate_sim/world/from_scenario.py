@@ -13,6 +13,10 @@ from flopgate_sim.world.randomness import Streams
 FORKS = 2
 """Children that a forking job leaves behind, one at each freeze."""
 GATHER_MS = 8
+TOUCHES_A_LEDGER = frozenset(
+    {"gate_crash_writing", "power_loss", "disk_full", "disk_error", "ledger_restore"}
+)
+"""Faults that a disk feels; what only kills a process loses nothing that was committed."""
 
 
 def plan_of(scenario: Scenario, seed: int) -> WorldPlan:
@@ -33,6 +37,7 @@ def plan_of(scenario: Scenario, seed: int) -> WorldPlan:
         for one in scenario.timed_faults
         for fault in _timed(one, names, scenario.authorities.names)
     ]
+    faults = sorted([*drawn, *timed], key=lambda one: (one.at_ms, one.kind, one.target))
     network = scenario.network
     return WorldPlan(
         name=scenario.name,
@@ -48,7 +53,7 @@ def plan_of(scenario: Scenario, seed: int) -> WorldPlan:
             duplicate_percent=network.duplicate_percent,
             reorder_percent=network.reorder_percent,
         ),
-        faults=tuple(sorted([*drawn, *timed], key=lambda one: (one.at_ms, one.kind, one.target))),
+        faults=tuple(faults),
         acts=tuple(
             Act(
                 at_ms=act.at_ms,
@@ -63,6 +68,7 @@ def plan_of(scenario: Scenario, seed: int) -> WorldPlan:
         rhythm_ms=scenario.gate.looks_ms,
         report_interval_ms=scenario.gate.report_interval_ms,
         gather_ms=GATHER_MS,
+        plain_ledgers=all(one.kind not in TOUCHES_A_LEDGER for one in faults),
         jobs=tuple(
             TimedWork(
                 host=names[job.host],

@@ -33,6 +33,7 @@ from flopgate_sim.world.clocks import Clocks
 from flopgate_sim.world.courier import Courier
 from flopgate_sim.world.engine import US_PER_S, Engine, Event
 from flopgate_sim.world.phase_truth import PhaseTruth
+from flopgate_sim.world.plain_ledger import PlainLedger
 from flopgate_sim.world.plan import HostPlan, LanePlan
 from flopgate_sim.world.randomness import Streams
 from flopgate_sim.world.topology import topology_of
@@ -56,10 +57,12 @@ class GateWiring:
     Attributes:
         rhythm_ms: between looks at the counters; ``None``: at the latest moment that the core says,
             and `IDLE_LOOK_MS` where nothing may run.
+        plain_ledger: ledgers are `PlainLedger`, no files.
     """
 
     rhythm_ms: int | None = None
     report_interval_ms: int = REPORT_INTERVAL_MS
+    plain_ledger: bool = False
 
 
 class GateSide:
@@ -117,7 +120,8 @@ class GateSide:
         self._streams = streams
         self._runs = 0
         self._boots = 0
-        self._ledger: Ledger | None = None
+        self._plain = PlainLedger() if wiring.plain_ledger else None
+        self._ledger: Ledger | PlainLedger | None = None
         self._wake: Event | None = None
         self._looked_ms = 0
         self._shown_ms = 0
@@ -139,7 +143,7 @@ class GateSide:
         self._runs += 1
         self.disk.revive()
         try:
-            self._ledger = Ledger(self.disk.path(LEDGER))
+            self._ledger = self._plain or Ledger(self.disk.path(LEDGER))
             memory = self._ledger.load()
             core = GateCore(self._settings(), memory, self.tokens, self.now())
         except FlopgateError as error:
@@ -171,6 +175,9 @@ class GateSide:
         self._settle()
 
     def _durable(self) -> Durable:
+        plain = self._plain
+        if plain is not None:
+            return Durable(sequence=plain.sequence, asked=plain.asked, admitted=plain.admitted)
         ask = self.disk.ask_durable
         return Durable(
             sequence=ask(LEDGER, "SELECT max(sequence) FROM report") or 0,

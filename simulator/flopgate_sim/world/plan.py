@@ -176,6 +176,7 @@ class WorldPlan:
         gather_ms: how long a governor gathers reports for one transaction.
         spare_places: of every join token, beyond the hosts of its cluster.
         delegation_span_ms: gate running time for which officers let the permit key sign.
+        plain_ledgers: no fault touches a gate's disk: ledgers may do without files.
         jobs: by time; where there are none, every lane has a job from the beginning on.
     """
 
@@ -194,4 +195,5 @@ class WorldPlan:
     gather_ms: int = 8
     spare_places: int = 0
     delegation_span_ms: int = 7 * 24 * 3600 * 1000
+    plain_ledgers: bool = False
     jobs: tuple[TimedWork, ...] = ()

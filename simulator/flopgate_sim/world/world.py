@@ -127,7 +127,9 @@ class World:
             record = self._token(governor.name, governor.officers, plan)
             tokens.append(gate_token(governor.name, record))
         wiring = GateWiring(
-            rhythm_ms=self.plan.rhythm_ms, report_interval_ms=self.plan.report_interval_ms
+            rhythm_ms=self.plan.rhythm_ms,
+            report_interval_ms=self.plan.report_interval_ms,
+            plain_ledger=self.plan.plain_ledgers,
         )
         clocks = Clocks(self.engine, plan.drift_ppm, 0)
         host = Host(

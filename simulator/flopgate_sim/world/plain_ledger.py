@@ -1,0 +1,140 @@
+"""A gate's ledger without a file, for worlds in which no fault touches a gate's disk.
+
+To a gate it is as the one of production (`tests/unit/test_plain_ledger.py` holds the two equal):
+what is kept comes back, in the same order, and the same is refused. Signed roots of batches are not
+kept: a gate never reads them. It outlives every run of its gate, as a disk does that loses nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from flopgate_agent.gate.actions import Keep, KeepEnrolment, KeepOrder, KeepQuote, KeepReport
+from flopgate_agent.gate.memory import LastReport, Memory, StoredAuthority, StoredOrder
+from flopgate_agent.ledger import KEEP_ACKNOWLEDGED, out_of_order
+from flopgate_proto.codec import decode_chip_row, decode_report, envelope_to_wire
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values import Scope
+
+
+@dataclass(slots=True)
+class PlainLedger:
+    """What `Ledger` does, in dictionaries."""
+
+    _reports: dict[int, KeepReport] = field(default_factory=dict)
+    _last: int = 0
+    _authorities: dict[str, StoredAuthority] = field(default_factory=dict)
+    _orders: dict[str, dict[bytes, StoredOrder]] = field(default_factory=dict)
+    _scopes: dict[str, frozenset[Scope]] = field(default_factory=dict)
+
+    @property
+    def sequence(self) -> int:
+        """Of the newest report, 0 before the first."""
+        return self._last
+
+    @property
+    def asked(self) -> bool:
+        """Whether an authority was ever asked for admission."""
+        return bool(self._authorities)
+
+    @property
+    def admitted(self) -> bool:
+        """Whether one admitted the host."""
+        return any(one.admitted for one in self._authorities.values())
+
+    def close(self) -> None:
+        """A run of the gate ends: there is nothing to close."""
+
+    def keep(self, action: Keep) -> None:
+        """Keep one thing.
+
+        Raises:
+            HistoryError: the report does not follow the last one.
+        """
+        match action:
+            case KeepReport():
+                if self._last and action.sequence != self._last + 1:
+                    raise out_of_order(action.sequence, self._last)
+                self._reports[action.sequence] = action
+                self._last = action.sequence
+            case KeepOrder():
+                orders = self._orders.setdefault(action.authority, {})
+                orders.setdefault(
+                    action.digest,
+                    StoredOrder(
+                        envelope=action.envelope,
+                        first_seen_running_ms=action.first_seen_running_ms,
+                    ),
+                )
+            case KeepQuote():
+                self._keep_quote(action)
+            case KeepEnrolment():
+                self._keep_enrolment(action)
+
+    def _keep_quote(self, action: KeepQuote) -> None:
+        self._add_scopes(action)
+        known = self._authorities.get(action.authority)
+        if known is not None:
+            self._authorities[action.authority] = replace(
+                known,
+                quote=action.quote if action.quote.answer_digest else None,
+                batch_digest=action.batch_root.digest,
+                acknowledged_sequence=action.acknowledged_sequence,
+                time=action.time or known.time,
+            )
+        needless = action.needless_sequence - KEEP_ACKNOWLEDGED
+        while self._reports and (oldest := next(iter(self._reports))) <= needless:
+            del self._reports[oldest]
+
+    def _keep_enrolment(self, action: KeepEnrolment) -> None:
+        known = self._authorities.get(action.authority) or StoredAuthority(name=action.authority)
+        self._authorities[action.authority] = replace(
+            known,
+            enrolment=action.envelope,
+            asked=action.asked,
+            admitted=action.admitted,
+            acknowledged_sequence=action.acknowledged_sequence,
+            time=action.time or known.time,
+        )
+        self._add_scopes(action)
+
+    def _add_scopes(self, action: KeepQuote | KeepEnrolment) -> None:
+        known = self._scopes.get(action.authority, frozenset())
+        if known is not action.scopes:
+            self._scopes[action.authority] = known | action.scopes
+
+    def load(self) -> Memory:
+        """Everything that outlives a run."""
+        return Memory(
+            authorities=tuple(
+                replace(
+                    one,
+                    orders=tuple(self._orders.get(name, {}).values()),
+                    scopes=self._scopes.get(name, frozenset()),
+                )
+                for name, one in sorted(self._authorities.items())
+            ),
+            last=self._last_report(),
+            oldest_sequence=next(iter(self._reports), 0),
+        )
+
+    def _last_report(self) -> LastReport | None:
+        if not self._reports:
+            return None
+        kept = self._reports[self._last]
+        return LastReport(
+            report=decode_report(kept.envelope.payload),
+            digest=kept.digest,
+            rows=tuple(decode_chip_row(row) for _, row in kept.rows),
+        )
+
+    def reports(self, from_sequence: int, limit: int) -> list[tuple[int, pb.SignedReport]]:
+        """Reports from a sequence on, as they leave: without chip rows."""
+        first = max(from_sequence, next(iter(self._reports), self._last + 1))
+        return [
+            (
+                sequence,
+                pb.SignedReport(envelope=envelope_to_wire(self._reports[sequence].envelope)),
+            )
+            for sequence in range(first, min(self._last, first + limit - 1) + 1)
+        ]
