@@ -36,7 +36,10 @@ LIMIT_PERCENT = 150
 """Of the published power limit, on average: makers of boards allow up to a third more."""
 CLOCK_SLACK_PERCENT = 10
 """Cycles over time against the lowest and highest SM clock that the driver told meanwhile."""
+PEAK_SLACK_PERCENT = 5
+"""Of FLOP counted above what the chip table gives the chip: counters and clock are read apart."""
 PPM = 1_000_000
+TFLOP = 10**12
 
 
 class CrossCheck:
@@ -44,6 +47,10 @@ class CrossCheck:
 
     def __init__(self, spec: ChipSpec) -> None:
         self._spec = spec
+        rates = spec.rates
+        beside = (rates.fp64 + rates.fp32 + rates.fp16) * spec.sm_count * spec.max_clock_khz * 1000
+        # Tensor cores do one thing at a time; the other pipes can work beside them.
+        self._peak_flop_per_s = spec.worst_nominal_flop_per_s + beside
         self.reset()
 
     def reset(self) -> None:
@@ -51,11 +58,15 @@ class CrossCheck:
         self._start: ChipSample | None = None
         self._last_ms = 0
         self._active_ms: int | None = 0
+        self._flop = 0
         self._alone = True
         self._clocks_mhz: tuple[int, int] | None = None
 
-    def look(self, sample: ChipSample) -> tuple[Finding, ...]:
-        """One more look; what the window shows that it ends, if it ends one."""
+    def look(self, sample: ChipSample, flop: int = 0) -> tuple[Finding, ...]:
+        """One more look; what the window shows that it ends, if it ends one.
+
+        ``flop`` is the nominal figure that was measured since the look before.
+        """
         start = self._start
         if sample.error is not None or (start is not None and sample.taken_ms < self._last_ms):
             self.reset()
@@ -66,6 +77,7 @@ class CrossCheck:
         close = sample.taken_ms - self._last_ms <= LOOKS_APART_MS
         self._alone = self._alone and sample.pids == () and close
         self._widen_clocks(sample)
+        self._flop += flop
         active_ms, self._last_ms = sample.kernel_active_ms, sample.taken_ms
         if active_ms is None or self._active_ms is None:
             self._active_ms = None
@@ -79,6 +91,7 @@ class CrossCheck:
 
     def _begin(self, sample: ChipSample) -> None:
         self._start, self._last_ms, self._active_ms = sample, sample.taken_ms, 0
+        self._flop = 0
         self._alone = sample.pids == ()
         # The clocks of a look tell of the time before it, which belongs to the window before.
         self._clocks_mhz = (0, 0)
@@ -111,6 +124,7 @@ class CrossCheck:
                 found.append(alert("meter.active.below_kernels", **numbers))
             if resident_ppm is not None and resident:
                 found += self._clock(start, end, span_ms, resident_ppm)
+        found += self._peak(span_ms)
         found += self._power(start, end, span_ms, shares[0] if shares else resident_ppm)
         filled_ppm = max(shares[0] if shares else 0, resident_ppm or 0)
         if self._alone and filled_ppm * 100 >= FILLED_PERCENT * PPM:
@@ -136,6 +150,15 @@ class CrossCheck:
                 return []
         numbers = {"cycles_khz": cycles_khz, "low_mhz": low_mhz, "high_mhz": high_mhz}
         return [alert("meter.clock.contradicts_cycles", **numbers)]
+
+    def _peak(self, span_ms: int) -> list[Finding]:
+        most = self._peak_flop_per_s * span_ms // 1000
+        if self._flop * 100 <= most * (100 + PEAK_SLACK_PERCENT):
+            return []
+        tflop_per_s = self._flop * 1000 // (span_ms * TFLOP)
+        peak_tflop_per_s = self._peak_flop_per_s // TFLOP
+        numbers = {"tflop_per_s": tflop_per_s, "peak_tflop_per_s": peak_tflop_per_s}
+        return [alert("meter.flop.above_peak", **numbers)]
 
     def _power(
         self, start: ChipSample, end: ChipSample, span_ms: int, busy_ppm: int | None

@@ -32,6 +32,7 @@ class Host:
         self.now = replace(start, **first)  # type: ignore[arg-type]
         self.per_look = H100.sm_count
         self.counted = 1.0
+        self.flop = 0
         self.checks = CrossCheck(H100)
         self.found = {one.id for one in self.checks.look(self.now)}
 
@@ -78,7 +79,7 @@ class Host:
             energy_mj=(self.now.energy_mj or 0) + power_mw * span_ms // 1000,
             pids=None if pids is None else tuple(pids),
         )
-        self.found |= {one.id for one in self.checks.look(self.now)}
+        self.found |= {one.id for one in self.checks.look(self.now, self.flop)}
 
 
 def test_a_busy_chip_and_an_idle_one_are_honest() -> None:
@@ -150,6 +151,20 @@ def test_kernels_that_no_cycle_shows_are_found() -> None:
 def test_a_pipe_that_is_busier_than_its_sm_is_found() -> None:
     found = Host().run(active=0.5, pipe=0.7, kernels=1.0, power_mw=BUSY_MW)
     assert found == {"meter.pipe.above_active"}
+
+
+def test_flop_that_the_chip_in_the_table_cannot_do_are_found() -> None:
+    """Everything at once is honest; 16-bit and INT8 work of a whole second each in one is not."""
+    second = H100.sm_count * H100.max_clock_khz * 1000
+    rates = H100.rates
+    everything = second * (rates.imma + rates.fp64 + rates.fp32 + rates.fp16)
+    for flop, found in (
+        (everything * 104 // 100, set()),
+        (second * (rates.imma + rates.half_tensor), {"meter.flop.above_peak"}),
+    ):
+        host = Host()
+        host.flop = flop
+        assert host.run(active=0.98, pipe=0.9, kernels=1.0, power_mw=BUSY_MW) == found
 
 
 def test_work_that_no_process_does_is_found() -> None:

@@ -1,10 +1,15 @@
-"""Law 3 where no gate looked, or one sampler followed another: what counters may measure of it."""
+"""Laws 3 and 10: what counters may measure where no gate looked, and of what chip they can be."""
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
+from flopgate_agent.counters.sample import PipeCycles
 from flopgate_agent.gate.chip_meter import ChipMeter
 from flopgate_agent.gate.settings import TFLOP
 from tests.support.gate_rig import GateRig, running
+
+NAMES = [field.name for field in fields(PipeCycles)]
 
 
 def meter_of(rig: GateRig) -> ChipMeter:
@@ -70,3 +75,16 @@ def test_law_3_what_was_charged_already_takes_its_survivors_along() -> None:
     (part,) = meter_of(rig).look(rig.hardware.sample()[0])
     assert part.gap
     assert not part.findings
+
+
+def test_law_10_more_than_the_chip_can_do_is_a_finding_of_its_report() -> None:
+    rig = running()
+    (sample,) = rig.hardware.sample()
+    found: set[str] = set()
+    for second in range(1, 13):
+        cycles = second * rig.hardware.spec.max_clock_khz * 1000
+        counted = PipeCycles(**dict.fromkeys(NAMES, cycles))
+        looked = replace(sample, taken_ms=sample.taken_ms + second * 1000, cycles=counted)
+        parts = meter_of(rig).look(looked)
+        found |= {one.id for part in parts for one in part.findings}
+    assert "meter.flop.above_peak" in found

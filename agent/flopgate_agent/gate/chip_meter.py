@@ -133,7 +133,8 @@ class ChipMeter:
         if parts and parts[-1].gap:
             # What was not believed is nothing to compare with.
             self._checks.reset()
-        found = (*self._calibration(previous, sample), *self._checks.look(sample))
+        flop = sum(part.total.nominal for part in parts)
+        found = (*self._calibration(previous, sample), *self._checks.look(sample, flop))
         if found and parts:
             parts[-1] = replace(parts[-1], findings=(*parts[-1].findings, *found))
         return tuple(parts)
