@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Final
 
-from sqlalchemy import Connection, and_, insert, or_, select
+from sqlalchemy import BindParameter, Connection, bindparam, insert, select, tuple_
 
 from flopgate_governor import schema
 from flopgate_governor.capacity import peaks_of
@@ -12,6 +13,7 @@ from flopgate_governor.core.decide import FLOP_PER_TFLOP
 from flopgate_governor.core.facts import Host, LaneFacts
 from flopgate_governor.logbook import write_log
 from flopgate_governor.officer_orders import orders_for
+from flopgate_governor.prepared import Query, Read, Row, Write
 from flopgate_governor.records import lane_row
 from flopgate_governor.state import State
 from flopgate_governor.tokens import check_token
@@ -27,6 +29,24 @@ from flopgate_proto.keys import VerifyingKey, key_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.answers import Admission
 from flopgate_proto.values.reports import ChipIdentity, Enrolment
+
+_C, _H = schema.chip.c, schema.host.c
+_KEYS: Final[BindParameter[Any]] = bindparam("keys", expanding=True)
+_UUIDS: Final = Query(
+    select(_C.uuid).where(_C.host_id == bindparam("host_id")).order_by(_C.position)
+)
+_ADMISSION: Final = Query(select(_H.admission).where(_H.host_id == bindparam("host_id")))
+_BY_UUID: Final = Read(select(_C.uuid, _C.host_id).where(_C.uuid.in_(_KEYS)))
+_BY_BOARD: Final = Read(
+    select(_C.vendor, _C.serial, _C.host_id).where(tuple_(_C.vendor, _C.serial).in_(_KEYS)),
+    width=2,
+)
+# The newest answer and the newest quoted one are unknown at first.
+_NEW_HOST: Final = Write(
+    insert(schema.host), [column.name for column in schema.host.columns if not column.nullable]
+)
+_NEW_CHIP: Final = Write(insert(schema.chip))
+_NEW_LANE: Final = Write(insert(schema.lane))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,20 +93,15 @@ def admit(state: State, envelope: Envelope) -> Admitted:
 
 
 def _recognise(state: State, enrolment: Enrolment, host_id: bytes) -> pb.Envelope:
-    chip, host = schema.chip.c, schema.host.c
     with state.store.transaction() as connection:
-        uuids = connection.execute(
-            select(chip.uuid).where(chip.host_id == host_id).order_by(chip.position)
-        ).scalars()
-        if list(uuids) != [identity.uuid for identity in enrolment.chips]:
+        uuids = [row[0] for row in _UUIDS.run(connection, host_id=host_id)]
+        if uuids != [identity.uuid for identity in enrolment.chips]:
             raise HistoryError(
                 "this host was enrolled with other chips",
                 code="enrolment.chips-changed",
                 remedy="Ask the oversight body to enroll the host anew.",
             )
-        admission = connection.execute(
-            select(host.admission).where(host.host_id == host_id)
-        ).scalar_one()
+        ((admission,),) = _ADMISSION.run(connection, host_id=host_id)
     return pb.Envelope.FromString(admission)
 
 
@@ -146,13 +161,12 @@ def _enroll(state: State, enrolment: Enrolment, envelope: Envelope, digest: byte
 
 
 def _check_chips_free(connection: Connection, chips: tuple[ChipIdentity, ...]) -> None:
-    column = schema.chip.c
+    by_uuid = dict(_BY_UUID.run(connection, [identity.uuid for identity in chips]))
+    boards = [(identity.vendor, identity.serial) for identity in chips if identity.serial]
+    by_board = {row[:2]: row[2] for row in _BY_BOARD.run(connection, boards)}
     for identity in chips:
-        same = column.uuid == identity.uuid
-        if identity.serial:
-            serial = and_(column.vendor == identity.vendor, column.serial == identity.serial)
-            same = or_(same, serial)
-        other = connection.execute(select(column.host_id).where(same)).scalar()
+        board = by_board.get((identity.vendor, identity.serial))
+        other = by_uuid.get(identity.uuid, board)
         if other is not None:
             raise HistoryError(
                 f"chip {identity.uuid} is enrolled under host {other.hex()[:16]}",
@@ -170,35 +184,33 @@ def _write_host(
     admission: bytes,
     unix_ms: int,
 ) -> None:
-    connection.execute(
-        insert(schema.host),
-        {
-            "host_id": host.host_id,
-            "spki": host.spki,
-            "cluster": host.cluster,
-            "custodian": host.custodian,
-            "site": host.site,
-            "jurisdiction": host.jurisdiction,
-            "enrolled_sequence": enrolment.sequence,
-            "enrolment_digest": digest,
-            "admission": admission,
-            "token_id": enrolment.token_id,
-            "sequence": enrolment.sequence,
-            "head": enrolment.head,
-            "run_nonce": b"",
-            # made_ms is compared within one boot only, from the enrolment on.
-            "boot_id": enrolment.boot_id,
-            "made_ms": enrolment.made_ms,
-            "running_ms": 0,
-            "issued_digest": b"",
-            "issued_batch": 0,
-            "quoted_digest": b"",
-            "quoted_batch": 0,
-            "refused_reason": "",
-            "topology_sequence": 0,
-            "last_seen_unix_ms": unix_ms,
-        },
-    )
+    row: Row = {
+        "host_id": host.host_id,
+        "spki": host.spki,
+        "cluster": host.cluster,
+        "custodian": host.custodian,
+        "site": host.site,
+        "jurisdiction": host.jurisdiction,
+        "enrolled_sequence": enrolment.sequence,
+        "enrolment_digest": digest,
+        "admission": admission,
+        "token_id": enrolment.token_id,
+        "sequence": enrolment.sequence,
+        "head": enrolment.head,
+        "run_nonce": b"",
+        # made_ms is compared within one boot only, from the enrolment on.
+        "boot_id": enrolment.boot_id,
+        "made_ms": enrolment.made_ms,
+        "running_ms": 0,
+        "issued_digest": b"",
+        "issued_batch": 0,
+        "quoted_digest": b"",
+        "quoted_batch": 0,
+        "refused_reason": "",
+        "topology_sequence": 0,
+        "last_seen_unix_ms": unix_ms,
+    }
+    _NEW_HOST.run(connection, [row])
     rows = [
         {
             "host_id": host.host_id,
@@ -211,8 +223,7 @@ def _write_host(
         }
         for position, chip in enumerate(enrolment.chips)
     ]
-    if rows:
-        connection.execute(insert(schema.chip), rows)
+    _NEW_CHIP.run(connection, rows)
     # No budget is moved: what stood in the books before is not this authority's to count.
     lanes = [
         lane_row(
@@ -227,5 +238,4 @@ def _write_host(
         )
         for lane in enrolment.lanes
     ]
-    if lanes:
-        connection.execute(insert(schema.lane), lanes)
+    _NEW_LANE.run(connection, lanes)

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from flopgate_governor import schema
 from flopgate_governor.core.checkpoint import Appended, Logged
-from flopgate_governor.prepared import Write
+from flopgate_governor.prepared import Query, Write
 from flopgate_proto.limits import DIGEST_BYTES
 from flopgate_proto.merkle import Frontier
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -22,17 +22,18 @@ _WRITE_STATE: Final = Write(
         set_={name: _new_state.excluded[name] for name in ("size", "nodes", "checkpoint")},
     )
 )
+_STATE: Final = Query(select(schema.log_state.c.size, schema.log_state.c.nodes))
 _NEW_ENTRY: Final = Write(insert(schema.log_entry))
 
 
 def load_frontier(connection: Connection) -> Frontier:
     """Where the log goes on."""
-    row = connection.execute(select(schema.log_state.c.size, schema.log_state.c.nodes)).first()
-    if row is None:
+    rows = _STATE.run(connection)
+    if not rows:
         return Frontier()
-    nodes = row[1]
+    size, nodes = rows[0]
     return Frontier(
-        row[0],
+        size,
         tuple(nodes[i : i + DIGEST_BYTES] for i in range(0, len(nodes), DIGEST_BYTES)),
     )
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from flopgate_governor import schema
 from flopgate_governor.core.checkpoint import Logged
 from flopgate_governor.core.facts import Host
 from flopgate_governor.core.orders import OrderBook, concerns_host
 from flopgate_governor.logbook import proof_to, write_log
+from flopgate_governor.prepared import Query, Write
 from flopgate_governor.state import State
 from flopgate_governor.store import Store
 from flopgate_proto.codec import decode_order, envelope_to_wire
@@ -20,7 +21,12 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import ScopeKind
 from flopgate_proto.values.orders import Pause
 
-_NEW_ORDER: Final = insert(schema.order)
+_NEW_ORDER: Final = Write(
+    insert(schema.order), [column.name for column in schema.order.columns if column.name != "id"]
+)
+_PROOF: Final = Query(
+    select(schema.order.c.log_proof).where(schema.order.c.digest == bindparam("digest"))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,19 +119,19 @@ def concerned(state: State, envelope: Envelope, linked: set[bytes]) -> set[bytes
 
 def _write(connection: Connection, envelope: Envelope, logged: Logged | None, unix_ms: int) -> None:
     proof = b"" if logged is None else proof_to(logged).SerializeToString()
-    connection.execute(
-        _NEW_ORDER,
-        {
-            "digest": envelope.digest,
-            "envelope": envelope_to_wire(envelope).SerializeToString(),
-            "accepted_unix_ms": unix_ms,
-            "log_proof": proof,
-        },
+    _NEW_ORDER.run(
+        connection,
+        [
+            {
+                "digest": envelope.digest,
+                "envelope": envelope_to_wire(envelope).SerializeToString(),
+                "accepted_unix_ms": unix_ms,
+                "log_proof": proof,
+            }
+        ],
     )
 
 
 def _stored(connection: Connection, digest: bytes) -> pb.LogProof | None:
-    data = connection.execute(
-        select(schema.order.c.log_proof).where(schema.order.c.digest == digest)
-    ).scalar()
-    return None if data is None else pb.LogProof.FromString(data)
+    rows = _PROOF.run(connection, digest=digest)
+    return pb.LogProof.FromString(rows[0][0]) if rows else None

@@ -49,6 +49,26 @@ class Write:
             driver_of(connection).executemany(self._sql, map(self._row, rows))
 
 
+class Query:
+    """A SELECT whose parameters have names."""
+
+    __slots__ = ("_fixed", "_names", "_sql")
+
+    def __init__(self, statement: ClauseElement) -> None:
+        compiled = statement.compile(dialect=_DIALECT)
+        names = compiled.positiontup if isinstance(compiled, SQLCompiler) else None
+        self._sql = compiled.string
+        self._names = tuple(names or ())
+        # Limits and other literals of the statement itself.
+        self._fixed = dict(compiled.params)
+
+    def run(self, connection: Connection, **values: bytes | str | int) -> list[Any]:
+        """Its rows, as tuples."""
+        given = self._fixed | values if values else self._fixed
+        found = driver_of(connection).execute(self._sql, [given[name] for name in self._names])
+        return found.fetchall()
+
+
 class Read:
     """A SELECT with one IN over keys, whatever their number."""
 

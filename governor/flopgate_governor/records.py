@@ -31,7 +31,7 @@ from flopgate_governor.core.facts import (
     LaneFacts,
     Totals,
 )
-from flopgate_governor.prepared import Read, Row, Write
+from flopgate_governor.prepared import Query, Read, Row, Write
 from flopgate_proto.values.common import Figures
 
 _H, _R = schema.host.c, schema.report.c
@@ -57,10 +57,12 @@ _STORED: Final = Read(
     ).where(tuple_(_R.host_id, _R.sequence).in_(_KEYS)),
     width=2,
 )  # fmt: skip
-_BATCH_OF: Final = select(_R.batch_number).where(
-    _R.host_id == bindparam("host"), _R.sequence == bindparam("sequence")
+_BATCH_OF: Final = Query(
+    select(_R.batch_number).where(
+        _R.host_id == bindparam("host"), _R.sequence == bindparam("sequence")
+    )
 )
-_ISSUED: Final = (
+_ISSUED: Final = Query(
     select(_R.answer_digest, _R.batch_number, schema.batch.c.governor_unix_ms)
     .join(schema.batch, schema.batch.c.number == _R.batch_number)
     .where(
@@ -213,8 +215,8 @@ def load_issued(connection: Connection, facts: HostFacts, number: int) -> list[I
     host_id = facts.host.host_id
 
     def batch_of(sequence: int) -> int:
-        found = connection.execute(_BATCH_OF, {"host": host_id, "sequence": sequence})
-        return int(found.scalar_one())
+        ((number,),) = _BATCH_OF.run(connection, host=host_id, sequence=sequence)
+        return int(number)
 
     # Later reports were answered in later batches: halving the chain spares every report an index.
     sequences = range(facts.host.enrolled_sequence + 1, facts.sequence + 1)
@@ -222,9 +224,7 @@ def load_issued(connection: Connection, facts: HostFacts, number: int) -> list[I
     end = bisect_right(sequences, number, lo=start, key=batch_of)
     if start == end:
         return []
-    rows = connection.execute(
-        _ISSUED, {"host": host_id, "first": sequences[start], "last": sequences[end - 1]}
-    )
+    rows = _ISSUED.run(connection, host=host_id, first=sequences[start], last=sequences[end - 1])
     return [
         IssuedAnswer(digest=row[0], batch_number=row[1], governor_unix_ms=row[2]) for row in rows
     ]

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import BindParameter, Connection, bindparam, func, select
 
 from flopgate_governor import schema
 from flopgate_governor.capacity import Capacities, peaks_of
@@ -18,6 +18,7 @@ from flopgate_governor.core.decide import FLOP_PER_TFLOP, Standing
 from flopgate_governor.core.facts import Chain, Host
 from flopgate_governor.core.orders import Halt, OrderBook
 from flopgate_governor.logbook import load_frontier
+from flopgate_governor.prepared import Query, Read
 from flopgate_governor.store import Store
 from flopgate_proto.codec import envelope_from_wire
 from flopgate_proto.envelope import Envelope
@@ -30,6 +31,32 @@ from flopgate_proto.values.orders import Policy
 
 HOSTS_KEPT: Final = 16_384
 """Most hosts that are kept in memory; they are read again when needed."""
+
+_B, _C, _H, _L = schema.batch.c, schema.chip.c, schema.host.c, schema.halt.c
+_O, _T = schema.order.c, schema.token.c
+_IDS: Final[BindParameter[Any]] = bindparam("ids", expanding=True)
+_NEWEST_BATCH: Final = Query(
+    select(_B.number, _B.envelope, _B.governor_unix_ms).order_by(_B.number.desc()).limit(1)
+)
+_ORDERS: Final = Query(select(_O.envelope, _O.accepted_unix_ms).order_by(_O.id))
+_HALTS: Final = Query(select(_L.own_batch, _L.quoted_batch, _L.host_id).order_by(_L.position))
+_DECLARED: Final = Query(select(_T.cluster, func.max(_T.capacity_tflop_per_s)).group_by(_T.cluster))
+_CHIPS: Final = Query(
+    select(_H.cluster, _C.pci_device_id, _C.name, func.count())
+    .join(schema.host, _H.host_id == _C.host_id)
+    .group_by(_H.cluster, _C.pci_device_id, _C.name)
+)
+_CHIPS_OF: Final = Read(
+    select(_C.host_id, _C.pci_device_id, _C.name)
+    .where(_C.host_id.in_(_IDS))
+    .order_by(_C.host_id, _C.position)
+)
+_ENROLLED: Final = Read(
+    select(
+        _H.host_id, _H.spki, _H.cluster, _H.custodian, _H.site, _H.jurisdiction,
+        _H.enrolled_sequence,
+    ).where(_H.host_id.in_(_IDS))
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,11 +154,7 @@ def open_state(store: Store, permit: Signer, log: Signer, clock: Callable[[], in
     with store.transaction() as connection:
         book = _replay(connection)
         frontier = load_frontier(connection)
-        newest = connection.execute(
-            select(schema.batch.c.number, schema.batch.c.envelope, schema.batch.c.governor_unix_ms)
-            .order_by(schema.batch.c.number.desc())
-            .limit(1)
-        ).first()
+        newest = next(iter(_NEWEST_BATCH.run(connection)), None)
     state = State(
         store=store,
         permit=permit,
@@ -150,19 +173,14 @@ def open_state(store: Store, permit: Signer, log: Signer, clock: Callable[[], in
 
 
 def _replay(connection: Connection) -> OrderBook:
-    order = schema.order.c
-    rows = connection.execute(select(order.envelope, order.accepted_unix_ms).order_by(order.id))
-    accepted = [(_parse(row[0]), int(row[1])) for row in rows]
+    accepted = [(_parse(row[0]), int(row[1])) for row in _ORDERS.run(connection)]
     if not accepted:
         raise ConfigError(
             "the store holds no trust root",
             code="store.empty",
             remedy="Run `flopgate-governor init` first.",
         )
-    h = schema.halt.c
-    halts = connection.execute(
-        select(h.own_batch, h.quoted_batch, h.host_id).order_by(h.position)
-    ).all()
+    halts = _HALTS.run(connection)
     book = OrderBook.first(accepted[0][0])
     seen = (Halt(own_batch=own, quoted_batch=quoted, host_id=who) for own, quoted, who in halts)
     # A halt stands until the reconciliation that answers it, in the same order.
@@ -180,17 +198,10 @@ def _replay(connection: Connection) -> OrderBook:
 
 
 def _capacities(connection: Connection, policy: Policy | None) -> Capacities:
-    host, chip, token = schema.host.c, schema.chip.c, schema.token.c
     capacities = Capacities(policy)
-    for cluster, declared in connection.execute(
-        select(token.cluster, func.max(token.capacity_tflop_per_s)).group_by(token.cluster)
-    ):
+    for cluster, declared in _DECLARED.run(connection):
         capacities.declare(cluster, declared * FLOP_PER_TFLOP)
-    for cluster, pci_device_id, name, count in connection.execute(
-        select(host.cluster, chip.pci_device_id, chip.name, func.count())
-        .join(schema.host, host.host_id == chip.host_id)
-        .group_by(host.cluster, chip.pci_device_id, chip.name)
-    ):
+    for cluster, pci_device_id, name, count in _CHIPS.run(connection):
         capacities.enrol(cluster, [peaks_of(pci_device_id, name)], count)
     return capacities
 
@@ -198,19 +209,8 @@ def _capacities(connection: Connection, policy: Policy | None) -> Capacities:
 def read_hosts(connection: Connection, ids: list[bytes]) -> list[Host]:
     """What the enrolments of these hosts fixed."""
     chips: dict[bytes, list[tuple[int, str]]] = {}
-    c = schema.chip.c
-    for row in connection.execute(
-        select(c.host_id, c.pci_device_id, c.name)
-        .where(c.host_id.in_(ids))
-        .order_by(c.host_id, c.position)
-    ):
+    for row in _CHIPS_OF.run(connection, ids):
         chips.setdefault(row[0], []).append((row[1], row[2]))
-    h = schema.host.c
-    rows = connection.execute(
-        select(
-            h.host_id, h.spki, h.cluster, h.custodian, h.site, h.jurisdiction, h.enrolled_sequence
-        ).where(h.host_id.in_(ids))
-    )
     return [
         Host(
             host_id=row[0],
@@ -222,7 +222,7 @@ def read_hosts(connection: Connection, ids: list[bytes]) -> list[Host]:
             enrolled_sequence=row[6],
             chips=tuple(peaks_of(pci, name) for pci, name in chips.get(row[0], ())),
         )
-        for row in rows
+        for row in _ENROLLED.run(connection, ids)
     ]
 
 

@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, create_engine, event, select
+from sqlalchemy import Connection, bindparam, create_engine, event, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from flopgate_governor import schema
 from flopgate_governor.files import SECRET_MODE
-from flopgate_governor.prepared import driver_of
+from flopgate_governor.prepared import Query, Write, driver_of
 from flopgate_proto.errors import ConfigError, StorageError
 
 BUSY_MS: Final = 5_000
@@ -32,6 +32,15 @@ _PRAGMAS: Final = (
     f"PRAGMA busy_timeout = {BUSY_MS}",
     "PRAGMA cache_size = -65536",
     "PRAGMA wal_autocheckpoint = 4000",
+)
+
+
+_META: Final = Query(select(schema.meta.c.value).where(schema.meta.c.name == bindparam("name")))
+_new_meta = insert(schema.meta)
+_SET_META: Final = Write(
+    _new_meta.on_conflict_do_update(
+        index_elements=["name"], set_={"value": _new_meta.excluded.value}
+    )
 )
 
 
@@ -92,19 +101,13 @@ class Store:
     def meta(self, name: str) -> bytes | None:
         """A named value."""
         with self.transaction() as connection:
-            return connection.execute(
-                select(schema.meta.c.value).where(schema.meta.c.name == name)
-            ).scalar()
+            rows = _META.run(connection, name=name)
+        return None if not rows else bytes(rows[0][0])
 
     def set_meta(self, name: str, value: bytes) -> None:
         """Write a named value."""
-        statement = insert(schema.meta).values(name=name, value=value)
         with self.transaction() as connection:
-            connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["name"], set_={"value": statement.excluded.value}
-                )
-            )
+            _SET_META.run(connection, [{"name": name, "value": value}])
 
     def close(self) -> None:
         """Close the connection; what was committed stays."""

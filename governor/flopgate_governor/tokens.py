@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Final
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 
 from flopgate_governor import schema
+from flopgate_governor.prepared import Query, Write
 from flopgate_proto.errors import ForgedError, MisdirectedError
 from flopgate_proto.joining import proof_holds, token_proof
 from flopgate_proto.values.reports import Enrolment
@@ -33,10 +35,19 @@ class TokenRecord:
     expires_unix_ms: int
 
 
+_NAMES: Final = tuple(field.name for field in fields(TokenRecord))
+_NEW_TOKEN: Final = Write(insert(schema.token))
+_TOKEN: Final = Query(
+    select(*(schema.token.c[name] for name in _NAMES)).where(
+        schema.token.c.token_id == bindparam("token_id")
+    )
+)
+_USED: Final = Query(select(func.count()).where(schema.host.c.token_id == bindparam("token_id")))
+
+
 def write_token(connection: Connection, record: TokenRecord) -> None:
     """Keep a new token."""
-    names = TokenRecord.__slots__
-    connection.execute(insert(schema.token), {name: getattr(record, name) for name in names})
+    _NEW_TOKEN.run(connection, [{name: getattr(record, name) for name in _NAMES}])
 
 
 def check_token(connection: Connection, enrolment: Enrolment, unix_ms: int) -> TokenRecord:
@@ -46,17 +57,14 @@ def check_token(connection: Connection, enrolment: Enrolment, unix_ms: int) -> T
         ForgedError: no such token, a proof that does not hold, expired or spent.
         MisdirectedError: a token for other hosts.
     """
-    columns = schema.token.c
-    row = connection.execute(
-        select(schema.token).where(columns.token_id == enrolment.token_id)
-    ).first()
-    if row is None:
+    rows = _TOKEN.run(connection, token_id=enrolment.token_id)
+    if not rows:
         raise ForgedError(
             "no join token with this id",
             code="token.unknown",
             remedy="Ask the oversight body for a join token.",
         )
-    record = TokenRecord(**row._mapping)  # noqa: SLF001  # SQLAlchemy's documented name
+    record = TokenRecord(**dict(zip(_NAMES, rows[0], strict=True)))
     proof = token_proof(record.secret, enrolment.host_spki, enrolment.chips)
     if not proof_holds(proof, enrolment.token_proof):
         raise ForgedError(
@@ -70,9 +78,7 @@ def check_token(connection: Connection, enrolment: Enrolment, unix_ms: int) -> T
             code="token.expired",
             remedy="Ask the oversight body for a new join token.",
         )
-    used = connection.execute(
-        select(func.count()).where(schema.host.c.token_id == enrolment.token_id)
-    ).scalar_one()
+    ((used,),) = _USED.run(connection, token_id=enrolment.token_id)
     if used >= record.hosts_max:
         raise ForgedError(
             f"{used} hosts joined with this token, {record.hosts_max} may",
