@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 
-from flopgate_agent.counters.nvml import GPM_CYCLES, GPM_SHARES
+from flopgate_agent.counters.gpm import GPM_CYCLES, GPM_SHARES
 
 NOT_AVAILABLE = 2**64 - 1
 CODES = {

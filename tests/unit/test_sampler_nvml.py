@@ -10,8 +10,10 @@ from types import SimpleNamespace
 import pytest
 
 from flopgate_agent.counters import layout
+from flopgate_agent.counters.chip_reader import ChipReader
 from flopgate_agent.counters.frames import Identities, Samples, split
-from flopgate_agent.counters.nvml import GPM_CYCLES, ChipReader, GoneError, number
+from flopgate_agent.counters.gpm import GPM_CYCLES
+from flopgate_agent.counters.nvml import GoneError, number
 from flopgate_agent.counters.sample import ChipSample
 from flopgate_agent.counters.sampler import Sampler
 from tests.support.fake_pynvml import CODES, NOT_AVAILABLE, FakeNvml

@@ -16,7 +16,8 @@ import os
 import sys
 
 from flopgate_agent.counters import layout
-from flopgate_agent.counters.nvml import ChipReader, GoneError, error_name
+from flopgate_agent.counters.chip_reader import ChipReader
+from flopgate_agent.counters.nvml import GoneError, error_name
 from flopgate_agent.counters.parent import end_with_parent
 
 TYPE_CHECKING = False
