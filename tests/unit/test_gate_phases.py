@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from flopgate_agent.gate.actions import Freeze, Kill, Notify, Tell
+from flopgate_agent.gate.actions import Deny, Freeze, Kill, Notify, Tell
 from flopgate_agent.gate.faults import LEDGER_FAILED
+from flopgate_agent.gate.told_time import OLD_MS
 from flopgate_proto.codec import decode_report
 from flopgate_proto.phases import phase_at, strictest_between
 from flopgate_proto.values import (
@@ -168,6 +169,46 @@ def test_an_admission_that_took_long_leaves_the_strictest_that_it_can_be() -> No
     rig.run(20_000)
     rig.admit(rig.authority, asked)
     assert rig.core.in_force.bites, "it may have been on its way for all of that time"
+
+
+def test_a_slow_admission_stops_nobody_for_a_date_that_has_not_come() -> None:
+    begins = GOVERNOR_UNIX_MS + DAY_MS
+    rig = GateRig(authority(rule(Phase.OBSERVE), rule(Phase.ENFORCE, begins)))
+    rig.hardware.start(pid=100)
+    asked = rig.ask(rig.authority)
+    rig.run(2 * DAY_MS)
+    rig.admit(rig.authority, asked)
+    rig.run(2 * OLD_MS)
+    assert not rig.done(Freeze, Kill, Deny)
+    assert rig.core.in_force.phase is Phase.OBSERVE
+
+
+def test_a_slow_admission_without_an_answer_after_it_is_the_strictest_that_it_can_be() -> None:
+    begins = GOVERNOR_UNIX_MS + DAY_MS
+    rig = GateRig(authority(rule(Phase.OBSERVE), rule(Phase.ENFORCE, begins)), network=cut)
+    asked = rig.ask(rig.authority)
+    rig.run(2 * DAY_MS)
+    rig.admit(rig.authority, asked)
+    admitted_ms = rig.now_ms
+    rig.run(OLD_MS - 1)
+    assert rig.core.in_force.phase is Phase.OBSERVE
+    assert rig.core.get_timer() == admitted_ms + OLD_MS
+    assert rig.run(100).core.in_force.bites
+    assert rig.restart().run(1_000).core.in_force.bites
+
+
+def test_until_its_admission_comes_a_host_is_stopped_by_nothing() -> None:
+    rig = GateRig(authority(rule(Phase.ENFORCE)))
+    rig.hardware.start(pid=100)
+    asked = rig.ask(rig.authority)
+    rig.run(DAY_MS)
+    rig.restart().run(60_000)
+    rig.carry_out(rig.core.fault(LEDGER_FAILED, "the disk is full", "Make room.", rig.now))
+    rig.run(60_000)
+    assert not rig.done(Freeze, Kill, Deny)
+    rig.admit(rig.authority, asked)
+    rig.run(1_000)
+    assert rig.done(Freeze), "from here on it is ruled"
 
 
 def test_the_gate_wakes_at_the_date_itself() -> None:

@@ -66,8 +66,7 @@ def next_change_ms(authorities: Iterable[Authority], *, now_ms: int, running_ms:
         left_ms = policy.loose_phase_age_ms - (running_ms - one.policy_seen_running_ms)
         times_ms.append(now_ms + left_ms)
         for rule in policy.phases:
-            times_ms.append(rule.from_unix_ms - told.latest_after_ms)
-            times_ms.append(rule.from_unix_ms - told.earliest_after_ms)
+            times_ms += told.changes_ms(rule.from_unix_ms)
     return [at_ms for at_ms in times_ms if at_ms > now_ms]
 
 

@@ -9,18 +9,31 @@ passed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from flopgate_agent.gate.memory import StoredTime
 from flopgate_proto.quick import quick
+
+OLD_MS: Final = 60_000
+"""An answer to a report that is older tells the time badly. A newer report is on its way then, and
+its answer is waited for so long, once."""
 
 
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToldTime:
-    """Offsets from host elapsed time to the earliest and latest time that it can be."""
+    """Offsets from host elapsed time to the earliest and latest time that it can be.
+
+    Attributes:
+        waits_until_ms: 0, or the host elapsed time from which an answer to an old report counts
+            as it stands. Until then it is no later than by ``meanwhile_after_ms``: after an outage
+            the answers to what piled up would else bring every date forward by its length.
+    """
 
     earliest_after_ms: int
     latest_after_ms: int
+    waits_until_ms: int = 0
+    meanwhile_after_ms: int = 0
 
     @classmethod
     def heard(
@@ -30,7 +43,20 @@ class ToldTime:
         earliest_ms, latest_ms = unix_ms - received_ms, unix_ms - made_ms
         if before is not None:
             earliest_ms = max(earliest_ms, before.earliest_after_ms)
-        return cls(earliest_after_ms=earliest_ms, latest_after_ms=max(earliest_ms, latest_ms))
+        latest_ms = max(earliest_ms, latest_ms)
+        if received_ms - made_ms <= OLD_MS:
+            return cls(earliest_after_ms=earliest_ms, latest_after_ms=latest_ms)
+        waits_until_ms, meanwhile_ms = received_ms + OLD_MS, earliest_ms
+        if before is not None:
+            # Only a good answer ends the wait: bad ones, one after the other, prolong nothing.
+            waits_until_ms = before.waits_until_ms or waits_until_ms
+            meanwhile_ms = max(earliest_ms, before.latest_unix_ms(received_ms) - received_ms)
+        return cls(
+            earliest_after_ms=earliest_ms,
+            latest_after_ms=latest_ms,
+            waits_until_ms=waits_until_ms,
+            meanwhile_after_ms=meanwhile_ms,
+        )
 
     @classmethod
     def resumed(cls, stored: StoredTime, *, now_ms: int, running_ms: int) -> ToldTime:
@@ -50,12 +76,18 @@ class ToldTime:
 
     def latest_unix_ms(self, now_ms: int) -> int:
         """It is no later, as far as this host's clock knows."""
-        return now_ms + self.latest_after_ms
+        waits = now_ms < self.waits_until_ms
+        return now_ms + (self.meanwhile_after_ms if waits else self.latest_after_ms)
+
+    def changes_ms(self, unix_ms: int) -> tuple[int, ...]:
+        """Host elapsed times at which this time may begin to have come."""
+        ends = (self.earliest_after_ms, self.latest_after_ms, self.meanwhile_after_ms)
+        return (self.waits_until_ms, *(unix_ms - after_ms for after_ms in ends))
 
     def stored(self, *, now_ms: int, running_ms: int) -> StoredTime:
-        """As it is kept over restarts."""
+        """As it is kept over restarts; what was waited for is not waited for again."""
         return StoredTime(
             earliest_unix_ms=self.earliest_unix_ms(now_ms),
-            latest_unix_ms=self.latest_unix_ms(now_ms),
+            latest_unix_ms=now_ms + self.latest_after_ms,
             running_ms=running_ms,
         )

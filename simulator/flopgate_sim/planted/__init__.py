@@ -29,6 +29,7 @@ from flopgate_sim.planted.worlds import (
     paused_softly,
     reloaded,
     rollout,
+    slowly_admitted,
     tight,
     two_pauses,
 )
@@ -156,6 +157,8 @@ BUGS = (
          "a gate that starts again has forgotten that a date has passed"),
     _bug("phase-never-old", {1, 6}, grown_old, in_gate.phase_never_old,
          "a policy that only observes is never too old"),
+    _bug("date-brought-forward", {8}, slowly_admitted, in_gate.date_brought_forward,
+         "what was long on its way lets a date come too early"),
     _bug("would-stop-untold", {10}, rollout, in_gate.would_stop_untold,
          "no finding tells what would have been stopped"),
     _bug("runs-without-why", {10}, rollout, in_gate.runs_without_why,

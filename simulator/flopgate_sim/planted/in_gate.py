@@ -300,3 +300,10 @@ def runs_without_why() -> tuple[Swap, ...]:
         return actions
 
     return (Swap(lane.Lane, "_step_loose", mute),)
+
+
+def date_brought_forward() -> tuple[Swap, ...]:
+    def latest(self: ToldTime, now_ms: int) -> int:
+        return now_ms + self.latest_after_ms
+
+    return (Swap(ToldTime, "latest_unix_ms", latest),)

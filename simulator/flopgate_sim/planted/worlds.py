@@ -259,3 +259,13 @@ def grown_old(seed: int) -> WorldPlan:
     plan = tight(seed)
     policy = replace(plan.policy, phases=(_rule(Phase.OBSERVE),), loose_phase_age_ms=1_200_000)
     return replace(plan, policy=policy)
+
+
+def slowly_admitted(seed: int) -> WorldPlan:
+    """Hosts ask for admission long before it comes, and a date lies as far ahead."""
+    plan = _plan(seed, {})
+    cut = tuple(
+        Fault(at_ms=0, kind="partition", target=host.name, span_ms=1_500_000) for host in plan.hosts
+    )
+    rules = (_rule(Phase.OBSERVE), _rule(Phase.ENFORCE, 2_300_000))
+    return replace(plan, faults=cut, policy=replace(plan.policy, phases=rules))
