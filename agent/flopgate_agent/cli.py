@@ -6,7 +6,6 @@ import argparse
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Final
 
 from flopgate_proto.errors import ConfigError, FlopgateError
@@ -16,6 +15,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "lockdown": "stop what a gate left running that does not come back",
     "courier": "carry what the gate signed to its authorities",
     "status": "show what this host's gate allows, and why not",
+    "explain": "say in plain words why this host may or may not compute, and what to do",
+    "check": "tell a job's prolog, by the exit status, whether the job may start",
     "join": "split a join token between gate and courier",
 }
 """Each command's help; its module is ``flopgate_agent.commands.NAME``, with ``add_arguments`` and
@@ -42,6 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+class _Version(argparse.Action):
+    """Prints the version; what looks it up takes long to load."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:  # noqa: A002
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        print(f"flopgate {version('flopgate')}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     listed = "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items())
     parser = argparse.ArgumentParser(
@@ -50,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"commands:\n{listed}\n\n`flopgate-agent COMMAND --help` says more.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"flopgate {version('flopgate')}")
+    parser.add_argument("--version", action=_Version, help="print the version")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     rest = parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     rest.required = False  # else the complaint about a missing COMMAND names it, too

@@ -52,9 +52,8 @@ def test_the_phase_is_named_and_what_would_stop_a_lane_stands_beside_its_state()
     rig.run(5_000)
     (lane,) = snapshot(rig.core).lanes
     assert (lane.state, lane.stop_reason) == (pb.LANE_STATE_RUNNING, "pause.latched")
+    assert (lane.stop_authority, lane.stop_order_digest) == (authority.name, pause.digest)
     assert lane.would_stop == pb.WouldStop(
-        authority=authority.name,
-        order_digest=pause.digest,
         since_ms=paused_ms,
         freeze_at_ms=paused_ms + authority.policy.wind_down_ms,
     )

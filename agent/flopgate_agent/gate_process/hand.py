@@ -61,6 +61,13 @@ class Hand:
         self._protected = tuple(pids)
         self._enforcer.protect((*self._protected, *self._limits.pids))
 
+    @property
+    def closed(self) -> frozenset[str]:
+        """Workloads whose chips were to be opened for jobs and are not yet."""
+        return frozenset(
+            workload for workload, uuids in self._chips.items() if self._limits.pending(uuids)
+        )
+
     def turn(self, now_ms: int) -> list[Finding]:
         """Let chips be set, and tell what did not come true."""
         self._now_ms = now_ms

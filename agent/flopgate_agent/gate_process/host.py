@@ -1,4 +1,4 @@
-"""What the gate's process reads of its host: clocks, boot id, host key, its own software."""
+"""What the gate's process reads of its host: clocks, host key, its own software."""
 
 from __future__ import annotations
 
@@ -16,17 +16,11 @@ from flopgate_proto.keys import SigningKey
 from flopgate_proto.values import Software
 
 _NS_PER_MS = 1_000_000
-BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
 
 
 def read_clocks() -> Now:
     """One moment on this host's clocks."""
     return Now(elapsed_ms=elapsed_ms(), wall_unix_ms=max(0, time.time_ns() // _NS_PER_MS))
-
-
-def read_boot_id() -> bytes:
-    """16 bytes that differ from boot to boot."""
-    return bytes.fromhex(BOOT_ID_PATH.read_text(encoding="ascii").strip().replace("-", ""))
 
 
 def load_or_make_key(path: Path) -> SigningKey:

@@ -6,12 +6,13 @@ import secrets
 from collections.abc import Sequence
 from typing import Final
 
+from flopgate_agent.clocks import read_boot_id
 from flopgate_agent.config import UNDECLARED, GateConfig
 from flopgate_agent.counters.sample import ChipIdentity as NvmlIdentity
 from flopgate_agent.enforcement import EnforcerConfig
 from flopgate_agent.enforcement.jobs import lane_id
 from flopgate_agent.gate.settings import Chip, GateSettings, LaneSetting
-from flopgate_agent.gate_process.host import load_or_make_key, own_software, read_boot_id
+from flopgate_agent.gate_process.host import load_or_make_key, own_software
 from flopgate_agent.lockdown.lease import Reach
 from flopgate_agent.meter import spec_of
 from flopgate_proto.chips import spec_for

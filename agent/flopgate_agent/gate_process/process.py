@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from flopgate_agent.clocks import read_boot_id
 from flopgate_agent.config import GateConfig, load_gate, load_gate_tokens
 from flopgate_agent.counters.client import SamplerClient, child_environment
 from flopgate_agent.counters.frames import DriverError, Identities, Samples, Unreadable
@@ -39,6 +40,7 @@ from flopgate_agent.gate_process.host_settings import (
 from flopgate_agent.gate_process.lease_keeper import LeaseKeeper
 from flopgate_agent.gate_process.runner import Doer, GateRunner
 from flopgate_agent.gate_process.service_manager import ServiceManager
+from flopgate_agent.gate_process.status_file import StatusFile, status_path
 from flopgate_agent.ledger import Ledger
 from flopgate_agent.lockdown.lease import lease_path
 from flopgate_agent.logs import FIELDS, log_json
@@ -95,6 +97,7 @@ class GateProcess:
         self._topology = TopologyClient(env=child_environment(os.environ))
         self._runner: GateRunner | None = None
         self._lease: LeaseKeeper | None = None
+        self._status = StatusFile(status_path(config.door_path), read_boot_id().hex())
         self._next_snapshot_ms = 0
         self._looked_ms = 0
         self._unnamed: tuple[Unreadable, ...] = ()
@@ -115,6 +118,7 @@ class GateProcess:
         self._stop_lanes()
         if self._runner is not None:
             self._runner.hand.close(read_clocks().elapsed_ms)
+            self._show(self._runner, read_clocks())
             self._renew_lease(self._runner)
         if self._lease is not None:
             self._lease.close()
@@ -273,12 +277,15 @@ class GateProcess:
         runner.handle_timer()
         if now.elapsed_ms >= self._next_snapshot_ms:
             self._next_snapshot_ms = now.elapsed_ms + SNAPSHOT_MS
-            runner.show()
+            self._show(runner, now)
             self._renew_lease(runner)
             self._look_around(runner, now)
             for found in self._door.take_findings():
                 runner.core.findings.add(found.id, found.severity, detail=found.detail)
         runner.push()
+
+    def _show(self, runner: GateRunner, now: Now) -> None:
+        self._status.write(runner.show(), now.elapsed_ms)
 
     def _renew_lease(self, runner: GateRunner) -> None:
         if self._lease is not None:

@@ -7,7 +7,7 @@ a failed write voids, and what a courier may ask for is decided here once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from flopgate_agent.gate.actions import (
@@ -47,6 +47,10 @@ class Keeper(Reports, Protocol):
 
 class Doer(Protocol):
     """What carries out decisions upon processes."""
+
+    @property
+    def closed(self) -> Collection[str]:
+        """Workloads whose chips were to be opened for jobs and are not yet."""
 
     def carry_out(self, action: Move) -> Sequence[Finding]:
         """Do it; what the authorities should know of it."""
@@ -131,9 +135,11 @@ class GateRunner:
         if now.elapsed_ms >= self.core.get_timer() or self.core.went_back(now):
             self.enter(self.core.handle_timer)
 
-    def show(self) -> None:
-        """Give every courier a snapshot."""
-        self._door.broadcast(pb.FromGate(snapshot=snapshot(self.core)))
+    def show(self) -> pb.Snapshot:
+        """Give every courier a snapshot, and return it."""
+        shown = snapshot(self.core, self.hand.closed)
+        self._door.broadcast(pb.FromGate(snapshot=shown))
+        return shown
 
     def push(self) -> None:
         """Give couriers the reports that they asked for."""
@@ -199,7 +205,7 @@ class GateRunner:
             )
 
     def _hello(self, client_id: int, hello: pb.CourierHello) -> None:
-        self._door.send(client_id, pb.FromGate(snapshot=snapshot(self.core)))
+        self._door.send(client_id, pb.FromGate(snapshot=snapshot(self.core, self.hand.closed)))
         self.do(self.core.enrol(hello.authority, hello.courier_spki, self._clock()))
         enrolment = self.core.authorities[hello.authority].enrolment
         if enrolment is not None and not self.core.has_fault(LEDGER_FAILED):

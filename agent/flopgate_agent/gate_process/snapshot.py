@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from flopgate_agent.gate.allowance import UNENROLLED, Allowed
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.lane import Lane
 from flopgate_proto.codec.common import figures_to
 from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values import LaneState
+
+_MAY_START = frozenset({LaneState.RUNNING, LaneState.EXEMPT})
 
 
-def snapshot(core: GateCore) -> pb.Snapshot:
-    """State and figures of this moment."""
+def snapshot(core: GateCore, closed: Container[str] = ()) -> pb.Snapshot:
+    """State and figures of this moment; ``closed``: lanes whose chips take no new job yet."""
     admitted = [one for one in core.authorities.values() if one.admitted]
     return pb.Snapshot(
         host_id=core.settings.host_id,
         elapsed_ms=core.elapsed_ms,
         sequence=core.chain.sequence,
         acknowledged_sequence=min((one.acknowledged_sequence for one in admitted), default=0),
-        lanes=[_lane(core, lane) for lane in core.lanes.values()],
+        lanes=[_lane(core, lane, closed) for lane in core.lanes.values()],
         host_state="enrolled" if admitted else "unenrolled",
         phase=pb.Phase.ValueType(core.in_force.phase.value if admitted else 0),
         phase_reason=core.in_force.why if admitted else "",
     )
 
 
-def _lane(core: GateCore, lane: Lane) -> pb.LaneSnapshot:
+def _lane(core: GateCore, lane: Lane, closed: Container[str]) -> pb.LaneSnapshot:
     permission = core.permissions.get(lane.workload)
     allowed = permission if isinstance(permission, Allowed) else None
     # Before an admission no lane is stepped: its state is where it starts from, nothing is held.
@@ -32,17 +37,21 @@ def _lane(core: GateCore, lane: Lane) -> pb.LaneSnapshot:
     message = pb.LaneSnapshot(
         workload=lane.workload,
         stop_reason=why.reason if why else "",
+        stop_detail=why.detail if why else "",
+        stop_authority=why.authority if why else "",
+        stop_order_digest=why.order_digest if why else b"",
         way_back=why.way_back if why else "",
         left_ms=max(0, allowed.until_ms - core.elapsed_ms) if allowed else 0,
+        until_by=allowed.until_by if allowed else "",
         left_tflop=lane.left_tflop(allowed) if allowed else 0,
+        ceiling_by=allowed.ceiling_by if allowed else "",
         total=figures_to(lane.book.reported_measured + lane.book.reported_gap),
         allotted_tflop=lane.book.allotted_tflop,
         unaccounted_tflop=lane.book.unaccounted_tflop,
+        may_start=not core.enrolled or (lane.state in _MAY_START and lane.workload not in closed),
     )
     message.state = pb.LaneState.ValueType(lane.state.value)
     if lane.would is not None:
-        message.would_stop.authority = lane.would.why.authority
-        message.would_stop.order_digest = lane.would.why.order_digest
         message.would_stop.since_ms = lane.would.since_ms
         message.would_stop.freeze_at_ms = lane.would.freeze_at_ms
     return message

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
-from flopgate_agent.clocks import elapsed_ms
+from flopgate_agent.clocks import elapsed_ms, read_boot_id
 from flopgate_agent.enforcement.processes import ProcFs
 from flopgate_agent.enforcement.signals import Signaller, pidfd_works
 from flopgate_agent.gate_process.service_manager import ServiceManager
@@ -124,5 +124,4 @@ class Lockdown:
 def run(path: Path) -> int:
     """Run the lock-down of the gate with this lease; exit status."""
     log_json()
-    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-    return Lockdown(path, boot_id.strip().replace("-", "")).run()
+    return Lockdown(path, read_boot_id().hex()).run()

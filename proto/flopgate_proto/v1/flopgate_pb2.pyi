@@ -2472,19 +2472,35 @@ class LaneSnapshot(_message.Message):
     ALLOTTED_TFLOP_FIELD_NUMBER: _builtins.int
     UNACCOUNTED_TFLOP_FIELD_NUMBER: _builtins.int
     WOULD_STOP_FIELD_NUMBER: _builtins.int
+    STOP_DETAIL_FIELD_NUMBER: _builtins.int
+    STOP_AUTHORITY_FIELD_NUMBER: _builtins.int
+    STOP_ORDER_DIGEST_FIELD_NUMBER: _builtins.int
+    UNTIL_BY_FIELD_NUMBER: _builtins.int
+    CEILING_BY_FIELD_NUMBER: _builtins.int
+    MAY_START_FIELD_NUMBER: _builtins.int
     workload: _builtins.str
     state: Global___LaneState.ValueType
     stop_reason: _builtins.str
+    """Why it may not compute, or would not, were it enforced; empty while nothing stands against it."""
     way_back: _builtins.str
     left_ms: _builtins.int
     left_tflop: _builtins.int
     allotted_tflop: _builtins.int
     unaccounted_tflop: _builtins.int
+    stop_detail: _builtins.str
+    stop_authority: _builtins.str
+    """Who stopped it; empty where it was the host itself."""
+    stop_order_digest: _builtins.bytes
+    until_by: _builtins.str
+    """Whose permit ends first, and whose ceiling is the lowest."""
+    ceiling_by: _builtins.str
+    may_start: _builtins.bool
+    """Whether a job that starts now is let run: permitted, or not enforced upon, and its chips open."""
     @_builtins.property
     def total(self) -> Global___Figures: ...
     @_builtins.property
     def would_stop(self) -> Global___WouldStop:
-        """Present where the lane runs only because rules do not bite; the reason is `stop_reason`."""
+        """Present where the lane runs only because rules do not bite."""
 
     def __init__(
         self,
@@ -2499,10 +2515,16 @@ class LaneSnapshot(_message.Message):
         allotted_tflop: _builtins.int = ...,
         unaccounted_tflop: _builtins.int = ...,
         would_stop: Global___WouldStop | None = ...,
+        stop_detail: _builtins.str = ...,
+        stop_authority: _builtins.str = ...,
+        stop_order_digest: _builtins.bytes = ...,
+        until_by: _builtins.str = ...,
+        ceiling_by: _builtins.str = ...,
+        may_start: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total", "would_stop", b"would_stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allotted_tflop", b"allotted_tflop", "left_ms", b"left_ms", "left_tflop", b"left_tflop", "state", b"state", "stop_reason", b"stop_reason", "total", b"total", "unaccounted_tflop", b"unaccounted_tflop", "way_back", b"way_back", "workload", b"workload", "would_stop", b"would_stop"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allotted_tflop", b"allotted_tflop", "ceiling_by", b"ceiling_by", "left_ms", b"left_ms", "left_tflop", b"left_tflop", "may_start", b"may_start", "state", b"state", "stop_authority", b"stop_authority", "stop_detail", b"stop_detail", "stop_order_digest", b"stop_order_digest", "stop_reason", b"stop_reason", "total", b"total", "unaccounted_tflop", b"unaccounted_tflop", "until_by", b"until_by", "way_back", b"way_back", "workload", b"workload", "would_stop", b"would_stop"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2514,27 +2536,20 @@ class WouldStop(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    AUTHORITY_FIELD_NUMBER: _builtins.int
-    ORDER_DIGEST_FIELD_NUMBER: _builtins.int
     SINCE_MS_FIELD_NUMBER: _builtins.int
     FREEZE_AT_MS_FIELD_NUMBER: _builtins.int
-    authority: _builtins.str
-    order_digest: _builtins.bytes
-    """Of the order that would have stopped it; empty where it was none."""
     since_ms: _builtins.int
     """Host elapsed time: since when, and by when its processes would have been frozen."""
     freeze_at_ms: _builtins.int
     def __init__(
         self,
         *,
-        authority: _builtins.str = ...,
-        order_digest: _builtins.bytes = ...,
         since_ms: _builtins.int = ...,
         freeze_at_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "freeze_at_ms", b"freeze_at_ms", "order_digest", b"order_digest", "since_ms", b"since_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["freeze_at_ms", b"freeze_at_ms", "since_ms", b"since_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -21,6 +21,11 @@ _LOG = logging.getLogger("flopgate.demo")
 class WatchingHand:
     """Does nothing and says what it would have done."""
 
+    @property
+    def closed(self) -> frozenset[str]:
+        """Chips open at once."""
+        return frozenset()
+
     def protect(self, pids: Sequence[int]) -> None:
         """Nobody is touched anyway."""
 

@@ -52,6 +52,11 @@ class Hand:
         self._hardware = hardware
         self._now_ms = now_ms
 
+    @property
+    def closed(self) -> frozenset[str]:
+        """Chips open at once."""
+        return frozenset()
+
     def protect(self, pids: Sequence[int]) -> None:
         """There are no processes."""
 

@@ -18,9 +18,10 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from flopgate_agent.clocks import read_boot_id
 from flopgate_agent.courier.channels import enroll_channel, link_channel
 from flopgate_agent.gate.settings import GateToken
-from flopgate_agent.gate_process.host import load_or_make_key, read_boot_id, read_clocks
+from flopgate_agent.gate_process.host import load_or_make_key, read_clocks
 from flopgate_agent.logs import log_json
 from flopgate_proto.codec import envelope_to_wire
 from flopgate_proto.joining import JoinToken

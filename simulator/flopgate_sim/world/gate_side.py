@@ -72,6 +72,7 @@ class GateSide:
         runner: the running gate, ``None`` while it is dead.
         truth, phases: what really happened here, for the laws.
         schedules: whether a job is started in every lane after a boot.
+        closed: no lane: chips open at once.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class GateSide:
         clocks: Clocks,
     ) -> None:
         self.plan = plan
-        self.name = plan.name
+        self.name, self.closed = plan.name, frozenset[str]()
         self.clocks = clocks
         self.disk = disk
         self.key: SigningKey = streams.key(f"host/{plan.name}")

@@ -87,6 +87,10 @@ class ChipLimits:
         """Whether every wish is fulfilled, or cannot be."""
         return not self._asked and self._wanted == self._done
 
+    def pending(self, uuids: Iterable[str]) -> bool:
+        """Whether one of these chips is not yet as it is to be."""
+        return any(self._done.get(uuid) is not self._wanted.get(uuid) for uuid in uuids)
+
     def want(self, uuids: Iterable[str], wish: Wish) -> None:
         """From now on these chips are to be so."""
         for uuid in uuids:

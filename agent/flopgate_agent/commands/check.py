@@ -1,0 +1,33 @@
+"""``flopgate-agent check``: whether a job may start now, by the exit status. For job prologs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from flopgate_agent.host_status import Status, add_file_argument, lanes_of, read_status
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    add_file_argument(parser)
+    parser.add_argument(
+        "--workload", metavar="NAME", help="of the job; without it every lane must be open"
+    )
+    parser.add_argument("--quiet", action="store_true", help="only the exit status")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 if a job may start, 1 if not; that nobody can tell is an error, and 1, too."""
+    lanes = lanes_of(read_status(arguments.file), arguments.workload)
+    shut = [lane for lane in lanes if not lane["may_start"]]
+    if not arguments.quiet:
+        for lane in lanes:
+            sys.stdout.write(f"{lane['workload']}: {_why_not(lane) if lane in shut else 'open'}\n")
+    return int(bool(shut))
+
+
+def _why_not(lane: Status) -> str:
+    if lane["stop_reason"]:
+        return f"{lane['stop_reason']}: {lane['stop_detail']}. {lane['way_back']}"
+    return "its chips are being opened; ask again in a moment"

@@ -1,0 +1,96 @@
+"""``flopgate-agent explain``: why this host may or may not compute, in plain words."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from textwrap import fill
+
+from flopgate_agent.host_status import Status, add_file_argument, lanes_of, read_status
+
+_STANDS = {
+    "halted": "stands still: its chips were seen to compute nothing",
+    "frozen": "is being stopped: its processes are held, its chips are watched until they stand",
+    "winding_down": "is about to be stopped: it may still write a checkpoint",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    add_file_argument(parser)
+    parser.add_argument("--workload", metavar="NAME", help="only the lane of this workload")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Tell it of every lane."""
+    status = read_status(arguments.file)
+    told = [_of_lane(lane, status) for lane in lanes_of(status, arguments.workload)]
+    sys.stdout.write("\n\n".join(told) + "\n")
+    return 0
+
+
+def _of_lane(lane: Status, status: Status) -> str:
+    if status["host_state"] != "enrolled":
+        return _tell(
+            f"Workload {lane['workload']} may compute: no authority has admitted this host yet, "
+            "so it is metered and nothing is stopped.",
+            what_to_do=lane["way_back"],
+        )
+    if lane["would_stop"]:
+        return _tell(
+            f"Workload {lane['workload']} computes without permission, and is let: the phase is "
+            f"{status['phase']} ({status['phase_reason']}). Were it enforced, it would be stopped.",
+            why=_why(lane),
+            by=_by(lane),
+            what_to_do=lane["way_back"],
+        )
+    if lane["stop_reason"]:
+        return _tell(
+            f"Workload {lane['workload']} {_STANDS.get(lane['state'], 'may not compute')}.",
+            why=_why(lane),
+            by=_by(lane),
+            what_to_do=lane["way_back"],
+        )
+    if lane["state"] not in {"running", "exempt"}:
+        return _tell(f"Workload {lane['workload']} is {lane['state']}: it was just permitted.")
+    exempt = (
+        " Its cluster is below the threshold: it is metered, and needs no budget of its own."
+        if lane["state"] == "exempt"
+        else ""
+    )
+    opening = "" if lane["may_start"] else " Its chips are being opened for new jobs."
+    return _tell(
+        f"Workload {lane['workload']} may compute.{exempt}{opening}",
+        until=(
+            f"{_span(lane['left_ms'])} from now, by the permit of {lane['until_by']}; or "
+            f"{lane['left_tflop']} TFLOP from now, by the ceiling of {lane['ceiling_by']}. Both "
+            "are renewed by themselves while the courier reaches the authority and the budget "
+            "lasts."
+        ),
+    )
+
+
+def _why(lane: Status) -> str:
+    return f"{lane['stop_detail']} ({lane['stop_reason']})."
+
+
+def _by(lane: Status) -> str:
+    order = f", order {lane['stop_order_digest']}" if lane["stop_order_digest"] else ""
+    return f"{lane['stop_authority']}{order}." if lane["stop_authority"] else "this host itself."
+
+
+def _span(span_ms: int) -> str:
+    minutes, seconds = divmod(span_ms // 1000, 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "min"), (seconds, "s"))
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 s"
+
+
+def _tell(first: str, **rest: str) -> str:
+    """A sentence, and labelled ones under it; empty ones are left out."""
+    lines = [fill(first, 88)]
+    for name, text in rest.items():
+        if text:
+            label = f"  {name.replace('_', ' ')}: "
+            lines.append(fill(label + text, 88, subsequent_indent=" " * len(label)))
+    return "\n".join(lines)
