@@ -13,7 +13,6 @@ from flopgate_governor.receive import Checked, Submission, receive
 from flopgate_governor.replies import Replies, assemble, older_batches
 from flopgate_governor.state import State
 from flopgate_governor.working_set import Work
-from flopgate_proto.errors import StorageError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 
@@ -51,9 +50,9 @@ def commit_checked(state: State, checked: Sequence[Checked]) -> list[pb.LinkDown
                     work.take(position, item, replies)
             sealed = work.seal(connection)
             older = older_batches(connection, replies)
-    except StorageError:
+    except BaseException:
         # Whether a failed commit took effect is the store's to say.
-        state.chains.clear()
+        state.forget()
         raise
     work.settle_state(sealed)
     return assemble(replies, sealed, older)

@@ -72,7 +72,7 @@ class Query:
 class Read:
     """A SELECT with one IN over keys, whatever their number."""
 
-    __slots__ = ("_after", "_before", "_width")
+    __slots__ = ("_after", "_before", "_texts", "_width")
 
     def __init__(self, statement: ClauseElement, width: int = 1) -> None:
         text = str(statement.compile(dialect=_DIALECT))
@@ -80,6 +80,7 @@ class Read:
         if len(parts) != 2:  # noqa: PLR2004  # before and after the one IN
             raise MisuseError("a statement without exactly one IN", code="store.statement")
         self._before, self._after = parts
+        self._texts: dict[int, str] = {}
         self._width = width
 
     def run(self, connection: Connection, keys: Iterable[Key]) -> list[Any]:
@@ -95,14 +96,20 @@ class Read:
         # Padded to a power of two, so that few different texts meet the driver's statement cache.
         size = 1 << (len(keys) - 1).bit_length()
         keys += [keys[-1]] * (size - len(keys))
-        if self._width == 1:
-            marks = "(" + ",".join("?" * size) + ")"
-            values: list[object] = list(keys)
-        else:
-            one = "(" + ",".join("?" * self._width) + ")"
-            marks = "(VALUES " + ",".join([one] * size) + ")"
+        text = self._texts.get(size)
+        if text is None:
+            text = self._texts[size] = self._before + _marks(size, self._width) + self._after
+        values: list[object] = list(keys)
+        if self._width > 1:
             values = [value for key in keys if isinstance(key, tuple) for value in key]
-        return driver_of(connection).execute(self._before + marks + self._after, values).fetchall()
+        return driver_of(connection).execute(text, values).fetchall()
+
+
+def _marks(size: int, width: int) -> str:
+    if width == 1:
+        return "(" + ",".join("?" * size) + ")"
+    one = "(" + ",".join("?" * width) + ")"
+    return "(VALUES " + ",".join([one] * size) + ")"
 
 
 def driver_of(connection: Connection) -> sqlite3.Connection:

@@ -194,7 +194,18 @@ def _load_lanes(
 
 def load_books(connection: Connection, scopes: Iterable[str]) -> Books:
     """Totals of these scopes."""
-    return Books({row[0]: Totals(*map(int, row[1:])) for row in _BUDGETS.run(connection, scopes)})
+    return Books(_totals(connection, scopes))
+
+
+def learn_totals(connection: Connection, scopes: Iterable[str], known: dict[str, Totals]) -> None:
+    """Read those that are not known; a scope to which nothing was posted has zeros."""
+    missing = [scope for scope in scopes if scope not in known]
+    if missing:
+        known |= {scope: Totals() for scope in missing} | _totals(connection, missing)
+
+
+def _totals(connection: Connection, scopes: Iterable[str]) -> dict[str, Totals]:
+    return {row[0]: Totals(*map(int, row[1:])) for row in _BUDGETS.run(connection, scopes)}
 
 
 def load_stored(

@@ -15,7 +15,7 @@ from flopgate_governor import schema
 from flopgate_governor.capacity import Capacities, peaks_of
 from flopgate_governor.core.checkpoint import Appended, append
 from flopgate_governor.core.decide import FLOP_PER_TFLOP, Standing
-from flopgate_governor.core.facts import Chain, Host
+from flopgate_governor.core.facts import Chain, Host, Totals
 from flopgate_governor.core.orders import Halt, OrderBook
 from flopgate_governor.logbook import load_frontier
 from flopgate_governor.prepared import Query, Read
@@ -31,6 +31,9 @@ from flopgate_proto.values.orders import Policy
 
 HOSTS_KEPT: Final = 16_384
 """Most hosts that are kept in memory; they are read again when needed."""
+
+TOTALS_KEPT: Final = 16_384
+"""Most scopes whose totals are kept: hosts name workloads, and may make them up."""
 
 _B, _C, _H, _L = schema.batch.c, schema.chip.c, schema.host.c, schema.halt.c
 _O, _T = schema.order.c, schema.token.c
@@ -77,6 +80,7 @@ class State:
         opened_batch: highest batch that the store held at start.
         hosts: by id, as they were enrolled.
         chains: of some of these hosts, by id, as of the last commit.
+        totals: of some scopes, in words, as of the last commit or of the one under way.
         capacities: of the clusters, with all that is enrolled and was declared.
     """
 
@@ -92,6 +96,7 @@ class State:
     opened_batch: int = 0
     hosts: dict[bytes, KnownHost] = field(default_factory=dict)
     chains: dict[bytes, Chain] = field(default_factory=dict)
+    totals: dict[str, Totals] = field(default_factory=dict)
     capacities: Capacities = field(default_factory=lambda: Capacities(None))
     budgets: dict[str, int] = field(default_factory=dict)
 
@@ -127,6 +132,11 @@ class State:
         self.budgets = {} if policy is None else {str(b.scope): b.cap_tflop for b in policy.budgets}
         with self.store.transaction() as connection:
             self.capacities = _capacities(connection, policy)
+
+    def forget(self) -> None:
+        """A transaction failed: where chains and totals stand, only the store can tell."""
+        self.chains.clear()
+        self.totals.clear()
 
     def know(self, ids: Iterable[bytes]) -> None:
         """Read hosts that are not in memory; unknown ones stay unknown."""

@@ -27,7 +27,7 @@ from flopgate_governor.logbook import proof_to, write_log
 from flopgate_governor.prepared import Row, Write
 from flopgate_governor.receive import Received
 from flopgate_governor.replies import Replies, Sealed, notice
-from flopgate_governor.state import State, halt_row
+from flopgate_governor.state import TOTALS_KEPT, State, halt_row
 from flopgate_proto.batches import seal_batch
 from flopgate_proto.codec import PayloadType, encode_answer, envelope_to_wire
 from flopgate_proto.envelope import statement_digest
@@ -90,6 +90,9 @@ class Work:
         unix_ms = state.now_ms()
         quoted = _quotable(connection, received, chains, state.authority)
         unknown = _unknown_numbers(received, quoted, state.authority)
+        if len(state.totals) > TOTALS_KEPT:
+            state.totals.clear()
+        records.learn_totals(connection, scopes, state.totals)
         lapsing = any(held.pause.lapse_ms is not None for held in state.book.pauses)
         return cls(
             state=state,
@@ -101,7 +104,7 @@ class Work:
             numbering=state.book.numbering(unix_ms, records.load_numbers(connection, unknown)),
             facts={host_id: chain.facts for host_id, chain in chains.items()},
             lanes={host_id: chain.lanes for host_id, chain in chains.items()},
-            books=records.load_books(connection, scopes),
+            books=Books(state.totals),
             stored=records.load_stored(connection, stored),
             quoted=quoted,
             told=records.load_told(connection, hosts) if lapsing else {},

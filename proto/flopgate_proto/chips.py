@@ -56,8 +56,8 @@ class Rates:
     @property
     def hmma_high(self) -> int:
         """Fastest floating-point format of the HMMA pipe: FP4, FP6, FP8 or 16-bit."""
-        narrow = (self.fp8_tensor, self.fp6_tensor, self.fp4_tensor)
-        return max(self.half_tensor, *(rate or 0 for rate in narrow))
+        fp8, fp6, fp4 = self.fp8_tensor, self.fp6_tensor, self.fp4_tensor
+        return max(self.half_tensor, fp8 or 0, fp6 or 0, fp4 or 0)
 
     @property
     def tensor_high(self) -> int:

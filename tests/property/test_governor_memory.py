@@ -157,7 +157,7 @@ def run(governor: LocalGovernor, statement: str) -> None:
 
 
 def check(governor: LocalGovernor) -> None:
-    """Chains in memory are those on disk, and the totals are the sums of their lanes."""
+    """Chains and totals in memory are those on disk, and totals the sums of their lanes."""
     state = governor.state
     with state.store.transaction() as connection:
         ids = [row[0] for row in connection.exec_driver_sql("SELECT host_id FROM host")]
@@ -171,8 +171,10 @@ def check(governor: LocalGovernor) -> None:
                     sums[scope][1] += lane.unaccounted_tflop
                     sums[scope][2] += lane.outstanding_tflop
         books = records.load_books(connection, sums)
+        on_disk = records.load_books(connection, state.totals)
     assert state.chains == {host_id: chains[host_id] for host_id in state.chains}
     assert state.hosts.keys() >= state.chains.keys()
+    assert state.totals == {scope: on_disk.of(scope) for scope in state.totals}
     for scope, found in sums.items():
         totals = books.of(scope)
         assert found == [

@@ -150,7 +150,8 @@ class Authority:
         """
         while len(self._grants) > 1 and self._grants[1][0] <= end_ms:
             del self._grants[0]
-        return replace(self.quote, grant=self._grants[0][1])
+        quote, grant = self.quote, self._grants[0][1]
+        return quote if quote.grant == grant else replace(quote, grant=grant)
 
     def pin_if_first(self, envelope: Envelope, digest: bytes) -> bool:
         """Take the first trust root by its pinned digest; whether it was taken."""

@@ -148,4 +148,4 @@ def unique(values: Sequence[object], name: str) -> None:
 
 def wire(value: enum.IntEnum) -> Any:
     """A member as protobuf's own enum type wants it, which exists in stubs only."""
-    return value.value
+    return int(value)

@@ -42,6 +42,15 @@ def figures_to(value: Figures) -> pb.Figures:
     )
 
 
+def fill_figures(message: pb.Figures, value: Figures) -> None:
+    """Fill a part of a message in place."""
+    # Figures of nothing are a message too.
+    message.SetInParent()
+    message.low_tflop = value.low_tflop
+    message.nominal_tflop = value.nominal_tflop
+    message.high_tflop = value.high_tflop
+
+
 def figures_of(message: pb.Figures, name: str) -> Figures:
     """Figures from their protobuf form."""
     low, nominal, high = message.low_tflop, message.nominal_tflop, message.high_tflop
