@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from flopgate_agent.clocks import elapsed_ms
 from flopgate_proto.values import LaneState
 from tests.support.gate_host import GateHost, until
+from tests.support.resting import longest_rest_ms
 from tests.support.service_manager import ServiceManager
 
 
@@ -34,3 +40,98 @@ def test_the_gate_says_that_it_serves_that_it_lives_and_that_it_ends(host: GateH
     assert host.stop_gate() == 0
     # It lives while it stops its lanes.
     assert "STOPPING=1" in said[said.index("READY=1") :]
+
+
+def busy(host: GateHost) -> subprocess.Popen[bytes]:
+    """A gate with a lock-down beside it, and a job that computes with permission."""
+    host.watch()
+    host.start()
+    host.until_state("run-7", LaneState.RUNNING)
+    job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
+    until(lambda: host.driver.running(0), "the job to compute")
+    until(lambda: "allowance" in manager_of(host).store, "the allowance to be kept")
+    # The looks and reports that follow know of the job.
+    time.sleep(1.5)
+    return job
+
+
+def manager_of(host: GateHost) -> ServiceManager:
+    assert host.manager is not None
+    return host.manager
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_law_9_a_restart_under_a_running_job_stops_nothing_and_loses_no_flop(
+    host: GateHost, *, crash: bool
+) -> None:
+    host.authority.policy = replace(host.authority.policy, lifetime_ms=30_000)
+    job = busy(host)
+    rests: list[float] = []
+    watch = threading.Thread(target=lambda: rests.append(longest_rest_ms(host.driver, 5.0)))
+    watch.start()
+    for _ in range(2):
+        if crash:
+            host.kill_gate()
+        else:
+            assert host.stop_gate() == 0
+        # The courier stays away: nothing but what was kept permits the job.
+        host.start("cut")
+        host.until_state("run-7", LaneState.RUNNING)
+    watch.join()
+    assert rests[0] < 500, "the job did not stop"
+    host.courier.mode = "grant"
+    host.until_state("run-7", LaneState.RUNNING)
+    assert job.poll() is None
+    job.kill()
+    job.wait()
+    host.driver.wait_idle(0)
+    sequence = host.courier.snapshot.sequence
+    until(lambda: max(host.courier.reports, default=0) >= sequence + 2, "two reports")
+    lane = host.courier.chain()[-1].lanes[0]
+    truth = host.driver.truth(0).flop["fp16"] / 10**12
+    assert truth * 0.99 <= lane.total.nominal_tflop <= truth * 1.05 + 10
+    assert lane.unaccounted_tflop <= 5, "all of it under the grant"
+    assert "gate.gone" not in host.watched()
+
+
+def test_law_1_what_was_kept_ends_when_the_permit_does(host: GateHost) -> None:
+    job = busy(host)
+    until_ms = host.courier.last_grant_ms
+    host.courier.mode = "cut"
+    host.stop_gate()
+    host.start("cut")
+    host.until_state("run-7", LaneState.HALTED)
+    assert job.wait(60) < 0, "a kernel that does not end by itself"
+    assert host.last_math_ms(0) <= max(until_ms, host.courier.last_grant_ms)
+    host.stop_gate()
+    host.start("cut")
+    host.until_state("run-7", LaneState.HALTED)
+
+
+def test_law_8_a_gate_that_was_stopped_and_does_not_come_back_leaves_nothing_running(
+    host: GateHost,
+) -> None:
+    job = busy(host)
+    assert host.stop_gate() == 0
+    gone_ms = elapsed_ms()
+    assert job.poll() is None
+    assert job.wait(60) < 0
+    assert host.last_math_ms(0) <= gone_ms + 4_000 + 2_000
+
+
+def test_law_6_a_pause_outlives_the_restart_and_what_was_kept(host: GateHost) -> None:
+    busy(host)
+    host.courier.order(host.authority.pause(emergency=True))
+    host.until_state("run-7", LaneState.HALTED)
+    host.kill_gate()
+    host.start("cut")
+    host.until_state("run-7", LaneState.HALTED)
+    assert host.reason("run-7") == "pause.latched"
+
+
+def test_without_a_lockdown_a_gate_that_is_told_to_stop_holds_its_lanes(host: GateHost) -> None:
+    job = busy(host)
+    host.kill_lockdown()
+    assert host.stop_gate() == 0
+    assert job.wait(10) < 0
+    assert not host.driver.running(0)

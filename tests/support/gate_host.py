@@ -233,9 +233,13 @@ class GateHost:
         """Start the gate, and a courier once the door opens and the core is up."""
         self.launch()
         until(self._is_up, f"the gate to come up: {self.logged()}")
+        self.reach(mode)
+        return self
+
+    def reach(self, mode: str) -> None:
+        """A courier comes to the door."""
         self._courier = Courier(self.door, self.authority)
         self._courier.mode = mode
-        return self
 
     def watch(self) -> None:
         """Start the lock-down outside the gate."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flopgate_agent.gate.authority import Authority, Permit
+from flopgate_agent.gate.carrying import KeptAnswer
 from flopgate_agent.gate.settings import GateSettings
 from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer, verify_answer
+from flopgate_proto.codec import PayloadType, decode_report
+from flopgate_proto.envelope import verify
 from flopgate_proto.errors import ForgedError, HistoryError, MisdirectedError
+from flopgate_proto.keys import VerifyingKey
 from flopgate_proto.quick import quick
 from flopgate_proto.values import Answer, Ceiling, Policy, Quote, Refusal
 
@@ -125,11 +129,55 @@ def take_answer(accepted: Accepted, authority: Authority, now_ms: int) -> None:
         authority.permit = accepted.permit
         if accepted.permit is not None:
             authority.granted |= dict.fromkeys(accepted.permit.ceilings, accepted.permit)
-        authority.refusals = {
-            verdict.workload: verdict.outcome
-            for verdict in answer.verdicts
-            if isinstance(verdict.outcome, Refusal)
-        }
+        authority.refusals = _refusals(answer)
+
+
+def resume_answer(
+    kept: KeptAnswer,
+    authority: Authority,
+    settings: GateSettings,
+    *,
+    running_ms: int,
+    now_ms: int,
+) -> None:
+    """Put in force what an earlier run in this boot accepted; it is checked as if it came now.
+
+    Raises:
+        PeerError: it does not hold; nothing has changed.
+    """
+    key = VerifyingKey(settings.host_spki)
+    verify(kept.report, PayloadType.REPORT, {key.key_id: key})
+    report = decode_report(kept.report.payload)
+    authority.check_delegated(kept.proven.root, running_ms)
+    verified = verify_answer(kept.proven, authority.name, authority.keys_in_force(running_ms))
+    answer = verified.answer
+    same_run = answer.run_nonce == report.run_nonce and answer.request_digest == kept.report.digest
+    if answer.host_id != settings.host_id or report.boot_id != settings.boot_id or not same_run:
+        raise MisdirectedError("kept for another host or boot", code="kept.other")
+    if report.made_ms > now_ms or verified.batch.batch_number > authority.quote.batch_number:
+        raise HistoryError("kept from a time that has not come", code="kept.time")
+    sent = Sent(
+        sequence=report.sequence,
+        made_ms=report.made_ms,
+        allotted={lane.workload: lane.allotted_tflop for lane in report.lanes},
+        asked=report.request is not None,
+    )
+    permit = _permit(answer, sent, authority, settings, now_ms)
+    # What the ledger quotes is in use; an older grant may have been released since.
+    if permit is not None and permit.request_digest == authority.quote.grant:
+        authority.permit = permit
+        authority.granted |= dict.fromkeys(permit.ceilings, permit)
+    authority.refusals = _refusals(answer)
+    authority.unseen_pauses = frozenset(kept.unseen) - authority.pauses.keys() - authority.lifted
+    authority.ruling = (kept.report, kept.proven)
+
+
+def _refusals(answer: Answer) -> dict[str, Refusal]:
+    return {
+        verdict.workload: verdict.outcome
+        for verdict in answer.verdicts
+        if isinstance(verdict.outcome, Refusal)
+    }
 
 
 def _superseded(verified: VerifiedAnswer, authority: Authority) -> bool:

@@ -9,6 +9,7 @@ from itertools import dropwhile
 from flopgate_agent.gate.memory import StoredAuthority, StoredTime
 from flopgate_agent.gate.settings import GateToken
 from flopgate_agent.gate.told_time import ToldTime
+from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import decode_enrolment
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ForgedError, HistoryError, MisuseError
@@ -97,6 +98,7 @@ class Authority:
         enrolment, asked: newest statement, and digests of those that an answer may still name.
         granted: by workload, the newest grant that was accepted for it; it outlives a refusal,
             for the authority holds it outstanding until it expires (law 2).
+        ruling: the report whose request was answered last, and that answer, for the next run.
         policy_seen_running_ms: gate running time at which the policy in force came.
         told_time: what its signed answers say of the time, ``None`` before the admission.
     """
@@ -122,6 +124,7 @@ class Authority:
         self.unseen_pauses: frozenset[bytes] = frozenset()
         self.permit: Permit | None = None
         self.granted: dict[str, Permit] = {}
+        self.ruling: tuple[Envelope, ProvenAnswer] | None = None
         self.refusals: dict[str, Refusal] = {}
         self.permit_keys: dict[str, PermitKey] = {}
         self.next_request_ms = 0

@@ -12,8 +12,11 @@ from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.reporting import build_report, lane_report
 from flopgate_agent.gate.settings import GateSettings, Now
 from flopgate_agent.gate.topology import HostTopology
+from flopgate_proto.envelope import Envelope
 from flopgate_proto.values import Finding, LaneReport, Request
 
+REQUESTS_MAX = 8
+"""Reports with a request that are kept whole until one is answered, newest first to stay."""
 STILL_NAMED = 64
 """Acknowledged reports that an answer on its way may still name."""
 SENT_MAX = 4096
@@ -27,6 +30,7 @@ class Chain:
         lanes: as the report at the head gives them.
         reported_ms: host elapsed time of the last report of this run.
         sent: reports of this run by digest, oldest first.
+        requests: those of them that ask, as they were signed, for what the next run is left.
         overdue: a report should be made although its time has not come.
         topology: of the host, for the reports.
     """
@@ -38,6 +42,7 @@ class Chain:
         self.interval_start_ms = now_ms
         self.reported_ms = now_ms
         self.sent: dict[bytes, Sent] = {}
+        self.requests: dict[bytes, Envelope] = {}
         self.overdue = True
         self.topology = HostTopology()
 
@@ -96,6 +101,10 @@ class Chain:
         )
         while len(self.sent) > SENT_MAX:
             del self.sent[next(iter(self.sent))]
+        if request is not None:
+            self.requests[keep.digest] = keep.envelope
+        while len(self.requests) > REQUESTS_MAX:
+            del self.requests[next(iter(self.requests))]
         return [keep, SendReport(sequence=keep.sequence)]
 
     def forget(self, needless_sequence: int) -> None:

@@ -19,6 +19,7 @@ from flopgate_agent.gate.actions import Action, KeepEnrolment, KeepOrder, KeepQu
 from flopgate_agent.gate.answers import check_answer, take_answer
 from flopgate_agent.gate.asking import plan_renewal, request_if_due, watchdog_ms_of
 from flopgate_agent.gate.authority import Authority, admitted, needless_sequence, required
+from flopgate_agent.gate.carrying import Kept
 from flopgate_agent.gate.chain import Chain
 from flopgate_agent.gate.clock import HostClock
 from flopgate_agent.gate.faults import DRIVER_SILENT, LEDGER_FAILED, Faults
@@ -27,11 +28,11 @@ from flopgate_agent.gate.host_lanes import HostLanes, charged_figure
 from flopgate_agent.gate.host_meter import Charge, HostMeter
 from flopgate_agent.gate.memory import Memory
 from flopgate_agent.gate.phases import UNKNOWN, InForce
-from flopgate_agent.gate.resuming import begin, resume, resume_clock
+from flopgate_agent.gate.resuming import begin, carry_over, resume, resume_clock
 from flopgate_agent.gate.settings import GateSettings, GateToken, Now
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.envelope import Envelope
-from flopgate_proto.errors import MisdirectedError
+from flopgate_proto.errors import MisdirectedError, PeerError
 from flopgate_proto.values import LaneState, Request, Severity
 
 
@@ -82,6 +83,11 @@ class GateCore:
         if memory.last is not None and memory.last.report.boot_id != settings.boot_id:
             self._charge((chip, chip.blind(now.elapsed_ms)) for chip in self.meter.chips)
 
+    def carry_over(self, kept: Kept) -> list[PeerError]:
+        """Before the first step: go on with what an earlier run was left; what did not hold."""
+        times = {"running_ms": self.running_ms, "now_ms": self.elapsed_ms}
+        return carry_over(kept, self.authorities, self.lanes, self.settings, **times)
+
     # ------------------------------------------------------------------ what goes in
 
     def samples(self, samples: Sequence[ChipSample], now: Now) -> list[Action]:
@@ -118,6 +124,8 @@ class GateCore:
         take_answer(accepted, authority, now.elapsed_ms)
         if accepted.rules:
             plan_renewal(authority, now.elapsed_ms)
+            request = self.chain.requests.get(accepted.verified.answer.request_digest)
+            authority.ruling = None if request is None else (request, proven)
         if accepted.late:
             self.findings.add("permit.late", Severity.INFO, subject=authority_name)
         needless = needless_sequence(self.authorities.values())

@@ -74,7 +74,7 @@ class Lane:
         # What starts without permission is held without a notice: only who ran so far gets one.
         self._warned = True
         self._peaks: dict[ChargedFigure, int] = {}
-        self._allowed = False
+        self.allowed = False
         self._stopped_ms: int | None = None
         self._settings = settings
         self._bound_ms = settings.enforcement_bound_ms
@@ -121,6 +121,10 @@ class Lane:
         self._held = ()
         self._rungs = None
 
+    def wind_on(self, freeze_at_ms: int) -> None:
+        """A run before this one was winding it down, and told it until when."""
+        self.state, self._freeze_at_ms = LaneState.WINDING_DOWN, freeze_at_ms
+
     def _cost_tflop(self, span_ms: int) -> int:
         return -(-self.peak_tflop_per_s * span_ms // 1000)
 
@@ -130,7 +134,7 @@ class Lane:
         After a pause, a refusal or a fault the grant still covers the wind-down, up to the freeze;
         what goes on behind the freeze nobody granted.
         """
-        if self._allowed or self.state in MAY_COMPUTE:
+        if self.allowed or self.state in MAY_COMPUTE:
             return self.ceiling_tflop
         if self._stopped_ms is not None and from_ms < self._stopped_ms:
             return self.ceiling_tflop
@@ -178,7 +182,7 @@ class Lane:
     ) -> list[Action]:
         """Let permission, time and what the chips show act on the lane, as far as rules bite."""
         self.pressed = False
-        self._allowed = isinstance(permission, Allowed)
+        self.allowed = isinstance(permission, Allowed)
         self._look_after_ms = self._settings.sample_interval_ms
         loose = phase is not Phase.ENFORCE
         if loose:

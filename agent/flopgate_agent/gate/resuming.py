@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from flopgate_agent.gate.allowance import Allowed, allowance, ceiling_of
+from flopgate_agent.gate.answers import resume_answer
+from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.book import LaneBook
+from flopgate_agent.gate.carrying import Kept
 from flopgate_agent.gate.chain import Chain
 from flopgate_agent.gate.chip_meter import ChipMeter
 from flopgate_agent.gate.clock import HostClock
@@ -14,7 +18,7 @@ from flopgate_agent.gate.host_meter import HostMeter
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.memory import LastReport
 from flopgate_agent.gate.settings import GateSettings, LaneSetting, Now
-from flopgate_proto.errors import ConfigError
+from flopgate_proto.errors import ConfigError, PeerError
 from flopgate_proto.limits import LANES_MAX
 from flopgate_proto.values import Severity
 
@@ -94,3 +98,32 @@ def resume(
             code="config.lanes",
             remedy="Use workloads that this host served before, or enrol it anew.",
         )
+
+
+def carry_over(
+    kept: Kept,
+    authorities: Mapping[str, Authority],
+    lanes: Mapping[str, Lane],
+    settings: GateSettings,
+    *,
+    running_ms: int,
+    now_ms: int,
+) -> list[PeerError]:
+    """Put what an earlier run of this boot was left into a fresh core; what did not hold."""
+    errors: list[PeerError] = []
+    for answer in kept.answers:
+        authority = authorities.get(answer.authority)
+        try:
+            if authority is not None and authority.admitted:
+                resume_answer(answer, authority, settings, running_ms=running_ms, now_ms=now_ms)
+        except PeerError as error:
+            errors.append(error)
+    for name, lane in lanes.items():
+        # The first look charges what ran meanwhile, before the first step.
+        found = allowance(name, authorities.values(), now_ms, running_ms)
+        lane.allowed = isinstance(found, Allowed)
+        lane.ceiling_tflop = ceiling_of(found, name, authorities.values(), now_ms)
+    for one in kept.winding_down:
+        if one.workload in lanes:
+            lanes[one.workload].wind_on(one.freeze_at_ms)
+    return errors

@@ -15,10 +15,10 @@ from flopgate_agent.enforcement.processes import ProcessId, ProcFs
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.leasing import Leasing
 from flopgate_agent.lockdown.lease import (
-    ActingLock,
     Lease,
     LeaseError,
     Reach,
+    acting_lock,
     read_lease,
     write_lease,
 )
@@ -42,13 +42,14 @@ class LeaseKeeper:
     def __init__(self, path: Path, boot_id: str, now_ms: int) -> None:
         self._path = path
         self._boot_id = boot_id
-        self._lock = ActingLock(path)
+        self._lock = acting_lock(path)
         self._take()
         self._gate = _own_id()
         self._reach: tuple[Reach, ...] = ()
         self._config = EnforcerConfig()
         before = self._read()
-        self._leasing = Leasing(() if before is None else before.terms.lanes)
+        self._before = () if before is None else before.terms.lanes
+        self._leasing = Leasing(self._before)
         if before is not None:
             # A sign of life that prolongs nothing: the lanes' moments stay.
             terms = replace(before.terms, renewed_ms=now_ms)
@@ -57,6 +58,12 @@ class LeaseKeeper:
     def reach(self, config: EnforcerConfig, lanes: Sequence[Reach]) -> None:
         """How a lock-down reaches what this gate would stop."""
         self._config, self._reach = config, tuple(lanes)
+
+    def in_time(self, workload: str, now_ms: int) -> bool:
+        """Whether this gate came before anybody else was to stop the lane."""
+        return any(
+            term.workload == workload and now_ms < term.freeze_at_ms for term in self._before
+        )
 
     def renew(self, core: GateCore) -> None:
         """Write down what holds after the core's last step."""

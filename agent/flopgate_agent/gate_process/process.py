@@ -11,6 +11,7 @@ import selectors
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -23,6 +24,7 @@ from flopgate_agent.counters.sample import ChipIdentity as NvmlIdentity
 from flopgate_agent.counters.topology_client import TopologyClient
 from flopgate_agent.enforcement import Enforcer
 from flopgate_agent.enforcement.chips import ChipLimits
+from flopgate_agent.gate.carrying import kept_of
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.enrolling import enrolled_chips
 from flopgate_agent.gate.faults import DRIVER_SILENT
@@ -37,12 +39,13 @@ from flopgate_agent.gate_process.host_settings import (
     make_settings,
     reach_of,
 )
+from flopgate_agent.gate_process.kept_memory import KeptMemory
 from flopgate_agent.gate_process.lease_keeper import LeaseKeeper
-from flopgate_agent.gate_process.runner import Doer, GateRunner
+from flopgate_agent.gate_process.runner import Doer, GateRunner, log_refused
 from flopgate_agent.gate_process.service_manager import ServiceManager
 from flopgate_agent.gate_process.status_file import StatusFile, status_path
 from flopgate_agent.ledger import Ledger
-from flopgate_agent.lockdown.lease import lease_path
+from flopgate_agent.lockdown.lease import is_watched, lease_path
 from flopgate_agent.logs import FIELDS, log_json
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Severity
@@ -77,6 +80,8 @@ class GateProcess:
         self._hand_maker = hand_maker
         self._stopping = False
         self._manager = ServiceManager(os.environ, os.getpid())
+        self._kept = KeptMemory(self._manager)
+        self._lease_path = lease_path(config.door_path)
         self._selector = selectors.DefaultSelector()
         self._wake_r, self._wake_w = socket.socketpair()
         self._wake_r.setblocking(False)
@@ -139,9 +144,19 @@ class GateProcess:
         self._stopping = True
 
     def _stop_lanes(self) -> None:
-        """Leave nothing running behind: hold every lane, and watch until it stands still."""
+        """Leave nothing running behind: hold every lane, and watch until it stands still.
+
+        Where the next run finds what this one was permitted, and somebody else stops the lanes
+        when it does not come, they run on.
+        """
         runner = self._runner
         if runner is None or not runner.core.enrolled:
+            return
+        if self._kept.stored and is_watched(self._lease_path):
+            _LOG.info("lanes run on: the next gate or the lock-down sees to them")
+            # The fewer the next one has to make up for, the better.
+            runner.core.chain.overdue = True
+            runner.enter(runner.core.handle_timer)
             return
         reason, text = "gate.stopped", "the gate was told to stop"
         runner.enter(runner.core.fault, reason, text, "Start the gate again.")
@@ -225,11 +240,12 @@ class GateProcess:
         config = self._config
         settings = make_settings(config, found, driver_version, self._enrolled)
         # Before the hand: a lock-down at work must have ended when it takes over what is held.
-        lease = LeaseKeeper(lease_path(config.door_path), settings.boot_id.hex(), now.elapsed_ms)
+        lease = LeaseKeeper(self._lease_path, settings.boot_id.hex(), now.elapsed_ms)
         lease.reach(enforcer_config(config, settings), reach_of(config, settings, found))
         self._lease = lease
         hand = self._hand_maker(config, settings, found)
         core = GateCore(settings, self._memory, self._tokens, now)
+        self._carry_over(core, lease, now)
         self._runner = GateRunner(core, self._ledger, hand, self._door, read_clocks)
         self._protect_children()
         fields = {
@@ -239,6 +255,13 @@ class GateProcess:
         _LOG.info("gate is up", extra={FIELDS: fields})
         self._next_snapshot_ms = 0
         return self._runner
+
+    def _carry_over(self, core: GateCore, lease: LeaseKeeper, now: Now) -> None:
+        """What the run before this one was permitted goes on."""
+        kept = self._kept.read()
+        on_time = [one for one in kept.winding_down if lease.in_time(one.workload, now.elapsed_ms)]
+        for error in core.carry_over(replace(kept, winding_down=tuple(on_time))):
+            log_refused(error)
 
     def _protect_children(self) -> None:
         """They hold the device nodes open, and hold no context."""
@@ -283,6 +306,7 @@ class GateProcess:
             for found in self._door.take_findings():
                 runner.core.findings.add(found.id, found.severity, detail=found.detail)
         runner.push()
+        self._kept.write(kept_of(runner.core))
 
     def _show(self, runner: GateRunner, now: Now) -> None:
         self._status.write(runner.show(), now.elapsed_ms)

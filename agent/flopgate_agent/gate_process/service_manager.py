@@ -28,12 +28,14 @@ class ServiceManager:
         pid: of this process; what is meant for another is not taken.
 
     Attributes:
+        there: whether a service manager listens.
         stored: descriptors that were kept for this service, by name; its own from now on.
     """
 
     def __init__(self, environ: Mapping[str, str], pid: int) -> None:
         address = environ.get("NOTIFY_SOCKET", "")
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self.there = bool(address)
         self._alive_each_ms = _watchdog_ms(environ, pid) // 3
         self._alive_at_ms = 0
         self.stored = _passed(environ, pid)

@@ -1,8 +1,8 @@
 """The lease: a gate's terms, and how its lanes are reached. A file on a tmpfs, and a lock.
 
-The file is replaced as a whole, so a gate that dies while it writes leaves the one before. The
-lock is held by whoever may act upon processes, the gate or the lock-down; the kernel lets go of it
-when its holder dies, however that came.
+The file is replaced as a whole, so a gate that dies while it writes leaves the one before. A lock
+is held by whoever may act upon processes, the gate or the lock-down; the kernel lets go of it when
+its holder dies, however that came.
 """
 
 from __future__ import annotations
@@ -174,13 +174,30 @@ def write_lease(path: Path, lease: Lease) -> None:
     draft.replace(path)
 
 
-class ActingLock:
+def acting_lock(lease: Path) -> FileLock:
     """Held by whoever may act upon the lanes' processes."""
+    return FileLock(lease.with_suffix(".lock"))
 
-    def __init__(self, lease: Path) -> None:
-        """``lease``: the path of the lease that it goes with."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        self._fd = os.open(lease.with_suffix(".lock"), flags, PRIVATE_MODE)
+
+def watching_lock(lease: Path) -> FileLock:
+    """Held by a lock-down as long as it lives."""
+    return FileLock(lease.with_suffix(".watch"))
+
+
+def is_watched(lease: Path) -> bool:
+    """Whether a lock-down lives that would stop what is left without a gate."""
+    lock = watching_lock(lease)
+    try:
+        return not lock.take()
+    finally:
+        lock.close()
+
+
+class FileLock:
+    """A lock that ends with its holder. The file is made where there is none."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_MODE)
 
     def take(self) -> bool:
         """Take it if nobody has it; whether it is held now."""

@@ -18,7 +18,13 @@ from flopgate_agent.enforcement.processes import ProcFs
 from flopgate_agent.enforcement.signals import Signaller, pidfd_works
 from flopgate_agent.gate_process.service_manager import ServiceManager
 from flopgate_agent.lockdown.deciding import Due, due
-from flopgate_agent.lockdown.lease import ActingLock, Lease, LeaseError, read_lease
+from flopgate_agent.lockdown.lease import (
+    Lease,
+    LeaseError,
+    acting_lock,
+    read_lease,
+    watching_lock,
+)
 from flopgate_agent.logs import FIELDS, log_json
 
 if TYPE_CHECKING:
@@ -36,7 +42,8 @@ class Lockdown:
     def __init__(self, path: Path, boot_id: str) -> None:
         self._path = path
         self._boot_id = boot_id
-        self._lock = ActingLock(path)
+        self._lock = acting_lock(path)
+        self._watching = watching_lock(path)
         self._manager = ServiceManager(os.environ, os.getpid())
         self._stopping = False
         self._stopper: Stopper | None = None
@@ -48,6 +55,8 @@ class Lockdown:
         """Watch until a signal says stop; exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        if not self._watching.take():
+            _LOG.warning("another lock-down watches %s, too", self._path)
         self._manager.ready()
         _LOG.info("lock-down watches %s", self._path)
         while not self._stopping:

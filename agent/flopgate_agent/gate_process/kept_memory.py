@@ -1,0 +1,138 @@
+"""What this run leaves to the next one: memory that the service manager keeps, never a disk.
+
+One memory file, stored with the service manager once and rewritten in place. A gate that dies
+while it writes leaves what its digest does not cover: nothing, and the next permit is waited for.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import os
+from typing import Any, Final
+
+from flopgate_agent.gate.carrying import Kept, KeptAnswer, WindingDown
+from flopgate_agent.gate_process.service_manager import ServiceManager
+from flopgate_proto.batches import ProvenAnswer
+from flopgate_proto.codec import envelope_from_wire, envelope_to_wire
+from flopgate_proto.codec.transport import parse_message
+from flopgate_proto.errors import PeerError
+from flopgate_proto.v1 import flopgate_pb2 as pb
+
+NAME: Final = "allowance"
+BYTES_MAX: Final = 16 * 1024 * 1024
+_VERSION: Final = 1
+_LOG: Final = logging.getLogger("flopgate.gate")
+
+
+class KeptMemory:
+    """The memory file of this service.
+
+    Attributes:
+        stored: whether the service manager was given it.
+    """
+
+    def __init__(self, manager: ServiceManager) -> None:
+        self._manager = manager
+        self.stored = NAME in manager.stored
+        self._fd = manager.stored.pop(NAME, -1)
+        self._written = Kept()
+        if self._fd < 0:
+            self._fd = os.memfd_create(NAME)
+        for name, fd in manager.stored.items():
+            # Of another version of this service: it says what it keeps.
+            _LOG.info("not known, left to the service manager: %s", name)
+            os.close(fd)
+        manager.stored.clear()
+
+    def read(self) -> Kept:
+        """What the run before this one left; nothing where that cannot be understood."""
+        data = os.pread(self._fd, BYTES_MAX, 0)
+        if not data:
+            return Kept()
+        try:
+            return decode(data)
+        except ValueError as error:
+            _LOG.warning("what the gate before left is not understood: %s", error)
+            return Kept()
+
+    def write(self, kept: Kept) -> None:
+        """Leave this to the next run."""
+        if not self._manager.there or (kept == self._written and self.stored):
+            return
+        data = encode(kept)
+        if len(data) > BYTES_MAX:
+            data = encode(Kept())
+        os.pwrite(self._fd, data, 0)
+        os.ftruncate(self._fd, len(data))
+        self._written = kept
+        if not self.stored:
+            self.stored = self._manager.keep(NAME, self._fd)
+
+
+def encode(kept: Kept) -> bytes:
+    """A digest, and JSON."""
+    document = {
+        "version": _VERSION,
+        "answers": [
+            {
+                "authority": one.authority,
+                "report": _text(envelope_to_wire(one.report).SerializeToString()),
+                "answer": _text(_batch(one.proven).SerializeToString()),
+                "unseen": [digest.hex() for digest in one.unseen],
+            }
+            for one in kept.answers
+        ],
+        "winding_down": [[one.workload, one.freeze_at_ms] for one in kept.winding_down],
+    }
+    data = json.dumps(document).encode()
+    return hashlib.sha256(data).digest() + data
+
+
+def decode(data: bytes) -> Kept:
+    """Parse what `encode` made.
+
+    Raises:
+        ValueError: it is not whole, of another version, or malformed; never any other error.
+    """
+    digest, data = data[:32], data[32:]
+    if hashlib.sha256(data).digest() != digest:
+        raise ValueError("not whole")
+    try:
+        found = json.loads(data)
+        if found["version"] != _VERSION:
+            raise ValueError(f"version {found['version']!r} is not {_VERSION}")
+        return Kept(
+            answers=tuple(_answer(one) for one in found["answers"]),
+            winding_down=tuple(
+                WindingDown(workload=str(workload), freeze_at_ms=int(at_ms))
+                for workload, at_ms in found["winding_down"]
+            ),
+        )
+    except (KeyError, TypeError, RecursionError, OverflowError, PeerError) as error:
+        raise ValueError(f"malformed: {error}") from error
+
+
+def _batch(proven: ProvenAnswer) -> pb.AnswerBatch:
+    leaf = pb.AnswerLeaf(payload=proven.payload, index=proven.index, path=proven.path)
+    return pb.AnswerBatch(batch_root=envelope_to_wire(proven.root), answers=[leaf])
+
+
+def _answer(found: Any) -> KeptAnswer:
+    batch = parse_message(pb.AnswerBatch(), base64.b64decode(found["answer"]))
+    report = parse_message(pb.Envelope(), base64.b64decode(found["report"]))
+    (leaf,) = batch.answers
+    return KeptAnswer(
+        authority=str(found["authority"]),
+        report=envelope_from_wire(report),
+        proven=ProvenAnswer(
+            leaf.payload, leaf.index, tuple(leaf.path), envelope_from_wire(batch.batch_root)
+        ),
+        unseen=tuple(bytes.fromhex(one) for one in found["unseen"]),
+    )
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

@@ -1,0 +1,93 @@
+"""A real systemd as pid 1 of a container on this machine's own files, which it cannot change."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Self
+
+from tests.support.gate_host import until
+
+ROOT: Final = Path(__file__).parents[2]
+WAIT_S: Final = 60.0
+
+
+class Machine:
+    """Boots in ``with``. Needs root and systemd-nspawn.
+
+    Args:
+        folder: an empty one; the same path inside and outside, and writable on both sides.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._shared = folder / "shared"
+        self._root = folder / "root"
+        self._boot: subprocess.Popen[bytes] | None = None
+        self._leader = 0
+
+    def __enter__(self) -> Self:
+        self._shared.mkdir()
+        self._root.mkdir()
+        # Without what is mounted below it: the container makes its own /dev, /proc, /run and /tmp.
+        subprocess.run(["mount", "--bind", "/", self._root], check=True)
+        command = ["systemd-nspawn", f"--directory={self._root}", "--volatile=overlay", "--boot"]
+        command += ["--register=no", "--keep-unit", "--private-network", "--console=pipe"]
+        command += ["--link-journal=no", f"--machine=flopgate-{os.getpid()}"]
+        command += [f"--bind={self._shared}", f"--bind-ro={ROOT}", "systemd.unit=sysinit.target"]
+        with (self._folder / "boot.log").open("wb") as log:
+            self._boot = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+            )
+        try:
+            until(self._is_up, f"a booted container: {self._said()}", WAIT_S)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._boot is not None:
+            if self._leader:
+                os.kill(self._leader, signal.SIGKILL)
+            self._boot.terminate()
+            try:
+                self._boot.wait(20)
+            except subprocess.TimeoutExpired:
+                self._boot.kill()
+                self._boot.wait()
+        subprocess.run(["umount", "--lazy", self._root], check=True)
+
+    @property
+    def shared(self) -> Path:
+        """The folder that both sides see."""
+        return self._shared
+
+    def run(self, command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
+        """Run a command inside, as root."""
+        entered = ["nsenter", f"--target={self._leader}", "--mount", "--uts", "--ipc", "--net"]
+        entered += ["--pid", "--", "env", f"PYTHONPATH={ROOT}", *map(str, command)]
+        return subprocess.run(entered, capture_output=True, text=True, check=False)
+
+    def _is_up(self) -> bool:
+        assert self._boot is not None
+        assert self._boot.poll() is None, self._said()
+        children = Path(f"/proc/{self._boot.pid}/task/{self._boot.pid}/children").read_text()
+        for pid in map(int, children.split()):
+            if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd":
+                self._leader = pid
+        if not self._leader:
+            return False
+        time.sleep(0.2)
+        return self.run(["systemctl", "is-active", "--quiet", "sysinit.target"]).returncode == 0
+
+    def _said(self) -> str:
+        return (self._folder / "boot.log").read_text(errors="replace")[-2000:]

@@ -1,0 +1,187 @@
+"""What one run of the gate leaves to the next: permission goes on, and nothing else does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flopgate_agent.gate.actions import Freeze, Notify
+from flopgate_agent.gate.allowance import Allowed, Denied
+from flopgate_agent.gate.carrying import Kept, KeptAnswer, kept_of
+from flopgate_agent.gate_process.kept_memory import KeptMemory, decode, encode
+from flopgate_agent.gate_process.service_manager import ServiceManager
+from flopgate_proto.values import LaneState, Refusal, Verdict
+from tests.support.fixed import WORKLOAD
+from tests.support.gate_rig import GateRig, cut, running
+
+
+def carried(rig: GateRig, kept: Kept, *, away_ms: int = 2_000) -> list[str]:
+    """Restart the gate with what was kept, its network cut; codes of what did not hold."""
+    rig.network = cut
+    rig.restart(away_ms=away_ms)
+    return [error.code for error in rig.core.carry_over(kept)]
+
+
+def permission(rig: GateRig) -> Allowed | Denied:
+    rig.run(300)
+    return rig.core.permissions[WORKLOAD]
+
+
+def answer_of(kept: Kept) -> KeptAnswer:
+    (answer,) = kept.answers
+    return answer
+
+
+def test_a_permit_goes_on_with_the_moment_from_which_it_counts() -> None:
+    rig = running()
+    before = rig.core.permissions[WORKLOAD]
+    kept = kept_of(rig.core)
+    done = len(rig.actions)
+    assert carried(rig, kept) == []
+    after = permission(rig)
+    assert isinstance(before, Allowed)
+    assert isinstance(after, Allowed)
+    assert (after.until_ms, after.ceiling_tflop) == (before.until_ms, before.ceiling_tflop)
+    assert rig.state is LaneState.RUNNING
+    assert not [action for _, action in rig.actions[done:] if isinstance(action, Freeze)]
+
+
+def test_law_3_what_ran_meanwhile_is_charged_under_the_grant() -> None:
+    rig = running()
+    rig.run(1_000)
+    assert carried(rig, kept_of(rig.core)) == []
+    rig.run(2_000)
+    book = rig.lane.book
+    assert book.allotted_tflop > 1_000
+    assert book.unaccounted_tflop <= 2
+
+
+def test_a_run_after_the_next_goes_on_too() -> None:
+    rig = running()
+    assert carried(rig, kept_of(rig.core)) == []
+    rig.run(300)
+    assert carried(rig, kept_of(rig.core)) == []
+    assert isinstance(permission(rig), Allowed)
+
+
+def test_law_1_nothing_is_carried_past_the_lifetime() -> None:
+    rig = running()
+    kept = kept_of(rig.core)
+    assert carried(rig, kept, away_ms=rig.authority.policy.lifetime_ms) == []
+    assert isinstance(permission(rig), Denied)
+
+
+def test_law_1_nothing_is_carried_into_another_boot() -> None:
+    rig = running()
+    kept = kept_of(rig.core)
+    rig.network = cut
+    rig.restart(boot_id=b"another boot....")
+    assert [error.code for error in rig.core.carry_over(kept)] == ["kept.other"]
+    assert isinstance(permission(rig), Denied)
+
+
+def test_law_7_a_request_that_this_host_did_not_sign_carries_nothing() -> None:
+    rig = running()
+    kept = answer_of(kept_of(rig.core))
+    forged = replace(kept.report, payload=kept.report.payload + b"\x08\x01")
+    assert carried(rig, Kept(answers=(replace(kept, report=forged),)))
+    assert isinstance(permission(rig), Denied)
+
+
+def test_law_7_an_answer_that_its_authority_did_not_sign_carries_nothing() -> None:
+    rig = running()
+    kept = answer_of(kept_of(rig.core))
+    payload = bytearray(kept.proven.payload)
+    payload[-1] ^= 1
+    forged = replace(kept.proven, payload=bytes(payload))
+    assert carried(rig, Kept(answers=(replace(kept, proven=forged),)))
+    assert isinstance(permission(rig), Denied)
+
+
+def test_law_2_an_older_grant_than_the_one_in_use_carries_nothing() -> None:
+    rig = running()
+    older = kept_of(rig.core)
+    rig.run(rig.authority.policy.renew_after_ms + 1_000)
+    assert answer_of(kept_of(rig.core)).report.digest != answer_of(older).report.digest
+    assert carried(rig, older) == []
+    assert isinstance(permission(rig), Denied)
+
+
+def test_law_6_a_pause_rules_over_what_was_kept() -> None:
+    rig = running()
+    kept = kept_of(rig.core)
+    rig.order(rig.authority.pause())
+    assert carried(rig, kept) == []
+    found = permission(rig)
+    assert isinstance(found, Denied)
+    assert found.reason == "pause.latched"
+
+
+def test_law_6_a_pause_that_was_named_and_has_not_come_is_carried() -> None:
+    rig = running()
+    pause = rig.authority.pause()
+    rig.authority.pauses = (pause.digest,)
+    rig.run(rig.authority.policy.renew_after_ms + 1_000)
+    assert carried(rig, kept_of(rig.core)) == []
+    found = permission(rig)
+    assert isinstance(found, Denied)
+    assert found.reason == "pause.unseen"
+
+
+def test_law_8_a_refusal_is_carried_with_its_reason() -> None:
+    rig = running()
+    refusal = Refusal(reason="budget.spent", detail="the cap is reached", way_back="Ask.")
+    rig.authority.refuses = {WORKLOAD: Verdict(workload=WORKLOAD, outcome=refusal)}
+    rig.run_until(LaneState.HALTED)
+    assert carried(rig, kept_of(rig.core)) == []
+    found = permission(rig)
+    assert isinstance(found, Denied)
+    assert found.reason == "budget.spent"
+
+
+def test_a_wind_down_goes_on_to_the_moment_that_was_told() -> None:
+    rig = running()
+    rig.network = cut
+    rig.run_until(LaneState.WINDING_DOWN)
+    kept = kept_of(rig.core)
+    (winding_down,) = kept.winding_down
+    notices = len(rig.done(Notify))
+    assert carried(rig, kept, away_ms=100) == []
+    rig.run(100)
+    assert rig.state is LaneState.WINDING_DOWN
+    rig.run_until(LaneState.FROZEN)
+    assert winding_down.freeze_at_ms <= rig.now_ms <= winding_down.freeze_at_ms + 10
+    assert len(rig.done(Notify)) == notices
+
+
+def test_what_is_kept_survives_its_memory() -> None:
+    rig = running()
+    rig.network = cut
+    rig.run_until(LaneState.WINDING_DOWN)
+    kept = kept_of(rig.core)
+    assert kept.answers
+    assert kept.winding_down
+    assert decode(encode(kept)) == kept
+
+
+def test_without_a_service_manager_nothing_is_kept() -> None:
+    memory = KeptMemory(ServiceManager({}, 1))
+    memory.write(kept_of(running().core))
+    assert not memory.stored
+    assert memory.read() == Kept()
+
+
+@pytest.mark.parametrize("cut_bytes", [1, 40, 400])
+def test_what_was_not_written_whole_is_nothing(cut_bytes: int) -> None:
+    data = encode(kept_of(running().core))
+    with pytest.raises(ValueError, match="not whole"):
+        decode(data[:-cut_bytes])
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_kept_values_or_a_value_error(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"not whole|malformed|version"):
+        decode(data)
