@@ -6,6 +6,7 @@ set -euo pipefail
 packages=(
     iproute2 # tests/integration/test_live_namespaces.py: network namespaces
     nftables # tests/integration/test_live_namespaces.py: packets that get lost
+    prometheus # tests/integration/test_metrics.py: promtool
     systemd  # tests/integration/test_units.py: systemd-analyze, systemd-sysusers
     systemd-container # tests/integration/test_under_systemd.py: systemd-nspawn
 )

@@ -16,6 +16,7 @@ from flopgate_proto.values import Phase
 UNDECLARED: Final = "undeclared"
 AUTHORITIES_MAX: Final = 8
 _ID_MAX: Final = 2**32 - 2
+_PORT_MAX: Final = 65_535
 _AUTHORITY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 _LANE_KEYS: Final = ("workload", "chips")
@@ -25,7 +26,7 @@ _GATE_KEYS: Final = (
 )  # fmt: skip
 _COURIER_KEYS: Final = (
     "state_dir", "door_path", "queue_bytes_max", "backoff_ms_max", "keepalive_ms",
-    "answer_timeout_ms",
+    "answer_timeout_ms", "metrics_listen",
 )  # fmt: skip
 _AUTHORITY_KEYS: Final = ("address", "enroll_address")
 _TOKEN_KEYS: Final = (
@@ -88,6 +89,7 @@ class CourierConfig:
             permits pings less often ends the connection.
         answer_timeout_ms: an authority that says nothing this long after a report is left and
             tried again, 100 to 600000.
+        metrics_listen: address and port where metrics are served; None for nowhere.
     """
 
     state_dir: Path
@@ -96,6 +98,7 @@ class CourierConfig:
     backoff_ms_max: int = 10_000
     keepalive_ms: int = 10_000
     answer_timeout_ms: int = 30_000
+    metrics_listen: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +146,7 @@ def load_courier(path: Path) -> CourierConfig:
         backoff_ms_max=table.number("backoff_ms_max", 10_000, 10, 600_000),
         keepalive_ms=table.number("keepalive_ms", 10_000, 1000, 600_000),
         answer_timeout_ms=table.number("answer_timeout_ms", 30_000, 100, 600_000),
+        metrics_listen=_listen(table, "metrics_listen"),
     )
 
 
@@ -193,6 +197,16 @@ def _phase(table: Table, key: str) -> Phase:
     if name not in known:
         raise table.fault(key, f"is {name!r}; it takes {', '.join(known)}")
     return known[name]
+
+
+def _listen(table: Table, key: str) -> tuple[str, int] | None:
+    text = table.optional_text(key)
+    if text is None:
+        return None
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) <= _PORT_MAX:
+        raise table.fault(key, f'is {text!r}; it takes an address and a port, "127.0.0.1:9464"')
+    return host.strip("[]"), int(port)
 
 
 def _lanes(table: Table) -> tuple[LaneConfig, ...]:

@@ -49,6 +49,10 @@ class Table:
             raise self.fault(key, "must be text")
         return value
 
+    def optional_text(self, key: str) -> str | None:
+        """A string that is not empty, or None where the key is absent."""
+        return self.text(key) if key in self._values else None
+
     def text_or_empty(self, key: str) -> str:
         """A string that may be empty."""
         return "" if self._take(key, None) == "" else self.text(key)

@@ -32,6 +32,7 @@ from flopgate_agent.courier.actions import (
 from flopgate_agent.courier.backoff import Backoff
 from flopgate_agent.courier.core import CarrierCore
 from flopgate_agent.courier.identity import Identity
+from flopgate_agent.courier.watching import Watcher
 from flopgate_agent.door import FrameDecoder, encode_frame, parse_from_gate
 from flopgate_agent.logs import FIELDS
 from flopgate_proto.errors import (
@@ -57,8 +58,10 @@ class Carrier:
         authority: AuthorityConfig,
         identity: Identity,
         source: random.Random,
+        watcher: Watcher | None = None,
     ) -> None:
         self._config = config
+        self._watcher = watcher
         self._authority = authority
         self._identity = identity
         self._core = CarrierCore(
@@ -120,7 +123,10 @@ class Carrier:
         decoder = FrameDecoder()
         while data := await reader.read(_READ_BYTES):
             for frame in decoder.feed(data):
-                self._do(self._core.from_gate(parse_from_gate(frame), _now()))
+                message = parse_from_gate(frame)
+                if self._watcher is not None and message.HasField("snapshot"):
+                    self._watcher.saw(message.snapshot)
+                self._do(self._core.from_gate(message, _now()))
                 await self._may_read.wait()
 
     # -- the authority ----------------------------------------------------------------------
@@ -225,6 +231,9 @@ class Carrier:
 
     def _settle(self) -> None:
         """Let what was decided take effect: read on or not, and when to wake the core."""
+        if self._watcher is not None:
+            core = self._core
+            self._watcher.linked(self._authority.name, core.state, core.expires_unix_ms)
         if self._core.flow.full:
             self._may_read.clear()
         else:

@@ -119,6 +119,11 @@ class CarrierCore:
         self._enrolling = False  # a call is under way
         self._refused = False  # the certificate is not taken any more
 
+    @property
+    def expires_unix_ms(self) -> int | None:
+        """When the certificate at hand ends; None without one."""
+        return None if self._certificate is None else self._certificate.not_after_unix_ms
+
     # -- the gate ---------------------------------------------------------------------------
 
     def door_opened(self, now: Now) -> list[Action]:

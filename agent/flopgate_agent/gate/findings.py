@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from flopgate_agent import measured
 from flopgate_proto.limits import FINDINGS_MAX, TEXT_BYTES_MAX
 from flopgate_proto.values import Finding, Severity
 
 
 class FindingLog:
-    """Bounded: what does not fit is counted under ``findings.dropped``."""
+    """Bounded: what does not fit is counted under ``findings.dropped``.
+
+    Attributes:
+        counts: how often each id was noted in this run of the gate; ids are few and our own.
+    """
 
     def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
         self._found: dict[tuple[str, str], tuple[Severity, str, int]] = {}
         self._dropped = 0
 
@@ -18,6 +25,7 @@ class FindingLog:
         self, finding_id: str, severity: Severity, *, subject: str = "", detail: str = ""
     ) -> None:
         """Note that something happened, again perhaps."""
+        self.counts[finding_id] += 1
         key = (finding_id, subject)
         if key not in self._found and len(self._found) >= FINDINGS_MAX - 1:
             self._dropped += 1

@@ -23,6 +23,15 @@ def read_clocks() -> Now:
     return Now(elapsed_ms=elapsed_ms(), wall_unix_ms=max(0, time.time_ns() // _NS_PER_MS))
 
 
+def free_bytes(folder: Path) -> int | None:
+    """Room left for who is not root, where this folder lies; ``None`` where nobody can tell."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
+
+
 def load_or_make_key(path: Path) -> SigningKey:
     """The host key, made at the first start.
 

@@ -31,7 +31,7 @@ from flopgate_agent.gate.faults import DRIVER_SILENT
 from flopgate_agent.gate.settings import GateSettings, Now
 from flopgate_agent.gate_process.gate_door import GateDoor
 from flopgate_agent.gate_process.hand import Hand
-from flopgate_agent.gate_process.host import read_clocks
+from flopgate_agent.gate_process.host import free_bytes, read_clocks
 from flopgate_agent.gate_process.host_settings import (
     enforcer_config,
     lane_chips,
@@ -309,7 +309,8 @@ class GateProcess:
         self._kept.write(kept_of(runner.core))
 
     def _show(self, runner: GateRunner, now: Now) -> None:
-        self._status.write(runner.show(), now.elapsed_ms)
+        shown = runner.show(free_bytes(self._config.state_dir))
+        self._status.write(shown, now.elapsed_ms)
 
     def _renew_lease(self, runner: GateRunner) -> None:
         if self._lease is not None:

@@ -135,9 +135,9 @@ class GateRunner:
         if now.elapsed_ms >= self.core.get_timer() or self.core.went_back(now):
             self.enter(self.core.handle_timer)
 
-    def show(self) -> pb.Snapshot:
+    def show(self, ledger_free_bytes: int | None = None) -> pb.Snapshot:
         """Give every courier a snapshot, and return it."""
-        shown = snapshot(self.core, self.hand.closed)
+        shown = snapshot(self.core, self.hand.closed, ledger_free_bytes)
         self._door.broadcast(pb.FromGate(snapshot=shown))
         return shown
 

@@ -14,7 +14,9 @@ from flopgate_proto.values import LaneState
 _MAY_START = frozenset({LaneState.RUNNING, LaneState.EXEMPT})
 
 
-def snapshot(core: GateCore, closed: Container[str] = ()) -> pb.Snapshot:
+def snapshot(
+    core: GateCore, closed: Container[str] = (), ledger_free_bytes: int | None = None
+) -> pb.Snapshot:
     """State and figures of this moment; ``closed``: lanes whose chips take no new job yet."""
     admitted = [one for one in core.authorities.values() if one.admitted]
     return pb.Snapshot(
@@ -26,6 +28,11 @@ def snapshot(core: GateCore, closed: Container[str] = ()) -> pb.Snapshot:
         host_state="enrolled" if admitted else "unenrolled",
         phase=pb.Phase.ValueType(core.in_force.phase.value if admitted else 0),
         phase_reason=core.in_force.why if admitted else "",
+        findings=[
+            pb.FindingCount(id=name, count=count)
+            for name, count in sorted(core.findings.counts.items())
+        ],
+        ledger_free_bytes=ledger_free_bytes,
     )
 
 

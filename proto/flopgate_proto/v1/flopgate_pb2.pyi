@@ -2425,6 +2425,7 @@ class Snapshot(_message.Message):
     HOST_STATE_FIELD_NUMBER: _builtins.int
     PHASE_FIELD_NUMBER: _builtins.int
     PHASE_REASON_FIELD_NUMBER: _builtins.int
+    LEDGER_FREE_BYTES_FIELD_NUMBER: _builtins.int
     host_id: _builtins.bytes
     elapsed_ms: _builtins.int
     sequence: _builtins.int
@@ -2433,10 +2434,14 @@ class Snapshot(_message.Message):
     phase: Global___Phase.ValueType
     """How far rules bite, and what says so, in words; unspecified before an admission."""
     phase_reason: _builtins.str
+    ledger_free_bytes: _builtins.int
+    """Room left where the ledger lies; absent where that cannot be told."""
     @_builtins.property
     def lanes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LaneSnapshot]: ...
     @_builtins.property
-    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]: ...
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___FindingCount]:
+        """How often each finding was noted in this run of the gate."""
+
     def __init__(
         self,
         *,
@@ -2445,18 +2450,43 @@ class Snapshot(_message.Message):
         sequence: _builtins.int = ...,
         acknowledged_sequence: _builtins.int = ...,
         lanes: _abc.Iterable[Global___LaneSnapshot] | None = ...,
-        findings: _abc.Iterable[Global___Finding] | None = ...,
+        findings: _abc.Iterable[Global___FindingCount] | None = ...,
         host_state: _builtins.str = ...,
         phase: Global___Phase.ValueType = ...,
         phase_reason: _builtins.str = ...,
+        ledger_free_bytes: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ledger_free_bytes", b"_ledger_free_bytes", "ledger_free_bytes", b"ledger_free_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ledger_free_bytes", b"_ledger_free_bytes", "acknowledged_sequence", b"acknowledged_sequence", "elapsed_ms", b"elapsed_ms", "findings", b"findings", "host_id", b"host_id", "host_state", b"host_state", "lanes", b"lanes", "ledger_free_bytes", b"ledger_free_bytes", "phase", b"phase", "phase_reason", b"phase_reason", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__ledger_free_bytes: _TypeAlias = _typing.Literal["ledger_free_bytes"]  # noqa: Y015
+    _WhichOneofArgType__ledger_free_bytes: _TypeAlias = _typing.Literal["_ledger_free_bytes", b"_ledger_free_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ledger_free_bytes) -> _WhichOneofReturnType__ledger_free_bytes | None: ...
+
+Global___Snapshot: _TypeAlias = Snapshot  # noqa: Y015
+
+@_typing.final
+class FindingCount(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    count: _builtins.int
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_sequence", b"acknowledged_sequence", "elapsed_ms", b"elapsed_ms", "findings", b"findings", "host_id", b"host_id", "host_state", b"host_state", "lanes", b"lanes", "phase", b"phase", "phase_reason", b"phase_reason", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "id", b"id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Snapshot: _TypeAlias = Snapshot  # noqa: Y015
+Global___FindingCount: _TypeAlias = FindingCount  # noqa: Y015
 
 @_typing.final
 class LaneSnapshot(_message.Message):
