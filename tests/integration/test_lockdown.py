@@ -141,6 +141,20 @@ def test_law_8_a_lockdown_that_is_killed_goes_on_where_it_was(host: GateHost) ->
     assert host.last_math_ms(0) <= gone_ms + WATCHDOG_MS + BOUND_MS
 
 
+def test_a_gate_that_was_killed_knows_how_long_it_ran(host: GateHost) -> None:
+    def ran_ms() -> int:
+        terms = json.loads(lease_path(host.door).read_text())["terms"]
+        return int(terms["running_ms"])
+
+    running(host)
+    until(lambda: ran_ms() >= 3_000, "the gate to have run for some seconds")
+    host.kill_gate()
+    before_ms, gone_ms = ran_ms(), elapsed_ms()
+    host.start()
+    until(lambda: ran_ms() != before_ms, "the next gate to write down its own")
+    assert before_ms < ran_ms() <= before_ms + elapsed_ms() - gone_ms + 1_000
+
+
 def test_a_host_that_nobody_admitted_is_left_alone(host: GateHost) -> None:
     host.start("cut")
     until(lambda: lease_path(host.door).exists(), "the lease")

@@ -172,11 +172,11 @@ def test_an_admission_that_took_long_leaves_the_strictest_that_it_can_be() -> No
 
 
 def test_a_slow_admission_stops_nobody_for_a_date_that_has_not_come() -> None:
-    begins = GOVERNOR_UNIX_MS + DAY_MS
+    begins = GOVERNOR_UNIX_MS + 10 * OLD_MS
     rig = GateRig(authority(rule(Phase.OBSERVE), rule(Phase.ENFORCE, begins)))
     rig.hardware.start(pid=100)
     asked = rig.ask(rig.authority)
-    rig.run(2 * DAY_MS)
+    rig.run(20 * OLD_MS)
     rig.admit(rig.authority, asked)
     rig.run(2 * OLD_MS)
     assert not rig.done(Freeze, Kill, Deny)
@@ -184,10 +184,10 @@ def test_a_slow_admission_stops_nobody_for_a_date_that_has_not_come() -> None:
 
 
 def test_a_slow_admission_without_an_answer_after_it_is_the_strictest_that_it_can_be() -> None:
-    begins = GOVERNOR_UNIX_MS + DAY_MS
+    begins = GOVERNOR_UNIX_MS + 10 * OLD_MS
     rig = GateRig(authority(rule(Phase.OBSERVE), rule(Phase.ENFORCE, begins)), network=cut)
     asked = rig.ask(rig.authority)
-    rig.run(2 * DAY_MS)
+    rig.run(20 * OLD_MS)
     rig.admit(rig.authority, asked)
     admitted_ms = rig.now_ms
     rig.run(OLD_MS - 1)
@@ -201,7 +201,7 @@ def test_until_its_admission_comes_a_host_is_stopped_by_nothing() -> None:
     rig = GateRig(authority(rule(Phase.ENFORCE)))
     rig.hardware.start(pid=100)
     asked = rig.ask(rig.authority)
-    rig.run(DAY_MS)
+    rig.run(10 * OLD_MS)
     rig.restart().run(60_000)
     rig.carry_out(rig.core.fault(LEDGER_FAILED, "the disk is full", "Make room.", rig.now))
     rig.run(60_000)
@@ -237,6 +237,27 @@ def test_a_policy_that_grew_old_stays_loose_no_longer_over_restarts() -> None:
     assert "too old" in rig.core.in_force.why
     rig.order(rig.authority.policy_order(phases=(rule(Phase.WARN),)))
     assert rig.core.in_force.why.startswith("policy 3 ")
+
+
+def test_a_gate_that_is_killed_before_each_report_grows_old_all_the_same() -> None:
+    rig = ruled_by(authority(rule(Phase.OBSERVE), age_ms=200_000))
+    rig.network = cut
+    for _ in range(3):
+        ran_ms = rig.run(50_000).core.running_ms
+        assert rig.core.in_force.phase is Phase.OBSERVE
+        rig.restart(ran_ms=ran_ms, away_ms=100_000)
+    rig.run(50_000)
+    assert rig.core.in_force.bites
+    assert rig.core.running_ms < 210_000, "what no gate ran does not count"
+
+
+def test_no_gate_believes_that_it_ran_longer_than_has_passed_since_its_last_report() -> None:
+    rig = ruled_by(authority(rule(Phase.OBSERVE)))
+    last = decode_report(rig.reports[-1].payload)
+    rig.restart(ran_ms=10**9, away_ms=7_000)
+    assert rig.core.running_ms == last.running_ms + rig.now_ms - last.made_ms
+    rig.restart(ran_ms=10**9, boot_id=bytes([9] * 16))
+    assert rig.core.running_ms == last.running_ms, "that lease is of another boot"
 
 
 def test_the_phase_outlives_a_reboot_without_any_answer() -> None:

@@ -28,7 +28,7 @@ from flopgate_agent.gate.host_lanes import HostLanes, charged_figure
 from flopgate_agent.gate.host_meter import Charge, HostMeter
 from flopgate_agent.gate.memory import Memory
 from flopgate_agent.gate.phases import UNKNOWN, InForce
-from flopgate_agent.gate.resuming import begin, carry_over, resume, resume_clock
+from flopgate_agent.gate.resuming import begin, carry_over, resume, resume_clock, running_before
 from flopgate_agent.gate.settings import GateSettings, GateToken, Now
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.envelope import Envelope
@@ -62,7 +62,7 @@ class GateCore:
         self.meter = HostMeter(settings, self.findings, now.elapsed_ms)
         self.chain = Chain(settings, now.elapsed_ms)
         self._oldest_sequence = memory.oldest_sequence
-        self._running_before_ms = 0
+        self._running_before_ms = running_before(memory, settings, now)
         self._lanes = HostLanes(settings, self.meter, self.findings, now.elapsed_ms)
         self.lanes, self.permissions = self._lanes.by_workload, self._lanes.permissions
         if memory.last is not None:
@@ -75,7 +75,6 @@ class GateCore:
                 findings=self.findings,
                 now=now,
             )
-            self._running_before_ms = memory.last.report.running_ms
         for authority in self.authorities.values():
             authority.resume_time(now_ms=now.elapsed_ms, running_ms=self.running_ms)
         if not self._admitted:

@@ -53,7 +53,9 @@ class Leasing:
                 for lane in core.lanes.values()
             )
         renewed_ms = core.elapsed_ms - core.behind_ms
-        return Terms(renewed_ms=renewed_ms, silent_ms=silent_ms, lanes=lanes)
+        return Terms(
+            renewed_ms=renewed_ms, silent_ms=silent_ms, lanes=lanes, running_ms=core.running_ms
+        )
 
     def _term(self, lane: Lane, core: GateCore, gone_ms: int, drain_ms: int) -> LaneTerm:
         name, due_ms = lane.workload, lane.get_timer()

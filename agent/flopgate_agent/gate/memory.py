@@ -1,4 +1,4 @@
-"""What the ledger gives back to a core at start: everything that outlives a run of the gate."""
+"""What a core is given at start: everything that outlives a run of the gate."""
 
 from __future__ import annotations
 
@@ -66,9 +66,11 @@ class LastReport:
 class Memory:
     """All of it; empty on a host that never asked for admission.
 
-    ``oldest_sequence`` is of the oldest report that is still kept, 0 before the first.
+    ``oldest_sequence`` is of the oldest report that is still kept, 0 before the first. ``ran_ms``
+    is the gate running time that a gate of this boot wrote down last, 0 where none did.
     """
 
     authorities: tuple[StoredAuthority, ...] = ()
     last: LastReport | None = None
     oldest_sequence: int = 0
+    ran_ms: int = 0

@@ -16,7 +16,7 @@ from flopgate_agent.gate.faults import Faults
 from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.host_meter import HostMeter
 from flopgate_agent.gate.lane import Lane
-from flopgate_agent.gate.memory import LastReport
+from flopgate_agent.gate.memory import LastReport, Memory
 from flopgate_agent.gate.settings import GateSettings, LaneSetting, Now
 from flopgate_proto.errors import ConfigError, PeerError
 from flopgate_proto.limits import LANES_MAX
@@ -33,6 +33,22 @@ def begin(chain: Chain, meter: HostMeter, lanes: Iterable[Lane], now_ms: int) ->
     chain.interval_start_ms = min(
         (chip.covered_until_ms for chip in meter.chips), default=chain.interval_start_ms
     )
+
+
+def running_before(memory: Memory, settings: GateSettings, now: Now) -> int:
+    """Gate running time up to this start: up to the last report, and what is known of after it.
+
+    A gate that is killed before each report would else never grow older. No more than has passed
+    since that report is believed.
+    """
+    last = memory.last
+    if last is None:
+        return 0
+    report = last.report
+    if report.boot_id != settings.boot_id:
+        return report.running_ms
+    passed_ms = max(0, now.elapsed_ms - report.made_ms)
+    return max(report.running_ms, min(memory.ran_ms, report.running_ms + passed_ms))
 
 
 def resume_clock(

@@ -30,8 +30,10 @@ class Terms:
         silent_ms: a gate that renews nothing for so long is gone, dead or not.
         lanes: none where nothing would be stopped: no authority admitted the host, or the phase
             does not bite.
+        running_ms: gate running time at that moment; 0 where it is unknown.
     """
 
     renewed_ms: int
     silent_ms: int
     lanes: tuple[LaneTerm, ...]
+    running_ms: int = 0

@@ -37,6 +37,9 @@ class LeaseKeeper:
         path: of the lease, on a tmpfs.
         boot_id: hexadecimal.
         now_ms: host elapsed time.
+
+    Attributes:
+        ran_ms: gate running time as the gate before wrote it down last, in this boot; else 0.
     """
 
     def __init__(self, path: Path, boot_id: str, now_ms: int) -> None:
@@ -48,6 +51,7 @@ class LeaseKeeper:
         self._reach: tuple[Reach, ...] = ()
         self._config = EnforcerConfig()
         before = self._read()
+        self.ran_ms = 0 if before is None else before.terms.running_ms
         self._before = () if before is None else before.terms.lanes
         self._leasing = Leasing(self._before)
         if before is not None:

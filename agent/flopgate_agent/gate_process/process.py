@@ -244,7 +244,8 @@ class GateProcess:
         lease.reach(enforcer_config(config, settings), reach_of(config, settings, found))
         self._lease = lease
         hand = self._hand_maker(config, settings, found)
-        core = GateCore(settings, self._memory, self._tokens, now)
+        memory = replace(self._memory, ran_ms=lease.ran_ms)
+        core = GateCore(settings, memory, self._tokens, now)
         self._carry_over(core, lease, now)
         self._runner = GateRunner(core, self._ledger, hand, self._door, read_clocks)
         self._protect_children()

@@ -91,6 +91,7 @@ def decode(data: bytes) -> Lease:
                 renewed_ms=_count(terms["renewed_ms"]),
                 silent_ms=_count(terms["silent_ms"]),
                 lanes=tuple(_term(one) for one in _some(terms["lanes"], LANES_MAX)),
+                running_ms=_count(terms.get("running_ms", 0)),
             ),
             records=_text(found["records"]),
             cgroup_base=_text(found["cgroup_base"]),
