@@ -186,9 +186,8 @@ def _by_cycles(
         return worst_case(
             spec, elapsed_ms, *findings, _odd("meter.counter.jump", ticks, busiest, elapsed_ms)
         )
-    return _measured(
-        _price(moved, spec, per_count or 0), CounterSource.GPM_CYCLES, elapsed_ms, findings
-    )
+    priced = _price(moved, spec, per_count or 0) if any(moved) else ()
+    return _measured(priced, CounterSource.GPM_CYCLES, elapsed_ms, findings)
 
 
 def _by_shares(
@@ -226,7 +225,7 @@ def _by_shares(
 
 def _stuck(before: PipeCycles, current: ChipSample) -> bool:
     """Cycles that stand still are idleness, unless the driver saw kernels meanwhile."""
-    return before == current.cycles and bool(current.kernel_active_ms)
+    return bool(current.kernel_active_ms) and before == current.cycles
 
 
 def _sms_per_count(ticks: int, one_sm: int, limit: int, sm_count: int) -> int | None:
@@ -291,15 +290,17 @@ def _price(moved: tuple[int, ...], spec: ChipSpec, per_count: int) -> tuple[tupl
     # Rates of an unknown chip are the table's highest: nothing speaks for a lower bound.
     least = 1 if spec.known else 0
     return tuple(
-        (
-            pipe,
-            Flop(
-                low=cycles * per_count * low * least,
-                nominal=cycles * per_count * nominal,
-                high=cycles * per_count * high,
-            ),
-        )
-        for pipe, cycles, low, nominal, high in priced
+        [
+            (
+                pipe,
+                Flop(
+                    low=cycles * per_count * low * least,
+                    nominal=cycles * per_count * nominal,
+                    high=cycles * per_count * high,
+                ),
+            )
+            for pipe, cycles, low, nominal, high in priced
+        ]
     )
 
 
@@ -340,8 +341,8 @@ def _measured(
 
 
 def _total(by_pipe: tuple[tuple[Pipe, Flop], ...]) -> Flop:
-    if len(by_pipe) == 1:
-        return by_pipe[0][1]
+    if len(by_pipe) <= 1:
+        return by_pipe[0][1] if by_pipe else NOTHING
     return sum((flop for _, flop in by_pipe), NOTHING)
 
 

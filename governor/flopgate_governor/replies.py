@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import BindParameter, Connection, bindparam, select
 
 from flopgate_governor import schema
 from flopgate_governor.core.checkpoint import Appended
+from flopgate_governor.prepared import Read
 from flopgate_governor.records import StoredExchange
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.errors import FlopgateError
 from flopgate_proto.v1 import flopgate_pb2 as pb
+
+_B = schema.batch.c
+_NUMBERS: Final[BindParameter[Any]] = bindparam("numbers", expanding=True)
+_BATCHES: Final = Read(select(_B.number, _B.envelope, _B.log_proof).where(_B.number.in_(_NUMBERS)))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,11 +59,7 @@ def older_batches(connection: Connection, replies: Replies) -> OlderBatches:
     numbers = {item.batch_number for stored in replies.stored for item in stored}
     if not numbers:
         return {}
-    b = schema.batch.c
-    rows = connection.execute(
-        select(b.number, b.envelope, b.log_proof).where(b.number.in_(sorted(numbers)))
-    )
-    return {row[0]: (row[1], row[2]) for row in rows}
+    return {row[0]: (row[1], row[2]) for row in _BATCHES.run(connection, sorted(numbers))}
 
 
 def assemble(replies: Replies, sealed: Sealed | None, older: OlderBatches) -> list[pb.LinkDown]:

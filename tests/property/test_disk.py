@@ -150,10 +150,10 @@ def test_what_is_durable_can_be_asked(layer: DiskLayer) -> None:
     database = opened(disk, synchronous="OFF")
     filled(database, range(5))
     assert disk.unsynced_bytes(f"{DATABASE}-wal") > 0
-    assert disk.ask_durable(DATABASE, "SELECT count(*) FROM t") is None
+    assert disk.ask_durable(DATABASE, "SELECT count(*) FROM t", "SELECT 1") == (None, 1)
     database.execute("PRAGMA synchronous=FULL")
     filled(database, range(5, 6))
-    assert disk.ask_durable(DATABASE, "SELECT count(*) FROM t") == 6
+    assert disk.ask_durable(DATABASE, "SELECT count(*) FROM t", "SELECT 2") == (6, 2)
     database.close()
 
 

@@ -22,6 +22,7 @@ from flopgate_sim.world.from_scenario import plan_of
 from flopgate_sim.world.plain_ledger import PlainLedger
 from flopgate_sim.world.plan import Fault
 from flopgate_sim.world.run import run_plan
+from flopgate_sim.world.truth import Durable
 from tests.support.gate_authority import GateAuthority
 from tests.support.gate_rig import GateRig, running
 
@@ -49,10 +50,13 @@ class Both:
     def compare(self) -> None:
         memory = self.plain.load()
         assert memory == self.real.load()
-        assert self.plain.sequence == (memory.last.report.sequence if memory.last else 0)
-        assert self.plain.asked == bool(memory.authorities)
-        assert self.plain.admitted == any(one.admitted for one in memory.authorities)
-        for first, most in ((0, 1), (1, 5), (3, 2), (max(1, self.plain.sequence), 32)):
+        last = memory.last.report.sequence if memory.last else 0
+        assert self.plain.durable == Durable(
+            sequence=last,
+            asked=bool(memory.authorities),
+            admitted=any(one.admitted for one in memory.authorities),
+        )
+        for first, most in ((0, 1), (1, 5), (3, 2), (max(1, last), 32)):
             assert self.plain.reports(first, most) == self.real.reports(first, most)
 
 

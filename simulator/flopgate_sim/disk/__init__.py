@@ -89,11 +89,14 @@ class Disk:
         self._library = _library()
         self._disk = self._library.flopgate_disk_open(f"{self.folder}/".encode())
         self._found: Disk | None = None
+        self._made = False
 
     def path(self, name: str) -> Path:
         """Where a file of this disk is opened."""
-        # Production code sets modes on its files before SQLite sees them.
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self._made:
+            # Production code sets modes on its files before SQLite sees them.
+            self.folder.mkdir(parents=True)
+            self._made = True
         return self.folder / name
 
     def close(self) -> None:
@@ -186,8 +189,8 @@ class Disk:
                 files[name] = ctypes.string_at(data, size.value) if size.value else b""
         return files
 
-    def ask_durable(self, name: str, question: str) -> Any:
-        """One value from a database as it would be found after a loss of power.
+    def ask_durable(self, name: str, *questions: str) -> tuple[Any, ...]:
+        """A value to each question, from a database as it would be found after a loss of power.
 
         ``None`` where nothing would be found that can be asked.
         """
@@ -195,9 +198,8 @@ class Disk:
             self._found = Disk(self.folder.parent, f"{self.folder.name}{FOUND}")
         self._found.restore(self.durable())
         self._found.revive()
-        with closing(sqlite3.connect(self._found.path(name))) as database, suppress(sqlite3.Error):
-            return database.execute(question).fetchone()[0]
-        return None
+        with closing(sqlite3.connect(self._found.path(name))) as database:
+            return tuple(_answer(database, question) for question in questions)
 
     def digest(self) -> str:
         """SHA-256 over all files as they are now."""
@@ -205,6 +207,12 @@ class Disk:
         for name, data in sorted(self.snapshot().items()):
             total.update(name.encode() + b"\0" + hashlib.sha256(data).digest())
         return total.hexdigest()
+
+
+def _answer(database: sqlite3.Connection, question: str) -> Any:
+    with suppress(sqlite3.Error):
+        return database.execute(question).fetchone()[0]
+    return None
 
 
 class DiskLayer:

@@ -268,11 +268,11 @@ class Hardware:
         """What the driver shows of every chip now; ``elapsed_ms`` is the host's own clock."""
         self.advance(now_us)
         asked = [index for index, chip in enumerate(self.chips) if not chip.hung]
-        same: dict[tuple[int, int, int], PipeCycles] = {}
+        same: dict[tuple[int, int, int, int], PipeCycles] = {}
         return [self._sample(index, elapsed_ms, same) for index in asked]
 
     def _sample(
-        self, index: int, elapsed_ms: int, same: dict[tuple[int, int, int], PipeCycles]
+        self, index: int, elapsed_ms: int, same: dict[tuple[int, int, int, int], PipeCycles]
     ) -> ChipSample:
         chip = self.chips[index]
         reloaded, chip.reloaded = chip.reloaded, False
@@ -320,17 +320,17 @@ class Hardware:
         elapsed, busy, active = chip.shared_us
         return _by_hmma(elapsed, active, busy)
 
-    def _cycles(self, chip: Chip, same: dict[tuple[int, int, int], PipeCycles]) -> PipeCycles:
+    def _cycles(self, chip: Chip, same: dict[tuple[int, int, int, int], PipeCycles]) -> PipeCycles:
         """Summed over SMs, as GPM may give them; chips that did the same share one value."""
-        khz, sms, jump = chip.spec.max_clock_khz, chip.spec.sm_count, chip.jump_cycles
         worked_us = chip.worked_us - chip.worked_before_us - chip.hidden_us
         active_us = chip.active_all_us - chip.active_before_us - chip.hidden_active_us
-        busy = worked_us * khz * sms // (1000 * 100) + jump
-        active = active_us * khz * sms // 1000 + jump
-        elapsed = (self.now_us - chip.counted_us) * khz * sms // 1000 + jump
-        key = (elapsed, active, busy)
+        key = (worked_us, active_us, chip.counted_us, chip.jump_cycles)
         found = same.get(key)
         if found is None:
+            khz, sms, jump = chip.spec.max_clock_khz, chip.spec.sm_count, chip.jump_cycles
+            busy = worked_us * khz * sms // (1000 * 100) + jump
+            active = active_us * khz * sms // 1000 + jump
+            elapsed = (self.now_us - chip.counted_us) * khz * sms // 1000 + jump
             found = same[key] = _by_hmma(elapsed, max(active, busy), busy)
         return found
 

@@ -176,15 +176,15 @@ class GateSide:
         self._settle()
 
     def _durable(self) -> Durable:
-        plain = self._plain
-        if plain is not None:
-            return Durable(sequence=plain.sequence, asked=plain.asked, admitted=plain.admitted)
-        ask = self.disk.ask_durable
-        return Durable(
-            sequence=ask(LEDGER, "SELECT max(sequence) FROM report") or 0,
-            asked=bool(ask(LEDGER, "SELECT count(*) FROM authority")),
-            admitted=bool(ask(LEDGER, "SELECT max(admitted) FROM authority")),
+        if self._plain is not None:
+            return self._plain.durable
+        sequence, asked, admitted = self.disk.ask_durable(
+            LEDGER,
+            "SELECT max(sequence) FROM report",
+            "SELECT count(*) FROM authority",
+            "SELECT max(admitted) FROM authority",
         )
+        return Durable(sequence=sequence or 0, asked=bool(asked), admitted=bool(admitted))
 
     def kill_gate(self, why: str) -> None:
         """The gate is gone between two instructions; nothing of it is done any more."""

@@ -91,7 +91,7 @@ class Governor:
         with store.transaction() as connection:
             self.database = driver_of(connection)
         self._engine.note(self.name, f"starts at batch {self.state.batch_number}")
-        durable = self.disk.ask_durable(STORE, "SELECT max(number) FROM batch")
+        (durable,) = self.disk.ask_durable(STORE, "SELECT max(number) FROM batch")
         self.truth.started(self.state.opened_batch, durable or 0)
         self.truth.knows(held.digest for held in self.state.book.pauses)
 

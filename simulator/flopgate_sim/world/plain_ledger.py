@@ -15,6 +15,7 @@ from flopgate_agent.ledger import KEEP_ACKNOWLEDGED, out_of_order
 from flopgate_proto.codec import decode_chip_row, decode_report, envelope_to_wire
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Scope
+from flopgate_sim.world.truth import Durable
 
 
 @dataclass(slots=True)
@@ -28,19 +29,13 @@ class PlainLedger:
     _scopes: dict[str, frozenset[Scope]] = field(default_factory=dict)
 
     @property
-    def sequence(self) -> int:
-        """Of the newest report, 0 before the first."""
-        return self._last
-
-    @property
-    def asked(self) -> bool:
-        """Whether an authority was ever asked for admission."""
-        return bool(self._authorities)
-
-    @property
-    def admitted(self) -> bool:
-        """Whether one admitted the host."""
-        return any(one.admitted for one in self._authorities.values())
+    def durable(self) -> Durable:
+        """All that was kept."""
+        return Durable(
+            sequence=self._last,
+            asked=bool(self._authorities),
+            admitted=any(one.admitted for one in self._authorities.values()),
+        )
 
     def close(self) -> None:
         """A run of the gate ends: there is nothing to close."""
