@@ -16,6 +16,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "courier": "carry what the gate signed to its authorities",
     "status": "show what this host's gate allows, and why not",
     "explain": "say in plain words why this host may or may not compute, and what to do",
+    "doctor": "look for what may be amiss on this host, and say how to mend it",
     "check": "tell a job's prolog, by the exit status, whether the job may start",
     "join": "split a join token between gate and courier",
 }

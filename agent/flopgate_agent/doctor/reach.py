@@ -1,0 +1,87 @@
+"""Authorities: tokens and certificates at hand, and whether their ports answer with TLS."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import time
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
+from flopgate_agent.config import (
+    AuthorityConfig,
+    CourierConfig,
+    GateConfig,
+    load_authorities,
+    load_gate_tokens,
+)
+from flopgate_agent.doctor.verdict import Verdicts, good, mend, note
+
+CONNECT_S: Final = 5.0
+DAY_S: Final = 86_400
+
+
+def trust(gate: GateConfig) -> Verdicts:
+    """Tokens that the gate believes authorities by."""
+    tokens = load_gate_tokens(gate.state_dir)
+    if tokens:
+        yield good("trust", f"joined: {', '.join(one.authority for one in tokens)}")
+    else:
+        yield mend("trust", "no authority was joined", "Run `flopgate-agent join` with a token.")
+
+
+def authorities(courier: CourierConfig) -> Verdicts:
+    """Each authority: reached, and the courier's certificate for it."""
+    for one in load_authorities(courier.state_dir):
+        for address in (one.enroll_address, one.address):
+            yield from _reached(one, address)
+        yield from _certificate(courier, one.name)
+
+
+def _reached(authority: AuthorityConfig, address: str) -> Verdicts:
+    name = f"network {authority.name}"
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    context = ssl.create_default_context(cadata=authority.ca_pem.decode("ascii", "replace"))
+    try:
+        with (
+            socket.create_connection((host, int(port)), CONNECT_S) as plain,
+            context.wrap_socket(plain, server_hostname=host) as secured,
+        ):
+            yield good(name, f"{address} answers with {secured.version()}")
+    except ssl.SSLCertVerificationError as error:
+        how = "Ask the authority for a new token: its certificate is not the one that it names."
+        yield mend(name, f"{address} is somebody else: {error.verify_message}", how)
+    except (OSError, ValueError) as error:
+        how = "Let this host call it: name resolution, routing, firewall. Then ask the authority."
+        yield mend(name, f"{address} is not reached: {_said(error)}", how)
+
+
+def _certificate(courier: CourierConfig, authority: str) -> Verdicts:
+    path = courier.state_dir / "certificates" / f"{authority}.pem"
+    subject = f"certificate {authority}"
+    try:
+        leaf = x509.load_pem_x509_certificates(path.read_bytes())[0]
+    except FileNotFoundError:
+        yield note(subject, "none yet: the courier gets it when the host is admitted")
+        return
+    except (ValueError, UnsupportedAlgorithm):
+        yield note(subject, f"{path} holds none", "The courier asks for a new one by itself.")
+        return
+    left_s = leaf.not_valid_after_utc.timestamp() - time.time()
+    if left_s > 0:
+        yield good(subject, f"good for {left_s / DAY_S:.0f} more days, renewed by itself")
+    else:
+        how = "See the courier's log for why it was not renewed; check the clock."
+        yield mend(subject, f"ended {-left_s / DAY_S:.1f} days ago", how)
+
+
+def _said(error: Exception) -> str:
+    with contextlib.suppress(AttributeError):
+        text: str | None = getattr(error, "strerror", None)
+        if text:
+            return text
+    return str(error)
