@@ -7,6 +7,10 @@ packages=(
     iproute2 # tests/integration/test_live_namespaces.py: network namespaces
     nftables # tests/integration/test_live_namespaces.py: packets that get lost
     prometheus # tests/integration/test_metrics.py: promtool
+    munge # tests/integration/test_slurm.py, and the next three
+    slurm-client
+    slurmctld
+    slurmd
     systemd  # tests/integration/test_units.py: systemd-analyze, systemd-sysusers
     systemd-container # tests/integration/test_under_systemd.py: systemd-nspawn
 )
