@@ -155,6 +155,24 @@ def test_a_gate_that_was_killed_knows_how_long_it_ran(host: GateHost) -> None:
     assert before_ms < ran_ms() <= before_ms + elapsed_ms() - gone_ms + 1_000
 
 
+def test_law_8_a_workload_of_another_name_stops_neither_the_gate_nor_the_lockdown(
+    host: GateHost,
+) -> None:
+    running(host)
+    host.kill_gate()
+    host.config.write_text(host.config.read_text().replace("run-7", "other"))
+    host.start()
+    host.until_state("other", LaneState.RUNNING)
+    assert host.state_of("run-7") is None, "nobody can start a job on a lane without chips"
+    job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
+    until(lambda: host.driver.running(0), "the job to compute")
+    assert {lane.workload for lane in host.courier.chain()[-1].lanes} == {"run-7", "other"}
+    host.kill_gate()
+    assert job.wait(60) < 0
+    assert host.lockdown is not None
+    assert host.lockdown.poll() is None
+
+
 def test_a_host_that_nobody_admitted_is_left_alone(host: GateHost) -> None:
     host.start("cut")
     until(lambda: lease_path(host.door).exists(), "the lease")

@@ -1,8 +1,14 @@
 """Which rungs of the ladder the core asks for, when, and when it takes them back."""
 
+from dataclasses import replace
+
 from flopgate_agent.gate.actions import Deny, Freeze, Kill, Notify, Restore, Slow, Thaw
+from flopgate_agent.gate.leasing import Leasing
+from flopgate_agent.gate.settings import LaneSetting
+from flopgate_agent.gate_process.snapshot import snapshot
 from flopgate_proto.codec import decode_report
 from flopgate_proto.values import LaneState
+from tests.support.fixed import WORKLOAD
 from tests.support.gate_rig import GateRig, at_once, cut, running
 
 MOVES = Deny | Slow | Restore | Freeze | Thaw | Kill | Notify
@@ -77,3 +83,17 @@ def test_the_next_gate_says_anew_what_is_to_stand() -> None:
     before = len(moves(rig))
     rig.run_until(LaneState.RUNNING)
     assert since(rig, before) == ["Restore", "Thaw"]
+
+
+def test_a_lane_of_an_earlier_configuration_has_nothing_to_be_denied_or_shown() -> None:
+    rig = running().run(3_000)
+    rig.settings = replace(rig.settings, lanes=(LaneSetting(workload="other", chips=(0,)),))
+    before = len(rig.actions)
+    rig.restart().run_until(LaneState.RUNNING).run(3_000)
+    rungs = [one for _, one in rig.actions[before:] if isinstance(one, Deny | Slow | Restore)]
+    assert {one.workload for one in rungs} == {"other"}
+    terms = Leasing(()).terms(rig.core)
+    assert terms is not None
+    assert [one.workload for one in terms.lanes] == ["other"]
+    assert [lane.workload for lane in snapshot(rig.core).lanes] == ["other"]
+    assert {lane.workload for lane in rig.last_report().lanes} == {WORKLOAD, "other"}

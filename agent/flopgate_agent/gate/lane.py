@@ -194,7 +194,7 @@ class Lane:
                 actions = self._step_allowed(permission, drain_ms, now_ms)
             else:
                 actions = self._step_denied(permission, drain_ms, now_ms)
-        return [*self._climb(loose=loose), *actions]
+        return [*(self._climb(loose=loose) if self.setting.chips else ()), *actions]
 
     def _climb(self, *, loose: bool) -> list[Action]:
         """What the state asks of the chips and they do not have yet, before anything else."""

@@ -51,6 +51,8 @@ class Leasing:
                     self._term(lane, core, core.elapsed_ms + silent_ms, drain_ms), core.behind_ms
                 )
                 for lane in core.lanes.values()
+                # One of an earlier configuration has nothing to be stopped.
+                if lane.setting.chips
             )
         renewed_ms = core.elapsed_ms - core.behind_ms
         return Terms(

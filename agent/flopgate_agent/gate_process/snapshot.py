@@ -17,14 +17,17 @@ _MAY_START = frozenset({LaneState.RUNNING, LaneState.EXEMPT})
 def snapshot(
     core: GateCore, closed: Container[str] = (), ledger_free_bytes: int | None = None
 ) -> pb.Snapshot:
-    """State and figures of this moment; ``closed``: lanes whose chips take no new job yet."""
+    """State and figures of this moment; ``closed``: lanes whose chips take no new job yet.
+
+    Lanes of an earlier configuration run nothing and are left out: reports carry their books.
+    """
     admitted = [one for one in core.authorities.values() if one.admitted]
     return pb.Snapshot(
         host_id=core.settings.host_id,
         elapsed_ms=core.elapsed_ms,
         sequence=core.chain.sequence,
         acknowledged_sequence=min((one.acknowledged_sequence for one in admitted), default=0),
-        lanes=[_lane(core, lane, closed) for lane in core.lanes.values()],
+        lanes=[_lane(core, lane, closed) for lane in core.lanes.values() if lane.setting.chips],
         host_state="enrolled" if admitted else "unenrolled",
         phase=pb.Phase.ValueType(core.in_force.phase.value if admitted else 0),
         phase_reason=core.in_force.why if admitted else "",
