@@ -19,9 +19,10 @@ COMMANDS: Final[Mapping[str, str]] = {
     "doctor": "look for what may be amiss on this host, and say how to mend it",
     "check": "tell a job's prolog, by the exit status, whether the job may start",
     "join": "split a join token between gate and courier",
+    "k8s-taint": "keep pods from a Kubernetes node while no job may start there",
 }
-"""Each command's help; its module is ``flopgate_agent.commands.NAME``, with ``add_arguments`` and
-``run``. The gate's process must never load the courier's modules."""
+"""Each command's help; its module is ``flopgate_agent.commands.NAME``, ``_`` for ``-``, with
+``add_arguments`` and ``run``. The gate's process must never load the courier's modules."""
 
 EXIT_USAGE: Final = 2
 EXIT_FAILED: Final = 1
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 2 for usage and configuration, 1 for any other failure."""
     first = _parser().parse_args(arguments)
     command: str = first.command
-    module = importlib.import_module(f"flopgate_agent.commands.{command}")
+    module = importlib.import_module(f"flopgate_agent.commands.{command.replace('-', '_')}")
     parser = argparse.ArgumentParser(
         prog=f"flopgate-agent {command}", description=COMMANDS[command]
     )
@@ -58,7 +59,7 @@ class _Version(argparse.Action):
 
 
 def _parser() -> argparse.ArgumentParser:
-    listed = "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items())
+    listed = "\n".join(f"  {name:<11}{text}" for name, text in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="flopgate-agent",
         description="The host side of flopgate.",

@@ -88,3 +88,10 @@ def lanes_of(status: Status, workload: str | None) -> list[Status]:
             remedy="Name one of these, or put the workload into gate.toml.",
         )
     return found
+
+
+def why_not(lane: Status) -> str:
+    """Why a job may not start in this lane, and the way back."""
+    if lane["stop_reason"]:
+        return f"{lane['stop_reason']}: {lane['stop_detail']}. {lane['way_back']}"
+    return "its chips are being opened; ask again in a moment"

@@ -58,7 +58,7 @@ def _token_file(host: Path, token: JoinToken = TOKEN, mode: int = 0o600) -> str:
 
 def test_every_command_has_a_module() -> None:
     for name in COMMANDS:
-        assert importlib.util.find_spec(f"flopgate_agent.commands.{name}"), name
+        assert importlib.util.find_spec(f"flopgate_agent.commands.{name.replace('-', '_')}"), name
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from flopgate_agent.host_status import Status, add_file_argument, lanes_of, read_status
+from flopgate_agent.host_status import add_file_argument, lanes_of, read_status, why_not
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,11 +23,5 @@ def run(arguments: argparse.Namespace) -> int:
     shut = [lane for lane in lanes if not lane["may_start"]]
     if not arguments.quiet:
         for lane in lanes:
-            sys.stdout.write(f"{lane['workload']}: {_why_not(lane) if lane in shut else 'open'}\n")
+            sys.stdout.write(f"{lane['workload']}: {why_not(lane) if lane in shut else 'open'}\n")
     return int(bool(shut))
-
-
-def _why_not(lane: Status) -> str:
-    if lane["stop_reason"]:
-        return f"{lane['stop_reason']}: {lane['stop_detail']}. {lane['way_back']}"
-    return "its chips are being opened; ask again in a moment"
