@@ -38,3 +38,24 @@ def test_a_halted_lane_takes_no_job_and_the_next_gate_puts_all_back(tmp_path: Pa
         done = driver.truth(0).total_flop
         until(lambda: driver.truth(0).total_flop > done, "the job to go on")
         assert host.stop_gate() == 0
+
+
+def test_a_gate_that_nobody_admitted_gives_back_what_the_one_before_took(tmp_path: Path) -> None:
+    with GateHost(tmp_path, {"stopped": [0]}, gpus=1) as host:
+        driver = host.driver
+        host.start()
+        host.until_state("stopped", LaneState.RUNNING)
+        until(lambda: not driver.compute_mode(0), "the chip to be open")
+        job = driver.start_workload(gpus=[0], drain_ms=50)
+        host.courier.order(host.authority.pause(emergency=True))
+        host.until_state("stopped", LaneState.HALTED)
+        until(lambda: driver.locked_mhz(0) == 210, "the lowest clocks")
+        host.kill_gate()
+        for file in host.state.glob("ledger.sqlite*"):
+            file.unlink()
+        done = driver.truth(0).total_flop
+        host.launch()
+        until(lambda: not driver.locked_mhz(0), "the clocks to be free")
+        until(lambda: not driver.compute_mode(0), "the chip to be open again")
+        until(lambda: driver.truth(0).total_flop > done, "the job to go on")
+        assert job.poll() is None

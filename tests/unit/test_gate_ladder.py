@@ -29,6 +29,17 @@ def test_a_fresh_gate_denies_before_it_freezes_and_restores_before_it_thaws() ->
     assert moves(rig).count("Deny") == moves(rig).count("Restore") == 1
 
 
+def test_a_host_that_nobody_admitted_gets_back_what_a_gate_before_took_from_it() -> None:
+    rig = GateRig().run(5_000)
+    assert moves(rig) == ["Restore", "Thaw"], "once"
+    rig.restart().run(5_000)
+    assert moves(rig) == ["Restore", "Thaw"] * 2
+    before = len(moves(rig))
+    rig.hardware.start(pid=100)
+    rig.enrol()
+    assert since(rig, before)[0] == "Deny", "from here on it is ruled"
+
+
 def test_a_wind_down_denies_and_the_clocks_stay_until_all_stands() -> None:
     rig = running()
     before = len(moves(rig))

@@ -109,8 +109,9 @@ class Freeze:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thaw:
-    """Let the lane's processes go on. Emitted only with permission checked at that moment.
+    """Let the lane's processes go on.
 
+    Emitted only with permission checked at that moment, or where nothing is enforced.
     Not to be carried out at ``until_ms`` or later: keeping what stands before it can take long.
     """
 

@@ -344,7 +344,7 @@ class GateCore:
 
     def _step_lanes(self) -> list[Action]:
         if not self.enrolled:
-            return []
+            return self._lanes.let_go()
         actions = self._lanes.step(
             self.authorities.values(),
             self._faults.first,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from flopgate_agent.gate.actions import Action, Tell
+from flopgate_agent.gate.actions import Action, Restore, Tell, Thaw
 from flopgate_agent.gate.allowance import UNENROLLED, Allowed, Denied, allowance, ceiling_of
 from flopgate_agent.gate.asking import drain_ms_of, policies_of
 from flopgate_agent.gate.authority import Authority, admitted
@@ -14,6 +14,7 @@ from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.outlook import WouldStop
 from flopgate_agent.gate.phases import InForce, next_change_ms, phase_in_force
 from flopgate_agent.gate.settings import GateSettings
+from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values import ChargedFigure, LaneState, Phase, Severity
 
 
@@ -47,6 +48,7 @@ class HostLanes:
         self.permissions: dict[str, Allowed | Denied] = {}
         self.in_force: InForce | None = None
         self.halted = False
+        self._holds = False
         self._findings = findings
         self._least_phase = settings.phase_at_least
         self._of_chip = {
@@ -54,9 +56,20 @@ class HostLanes:
         }
 
     def wait_for_admission(self) -> None:
-        """No authority has admitted this host: say so."""
+        """No authority has admitted this host: say so, and let go of what a gate before held."""
+        self._holds = True
         for lane in self.by_workload.values():
             lane.why = UNENROLLED
+
+    def let_go(self) -> list[Action]:
+        """Once, while nobody has admitted this host: nothing stays stopped that nobody rules."""
+        holds, self._holds = self._holds, False
+        actions: list[Action] = []
+        for lane in self.by_workload.values() if holds else ():
+            if lane.setting.chips:
+                actions.append(Restore(workload=lane.workload, until_ms=COUNT_MAX))
+            actions.append(Thaw(workload=lane.workload, until_ms=COUNT_MAX))
+        return actions
 
     def lose_hold(self) -> None:
         """Actions may have been voided: nothing counts as held until it is frozen again."""

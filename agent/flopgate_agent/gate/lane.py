@@ -174,11 +174,7 @@ class Lane:
                 return None
 
     def step(
-        self,
-        permission: Allowed | Denied,
-        drain_ms: int,
-        now_ms: int,
-        phase: Phase = Phase.ENFORCE,
+        self, permission: Allowed | Denied, drain_ms: int, now_ms: int, phase: Phase = Phase.ENFORCE
     ) -> list[Action]:
         """Let permission, time and what the chips show act on the lane, as far as rules bite."""
         self.pressed = False
