@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from flopgate_proto.v1 import flopgate_pb2 as pb
+from tests.support.connect_proxy import ConnectProxy
 from tests.support.courier_site import WAIT_S, Site, rss_kib, until
 from tests.support.fake_authority import Life
 from tests.support.fake_gate import HOST_ID
@@ -107,3 +108,24 @@ def test_an_expired_certificate_is_replaced_before_linking(site: Site) -> None:
     assert len(life.enrolments) >= 2
     assert len(set(life.link_serials)) == 1
     assert "courier.enrolment.failed" in site.logged()
+
+
+def test_a_proxy_of_the_environment_is_used_for_both_ports(site: Site) -> None:
+    home = site.open_authority("home")
+    site.gate.measure(3)
+    with ConnectProxy() as proxy:
+        courier = site.start_courier(HTTPS_PROXY=proxy.url)
+        until(site.acknowledged("home", 3), "the backlog arrives")
+        ports = {int(target.rpartition(":")[2]) for target in proxy.asked}
+        assert ports == {home.enroll_port, home.link_port}
+        courier.terminate()
+        courier.wait(WAIT_S)
+
+
+def test_no_proxy_is_asked_for_what_it_is_not_for(site: Site) -> None:
+    site.open_authority("home")
+    site.gate.measure(3)
+    with ConnectProxy() as proxy:
+        site.start_courier(HTTPS_PROXY=proxy.url, NO_PROXY="127.0.0.1")
+        until(site.acknowledged("home", 3), "the backlog arrives")
+        assert proxy.asked == []

@@ -12,6 +12,7 @@ import pytest
 
 from flopgate_agent.cli import main
 from flopgate_sim.nvml import FakeDriver
+from tests.support.connect_proxy import ConnectProxy
 from tests.support.governor_process import GovernorProcess
 
 Examined = Callable[[], tuple[int, dict[str, Any]]]
@@ -122,3 +123,18 @@ def test_without_configuration_it_says_which(capsys: pytest.CaptureFixture[str])
     told = capsys.readouterr()
     assert "MEND  gate.toml: config.file.unreadable" in told.out
     assert told.err.count("\n") == 1
+
+
+def test_a_proxy_is_used_as_the_courier_uses_it(
+    joined: Joined, examined: Examined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ConnectProxy() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        status, found = examined()
+        assert status == 0, found
+        assert len(proxy.asked) == 2
+    _, found = examined()
+    (authority,) = joined.courier.glob("authorities/*.toml")
+    assert found[f"network {authority.stem}"]["state"] == "mend"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -82,11 +83,12 @@ class Site:
     def _stop_authority(self, name: str) -> None:
         self.authorities[name].stop()
 
-    def start_courier(self) -> subprocess.Popen[bytes]:
-        """The command, as a service manager starts it."""
+    def start_courier(self, **environ: str) -> subprocess.Popen[bytes]:
+        """The command, as a service manager starts it; ``environ`` on top of our own."""
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "flopgate_agent.cli", "courier", "--config", self.config],
+                env={**os.environ, **environ},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 import time
@@ -27,6 +28,10 @@ def run(config_path: Path) -> int:
     authorities = load_authorities(config.state_dir)
     identity = Identity(config.state_dir)
     log_json()
+    # gRPC knows these names in small letters only.
+    for name in ("HTTPS_PROXY", "NO_PROXY"):
+        if name in os.environ:
+            os.environ.setdefault(name.lower(), os.environ[name])
     watcher: Watcher | None = None
     with ExitStack() as stack:
         if config.metrics_listen is not None:

@@ -6,7 +6,10 @@ import contextlib
 import socket
 import ssl
 import time
+from http.client import HTTPConnection
 from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -48,7 +51,7 @@ def _reached(authority: AuthorityConfig, address: str) -> Verdicts:
     context = ssl.create_default_context(cadata=authority.ca_pem.decode("ascii", "replace"))
     try:
         with (
-            socket.create_connection((host, int(port)), CONNECT_S) as plain,
+            _connect(host, int(port)) as plain,
             context.wrap_socket(plain, server_hostname=host) as secured,
         ):
             yield good(name, f"{address} answers with {secured.version()}")
@@ -58,6 +61,18 @@ def _reached(authority: AuthorityConfig, address: str) -> Verdicts:
     except (OSError, ValueError) as error:
         how = "Let this host call it: name resolution, routing, firewall. Then ask the authority."
         yield mend(name, f"{address} is not reached: {_said(error)}", how)
+
+
+def _connect(host: str, port: int) -> socket.socket:
+    """As the courier would: through the environment's proxy, where there is one for this host."""
+    proxy = getproxies().get("https")
+    if proxy is None or proxy_bypass(host):
+        return socket.create_connection((host, port), CONNECT_S)
+    where = urlsplit(proxy)
+    tunnel = HTTPConnection(where.hostname or "", where.port or 80, timeout=CONNECT_S)
+    tunnel.set_tunnel(host, port)
+    tunnel.connect()
+    return tunnel.sock
 
 
 def _certificate(courier: CourierConfig, authority: str) -> Verdicts:
