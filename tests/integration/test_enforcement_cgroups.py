@@ -33,7 +33,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 def own(stage: Stage, lane_id: str = "lane") -> Cgroup:
-    return Cgroup(f"{mount()}/{stage.cgroup_base}/{lane_id}")
+    return stage.lane(lane_id)
 
 
 def freeze(enforcer: Enforcer, *pids: int) -> Outcome:

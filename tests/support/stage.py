@@ -131,6 +131,10 @@ class Stage:
             job.add(victim.pid)
         return job
 
+    def lane(self, lane_id: str) -> Cgroup:
+        """The own cgroup of a lane."""
+        return Cgroup(f"{mount()}/{self.cgroup_base}/{lane_id}")
+
     def close(self) -> None:
         """End everything that the test started."""
         for victim in self._victims:

@@ -25,7 +25,7 @@ from flopgate_agent.lockdown.lease import Lease, Reach
 from flopgate_agent.logs import FIELDS
 
 _LOG: Final = logging.getLogger("flopgate.lockdown")
-_WOKEN: Final = frozenset({FindingId.PID_ESCAPED, FindingId.PID_RESUMED, FindingId.CGROUP_THAWED})
+_WOKEN: Final = frozenset({FindingId.PID_ESCAPED, FindingId.PID_RESUMED})
 _LATE: Final = "-late"
 
 
@@ -96,6 +96,9 @@ class Stopper:
             return
         self._tell_once(term, "watched: who comes is killed")
         held = self._enforcer.freeze(reach.lane_id, ())
+        if any(found.id is FindingId.CGROUP_THAWED for found in held.findings):
+            # Who may thaw a cgroup does it again as soon as nobody looks: all that is in it woke.
+            self._log(term, self._enforcer.kill(reach.lane_id, ()))
         woken = {found.pid for found in held.findings if found.id in _WOKEN and found.pid}
         if late := (jobs - set(held.done)) | woken:
             # Under a name of their own: to end a lane is to end all that is held of it.
