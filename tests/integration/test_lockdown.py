@@ -126,6 +126,18 @@ def test_law_8_a_gate_that_stands_still_is_killed_and_its_lane_stopped(host: Gat
     assert host.last_math_ms(0) <= gone_ms + WATCHDOG_MS + BOUND_MS
 
 
+def test_law_1_a_gate_that_stands_still_outlives_no_permit(host: GateHost) -> None:
+    host.authority.policy = replace(host.authority.policy, watchdog_ms=120_000)
+    running(host)
+    job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
+    until(lambda: host.driver.running(0), "the job to compute")
+    assert host.gate is not None
+    os.kill(host.gate.pid, signal.SIGSTOP)
+    assert job.wait(60) < 0
+    host.driver.wait_idle(0)
+    assert host.last_math_ms(0) <= host.courier.last_grant_ms
+
+
 def test_law_8_a_lockdown_that_is_killed_goes_on_where_it_was(host: GateHost) -> None:
     running(host)
     job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)

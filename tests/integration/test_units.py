@@ -56,6 +56,20 @@ def test_systemd_understands_every_line(tmp_path: Path) -> None:
     assert said == ""
 
 
+def test_whoever_starts_jobs_is_stopped_before_the_gate() -> None:
+    settings = (UNITS / "flopgate-gate.service").read_text().splitlines()
+    (before,) = [line.removeprefix("Before=") for line in settings if line.startswith("Before=")]
+    starters = {"docker", "containerd", "kubelet", "slurmd", "systemd-user-sessions"}
+    assert starters <= {name.removesuffix(".service") for name in before.split()}
+
+
+@pytest.mark.parametrize("name", ["flopgate-gate.service", "flopgate-lockdown.service"])
+def test_law_8_memory_that_runs_out_ends_jobs_first(name: str) -> None:
+    settings = (UNITS / name).read_text().splitlines()
+    assert "OOMScoreAdjust=-900" in settings
+    assert "OOMPolicy=continue" in settings, "one child does not cost the others"
+
+
 def test_the_couriers_user_is_made_by_its_declaration(tmp_path: Path) -> None:
     target = tmp_path / "usr" / "lib" / "sysusers.d"
     target.mkdir(parents=True)

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flopgate_agent.enforcement.processes import ProcessId
-from flopgate_agent.gate.leasing import SILENT_MS_MIN, Leasing
-from flopgate_agent.gate.terms import LaneTerm, Terms
-from flopgate_agent.lockdown.deciding import NOTHING, due
-from flopgate_agent.lockdown.lease import Lease, LeaseError, Reach, decode, encode
+from flopgate_agent.gate.leasing import Leasing
+from flopgate_agent.gate.terms import SILENT_MS_MIN, LaneTerm, Terms
+from flopgate_agent.gate_process.lease_keeper import LeaseKeeper
+from flopgate_agent.lockdown.deciding import NOTHING, Due
+from flopgate_agent.lockdown.deciding import due as decide
+from flopgate_agent.lockdown.lease import (
+    Lease,
+    LeaseError,
+    Reach,
+    decode,
+    encode,
+    read_lease,
+    write_lease,
+)
 from flopgate_proto.values import LaneState, Phase, PhaseRule, Scope, ScopeKind
 from tests.support.fixed import WORKLOAD
 from tests.support.gate_authority import GateAuthority
@@ -45,30 +58,60 @@ def stop_ms(rig: GateRig) -> int:
     return rig.authority.policy.drain_ms + rig.settings.enforcement_bound_ms
 
 
+def due(
+    now_ms: int, terms: Terms = TERMS, *, gate_lives: bool = False, unchanged_ms: int = 10**9
+) -> Due:
+    return decide(terms, now_ms, gate_lives=gate_lives, unchanged_ms=unchanged_ms)
+
+
 def test_nothing_is_due_while_the_gate_lives_and_renews() -> None:
-    assert due(TERMS, 4_999, gate_lives=True) == NOTHING
+    assert due(4_999, gate_lives=True) == NOTHING
 
 
 def test_a_gate_that_is_silent_for_too_long_is_ended() -> None:
-    found = due(TERMS, 5_000, gate_lives=True)
+    found = due(5_000, gate_lives=True)
     assert found.gate
     assert found.freeze == (TERM,)
 
 
+def test_law_1_a_gate_that_hangs_outlives_no_lane() -> None:
+    terms = replace(TERMS, silent_ms=60_000)
+    assert due(5_999, terms, gate_lives=True) == NOTHING
+    found = due(6_000, terms, gate_lives=True)
+    assert found.gate
+    assert found.kill == (TERM,)
+
+
+def test_a_gate_that_hangs_is_left_while_all_stands_proven() -> None:
+    terms = replace(TERMS, silent_ms=60_000, lanes=(STILL,))
+    assert due(60_999, terms, gate_lives=True) == NOTHING
+    assert due(61_000, terms, gate_lives=True).gate
+
+
+def test_a_gate_that_wakes_from_a_suspend_with_the_lockdown_has_time_to_renew() -> None:
+    assert due(10**9, gate_lives=True, unchanged_ms=SILENT_MS_MIN - 1) == NOTHING
+    assert due(10**9, gate_lives=True, unchanged_ms=SILENT_MS_MIN).gate
+
+
+def test_a_clock_set_back_is_the_gates_to_tell_while_it_lives() -> None:
+    assert due(999, gate_lives=True, unchanged_ms=SILENT_MS_MIN - 1) == NOTHING
+    assert due(999, gate_lives=True, unchanged_ms=SILENT_MS_MIN).kill == (TERM, STILL)
+
+
 def test_each_lane_is_frozen_and_killed_at_its_moment() -> None:
-    assert due(TERMS, 4_999, gate_lives=False) == NOTHING
-    assert due(TERMS, 5_999, gate_lives=False).freeze == (TERM,)
-    assert due(TERMS, 6_000, gate_lives=False).kill == (TERM,)
-    assert due(TERMS, 7_000, gate_lives=False).kill == (TERM, STILL)
-    assert due(TERMS, 7_000, gate_lives=False).freeze == ()
+    assert due(4_999) == NOTHING
+    assert due(5_999).freeze == (TERM,)
+    assert due(6_000).kill == (TERM,)
+    assert due(7_000).kill == (TERM, STILL)
+    assert due(7_000).freeze == ()
 
 
 def test_law_8_a_clock_before_the_last_renewal_leaves_nothing_to_wait_for() -> None:
-    assert due(TERMS, 999, gate_lives=False).kill == (TERM, STILL)
+    assert due(999, unchanged_ms=0).kill == (TERM, STILL)
 
 
 def test_a_host_without_lanes_to_stop_is_left_alone_and_so_is_its_gate() -> None:
-    assert due(replace(TERMS, lanes=()), 10**9, gate_lives=True) == NOTHING
+    assert due(10**9, replace(TERMS, lanes=()), gate_lives=True) == NOTHING
 
 
 def test_law_8_a_running_lane_stops_within_the_watchdog_time() -> None:
@@ -162,6 +205,19 @@ def test_a_host_that_nobody_admitted_has_nothing_to_stop() -> None:
 def test_a_gate_that_has_not_stepped_yet_says_nothing() -> None:
     rig = running().restart()
     assert Leasing(()).terms(rig.core) is None
+
+
+def test_a_gate_that_has_not_stepped_yet_lives_and_prolongs_nothing(tmp_path: Path) -> None:
+    path, core = tmp_path / "gate.lease", running().restart().core
+    write_lease(path, LEASE)
+    with closing(LeaseKeeper(path, LEASE.boot_id, 8_000)) as keeper:
+        for now_ms in (8_000, 9_000):
+            if now_ms > 8_000:
+                keeper.renew(core, now_ms)
+            found = read_lease(path, LEASE.boot_id)
+            assert found is not None
+            assert found.terms == replace(TERMS, renewed_ms=now_ms)
+            assert found.gate.pid == os.getpid()
 
 
 def test_a_lease_survives_its_file() -> None:

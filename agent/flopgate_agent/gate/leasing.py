@@ -10,20 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final
 
 from flopgate_agent.gate.allowance import Allowed
 from flopgate_agent.gate.asking import drain_ms_of, watchdog_ms_of
 from flopgate_agent.gate.authority import admitted
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.lane import Lane
-from flopgate_agent.gate.terms import LaneTerm, Terms
+from flopgate_agent.gate.terms import SILENT_MS_MIN, LaneTerm, Terms
 from flopgate_proto.values import LaneState
-
-RENEW_MS: Final = 1_000
-"""A gate renews its terms at least that often."""
-SILENT_MS_MIN: Final = 3 * RENEW_MS
-"""No gate is gone before it missed some renewals, however short ``watchdog_ms`` is."""
 
 
 class Leasing:

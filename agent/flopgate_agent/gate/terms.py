@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+RENEW_MS: Final = 1_000
+"""A gate renews its terms at least that often."""
+SILENT_MS_MIN: Final = 3 * RENEW_MS
+"""No gate is gone before it missed some renewals, however short ``watchdog_ms`` is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +33,8 @@ class Terms:
 
     Attributes:
         renewed_ms: that moment, on host elapsed time.
-        silent_ms: a gate that renews nothing for so long is gone, dead or not.
+        silent_ms: a gate that renews nothing for so long is gone, dead or not; sooner where a
+            lane's kill is due.
         lanes: none where nothing would be stopped: no authority admitted the host, or the phase
             does not bite.
         running_ms: gate running time at that moment; 0 where it is unknown.

@@ -50,14 +50,11 @@ class LeaseKeeper:
         self._gate = _own_id()
         self._reach: tuple[Reach, ...] = ()
         self._config = EnforcerConfig()
-        before = self._read()
-        self.ran_ms = 0 if before is None else before.terms.running_ms
-        self._before = () if before is None else before.terms.lanes
+        self._found = self._read()
+        self.ran_ms = 0 if self._found is None else self._found.terms.running_ms
+        self._before = () if self._found is None else self._found.terms.lanes
         self._leasing = Leasing(self._before)
-        if before is not None:
-            # A sign of life that prolongs nothing: the lanes' moments stay.
-            terms = replace(before.terms, renewed_ms=now_ms)
-            self._write(replace(before, gate=self._gate, terms=terms))
+        self._show_life(now_ms)
 
     def reach(self, config: EnforcerConfig, lanes: Sequence[Reach]) -> None:
         """How a lock-down reaches what this gate would stop."""
@@ -69,10 +66,11 @@ class LeaseKeeper:
             term.workload == workload and now_ms < term.freeze_at_ms for term in self._before
         )
 
-    def renew(self, core: GateCore) -> None:
+    def renew(self, core: GateCore, now_ms: int) -> None:
         """Write down what holds after the core's last step."""
         terms = self._leasing.terms(core)
         if terms is None:
+            self._show_life(now_ms)
             return
         lease = Lease(
             boot_id=self._boot_id,
@@ -89,6 +87,12 @@ class LeaseKeeper:
     def close(self) -> None:
         """The gate ends: whoever watches may act from now on."""
         self._lock.close()
+
+    def _show_life(self, now_ms: int) -> None:
+        """Prolongs nothing: the lanes' moments stay."""
+        if self._found is not None:
+            terms = replace(self._found.terms, renewed_ms=now_ms)
+            self._write(replace(self._found, gate=self._gate, terms=terms))
 
     def _take(self) -> None:
         end = time.monotonic() + TAKE_S_MAX

@@ -123,8 +123,9 @@ class GateProcess:
         self._stop_lanes()
         if self._runner is not None:
             self._runner.hand.close(read_clocks().elapsed_ms)
-            self._show(self._runner, read_clocks())
-            self._renew_lease(self._runner)
+            now = read_clocks()
+            self._show(self._runner, now)
+            self._renew_lease(self._runner, now)
         if self._lease is not None:
             self._lease.close()
         self._sampler.close()
@@ -302,7 +303,7 @@ class GateProcess:
         if now.elapsed_ms >= self._next_snapshot_ms:
             self._next_snapshot_ms = now.elapsed_ms + SNAPSHOT_MS
             self._show(runner, now)
-            self._renew_lease(runner)
+            self._renew_lease(runner, now)
             self._look_around(runner, now)
             for found in self._door.take_findings():
                 runner.core.findings.add(found.id, found.severity, detail=found.detail)
@@ -313,9 +314,9 @@ class GateProcess:
         shown = runner.show(free_bytes(self._config.state_dir))
         self._status.write(shown, now.elapsed_ms)
 
-    def _renew_lease(self, runner: GateRunner) -> None:
+    def _renew_lease(self, runner: GateRunner, now: Now) -> None:
         if self._lease is not None:
-            self._lease.renew(runner.core)
+            self._lease.renew(runner.core, now.elapsed_ms)
 
     def _on_courier(self, client_id: int, message: pb.ToGate) -> None:
         if self._runner is not None:

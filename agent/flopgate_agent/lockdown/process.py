@@ -48,7 +48,8 @@ class Lockdown:
         self._stopping = False
         self._stopper: Stopper | None = None
         self._stopper_of: Lease | None = None
-        self._silent: Lease | None = None
+        self._seen: tuple[Lease, bool] | None = None
+        self._seen_ms = 0
         self._trouble = ""
 
     def run(self) -> int:
@@ -78,11 +79,12 @@ class Lockdown:
             if lease is None:
                 self._rest()
                 return
-            wanted = due(lease.terms, elapsed_ms(), gate_lives=not free)
-            if wanted.gate and self._silent != lease:
-                # Once more: a gate that came back this moment has the lock before it writes.
-                self._silent = lease
-                return
+            wanted = due(
+                lease.terms,
+                elapsed_ms(),
+                gate_lives=not free,
+                unchanged_ms=self._unchanged_ms(lease, free=free),
+            )
             if wanted.gate:
                 free = self._end_gate(lease)
             if wanted.freeze or wanted.kill:
@@ -92,6 +94,13 @@ class Lockdown:
         finally:
             if free:
                 self._lock.release()
+
+    def _unchanged_ms(self, lease: Lease, *, free: bool) -> int:
+        # With the lock: a gate that came back this moment has it before it writes.
+        now_ms = int(time.monotonic() * 1000)
+        if self._seen != (lease, free):
+            self._seen, self._seen_ms = (lease, free), now_ms
+        return now_ms - self._seen_ms
 
     def _read(self) -> Lease | None:
         try:
