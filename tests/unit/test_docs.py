@@ -96,7 +96,9 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert "://" in target or (path.parent / target).exists(), f"{path.name}: {target}"
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/quickstart.md", "docs/simulator.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/phases.md", "docs/quickstart.md", "docs/simulator.md"]
+)
 def test_commands_exist_with_every_option(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     lines = commands(ROOT / name)
     assert lines, "no command found: the test looks at nothing"
