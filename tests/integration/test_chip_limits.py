@@ -61,6 +61,18 @@ def test_what_was_set_before_comes_back_also_by_the_next_gate(tmp_path: Path) ->
         assert list((tmp_path / "state").glob("*.chip.json")) == []
 
 
+def test_a_slowed_chip_stays_so_until_it_is_free(tmp_path: Path) -> None:
+    with chip_host(tmp_path) as host:
+        host.set(Wish.SLOWED)
+        host.set(Wish.DENIED)
+        assert host.driver.locked_mhz(0) == LOWEST_MHZ
+        host.restart()
+        host.set(Wish.DENIED)
+        assert host.driver.locked_mhz(0) == LOWEST_MHZ
+        host.set(Wish.FREE)
+        assert (host.driver.locked_mhz(0), host.driver.power_limit_mw(0)) == (0, ALL_MW)
+
+
 def test_the_record_is_written_before_the_act(tmp_path: Path) -> None:
     with chip_host(tmp_path) as host:
         host.driver.hang_call("nvmlDeviceSetComputeMode")
@@ -159,3 +171,31 @@ def test_whoever_opens_a_held_chip_is_found_out_at_the_next_renewal(tmp_path: Pa
         host.driver.set_compute_mode(0, 0)
         host.now_ms += 60_000
         host.until(lambda: host.driver.compute_mode(0) == PROHIBITED, "it to be set again")
+        host.until(lambda: host.limits.idle, "the answer")
+        assert [(one.rung, one.state) for one in host.told] == [
+            ("compute_mode", State.FOUND_UNDONE)
+        ]
+        assert host.state(0, "compute_mode") == State.HELD
+
+
+def test_a_clock_that_goes_back_puts_no_renewal_off(tmp_path: Path) -> None:
+    with chip_host(tmp_path) as host:
+        host.now_ms = 3_600_000
+        host.set(Wish.DENIED)
+        host.driver.set_compute_mode(0, 0)
+        host.now_ms = 0
+        host.turn()
+        host.now_ms = 60_000
+        host.until(lambda: host.driver.compute_mode(0) == PROHIBITED, "it to be set again")
+
+
+def test_what_a_hung_child_had_set_before_it_was_killed_is_undone(tmp_path: Path) -> None:
+    with chip_host(tmp_path, answer_ms_max=5_000) as host:
+        host.set(Wish.FREE)
+        host.driver.hang_call("nvmlDeviceSetGpuLockedClocks")
+        host.limits.want(host.uuids, Wish.SLOWED)
+        host.until(lambda: bool(host.told), "the hung child to be given up")
+        assert host.driver.compute_mode(0) == PROHIBITED
+        host.driver.clear_faults()
+        host.set(Wish.FREE)
+        assert host.driver.compute_mode(0) == 0

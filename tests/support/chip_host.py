@@ -6,11 +6,12 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flopgate_agent.counters.client import child_environment
-from flopgate_agent.enforcement.chips import ChipLimits, Fact, Wish
+from flopgate_agent.enforcement.chips import ChipLimits, Fact, SetterProcess, Wish
 from flopgate_sim.nvml import FakeDriver
 
 if TYPE_CHECKING:
@@ -38,12 +39,13 @@ class ChipHost:
 
     def gate(self, boot_id: str = BOOT) -> ChipLimits:
         """Another gate over the same journal."""
-        return ChipLimits(
+        spawn = partial(
+            SetterProcess,
             env=child_environment({**os.environ, **self.driver.env()}),
             folder=self._folder,
             boot_id=boot_id,
-            answer_ms_max=self._answer_ms_max,
         )
+        return ChipLimits(spawn, answer_ms_max=self._answer_ms_max)
 
     def restart(self, boot_id: str = BOOT) -> None:
         """A gate that knows nothing takes the place of this one."""

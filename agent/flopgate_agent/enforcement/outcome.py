@@ -48,6 +48,7 @@ class FindingId(enum.StrEnum):
     STATE_UNREADABLE = "enforcement.state.unreadable"
     RUNG_REFUSED = "enforcement.rung.refused"
     RUNG_NOT_IN_FORCE = "enforcement.rung.not_in_force"
+    RUNG_UNDONE = "enforcement.rung.undone_by_other"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,14 +14,21 @@ from flopgate_agent.logs import FIELDS
 from flopgate_proto.values import Finding, Severity
 
 _LOG = logging.getLogger("flopgate.gate")
+WISHES: Final[Mapping[type[Move], Wish]] = {
+    Deny: Wish.DENIED,
+    Slow: Wish.SLOWED,
+    Restore: Wish.FREE,
+}
+"""What each decision upon chips wants of them."""
 _WORTH_TELLING: Final = {
     State.REFUSED: (FindingId.RUNG_REFUSED, Severity.WARNING),
     State.NOT_IN_FORCE: (FindingId.RUNG_NOT_IN_FORCE, Severity.ALERT),
+    State.FOUND_UNDONE: (FindingId.RUNG_UNDONE, Severity.ALERT),
     State.UNREADABLE: (FindingId.STATE_UNREADABLE, Severity.WARNING),
 }
 
 
-def _finding(fact: Fact) -> Finding:
+def chip_finding(fact: Fact) -> Finding:
     """A rung that does not hold concerns a chip, and nothing of the operator's business."""
     what, severity = _WORTH_TELLING[fact.state]
     detail = f"{fact.rung}: {fact.detail}" if fact.detail else fact.rung
@@ -88,16 +95,13 @@ class Hand:
         What is returned goes into signed reports: ids and counts, no process of the operator's.
         """
         match action:
-            case Deny():
-                return self._wish(action, Wish.DENIED)
-            case Slow():
-                return self._wish(action, Wish.SLOWED)
-            case Restore():
-                return self._wish(action, Wish.FREE)
+            case Deny() | Slow() | Restore():
+                return self._wish(action)
             case _:
                 return self._upon_processes(action)
 
-    def _wish(self, action: Deny | Slow | Restore, wish: Wish) -> list[Finding]:
+    def _wish(self, action: Deny | Slow | Restore) -> list[Finding]:
+        wish = WISHES[type(action)]
         self._limits.want(self._chips[action.workload], wish)
         _LOG.info("enforcement: chips %s", wish, extra={FIELDS: {"workload": action.workload}})
         # At once: whoever is told that a lane runs may start a job on it.
@@ -105,7 +109,7 @@ class Hand:
 
     def _tell(self, fact: Fact) -> Finding:
         _LOG.warning("chip %s: %s %s %s", fact.uuid, fact.rung, fact.state, fact.detail)
-        return _finding(fact)
+        return chip_finding(fact)
 
     def _upon_processes(self, action: Freeze | Thaw | Kill | Notify) -> list[Finding]:
         outcome = self._apply(lane_id(action.workload), action)

@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -23,7 +24,7 @@ from flopgate_agent.counters.frames import DriverError, Identities, Samples, Unr
 from flopgate_agent.counters.sample import ChipIdentity as NvmlIdentity
 from flopgate_agent.counters.topology_client import TopologyClient
 from flopgate_agent.enforcement import Enforcer
-from flopgate_agent.enforcement.chips import ChipLimits
+from flopgate_agent.enforcement.chips import ChipLimits, SetterProcess
 from flopgate_agent.gate.carrying import kept_of
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.enrolling import enrolled_chips
@@ -64,12 +65,14 @@ HandMaker = Callable[[GateConfig, GateSettings, Sequence[NvmlIdentity]], Doer]
 def make_hand(config: GateConfig, settings: GateSettings, found: Sequence[NvmlIdentity]) -> Hand:
     """The hand that stops processes on this host."""
     enforcer = Enforcer(enforcer_config(config, settings))
-    limits = ChipLimits(
+    spawn = partial(
+        SetterProcess,
         env=child_environment(os.environ),
         folder=config.state_dir / "enforcement",
         boot_id=settings.boot_id.hex(),
     )
-    return Hand(enforcer, lane_globs(config, settings, found), lane_chips(settings), limits)
+    globs, chips = lane_globs(config, settings, found), lane_chips(settings)
+    return Hand(enforcer, globs, chips, ChipLimits(spawn))
 
 
 class GateProcess:

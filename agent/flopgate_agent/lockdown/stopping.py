@@ -11,13 +11,14 @@ import contextlib
 import logging
 import os
 import select
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from flopgate_agent.counters.client import SamplerClient, child_environment
 from flopgate_agent.counters.frames import Samples
 from flopgate_agent.enforcement import Enforcer, EnforcerConfig, FindingId, Outcome
-from flopgate_agent.enforcement.chips import ChipLimits, Wish
+from flopgate_agent.enforcement.chips import ChipLimits, SetterProcess, Wish
 from flopgate_agent.enforcement.jobs import job_pids
 from flopgate_agent.gate.terms import LaneTerm
 from flopgate_agent.lockdown.deciding import Due
@@ -42,7 +43,9 @@ class Stopper:
             )
         )
         self._enforcer.adopt()
-        self._limits = ChipLimits(env=env, folder=records, boot_id=lease.boot_id)
+        self._limits = ChipLimits(
+            partial(SetterProcess, env=env, folder=records, boot_id=lease.boot_id)
+        )
         self._sampler = SamplerClient(env=env)
         self._started = False
         self._reach = {one.workload: one for one in lease.reach}

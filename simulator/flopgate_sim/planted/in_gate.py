@@ -7,12 +7,16 @@ from typing import Any
 
 from flopgate_agent import ledger, meter
 from flopgate_agent.counters.sample import ChipSample
+from flopgate_agent.enforcement.chips import ChipLimits, Fact, State, Wish
+from flopgate_agent.enforcement.chips.child import Setter
 from flopgate_agent.gate import allowance, answers, book, core, host_lanes, lane, phases, reporting
+from flopgate_agent.gate.actions import Restore
 from flopgate_agent.gate.allowance import Allowed
 from flopgate_agent.gate.authority import Authority, LatchedPause, admitted
 from flopgate_agent.gate.host_lanes import HostLanes
 from flopgate_agent.gate.host_meter import HostMeter
 from flopgate_agent.gate.phases import InForce
+from flopgate_agent.gate.states import RUNGS, Rung
 from flopgate_agent.gate.told_time import ToldTime
 from flopgate_agent.measured import Flop, Measured
 from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer
@@ -24,6 +28,7 @@ from flopgate_proto.values import Assurance, LaneState, Phase, ScopeKind
 from flopgate_sim.planted.patching import Swap
 
 FORGOTTEN_AFTER_MS = 20_000
+FOR_EVER_MS = 10**12
 
 
 def receipt_time() -> tuple[Swap, ...]:
@@ -100,6 +105,62 @@ def thaw_unchecked() -> tuple[Swap, ...]:
         return step(self, permission, *step_of)
 
     return (Swap(lane.Lane, "step", hasty),)
+
+
+def rungs_unclimbed() -> tuple[Swap, ...]:
+    return (Swap(lane.Lane, "_climb", lambda _self, *, loose: []),)  # noqa: ARG005
+
+
+def rungs_unrestored() -> tuple[Swap, ...]:
+    climb = lane.Lane._climb  # noqa: SLF001  # as above
+
+    def upwards(self: lane.Lane, *, loose: bool) -> Any:
+        return [one for one in climb(self, loose=loose) if not isinstance(one, Restore)]
+
+    return (Swap(lane.Lane, "_climb", upwards),)
+
+
+def barred_while_running() -> tuple[Swap, ...]:
+    everywhere = {**RUNGS, LaneState.RUNNING: frozenset({Rung.DENY})}
+    return (Swap(lane, "RUNGS", everywhere),)
+
+
+def slowed_never() -> tuple[Swap, ...]:
+    return (Swap(lane, "RUNGS", {**RUNGS, LaneState.HALTED: frozenset({Rung.DENY})}),)
+
+
+def own_rung_for_before() -> tuple[Swap, ...]:
+    serve = Setter._serve  # noqa: SLF001  # as above
+
+    def forgetful(self: Setter, *where: Any) -> None:
+        *_, rung, wish, before = where
+        if wish is not Wish.FREE:
+            before.pop(rung.name, None)
+        serve(self, *where)
+
+    return (Swap(Setter, "_serve", forgetful),)
+
+
+def rungs_unrenewed() -> tuple[Swap, ...]:
+    return (Swap(ChipLimits, "_renew", lambda _self, _now_ms: None),)
+
+
+def undone_untold() -> tuple[Swap, ...]:
+    note = ChipLimits._note  # noqa: SLF001  # as above
+
+    def silent(self: ChipLimits, fact: Fact) -> list[Fact]:
+        return [one for one in note(self, fact) if one.state is not State.FOUND_UNDONE]
+
+    return (Swap(ChipLimits, "_note", silent),)
+
+
+def hung_setter_kept() -> tuple[Swap, ...]:
+    make = ChipLimits.__init__
+
+    def patient(self: ChipLimits, spawn: Any) -> None:
+        make(self, spawn, answer_ms_max=FOR_EVER_MS)
+
+    return (Swap(ChipLimits, "__init__", patient),)
 
 
 def gap_free() -> tuple[Swap, ...]:

@@ -29,8 +29,9 @@ RATES = {
     "gate_crash": 1.0, "gate_crash_writing": 1.5, "courier_crash": 0.5, "host_reboot": 0.3,
     "power_loss": 1.5, "partition": 1.0, "one_way_up": 0.5, "one_way_down": 0.5, "lossy": 1.0,
     "sampler_hang": 1.5, "counter_jump": 1.5, "boot_clock_back": 1.0, "job_ends": 0.5,
-    "job_joins": 1.0, "courier_forges": 1.0, "courier_replays": 1.0, "ledger_restore": 1.0,
-    "governor_crash": 1.0, "governor_crash_writing": 3.0, "governor_power_loss": 1.0,
+    "job_joins": 1.0, "rungs_undone": 1.0, "courier_forges": 1.0, "courier_replays": 1.0,
+    "ledger_restore": 1.0, "governor_crash": 1.0, "governor_crash_writing": 3.0,
+    "governor_power_loss": 1.0,
 }  # fmt: skip
 """Faults per hour: many, for little time."""
 
@@ -106,6 +107,20 @@ def _paused(seed: int, lane: LanePlan) -> WorldPlan:
     )
     act = Act(at_ms=603_500, act="pause", scope="cluster:alpha")
     return replace(plan, faults=cut, acts=(act,))
+
+
+def lifted(seed: int) -> WorldPlan:
+    """A pause, during which somebody opens the chips and a call hangs at one, and its end."""
+    plan = _plan(seed, {})
+    undone = tuple(
+        Fault(at_ms=900_000, kind="rungs_undone", target=host.name) for host in plan.hosts[1:]
+    )
+    hang = Fault(at_ms=600_000, kind="chip_hang", target=plan.hosts[0].name, span_ms=500_000)
+    acts = (
+        Act(at_ms=603_500, act="pause", scope="cluster:alpha"),
+        Act(at_ms=1_500_000, act="resume"),
+    )
+    return replace(plan, faults=(hang, *undone), acts=acts)
 
 
 def crashing(seed: int) -> WorldPlan:

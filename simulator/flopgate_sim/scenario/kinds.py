@@ -89,6 +89,11 @@ KINDS: Final[Mapping[str, FaultKind]] = MappingProxyType(
             value=(0, 15),
             text="a chip is cut into instances, and its own counters do not show their work",
         ),
+        "rungs_undone": FaultKind(
+            target=HOST,
+            value=(0, 15),
+            text="somebody with root opens chips that the gate closed, and starts a process",
+        ),
         "counter_jump": FaultKind(
             target=HOST, value=(1, 10**6), text="a chip's counters jump ahead"
         ),

@@ -11,70 +11,14 @@ from dataclasses import dataclass, field
 from flopgate_agent.counters.sample import ChipSample, PipeCycles
 from flopgate_proto.chips import ChipSpec
 from flopgate_sim.world.engine import US_PER_MS
+from flopgate_sim.world.jobs import Job
 
 IDLE_MW, BUSY_MW = 70_000, 650_000
-
-
-@dataclass(slots=True, kw_only=True)
-class Job:
-    """A process with a context on some chips of one host.
-
-    Attributes:
-        drain_us: its queues go on so long after a freeze; ``None``: persistent kernels, which run
-            until the process is dead.
-        busy_percent: part of the chip's cycles that its compute pipes work.
-        period_us, work_us: it works only in the first part of each period; 0: all the time.
-        spinning: it spins on the network: SMs active, no compute pipe.
-        death_us: from the kill until it is gone.
-        forks: when it is frozen it leaves a child that goes on, so often.
-        start_us: world time.
-        last_work_us: last moment at which it worked.
-        woken_us: when somebody with root let it go on behind the gate's back.
-    """
-
-    pid: int
-    chips: tuple[int, ...]
-    start_us: int
-    drain_us: int | None = 50 * US_PER_MS
-    busy_percent: int = 80
-    period_us: int = 0
-    work_us: int = 0
-    spinning: bool = False
-    death_us: int = 20 * US_PER_MS
-    forks: int = 0
-    frozen_us: int | None = None
-    gone_us: int | None = None
-    last_work_us: int = 0
-    woken_us: int = 0
-
-    def end_us(self) -> int | None:
-        """World time at which its work ends, as things stand; ``None``: never."""
-        end_us = self.gone_us
-        if self.frozen_us is not None and self.drain_us is not None:
-            drained_us = self.frozen_us + self.drain_us
-            end_us = drained_us if end_us is None else min(end_us, drained_us)
-        return end_us
-
-    def alive(self, now_us: int) -> bool:
-        """Whether the process is there."""
-        return self.gone_us is None or now_us < self.gone_us
-
-    def work(self, from_us: int, to_us: int) -> tuple[int, int]:
-        """Time at work in an interval, and the last moment of it (0 without work)."""
-        end_us = self.end_us()
-        until_us = to_us if end_us is None else min(to_us, end_us)
-        since_us = max(from_us, self.start_us)
-        if until_us <= since_us or not self.busy_percent:
-            return 0, 0
-        if not self.period_us:
-            return until_us - since_us, until_us
-        worked_us = self._bursts(until_us) - self._bursts(since_us)
-        rest_us = (until_us - self.start_us) % self.period_us
-        return worked_us, until_us - max(0, rest_us - self.work_us) if worked_us else 0
-
-    def _bursts(self, at_us: int) -> int:
-        whole, rest_us = divmod(at_us - self.start_us, self.period_us)
-        return whole * self.work_us + min(rest_us, self.work_us)
+LOWEST_KHZ = 210_000
+BOARD_MW, OWN_MW, LOWEST_MW = 700_000, 600_000, 200_000
+"""Power limits: the board's own, what an operator set on every second chip, the lowest."""
+PROHIBITED = 2
+"""NVML's compute mode in which the driver gives no process a new context."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -97,6 +41,14 @@ class Chip:
         jump_cycles: what a lying or broken driver adds to every counter.
         hidden_us, hidden_active_us: busy and active time that the driver does not show, from
             ``hiding`` (it lies) or ``mig`` on.
+        compute_mode, locked, power_mw: what the driver keeps of it; clocks are locked to the
+            lowest. A power limit costs nothing here but watts.
+        own_mw: the power limit that its operator set.
+        reset: it started anew since, so that its operator may find it as the board has it.
+        open_us: since when nothing keeps a gate from setting it, and nobody undid what it set.
+        lost_us, lost_active_us, lost_worked_us: what a lock took off the times that counters of
+            cycles show.
+        lost_flop_us: what it took off ``worked_us``, since the world began.
     """
 
     uuid: str
@@ -124,11 +76,69 @@ class Chip:
     window_active_us: int = 0
     window_now_us: int = 0
     shared_us: tuple[int, int, int] = (0, 0, 0)
+    compute_mode: int = 0
+    locked: bool = False
+    power_mw: int = BOARD_MW
+    own_mw: int = BOARD_MW
+    reset: bool = False
+    open_us: int = 0
+    clock_khz: int = 0
+    high_khz: int = 0
+    low_khz: int = 0
+    lost_us: int = 0
+    lost_active_us: int = 0
+    lost_worked_us: int = 0
+    lost_flop_us: int = 0
+
+    def __post_init__(self) -> None:
+        """It starts at its highest clock."""
+        self.clock_khz = self.high_khz = self.low_khz = self.spec.max_clock_khz
+        self.power_mw = self.own_mw
+
+    @property
+    def barred(self) -> bool:
+        """Whether no process gets a new context."""
+        return self.compute_mode == PROHIBITED
+
+    @property
+    def restored(self) -> bool:
+        """Whether it is set as its operator had it."""
+        if self.locked or self.compute_mode:
+            return False
+        return self.power_mw == self.own_mw or (self.reset and self.power_mw == BOARD_MW)
+
+    def lock(self, *, locked: bool) -> None:
+        """The clock goes to the lowest, or back to the highest; time must have passed up to now."""
+        self.locked = locked
+        self.clock_khz = LOWEST_KHZ if locked else self.spec.max_clock_khz
+        self.high_khz = max(self.high_khz, self.clock_khz)
+        self.low_khz = min(self.low_khz, self.clock_khz)
+
+    def work(self, span_us: int, busy_us: int, worked_us: int) -> None:
+        """Some time with kernels on it; two processes share what one chip can do."""
+        self.active_us += busy_us
+        self.active_all_us += busy_us
+        self.worked_us += worked_us
+        if self.hiding or self.mig:
+            self.hidden_us += worked_us
+            self.hidden_active_us += busy_us
+        busy_mw = min(BUSY_MW, self.power_mw)
+        self.energy_uj += (busy_us * busy_mw + (span_us - busy_us) * IDLE_MW) // 1000
+
+    def lose(self, span_us: int, active_us: int, worked_us: int) -> None:
+        """What a locked clock takes off some time, kernels and work in it."""
+        most_khz = self.spec.max_clock_khz
+        less_khz = most_khz - self.clock_khz
+        self.lost_us += span_us * less_khz // most_khz
+        self.lost_flop_us += worked_us * less_khz // most_khz
+        if not (self.hiding or self.mig):
+            self.lost_active_us += active_us * less_khz // most_khz
+            self.lost_worked_us += worked_us * less_khz // most_khz
 
     def flop(self) -> int:
         """What it really executed, at the 16-bit rate."""
         spec = self.spec
-        cycles = self.worked_us * spec.max_clock_khz // (1000 * 100)
+        cycles = (self.worked_us - self.lost_flop_us) * spec.max_clock_khz // (1000 * 100)
         return cycles * spec.sm_count * spec.rates.half_tensor
 
 
@@ -138,6 +148,7 @@ class Hardware:
 
     Attributes:
         on: ``False`` while the host is off or suspended: nothing works.
+        changed: indices of chips that are not set as their operator had them.
     """
 
     chips: list[Chip]
@@ -145,6 +156,24 @@ class Hardware:
     on: bool = True
     now_us: int = 0
     next_pid: int = 100
+    changed: set[int] = field(default_factory=set)
+
+    def admits(self, chips: tuple[int, ...]) -> bool:
+        """Whether the driver gives a process a context on these chips."""
+        return not any(self.chips[index].barred for index in chips)
+
+    def note_setting(self, chip: Chip) -> None:
+        """Somebody set a chip: keep account of those that are not as their operator had them."""
+        index = next(index for index, one in enumerate(self.chips) if one is chip)
+        (self.changed.discard if chip.restored else self.changed.add)(index)
+
+    def undo_settings(self, now_us: int) -> None:
+        """Every chip is set as its operator had it, behind the gate's back."""
+        self.advance(now_us)
+        for chip in self.chips:
+            chip.compute_mode, chip.power_mw, chip.open_us = 0, chip.own_mw, now_us
+            chip.lock(locked=False)
+        self.changed.clear()
 
     def start(self, chips: tuple[int, ...], now_us: int, **options: object) -> Job:
         """A process that works from now on."""
@@ -183,18 +212,12 @@ class Hardware:
                     worked_us[index] += done_us * job.busy_percent
                     chip.last_work_us = max(chip.last_work_us, last_us)
         for chip, active, worked in zip(self.chips, active_us, worked_us, strict=True):
-            if not active:
+            if active:
+                chip.work(span_us, min(active, span_us), min(worked, span_us * 100))
+            else:
                 chip.energy_uj += idle_uj
-                continue
-            # Two processes share what one chip can do.
-            busy_us, busy = min(active, span_us), min(worked, span_us * 100)
-            chip.active_us += busy_us
-            chip.active_all_us += busy_us
-            chip.worked_us += busy
-            if chip.hiding or chip.mig:
-                chip.hidden_us += busy
-                chip.hidden_active_us += busy_us
-            chip.energy_uj += (busy_us * BUSY_MW + (span_us - busy_us) * IDLE_MW) // 1000
+            if chip.locked:
+                chip.lose(span_us, min(active, span_us), min(worked, span_us * 100))
         if ended:
             self.jobs = [job for job in self.jobs if job.alive(now_us)]
 
@@ -255,7 +278,12 @@ class Hardware:
             chip.window_ms, chip.shared_us = None, (0, 0, 0)
 
     def reset_counters(self, chip: Chip) -> None:
-        """Cumulative counters of a chip start from zero."""
+        """A chip starts anew: counters from zero, settings as the board has them."""
+        chip.compute_mode, chip.power_mw, chip.reset = 0, BOARD_MW, True
+        chip.lock(locked=False)
+        chip.open_us = self.now_us
+        self.note_setting(chip)
+        chip.lost_us = chip.lost_active_us = chip.lost_worked_us = 0
         chip.counted_us = self.now_us
         chip.worked_before_us = chip.worked_us
         chip.active_before_us = chip.active_all_us
@@ -288,14 +316,16 @@ class Hardware:
                 error="GPU_IS_LOST" if chip.lost else "UNINITIALIZED",
             )
         active_ms, chip.active_us = divmod(chip.active_us, US_PER_MS)
+        high_khz, low_khz = chip.high_khz, chip.low_khz
+        chip.high_khz = chip.low_khz = chip.clock_khz
         return ChipSample(
             uuid=chip.uuid,
             taken_ms=elapsed_ms,
             cycles=self._cycles(chip, same) if chip.gpm and not chip.percent else None,
             shares=self._shares(chip, elapsed_ms) if chip.gpm and chip.percent else None,
             kernel_active_ms=None if chip.mig else active_ms,
-            sm_clock_mhz=-(-chip.spec.max_clock_khz // 1000),
-            sm_clock_low_mhz=chip.spec.max_clock_khz // 1000,
+            sm_clock_mhz=-(-high_khz // 1000),
+            sm_clock_low_mhz=low_khz // 1000,
             energy_mj=chip.energy_uj // 1000,
             pids=self.pids(index),
             error=None,
@@ -322,15 +352,17 @@ class Hardware:
 
     def _cycles(self, chip: Chip, same: dict[tuple[int, int, int, int], PipeCycles]) -> PipeCycles:
         """Summed over SMs, as GPM may give them; chips that did the same share one value."""
-        worked_us = chip.worked_us - chip.worked_before_us - chip.hidden_us
+        worked_us = chip.worked_us - chip.worked_before_us - chip.hidden_us - chip.lost_worked_us
         active_us = chip.active_all_us - chip.active_before_us - chip.hidden_active_us
-        key = (worked_us, active_us, chip.counted_us, chip.jump_cycles)
+        active_us -= chip.lost_active_us
+        counted_us = chip.counted_us + chip.lost_us
+        key = (worked_us, active_us, counted_us, chip.jump_cycles)
         found = same.get(key)
         if found is None:
             khz, sms, jump = chip.spec.max_clock_khz, chip.spec.sm_count, chip.jump_cycles
             busy = worked_us * khz * sms // (1000 * 100) + jump
             active = active_us * khz * sms // 1000 + jump
-            elapsed = (self.now_us - chip.counted_us) * khz * sms // 1000 + jump
+            elapsed = (self.now_us - counted_us) * khz * sms // 1000 + jump
             found = same[key] = _by_hmma(elapsed, max(active, busy), busy)
         return found
 

@@ -139,6 +139,7 @@ def _gpu_lost(world: World, fault: Fault) -> None:
     host = _host(world, fault)
     host.hardware.advance(world.engine.now_us)
     host.hardware.chips[fault.value % len(host.hardware.chips)].lost = True
+    host.truth.let_go()
 
 
 def _sampler_hang(world: World, fault: Fault) -> None:
@@ -153,15 +154,16 @@ def _chip_hang(world: World, fault: Fault) -> None:
     host.hardware.advance(world.engine.now_us)
     chip = host.hardware.chips[fault.value % len(host.hardware.chips)]
     chip.hung = True
-    world.engine.after(fault.span_ms * US_PER_MS, "chip answers", partial(_unhang, chip))
+    host.truth.let_go()
+    world.engine.after(fault.span_ms * US_PER_MS, "chip answers", partial(_unhang, world, chip))
     if not host.hung:
         # Until the sampler is given up and another one leaves that chip alone, nothing is read.
         host.hang()
         world.engine.after(GIVEN_UP_MS * US_PER_MS, "sampler", host.unhang)
 
 
-def _unhang(chip: Chip) -> None:
-    chip.hung = False
+def _unhang(world: World, chip: Chip) -> None:
+    chip.hung, chip.open_us = False, world.engine.now_us
 
 
 def _mig_on(world: World, fault: Fault) -> None:
@@ -224,9 +226,16 @@ def _job_ends(world: World, fault: Fault) -> None:
 
 def _job_joins(world: World, fault: Fault) -> None:
     host = _host(world, fault)
-    if host.up and not host.suspended:
-        lane = host.plan.lanes[fault.value % len(host.plan.lanes)]
+    lane = host.plan.lanes[fault.value % len(host.plan.lanes)]
+    if host.up and not host.suspended and host.hardware.admits(lane.chips):
         host.hardware.start(lane.chips, world.engine.now_us, **lane.job_options())
+
+
+def _rungs_undone(world: World, fault: Fault) -> None:
+    host = _host(world, fault)
+    if host.up and not host.suspended:
+        host.undo_rungs()
+        _job_joins(world, fault)
 
 
 def _job_forks(world: World, fault: Fault) -> None:
@@ -314,6 +323,7 @@ APPLY: Mapping[str, Callable[[World, Fault], None]] = {
     "driver_reload": _driver_reload,
     "wall_step": _wall_step,
     "boot_clock_back": _boot_clock_back,
+    "rungs_undone": _rungs_undone,
     "job_ends": _job_ends,
     "job_joins": _job_joins,
     "job_forks": _job_forks,

@@ -8,61 +8,37 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
-from flopgate_agent.gate.actions import Deny, Freeze, Kill, Move, Slow, Tell, Thaw
+from flopgate_agent.gate.actions import Deny, Freeze, Kill, Move, Restore, Slow, Tell, Thaw
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.faults import LEDGER_FAILED
-from flopgate_agent.gate.settings import (
-    REPORT_INTERVAL_MS,
-    GateSettings,
-    GateToken,
-    LaneSetting,
-    Now,
-)
-from flopgate_agent.gate.settings import Chip as GateChip
+from flopgate_agent.gate.settings import GateSettings, GateToken, Now
 from flopgate_agent.gate_process.runner import GateRunner
 from flopgate_agent.ledger import Ledger
 from flopgate_proto.errors import FlopgateError, PeerError
 from flopgate_proto.keys import SigningKey, key_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import ChipIdentity, Finding, Software
+from flopgate_proto.values import Finding
 from flopgate_sim.disk import Disk
-from flopgate_sim.world.chips import Chip, Hardware
+from flopgate_sim.world.chips import Hardware
 from flopgate_sim.world.clocks import Clocks
 from flopgate_sim.world.courier import Courier
 from flopgate_sim.world.engine import US_PER_S, Engine, Event
+from flopgate_sim.world.host_settings import GateWiring, chips_of, settings_of
 from flopgate_sim.world.phase_truth import PhaseTruth
 from flopgate_sim.world.plain_ledger import PlainLedger
 from flopgate_sim.world.plan import HostPlan, LanePlan
 from flopgate_sim.world.randomness import Streams
+from flopgate_sim.world.setting import ChipSetting
 from flopgate_sim.world.topology import topology_of
 from flopgate_sim.world.truth import Durable, HostTruth
 
-SOFTWARE = Software(name="flopgate-sim", version="1", digest=bytes(32))
 SNAPSHOT_MS, SNAPSHOT_MS_MAX = 100_000, 300_000
 """Between snapshots for couriers, when the gate wakes anyway and at most; the process shows one
 each second, which people look at."""
 GATE_RESTART_US = 2 * US_PER_S
 """From the death of a gate to its next start, when somebody restarts it at once."""
 LEDGER = "ledger.sqlite"
-LOOK_MS, IDLE_LOOK_MS = 1_000, 3_000
-"""Between looks where nothing may run: in production, and where looks are as rare as can be."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateWiring:
-    """How gates are driven.
-
-    Attributes:
-        rhythm_ms: between looks at the counters; ``None``: at the latest moment that the core says,
-            and `IDLE_LOOK_MS` where nothing may run.
-        plain_ledger: ledgers are `PlainLedger`, no files.
-    """
-
-    rhythm_ms: int | None = None
-    report_interval_ms: int = REPORT_INTERVAL_MS
-    plain_ledger: bool = False
 
 
 class GateSide:
@@ -72,7 +48,6 @@ class GateSide:
         runner: the running gate, ``None`` while it is dead.
         truth, phases: what really happened here, for the laws.
         schedules: whether a job is started in every lane after a boot.
-        closed: no lane: chips open at once.
     """
 
     def __init__(
@@ -87,25 +62,14 @@ class GateSide:
         clocks: Clocks,
     ) -> None:
         self.plan = plan
-        self.name, self.closed = plan.name, frozenset[str]()
+        self.name = plan.name
         self.clocks = clocks
         self.disk = disk
         self.key: SigningKey = streams.key(f"host/{plan.name}")
         self.host_id = key_digest(self.key.spki)
         self.tokens = tuple(tokens)
         self.wiring = wiring
-        self.hardware = Hardware(
-            [
-                Chip(
-                    uuid=f"GPU-{plan.name}-{index}",
-                    spec=plan.spec,
-                    gpm=plan.chip.gpm,
-                    percent=plan.chip.percent,
-                )
-                for index in range(plan.chips)
-            ],
-            now_us=engine.now_us,
-        )
+        self.hardware = Hardware(chips_of(plan), now_us=engine.now_us)
         self.truth = HostTruth(plan.name)
         self.phases = PhaseTruth(plan.scopes_of(""), plan.phase_at_least)
         self.couriers: list[Courier] = []
@@ -130,6 +94,10 @@ class GateSide:
         self._losses = streams.of(f"power/{plan.name}")
         self._refusals = 0
         self._known: set[int] = set()
+        self._queued: set[str] = set()
+        self._setting = ChipSetting(
+            engine, self.hardware, lambda: self.hung or self.suspended, self._chips_said
+        )
 
     # ------------------------------------------------------------------ the gate's process
 
@@ -162,6 +130,7 @@ class GateSide:
             refused=self._refused,
         )
         self.hardware.opened()
+        self._setting.start()
         seen = topology_of(self.plan, self.hardware, self._streams)
         core.chain.topology.take(seen, core.findings)
         self._looked_ms = self._shown_ms = self.clocks.elapsed_ms
@@ -193,6 +162,7 @@ class GateSide:
         self._engine.note(self.name, f"gate dies: {why}")
         self.runner = None
         self.truth.gate_died()
+        self._setting.stop()
         self.disk.crash()
         self._close_ledger()
         if self._wake is not None:
@@ -207,36 +177,14 @@ class GateSide:
             self._ledger = None
 
     def _settings(self) -> GateSettings:
-        entropy, run = self._streams.entropy, f"{self.name}/{self._runs}"
-        return GateSettings(
-            host_spki=self.key.spki,
-            host_id=self.host_id,
-            signer=self.key,
-            boot_id=entropy(f"boot/{self.name}/{self._boots}", 16),
-            run_nonce=entropy(f"run/{run}", 16),
-            salt_secret=entropy(f"salt/{run}", 32),
-            chips=tuple(
-                GateChip(
-                    identity=ChipIdentity(
-                        vendor="NVIDIA",
-                        uuid=chip.uuid,
-                        serial="",
-                        pdi=None,
-                        name=self.plan.chip_name,
-                        pci_device_id=self.plan.pci_device_id,
-                    ),
-                    spec=chip.spec,
-                )
-                for chip in self.hardware.chips
-            ),
-            lanes=tuple(
-                LaneSetting(workload=lane.workload, chips=lane.chips) for lane in self.plan.lanes
-            ),
-            software=SOFTWARE,
-            driver_version="simulated",
-            sample_interval_ms=IDLE_LOOK_MS if self.wiring.rhythm_ms is None else LOOK_MS,
-            report_interval_ms=self.wiring.report_interval_ms,
-            phase_at_least=self.plan.phase_at_least,
+        return settings_of(
+            self.plan,
+            self.wiring,
+            self.key,
+            self._streams,
+            self.hardware.chips,
+            run=self._runs,
+            boot=self._boots,
         )
 
     # ------------------------------------------------------------------ the gate's loop
@@ -254,6 +202,9 @@ class GateSide:
         if runner is None or self.suspended:
             return
         now_ms = self.clocks.elapsed_ms
+        turn_ms = self._setting.timer_ms
+        if turn_ms is not None and now_ms >= turn_ms:
+            runner.turn()
         if now_ms >= self._next_look_ms(runner.core):
             self._look(runner)
         if self.runner is not None:
@@ -274,6 +225,12 @@ class GateSide:
         samples = self.hardware.sample(self._engine.now_us, self.clocks.elapsed_ms)
         runner.enter(runner.core.samples, samples)
         self.truth.looked()
+
+    def _chips_said(self) -> None:
+        """The child that sets chips has said something."""
+        if self.runner is not None:
+            self.runner.turn()
+            self._settle()
 
     def from_courier(self, client_id: int, message: pb.ToGate) -> None:
         """A courier says something."""
@@ -320,6 +277,9 @@ class GateSide:
             courier.authority.truth.moved.add(self.host_id)
         core = runner.core
         at_ms = min(core.get_timer(), self._shown_ms + SNAPSHOT_MS_MAX)
+        turn_ms = self._setting.timer_ms
+        if turn_ms is not None:
+            at_ms = min(at_ms, turn_ms)
         look_ms = self._next_look_ms(core)
         if self.hung:
             look_ms = max(look_ms, self._looked_ms + 1_000)
@@ -368,12 +328,12 @@ class GateSide:
         """The sampler is no process here."""
 
     def carry_out(self, action: Move) -> list[Finding]:
-        """Do it to the processes of the lane."""
+        """Do it to the chips or processes of the lane."""
         if self.disk.died:
             return []
         now_us = self._engine.now_us
-        lane = next((one for one in self.plan.lanes if one.workload == action.workload), None)
-        mine = set() if lane is None else self._holders(lane)
+        lane = next(one for one in self.plan.lanes if one.workload == action.workload)
+        mine = self._holders(lane)
         if isinstance(action, Freeze | Kill | Deny | Slow):
             newest = [policy for one in self.couriers if (policy := one.authority.truth.policy)]
             self.phases.stops(f"{type(action).__name__} of {action.workload}", newest)
@@ -385,16 +345,29 @@ class GateSide:
                 self.hardware.thaw(mine & self._known, now_us)
             case Kill():
                 self.hardware.kill(set(action.pids) | mine, now_us)
+            case Deny() | Slow() | Restore():
+                if isinstance(action, Restore):
+                    self.truth.let_go()
+                return self._setting.carry_out(action, self._uuids(lane), self.clocks.elapsed_ms)
             case _:
                 pass
         return []
 
-    def turn(self, now_ms: int) -> list[Finding]:  # noqa: ARG002
-        """Nothing takes time."""
-        return []
+    def turn(self, now_ms: int) -> list[Finding]:
+        """Chips are set."""
+        return self._setting.turn(now_ms)
 
     def close(self, now_ms: int) -> None:
         """Nothing takes time."""
+
+    @property
+    def closed(self) -> frozenset[str]:
+        """Lanes whose chips were to be opened and are not yet."""
+        lanes = self.plan.lanes
+        return frozenset(one.workload for one in lanes if self._setting.pending(self._uuids(one)))
+
+    def _uuids(self, lane: LanePlan) -> tuple[str, ...]:
+        return tuple(self.hardware.chips[index].uuid for index in lane.chips)
 
     def _holders(self, lane: LanePlan) -> set[int]:
         return {job.pid for job in self.hardware.jobs if set(job.chips) & set(lane.chips)}

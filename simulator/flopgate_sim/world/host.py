@@ -11,6 +11,8 @@ from flopgate_sim.world.plan import LanePlan
 from flopgate_sim.world.randomness import waits_ms
 
 BOOT_US = 40 * US_PER_S
+RETRY_US = 30 * US_PER_S
+"""How long a scheduler waits with a job that found no chip open."""
 
 
 class Host(GateSide):
@@ -35,10 +37,19 @@ class Host(GateSide):
             return
         if self._holders(lane):
             return
+        if not self.hardware.admits(lane.chips):
+            if lane.workload not in self._queued:
+                self._queued.add(lane.workload)
+                self._engine.after(RETRY_US, "job", partial(self._start_queued, lane))
+            return
         job = self.hardware.start(lane.chips, self._engine.now_us, **lane.job_options())
         if lane.mean_life_ms:
             life_us = waits_ms(self._lives, lane.mean_life_ms) * US_PER_MS
             self._engine.after(life_us, "job ends", partial(self._renew_job, lane, job.pid))
+
+    def _start_queued(self, lane: LanePlan) -> None:
+        self._queued.discard(lane.workload)
+        self.start_job(lane)
 
     def _renew_job(self, lane: LanePlan, pid: int) -> None:
         self.end_process(pid)
@@ -75,6 +86,7 @@ class Host(GateSide):
         self.clocks.boot(5_000)
         self.hung = False
         self._known.clear()
+        self._setting.boot()
         self.truth.booted()
         self._engine.note(self.name, f"boot {self._boots}")
         self.suspended = False
@@ -117,6 +129,7 @@ class Host(GateSide):
 
     def hang(self) -> None:
         """The driver answers nobody."""
+        self.truth.let_go()
         self.hung = True
         self.hung_since_us = self._engine.now_us
         self._engine.note(self.name, "the driver hangs")
@@ -133,6 +146,14 @@ class Host(GateSide):
             self._engine.note(self.name, "the driver answers again")
             self._settle()
 
+    def undo_rungs(self) -> None:
+        """Somebody with root undoes what the gate set of its chips."""
+        barred = [chip for chip in self.hardware.chips if chip.barred]
+        reachable = not any(chip.lost or chip.hung or chip.mig for chip in barred)
+        self.hardware.undo_settings(self._engine.now_us)
+        if barred and reachable and self.runner is not None and not (self.hung or self.suspended):
+            self.truth.undone(self._engine.now_us)
+
     def step_boot_clock(self, by_ms: int) -> None:
         """Somebody moves the boot clock; the gate stands from then on until it is started anew."""
         if self.suspended:
@@ -146,6 +167,7 @@ class Host(GateSide):
         self.clocks.step(by_ms)
         self._engine.note(self.name, f"the boot clock steps by {by_ms} ms")
         if self.runner is not None:
+            self.runner.turn()
             self._serve()
 
     def restore_ledger(self, snapshot: Snapshot, taken_us: int) -> None:

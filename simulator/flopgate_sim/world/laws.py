@@ -14,11 +14,12 @@ from flopgate_agent.gate.asking import DEFAULT_WATCHDOG_MS
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.faults import LEDGER_FAILED
 from flopgate_agent.gate.states import MAY_COMPUTE
-from flopgate_sim.world.chips import Job
 from flopgate_sim.world.engine import US_PER_MS
 from flopgate_sim.world.governor import Governor
 from flopgate_sim.world.host import Host
+from flopgate_sim.world.jobs import Job
 from flopgate_sim.world.plan import LanePlan
+from flopgate_sim.world.rung_laws import barred, opened
 from flopgate_sim.world.truth import lane_flop
 
 TFLOP = 10**12
@@ -86,7 +87,7 @@ def _late_jobs(host: Host, lane: LanePlan, until_us: int) -> Iterator[tuple[Job,
             yield job, last_us
 
 
-def expiry(host: Host, _now_us: int) -> Iterator[str]:
+def expiry(host: Host, now_us: int) -> Iterator[str]:
     """1: work ends within the lifetime of the request that earned it."""
     if not _acting(host):
         return
@@ -95,6 +96,7 @@ def expiry(host: Host, _now_us: int) -> Iterator[str]:
         for job, last_us in _late_jobs(host, lane, until_us):
             late_ms = (last_us - until_us) // US_PER_MS
             yield f"{host.name}: process {job.pid} worked {late_ms} ms after all permission"
+    yield from barred(host, now_us)
 
 
 def paused_work(host: Host, now_us: int) -> Iterator[str]:
@@ -250,7 +252,7 @@ def believed(host: Host, _now_us: int) -> Iterator[str]:
 # ---------------------------------------------------------------------- 8: fail closed, say why
 
 
-def fails_closed(host: Host, _now_us: int) -> Iterator[str]:
+def fails_closed(host: Host, now_us: int) -> Iterator[str]:
     """8: every lane that stands says why; without a ledger or a driver nothing runs for long.
 
     And nothing is stopped where officers let rules only observe or warn.
@@ -261,6 +263,7 @@ def fails_closed(host: Host, _now_us: int) -> Iterator[str]:
     if core is None or host.truth.enrolled_us is None:
         return
     yield from _silent(host, core)
+    yield from opened(host, now_us)
     for lane in core.lanes.values():
         if lane.state in MAY_COMPUTE:
             winds_down = lane.state is lane.state.WINDING_DOWN

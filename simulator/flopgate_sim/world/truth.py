@@ -15,6 +15,7 @@ from flopgate_proto.codec import decode_order, envelope_from_wire
 from flopgate_proto.envelope import statement_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import Pause, Resume
+from flopgate_sim.world.engine import US_PER_MS
 
 if TYPE_CHECKING:
     from flopgate_sim.world.gate_side import GateSide
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 PPM = 1_000_000
 FINDING_REPORTS = 3
 """Within so many reports something implausible is a finding (law 10)."""
+RUNGS_MS = 135_000
+"""Within this time chips are as their lane's state wants them: they are set anew each minute, a
+child that hung is followed by another after a minute at most, and given up after 10 s."""
+_UNDONE = "enforcement.rung.undone_by_other"
 
 
 def nobody() -> None:
@@ -78,6 +83,9 @@ class HostTruth:
         odd_ms: host time at which counters did what no chip can do, until a finding says so.
         odd_sequence: newest report by then.
         odd_reports: how many reports since tell of time after it and find nothing.
+        undone_us: when somebody undid what the gate had set of its chips, until a finding says so
+            or it lets them go itself.
+        undone_by: the first report that must tell of it, or one of the next few.
         odd: what reports claimed or kept silent about, against law 10.
         doubtful_at: newest report when a clock was set back. A gate that starts from it, or from
             an older one, charges by that clock.
@@ -116,6 +124,8 @@ class HostTruth:
     odd_ms: int | None = None
     odd_sequence: int = 0
     odd_reports: int = 0
+    undone_us: int | None = None
+    undone_by: int | None = None
     odd: list[str] = field(default_factory=list)
     mark: Callable[[], None] = nobody
 
@@ -141,7 +151,7 @@ class HostTruth:
         """No gate acts any more."""
         self.acting_since_us = None
         self.fresh_look = False
-        self.odd_ms = None
+        self.odd_ms = self.undone_us = None
         self.mark()
 
     def booted(self) -> None:
@@ -166,6 +176,9 @@ class HostTruth:
         if core.chain.sequence <= self.sequence:
             return False
         self.sequence = core.chain.sequence
+        due_us = None if self.undone_us is None else self.undone_us + RUNGS_MS * US_PER_MS
+        if due_us is not None and self.undone_by is None and now_us > due_us:
+            self.undone_by = self.sequence
         lacking = frozenset(name for name in core.lanes if self._lacks(core, name, now_us))
         for digest, sent in reversed(core.chain.sent.items()):
             if digest in self.requests_us:
@@ -196,6 +209,7 @@ class HostTruth:
             self.odd.append(f"report {message.sequence} claims more than software stands behind")
         if self.lacking:
             self._explained(report.envelope, message)
+        self._told_undone(message)
         since = None if self.odd_ms is None else (self.odd_sequence, self.odd_ms)
         # An older report tells of another time, maybe of another boot.
         if since and message.sequence > since[0] and message.interval_end_ms > since[1]:
@@ -216,6 +230,23 @@ class HostTruth:
                 self.odd.append(f"{text} and gives no reason")
             elif lane.state == pb.LANE_STATE_RUNNING and "lane.would-stop" not in self.told_us:
                 self.odd.append(f"{text}, runs, and no finding tells of it")
+
+    def _told_undone(self, message: pb.Report) -> None:
+        if self.undone_us is None:
+            return
+        if any(found.id == _UNDONE for found in message.findings):
+            self.undone_us = None
+        elif self.undone_by is not None and message.sequence > self.undone_by + FINDING_REPORTS:
+            self.odd.append(f"rungs were undone, report {message.sequence} does not say so")
+
+    def undone(self, now_us: int) -> None:
+        """Somebody undid what the gate holds of its chips."""
+        if self.undone_us is None:
+            self.undone_us, self.undone_by = now_us, None
+
+    def let_go(self) -> None:
+        """The gate need not find out any more, or cannot."""
+        self.undone_us = None
 
     def came(self, batch: pb.AnswerBatch) -> None:
         """Answers came to the gate; what they grant may be used from now on."""

@@ -18,9 +18,9 @@ from flopgate_sim.world.clocks import EPOCH_UNIX_MS, Clocks
 from flopgate_sim.world.courier import Courier
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine
 from flopgate_sim.world.faults import APPLY
-from flopgate_sim.world.gate_side import GateWiring
 from flopgate_sim.world.governor import STORE, Governor
-from flopgate_sim.world.host import Host
+from flopgate_sim.world.host import RETRY_US, Host
+from flopgate_sim.world.host_settings import GateWiring
 from flopgate_sim.world.laws import Law, broken_by_governor, broken_by_host
 from flopgate_sim.world.network import Link
 from flopgate_sim.world.officers import Officers
@@ -215,10 +215,14 @@ class World:
 
     def _start_work(self, job: TimedWork) -> None:
         host = self.named(job.host)
-        if isinstance(host, Host) and host.up and not host.suspended:
+        if not isinstance(host, Host) or not host.up or host.suspended:
+            return
+        end_us = job.end_ms * US_PER_MS
+        if host.hardware.admits(job.chips):
             work = host.hardware.start(job.chips, self.engine.now_us, busy_percent=job.busy_percent)
-            end_us = job.end_ms * US_PER_MS
             self.engine.at(end_us, "job ends", partial(host.end_process, work.pid))
+        elif self.engine.now_us + RETRY_US < end_us:
+            self.engine.after(RETRY_US, "job", partial(self._start_work, job))
 
     # ------------------------------------------------------------------ what officers do
 

@@ -19,7 +19,7 @@ from flopgate_agent.counters.nvml import error_name
 from flopgate_agent.counters.parent import end_with_parent
 from flopgate_agent.enforcement.chips.clocks import Clocks
 from flopgate_agent.enforcement.chips.compute_mode import ComputeMode
-from flopgate_agent.enforcement.chips.journal import ChipJournal, DamagedError
+from flopgate_agent.enforcement.chips.journal import ChipJournal, DamagedError, Records
 from flopgate_agent.enforcement.chips.power import Power
 from flopgate_agent.enforcement.chips.rung import NoWayError, Rung
 from flopgate_agent.enforcement.chips.wire import Fact, State, WireError, Wish, decode_wishes
@@ -30,7 +30,7 @@ HELD_BY: Final[dict[Wish, frozenset[str]]] = {
     Wish.DENIED: frozenset({ComputeMode.name}),
     Wish.SLOWED: frozenset({ComputeMode.name, Clocks.name, Power.name}),
 }
-"""Which rungs a wish holds; the others are undone, where the journal says that they were held."""
+"""Which rungs a wish holds; `FREE` undoes those that were held, as the journal says."""
 EXIT_DRIVER: Final = 3
 ALL: Final = "all"
 
@@ -41,7 +41,7 @@ class Setter:
     def __init__(
         self,
         nvml: ModuleType,
-        journal: ChipJournal,
+        journal: Records,
         say: Callable[[Fact], object],
         rungs: Sequence[Rung] = RUNGS,
     ) -> None:
@@ -84,10 +84,12 @@ class Setter:
             if before.get(rung.name) is None:
                 before[rung.name] = rung.before(nvml, handle)
                 self._keep(uuid, before)
+            elif not rung.in_force(nvml, handle):
+                self._tell(uuid, rung.name, State.FOUND_UNDONE)
             rung.hold(nvml, handle)
             held = State.HELD if rung.in_force(nvml, handle) else State.NOT_IN_FORCE
             self._tell(uuid, rung.name, held)
-        elif rung.name in before:
+        elif rung.name in before and (wish is Wish.FREE or before[rung.name] is None):
             rung.undo(nvml, handle, before[rung.name])
             del before[rung.name]
             self._keep(uuid, before)
@@ -100,6 +102,16 @@ class Setter:
 
     def _tell(self, uuid: str, rung: str, state: State, detail: str = "") -> None:
         self._say(Fact(uuid=uuid, rung=rung, state=state, detail=detail))
+
+    def answer(self, line: bytes) -> None:
+        """All chips of one line of the gate.
+
+        Raises:
+            WireError: it is no such thing.
+        """
+        for uuid, wish in decode_wishes(line).items():
+            self.serve(uuid, wish)
+        self._tell(ALL, "", State.DONE)
 
 
 def main() -> int:
@@ -118,13 +130,10 @@ def main() -> int:
     setter = Setter(nvml, ChipJournal(folder, boot_id), lambda fact: os.write(answer, fact.line()))
     for line in sys.stdin.buffer:
         try:
-            wishes = decode_wishes(line)
+            setter.answer(line)
         except WireError as error:
             print(error, file=sys.stderr)  # noqa: T201
             return 2
-        for uuid, wish in wishes.items():
-            setter.serve(uuid, wish)
-        os.write(answer, Fact(uuid=ALL, rung="", state=State.DONE).line())
     return 0
 
 

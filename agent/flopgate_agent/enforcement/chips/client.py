@@ -9,13 +9,9 @@ the host.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from flopgate_agent.enforcement.chips.wire import (
     ANSWER_BYTES_MAX,
@@ -27,7 +23,6 @@ from flopgate_agent.enforcement.chips.wire import (
     encode_wishes,
 )
 
-COMMAND = (sys.executable, "-P", "-m", "flopgate_agent.enforcement.chips.child")
 ANSWER_MS_MAX = 10_000
 """Eight chips take 0.6 s and a start; a driver without persistence takes some seconds to open."""
 RETRY_MS, RETRY_MS_MAX = 1_000, 60_000
@@ -41,6 +36,33 @@ _POLL_S = 0.01
 _TOLD = frozenset({State.REFUSED, State.NOT_IN_FORCE, State.UNREADABLE})
 
 
+class Child(Protocol):
+    """What sets chips. Nothing here waits but `wait`."""
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is gone."""
+
+    def ask(self, line: bytes) -> None:
+        """Give it a line; ``OSError`` where it takes none."""
+
+    def said(self, bytes_max: int) -> bytes:
+        """What it said since the last time, about so much at most."""
+
+    def hang_up(self) -> None:
+        """It is asked for nothing more, and ends."""
+
+    def kill(self) -> None:
+        """End it, as soon as the kernel lets it."""
+
+    def wait(self, timeout_s: float) -> None:
+        """Give it so long to be gone."""
+
+
 class ChipLimits:
     """At most one child at work.
 
@@ -48,22 +70,13 @@ class ChipLimits:
         stands: how each rung of each chip stood when it was last set, by (uuid, rung).
     """
 
-    def __init__(
-        self,
-        *,
-        env: Mapping[str, str],
-        folder: Path,
-        boot_id: str,
-        command: Sequence[str] = COMMAND,
-        answer_ms_max: int = ANSWER_MS_MAX,
-    ) -> None:
-        """``folder`` and ``boot_id``: of the journal."""
-        self._env = dict(env)
-        self._command = (*command, str(folder), boot_id)
+    def __init__(self, spawn: Callable[[], Child], *, answer_ms_max: int = ANSWER_MS_MAX) -> None:
+        """``spawn`` starts a child; ``OSError`` where it cannot."""
+        self._spawn = spawn
         self._answer_ms_max = answer_ms_max
         self._wanted: dict[str, Wish] = {}
         self._done: dict[str, Wish] = {}
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
         self._buffer = b""
         # What the child was asked for and has not brought to an end; the chip that it is at.
         self._asked: dict[str, Wish] = {}
@@ -73,7 +86,7 @@ class ChipLimits:
         self._retry_ms = RETRY_MS
         self._renew_ms = 0
         self._hung: set[str] = set()
-        self._stuck: list[tuple[subprocess.Popen[bytes], str]] = []
+        self._stuck: list[tuple[Child, str]] = []
         self.stands: dict[tuple[str, str], Fact] = {}
 
     @property
@@ -91,16 +104,29 @@ class ChipLimits:
         """Whether one of these chips is not yet as it is to be."""
         return any(self._done.get(uuid) is not self._wanted.get(uuid) for uuid in uuids)
 
+    def get_timer(self) -> int | None:
+        """When time alone changes something, were it not for a child that hangs."""
+        if self._asked:
+            return self._due_ms
+        if self._wanted != self._done:
+            return self._not_before_ms
+        return self._renew_ms if self._holding else None
+
     def want(self, uuids: Iterable[str], wish: Wish) -> None:
-        """From now on these chips are to be so."""
+        """From now on these chips are to be so; what is slow stays so until it is free."""
         for uuid in uuids:
-            if self._wanted.get(uuid) is not wish:
+            wanted = self._wanted.get(uuid)
+            if wanted is not wish and (wanted, wish) != (Wish.SLOWED, Wish.DENIED):
                 self._wanted[uuid] = wish
                 self._not_before_ms, self._retry_ms = 0, RETRY_MS
 
     def handle_timer(self, now_ms: int) -> tuple[Fact, ...]:
         """Go on; facts that a person should know of, each once."""
-        self._stuck = [one for one in self._stuck if one[0].poll() is None]
+        # A clock that was set back must not make anybody wait for it.
+        self._due_ms = min(self._due_ms, now_ms + self._answer_ms_max)
+        self._not_before_ms = min(self._not_before_ms, now_ms + RETRY_MS_MAX)
+        self._renew_ms = min(self._renew_ms, now_ms + RENEW_MS)
+        self._stuck = [one for one in self._stuck if not one[0].ended]
         told: tuple[Fact, ...] = ()
         if self._child is not None:
             told = self._listen(self._child, now_ms)
@@ -127,8 +153,7 @@ class ChipLimits:
             self._dismiss(self._child)
         for child, _ in self._stuck:
             child.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(timeout=END_S)
+            child.wait(END_S)
 
     @property
     def _holding(self) -> bool:
@@ -150,34 +175,19 @@ class ChipLimits:
         if not asked or now_ms < self._not_before_ms or len(self._stuck) >= STUCK_MAX:
             return
         try:
-            child = self._child or self._spawn()
-            if child.stdin is not None:
-                # One request at most is in the pipe: this cannot block.
-                os.write(child.stdin.fileno(), encode_wishes(asked))
+            if self._child is None:
+                self._child, self._buffer = self._spawn(), b""
+            self._child.ask(encode_wishes(asked))
         except OSError:
             self._later(now_ms)
             return
         self._asked, self._at = asked, ""
+        # A child that dies over it may have set a part: nothing is known until one has answered.
+        self._done = {uuid: wish for uuid, wish in self._done.items() if uuid not in asked}
         self._due_ms = now_ms + self._answer_ms_max
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        child = self._child = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=self._env,
-            bufsize=0,
-            close_fds=True,
-            # A Ctrl-C for the gate is the gate's business.
-            start_new_session=True,
-        )
-        if child.stdout is not None:
-            os.set_blocking(child.stdout.fileno(), False)
-        self._buffer = b""
-        return child
-
-    def _listen(self, child: subprocess.Popen[bytes], now_ms: int) -> tuple[Fact, ...]:
-        ended = child.poll() is not None
+    def _listen(self, child: Child, now_ms: int) -> tuple[Fact, ...]:
+        ended = child.ended
         told: list[Fact] = []
         try:
             for fact in self._read(child):
@@ -194,16 +204,9 @@ class ChipLimits:
                 told.append(Fact(uuid=at, rung="chip", state=State.REFUSED, detail="HANGS"))
         return tuple(told)
 
-    def _read(self, child: subprocess.Popen[bytes]) -> tuple[Fact, ...]:
+    def _read(self, child: Child) -> tuple[Fact, ...]:
         """What it said since the last time, whole lines only."""
-        if child.stdout is None:
-            return ()
-        with contextlib.suppress(BlockingIOError):
-            while len(self._buffer) < ANSWER_BYTES_MAX:
-                chunk = os.read(child.stdout.fileno(), ANSWER_BYTES_MAX)
-                if not chunk:
-                    break
-                self._buffer += chunk
+        self._buffer += child.said(ANSWER_BYTES_MAX - len(self._buffer))
         whole, end, rest = self._buffer.rpartition(b"\n")
         self._buffer = rest
         return decode_facts(whole + end)
@@ -218,14 +221,18 @@ class ChipLimits:
                 self._asked, self._at = {}, ""
             return []
         key = (fact.uuid, fact.rung)
-        before, self.stands[key] = self.stands.get(key), fact
+        before = self.stands.get(key)
+        if fact.state is State.FOUND_UNDONE:
+            # A record stands before the act: that act may never have come to be.
+            return [fact] if before is not None and before.state is State.HELD else []
+        self.stands[key] = fact
         return [fact] if fact.state in _TOLD and before != fact else []
 
     def _later(self, now_ms: int) -> None:
         self._not_before_ms = now_ms + self._retry_ms
         self._retry_ms = min(RETRY_MS_MAX, self._retry_ms * 2)
 
-    def _drop(self, child: subprocess.Popen[bytes], now_ms: int) -> None:
+    def _drop(self, child: Child, now_ms: int) -> None:
         """It has ended of itself, or hangs, or says nonsense."""
         at = self._at
         self._dismiss(child)
@@ -233,10 +240,7 @@ class ChipLimits:
         self._stuck[-1] = (child, at)
         self._later(now_ms)
 
-    def _dismiss(self, child: subprocess.Popen[bytes]) -> None:
-        """Without its pipes it ends."""
-        for pipe in (child.stdin, child.stdout):
-            if pipe is not None:
-                pipe.close()
+    def _dismiss(self, child: Child) -> None:
+        child.hang_up()
         self._child, self._asked, self._at = None, {}, ""
         self._stuck.append((child, ""))

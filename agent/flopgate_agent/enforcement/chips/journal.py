@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Protocol
 
 _SUFFIX = ".chip.json"
 _BYTES_MAX = 4096
@@ -16,6 +17,20 @@ _BYTES_MAX = 4096
 
 class DamagedError(Exception):
     """There is a record of this boot, and what stands in it cannot be understood."""
+
+
+class Records(Protocol):
+    """Where it stands, by chip."""
+
+    def load(self, uuid: str) -> dict[str, int]:
+        """What was before, by rung; empty where the chip was not touched.
+
+        Raises:
+            DamagedError: nobody can tell what was before.
+        """
+
+    def save(self, uuid: str, before: dict[str, int]) -> None:
+        """Replace the record as a whole; ``OSError`` where it cannot be written."""
 
 
 class ChipJournal:

@@ -26,7 +26,7 @@ class Wish(enum.StrEnum):
     FREE = "free"
     """As it was before the gate touched it."""
     DENIED = "denied"
-    """No process may make a new context."""
+    """No process may make a new context; what a gate before left slow stays so."""
     SLOWED = "slowed"
     """The same, and lowest clocks and power for what computes nevertheless."""
 
@@ -46,6 +46,8 @@ class State(enum.StrEnum):
     """The driver does not do it here; the detail is its reason."""
     NOT_IN_FORCE = "not_in_force"
     """The driver said yes, and a look says no."""
+    FOUND_UNDONE = "found_undone"
+    """There is a record of it, and it is not set: somebody undid it, if it was held; now it is."""
     UNREADABLE = "unreadable"
     """What was before cannot be read any more: the driver's defaults were put back."""
 

@@ -1,0 +1,81 @@
+"""The child that sets chips, as a process at the other end of two pipes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+COMMAND: Final = (sys.executable, "-P", "-m", "flopgate_agent.enforcement.chips.child")
+
+
+class SetterProcess:
+    """See `client.Child`."""
+
+    def __init__(
+        self,
+        *,
+        env: Mapping[str, str],
+        folder: Path,
+        boot_id: str,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        """``folder`` and ``boot_id``: of the journal."""
+        self._process = subprocess.Popen(
+            (*command, str(folder), boot_id),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=dict(env),
+            bufsize=0,
+            close_fds=True,
+            # A Ctrl-C for the gate is the gate's business.
+            start_new_session=True,
+        )
+        if self._process.stdout is not None:
+            os.set_blocking(self._process.stdout.fileno(), False)
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is gone."""
+        return self._process.poll() is not None
+
+    def ask(self, line: bytes) -> None:
+        """One request at most is in the pipe: this cannot block."""
+        if self._process.stdin is not None:
+            os.write(self._process.stdin.fileno(), line)
+
+    def said(self, bytes_max: int) -> bytes:
+        """What lies in the pipe."""
+        said = b""
+        if self._process.stdout is not None:
+            with contextlib.suppress(BlockingIOError):
+                while len(said) < bytes_max:
+                    chunk = os.read(self._process.stdout.fileno(), bytes_max)
+                    if not chunk:
+                        break
+                    said += chunk
+        return said
+
+    def hang_up(self) -> None:
+        """Without its pipes it ends."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+
+    def wait(self, timeout_s: float) -> None:
+        """Reap it, unless it hangs in the kernel."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=timeout_s)
