@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from flopgate_agent.clocks import elapsed_ms
-from flopgate_agent.lockdown.lease import lease_path
+from flopgate_agent.lockdown.lease import boot_lease_path, lease_path
 from flopgate_proto.values import LaneState, Phase, PhaseRule, Scope, ScopeKind
+from flopgate_sim.nvml.values import NvmlError
 from tests.support.gate_host import GateHost, until
 
 WATCHDOG_MS = 4_000
@@ -33,7 +34,7 @@ def host(tmp_path: Path) -> Iterator[GateHost]:
 
 
 @contextmanager
-def holder(host: GateHost) -> Iterator[subprocess.Popen[bytes]]:
+def neighbour(host: GateHost) -> Iterator[subprocess.Popen[bytes]]:
     """A process that has a device node open and no context yet."""
     (node,) = Path(host.driver.device_dir).glob("nvidia0")
     with node.open("rb") as file, subprocess.Popen(["sleep", "600"], stdin=file) as process:
@@ -63,21 +64,34 @@ def test_law_8_compute_stops_within_the_watchdog_time_of_a_gate_that_was_killed(
     assert "gate.gone" in host.watched()
 
 
-def test_law_8_who_comes_to_a_halted_lane_without_a_gate_is_killed_and_who_stood_stays(
+def test_law_8_who_begins_or_wakes_on_a_halted_lane_without_a_gate_is_killed(
     host: GateHost,
 ) -> None:
     held = host.driver.start_workload(gpus=[0], fmt="fp16", share=0.5, drain_ms=100)
     host.start("acknowledge")
     host.until_state("run-7", LaneState.HALTED)
     host.kill_gate()
-    gone_ms = elapsed_ms()
-    with holder(host) as late:
+    with neighbour(host) as bystander:
+        refused = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
+        assert refused.wait(60) > 0, "the driver takes nobody new"
+        until(lambda: "closed" in host.watched(), "the lock-down to act")
+        # Somebody with root lets a job in.
+        host.driver.set_compute_mode(0, 0)
+        late = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
         assert late.wait(60) == -signal.SIGKILL
-        assert elapsed_ms() <= gone_ms + WATCHDOG_MS + BOUND_MS
-    with holder(host) as later:
-        assert later.wait(60) == -signal.SIGKILL
-    refused = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
-    assert refused.wait(60) > 0, "the driver takes nobody new"
+        host.driver.wait_idle(0)
+        os.kill(held.pid, signal.SIGCONT)
+        assert held.wait(60) == -signal.SIGKILL, "it was woken"
+        assert bystander.poll() is None, "without a context nothing computes"
+
+
+def test_a_job_that_stood_still_goes_on_with_the_next_gate(host: GateHost) -> None:
+    held = host.driver.start_workload(gpus=[0], fmt="fp16", share=0.5, drain_ms=100)
+    host.start("acknowledge")
+    host.until_state("run-7", LaneState.HALTED)
+    host.kill_gate()
+    until(lambda: "closed" in host.watched(), "the lock-down to act")
+    time.sleep(1.5)
     assert held.poll() is None
     worked = host.driver.truth(0).total_flop
     host.start()
@@ -204,4 +218,61 @@ def test_where_rules_do_not_bite_nothing_is_stopped(host: GateHost, phase: Phase
     time.sleep(1.5)
     host.kill_gate()
     time.sleep(2 * WATCHDOG_MS / 1000)
+    assert job.poll() is None
+
+
+def reboot(host: GateHost) -> None:
+    """What a boot leaves: no process, nothing on a tmpfs, a driver as it was loaded."""
+    host.kill_gate()
+    host.kill_lockdown()
+    for path in (lease_path(host.door), lease_path(host.door).with_suffix(".lock")):
+        path.unlink()
+    host.driver.set_compute_mode(0, 0)
+
+
+def test_law_8_after_a_boot_nothing_begins_until_a_gate_permits_it(host: GateHost) -> None:
+    running(host)
+    until(boot_lease_path(host.state).exists, "the next boot to be written down")
+    reboot(host)
+    host.watch()
+    until(lambda: host.driver.compute_mode(0) != 0, "the chip to be closed")
+    refused = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
+    assert refused.wait(60) > 0
+    with neighbour(host) as bystander:
+        running(host)
+        until(lambda: host.driver.compute_mode(0) == 0, "the chip to be open")
+        job = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
+        until(lambda: host.driver.running(0), "the job to compute")
+        time.sleep(1.5)
+        assert job.poll() is None
+        assert bystander.poll() is None
+
+
+def test_law_8_who_begins_after_a_boot_where_the_driver_denies_nobody_is_killed(
+    host: GateHost,
+) -> None:
+    running(host)
+    until(boot_lease_path(host.state).exists, "the next boot to be written down")
+    reboot(host)
+    # As under MIG: the setter is refused.
+    host.driver.fail_call("nvmlDeviceSetComputeMode", NvmlError.NOT_SUPPORTED)
+    host.watch()
+    job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
+    assert job.wait(60) == -signal.SIGKILL
+
+
+def test_a_boot_of_a_host_where_rules_do_not_bite_any_more_denies_nothing(host: GateHost) -> None:
+    running(host)
+    until(boot_lease_path(host.state).exists, "the next boot to be written down")
+    rule = PhaseRule(scope=Scope(ScopeKind.EVERYTHING), phase=Phase.OBSERVE, from_unix_ms=0)
+    policy = host.authority.policy
+    looser = replace(policy, version=policy.version + 1, phases=(rule,))
+    host.authority.policy = looser
+    host.courier.order(host.authority.policy_order())
+    until(lambda: not boot_lease_path(host.state).exists(), "the next boot to be free")
+    reboot(host)
+    host.watch()
+    job = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
+    until(lambda: host.driver.running(0), "the job to compute")
+    time.sleep(3.0)
     assert job.poll() is None

@@ -41,7 +41,7 @@ def stopper(stage: Stage) -> Stopper:
         use_cgroups=True,
         reach=(Reach(workload="run-7", lane_id="lane", globs=("/dev/nothing",), chips=()),),
     )
-    return Stopper(lease)
+    return Stopper(lease, lease.boot_id)
 
 
 @pytest.mark.parametrize("shared", [True, False])

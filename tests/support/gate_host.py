@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from flopgate_agent.clocks import elapsed_ms
 from flopgate_agent.door import FrameDecoder, encode_frame, parse_from_gate
-from flopgate_agent.lockdown.lease import lease_path
+from flopgate_agent.lockdown.lease import boot_lease_path, lease_path
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import decode_report, envelope_from_wire, envelope_to_wire
 from flopgate_proto.envelope import Envelope
@@ -245,6 +245,7 @@ class GateHost:
         """Start the lock-down outside the gate."""
         command = [sys.executable, "-m", "flopgate_agent.cli", "lockdown"]
         command += ["--lease", str(lease_path(self.door))]
+        command += ["--boot-lease", str(boot_lease_path(self.state))]
         env = {**os.environ, **self.driver.env()}
         with (self.folder / "lockdown.log").open("ab") as log:
             self.lockdown = subprocess.Popen(

@@ -20,25 +20,40 @@ class Machine:
     """Boots in ``with``. Needs root and systemd-nspawn.
 
     Args:
-        folder: an empty one; the same path inside and outside, and writable on both sides.
+        folder: for its own files.
+        shared: the same path inside and outside, and writable on both sides.
+        units: further ones, which start with the boot.
+        until: target that it boots to.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        shared: Path,
+        units: Sequence[Path] = (),
+        until: str = "sysinit.target",
+    ) -> None:
         self._folder = folder
-        self._shared = folder / "shared"
+        self._shared = shared
+        self._units = units
+        self._until = until
         self._root = folder / "root"
         self._boot: subprocess.Popen[bytes] | None = None
         self._leader = 0
 
     def __enter__(self) -> Self:
-        self._shared.mkdir()
-        self._root.mkdir()
+        self._root.mkdir(parents=True)
         # Without what is mounted below it: the container makes its own /dev, /proc, /run and /tmp.
         subprocess.run(["mount", "--bind", "/", self._root], check=True)
         command = ["systemd-nspawn", f"--directory={self._root}", "--volatile=overlay", "--boot"]
         command += ["--register=no", "--keep-unit", "--private-network", "--console=pipe"]
         command += ["--link-journal=no", f"--machine=flopgate-{os.getpid()}"]
-        command += [f"--bind={self._shared}", f"--bind-ro={ROOT}", "systemd.unit=sysinit.target"]
+        command += [f"--bind={self._shared}", f"--bind-ro={ROOT}"]
+        command += [f"--bind-ro={unit}:/etc/systemd/system/{unit.name}" for unit in self._units]
+        command += [f"systemd.unit={self._until}"]
+        command += [f"systemd.wants={unit.name}" for unit in self._units]
+        # They would hide what is shared below /tmp, or clear it away.
+        command += ["systemd.mask=tmp.mount", "systemd.mask=systemd-tmpfiles-setup.service"]
         with (self._folder / "boot.log").open("wb") as log:
             self._boot = subprocess.Popen(
                 command,
@@ -66,11 +81,6 @@ class Machine:
                 self._boot.wait()
         subprocess.run(["umount", "--lazy", self._root], check=True)
 
-    @property
-    def shared(self) -> Path:
-        """The folder that both sides see."""
-        return self._shared
-
     def run(self, command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
         """Run a command inside, as root."""
         entered = ["nsenter", f"--target={self._leader}", "--mount", "--uts", "--ipc", "--net"]
@@ -87,7 +97,7 @@ class Machine:
         if not self._leader:
             return False
         time.sleep(0.2)
-        return self.run(["systemctl", "is-active", "--quiet", "sysinit.target"]).returncode == 0
+        return self.run(["systemctl", "is-active", "--quiet", self._until]).returncode == 0
 
     def _said(self) -> str:
         return (self._folder / "boot.log").read_text(errors="replace")[-2000:]

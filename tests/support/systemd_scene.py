@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,10 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from flopgate_agent.clocks import elapsed_ms
-from flopgate_agent.lockdown.lease import lease_path
+from flopgate_agent.lockdown.lease import boot_lease_path, lease_path
 from flopgate_proto.values import LaneState
 from tests.support.gate_host import GateHost, until
-from tests.support.resting import longest_rest_ms
+from tests.support.resting import Resting
 
 ROOT: Final = Path(__file__).parents[2]
 UNITS: Final = ROOT / "packaging" / "systemd"
@@ -40,31 +39,35 @@ def main_pid(unit: str) -> int:
     return int(systemctl("show", "--property=MainPID", "--value", unit))
 
 
+def unit_file(name: str, folder: Path) -> str:
+    """The unit as it is, but for where program, configuration and log of a `GateHost` lie."""
+    text = (UNITS / name).read_text()
+    for old, new in (
+        ("/usr/bin/flopgate-agent", f"{sys.executable} -m flopgate_agent.cli"),
+        ("/etc/flopgate/gate.toml", f"{folder}/gate.toml"),
+        ("/run/flopgate/gate.lease", str(lease_path(folder / "door"))),
+        ("/var/lib/flopgate-gate/boot.lease", str(boot_lease_path(folder / "gate"))),
+    ):
+        text = text.replace(old, new)
+    # The Python of the tests may lie under /home or /root, their folder under /tmp.
+    more = "[Service]\nProtectHome=no\n"
+    more += f"BindPaths={folder}\nBindReadOnlyPaths={ROOT}\n"
+    more += f"Environment=LD_LIBRARY_PATH={folder}/driver\n"
+    more += f"StandardError=append:{folder}/{'gate' if name == GATE else 'lockdown'}.log\n"
+    return text.replace("[Install]", f"{more}\n[Install]")
+
+
 class UnitHost(GateHost):
     """A host whose gate and lock-down are the units of packaging/systemd."""
 
+    def _write(self) -> None:
+        if not self.config.exists():
+            super()._write()
+
     def install(self) -> None:
-        """The units as they are, but for where program, configuration and log lie."""
+        """Put the units where systemd finds them."""
         for name in (GATE, LOCKDOWN):
-            text = (UNITS / name).read_text()
-            for old, new in (
-                ("/usr/bin/flopgate-agent", f"{sys.executable} -m flopgate_agent.cli"),
-                ("/etc/flopgate/gate.toml", str(self.config)),
-                ("/run/flopgate/gate.lease", str(lease_path(self.door))),
-            ):
-                text = text.replace(old, new)
-            (RUNTIME / name).write_text(text)
-            extra = RUNTIME / f"{name}.d"
-            extra.mkdir(exist_ok=True)
-            log = self.log if name == GATE else self.folder / "lockdown.log"
-            (extra / "test.conf").write_text(
-                "[Service]\n"
-                # The Python of the tests may lie under /home or /root, their folder under /tmp.
-                "ProtectHome=no\n"
-                f"BindPaths={self.folder}\nBindReadOnlyPaths={ROOT}\n"
-                f"Environment=LD_LIBRARY_PATH={self.driver.env()['LD_LIBRARY_PATH']}\n"
-                f"StandardError=append:{log}\n"
-            )
+            (RUNTIME / name).write_text(unit_file(name, self.folder))
         systemctl("daemon-reload")
 
     def launch(self) -> subprocess.Popen[bytes]:
@@ -74,7 +77,8 @@ class UnitHost(GateHost):
 
     def kill_gate(self) -> None:
         """What the end of the scene needs; scenes themselves use `systemctl`."""
-        systemctl("stop", GATE, LOCKDOWN)
+        # One that the scene did not come to is no fault of its own.
+        subprocess.run(["systemctl", "stop", GATE, LOCKDOWN], check=False, capture_output=True)
         self._leave()
 
     def kill_lockdown(self) -> None:
@@ -87,9 +91,11 @@ class UnitHost(GateHost):
         self.reach(mode)
 
 
-def busy(host: UnitHost) -> subprocess.Popen[bytes]:
+def busy(host: UnitHost, watchdog_ms: int = 60_000) -> subprocess.Popen[bytes]:
     """A job that computes with permission."""
-    host.authority.policy = replace(host.authority.policy, lifetime_ms=60_000)
+    host.authority.policy = replace(
+        host.authority.policy, lifetime_ms=120_000, watchdog_ms=watchdog_ms
+    )
     host.install()
     host.start()
     host.until_state("run-7", LaneState.RUNNING)
@@ -103,25 +109,22 @@ def busy(host: UnitHost) -> subprocess.Popen[bytes]:
 def restarted(host: UnitHost) -> None:
     """Restart, upgrade and crash under a running job: it never stops."""
     job = busy(host)
-    rests: list[float] = []
-    watch = threading.Thread(target=lambda: rests.append(longest_rest_ms(host.driver, 15.0)))
-    watch.start()
-    for act in (("restart", GATE), ("kill", "--signal=KILL", GATE), ("restart", GATE)):
-        before = main_pid(GATE)
-        host.log.write_text("")
-        systemctl(*act)
-        until(lambda old=before: main_pid(GATE) not in (0, old), f"another gate after {act}")  # type: ignore[misc]
-        # The courier carries nothing: only what was kept permits the job.
-        host.again("cut")
-        host.until_state("run-7", LaneState.RUNNING)
-    watch.join()
+    with Resting(host.driver) as resting:
+        for act in (("restart", GATE), ("kill", "--signal=KILL", GATE), ("restart", GATE)):
+            before = main_pid(GATE)
+            host.log.write_text("")
+            systemctl(*act)
+            until(lambda old=before: main_pid(GATE) not in (0, old), f"another gate after {act}")  # type: ignore[misc]
+            # The courier carries nothing: only what was kept permits the job.
+            host.again("cut")
+            host.until_state("run-7", LaneState.RUNNING)
     assert job.poll() is None
-    assert rests[0] < 500, rests
+    assert resting.longest_ms < 500
 
 
 def gone(host: UnitHost) -> None:
     """The gate is stopped and not started again, the lock-down killed meanwhile: all stops."""
-    job = busy(host)
+    job = busy(host, watchdog_ms=4_000)
     gone_ms = elapsed_ms()
     systemctl("stop", GATE)
     assert job.poll() is None, "it had its time to come back"
@@ -132,7 +135,37 @@ def gone(host: UnitHost) -> None:
     assert stopped_ms <= 4_000 + 2_000, stopped_ms
 
 
-SCENES: Final[dict[str, Callable[[UnitHost], None]]] = {"restarted": restarted, "gone": gone}
+def enforced(host: UnitHost) -> None:
+    """Before a boot: a gate was there, and rules bit."""
+    busy(host)
+    until(boot_lease_path(host.state).exists, "the next boot to be written down")
+
+
+def booted(host: UnitHost) -> None:
+    """After it: the lock-down was there first, and nothing begins until a gate permits it."""
+    assert main_pid(LOCKDOWN), "it is part of the boot"
+    until(lambda: host.driver.compute_mode(0) != 0, "the chip to be closed")
+    refused = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
+    assert refused.wait(60) > 0
+    # An authority whose batches did not begin anew.
+    host.authority.batch_number = 1_000
+    host.authority.policy = replace(host.authority.policy, lifetime_ms=60_000)
+    (RUNTIME / GATE).write_text(unit_file(GATE, host.folder))
+    systemctl("daemon-reload")
+    host.log.write_text("")
+    host.start()
+    host.until_state("run-7", LaneState.RUNNING)
+    until(lambda: host.driver.compute_mode(0) == 0, "the chip to be open")
+    host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
+    until(lambda: host.driver.running(0), "the job to compute")
+
+
+SCENES: Final[dict[str, Callable[[UnitHost], None]]] = {
+    "restarted": restarted,
+    "gone": gone,
+    "enforced": enforced,
+    "booted": booted,
+}
 
 
 def main() -> None:

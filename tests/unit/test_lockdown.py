@@ -210,7 +210,7 @@ def test_a_gate_that_has_not_stepped_yet_says_nothing() -> None:
 def test_a_gate_that_has_not_stepped_yet_lives_and_prolongs_nothing(tmp_path: Path) -> None:
     path, core = tmp_path / "gate.lease", running().restart().core
     write_lease(path, LEASE)
-    with closing(LeaseKeeper(path, LEASE.boot_id, 8_000)) as keeper:
+    with closing(LeaseKeeper(path, path.with_name("boot.lease"), LEASE.boot_id, 8_000)) as keeper:
         for now_ms in (8_000, 9_000):
             if now_ms > 8_000:
                 keeper.renew(core, now_ms)

@@ -15,10 +15,12 @@ from flopgate_agent.enforcement.processes import ProcessId, ProcFs
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.leasing import Leasing
 from flopgate_agent.lockdown.lease import (
+    ANY_BOOT,
     Lease,
     LeaseError,
     Reach,
     acting_lock,
+    from_boot_on,
     read_lease,
     write_lease,
 )
@@ -35,6 +37,7 @@ class LeaseKeeper:
 
     Args:
         path: of the lease, on a tmpfs.
+        boot_path: of what is denied from the next boot on, on a disk.
         boot_id: hexadecimal.
         now_ms: host elapsed time.
 
@@ -42,15 +45,17 @@ class LeaseKeeper:
         ran_ms: gate running time as the gate before wrote it down last, in this boot; else 0.
     """
 
-    def __init__(self, path: Path, boot_id: str, now_ms: int) -> None:
+    def __init__(self, path: Path, boot_path: Path, boot_id: str, now_ms: int) -> None:
         self._path = path
+        self._boot_path = boot_path
         self._boot_id = boot_id
         self._lock = acting_lock(path)
         self._take()
         self._gate = _own_id()
         self._reach: tuple[Reach, ...] = ()
         self._config = EnforcerConfig()
-        self._found = self._read()
+        self._at_boot = self._read(boot_path, ANY_BOOT)
+        self._found = self._read(path, boot_id)
         self.ran_ms = 0 if self._found is None else self._found.terms.running_ms
         self._before = () if self._found is None else self._found.terms.lanes
         self._leasing = Leasing(self._before)
@@ -81,7 +86,7 @@ class LeaseKeeper:
             use_cgroups=self._config.use_cgroups,
             reach=self._reach,
         )
-        if not self._write(lease):
+        if not (self._write(lease) and self._write_boot(lease)):
             core.findings.add("lockdown.lease.unwritable", Severity.ALERT)
 
     def close(self) -> None:
@@ -102,12 +107,28 @@ class LeaseKeeper:
                 return
             time.sleep(_POLL_S)
 
-    def _read(self) -> Lease | None:
+    def _read(self, path: Path, boot_id: str) -> Lease | None:
         try:
-            return read_lease(self._path, self._boot_id)
+            return read_lease(path, boot_id)
         except LeaseError as error:
-            _LOG.warning("the lease of the gate before cannot be used: %s", error)
+            _LOG.warning("%s cannot be used: %s", path, error)
             return None
+
+    def _write_boot(self, lease: Lease) -> bool:
+        """Where something would be stopped now, nothing may begin after a boot without a gate."""
+        wanted = from_boot_on(lease) if lease.terms.lanes else None
+        if wanted == self._at_boot:
+            return True
+        try:
+            if wanted is None:
+                self._boot_path.unlink(missing_ok=True)
+            else:
+                write_lease(self._boot_path, wanted, durable=True)
+        except OSError as error:
+            _LOG.error("cannot write %s: %s", self._boot_path, error.strerror)
+            return False
+        self._at_boot = wanted
+        return True
 
     def _write(self, lease: Lease) -> bool:
         try:

@@ -46,7 +46,7 @@ from flopgate_agent.gate_process.runner import Doer, GateRunner, log_refused
 from flopgate_agent.gate_process.service_manager import ServiceManager
 from flopgate_agent.gate_process.status_file import StatusFile, status_path
 from flopgate_agent.ledger import Ledger
-from flopgate_agent.lockdown.lease import is_watched, lease_path
+from flopgate_agent.lockdown.lease import boot_lease_path, is_watched, lease_path
 from flopgate_agent.logs import FIELDS, log_json
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Severity
@@ -244,7 +244,12 @@ class GateProcess:
         config = self._config
         settings = make_settings(config, found, driver_version, self._enrolled)
         # Before the hand: a lock-down at work must have ended when it takes over what is held.
-        lease = LeaseKeeper(self._lease_path, settings.boot_id.hex(), now.elapsed_ms)
+        lease = LeaseKeeper(
+            self._lease_path,
+            boot_lease_path(config.state_dir),
+            settings.boot_id.hex(),
+            now.elapsed_ms,
+        )
         lease.reach(enforcer_config(config, settings), reach_of(config, settings, found))
         self._lease = lease
         hand = self._hand_maker(config, settings, found)

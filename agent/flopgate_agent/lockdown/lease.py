@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from flopgate_agent.gate.terms import LaneTerm, Terms
 from flopgate_agent.private import PRIVATE_MODE
 from flopgate_proto.limits import COUNT_MAX, LANES_MAX
 
+ANY_BOOT: Final = "any"
 BYTES_MAX: Final = 4 * 1024 * 1024
 _VERSION: Final = 1
 _TEXT_MAX: Final = 4096
@@ -147,8 +148,24 @@ def lease_path(door_path: Path) -> Path:
     return door_path.with_suffix(".lease")
 
 
+def boot_lease_path(state_dir: Path) -> Path:
+    """Where it is written what a lock-down denies from a boot on until a gate is there."""
+    return state_dir / "boot.lease"
+
+
+def from_boot_on(lease: Lease) -> Lease:
+    """The same reach with nothing permitted and nobody held, whatever the boot."""
+    lanes = tuple(
+        LaneTerm(workload=one.workload, freeze_at_ms=0, kill_at_ms=0, still=True)
+        for one in lease.reach
+    )
+    gate = ProcessId(pid=0, start_ticks=0)
+    terms = Terms(renewed_ms=0, running_ms=0, silent_ms=0, lanes=lanes)
+    return replace(lease, boot_id=ANY_BOOT, gate=gate, terms=terms)
+
+
 def read_lease(path: Path, boot_id: str) -> Lease | None:
-    """The lease of this boot; ``None`` where there is none.
+    """The lease of this boot, or `ANY_BOOT`; ``None`` where there is none.
 
     Raises:
         LeaseError: there is one that cannot be read or understood.
@@ -166,13 +183,25 @@ def read_lease(path: Path, boot_id: str) -> Lease | None:
     return lease if lease.boot_id == boot_id else None
 
 
-def write_lease(path: Path, lease: Lease) -> None:
-    """Replace the lease; ``OSError`` where that cannot be done."""
+def write_lease(path: Path, lease: Lease, *, durable: bool = False) -> None:
+    """Replace the lease; ``OSError`` where that cannot be done.
+
+    ``durable``: it is on the disk when this returns (file, name).
+    """
     draft = path.with_name(f".{path.name}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     with os.fdopen(os.open(draft, flags, PRIVATE_MODE), "wb") as file:
         file.write(encode(lease))
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
     draft.replace(path)
+    if durable:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def acting_lock(lease: Path) -> FileLock:

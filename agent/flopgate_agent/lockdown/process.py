@@ -19,6 +19,7 @@ from flopgate_agent.enforcement.signals import Signaller, pidfd_works
 from flopgate_agent.gate_process.service_manager import ServiceManager
 from flopgate_agent.lockdown.deciding import Due, due
 from flopgate_agent.lockdown.lease import (
+    ANY_BOOT,
     Lease,
     LeaseError,
     acting_lock,
@@ -39,13 +40,14 @@ _LOG: Final = logging.getLogger("flopgate.lockdown")
 class Lockdown:
     """Everything that a running lock-down holds open."""
 
-    def __init__(self, path: Path, boot_id: str) -> None:
+    def __init__(self, path: Path, boot_path: Path, boot_id: str) -> None:
         self._path = path
+        self._boot_path = boot_path
         self._boot_id = boot_id
         self._lock = acting_lock(path)
         self._watching = watching_lock(path)
         self._manager = ServiceManager(os.environ, os.getpid())
-        self._stopping = False
+        self._ready = self._stopping = False
         self._stopper: Stopper | None = None
         self._stopper_of: Lease | None = None
         self._seen: tuple[Lease, bool] | None = None
@@ -58,11 +60,14 @@ class Lockdown:
             signal.signal(number, self._on_signal)
         if not self._watching.take():
             _LOG.warning("another lock-down watches %s, too", self._path)
-        self._manager.ready()
         _LOG.info("lock-down watches %s", self._path)
         while not self._stopping:
-            self._manager.alive(elapsed_ms())
             self._turn()
+            # Not before the first look: what starts after this unit finds what is denied.
+            if not self._ready:
+                self._ready = True
+                self._manager.ready()
+            self._manager.alive(elapsed_ms())
             time.sleep(TICK_S)
         self._manager.stopping()
         self._rest()
@@ -75,7 +80,10 @@ class Lockdown:
         # The lock first: a lease that was read before could be one that a gate renewed since.
         free = self._lock.take()
         try:
-            lease = self._read()
+            lease = self._read(self._path, self._boot_id)
+            if lease is None and free:
+                # No gate was there since the boot.
+                lease = self._read(self._boot_path, ANY_BOOT)
             if lease is None:
                 self._rest()
                 return
@@ -102,15 +110,14 @@ class Lockdown:
             self._seen, self._seen_ms = (lease, free), now_ms
         return now_ms - self._seen_ms
 
-    def _read(self) -> Lease | None:
+    def _read(self, path: Path, boot_id: str) -> Lease | None:
         try:
-            lease = read_lease(self._path, self._boot_id)
+            lease = read_lease(path, boot_id)
         except LeaseError as error:
             if str(error) != self._trouble:
                 self._trouble = str(error)
-                _LOG.error("the lease cannot be used: %s", error)
+                _LOG.error("%s cannot be used: %s", path, error)
             return None
-        self._trouble = ""
         return lease
 
     def _end_gate(self, lease: Lease) -> bool:
@@ -129,7 +136,7 @@ class Lockdown:
             from flopgate_agent.lockdown.stopping import Stopper  # noqa: PLC0415
 
             self._rest()
-            self._stopper, self._stopper_of = Stopper(lease), lease
+            self._stopper, self._stopper_of = Stopper(lease, self._boot_id), lease
         self._stopper.act(wanted, elapsed_ms())
 
     def _rest(self) -> None:
@@ -139,7 +146,7 @@ class Lockdown:
         self._stopper = self._stopper_of = None
 
 
-def run(path: Path) -> int:
-    """Run the lock-down of the gate with this lease; exit status."""
+def run(path: Path, boot_path: Path) -> int:
+    """Run the lock-down of the gate with these leases; exit status."""
     log_json()
-    return Lockdown(path, read_boot_id().hex()).run()
+    return Lockdown(path, boot_path, read_boot_id().hex()).run()

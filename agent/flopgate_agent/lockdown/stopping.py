@@ -1,8 +1,8 @@
 """Carries out what is due, with the same hand that a gate has: freeze, kill, deny the chips.
 
 What it holds is in the records of the gate, so that the next gate finds it and lets it go on. It
-verifies nothing by counters: a lane whose time is over has no process left on its chips, but for
-those that the gate proved to stand.
+verifies nothing by counters: a lane whose time is over has no process left that holds its chips.
+Where the gate had proven that all stands, whoever wakes or gets a context is killed, nobody else.
 """
 
 from __future__ import annotations
@@ -28,12 +28,15 @@ from flopgate_agent.logs import FIELDS
 _LOG: Final = logging.getLogger("flopgate.lockdown")
 _WOKEN: Final = frozenset({FindingId.PID_ESCAPED, FindingId.PID_RESUMED})
 _LATE: Final = "-late"
+SILENT_MS: Final = 10_000
+"""A driver that says nothing for so long lists nobody: whoever holds a node may compute."""
 
 
 class Stopper:
     """Stops the lanes of one lease, as long as no gate renews it."""
 
-    def __init__(self, lease: Lease) -> None:
+    def __init__(self, lease: Lease, boot_id: str) -> None:
+        """``boot_id``: of this boot, as chips are written down under it."""
         records, env = Path(lease.records), child_environment(os.environ)
         self._enforcer = Enforcer(
             EnforcerConfig(
@@ -43,13 +46,11 @@ class Stopper:
             )
         )
         self._enforcer.adopt()
-        self._limits = ChipLimits(
-            partial(SetterProcess, env=env, folder=records, boot_id=lease.boot_id)
-        )
+        self._limits = ChipLimits(partial(SetterProcess, env=env, folder=records, boot_id=boot_id))
         self._sampler = SamplerClient(env=env)
-        self._started = False
+        self._started_ms: int | None = None
         self._reach = {one.workload: one for one in lease.reach}
-        self._pids: dict[str, frozenset[int]] = {}
+        self._pids: dict[str, frozenset[int]] | None = None
         self._told: set[tuple[str, str]] = set()
 
     def act(self, due: Due, now_ms: int) -> None:
@@ -58,7 +59,10 @@ class Stopper:
         for term in due.freeze:
             self._freeze(term, self._reach[term.workload])
         for term in due.kill:
-            self._kill(term, self._reach[term.workload])
+            if term.still:
+                self._keep_still(term, self._reach[term.workload], now_ms)
+            else:
+                self._kill(term, self._reach[term.workload])
         for fact in self._limits.handle_timer(now_ms):
             _LOG.warning("chip %s: %s %s %s", fact.uuid, fact.rung, fact.state, fact.detail)
 
@@ -69,8 +73,8 @@ class Stopper:
 
     def _ask(self, now_ms: int) -> None:
         """Who has a context, as the driver says; where it says nothing, only the nodes tell."""
-        if not self._started:
-            self._started = True
+        if self._started_ms is None:
+            self._started_ms = now_ms
             self._sampler.start(now_ms)
         self._sampler.handle_timer(now_ms)
         if select.select([self._sampler], [], [], 0)[0]:
@@ -81,29 +85,37 @@ class Stopper:
         own = [pid for pid in (self._sampler.pid, *self._limits.pids) if pid is not None]
         self._enforcer.protect(own)
 
-    def _jobs(self, reach: Reach) -> set[int]:
-        listed = (pid for uuid in reach.chips for pid in self._pids.get(uuid, ()))
-        return job_pids(listed, reach.globs)
+    def _listed(self, reach: Reach) -> set[int]:
+        pids = self._pids or {}
+        return {pid for uuid in reach.chips for pid in pids.get(uuid, ())}
+
+    def _newcomers(self, reach: Reach, now_ms: int) -> set[int]:
+        """Who may have begun where nobody may: without a context nothing computes."""
+        listed = self._listed(reach)
+        silent = self._pids is None and now_ms >= (self._started_ms or 0) + SILENT_MS
+        return job_pids(listed, reach.globs) if silent else listed
 
     def _freeze(self, term: LaneTerm, reach: Reach) -> None:
         self._tell_once(term, "frozen")
         self._limits.want(reach.chips, Wish.DENIED)
-        self._log(term, self._enforcer.freeze(reach.lane_id, self._jobs(reach)))
+        jobs = job_pids(self._listed(reach), reach.globs)
+        self._log(term, self._enforcer.freeze(reach.lane_id, jobs))
 
     def _kill(self, term: LaneTerm, reach: Reach) -> None:
+        self._tell_once(term, "killed")
         self._limits.want(reach.chips, Wish.SLOWED)
-        jobs = self._jobs(reach)
-        if not term.still:
-            self._tell_once(term, "killed")
-            self._log(term, self._enforcer.kill(reach.lane_id, jobs))
-            return
-        self._tell_once(term, "watched: who comes is killed")
+        jobs = job_pids(self._listed(reach), reach.globs)
+        self._log(term, self._enforcer.kill(reach.lane_id, jobs))
+
+    def _keep_still(self, term: LaneTerm, reach: Reach, now_ms: int) -> None:
+        self._tell_once(term, "closed: who begins is killed")
+        self._limits.want(reach.chips, Wish.SLOWED)
         held = self._enforcer.freeze(reach.lane_id, ())
         if any(found.id is FindingId.CGROUP_THAWED for found in held.findings):
             # Who may thaw a cgroup does it again as soon as nobody looks: all that is in it woke.
             self._log(term, self._enforcer.kill(reach.lane_id, ()))
         woken = {found.pid for found in held.findings if found.id in _WOKEN and found.pid}
-        if late := (jobs - set(held.done)) | woken:
+        if late := (self._newcomers(reach, now_ms) - set(held.done)) | woken:
             # Under a name of their own: to end a lane is to end all that is held of it.
             self._log(term, self._enforcer.kill(f"{reach.lane_id}{_LATE}", late))
 
