@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from flopgate_agent.enforcement.jobs import lane_id
 from flopgate_proto.values import LaneState
 from tests.support.gate_host import GateHost, until
 
@@ -38,6 +39,18 @@ def test_a_halted_lane_takes_no_job_and_the_next_gate_puts_all_back(tmp_path: Pa
         done = driver.truth(0).total_flop
         until(lambda: driver.truth(0).total_flop > done, "the job to go on")
         assert host.stop_gate() == 0
+
+
+def test_a_job_may_read_how_long_it_has(tmp_path: Path) -> None:
+    with GateHost(tmp_path, {"run-7": [0]}, gpus=1) as host:
+        host.start()
+        host.until_state("run-7", LaneState.RUNNING)
+        host.driver.start_workload(gpus=[0], drain_ms=50)
+        until(lambda: host.driver.running(0), "the job to compute")
+        host.courier.order(host.authority.pause())
+        notice = host.door.parent / f"{lane_id('run-7')}.notice.json"
+        until(notice.exists, "the notice")
+        assert notice.stat().st_mode & 0o777 == 0o644
 
 
 def test_a_gate_that_nobody_admitted_gives_back_what_the_one_before_took(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -55,10 +56,17 @@ def test_a_forgotten_lane_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_only_the_gate_reads_records_and_everyone_reads_notices(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, "boot")
-    journal.save(record())
-    journal.write_notice("lane", 123)
-    assert (tmp_path / "lane.lane.json").stat().st_mode & 0o077 == 0
+    journal = Journal(tmp_path / "state", "boot", tmp_path)
+    # As the gate's unit has it.
+    umask = os.umask(0o077)
+    try:
+        journal.save(record())
+        journal.write_notice("lane", 123)
+    finally:
+        os.umask(umask)
+    assert (tmp_path / "state" / "lane.lane.json").stat().st_mode & 0o077 == 0
+    assert journal.notice_path("lane").parent == tmp_path
+    assert journal.notice_path("lane").stat().st_mode & 0o777 == 0o644
     assert json.loads(journal.notice_path("lane").read_text()) == {
         "lane_id": "lane",
         "deadline_boottime_ms": 123,

@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from flopgate_agent.courier.actions import Validity
+from flopgate_agent.replacing import replace_file
 from flopgate_proto.errors import ConfigError, EnvironmentFault, MalformedError
 from flopgate_proto.keys import SigningKey
 
@@ -77,7 +78,7 @@ class Identity:
         validity = self._checked(certificates)
         pem = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
         try:
-            _write(self._path(authority), pem)
+            replace_file(self._path(authority), pem, durable=True)
         except OSError as error:
             raise _unwritable(self._directory, error) from error
         return validity
@@ -108,25 +109,8 @@ def _key(path: Path) -> SigningKey:
             return SigningKey(file.read())
     except FileNotFoundError:
         key = SigningKey.generate()
-        _write(path, key.pem())
+        replace_file(path, key.pem(), durable=True)
         return key
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all: write, fsync, rename, fsync the directory; mode 0600."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _unix_ms(when: datetime) -> int:

@@ -65,7 +65,7 @@ class Enforcer:
             proc=self._proc,
             hierarchy=hierarchy,
             signaller=Signaller(self._proc, pidfd=self.capabilities.pidfd),
-            journal=Journal(config.state_dir, boot_id),
+            journal=Journal(config.state_dir, boot_id, config.notice_dir),
         )
         self._lanes: dict[str, LaneRecord] = {}
         self._protected: frozenset[ProcessId] = frozenset()

@@ -8,12 +8,12 @@ act (temporary file, then rename); no fsync, for power loss also ends what is wr
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from flopgate_agent.enforcement.processes import ProcessId
+from flopgate_agent.replacing import replace_file
 
 _LANE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SUFFIX = ".lane.json"
@@ -125,10 +125,17 @@ def _path(path: object) -> str:
 class Journal:
     """The directory with one record a lane, and the notices to workloads."""
 
-    def __init__(self, folder: Path, boot_id: str) -> None:
-        """``folder`` is made at the first write; ``boot_id`` names this boot."""
+    def __init__(self, folder: Path, boot_id: str, notices: Path | None = None) -> None:
+        """Folders are made at the first write.
+
+        Args:
+            folder: of the records.
+            boot_id: names this boot.
+            notices: of the notices; ``None``: beside the records.
+        """
         self._folder = folder
         self._boot_id = boot_id
+        self._notices = folder if notices is None else notices
         self._written: dict[str, bytes] = {}
 
     def save(self, lane: LaneRecord) -> None:
@@ -172,7 +179,7 @@ class Journal:
 
     def notice_path(self, lane_id: str) -> Path:
         """Where a workload may read how long it has."""
-        return self._folder / f"{lane_id}.notice.json"
+        return self._notices / f"{lane_id}.notice.json"
 
     def write_notice(self, lane_id: str, deadline_boottime_ms: int) -> None:
         """Tell workloads until when (CLOCK_BOOTTIME) they run; readable by everyone."""
@@ -180,9 +187,5 @@ class Journal:
         self._replace(self.notice_path(lane_id), data.encode(), mode=0o644)
 
     def _replace(self, path: Path, data: bytes, *, mode: int) -> None:
-        self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.new")
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-        draft.replace(path)
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        replace_file(path, data, mode=mode)

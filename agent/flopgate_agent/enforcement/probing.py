@@ -18,6 +18,7 @@ class EnforcerConfig:
 
     Attributes:
         state_dir: for the lanes' records; should lie on ``/run``.
+        notice_dir: for notices to workloads, where these may read; ``None``: ``state_dir``.
         cgroup_base: folder of the lanes' cgroups, at the root of the v2 hierarchy.
         use_cgroups: ``False`` forces signals.
         budget_ms: bound on waiting and re-scanning of freeze and thaw; 0 or more.
@@ -25,6 +26,7 @@ class EnforcerConfig:
     """
 
     state_dir: Path = Path("/run/flopgate/enforcement")
+    notice_dir: Path | None = None
     cgroup_base: str = "flopgate"
     use_cgroups: bool = True
     budget_ms: int = 50

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from flopgate_agent.clocks import elapsed_ms
 from flopgate_agent.gate.settings import Now
-from flopgate_agent.private import PRIVATE_MODE, check_private
+from flopgate_agent.private import check_private
+from flopgate_agent.replacing import replace_file
 from flopgate_proto.keys import SigningKey
 from flopgate_proto.values import Software
 
@@ -49,19 +50,8 @@ def load_or_make_key(path: Path) -> SigningKey:
 
 def _make_key(path: Path) -> SigningKey:
     key = SigningKey.generate()
-    draft = path.with_suffix(".new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_MODE)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key.pem())
-        file.flush()
-        os.fsync(file.fileno())
-    # A crash leaves the whole key or none: rename, then the directory's entry is made durable.
-    draft.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    # A crash leaves the whole key or none.
+    replace_file(path, key.pem(), durable=True)
     return key
 
 

@@ -121,6 +121,8 @@ def enforcer_config(config: GateConfig, settings: GateSettings) -> EnforcerConfi
     """How processes are held on this host."""
     return EnforcerConfig(
         state_dir=config.state_dir / "enforcement",
+        # Nobody but root looks into the gate's state; the door's folder is open to all.
+        notice_dir=config.door_path.parent,
         cgroup_base=f"flopgate-{settings.host_id.hex()[:8]}",
         use_cgroups=config.cgroup,
     )

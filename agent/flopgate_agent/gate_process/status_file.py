@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any, Final
 
 from google.protobuf.message import Message
 
 from flopgate_agent.host_status import VERSION
+from flopgate_agent.replacing import replace_file
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 MODE: Final = 0o644
@@ -35,14 +35,8 @@ class StatusFile:
         """Replace it; ``now_ms`` is the host's elapsed time."""
         head = {"version": VERSION, "boot_id": self._boot_id, "written_ms": now_ms}
         data = json.dumps(head | plain(shown)).encode()
-        draft = self._path.with_name(f".{self._path.name}.new")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         try:
-            with os.fdopen(os.open(draft, flags, MODE), "wb") as file:
-                # The gate's own umask leaves nothing to others.
-                os.fchmod(file.fileno(), MODE)
-                file.write(data)
-            draft.replace(self._path)
+            replace_file(self._path, data, mode=MODE)
         except OSError as error:
             if not self._failed:
                 _LOG.error("cannot write %s: %s", self._path, error.strerror)

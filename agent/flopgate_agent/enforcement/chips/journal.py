@@ -7,9 +7,10 @@ settings do: a file of another boot is no record.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Protocol
+
+from flopgate_agent.replacing import replace_file
 
 _SUFFIX = ".chip.json"
 _BYTES_MAX = 4096
@@ -68,11 +69,8 @@ class ChipJournal:
             path.unlink(missing_ok=True)
             return
         self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.new")
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            json.dump({"boot_id": self._boot_id, "before": before}, file)
-        draft.replace(path)
+        document = {"boot_id": self._boot_id, "before": before}
+        replace_file(path, json.dumps(document).encode())
 
     def _path(self, uuid: str) -> Path:
         return self._folder / f"{uuid}{_SUFFIX}"

@@ -1,0 +1,38 @@
+"""Replaces a file as a whole: whoever reads it finds the one before or the new one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from flopgate_agent.private import PRIVATE_MODE
+
+
+def replace_file(
+    path: Path, data: bytes, *, mode: int = PRIVATE_MODE, durable: bool = False
+) -> None:
+    """Write a draft beside it and rename that; ``OSError`` where it cannot be done.
+
+    Args:
+        path: its folder exists.
+        data: all of it.
+        mode: as it is, whatever the umask.
+        durable: it is on the disk when this returns (write, fsync, rename, fsync of the folder).
+    """
+    draft = path.with_name(f".{path.name}.new")
+    # A draft that is left over may be a link that somebody else laid: it is not followed.
+    draft.unlink(missing_ok=True)
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with os.fdopen(fd, "wb") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(data)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+    draft.replace(path)
+    if durable:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,35 @@
+"""Files that are replaced as a whole."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from flopgate_agent.replacing import replace_file
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_file_is_replaced_and_has_its_mode_whatever_the_umask(
+    tmp_path: Path, *, durable: bool
+) -> None:
+    path = tmp_path / "file"
+    umask = os.umask(0o077)
+    try:
+        for data in (b"one", b"two"):
+            replace_file(path, data, mode=0o644, durable=durable)
+            assert path.read_bytes() == data
+    finally:
+        os.umask(umask)
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_draft_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    path, aim = tmp_path / "file", tmp_path / "aim"
+    aim.write_bytes(b"of somebody else")
+    (tmp_path / ".file.new").symlink_to(aim)
+    replace_file(path, b"ours")
+    assert aim.read_bytes() == b"of somebody else"
+    assert path.read_bytes() == b"ours"
