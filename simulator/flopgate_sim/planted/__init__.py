@@ -33,6 +33,7 @@ from flopgate_sim.planted.worlds import (
     slowly_admitted,
     tight,
     two_pauses,
+    two_rollouts,
 )
 from flopgate_sim.world.plan import WorldPlan
 
@@ -174,6 +175,8 @@ BUGS = (
          "a gate that starts again has forgotten that a date has passed"),
     _bug("phase-never-old", {1, 6}, grown_old, in_gate.phase_never_old,
          "a policy that only observes is never too old"),
+    _bug("loosest-rules", {1, 6}, two_rollouts, in_gate.loosest_rules,
+         "of several authorities the one that only observes rules"),
     _bug("date-brought-forward", {8}, slowly_admitted, in_gate.date_brought_forward,
          "what was long on its way lets a date come too early"),
     _bug("would-stop-untold", {10}, rollout, in_gate.would_stop_untold,

@@ -368,3 +368,13 @@ def date_brought_forward() -> tuple[Swap, ...]:
         return now_ms + self.latest_after_ms
 
     return (Swap(ToldTime, "latest_unix_ms", latest),)
+
+
+def loosest_rules() -> tuple[Swap, ...]:
+    in_force = phases.phase_in_force
+
+    def loosest(authorities: Any, least: Phase, **at: int) -> InForce:
+        each = [in_force([one], least, **at) for one in admitted(authorities)]
+        return min(each, key=lambda one: one.phase)
+
+    return (Swap(host_lanes, "phase_in_force", loosest),)

@@ -284,3 +284,14 @@ def slowly_admitted(seed: int) -> WorldPlan:
     )
     rules = (_rule(Phase.OBSERVE), _rule(Phase.ENFORCE, 2_300_000))
     return replace(plan, faults=cut, policy=replace(plan.policy, phases=rules))
+
+
+def two_rollouts(seed: int) -> WorldPlan:
+    """Both authorities only observe; then one of them enforces, and a pause stands."""
+    acts = (
+        Act(at_ms=300_000, act="pause", scope="cluster:alpha"),
+        Act(at_ms=500_000, act="policy_phase", authority=1),
+    )
+    plan = replace(_plan(seed, {}), authorities=(AUTHORITY, OTHER_AUTHORITY), acts=acts)
+    policy = replace(plan.policy, phases=(_rule(Phase.OBSERVE),))
+    return replace(plan, policy=policy, duration_ms=SHORT_MS)

@@ -1,0 +1,87 @@
+"""Phases as a real gate on fake GPUs keeps them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flopgate_agent.clocks import elapsed_ms
+from flopgate_agent.gate_process.status_file import status_path
+from flopgate_proto.codec import decode_report
+from flopgate_proto.values import LaneState, Phase, PhaseRule, Scope, ScopeKind
+from tests.support.fixed import GOVERNOR_UNIX_MS
+from tests.support.gate_host import LIFETIME_MS, GateHost, until
+
+EVERYTHING = Scope(ScopeKind.EVERYTHING)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[GateHost]:
+    with GateHost(tmp_path, {"run-7": [0]}, gpus=1) as made:
+        yield made
+
+
+def ruled(host: GateHost, *rules: PhaseRule) -> None:
+    host.authority.policy = replace(host.authority.policy, phases=rules)
+
+
+def rule(phase: Phase, from_unix_ms: int = 0) -> PhaseRule:
+    return PhaseRule(scope=EVERYTHING, phase=phase, from_unix_ms=from_unix_ms)
+
+
+def status(host: GateHost) -> str:
+    file = str(status_path(host.door))
+    command = [sys.executable, "-m", "flopgate_agent.cli", "status", "--file", file]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_in_observe_an_emergency_stops_nothing_is_told_and_outlives_the_gate(
+    host: GateHost,
+) -> None:
+    ruled(host, rule(Phase.OBSERVE))
+    host.start()
+    host.until_state("run-7", LaneState.RUNNING)
+    job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
+    until(lambda: host.driver.running(0), "the job to compute")
+    host.courier.order(host.authority.pause(scope=EVERYTHING, lapse_ms=600_000, emergency=True))
+    until(lambda: "would be stopped: pause.latched" in status(host), "the status to tell")
+    assert "phase observe  policy 1 of " in status(host)
+    assert "were it enforced" in status(host)
+
+    host.kill_gate()
+    host.start("cut")
+    until(lambda: "would be stopped: " in status(host), "the next gate to tell, cut off")
+    assert "phase observe  policy 1 of " in status(host)
+    done = host.driver.truth(0).total_flop
+    until(lambda: host.driver.truth(0).total_flop > done, "the job to go on")
+    assert host.stop_gate() == 0, "a gate that is told to stop leaves it running, too"
+    done = host.driver.truth(0).total_flop
+    until(lambda: host.driver.truth(0).total_flop > done, "the job to go on without it")
+    assert job.poll() is None
+
+
+def test_a_date_comes_while_the_host_is_cut_off(host: GateHost) -> None:
+    begins_ms = LIFETIME_MS + 6_000
+    ruled(host, rule(Phase.OBSERVE), rule(Phase.ENFORCE, GOVERNOR_UNIX_MS + begins_ms))
+    host.start()
+    admitted_ms = elapsed_ms()
+    host.until_state("run-7", LaneState.RUNNING)
+    job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
+    until(lambda: host.driver.running(0), "the job to compute")
+    host.courier.mode = "cut"
+    until(lambda: "would be stopped: permit.exp" in status(host), "the permit to run out")
+    assert host.driver.running(0)
+    host.until_state("run-7", LaneState.HALTED)
+    assert job.wait(60) < 0
+    policy = host.authority.policy
+    stop_ms = policy.wind_down_ms + policy.drain_ms + 2_000
+    assert host.last_math_ms(0) <= admitted_ms + begins_ms + stop_ms
+    sent = [decode_report(one.payload) for one in host.courier.reports.values()]
+    assert "phase.observe" in {found.id for report in sent for found in report.findings}
