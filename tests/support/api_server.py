@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
-import http.server
 import ipaddress
 import json
 import ssl
-import threading
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.support.served import Handler, Served
+
 NODE = "gpu0017"
 OTHERS = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 PATCH = "application/strategic-merge-patch+json"
 
 
-class ApiServer:
+class ApiServer(Served):
     """Runs while it is entered.
 
     Attributes:
@@ -39,26 +39,16 @@ class ApiServer:
         self.requests = 0
         account.mkdir()
         (account / "token").write_text("a-token\n")
-        self._key, self._certificate = _certified(account)
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        key, certificate = _certified(account)
+        super().__init__(self._handler())
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._certificate, self._key)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        context.load_cert_chain(certificate, key)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
 
     @property
     def url(self) -> str:
-        """Where it listens."""
-        return f"https://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        """As it stands in every pod's environment."""
+        return f"https://127.0.0.1:{self.port}"
 
     def reason(self) -> str | None:
         """Value of flopgate's own taint."""
@@ -79,11 +69,11 @@ class ApiServer:
         else:
             self.wrong.append(f"{path} {body}")
 
-    def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
+    def _handler(self) -> type[Handler]:
         outer = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_PATCH(self) -> None:  # the library's name
+        class Node(Handler):
+            def do_PATCH(self) -> None:  # noqa: N802  # the library's name
                 outer.requests += 1
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers["Content-Type"] != PATCH:
@@ -95,10 +85,7 @@ class ApiServer:
                 self.end_headers()
                 self.wfile.write(b"nodes is forbidden" if refused else b"{}")
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        return Handler
+        return Node
 
 
 def _certified(account: Path) -> tuple[Path, Path]:

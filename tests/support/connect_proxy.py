@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import http.server
 import select
 import socket
-import threading
-from typing import Self
+
+from tests.support.served import Handler, Served
 
 
-class ConnectProxy:
+class ConnectProxy(Served):
     """Runs while it is entered. ``asked``: each target, as it was asked for."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        super().__init__(self._handler())
 
     @property
     def url(self) -> str:
         """As it stands in HTTPS_PROXY."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
+    def _handler(self) -> type[Handler]:
         outer = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_CONNECT(self) -> None:  # the library's name
+        class Tunnel(Handler):
+            def do_CONNECT(self) -> None:  # noqa: N802  # the library's name
                 outer.asked.append(self.path)
                 host, _, port = self.path.rpartition(":")
                 with socket.create_connection((host, int(port)), 10) as far:
@@ -44,10 +32,7 @@ class ConnectProxy:
                     self.end_headers()
                     _tunnel(self.connection, far)
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        return Handler
+        return Tunnel
 
 
 def _tunnel(near: socket.socket, far: socket.socket) -> None:
