@@ -95,6 +95,14 @@ ADVERSARIES = (
         play=plays.pause_withheld,
     ),
     Adversary(
+        name="date-evaded",
+        tries="cuts a host off and switches it off for a while, before a date of `enforce`",
+        expected=Expected.BOUNDED,
+        comes="its gate hears of that time with the next answer only: the host works on after the "
+        "date for about as long as it was off before, at most until the policy is too old",
+        play=plays.date_evaded,
+    ),
+    Adversary(
         name="wall-clock-set",
         tries="sets the wall clock back and forward, by hours",
         expected=Expected.PREVENTED,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from functools import partial
 
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import LaneState, Scope, ScopeKind
+from flopgate_proto.values import LaneState, Phase, PhaseRule, Scope, ScopeKind
 from flopgate_sim.adversaries.stage import (
     Played,
     at_s,
@@ -16,6 +17,8 @@ from flopgate_sim.adversaries.stage import (
     staged,
     states,
 )
+from flopgate_sim.planted.worlds import POLICY
+from flopgate_sim.world.clocks import EPOCH_UNIX_MS
 from flopgate_sim.world.engine import US_PER_S
 from flopgate_sim.world.host import Host
 from flopgate_sim.world.plan import Act, Fault
@@ -27,6 +30,8 @@ SPAN_MS = 1_200_000
 """Of the delegation in the world whose pause is withheld: 7 days by default."""
 DROPS_PERCENT = 20, 60, 90
 """Of the couriers that carry at will."""
+DATE_S, OFF_MS, DAY_MS = 1_200, 200_000, 86_400_000
+"""In the world whose date is evaded: the date, and how long the host is off each time."""
 NOT_RENEWED = {"permit.none", "permit.expiring", "permit.expired"}
 """Why a lane stands whose permission ran out."""
 
@@ -180,6 +185,44 @@ def pause_withheld() -> Played:
             tried=len(ran),
             seen="delegation.expired on every host" if every else "",
             seen_after_s=float(stand_s[0] - PAUSE_S) if stand_s else 0.0,
+        )
+
+
+def date_evaded() -> Played:
+    """See the table."""
+    everything = Scope(ScopeKind.EVERYTHING)
+    rules = (
+        PhaseRule(scope=everything, phase=Phase.OBSERVE, from_unix_ms=0),
+        PhaseRule(
+            scope=everything, phase=Phase.ENFORCE, from_unix_ms=EPOCH_UNIX_MS + DATE_S * 1000
+        ),
+    )
+    off = tuple(
+        Fault(at_ms=at_s * 1000, kind="power_loss", target="host-0", span_ms=OFF_MS)
+        for at_s in (DATE_S - 700, DATE_S - 350)
+    )
+    cut = Fault(at_ms=(DATE_S - 710) * 1000, kind="partition", target="host-0", span_ms=DAY_MS)
+    pause = Act(at_ms=PAUSE_S * 500, act="pause")
+    policy = replace(POLICY, phases=rules)
+    with staged(policy=policy, faults=(cut, *off), acts=(pause,)) as world:
+        evader, *others = world.hosts
+        worked_s: list[int] = []
+        stood: set[str] = set()
+
+        def look(moment_s: int) -> None:
+            if evader.computing:
+                worked_s.append(moment_s - DATE_S)
+            stood.update(host.name for host in others if states(host) == {LaneState.HALTED})
+
+        for moment_s in range(DATE_S + 70, world.plan.duration_ms // 1000, 5):
+            at_s(world, moment_s, partial(look, moment_s))
+        world.run()
+        stands = states(evader) == {LaneState.HALTED} and len(stood) == len(others)
+        return Played(
+            broken=broken(world),
+            tried=len(off),
+            seen="it stands by itself" if stands else "",
+            seen_after_s=float(max(worked_s, default=0)),
         )
 
 
