@@ -47,10 +47,6 @@ class CrossCheck:
 
     def __init__(self, spec: ChipSpec) -> None:
         self._spec = spec
-        rates = spec.rates
-        beside = (rates.fp64 + rates.fp32 + rates.fp16) * spec.sm_count * spec.max_clock_khz * 1000
-        # Tensor cores do one thing at a time; the other pipes can work beside them.
-        self._peak_flop_per_s = spec.worst_nominal_flop_per_s + beside
         self.reset()
 
     def reset(self) -> None:
@@ -152,11 +148,11 @@ class CrossCheck:
         return [alert("meter.clock.contradicts_cycles", **numbers)]
 
     def _peak(self, span_ms: int) -> list[Finding]:
-        most = self._peak_flop_per_s * span_ms // 1000
+        most = self._spec.worst_nominal_flop_per_s * span_ms // 1000
         if self._flop * 100 <= most * (100 + PEAK_SLACK_PERCENT):
             return []
         tflop_per_s = self._flop * 1000 // (span_ms * TFLOP)
-        peak_tflop_per_s = self._peak_flop_per_s // TFLOP
+        peak_tflop_per_s = self._spec.worst_nominal_flop_per_s // TFLOP
         numbers = {"tflop_per_s": tflop_per_s, "peak_tflop_per_s": peak_tflop_per_s}
         return [alert("meter.flop.above_peak", **numbers)]
 

@@ -84,15 +84,14 @@ def measure(previous: ChipSample, current: ChipSample, spec: ChipSpec) -> Measur
 
 
 def worst_case(spec: ChipSpec, elapsed_ms: int, *findings: Finding) -> Measured:
-    """Charge peak x time: nominal at the 16-bit or INT8 peak, high at the highest dense peak.
+    """Charge all pipes of the chip at its highest clock: nothing measured lies above it.
 
-    Both peaks are taken at the highest clock of the chip, so that no measured rate lies above the
-    rate of a gap. ``low`` is 0: the chip may have stood still. Negative time counts as none.
+    ``low`` is 0: the chip may have stood still. Negative time counts as none.
     """
     span_ms = max(0, elapsed_ms)
     total = Flop(
         nominal=_ceil_div(spec.worst_nominal_flop_per_s * span_ms, 1000),
-        high=_ceil_div(spec.worst_dense_flop_per_s * span_ms, 1000),
+        high=_ceil_div(spec.worst_high_flop_per_s * span_ms, 1000),
     )
     return Measured(
         total=total,
@@ -169,7 +168,7 @@ def _by_cycles(
     """Price the cycles of each pipe, after checking that they are possible."""
     ticks, active = after.elapsed - before.elapsed, after.active - before.active
     moved = _moved(before, after)
-    lowest, busiest = min(ticks, active, *moved), max(active, *moved)
+    lowest, busiest = min(ticks, active, *moved), max(active, _tensor(moved), *moved)
     if lowest < 0:
         back = alert("meter.counter.backwards", cycles=lowest, elapsed_ms=elapsed_ms)
         return worst_case(spec, elapsed_ms, *findings, back)
@@ -209,8 +208,10 @@ def _by_shares(
     if min(active, *moved) < 0 or window_us != elapsed_ms * 1000:
         numbers = {"window_us": window_us, "elapsed_ms": elapsed_ms}
         return worst_case(spec, elapsed_ms, *findings, alert("meter.share.window", **numbers))
-    busiest = max(active, *moved)
-    if busiest > window_us:
+    busiest, tensor = max(active, *moved), _tensor(moved)
+    # Each share of a mixture is rounded up.
+    if busiest > window_us or tensor * 100 > window_us * (100 + SLACK_PERCENT):
+        busiest = max(busiest, tensor)
         numbers = {"busiest_us": busiest, "window_us": window_us}
         return worst_case(spec, elapsed_ms, *findings, alert("meter.share.jump", **numbers))
     high_mhz = max(0, current.sm_clock_mhz or 0) or _ceil_div(spec.max_clock_khz, 1000)
@@ -256,6 +257,15 @@ def _moved(before: PipeCycles, after: PipeCycles) -> tuple[int, ...]:
         after.fp32 - before.fp32,
         after.fp16 - before.fp16,
     )
+
+
+def _tensor(moved: tuple[int, ...]) -> int:
+    """Cycles of the tensor cores, which do one thing at a time, whatever name it has.
+
+    DMMA and DFMA may be two names of one thing.
+    """
+    mma, dmma, hmma, imma, dfma, *_others = moved
+    return max(mma, hmma + imma + max(dmma, dfma))
 
 
 def _odd(name: str, ticks: int, busiest: int, elapsed_ms: int) -> Finding:
@@ -311,7 +321,11 @@ def _by_activity(
     elapsed_ms: int,
     findings: tuple[Finding, ...],
 ) -> Measured:
-    """Bound by kernel-active time x SM clock x SMs x rate: no more can have been executed."""
+    """Bound by kernel-active time x SM clock x SMs x all pipes: no more can have been executed.
+
+    Nominal takes tensor work for 16-bit work only where no driver could have told it from INT8:
+    elsewhere that would be cheaper than showing the counters.
+    """
     if active_ms < 0 or active_ms * 100 > elapsed_ms * (100 + SLACK_PERCENT) + ACTIVE_LAG_MS * 100:
         numbers = {"active_ms": active_ms, "elapsed_ms": elapsed_ms}
         return worst_case(spec, elapsed_ms, *findings, alert("meter.activity.jump", **numbers))
@@ -319,7 +333,9 @@ def _by_activity(
     if current.sm_clock_mhz is not None and current.sm_clock_mhz > 0:
         clock_khz = current.sm_clock_mhz * 1000
     cycles = active_ms * clock_khz * spec.sm_count
-    bound = Flop(nominal=cycles * spec.rates.half_tensor, high=cycles * spec.rates.tensor_high)
+    rates = spec.rates
+    nominal = rates.most_nominal if spec.tells_pipes else rates.most_16bit
+    bound = Flop(nominal=cycles * nominal, high=cycles * rates.most_high)
     by_pipe = ((Pipe.UNRESOLVED, bound),) if cycles else ()
     return _measured(by_pipe, CounterSource.KERNEL_ACTIVE_CLOCK, elapsed_ms, findings)
 

@@ -20,7 +20,7 @@ def peaks_of(pci_device_id: int, name: str) -> ChipPeaks:
         dense_8bit_flop_per_s=spec.peak_8bit_up_flop_per_s,
         dense_16bit_flop_per_s=spec.peak_16bit_flop_per_s,
         worst_nominal_flop_per_s=spec.worst_nominal_flop_per_s,
-        worst_dense_flop_per_s=spec.worst_dense_flop_per_s,
+        worst_high_flop_per_s=spec.worst_high_flop_per_s,
     )
 
 

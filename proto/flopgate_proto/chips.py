@@ -22,6 +22,9 @@ TOLERANCE_PERCENT = 2
 
 MAX_SMS = 1000
 
+GPM_SINCE = 9
+"""Compute capability (Hopper) since which NVML documents GPM."""
+
 
 class ChipTableError(EnvironmentFault):
     """The chip table carried in the product is damaged: reinstall it."""
@@ -74,6 +77,26 @@ class Rates:
         """FP64 on the tensor pipe, or the FP64 pipe's rate where no tensor rate is published."""
         return self.fp64 if self.fp64_tensor is None else self.fp64_tensor
 
+    @property
+    def most_16bit(self) -> int:
+        """All pipes busy in one clock, the tensor cores with 16-bit formats."""
+        return self.half_tensor + self._beside
+
+    @property
+    def most_nominal(self) -> int:
+        """Most that the nominal figure can count in one clock: all pipes busy, INT8 included."""
+        return max(self.half_tensor, self.imma, self.dmma) + self._beside
+
+    @property
+    def most_high(self) -> int:
+        """Most that the high figure can count in one clock: all pipes busy, fastest format."""
+        return max(self.tensor_high, self.imma, self.dmma) + self._beside
+
+    @property
+    def _beside(self) -> int:
+        # Tensor cores do one thing at a time; nothing published keeps the others from working too.
+        return self.fp64 + self.fp32 + self.fp16
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChipSpec:
@@ -87,6 +110,7 @@ class ChipSpec:
         tensor_clock_khz: clock at which the tensor peaks were published.
         max_clock_khz: highest clock the chip can run at: the largest of the two above and of what
             the driver allows this chip.
+        tells_pipes: whether drivers tell what the pipes of this generation do (GPM).
         rates: FLOP per clock per SM.
         peak_16bit_flop_per_s: published dense 16-bit peak.
         peak_8bit_up_flop_per_s: highest dense peak over formats of 8 bits or more, the default
@@ -101,6 +125,7 @@ class ChipSpec:
     boost_clock_khz: int
     tensor_clock_khz: int
     max_clock_khz: int
+    tells_pipes: bool
     rates: Rates
     peak_16bit_flop_per_s: int
     peak_8bit_up_flop_per_s: int
@@ -109,19 +134,20 @@ class ChipSpec:
 
     @property
     def worst_nominal_flop_per_s(self) -> int:
-        """Fastest that the nominal figure can grow: 16-bit or INT8 tensor rate, highest clock.
+        """Fastest that the nominal figure can grow: all pipes busy at the highest clock.
 
-        Published tensor peaks can hold at less than the boost clock. Unmeasured time charged at
-        the published peak alone would be cheaper than measured time: losing data must not pay.
+        This is what unmeasured time costs, and more than the published peak, which is that of one
+        pipe at a clock that can be lower: losing data must not be cheaper than any measurement.
         """
-        rate = max(self.rates.half_tensor, self.rates.imma)
-        return max(self.peak_16bit_flop_per_s, self.sm_count * rate * self.max_clock_khz * 1000)
+        return max(self.peak_16bit_flop_per_s, self._at_most(self.rates.most_nominal))
 
     @property
-    def worst_dense_flop_per_s(self) -> int:
-        """The highest dense peak at the highest clock; never under the published peak."""
-        at_max = self.sm_count * self.rates.tensor_high * self.max_clock_khz * 1000
-        return max(self.peak_dense_flop_per_s, at_max)
+    def worst_high_flop_per_s(self) -> int:
+        """Fastest that the high figure can grow, likewise."""
+        return max(self.peak_dense_flop_per_s, self._at_most(self.rates.most_high))
+
+    def _at_most(self, per_clock: int) -> int:
+        return self.sm_count * per_clock * self.max_clock_khz * 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +279,7 @@ def _parse_chip(row: dict[str, str], per_sm: dict[str, str]) -> ChipSpec:
         boost_clock_khz=boost_khz,
         tensor_clock_khz=tensor_khz,
         max_clock_khz=max(boost_khz, tensor_khz),
+        tells_pipes=Decimal(row["compute_capability"]) >= GPM_SINCE,
         rates=Rates(
             fp64=rate["fp64"],
             fp32=rate["fp32"],
@@ -286,6 +313,7 @@ def _highest(specs: Iterable[ChipSpec]) -> ChipSpec:
         boost_clock_khz=max(spec.boost_clock_khz for spec in rows),
         tensor_clock_khz=max(spec.tensor_clock_khz for spec in rows),
         max_clock_khz=max(spec.max_clock_khz for spec in rows),
+        tells_pipes=True,
         rates=Rates(**rates),
         peak_16bit_flop_per_s=max(spec.peak_16bit_flop_per_s for spec in rows),
         peak_8bit_up_flop_per_s=max(spec.peak_8bit_up_flop_per_s for spec in rows),

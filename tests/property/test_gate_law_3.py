@@ -205,7 +205,7 @@ def test_law_2_the_stop_begins_while_what_is_left_covers_it(
     headroom_s: int, drain_ms: int | None
 ) -> None:
     rig = GateRig()
-    ceiling_tflop = h100().worst_dense_flop_per_s * headroom_s // TFLOP
+    ceiling_tflop = h100().worst_high_flop_per_s * headroom_s // TFLOP
     rig.authority.ceiling_tflop = ceiling_tflop
     rig.enrol().run(2_000)
     if not may_run(rig):

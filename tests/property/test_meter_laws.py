@@ -137,6 +137,58 @@ def test_more_cycles_never_cost_less(history: tuple[ChipSpec, list[ChipSample]])
 
 
 @st.composite
+def possible(draw: st.DrawFn) -> tuple[ChipSpec, int, int, tuple[int, ...]]:
+    """A chip, a span, a clock within the highest, and cycles of each pipe within clock x time."""
+    spec = draw(SPECS)
+    span_ms = draw(st.integers(100, 100_000))
+    mhz = draw(st.integers(-(-spec.max_clock_khz // 20_000), spec.max_clock_khz // 1000))
+    ticks = span_ms * mhz * 1000
+    # Tensor cores do one thing at a time: shares of what they can do, DMMA and DFMA as one.
+    mma = draw(st.integers(0, ticks) | st.just(ticks))
+    cuts = sorted(draw(st.integers(0, mma) | st.sampled_from([0, mma])) for _ in range(2))
+    hmma, imma, fp64_tensor = cuts[0], cuts[1] - cuts[0], mma - cuts[1]
+    dmma, dfma = (draw(st.sampled_from([0, fp64_tensor])) for _ in range(2))
+    rest = [draw(st.integers(0, ticks) | st.just(ticks)) for _ in range(4)]
+    return spec, span_ms, mhz, (mma, dmma, hmma, imma, dfma, *rest)
+
+
+def a_look(**fields_of: object) -> ChipSample:
+    blank: dict[str, object] = dict.fromkeys(
+        ("cycles", "kernel_active_ms", "sm_clock_mhz", "energy_mj", "pids", "error")
+    )
+    return ChipSample(**{**blank, "uuid": "GPU-1", **fields_of})  # type: ignore[arg-type]
+
+
+@given(done=possible(), summed=st.booleans())
+def test_law_3_losing_data_never_pays(
+    done: tuple[ChipSpec, int, int, tuple[int, ...]], *, summed: bool
+) -> None:
+    """Whatever is measured within clock x time, a gap of the same time costs at least as much."""
+    spec, span_ms, mhz, pipes = done
+    ticks = span_ms * mhz * 1000
+    scale = spec.sm_count if summed else 1
+    named = dict(zip(PIPES, pipes, strict=True))
+    zero = PipeCycles(**dict.fromkeys(NAMES, 0))
+    counted = {name: value * scale for name, value in named.items()}
+    cycles = PipeCycles(elapsed=ticks * scale, active=ticks * scale, **counted)
+    busy_us = {name: value // mhz for name, value in named.items()}
+    shares = PipeCycles(elapsed=span_ms * 1000, active=span_ms * 1000, **busy_us)
+    seen = {"taken_ms": span_ms, "sm_clock_mhz": mhz, "sm_clock_low_mhz": mhz}
+    by_cycles = measure(a_look(taken_ms=0, cycles=zero), a_look(**seen, cycles=cycles), spec)
+    by_shares = measure(a_look(taken_ms=0, shares=zero), a_look(**seen, shares=shares), spec)
+    by_kernels = measure(a_look(taken_ms=0), a_look(**seen, kernel_active_ms=span_ms), spec)
+    gap = worst_case(spec, span_ms).total
+    for measured in (by_cycles, by_shares, by_kernels):
+        assert not measured.gap
+        assert measured.total.nominal <= gap.nominal
+        assert measured.total.high <= gap.high
+    for measured in (by_cycles, by_shares):
+        assert measured.total.high <= by_kernels.total.high
+        if spec.tells_pipes:
+            assert measured.total.nominal <= by_kernels.total.nominal
+
+
+@st.composite
 def share_pairs(draw: st.DrawFn) -> tuple[ChipSample, ChipSample]:
     """Two looks at percentages that fit their interval, mostly."""
     span_ms = draw(st.integers(0, 100_000))

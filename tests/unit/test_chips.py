@@ -79,7 +79,7 @@ def test_an_unknown_chip_is_dearer_than_any_known_one() -> None:
     for spec in table.by_name.values():
         assert unknown.peak_16bit_flop_per_s >= spec.peak_16bit_flop_per_s
         assert unknown.peak_dense_flop_per_s >= spec.peak_dense_flop_per_s
-        assert unknown.worst_dense_flop_per_s >= spec.worst_dense_flop_per_s
+        assert unknown.worst_high_flop_per_s >= spec.worst_high_flop_per_s
         assert unknown.rates.hmma_high >= spec.rates.hmma_high
         assert unknown.sm_count >= spec.sm_count
 
@@ -88,7 +88,7 @@ def test_a_higher_clock_limit_raises_the_worst_case_only() -> None:
     plain = spec_of(identity(0x2330, "", 1980))
     faster = spec_of(identity(0x2330, "", 2200))
     slower = spec_of(identity(0x2330, "", 1200))
-    assert faster.worst_nominal_flop_per_s == 132 * 8192 * 2200 * 10**6
+    assert faster.worst_nominal_flop_per_s == 132 * (8192 + 128 + 256 + 512) * 2200 * 10**6
     assert faster.peak_16bit_flop_per_s == plain.peak_16bit_flop_per_s
     assert slower == plain
 
@@ -96,8 +96,25 @@ def test_a_higher_clock_limit_raises_the_worst_case_only() -> None:
 def test_no_gap_is_cheaper_than_the_published_peak() -> None:
     for spec in load_table().by_name.values():
         assert spec.worst_nominal_flop_per_s >= spec.peak_16bit_flop_per_s
-        assert spec.worst_dense_flop_per_s >= spec.peak_dense_flop_per_s
-        assert spec.worst_dense_flop_per_s >= spec.worst_nominal_flop_per_s
+        assert spec.worst_high_flop_per_s >= spec.peak_dense_flop_per_s
+        assert spec.worst_high_flop_per_s >= spec.worst_nominal_flop_per_s
+
+
+def test_what_all_pipes_together_do_counts_for_a_gap_and_not_for_the_threshold() -> None:
+    h100 = load_table().by_name["NVIDIA H100 80GB HBM3"]
+    at_once = h100.worst_nominal_flop_per_s / (132 * 8192 * 1980 * 10**6)
+    assert 1.10 < at_once < 1.11
+    assert h100.peak_8bit_up_flop_per_s < 132 * 8192 * 1980 * 10**6
+
+
+def test_pipes_are_told_since_hopper() -> None:
+    table = load_table()
+    told = {name: spec.tells_pipes for name, spec in table.by_name.items()}
+    assert told["NVIDIA H20"]
+    assert told["NVIDIA B200"]
+    assert not told["NVIDIA A100-SXM4-80GB"]
+    assert not told["NVIDIA L40S"]
+    assert table.unknown.tells_pipes
 
 
 def test_rates_are_ordered() -> None:

@@ -32,18 +32,22 @@ def test_law_2_a_lower_ceiling_takes_nothing_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("figure", "gap", "charged"),
+    ("figure", "low", "charged"),
     [
-        (ChargedFigure.LOW, False, 1),
-        (ChargedFigure.NOMINAL, False, 2),
-        (ChargedFigure.HIGH, False, 4),
-        (ChargedFigure.LOW, True, 2),
-        (ChargedFigure.HIGH, True, 4),
+        (ChargedFigure.LOW, 1, 1),
+        (ChargedFigure.NOMINAL, 1, 2),
+        (ChargedFigure.HIGH, 1, 4),
+        (ChargedFigure.LOW, 0, 2),
+        (ChargedFigure.NOMINAL, 0, 2),
+        (ChargedFigure.HIGH, 0, 4),
     ],
 )
-def test_law_3_a_gap_is_never_charged_at_the_low_figure(
-    *, figure: ChargedFigure, gap: bool, charged: int
+@pytest.mark.parametrize("gap", [False, True])
+def test_law_3_what_no_counter_told_is_never_charged_at_the_low_figure(
+    *, figure: ChargedFigure, low: int, charged: int, gap: bool
 ) -> None:
+    """A gap, and the bound by kernel-active time, have a low figure of 0."""
     book = LaneBook()
-    book.charge(AMOUNT, gap=gap, figure=figure, ceiling_tflop=100)
+    amount = Flop(low=low * TFLOP, nominal=2 * TFLOP, high=4 * TFLOP)
+    book.charge(amount, gap=gap, figure=figure, ceiling_tflop=100)
     assert book.allotted_tflop == charged

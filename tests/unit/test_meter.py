@@ -14,6 +14,7 @@ H100 = load_table().by_name["NVIDIA H100 80GB HBM3"]
 A100 = load_table().by_name["NVIDIA A100-SXM4-80GB"]
 B200 = load_table().by_name["NVIDIA B200"]
 SECOND = 132 * 1980 * 10**6  # cycles of one second, summed over SMs
+ALL_PIPES = SECOND * (8192 + 128 + 256 + 512)  # INT8 or FP8, FP64, FP32, FP16
 
 ZERO = PipeCycles(
     elapsed=0,
@@ -168,25 +169,41 @@ def test_law_10_cycles_that_stand_still_while_kernels_run_are_charged_by_activit
     after = sample(1000, kernel_active_ms=500, sm_clock_mhz=1980)
     measured = measure(sample(), after, H100)
     assert ids(measured) == ["meter.counter.stuck"]
-    assert measured.total.nominal == 132 * 4096 * 1980 * 10**6 // 2
+    assert measured.total == Flop(nominal=ALL_PIPES // 2, high=ALL_PIPES // 2)
 
 
-def test_worst_case_is_peak_x_time_at_the_highest_clock() -> None:
+def test_worst_case_is_all_pipes_at_the_highest_clock() -> None:
     charged = worst_case(H100, 1500)
-    assert charged.total.low == 0
-    # INT8 counts in full in the nominal figure and runs at twice the 16-bit rate.
-    assert charged.total.nominal == 132 * 8192 * 1980 * 10**6 * 3 // 2
-    assert charged.total.high == 132 * 8192 * 1980 * 10**6 * 3 // 2
+    assert charged.total == Flop(nominal=ALL_PIPES * 3 // 2, high=ALL_PIPES * 3 // 2)
     assert charged.by_pipe == ((Pipe.UNRESOLVED, charged.total),)
     assert charged.gap
     assert charged.source is CounterSource.PEAK_TIME
 
 
-def test_law_3_a_gap_costs_at_least_what_full_tensor_load_measures() -> None:
-    measured = second(mma=SECOND, hmma=SECOND)
+@pytest.mark.parametrize("tensor", ["hmma", "imma", "dmma", "dfma"])
+def test_law_3_a_gap_costs_at_least_what_all_pipes_together_measure(tensor: str) -> None:
+    everything = dict.fromkeys(("active", "mma", tensor, "integer", "fp64", "fp32", "fp16"), SECOND)
+    measured = second(**everything)
+    assert not measured.gap
     gap = worst_case(H100, 1000)
     assert gap.total.nominal >= measured.total.nominal
     assert gap.total.high >= measured.total.high
+
+
+def test_law_3_losing_gpm_is_no_cheaper_than_int8_work() -> None:
+    measured = second(active=SECOND, mma=SECOND, imma=SECOND)
+    hidden = sample(1000, None, kernel_active_ms=1000, sm_clock_mhz=1980)
+    assert measure(sample(), hidden, H100).total.nominal >= measured.total.nominal
+
+
+def test_law_10_tensor_cores_that_do_two_things_at_once_are_a_jump() -> None:
+    measured = second(mma=SECOND, hmma=SECOND, imma=SECOND)
+    assert ids(measured) == ["meter.counter.jump"]
+    assert measured.total == worst_case(H100, 1000).total
+
+
+def test_fp64_tensor_work_may_be_counted_under_two_names() -> None:
+    assert not second(mma=SECOND, dmma=SECOND, dfma=SECOND).gap
 
 
 @pytest.mark.parametrize("counter", ["elapsed", "active", "hmma", "mma", "fp32", "integer"])
@@ -225,9 +242,8 @@ def test_without_cycles_kernel_activity_bounds() -> None:
     after = sample(1000, None, kernel_active_ms=250, sm_clock_mhz=1410)
     measured = measure(sample(0, None), after, A100)
     assert measured.source is CounterSource.KERNEL_ACTIVE_CLOCK
-    assert measured.total == Flop(
-        nominal=108 * 2048 * 1410 * 10**6 // 4, high=108 * 4096 * 1410 * 10**6 // 4
-    )
+    cycles, beside = 108 * 1410 * 10**6 // 4, 64 + 128 + 512
+    assert measured.total == Flop(nominal=cycles * (2048 + beside), high=cycles * (4096 + beside))
     assert not measured.gap
     assert not measured.findings
 

@@ -60,6 +60,7 @@ def test_shares_without_clocks_are_bounded_by_the_highest() -> None:
         ({"elapsed": 200_000}, "meter.share.window"),
         ({"hmma": 1_000_001, "mma": 1_000_001}, "meter.share.jump"),
         ({"active": 1_000_001}, "meter.share.jump"),
+        ({"hmma": 600_000, "imma": 500_000, "mma": 1_000_000}, "meter.share.jump"),
     ],
 )
 def test_law_3_shares_that_cannot_be_are_charged(changes: dict[str, int], finding: str) -> None:
@@ -70,6 +71,11 @@ def test_law_3_shares_that_cannot_be_are_charged(changes: dict[str, int], findin
     assert measured.gap
     assert [found.id for found in measured.findings] == [finding]
     assert measured.total.high == worst_case(H100, 1000).total.high
+
+
+def test_shares_of_a_mixture_that_were_rounded_up_are_no_jump() -> None:
+    later = shared(2000, hmma=500_001, imma=500_001, mma=1_000_000, active=1_000_000)
+    assert not measure(shared(1000), later, H100).gap
 
 
 def test_law_3_another_sampler_began_anew() -> None:

@@ -90,8 +90,8 @@ class LaneBook:
         amount = flop.nominal
         if figure is ChargedFigure.HIGH:
             amount = flop.high
-        elif figure is ChargedFigure.LOW and not gap:
-            # The low figure of a gap is 0: losing data would pay.
+        elif figure is ChargedFigure.LOW and flop.low:
+            # Where no counter told what the pipes did, low is 0: losing them would pay.
             amount = flop.low
         room = 0 if ceiling_tflop is None else max(0, ceiling_tflop * TFLOP - self.allotted_flop)
         allotted = min(amount, room)

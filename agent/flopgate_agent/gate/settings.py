@@ -99,7 +99,7 @@ class GateSettings:
         """Fastest that the charged figure of these chips can grow, rounded up."""
         specs = [self.chips[index].spec for index in chips]
         if figure is ChargedFigure.HIGH:
-            return -(-sum(spec.worst_dense_flop_per_s for spec in specs) // TFLOP)
+            return -(-sum(spec.worst_high_flop_per_s for spec in specs) // TFLOP)
         return -(-sum(spec.worst_nominal_flop_per_s for spec in specs) // TFLOP)
 
     def capacity_tflop_per_s(self, basis: CapacityBasis) -> int:

@@ -63,7 +63,7 @@ class Asked:
 def rate_flop_per_s(host: Host, chips: tuple[int, ...], figure: ChargedFigure) -> int:
     """Fastest that these chips can add to the charged figure."""
     if figure is ChargedFigure.HIGH:
-        return sum([host.chips[chip].worst_dense_flop_per_s for chip in chips])
+        return sum([host.chips[chip].worst_high_flop_per_s for chip in chips])
     return sum([host.chips[chip].worst_nominal_flop_per_s for chip in chips])
 
 

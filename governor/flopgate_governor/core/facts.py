@@ -18,13 +18,13 @@ class ChipPeaks:
 
     Attributes:
         dense_8bit_flop_per_s, dense_16bit_flop_per_s: published peaks, for a cluster's capacity.
-        worst_nominal_flop_per_s, worst_dense_flop_per_s: fastest that running totals can grow.
+        worst_nominal_flop_per_s, worst_high_flop_per_s: fastest that running totals can grow.
     """
 
     dense_8bit_flop_per_s: int
     dense_16bit_flop_per_s: int
     worst_nominal_flop_per_s: int
-    worst_dense_flop_per_s: int
+    worst_high_flop_per_s: int
 
 
 def host_scopes(jurisdiction: str, custodian: str, site: str, cluster: str) -> tuple[Scope, ...]:
