@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -139,6 +141,90 @@ def test_a_probe_changes_nothing_and_tells_what_would_not_work(
         assert [(fact.rung, fact.detail) for fact in host.told] == [(rung, "NO_PERMISSION")]
         assert (host.driver.compute_mode(0), host.driver.power_limit_mw(0)) == (0, ALL_MW)
         assert list(tmp_path.glob("state/*")) == []
+
+
+def test_a_chip_that_a_child_left_half_set_is_freed(tmp_path: Path) -> None:
+    with chip_host(tmp_path) as host:
+        host.set(Wish.SLOWED)
+        host.set(Wish.FREE)
+        host.driver.hang_call("nvmlDeviceGetSupportedMemoryClocks")
+        host.limits.want(host.uuids, Wish.SLOWED)
+        host.until(lambda: host.driver.compute_mode(0) == PROHIBITED, "the first rung")
+        os.kill(host.limits.pids[0], signal.SIGKILL)
+        host.limits.want(host.uuids, Wish.FREE)
+        assert host.limits.pending(host.uuids)
+        host.until(lambda: not host.limits.pending(host.uuids), "it to be free")
+        assert host.driver.compute_mode(0) == 0
+
+
+def test_an_undo_that_fails_is_told_and_tried_until_it_holds(tmp_path: Path) -> None:
+    with chip_host(tmp_path) as host:
+        host.set(Wish.DENIED)
+        host.driver.fail_call("nvmlDeviceSetComputeMode", NvmlError.UNKNOWN)
+        host.limits.want(host.uuids, Wish.FREE)
+        host.until(lambda: bool(host.told), "the failure to be told")
+        host.now_ms += 10_000
+        host.turn()
+        assert host.limits.pending(host.uuids), "the driver gives no context yet"
+        host.driver.clear_faults()
+        host.until(lambda: host.limits.idle, "it to be tried again")
+        assert host.driver.compute_mode(0) == 0
+        assert not host.limits.pending(host.uuids)
+        told = [(fact.rung, fact.state, fact.detail) for fact in host.told]
+        assert told == [("compute_mode", State.REFUSED, "UNKNOWN")]
+
+
+@pytest.mark.parametrize("how", ["hangs", "fails"])
+def test_a_chip_that_nobody_held_shuts_nobody_out_for_long(tmp_path: Path, how: str) -> None:
+    with chip_host(tmp_path, answer_ms_max=5_000) as host:
+        if how == "hangs":
+            host.driver.hang_call("nvmlDeviceGetHandleByUUID")
+        else:
+            host.driver.fail_call("nvmlDeviceGetHandleByUUID", NvmlError.GPU_IS_LOST)
+        host.limits.want(host.uuids, Wish.FREE)
+        assert host.limits.pending(host.uuids)
+        host.until(lambda: bool(host.told), "it to be told")
+        assert not host.limits.pending(host.uuids)
+        host.driver.clear_faults()
+        host.until(lambda: host.limits.idle, "it to be tried again")
+
+
+@pytest.mark.parametrize("refusal", [NvmlError.NOT_SUPPORTED, NvmlError.NO_PERMISSION])
+def test_what_the_driver_never_set_needs_no_undo(tmp_path: Path, refusal: NvmlError) -> None:
+    with chip_host(tmp_path) as host:
+        host.driver.fail_call("nvmlDeviceSetComputeMode", refusal)
+        host.driver.fail_call("nvmlDeviceResetGpuLockedClocks", refusal)
+        host.driver.fail_call("nvmlDeviceSetGpuLockedClocks", refusal)
+        host.set(Wish.SLOWED)
+        host.set(Wish.FREE)
+        assert not host.limits.pending(host.uuids)
+        assert {fact.rung for fact in host.told} == {"compute_mode", "clocks"}
+
+
+def test_without_a_record_what_is_held_already_goes_back_to_the_defaults(tmp_path: Path) -> None:
+    with chip_host(tmp_path) as host:
+        host.set(Wish.SLOWED)
+        for record in (tmp_path / "state").glob("*.chip.json"):
+            record.unlink()
+        host.restart()
+        host.set(Wish.SLOWED)
+        host.set(Wish.FREE)
+        assert (host.driver.compute_mode(0), host.driver.power_limit_mw(0)) == (0, ALL_MW)
+        told = {(fact.rung, fact.state) for fact in host.told}
+        assert told == {("compute_mode", State.UNREADABLE), ("power", State.UNREADABLE)}
+
+
+def test_a_child_that_cannot_write_its_record_is_told_once(tmp_path: Path) -> None:
+    with chip_host(tmp_path, gpus=2) as host:
+        (tmp_path / "state" / f".{host.uuids[0]}.chip.json.new").mkdir(parents=True)
+        host.limits.want(host.uuids, Wish.DENIED)
+        host.until(lambda: host.driver.compute_mode(1) == PROHIBITED, "the chip behind it")
+        host.now_ms += 10_000
+        host.until(lambda: bool(host.limits.pids), "one more child")
+        host.until(lambda: not host.limits.pids, "it to end as well")
+        told = [(fact.uuid, fact.rung, fact.state, fact.detail) for fact in host.told]
+        assert told == [(host.uuids[0], "chip", State.REFUSED, "ENDED")]
+        assert host.driver.compute_mode(0) == 0, "nothing is set without a record"
 
 
 def test_a_setter_that_says_yes_and_does_nothing_is_found_out(tmp_path: Path) -> None:

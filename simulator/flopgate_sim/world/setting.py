@@ -37,7 +37,8 @@ class Driver(ModuleType):
     """The chips of one host by pynvml's names, as far as rungs call them; a handle is a chip."""
 
     NVMLError = DriverError
-    NVML_ERROR_NOT_SUPPORTED, NVML_ERROR_NOT_FOUND, NVML_ERROR_GPU_IS_LOST = 3, 6, 15
+    NVML_ERROR_NOT_SUPPORTED, NVML_ERROR_NO_PERMISSION = 3, 4
+    NVML_ERROR_NOT_FOUND, NVML_ERROR_GPU_IS_LOST = 6, 15
     NVML_COMPUTEMODE_DEFAULT, NVML_COMPUTEMODE_PROHIBITED = 0, PROHIBITED
     NVML_CLOCK_SM = 1
 

@@ -81,19 +81,35 @@ class Setter:
             rung.probe(nvml, handle)
             self._tell(uuid, rung.name, State.WORKS)
         elif rung.name in HELD_BY[wish]:
-            if before.get(rung.name) is None:
-                before[rung.name] = rung.before(nvml, handle)
-                self._keep(uuid, before)
-            elif not rung.in_force(nvml, handle):
-                self._tell(uuid, rung.name, State.FOUND_UNDONE)
-            rung.hold(nvml, handle)
+            self._hold(uuid, handle, rung, before)
             held = State.HELD if rung.in_force(nvml, handle) else State.NOT_IN_FORCE
             self._tell(uuid, rung.name, held)
         elif rung.name in before and (wish is Wish.FREE or before[rung.name] is None):
-            rung.undo(nvml, handle, before[rung.name])
+            known = before[rung.name]
+            rung.undo(nvml, handle, rung.default(nvml, handle) if known is None else known)
             del before[rung.name]
             self._keep(uuid, before)
             self._tell(uuid, rung.name, State.UNDONE)
+
+    def _hold(self, uuid: str, handle: Any, rung: Rung, before: dict[str, int | None]) -> None:
+        nvml, first = self._nvml, before.get(rung.name) is None
+        if first:
+            found = rung.before(nvml, handle)
+            if found is None:
+                self._tell(uuid, rung.name, State.UNREADABLE, "held already, and no record")
+                found = rung.default(nvml, handle)
+            before[rung.name] = found
+            self._keep(uuid, before)
+        elif not rung.in_force(nvml, handle):
+            self._tell(uuid, rung.name, State.FOUND_UNDONE)
+        try:
+            rung.hold(nvml, handle)
+        except (NoWayError, nvml.NVMLError) as error:
+            if first and _never(nvml, error):
+                # Nothing was set: there is nothing to undo, and undoing would be refused as well.
+                del before[rung.name]
+                self._keep(uuid, before)
+            raise
 
     def _keep(self, uuid: str, before: dict[str, int | None]) -> None:
         self._journal.save(
@@ -112,6 +128,11 @@ class Setter:
         for uuid, wish in decode_wishes(line).items():
             self.serve(uuid, wish)
         self._tell(ALL, "", State.DONE)
+
+
+def _never(nvml: ModuleType, error: Exception) -> bool:
+    never = {nvml.NVML_ERROR_NOT_SUPPORTED, nvml.NVML_ERROR_NO_PERMISSION}
+    return isinstance(error, NoWayError) or getattr(error, "value", None) in never
 
 
 def main() -> int:

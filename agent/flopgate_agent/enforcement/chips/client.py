@@ -33,6 +33,9 @@ STUCK_MAX = 4
 """Killed children that hang in the kernel; with more of them no other is started."""
 END_S = 2.0
 _POLL_S = 0.01
+_HOLDING = frozenset({Wish.DENIED, Wish.SLOWED})
+_CHIP = "chip"
+"""In the place of a rung, where the chip as a whole is meant."""
 _TOLD = frozenset({State.REFUSED, State.NOT_IN_FORCE, State.UNREADABLE})
 
 
@@ -85,7 +88,10 @@ class ChipLimits:
         self._not_before_ms = 0
         self._retry_ms = RETRY_MS
         self._renew_ms = 0
+        # Chips at which a child hung or ended; those that may be held; those whose undo failed now.
         self._hung: set[str] = set()
+        self._held: set[str] = set()
+        self._refused: set[str] = set()
         self._stuck: list[tuple[Child, str]] = []
         self.stands: dict[tuple[str, str], Fact] = {}
 
@@ -101,8 +107,15 @@ class ChipLimits:
         return not self._asked and self._wanted == self._done
 
     def pending(self, uuids: Iterable[str]) -> bool:
-        """Whether one of these chips is not yet as it is to be."""
-        return any(self._done.get(uuid) is not self._wanted.get(uuid) for uuid in uuids)
+        """Whether one of these chips is not yet as it is to be.
+
+        One that was never held is waited for once: a driver that hangs shuts nobody out of it.
+        """
+        first = self._retry_ms == RETRY_MS
+        return any(
+            self._done.get(uuid) is not self._wanted.get(uuid) and (first or uuid in self._held)
+            for uuid in uuids
+        )
 
     def get_timer(self) -> int | None:
         """When time alone changes something, were it not for a child that hangs."""
@@ -157,13 +170,12 @@ class ChipLimits:
 
     @property
     def _holding(self) -> bool:
-        return any(wish in {Wish.DENIED, Wish.SLOWED} for wish in self._wanted.values())
+        return any(wish in _HOLDING for wish in self._wanted.values())
 
     def _renew(self, now_ms: int) -> None:
         if now_ms >= self._renew_ms:
             self._renew_ms = now_ms + RENEW_MS
-            keep = {Wish.FREE, Wish.PROBE}
-            self._done = {uuid: wish for uuid, wish in self._done.items() if wish in keep}
+            self._done = {uuid: wish for uuid, wish in self._done.items() if wish not in _HOLDING}
 
     def _ask(self, now_ms: int) -> None:
         stuck = {uuid for _, uuid in self._stuck}
@@ -181,9 +193,10 @@ class ChipLimits:
         except OSError:
             self._later(now_ms)
             return
-        self._asked, self._at = asked, ""
+        self._asked, self._at, self._refused = asked, "", set()
         # A child that dies over it may have set a part: nothing is known until one has answered.
         self._done = {uuid: wish for uuid, wish in self._done.items() if uuid not in asked}
+        self._held |= {uuid for uuid, wish in asked.items() if wish in _HOLDING}
         self._due_ms = now_ms + self._answer_ms_max
 
     def _listen(self, child: Child, now_ms: int) -> tuple[Fact, ...]:
@@ -194,14 +207,15 @@ class ChipLimits:
                 told += self._note(fact)
         except WireError:
             ended = True
-        if ended and self._child is not None:
+        if ended or (self._asked and now_ms >= self._due_ms):
+            if self._asked and self._at not in self._hung:
+                self._hung.add(self._at)
+                detail = "ENDED" if ended else "HANGS"
+                told.append(Fact(uuid=self._at, rung=_CHIP, state=State.REFUSED, detail=detail))
             self._drop(child, now_ms)
-        elif self._asked and now_ms >= self._due_ms:
-            at, known = self._at, self._at in self._hung
-            self._drop(child, now_ms)
-            self._hung.add(at)
-            if not known:
-                told.append(Fact(uuid=at, rung="chip", state=State.REFUSED, detail="HANGS"))
+        elif self._refused and not self._asked:
+            self._refused.clear()
+            self._later(now_ms)
         return tuple(told)
 
     def _read(self, child: Child) -> tuple[Fact, ...]:
@@ -214,8 +228,7 @@ class ChipLimits:
     def _note(self, fact: Fact) -> list[Fact]:
         if fact.state in {State.BEGUN, State.DONE}:
             if self._at in self._asked:
-                self._done[self._at] = self._asked[self._at]
-                self._hung -= {self._at, ""}
+                self._finished(self._at, self._asked[self._at])
             self._at = fact.uuid
             if fact.state is State.DONE:
                 self._asked, self._at = {}, ""
@@ -226,7 +239,20 @@ class ChipLimits:
             # A record stands before the act: that act may never have come to be.
             return [fact] if before is not None and before.state is State.HELD else []
         self.stands[key] = fact
+        if fact.state is State.REFUSED and self._asked.get(fact.uuid) is Wish.FREE:
+            self._refused.add(fact.uuid)
+            if fact.rung != _CHIP:
+                # What was not undone is held still, by this gate or one before it.
+                self._held.add(fact.uuid)
         return [fact] if fact.state in _TOLD and before != fact else []
+
+    def _finished(self, uuid: str, wish: Wish) -> None:
+        self._hung -= {uuid, ""}
+        if uuid in self._refused:
+            return
+        self._done[uuid] = wish
+        if wish is Wish.FREE:
+            self._held.discard(uuid)
 
     def _later(self, now_ms: int) -> None:
         self._not_before_ms = now_ms + self._retry_ms

@@ -31,6 +31,10 @@ class Clocks:
         """Nothing that the driver tells."""
         return 0
 
+    def default(self, nvml: ModuleType, handle: Any) -> int:  # noqa: ARG002
+        """The same."""
+        return 0
+
     def hold(self, nvml: ModuleType, handle: Any) -> None:
         """Lowest clock, and no higher."""
         lowest_mhz = _lowest_mhz(nvml, handle)
@@ -46,7 +50,7 @@ class Clocks:
             sleep(POLL_S)
         return True
 
-    def undo(self, nvml: ModuleType, handle: Any, before: int | None) -> None:  # noqa: ARG002
+    def undo(self, nvml: ModuleType, handle: Any, before: int) -> None:  # noqa: ARG002
         """Take the lock away."""
         nvml.nvmlDeviceResetGpuLockedClocks(handle)
 

@@ -20,9 +20,15 @@ class ComputeMode:
         """Set what is set."""
         nvml.nvmlDeviceSetComputeMode(handle, nvml.nvmlDeviceGetComputeMode(handle))
 
-    def before(self, nvml: ModuleType, handle: Any) -> int:
+    def before(self, nvml: ModuleType, handle: Any) -> int | None:
         """The mode."""
+        if self.in_force(nvml, handle):
+            return None
         return int(nvml.nvmlDeviceGetComputeMode(handle))
+
+    def default(self, nvml: ModuleType, handle: Any) -> int:  # noqa: ARG002
+        """Any process may make a context."""
+        return int(nvml.NVML_COMPUTEMODE_DEFAULT)
 
     def hold(self, nvml: ModuleType, handle: Any) -> None:
         """No new context."""
@@ -32,7 +38,8 @@ class ComputeMode:
         """Read it back."""
         return bool(nvml.nvmlDeviceGetComputeMode(handle) == nvml.NVML_COMPUTEMODE_PROHIBITED)
 
-    def undo(self, nvml: ModuleType, handle: Any, before: int | None) -> None:
+    def undo(self, nvml: ModuleType, handle: Any, before: int) -> None:
         """The mode of before."""
-        mode = nvml.NVML_COMPUTEMODE_DEFAULT if before is None else before
-        nvml.nvmlDeviceSetComputeMode(handle, mode)
+        # A chip that was cut into instances meanwhile has it, and refuses to be set.
+        if nvml.nvmlDeviceGetComputeMode(handle) != before:
+            nvml.nvmlDeviceSetComputeMode(handle, before)

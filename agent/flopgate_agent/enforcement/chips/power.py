@@ -22,9 +22,15 @@ class Power:
             handle, nvml.nvmlDeviceGetPowerManagementLimit(handle)
         )
 
-    def before(self, nvml: ModuleType, handle: Any) -> int:
+    def before(self, nvml: ModuleType, handle: Any) -> int | None:
         """The limit, milliwatt."""
+        if self.in_force(nvml, handle):
+            return None
         return int(nvml.nvmlDeviceGetPowerManagementLimit(handle))
+
+    def default(self, nvml: ModuleType, handle: Any) -> int:
+        """The board's own limit."""
+        return int(nvml.nvmlDeviceGetPowerManagementDefaultLimit(handle))
 
     def hold(self, nvml: ModuleType, handle: Any) -> None:
         """The board's lowest."""
@@ -35,10 +41,8 @@ class Power:
         limit_mw = nvml.nvmlDeviceGetPowerManagementLimit(handle)
         return bool(limit_mw <= _lowest_mw(nvml, handle))
 
-    def undo(self, nvml: ModuleType, handle: Any, before: int | None) -> None:
+    def undo(self, nvml: ModuleType, handle: Any, before: int) -> None:
         """The limit of before."""
-        if before is None:
-            before = nvml.nvmlDeviceGetPowerManagementDefaultLimit(handle)
         nvml.nvmlDeviceSetPowerManagementLimit(handle, before)
 
 

@@ -24,8 +24,11 @@ class Rung(Protocol):
             NoWayError: it cannot work here.
         """
 
-    def before(self, nvml: ModuleType, handle: Any) -> int:
-        """What undoing must put back."""
+    def before(self, nvml: ModuleType, handle: Any) -> int | None:
+        """What undoing must put back; ``None`` where it is held already, nobody knows by whom."""
+
+    def default(self, nvml: ModuleType, handle: Any) -> int:
+        """What undoing puts back where nobody knows what was before."""
 
     def hold(self, nvml: ModuleType, handle: Any) -> None:
         """Set it.
@@ -37,5 +40,5 @@ class Rung(Protocol):
     def in_force(self, nvml: ModuleType, handle: Any) -> bool:
         """Whether the driver shows it set."""
 
-    def undo(self, nvml: ModuleType, handle: Any, before: int | None) -> None:
-        """Put back what was before; the driver's default where that is not known."""
+    def undo(self, nvml: ModuleType, handle: Any, before: int) -> None:
+        """Put back what was before."""
