@@ -190,7 +190,8 @@ class Lane:
                 actions = self._step_allowed(permission, drain_ms, now_ms)
             else:
                 actions = self._step_denied(permission, drain_ms, now_ms)
-        return [*(self._climb(loose=loose) if self.setting.chips else ()), *actions]
+        climb = self._climb(loose=loose)
+        return [*(climb if self.setting.chips else ()), *actions]
 
     def _climb(self, *, loose: bool) -> list[Action]:
         """What the state asks of the chips and they do not have yet, before anything else."""
@@ -297,12 +298,13 @@ class Lane:
 
     def _run(self, *, exempt: bool, freeze_at_ms: int, now_ms: int) -> list[Action]:
         state = LaneState.EXEMPT if exempt else LaneState.RUNNING
-        if self.state is state:
-            return []
         thaw: list[Action] = []
-        if self.state not in MAY_COMPUTE:
+        # A thaw may be among what was voided: where rungs are asked for anew, it is as well.
+        if self.state not in MAY_COMPUTE or self._rungs is None:
             thaw = [Thaw(workload=self.workload, until_ms=freeze_at_ms)]
             self._held = ()
+        if self.state is state:
+            return thaw
         self._enter(state, now_ms)
         self.why = None
         return [*thaw, Tell(event="lane.runs", subject=self.workload, detail=state.name.lower())]

@@ -146,7 +146,9 @@ class GateRunner:
         try:
             self._outbox.push(self.core.chain.sequence)
         except StorageError as error:
-            self._ledger_failed(error)
+            # Voided nothing: once is enough.
+            if not self.core.has_fault(LEDGER_FAILED):
+                self._ledger_failed(error)
 
     def from_courier(self, client_id: int, message: pb.ToGate) -> None:
         """One message of a courier; what does not hold is refused and changes nothing."""
@@ -217,10 +219,12 @@ class GateRunner:
         return known.acknowledged_sequence + 1 if known else 1
 
     def _ledger_failed(self, error: StorageError | HistoryError) -> None:
-        """Nothing can be kept: nothing may run (law 8). A restart reads what is durable."""
+        """Nothing can be kept: nothing may run (law 8). A restart reads what is durable.
+
+        Each time: what was to follow is voided, and must be asked for again.
+        """
         _LOG.error("%s", error)
-        if not self.core.has_fault(LEDGER_FAILED):
-            self.do(self.core.fault(LEDGER_FAILED, error.detail, error.remedy, self._clock()))
+        self.do(self.core.fault(LEDGER_FAILED, error.detail, error.remedy, self._clock()))
 
     def _clock_failed(self, error: ClockError) -> None:
         _LOG.error("%s", error)

@@ -1,0 +1,101 @@
+"""What a failed write voided is asked for again, each time (laws 8 and 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from flopgate_agent.gate.actions import Freeze, Keep, Kill, Move, Restore, Thaw
+from flopgate_agent.gate.faults import LEDGER_FAILED
+from flopgate_agent.gate_process.runner import GateRunner
+from flopgate_proto.codec import envelope_to_wire
+from flopgate_proto.envelope import Envelope
+from flopgate_proto.errors import StorageError
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values import Finding, LaneState, Phase, PhaseRule, Scope, ScopeKind
+from tests.support.gate_authority import GateAuthority
+from tests.support.gate_rig import GateRig, cut, running
+
+OBSERVE = (PhaseRule(scope=Scope(ScopeKind.EVERYTHING), phase=Phase.OBSERVE, from_unix_ms=0),)
+
+
+class FullDisk:
+    """Keeps nothing."""
+
+    def keep(self, action: Keep) -> None:
+        raise StorageError(f"no room for {action}", code="ledger.failed", remedy="Make room.")
+
+    def reports(self, from_sequence: int, limit: int) -> list[tuple[int, pb.SignedReport]]:
+        assert from_sequence <= limit
+        return []
+
+
+class NoDoor:
+    """No courier comes."""
+
+    @property
+    def clients(self) -> Mapping[int, int]:
+        return {}
+
+    def send(self, client_id: int, message: pb.FromGate) -> bool:
+        raise AssertionError(client_id, message)
+
+    def broadcast(self, message: pb.FromGate) -> None:
+        """To nobody."""
+
+
+class Hand:
+    """Notes what was asked for."""
+
+    def __init__(self) -> None:
+        self.done: list[Move] = []
+
+    @property
+    def closed(self) -> Collection[str]:
+        return ()
+
+    def carry_out(self, action: Move) -> Sequence[Finding]:
+        self.done.append(action)
+        return ()
+
+    def turn(self, now_ms: int) -> Sequence[Finding]:
+        raise AssertionError(now_ms)
+
+    def close(self, now_ms: int) -> None:
+        """Nothing is under way."""
+
+    def protect(self, pids: Sequence[int]) -> None:
+        """Nobody is touched."""
+
+
+def take(rig: GateRig, order: Envelope) -> list[type[Move]]:
+    """The disk is full; an order comes, and some looks. What was asked of the hand after it."""
+    hand = Hand()
+    runner = GateRunner(rig.core, FullDisk(), hand, NoDoor(), lambda: rig.now)
+    runner.enter(rig.core.fault, LEDGER_FAILED, "full", "Make room.")
+    hand.done.clear()
+    runner.from_courier(1, pb.ToGate(order=pb.SignedOrder(envelope=envelope_to_wire(order))))
+    for _ in range(20):
+        rig.pass_time(rig.now_ms + 500)
+        rig.core.asked(rig.now)
+        runner.enter(rig.core.samples, rig.hardware.sample())
+    return [type(action) for action in hand.done]
+
+
+def test_what_was_stopped_on_a_full_disk_goes_on_where_a_policy_lets_it() -> None:
+    rig = running()
+    rig.network = cut
+    rig.run_until(LaneState.HALTED, 2_000_000)
+    done = take(rig, rig.authority.policy_order(version=9, phases=OBSERVE))
+    assert rig.state is LaneState.RUNNING
+    assert done == [Restore, Thaw]
+
+
+def test_law_8_what_ran_on_a_full_disk_is_frozen_where_a_policy_stops_it() -> None:
+    authority = GateAuthority()
+    authority.policy_order(version=3, phases=OBSERVE)
+    rig = GateRig(authority)
+    rig.hardware.start(pid=100, chip=0)
+    rig.enrol().run(5_000)
+    assert rig.state is LaneState.RUNNING
+    done = take(rig, rig.authority.policy_order(version=9, phases=()))
+    assert done.index(Freeze) < done.index(Kill)
