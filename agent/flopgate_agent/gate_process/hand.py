@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from flopgate_agent.clocks import elapsed_ms
 from flopgate_agent.enforcement import Enforcer, FindingId, Outcome
 from flopgate_agent.enforcement.chips import ChipLimits, Fact, State, Wish
 from flopgate_agent.enforcement.jobs import job_pids, lane_id
@@ -13,6 +15,10 @@ from flopgate_agent.gate.actions import Deny, Freeze, Kill, Move, Notify, Restor
 from flopgate_agent.logs import FIELDS
 from flopgate_proto.values import Finding, Severity
 
+OPEN_S_MAX: Final = 0.5
+"""Longest wait for chips to be open before the first process is thawed; a child that is up takes
+milliseconds."""
+_POLL_S: Final = 0.01
 _LOG = logging.getLogger("flopgate.gate")
 WISHES: Final[Mapping[type[Move], Wish]] = {
     Deny: Wish.DENIED,
@@ -56,7 +62,8 @@ class Hand:
         self._chips = chips
         self._limits = limits
         self._protected: tuple[int, ...] = ()
-        self._now_ms = 0
+        # Whether the last wait for chips was worth it: one that hangs is not waited for again.
+        self._waits = True
         _LOG.info("enforcement: %s", enforcer.capabilities)
         for lane in enforcer.adopt():
             _LOG.info("adopted a held lane", extra={FIELDS: {"lane": lane.lane_id}})
@@ -77,11 +84,11 @@ class Hand:
 
     def turn(self, now_ms: int) -> list[Finding]:
         """Let chips be set, and tell what did not come true."""
-        self._now_ms = now_ms
         before = self._limits.pids
         told = self._limits.handle_timer(now_ms)
         if self._limits.pids != before:
             self.protect(self._protected)
+        self._waits |= self._limits.idle
         return [self._tell(fact) for fact in told]
 
     def close(self, now_ms: int) -> None:
@@ -101,11 +108,18 @@ class Hand:
                 return self._upon_processes(action)
 
     def _wish(self, action: Deny | Slow | Restore) -> list[Finding]:
-        wish = WISHES[type(action)]
-        self._limits.want(self._chips[action.workload], wish)
+        wish, uuids = WISHES[type(action)], self._chips[action.workload]
+        self._limits.want(uuids, wish)
         _LOG.info("enforcement: chips %s", wish, extra={FIELDS: {"workload": action.workload}})
-        # At once: whoever is told that a lane runs may start a job on it.
-        return self.turn(self._now_ms)
+        told = self.turn(elapsed_ms())
+        if wish is Wish.FREE and self._waits:
+            # Whoever goes on, or is told that the lane runs, finds its chips open.
+            end = time.monotonic() + OPEN_S_MAX
+            while (closed := self._limits.pending(uuids)) and time.monotonic() < end:
+                time.sleep(_POLL_S)
+                told += self.turn(elapsed_ms())
+            self._waits = not closed
+        return told
 
     def _tell(self, fact: Fact) -> Finding:
         _LOG.warning("chip %s: %s %s %s", fact.uuid, fact.rung, fact.state, fact.detail)
