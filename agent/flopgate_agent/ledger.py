@@ -17,6 +17,7 @@ from flopgate_agent.gate.actions import Keep, KeepEnrolment, KeepOrder, KeepQuot
 from flopgate_agent.gate.memory import (
     LastReport,
     Memory,
+    Moment,
     StoredAuthority,
     StoredOrder,
     StoredTime,
@@ -272,14 +273,17 @@ class Ledger:
         return frozenset(Scope(ScopeKind(kind), scope_id) for kind, scope_id in rows)
 
     def _time(self, authority: str) -> StoredTime | None:
-        earliest_ms, latest_ms, running_ms = self._db.execute(
-            "SELECT earliest_unix_ms, latest_unix_ms, time_running_ms FROM authority WHERE name=?",
+        earliest_ms, latest_ms, running_ms, boot_id, elapsed_ms = self._db.execute(
+            "SELECT earliest_unix_ms, latest_unix_ms, time_running_ms, time_boot_id,"
+            " time_elapsed_ms FROM authority WHERE name=?",
             (authority,),
         ).fetchone()
         if earliest_ms is None:
             return None
         return StoredTime(
-            earliest_unix_ms=earliest_ms, latest_unix_ms=latest_ms, running_ms=running_ms
+            earliest_unix_ms=earliest_ms,
+            latest_unix_ms=latest_ms,
+            at=Moment(running_ms=running_ms, boot_id=boot_id, elapsed_ms=elapsed_ms),
         )
 
     def _last(self) -> LastReport | None:
@@ -348,9 +352,16 @@ def _keep_private(path: Path) -> None:
 def _keep_time(db: sqlite3.Connection, authority: str, told: StoredTime | None) -> None:
     if told is not None:
         db.execute(
-            "UPDATE authority SET earliest_unix_ms=?, latest_unix_ms=?, time_running_ms=?"
-            " WHERE name=?",
-            (told.earliest_unix_ms, told.latest_unix_ms, told.running_ms, authority),
+            "UPDATE authority SET earliest_unix_ms=?, latest_unix_ms=?, time_running_ms=?,"
+            " time_boot_id=?, time_elapsed_ms=? WHERE name=?",
+            (
+                told.earliest_unix_ms,
+                told.latest_unix_ms,
+                told.at.running_ms,
+                told.at.boot_id,
+                told.at.elapsed_ms,
+                authority,
+            ),
         )
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from flopgate_proto.errors import StorageError
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 _SCHEMA: Final = """
 CREATE TABLE report (
@@ -27,7 +27,9 @@ CREATE TABLE authority (
     acknowledged_sequence INTEGER NOT NULL DEFAULT 0,
     earliest_unix_ms INTEGER,
     latest_unix_ms INTEGER,
-    time_running_ms INTEGER
+    time_running_ms INTEGER,
+    time_boot_id BLOB NOT NULL DEFAULT x'',
+    time_elapsed_ms INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE accepted_order (
     position INTEGER PRIMARY KEY,
@@ -58,7 +60,13 @@ ALTER TABLE authority ADD COLUMN time_running_ms INTEGER;
 """
 """The time as answers told it; NULL before the first one."""
 
-_FROM: Final = {0: _SCHEMA, 2: _FROM_2}
+_FROM_3: Final = """
+ALTER TABLE authority ADD COLUMN time_boot_id BLOB NOT NULL DEFAULT x'';
+ALTER TABLE authority ADD COLUMN time_elapsed_ms INTEGER NOT NULL DEFAULT 0;
+"""
+"""The same moment on the host's own clock."""
+
+_FROM: Final = {0: _SCHEMA, 2: _FROM_2 + _FROM_3, 3: _FROM_3}
 """By the version found: 0 is a new file."""
 
 

@@ -116,7 +116,10 @@ def test_a_ledger_of_the_version_before_is_brought_up(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     rig_on(path).ledger.close()
     with sqlite3.connect(path) as db:
-        for column in ("earliest_unix_ms", "latest_unix_ms", "time_running_ms"):
+        for column in (
+            *("earliest_unix_ms", "latest_unix_ms"),
+            *("time_running_ms", "time_boot_id", "time_elapsed_ms"),
+        ):
             db.execute(f"ALTER TABLE authority DROP COLUMN {column}")
         db.execute("PRAGMA user_version=2")
     db.close()

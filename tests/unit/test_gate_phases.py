@@ -251,6 +251,17 @@ def test_a_gate_that_is_killed_before_each_report_grows_old_all_the_same() -> No
     assert rig.core.running_ms < 210_000, "what no gate ran does not count"
 
 
+def test_a_gate_that_is_killed_again_and_again_reaches_the_date_within_its_boot() -> None:
+    rules = (rule(Phase.OBSERVE), rule(Phase.ENFORCE, from_unix_ms=GOVERNOR_UNIX_MS + DAY_MS))
+    rig = ruled_by(authority(*rules, age_ms=10 * DAY_MS))
+    rig.network = cut
+    for _ in range(10):
+        rig.run(3_000).restart(away_ms=DAY_MS // 10)
+    rig.run(1_000)
+    assert rig.core.running_ms < 60_000
+    assert rig.core.in_force.bites
+
+
 def test_no_gate_believes_that_it_ran_longer_than_has_passed_since_its_last_report() -> None:
     rig = ruled_by(authority(rule(Phase.OBSERVE)))
     last = decode_report(rig.reports[-1].payload)

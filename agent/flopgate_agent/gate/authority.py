@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import dropwhile
 
-from flopgate_agent.gate.memory import StoredAuthority, StoredTime
+from flopgate_agent.gate.memory import Moment, StoredAuthority, StoredTime
 from flopgate_agent.gate.settings import GateToken
 from flopgate_agent.gate.told_time import ToldTime
 from flopgate_proto.batches import ProvenAnswer
@@ -318,17 +318,14 @@ class Authority:
         ]
         return min(found, key=lambda latched: not latched.pause.emergency, default=None)
 
-    def resume_time(self, *, now_ms: int, running_ms: int) -> None:
+    def resume_time(self, now: Moment) -> None:
         """Go on from the time that the ledger knows."""
         if self._stored_time is not None:
-            self.told_time = ToldTime.resumed(
-                self._stored_time, now_ms=now_ms, running_ms=running_ms
-            )
+            self.told_time = ToldTime.resumed(self._stored_time, now)
 
-    def time_to_keep(self, *, now_ms: int, running_ms: int) -> StoredTime | None:
+    def time_to_keep(self, now: Moment) -> StoredTime | None:
         """The time as it was told, for the ledger."""
-        told = self.told_time
-        return None if told is None else told.stored(now_ms=now_ms, running_ms=running_ms)
+        return None if self.told_time is None else self.told_time.stored(now)
 
     def hear_time(self, unix_ms: int, *, made_ms: int, received_ms: int) -> None:
         """A signed statement told the time, between these moments of host elapsed time."""

@@ -26,7 +26,7 @@ from flopgate_agent.gate.faults import DRIVER_SILENT, LEDGER_FAILED, Faults
 from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.host_lanes import HostLanes, charged_figure
 from flopgate_agent.gate.host_meter import Charge, HostMeter
-from flopgate_agent.gate.memory import Memory
+from flopgate_agent.gate.memory import Memory, Moment
 from flopgate_agent.gate.phases import UNKNOWN, InForce
 from flopgate_agent.gate.resuming import begin, carry_over, resume, resume_clock, running_before
 from flopgate_agent.gate.settings import GateSettings, GateToken, Now
@@ -76,7 +76,7 @@ class GateCore:
                 now=now,
             )
         for authority in self.authorities.values():
-            authority.resume_time(now_ms=now.elapsed_ms, running_ms=self.running_ms)
+            authority.resume_time(self._moment)
         if not self._admitted:
             self._lanes.wait_for_admission()
         if memory.last is not None and memory.last.report.boot_id != settings.boot_id:
@@ -136,7 +136,7 @@ class GateCore:
             needless_sequence=needless,
             batch_root=proven.root,
             scopes=authority.scopes,
-            time=authority.time_to_keep(now_ms=now.elapsed_ms, running_ms=self.running_ms),
+            time=authority.time_to_keep(self._moment),
         )
         return [keep, *self._step()]
 
@@ -299,6 +299,11 @@ class GateCore:
 
     # ------------------------------------------------------------------ inside
 
+    @property
+    def _moment(self) -> Moment:
+        boot_id = self.settings.boot_id
+        return Moment(running_ms=self.running_ms, boot_id=boot_id, elapsed_ms=self.elapsed_ms)
+
     def _authority(self, name: str) -> Authority:
         authority = self.authorities.get(name)
         if authority is None:
@@ -318,8 +323,7 @@ class GateCore:
         )
 
     def _keep_enrolment(self, authority: Authority, envelope: Envelope) -> KeepEnrolment:
-        now_ms, running_ms = self.elapsed_ms, self.running_ms
-        return enrolling.keep(authority, envelope, now_ms=now_ms, running_ms=running_ms)
+        return enrolling.keep(authority, envelope, self._moment)
 
     def _take_order(self, authority: Authority, envelope: Envelope) -> list[Action]:
         verified = authority.accept(envelope, self.running_ms)

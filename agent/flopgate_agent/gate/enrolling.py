@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from flopgate_agent.gate.actions import KeepEnrolment
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.chain import Chain
-from flopgate_agent.gate.memory import Memory
+from flopgate_agent.gate.memory import Memory, Moment
 from flopgate_agent.gate.settings import GateSettings, GateToken
 from flopgate_proto.codec import PayloadType, decode_admission, decode_enrolment, encode_enrolment
 from flopgate_proto.envelope import Envelope, seal, verify
@@ -155,9 +155,7 @@ def hear_admission(
     authority.hear_time(said.governor_unix_ms, made_ms=made_ms, received_ms=now_ms)
 
 
-def keep(
-    authority: Authority, envelope: Envelope, *, now_ms: int, running_ms: int
-) -> KeepEnrolment:
+def keep(authority: Authority, envelope: Envelope, now: Moment) -> KeepEnrolment:
     """Make durable that this enrolment stands, and whether it was answered."""
     return KeepEnrolment(
         authority=authority.name,
@@ -166,7 +164,7 @@ def keep(
         admitted=authority.admitted,
         acknowledged_sequence=authority.acknowledged_sequence,
         scopes=authority.scopes,
-        time=authority.time_to_keep(now_ms=now_ms, running_ms=running_ms),
+        time=authority.time_to_keep(now),
     )
 
 

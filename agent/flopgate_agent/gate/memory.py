@@ -19,12 +19,25 @@ class StoredOrder:
 
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """A moment in gate running time, and on the host's own clock, which starts with each boot.
+
+    ``boot_id`` is empty where that clock was not written down.
+    """
+
+    running_ms: int
+    boot_id: bytes
+    elapsed_ms: int
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTime:
-    """The time as an authority's answers told it, at a moment of gate running time."""
+    """The time as an authority's answers told it, at some moment."""
 
     earliest_unix_ms: int
     latest_unix_ms: int
-    running_ms: int
+    at: Moment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from flopgate_agent.gate.memory import StoredTime
+from flopgate_agent.gate.memory import Moment, StoredTime
 from flopgate_proto.quick import quick
 
 OLD_MS: Final = 60_000
@@ -59,15 +59,18 @@ class ToldTime:
         )
 
     @classmethod
-    def resumed(cls, stored: StoredTime, *, now_ms: int, running_ms: int) -> ToldTime:
+    def resumed(cls, stored: StoredTime, now: Moment) -> ToldTime:
         """After a restart or reboot: at least the time that gates ran since has passed.
 
-        How long none ran, nothing on the host tells; the next answer does.
+        In the same boot the host's clock tells how long none ran; after a reboot nothing on the
+        host does, the next answer will.
         """
-        ran_ms = max(0, running_ms - stored.running_ms)
+        passed_ms = max(0, now.running_ms - stored.at.running_ms)
+        if stored.at.boot_id == now.boot_id:
+            passed_ms = max(passed_ms, now.elapsed_ms - stored.at.elapsed_ms)
         return cls(
-            earliest_after_ms=stored.earliest_unix_ms + ran_ms - now_ms,
-            latest_after_ms=stored.latest_unix_ms + ran_ms - now_ms,
+            earliest_after_ms=stored.earliest_unix_ms + passed_ms - now.elapsed_ms,
+            latest_after_ms=stored.latest_unix_ms + passed_ms - now.elapsed_ms,
         )
 
     def earliest_unix_ms(self, now_ms: int) -> int:
@@ -84,10 +87,10 @@ class ToldTime:
         ends = (self.earliest_after_ms, self.latest_after_ms, self.meanwhile_after_ms)
         return (self.waits_until_ms, *(unix_ms - after_ms for after_ms in ends))
 
-    def stored(self, *, now_ms: int, running_ms: int) -> StoredTime:
+    def stored(self, now: Moment) -> StoredTime:
         """As it is kept over restarts; what was waited for is not waited for again."""
         return StoredTime(
-            earliest_unix_ms=self.earliest_unix_ms(now_ms),
-            latest_unix_ms=now_ms + self.latest_after_ms,
-            running_ms=running_ms,
+            earliest_unix_ms=self.earliest_unix_ms(now.elapsed_ms),
+            latest_unix_ms=now.elapsed_ms + self.latest_after_ms,
+            at=now,
         )

@@ -15,6 +15,7 @@ from flopgate_agent.gate.allowance import Allowed
 from flopgate_agent.gate.authority import Authority, LatchedPause, admitted
 from flopgate_agent.gate.host_lanes import HostLanes
 from flopgate_agent.gate.host_meter import HostMeter
+from flopgate_agent.gate.memory import Moment
 from flopgate_agent.gate.phases import InForce
 from flopgate_agent.gate.states import RUNGS, Rung
 from flopgate_agent.gate.told_time import ToldTime
@@ -333,8 +334,9 @@ def site_passed_over() -> tuple[Swap, ...]:
 
 
 def phase_forgotten() -> tuple[Swap, ...]:
-    def anew(self: Authority, *, now_ms: int, running_ms: int) -> None:  # noqa: ARG001
-        self.told_time = ToldTime(earliest_after_ms=-now_ms, latest_after_ms=-now_ms)
+    def anew(self: Authority, now: Moment) -> None:
+        at_ms = -now.elapsed_ms
+        self.told_time = ToldTime(earliest_after_ms=at_ms, latest_after_ms=at_ms)
 
     return (Swap(Authority, "resume_time", anew),)
 
