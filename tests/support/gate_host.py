@@ -140,14 +140,18 @@ class GateHost:
     Args:
         folder: an empty one.
         lanes: GPUs by workload.
+        cgroups: freeze by cgroup, which needs root; else by signal.
         options: of `FakeDriver`.
 
     Attributes:
         manager: what starts the gate instead of the test, once it is set.
     """
 
-    def __init__(self, folder: Path, lanes: dict[str, list[int]], **options: Any) -> None:
+    def __init__(
+        self, folder: Path, lanes: dict[str, list[int]], *, cgroups: bool = False, **options: Any
+    ) -> None:
         self._stack = ExitStack()
+        self._cgroups = cgroups
         self.folder = folder
         self.state = folder / "gate"
         self.door = folder / "door"
@@ -207,7 +211,8 @@ class GateHost:
             f'state_dir = "{self.state}"\ndoor_path = "{self.door}"\n'
             f"courier_uids = [{os.getuid()}]\n"
             f'device_globs = ["{self.driver.device_dir}/nvidia[0-9]*"]\n'
-            f"sample_interval_ms = 200\nreport_interval_ms = 1000\ncgroup = false\n{lanes}",
+            f"sample_interval_ms = 200\nreport_interval_ms = 1000\n"
+            f"cgroup = {str(self._cgroups).lower()}\n{lanes}",
             encoding="utf-8",
         )
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -110,12 +110,12 @@ class Stage:
             )
         )
 
-    def start(self, kind: str, *slots: int) -> Victim:
-        """Start a victim and wait until its slots beat."""
+    def start(self, kind: str, *slots: int, within: Sequence[str] = ()) -> Victim:
+        """Start a victim and wait until its slots beat; ``within``: a command that runs it."""
         file = self.folder / f"beat-{len(self._victims)}"
         file.write_bytes(bytes(128))
         process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), kind, str(file)], start_new_session=True
+            [*within, sys.executable, str(SCRIPT), kind, str(file)], start_new_session=True
         )
         victim = Victim(process, file)
         self._victims.append(victim)
