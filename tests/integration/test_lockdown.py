@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import pytest
 from flopgate_agent.clocks import elapsed_ms
 from flopgate_agent.lockdown.lease import boot_lease_path, lease_path
 from flopgate_proto.values import LaneState, Phase, PhaseRule, Scope, ScopeKind
+from flopgate_sim.nvml import Workload
 from flopgate_sim.nvml.values import NvmlError
 from tests.support.gate_host import GateHost, until
 
@@ -99,6 +101,33 @@ def test_a_job_that_stood_still_goes_on_with_the_next_gate(host: GateHost) -> No
     until(lambda: host.driver.truth(0).total_flop > worked, "the held job to go on")
 
 
+LAUNCHER = """
+import subprocess, sys
+node = open(sys.argv[1], "rb")
+subprocess.Popen(sys.argv[2:]).wait()
+"""
+
+
+def test_a_launcher_that_holds_a_node_costs_no_job_that_stands(host: GateHost) -> None:
+    (node,) = Path(host.driver.device_dir).glob("nvidia0")
+    rank = Workload(gpus=[0], fmt="fp16", share=0.5, drain_ms=100)
+    command = [sys.executable, "-c", LAUNCHER, str(node), *host.driver.workload_command(rank)]
+    env = {**os.environ, **host.driver.env()}
+    with subprocess.Popen(command, env=env) as launcher:
+        until(lambda: host.driver.running(0), "the job to compute")
+        (held,) = host.driver.pids(0)
+        try:
+            host.start("acknowledge")
+            host.until_state("run-7", LaneState.HALTED)
+            host.kill_gate()
+            until(lambda: "closed" in host.watched(), "the lock-down to act")
+            time.sleep(1.5)
+            assert launcher.poll() is None
+            assert held in host.driver.pids(0)
+        finally:
+            os.kill(held, signal.SIGKILL)
+
+
 def test_a_gate_that_comes_back_in_time_loses_no_job(host: GateHost) -> None:
     running(host)
     job = host.driver.start_workload(gpus=[0], fmt="fp16", share=0.5, drain_ms=100)
@@ -138,6 +167,30 @@ def test_law_8_a_gate_that_stands_still_is_killed_and_its_lane_stopped(host: Gat
     assert host.gate.wait(60) == -signal.SIGKILL
     host.driver.wait_idle(0)
     assert host.last_math_ms(0) <= gone_ms + WATCHDOG_MS + BOUND_MS
+
+
+def test_a_lane_that_was_let_go_a_moment_ago_is_written_down_as_one(host: GateHost) -> None:
+    host.start("acknowledge")
+    host.until_state("run-7", LaneState.HALTED)
+    host.courier.mode = "grant"
+    until(lambda: "lane.runs" in host.logged(), "the lane to run")
+    time.sleep(0.1)
+    host.kill_gate()
+    (lane,) = json.loads(lease_path(host.door).read_text())["terms"]["lanes"]
+    assert not lane["still"]
+
+
+def test_law_8_a_lease_that_becomes_unreadable_frees_nobody(host: GateHost) -> None:
+    running(host)
+    job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
+    until(lambda: host.driver.running(0), "the job to compute")
+    time.sleep(1.0)
+    host.kill_gate()
+    gone_ms = elapsed_ms()
+    lease_path(host.door).write_bytes(b"nonsense")
+    assert job.wait(60) < 0
+    host.driver.wait_idle(0)
+    assert gone_ms < host.last_math_ms(0) <= gone_ms + WATCHDOG_MS + BOUND_MS
 
 
 def test_law_1_a_gate_that_stands_still_outlives_no_permit(host: GateHost) -> None:

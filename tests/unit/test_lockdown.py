@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -21,11 +22,14 @@ from flopgate_agent.lockdown.lease import (
     Lease,
     LeaseError,
     Reach,
+    acting_lock,
     decode,
     encode,
+    from_boot_on,
     read_lease,
     write_lease,
 )
+from flopgate_agent.lockdown.reading import UNREADABLE_MS, Reading
 from flopgate_proto.values import LaneState, Phase, PhaseRule, Scope, ScopeKind
 from tests.support.fixed import WORKLOAD
 from tests.support.gate_authority import GateAuthority
@@ -218,6 +222,63 @@ def test_a_gate_that_has_not_stepped_yet_lives_and_prolongs_nothing(tmp_path: Pa
             assert found is not None
             assert found.terms == replace(TERMS, renewed_ms=now_ms)
             assert found.gate.pid == os.getpid()
+
+
+def test_a_gate_that_was_kept_from_the_lock_takes_it_later(tmp_path: Path) -> None:
+    path, core = tmp_path / "gate.lease", running().core
+    with closing(acting_lock(path)) as hung:
+        assert hung.take()
+        keeper = LeaseKeeper(path, tmp_path / "boot.lease", LEASE.boot_id, 8_000)
+        hung.release()
+        with closing(keeper):
+            keeper.renew(core, 9_000)
+            assert not hung.take()
+
+
+def test_law_8_a_lease_that_cannot_be_read_any_more_holds_as_it_was(tmp_path: Path) -> None:
+    path, boot_path = tmp_path / "gate.lease", tmp_path / "boot.lease"
+    write_lease(path, LEASE)
+    reading = Reading(path, boot_path, LEASE.boot_id)
+    assert reading.look(0, gate_lives=True) == LEASE
+    path.write_bytes(encode(LEASE).replace(b'"version": 1', b'"version": 2'))
+    assert reading.look(500, gate_lives=True) == LEASE
+    assert reading.unchanged_ms == 0, "it was renewed, whatever it says"
+    assert reading.look(1_000, gate_lives=True) == LEASE
+    assert reading.unchanged_ms == 500
+    path.unlink()
+    assert reading.look(1_500, gate_lives=False) == LEASE
+
+
+def test_law_8_a_lease_that_was_never_understood_gives_way_to_what_is_denied_from_a_boot_on(
+    tmp_path: Path,
+) -> None:
+    path, boot_path = tmp_path / "gate.lease", tmp_path / "boot.lease"
+    denied = from_boot_on(LEASE)
+    write_lease(boot_path, denied)
+    path.write_bytes(b"nonsense")
+    reading = Reading(path, boot_path, LEASE.boot_id)
+    assert reading.look(0, gate_lives=False) is None
+    assert reading.look(UNREADABLE_MS - 1, gate_lives=False) is None, "time for a restart"
+    assert reading.look(UNREADABLE_MS, gate_lives=False) == denied
+    assert reading.look(UNREADABLE_MS, gate_lives=True) is None
+    path.unlink()
+    assert reading.look(UNREADABLE_MS + 500, gate_lives=False) == denied
+
+
+def test_a_lease_of_another_boot_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "gate.lease"
+    write_lease(path, LEASE)
+    reading = Reading(path, tmp_path / "boot.lease", "cd" * 16)
+    assert reading.look(0, gate_lives=False) is None
+
+
+@pytest.mark.parametrize("lay", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir])
+def test_what_lies_there_instead_of_a_lease_is_an_error_and_no_wait(
+    tmp_path: Path, lay: Callable[[Path], None]
+) -> None:
+    lay(tmp_path / "gate.lease")
+    with pytest.raises(LeaseError):
+        read_lease(tmp_path / "gate.lease", LEASE.boot_id)
 
 
 def test_a_lease_survives_its_file() -> None:

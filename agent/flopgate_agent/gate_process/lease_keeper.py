@@ -24,7 +24,7 @@ from flopgate_agent.lockdown.lease import (
     read_lease,
     write_lease,
 )
-from flopgate_proto.values import Severity
+from flopgate_proto.values import LaneState, Severity
 
 TAKE_S_MAX: Final = 3.0
 """A lock-down at work offers the lock each second. One that hangs must not keep the gate out."""
@@ -54,6 +54,7 @@ class LeaseKeeper:
         self._gate = _own_id()
         self._reach: tuple[Reach, ...] = ()
         self._config = EnforcerConfig()
+        self._states: list[LaneState] = []
         self._at_boot = self._read(boot_path, ANY_BOOT)
         self._found = self._read(path, boot_id)
         self.ran_ms = 0 if self._found is None else self._found.terms.running_ms
@@ -73,6 +74,9 @@ class LeaseKeeper:
 
     def renew(self, core: GateCore, now_ms: int) -> None:
         """Write down what holds after the core's last step."""
+        # Again and again: a lock-down that hung when this gate started may have let go since.
+        self._lock.take()
+        self._states = _states(core)
         terms = self._leasing.terms(core)
         if terms is None:
             self._show_life(now_ms)
@@ -88,6 +92,10 @@ class LeaseKeeper:
         )
         if not (self._write(lease) and self._write_boot(lease)):
             core.findings.add("lockdown.lease.unwritable", Severity.ALERT)
+
+    def outdated(self, core: GateCore) -> bool:
+        """Whether a lane stands otherwise than it was written down last."""
+        return self._states != _states(core)
 
     def close(self) -> None:
         """The gate ends: whoever watches may act from now on."""
@@ -137,6 +145,10 @@ class LeaseKeeper:
             _LOG.error("cannot renew the lease in %s: %s", self._path, error.strerror)
             return False
         return True
+
+
+def _states(core: GateCore) -> list[LaneState]:
+    return [lane.state for lane in core.lanes.values()]
 
 
 def _own_id() -> ProcessId:

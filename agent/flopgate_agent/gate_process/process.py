@@ -315,12 +315,17 @@ class GateProcess:
             self._look_around(runner, now)
             for found in self._door.take_findings():
                 runner.core.findings.add(found.id, found.severity, detail=found.detail)
+        elif self._outdated(runner):
+            self._renew_lease(runner, now)
         runner.push()
         self._kept.write(kept_of(runner.core))
 
     def _show(self, runner: GateRunner, now: Now) -> None:
         shown = runner.show(free_bytes(self._config.state_dir))
         self._status.write(shown, now.elapsed_ms)
+
+    def _outdated(self, runner: GateRunner) -> bool:
+        return self._lease is not None and self._lease.outdated(runner.core)
 
     def _renew_lease(self, runner: GateRunner, now: Now) -> None:
         if self._lease is not None:

@@ -18,6 +18,7 @@ from flopgate_agent.enforcement.lanes import is_lane_id
 from flopgate_agent.enforcement.processes import ProcessId
 from flopgate_agent.gate.terms import LaneTerm, Terms
 from flopgate_agent.private import PRIVATE_MODE
+from flopgate_agent.replacing import replace_file
 from flopgate_proto.limits import COUNT_MAX, LANES_MAX
 
 ANY_BOOT: Final = "any"
@@ -171,7 +172,9 @@ def read_lease(path: Path, boot_id: str) -> Lease | None:
         LeaseError: there is one that cannot be read or understood.
     """
     try:
-        with path.open("rb") as file:
+        # A link that somebody else laid is not followed; nor does it wait where a pipe lies.
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        with os.fdopen(os.open(path, flags), "rb") as file:
             data = file.read(BYTES_MAX + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -188,20 +191,7 @@ def write_lease(path: Path, lease: Lease, *, durable: bool = False) -> None:
 
     ``durable``: it is on the disk when this returns (file, name).
     """
-    draft = path.with_name(f".{path.name}.new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-    with os.fdopen(os.open(draft, flags, PRIVATE_MODE), "wb") as file:
-        file.write(encode(lease))
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    draft.replace(path)
-    if durable:
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    replace_file(path, encode(lease), durable=durable)
 
 
 def acting_lock(lease: Path) -> FileLock:
@@ -227,7 +217,8 @@ class FileLock:
     """A lock that ends with its holder. The file is made where there is none."""
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_MODE)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._fd = os.open(path, flags, PRIVATE_MODE)
 
     def take(self) -> bool:
         """Take it if nobody has it; whether it is held now."""

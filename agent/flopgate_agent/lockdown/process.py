@@ -1,6 +1,6 @@
 """The lock-down's process: looks at the lease twice a second, and acts when it has run out.
 
-It keeps nothing in memory that it could not read again: killed and started anew it goes on.
+Killed and started anew it goes on by what it reads.
 """
 
 from __future__ import annotations
@@ -18,14 +18,8 @@ from flopgate_agent.enforcement.processes import ProcFs
 from flopgate_agent.enforcement.signals import Signaller, pidfd_works
 from flopgate_agent.gate_process.service_manager import ServiceManager
 from flopgate_agent.lockdown.deciding import Due, due
-from flopgate_agent.lockdown.lease import (
-    ANY_BOOT,
-    Lease,
-    LeaseError,
-    acting_lock,
-    read_lease,
-    watching_lock,
-)
+from flopgate_agent.lockdown.lease import Lease, acting_lock, watching_lock
+from flopgate_agent.lockdown.reading import Reading
 from flopgate_agent.logs import FIELDS, log_json
 
 if TYPE_CHECKING:
@@ -42,17 +36,14 @@ class Lockdown:
 
     def __init__(self, path: Path, boot_path: Path, boot_id: str) -> None:
         self._path = path
-        self._boot_path = boot_path
         self._boot_id = boot_id
+        self._reading = Reading(path, boot_path, boot_id)
         self._lock = acting_lock(path)
         self._watching = watching_lock(path)
         self._manager = ServiceManager(os.environ, os.getpid())
         self._ready = self._stopping = False
         self._stopper: Stopper | None = None
         self._stopper_of: Lease | None = None
-        self._seen: tuple[Lease, bool] | None = None
-        self._seen_ms = 0
-        self._trouble = ""
 
     def run(self) -> int:
         """Watch until a signal says stop; exit status."""
@@ -80,10 +71,7 @@ class Lockdown:
         # The lock first: a lease that was read before could be one that a gate renewed since.
         free = self._lock.take()
         try:
-            lease = self._read(self._path, self._boot_id)
-            if lease is None and free:
-                # No gate was there since the boot.
-                lease = self._read(self._boot_path, ANY_BOOT)
+            lease = self._reading.look(int(time.monotonic() * 1000), gate_lives=not free)
             if lease is None:
                 self._rest()
                 return
@@ -91,7 +79,7 @@ class Lockdown:
                 lease.terms,
                 elapsed_ms(),
                 gate_lives=not free,
-                unchanged_ms=self._unchanged_ms(lease, free=free),
+                unchanged_ms=self._reading.unchanged_ms,
             )
             if wanted.gate:
                 free = self._end_gate(lease)
@@ -102,23 +90,6 @@ class Lockdown:
         finally:
             if free:
                 self._lock.release()
-
-    def _unchanged_ms(self, lease: Lease, *, free: bool) -> int:
-        # With the lock: a gate that came back this moment has it before it writes.
-        now_ms = int(time.monotonic() * 1000)
-        if self._seen != (lease, free):
-            self._seen, self._seen_ms = (lease, free), now_ms
-        return now_ms - self._seen_ms
-
-    def _read(self, path: Path, boot_id: str) -> Lease | None:
-        try:
-            lease = read_lease(path, boot_id)
-        except LeaseError as error:
-            if str(error) != self._trouble:
-                self._trouble = str(error)
-                _LOG.error("%s cannot be used: %s", path, error)
-            return None
-        return lease
 
     def _end_gate(self, lease: Lease) -> bool:
         """A gate that says nothing must not wake up later and do what was right long ago."""
