@@ -85,6 +85,7 @@ def test_law_9_a_restart_under_a_running_job_stops_nothing_and_loses_no_flop(
     def reported() -> LaneReport:
         return host.courier.chain()[-1].lanes[0]
 
+    until(lambda: bool(host.courier.reports), "a report")
     until(lambda: reported().total.nominal_tflop >= truth * 0.99, "all of it to be reported")
     time.sleep(1.5)
     lane = reported()
