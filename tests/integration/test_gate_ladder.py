@@ -72,3 +72,26 @@ def test_a_gate_that_nobody_admitted_gives_back_what_the_one_before_took(tmp_pat
         until(lambda: not driver.compute_mode(0), "the chip to be open again")
         until(lambda: driver.truth(0).total_flop > done, "the job to go on")
         assert job.poll() is None
+
+
+def test_the_held_job_of_a_renamed_lane_goes_on_once_its_heir_may(tmp_path: Path) -> None:
+    with GateHost(tmp_path, {"first": [0]}, gpus=1) as host:
+        driver = host.driver
+        host.start()
+        host.until_state("first", LaneState.RUNNING)
+        until(lambda: not driver.compute_mode(0), "open")
+        job = driver.start_workload(gpus=[0], drain_ms=50)
+        until(lambda: driver.running(0), "the job to compute")
+        pause = host.authority.pause(emergency=True)
+        host.courier.order(pause)
+        host.until_state("first", LaneState.HALTED)
+        host.kill_gate()
+        config = host.config.read_text(encoding="utf-8")
+        host.config.write_text(config.replace("first", "second"), encoding="utf-8")
+        host.start()
+        host.until_state("second", LaneState.HALTED)
+        host.courier.order(host.authority.resume(pause.digest))
+        host.until_state("second", LaneState.RUNNING)
+        done = driver.truth(0).total_flop
+        until(lambda: driver.truth(0).total_flop > done, "the job to go on")
+        assert job.poll() is None

@@ -108,3 +108,28 @@ def test_a_lane_of_an_earlier_configuration_has_nothing_to_be_denied_or_shown() 
     assert [one.workload for one in terms.lanes] == ["other"]
     assert [lane.workload for lane in snapshot(rig.core).lanes] == ["other"]
     assert {lane.workload for lane in rig.last_report().lanes} == {WORKLOAD, "other"}
+
+
+def test_what_a_renamed_lane_holds_is_held_by_its_heir_before_it_is_let_go() -> None:
+    rig = running()
+    rig.order(rig.authority.pause(emergency=True))
+    rig.run_until(LaneState.HALTED)
+    (lane,) = rig.settings.lanes
+    rig.settings = replace(rig.settings, lanes=(replace(lane, workload="renamed"),))
+    before = len(rig.actions)
+    rig.restart().run(10_000)
+    done = [action for _, action in rig.actions[before:]]
+    thaws = [at for at, action in enumerate(done) if isinstance(action, Thaw)]
+    assert [done[at].workload for at in thaws] == [lane.workload], "once"  # type: ignore[union-attr]
+    held = [one for one in done[: thaws[0]] if isinstance(one, Freeze) and one.pids]
+    assert {one.workload for one in held} == {"renamed"}
+
+
+def test_what_a_removed_lane_holds_stays_held_while_nobody_has_its_chips() -> None:
+    rig = running()
+    rig.order(rig.authority.pause(emergency=True))
+    rig.run_until(LaneState.HALTED)
+    rig.settings = replace(rig.settings, lanes=())
+    before = len(rig.actions)
+    rig.restart().run(10_000)
+    assert not [one for _, one in rig.actions[before:] if isinstance(one, Thaw | Restore)]

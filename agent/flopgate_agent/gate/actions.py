@@ -111,7 +111,8 @@ class Freeze:
 class Thaw:
     """Let the lane's processes go on.
 
-    Emitted only with permission checked at that moment, or where nothing is enforced.
+    Emitted only with permission checked at that moment, where nothing is enforced, or where the
+    lane's chips are in another lane, which holds or permits what is on them.
     Not to be carried out at ``until_ms`` or later: keeping what stands before it can take long.
     """
 

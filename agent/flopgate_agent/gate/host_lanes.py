@@ -49,6 +49,7 @@ class HostLanes:
         self.in_force: InForce | None = None
         self.halted = False
         self._holds = False
+        self._passed_on = False
         self._findings = findings
         self._least_phase = settings.phase_at_least
         self._of_chip = {
@@ -73,6 +74,7 @@ class HostLanes:
 
     def lose_hold(self) -> None:
         """Actions may have been voided: nothing counts as held until it is frozen again."""
+        self._passed_on = False
         for lane in self.by_workload.values():
             lane.lose_hold()
 
@@ -108,7 +110,22 @@ class HostLanes:
             self._note_would(lane, told)
             if lane.state is not before and lane.state is LaneState.HALTED:
                 self.halted = True
-        return actions
+        return [*actions, *self._pass_on()]
+
+    def _pass_on(self) -> list[Action]:
+        """Let go of what a lane of an earlier configuration holds: its chips are in another now.
+
+        Once, and not before that one knows who is on them. While a chip is in no lane, nobody rules
+        it: what is held stays held.
+        """
+        lanes = self.by_workload.values()
+        ruled = [lane for lane in lanes if lane.setting.chips]
+        unsure = any(lane.state is LaneState.FROZEN for lane in ruled)
+        if self._passed_on or unsure or len(self._of_chip) < len(self._meter.chips):
+            return []
+        self._passed_on = True
+        gone = [lane.workload for lane in lanes if not lane.setting.chips]
+        return [Thaw(workload=workload, until_ms=COUNT_MAX) for workload in gone]
 
     def _enter(self, new: InForce) -> list[Action]:
         """Tell the host's people and the authorities when the phase changes."""
