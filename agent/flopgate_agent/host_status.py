@@ -29,7 +29,7 @@ def add_file_argument(parser: ArgumentParser) -> None:
         "--file",
         default=DEFAULT_PATH,
         metavar="FILE",
-        help=f"what the gate writes beside its door, with the ending .status ({DEFAULT_PATH})",
+        help=f"the gate's status: its door_path with the suffix .status ({DEFAULT_PATH})",
     )
 
 
@@ -53,7 +53,9 @@ def read_status(path: str = DEFAULT_PATH) -> Status:
         same_boot = status["boot_id"] == read_boot_id().hex()
     except OSError as error:
         raise EnvironmentFault(
-            f"no gate has written {path}: {error.strerror}", code="status.none", remedy=_REMEDY
+            f"cannot read what the gate writes, {path}: {error.strerror}",
+            code="status.none",
+            remedy=_REMEDY,
         ) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise EnvironmentFault(
@@ -64,8 +66,11 @@ def read_status(path: str = DEFAULT_PATH) -> Status:
             "no gate has spoken since this host was started", code="status.boot", remedy=_REMEDY
         )
     if abs(age_ms) > STALE_MS:
+        away = "ago" if age_ms > 0 else "ahead of this host's clock"
         raise EnvironmentFault(
-            f"the gate last spoke {age_ms // 1000} s ago", code="status.stale", remedy=_REMEDY
+            f"the gate last spoke {abs(age_ms) // 1000} s {away}",
+            code="status.stale",
+            remedy=_REMEDY,
         )
     return status
 

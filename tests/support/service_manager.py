@@ -87,8 +87,6 @@ class ServiceManager:
             if "FDSTORE" in fields:
                 for fd in fds:
                     self._keep(name, fd)
-            if "FDSTOREREMOVE" in fields:
-                self._drop(name)
             self.said.append(text.decode())
 
     def _keep(self, name: str, fd: int) -> None:

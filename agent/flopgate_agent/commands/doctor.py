@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             type=Path,
             default=Path(f"/etc/flopgate/{name}.toml"),
             metavar="FILE",
-            help=f"(/etc/flopgate/{name}.toml)",
+            help=f"configuration of the {name} (/etc/flopgate/{name}.toml)",
         )
     parser.add_argument("--json", action="store_true", help="for programs, a line each")
 

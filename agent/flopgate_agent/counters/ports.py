@@ -19,7 +19,6 @@ from flopgate_proto.values.topology import Port
 
 CLASS: Final = "class/infiniband"
 FILE_BYTES_MAX: Final = 256
-LID_MAX: Final = 0xFFFF
 LMC_MAX: Final = 7
 """A port answers to 2^LMC LIDs; 3 bits say how many."""
 NUMBER_MAX: Final = 255

@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from flopgate_agent.courier.core import State
 from flopgate_proto.errors import EnvironmentFault
 from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.words import word_of
 
 TFLOP: Final = 10**12
 SILENT_S: Final = 10.0
@@ -118,7 +119,7 @@ def _of_host(shown: pb.Snapshot) -> Iterable[Metric]:
     phase = _gauge("flopgate_host_phase", "How far rules bite on this host.", "phase")
     for value in pb.Phase.values():
         if value:
-            phase.add_metric([_name(pb.Phase.Name(value))], float(value == shown.phase))
+            phase.add_metric([word_of(pb.Phase.DESCRIPTOR, value)], float(value == shown.phase))
     made = _counter("flopgate_reports", "Reports that the gate has made since it was installed.")
     made.add_metric([], shown.sequence)
     kept = _counter("flopgate_reports_acknowledged", "Of these, acknowledged by every authority.")
@@ -149,7 +150,7 @@ def _of_lanes(lanes: Iterable[pb.LaneSnapshot]) -> Iterable[Metric]:
     for lane in lanes:
         for value in pb.LaneState.values():
             if value:
-                name = _name(pb.LaneState.Name(value))
+                name = word_of(pb.LaneState.DESCRIPTOR, value)
                 state.add_metric([lane.workload, name], float(value == lane.state))
         may.add_metric([lane.workload], float(lane.may_start))
         if lane.stop_reason:
@@ -173,8 +174,3 @@ def _gauge(name: str, text: str, labels: str = "") -> GaugeMetricFamily:
 
 def _counter(name: str, text: str, labels: str = "") -> CounterMetricFamily:
     return CounterMetricFamily(name, text, labels=labels.split())
-
-
-def _name(value: str) -> str:
-    """Of an enum's value: LANE_STATE_RUNNING is running, PHASE_WARN is warn."""
-    return value.removeprefix("LANE_STATE_").removeprefix("PHASE_").lower()

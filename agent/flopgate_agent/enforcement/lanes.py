@@ -2,7 +2,7 @@
 
 One file a lane in a directory that should lie on ``/run``: like cgroups and stopped processes
 it then dies with the boot; a file of another boot is ignored in any case. Written before each
-act (temporary file, then rename); no fsync, for power loss also ends what is written about.
+act; no fsync, for power loss also ends what is written about.
 """
 
 from __future__ import annotations

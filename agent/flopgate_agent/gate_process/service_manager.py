@@ -59,10 +59,6 @@ class ServiceManager:
         """Have a descriptor kept across a restart of this service; whether it was said."""
         return self._say(f"FDSTORE=1\nFDNAME={name}", fd)
 
-    def drop(self, name: str) -> bool:
-        """Have what was kept by this name closed; whether it was said."""
-        return self._say(f"FDSTOREREMOVE=1\nFDNAME={name}")
-
     def _say(self, text: str, *fds: int) -> bool:
         if not self._address:
             return False

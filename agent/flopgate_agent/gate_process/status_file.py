@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from flopgate_agent.host_status import VERSION
 from flopgate_agent.replacing import replace_file
 from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.words import word_of
 
 MODE: Final = 0o644
 _LOG: Final = logging.getLogger("flopgate.gate")
@@ -63,8 +64,5 @@ def _plain_value(field: Any, value: Any) -> Any:
     if field.message_type is not None:
         return plain(value)
     if field.enum_type is not None:
-        names = field.enum_type.values_by_number
-        # The protocol names each value after its type: LANE_STATE_RUNNING.
-        prefix = names[0].name.removesuffix("UNSPECIFIED")
-        return names[value].name.removeprefix(prefix).lower()
+        return word_of(field.enum_type, value)
     return value.hex() if isinstance(value, bytes) else value

@@ -13,6 +13,7 @@ from flopgate_governor.output import show
 from flopgate_governor.overview import would_stop
 from flopgate_proto.codec.common import scope_of
 from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.words import word_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +67,7 @@ def lines_of(reply: pb.GetStatusReply) -> list[str]:
         if host.HasField("topology"):
             lines.append(_topology(host.topology))
         lines += [
-            f"  {pb.LaneState.Name(lane.state).removeprefix('LANE_STATE_').lower()}  "
+            f"  {word_of(pb.LaneState.DESCRIPTOR, lane.state)}  "
             f"{lane.workload}  TFLOP: allotted {lane.allotted_tflop}  "
             f"unaccounted {lane.unaccounted_tflop}  "
             f"{'would be stopped: ' if would_stop(lane) else ''}{lane.stop_reason}".rstrip()
@@ -88,7 +89,7 @@ def _phases(cluster: pb.ClusterStatus) -> str:
 
 
 def _phase(phase: pb.Phase.ValueType) -> str:
-    return f"  {pb.Phase.Name(phase).removeprefix('PHASE_').lower()}" if phase else ""
+    return f"  {word_of(pb.Phase.DESCRIPTOR, phase)}" if phase else ""
 
 
 def _topology(told: pb.TopologyStatus) -> str:
