@@ -79,6 +79,7 @@ def test_law_8_who_begins_or_wakes_on_a_halted_lane_without_a_gate_is_killed(
         until(lambda: "closed" in host.watched(), "the lock-down to act")
         # Somebody with root lets a job in.
         host.driver.set_compute_mode(0, 0)
+        (host.driver.device_dir / "nvidia0").chmod(0o666)
         late = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
         assert late.wait(60) == -signal.SIGKILL
         host.driver.wait_idle(0)

@@ -26,6 +26,7 @@ class ChipHost:
 
     Attributes:
         told: every fact that came out, oldest first.
+        nodes: patterns of device nodes, for gates that come.
     """
 
     def __init__(self, driver: FakeDriver, folder: Path, answer_ms_max: int) -> None:
@@ -33,6 +34,7 @@ class ChipHost:
         self.uuids = [driver.uuid(gpu) for gpu in range(driver.gpus)]
         self.now_ms = 0
         self.told: list[Fact] = []
+        self.nodes: tuple[str, ...] = ()
         self._folder = folder
         self._answer_ms_max = answer_ms_max
         self.limits = self.gate()
@@ -44,6 +46,7 @@ class ChipHost:
             env=child_environment({**os.environ, **self.driver.env()}),
             folder=self._folder,
             boot_id=boot_id,
+            nodes=self.nodes,
         )
         return ChipLimits(spawn, answer_ms_max=self._answer_ms_max)
 

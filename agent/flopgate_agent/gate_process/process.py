@@ -70,6 +70,7 @@ def make_hand(config: GateConfig, settings: GateSettings, found: Sequence[NvmlId
         env=child_environment(os.environ),
         folder=config.state_dir / "enforcement",
         boot_id=settings.boot_id.hex(),
+        nodes=config.device_globs,
     )
     globs, chips = lane_globs(config, settings, found), lane_chips(settings)
     return Hand(enforcer, globs, chips, ChipLimits(spawn))

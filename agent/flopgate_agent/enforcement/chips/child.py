@@ -1,8 +1,9 @@
-"""The child that sets chips: ``python -m flopgate_agent.enforcement.chips.child FOLDER BOOT_ID``.
+"""The child that sets chips: ``python -m ...chips.child FOLDER BOOT_ID PATTERN...``.
 
 Takes on each line of stdin what is wanted of chips, says on stdout how each rung stands, and ends
 with its input. What was before stands in FOLDER before anything is set. The gate kills it when it
 takes too long, and the kernel when the gate dies: whatever it had done is in the journal then.
+PATTERN: of device nodes, see `nodes.Nodes`.
 """
 
 from __future__ import annotations
@@ -20,15 +21,17 @@ from flopgate_agent.counters.parent import end_with_parent
 from flopgate_agent.enforcement.chips.clocks import Clocks
 from flopgate_agent.enforcement.chips.compute_mode import ComputeMode
 from flopgate_agent.enforcement.chips.journal import ChipJournal, DamagedError, Records
+from flopgate_agent.enforcement.chips.nodes import Nodes
 from flopgate_agent.enforcement.chips.power import Power
 from flopgate_agent.enforcement.chips.rung import NoWayError, Rung
 from flopgate_agent.enforcement.chips.wire import Fact, State, WireError, Wish, decode_wishes
 
 RUNGS: Final[tuple[Rung, ...]] = (ComputeMode(), Clocks(), Power())
+"""Those of the driver; `Nodes` comes to them where the gate names device nodes."""
 HELD_BY: Final[dict[Wish, frozenset[str]]] = {
     Wish.FREE: frozenset(),
-    Wish.DENIED: frozenset({ComputeMode.name}),
-    Wish.SLOWED: frozenset({ComputeMode.name, Clocks.name, Power.name}),
+    Wish.DENIED: frozenset({ComputeMode.name, Nodes.name}),
+    Wish.SLOWED: frozenset({ComputeMode.name, Nodes.name, Clocks.name, Power.name}),
 }
 """Which rungs a wish holds; `FREE` undoes those that were held, as the journal says."""
 EXIT_DRIVER: Final = 3
@@ -141,14 +144,16 @@ def main() -> int:
     answer = os.dup(1)
     # What the driver library prints must not land in the answer.
     os.dup2(2, 1)
-    folder, boot_id = Path(sys.argv[1]), sys.argv[2]
+    folder, boot_id, *patterns = sys.argv[1:]
+    rungs: tuple[Rung, ...] = (*RUNGS, Nodes(patterns)) if patterns else RUNGS
     nvml = importlib.import_module("pynvml")
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
         print(error_name(nvml, error.value), file=sys.stderr)  # noqa: T201
         return EXIT_DRIVER
-    setter = Setter(nvml, ChipJournal(folder, boot_id), lambda fact: os.write(answer, fact.line()))
+    journal = ChipJournal(Path(folder), boot_id)
+    setter = Setter(nvml, journal, lambda fact: os.write(answer, fact.line()), rungs)
     for line in sys.stdin.buffer:
         try:
             setter.answer(line)

@@ -22,11 +22,12 @@ class SetterProcess:
         env: Mapping[str, str],
         folder: Path,
         boot_id: str,
+        nodes: Sequence[str] = (),
         command: Sequence[str] = COMMAND,
     ) -> None:
-        """``folder`` and ``boot_id``: of the journal."""
+        """``folder`` and ``boot_id``: of the journal; ``nodes``: patterns, see `nodes.Nodes`."""
         self._process = subprocess.Popen(
-            (*command, str(folder), boot_id),
+            (*command, str(folder), boot_id, *nodes),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=dict(env),
