@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, select
 from flopgate_governor import records, schema
 from flopgate_governor.core.decide import FLOP_PER_TFLOP
 from flopgate_governor.core.facts import host_scopes
+from flopgate_governor.loose_lanes import would_stop
 from flopgate_governor.policy_bounds import KILL_MS
 from flopgate_governor.state import State
 from flopgate_governor.topology import load_topologies, summary
@@ -72,12 +73,6 @@ def _halted_reason(state: State) -> str:
     if state.book.permit_spki != state.permit.spki:
         return "delegation.missing: run `flopgate-governor delegate`"
     return ""
-
-
-def would_stop(lane: pb.LaneReport) -> bool:
-    """Whether a lane runs only because rules do not bite: it names a reason and is not stopping."""
-    runs = lane.state in {pb.LANE_STATE_RUNNING, pb.LANE_STATE_EXEMPT}
-    return runs and bool(lane.stop_reason)
 
 
 def _clusters(state: State, hosts: list[pb.HostStatus]) -> list[pb.ClusterStatus]:

@@ -1,14 +1,15 @@
 """Law 3 over gaps: no reset makes one cheaper, whenever it is and however counters count."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flopgate_agent.counters.sample import ChipSample, PipeCycles
+from flopgate_agent.counters.sample import ChipSample
 from flopgate_agent.measured import Measured
 from flopgate_agent.meter import tighten_gap, worst_case
 from flopgate_proto.chips import ChipSpec, load_table
+from tests.support.chip_samples import ZERO, sample
 
 TABLE = load_table()
 SPECS = st.sampled_from([*sorted(TABLE.by_name.values(), key=lambda one: one.model), TABLE.unknown])
@@ -43,19 +44,8 @@ def shown(spec: ChipSpec, counted: list[Span], sms_per_count: int) -> ChipSample
     """What a driver shows that counted these, each count standing for so many SM cycles."""
     did = [span.cycles(spec) for span in counted]
     elapsed, busy = sum(one[0] for one in did), sum(one[1] for one in did)
-    values = dict.fromkeys((field.name for field in fields(PipeCycles)), 0)
-    values |= {"elapsed": elapsed // sms_per_count}
-    values |= dict.fromkeys(("active", "mma", "hmma"), busy // sms_per_count)
-    return ChipSample(
-        uuid="GPU-1",
-        taken_ms=0,
-        cycles=PipeCycles(**values),
-        kernel_active_ms=None,
-        sm_clock_mhz=None,
-        energy_mj=None,
-        pids=None,
-        error=None,
-    )
+    elapsed, busy = elapsed // sms_per_count, busy // sms_per_count
+    return sample(cycles=replace(ZERO, elapsed=elapsed, active=busy, mma=busy, hmma=busy))
 
 
 def truth(spec: ChipSpec, done: list[Span]) -> int:

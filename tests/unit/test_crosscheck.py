@@ -1,16 +1,16 @@
 """Cross-checks: what contradicts itself is found, and what an honest chip does is not."""
 
 from collections.abc import Iterable
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 
-from flopgate_agent.counters.sample import ChipSample, PipeCycles
+from flopgate_agent.counters.sample import ChipSample
 from flopgate_agent.crosscheck import WINDOW_MS, CrossCheck
 from flopgate_proto.chips import load_table
+from tests.support.chip_samples import ZERO
 
 H100 = load_table().by_name["NVIDIA H100 80GB HBM3"]
-NOTHING = PipeCycles(**dict.fromkeys((field.name for field in fields(PipeCycles)), 0))
 IDLE_MW, BUSY_MW = 70_000, 650_000
 
 
@@ -21,7 +21,7 @@ class Host:
         start = ChipSample(
             uuid="GPU-1",
             taken_ms=0,
-            cycles=NOTHING,
+            cycles=ZERO,
             kernel_active_ms=None,
             sm_clock_mhz=1980,
             sm_clock_low_mhz=1980,
@@ -62,7 +62,7 @@ class Host:
         pids: Iterable[int] | None,
     ) -> None:
         """One look, that long after the one before."""
-        cycles = self.now.cycles or NOTHING
+        cycles = self.now.cycles or ZERO
         elapsed = int(H100.max_clock_khz * self.per_look * span_ms * self.counted)
         busy = int(elapsed * pipe)
         self.now = replace(
@@ -199,6 +199,6 @@ def test_a_look_that_failed_begins_a_new_window() -> None:
 
 
 def test_counters_that_go_back_are_the_meters_business() -> None:
-    host = Host(cycles=replace(NOTHING, elapsed=10**15, active=10**15, mma=10**15, hmma=10**15))
-    host.now = replace(host.now, cycles=NOTHING)
+    host = Host(cycles=replace(ZERO, elapsed=10**15, active=10**15, mma=10**15, hmma=10**15))
+    host.now = replace(host.now, cycles=ZERO)
     assert not host.run(active=0.5, pipe=0.4, kernels=1.0, power_mw=300_000)

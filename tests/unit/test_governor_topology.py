@@ -57,5 +57,5 @@ def test_status_counts_what_hosts_told(governor: LocalGovernor) -> None:
     (line,) = [line for line in lines_of(overview(governor.state, ())) if "topology" in line]
     assert line == (
         "  topology of report 1  18 NVLinks  1 of 1 ports active  "
-        "fabric 000102030405060708090a0b0c0d0e0f *"
+        "fabric 000102030405060708090a0b0c0d0e0f  incomplete"
     )

@@ -9,48 +9,13 @@ from flopgate_agent.measured import Flop, Measured, Pipe
 from flopgate_agent.meter import measure, worst_case
 from flopgate_proto.chips import load_table
 from flopgate_proto.values import CounterSource, Severity
+from tests.support.chip_samples import ZERO, sample
 
 H100 = load_table().by_name["NVIDIA H100 80GB HBM3"]
 A100 = load_table().by_name["NVIDIA A100-SXM4-80GB"]
 B200 = load_table().by_name["NVIDIA B200"]
 SECOND = 132 * 1980 * 10**6  # cycles of one second, summed over SMs
 ALL_PIPES = SECOND * (8192 + 128 + 256 + 512)  # INT8 or FP8, FP64, FP32, FP16
-
-ZERO = PipeCycles(
-    elapsed=0,
-    active=0,
-    mma=0,
-    dmma=0,
-    hmma=0,
-    imma=0,
-    dfma=0,
-    integer=0,
-    fp64=0,
-    fp32=0,
-    fp16=0,
-)
-
-
-def sample(
-    taken_ms: int = 0,
-    cycles: PipeCycles | None = ZERO,
-    *,
-    uuid: str = "GPU-1",
-    kernel_active_ms: int | None = None,
-    sm_clock_mhz: int | None = None,
-    energy_mj: int | None = None,
-    error: str | None = None,
-) -> ChipSample:
-    return ChipSample(
-        uuid=uuid,
-        taken_ms=taken_ms,
-        cycles=cycles,
-        kernel_active_ms=kernel_active_ms,
-        sm_clock_mhz=sm_clock_mhz,
-        energy_mj=energy_mj,
-        pids=None,
-        error=error,
-    )
 
 
 def busy(**pipes: int) -> PipeCycles:

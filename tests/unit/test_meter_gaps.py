@@ -4,52 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from flopgate_agent.counters.sample import ChipSample, PipeCycles
+from flopgate_agent.counters.sample import ChipSample
 from flopgate_agent.measured import Flop, Measured
 from flopgate_agent.meter import tighten_gap, worst_case
 from flopgate_proto.chips import load_table
+from tests.support.chip_samples import ZERO, sample
 
 H100 = load_table().by_name["NVIDIA H100 80GB HBM3"]
 SMS = 132
 GAP_MS = 60_000
 SECOND = 1980 * 10**6  # cycles of one SM
 DAY = 86_400 * SECOND
-
-ZERO = PipeCycles(
-    elapsed=0,
-    active=0,
-    mma=0,
-    dmma=0,
-    hmma=0,
-    imma=0,
-    dfma=0,
-    integer=0,
-    fp64=0,
-    fp32=0,
-    fp16=0,
-)
-
-
-def sample(
-    taken_ms: int = 0,
-    cycles: PipeCycles | None = ZERO,
-    *,
-    uuid: str = "GPU-1",
-    energy_mj: int | None = None,
-    error: str | None = None,
-    mig: bool = False,
-) -> ChipSample:
-    return ChipSample(
-        uuid=uuid,
-        taken_ms=taken_ms,
-        cycles=cycles,
-        kernel_active_ms=None,
-        sm_clock_mhz=None,
-        energy_mj=energy_mj,
-        pids=None,
-        error=error,
-        mig=mig,
-    )
 
 
 def ids(measured: Measured) -> list[str]:

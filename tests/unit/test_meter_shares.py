@@ -1,17 +1,17 @@
 """GPM percentages: what the time for which pipes were busy is worth, and what cannot be."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 
-from flopgate_agent.counters.sample import ChipSample, PipeCycles
+from flopgate_agent.counters.sample import ChipSample
 from flopgate_agent.measured import Pipe
 from flopgate_agent.meter import measure, worst_case
 from flopgate_proto.chips import load_table
 from flopgate_proto.values import CounterSource
+from tests.support.chip_samples import ZERO
 
 H100 = load_table().by_name["NVIDIA H100 80GB HBM3"]
-ZERO = PipeCycles(**dict.fromkeys((field.name for field in fields(PipeCycles)), 0))
 
 
 def shared(taken_ms: int, **busy_us: int) -> ChipSample:

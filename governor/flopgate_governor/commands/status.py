@@ -9,8 +9,8 @@ from google.protobuf.json_format import MessageToJson
 from flopgate_governor.client import status
 from flopgate_governor.commands.orders import add_directory
 from flopgate_governor.files import Layout
+from flopgate_governor.loose_lanes import would_stop
 from flopgate_governor.output import show
-from flopgate_governor.overview import would_stop
 from flopgate_proto.codec.common import scope_of
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.words import word_of
@@ -77,7 +77,7 @@ def lines_of(reply: pb.GetStatusReply) -> list[str]:
 
 
 def _phases(cluster: pb.ClusterStatus) -> str:
-    """Hosts by phase, where rules do not bite on all of them."""
+    """Hosts by phase, and those that would be stopped, were it enforced."""
     counts = {
         "observe": cluster.hosts_observed,
         "warn": cluster.hosts_warned,
@@ -93,12 +93,13 @@ def _phase(phase: pb.Phase.ValueType) -> str:
 
 
 def _topology(told: pb.TopologyStatus) -> str:
-    """`*`: something could not be read, and the counts are what is known."""
+    """Incomplete: something could not be read, and the counts are what is known."""
     fabrics = " ".join(["fabric", *(uuid.hex() for uuid in told.fabric_cluster_uuids)])
     return (
         f"  topology of report {told.sequence}  {told.nvlinks} NVLinks  "
         f"{told.active_ports} of {told.ports} ports active"
-        f"{'  ' + fabrics if told.fabric_cluster_uuids else ''}{' *' if told.partial else ''}"
+        f"{'  ' + fabrics if told.fabric_cluster_uuids else ''}"
+        f"{'  incomplete' if told.partial else ''}"
     )
 
 
