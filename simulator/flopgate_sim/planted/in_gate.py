@@ -380,3 +380,12 @@ def loosest_rules() -> tuple[Swap, ...]:
         return min(each, key=lambda one: one.phase)
 
     return (Swap(host_lanes, "phase_in_force", loosest),)
+
+
+def time_lost() -> tuple[Swap, ...]:
+    resume = Authority.resume_time
+
+    def by_running_time(self: Authority, now: Moment) -> None:
+        resume(self, replace(now, boot_id=b"another"))
+
+    return (Swap(Authority, "resume_time", by_running_time),)

@@ -295,3 +295,12 @@ def two_rollouts(seed: int) -> WorldPlan:
     plan = replace(_plan(seed, {}), authorities=(AUTHORITY, OTHER_AUTHORITY), acts=acts)
     policy = replace(plan.policy, phases=(_rule(Phase.OBSERVE),))
     return replace(plan, policy=policy, duration_ms=SHORT_MS)
+
+
+def gate_away(seed: int) -> WorldPlan:
+    """A gate is dead for minutes behind a cut link, before the date of `enforce`."""
+    faults = (
+        Fault(at_ms=500_000, kind="partition", target="host-0", span_ms=1_000_000),
+        Fault(at_ms=520_000, kind="gate_crash", target="host-0", span_ms=300_000),
+    )
+    return replace(rollout(seed), faults=faults, duration_ms=1_400_000)

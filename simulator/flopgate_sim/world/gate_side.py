@@ -136,7 +136,9 @@ class GateSide:
         self._looked_ms = self._shown_ms = self.clocks.elapsed_ms
         durable, now_us = self._durable(), self._engine.now_us
         self.truth.gate_started(core.chain.sequence, durable, now_us)
-        self.phases.gate_started(core.chain.sequence, admitted=durable.admitted, now_us=now_us)
+        self.phases.gate_started(
+            core.chain.sequence, boot=self._boots, admitted=durable.admitted, now_us=now_us
+        )
         self._engine.note(
             self.name, f"gate run {self._runs} starts at report {core.chain.sequence}"
         )

@@ -7,7 +7,7 @@ says, or stricter: `may_be_loose` and `must_be_loose` leave it that much, and no
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flopgate_proto.values.common import Phase
 from flopgate_proto.values.orders import Policy
@@ -34,10 +34,16 @@ class TakenPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """At this running time a gate knew that it was about ``at_us`` of world time, or later."""
+    """In this boot and at this running time a gate heard what time it is, at ``heard_us``.
 
-    at_us: int
+    ``lag_us``: by how much it may be behind now. Within a boot no time is lost; how long the host
+    was off, nothing on it tells.
+    """
+
+    boot: int
     running_us: int
+    heard_us: int
+    lag_us: int = 0
 
 
 class PhaseTruth:
@@ -59,6 +65,7 @@ class PhaseTruth:
         self._kept_us: dict[int, int] = {}
         self._base_us = 0
         self._since_us = 0
+        self._boot = 0
         self.loose = False
         self.loose_until_us = 0
         self.broken: list[str] = []
@@ -66,16 +73,18 @@ class PhaseTruth:
 
     # ------------------------------------------------------------------ what happened
 
-    def gate_started(self, sequence: int, *, admitted: bool, now_us: int) -> None:
+    def gate_started(self, sequence: int, *, boot: int, admitted: bool, now_us: int) -> None:
         """It goes on from this report: what ran since then, no gate knows."""
         self._nobody_admitted = not admitted
         if not admitted:
             self._admitted.clear()
-        self._base_us, self._since_us = self._kept_us.get(sequence, 0), now_us
+        self._base_us, self._since_us, self._boot = self._kept_us.get(sequence, 0), now_us, boot
         for name, told in self._told.items():
             if told is not None:
+                passed_us = now_us - told.heard_us
                 ran_us = max(0, self._base_us - told.running_us)
-                self._told[name] = Told(at_us=told.at_us + ran_us, running_us=self._base_us)
+                lag_us = 0 if told.boot == boot else passed_us - ran_us
+                self._told[name] = replace(told, lag_us=lag_us)
         for name, known in self._policies.items():
             self._policies[name] = [one for one in known if one.kept]
 
@@ -109,7 +118,9 @@ class PhaseTruth:
 
     def heard(self, authority: str, now_us: int) -> None:
         """A statement of an authority that tells the time was taken and kept."""
-        self._told[authority] = Told(at_us=now_us, running_us=self._running_us(now_us))
+        self._told[authority] = Told(
+            boot=self._boot, running_us=self._running_us(now_us), heard_us=now_us
+        )
 
     def rolled_back(self, taken_us: int) -> None:
         """An older ledger was put back: what came since is lost, and with it the time."""
@@ -167,7 +178,7 @@ class PhaseTruth:
             if told is None or age_us >= one.policy.loose_phase_age_ms * US_PER_MS - SLACK_US:
                 return False
             policies.append(one.policy)
-            earliest_us = min(earliest_us, self._believes_us(told, now_us))
+            earliest_us = min(earliest_us, now_us - told.lag_us)
         for policy in policies:
             # An answer is under way for as long, and a permit of that moment says the phase too.
             span_us = policy.lifetime_ms * US_PER_MS
@@ -181,9 +192,6 @@ class PhaseTruth:
     def _running_us(self, now_us: int) -> int:
         return self._base_us + now_us - self._since_us
 
-    def _believes_us(self, told: Told, now_us: int) -> int:
-        return told.at_us + self._running_us(now_us) - told.running_us
-
     def _can_be_loose(self, name: str, one: TakenPolicy, now_us: int) -> bool:
         if self._running_us(now_us) - one.running_us >= one.policy.loose_phase_age_ms * US_PER_MS:
             return False
@@ -191,7 +199,7 @@ class PhaseTruth:
         if told is None:
             # An older ledger tells an older time, maybe from before a date.
             return any(rule.phase is not Phase.ENFORCE for rule in one.policy.phases)
-        return self._phase_at(one.policy, self._believes_us(told, now_us)) is not Phase.ENFORCE
+        return self._phase_at(one.policy, now_us - told.lag_us) is not Phase.ENFORCE
 
     def _strictest(self, policy: Policy, from_us: int, to_us: int) -> Phase:
         begins_us = [(rule.from_unix_ms - EPOCH_UNIX_MS) * US_PER_MS for rule in policy.phases]
