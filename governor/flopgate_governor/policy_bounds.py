@@ -18,8 +18,9 @@ from flopgate_proto.values.orders import Policy
 DRIFT_PPM_MAX: Final = 100_000
 """A tenth: the most that Linux lets root slew a clock (adjtimex(2), ``tick``)."""
 RENEW_AFTER_MS_MIN: Final = 100
-WATCHDOG_MS_MIN: Final = 1_000
-"""Counters are read every second by default: sooner, every late look would stop the host."""
+SILENCE_MS: Final = 10_000
+"""A look at the counters may take 5 s, and a gate hears of it a second later: what stays of
+``watchdog_ms`` before the drain must bear that, else a slow driver stops the host."""
 LIFETIME_MS_MAX: Final = 7 * 86_400_000
 """How long a host that is cut off goes on; no longer than a delegation lasts by default."""
 EXEMPT_LIFETIME_MS_MAX: Final = 30 * 86_400_000
@@ -49,7 +50,6 @@ def _figures(policy: Policy) -> Iterator[Fault]:
         ("lifetime_ms", 1, LIFETIME_MS_MAX, "a host that is cut off goes on so long"),
         ("exempt_lifetime_ms", 1, EXEMPT_LIFETIME_MS_MAX, "a host that is cut off goes on so long"),
         ("renew_after_ms", RENEW_AFTER_MS_MIN, None, "every host asks so often"),
-        ("watchdog_ms", WATCHDOG_MS_MIN, None, "counters that are late for so long stop a host"),
         ("headroom_max_tflop", 1, None, "with 0 no covered host is ever granted anything"),
     ):
         value = getattr(policy, key)
@@ -76,6 +76,13 @@ def _spans(policy: Policy) -> Iterator[Fault]:
             problem=f"is {policy.renew_after_ms}: a permit winds down after {most_ms} ms, before "
             "it is renewed",
             mend=f"Write less than {most_ms}; the rest is what an outage may last.",
+        )
+    if policy.watchdog_ms < policy.drain_ms + SILENCE_MS:
+        yield Fault(
+            key="watchdog_ms",
+            problem=f"is {policy.watchdog_ms}: before drain_ms {policy.drain_ms} it leaves a slow "
+            "driver and a gate that starts anew no time",
+            mend=f"Write {policy.drain_ms + SILENCE_MS} or more.",
         )
     if policy.exempt_lifetime_ms < policy.lifetime_ms:
         yield Fault(
