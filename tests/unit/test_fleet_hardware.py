@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flopgate_agent.gate.actions import Freeze, Thaw
+from flopgate_proto.limits import COUNT_MAX
 from flopgate_sim.fleet.gpu import SimulatedGpu
 from flopgate_sim.fleet.hardware import Hardware
 
@@ -46,8 +47,10 @@ def test_where_nothing_was_kept_nothing_is_found(tmp_path: Path) -> None:
     assert Hardware.found(tmp_path / "gpus.json") is None
 
 
-def test_a_job_that_waits_begins_with_a_thaw() -> None:
+def test_a_job_that_waits_begins_with_permission() -> None:
     hardware = Hardware(gpus(busy=False))
+    # What a gate says whose host nobody has admitted yet.
+    hardware.hand(at(1500)).carry_out(Thaw(workload=WORKLOAD, until_ms=COUNT_MAX))
     hardware.gpus[0].advance(2000)
     assert hardware.gpus[0].truth_flop == 0
     hardware.hand(at(2000)).carry_out(Thaw(workload=WORKLOAD, until_ms=9000))

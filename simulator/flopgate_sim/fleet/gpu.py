@@ -17,7 +17,7 @@ IDLE_MW, BUSY_MW = 70_000, 650_000
 
 
 class SimulatedGpu:
-    """One GPU and the job on it, which computes from the start or waits for a thaw.
+    """One GPU and the job on it, which computes from the start or waits for permission.
 
     Attributes:
         truth_flop: executed so far.
@@ -51,6 +51,11 @@ class SimulatedGpu:
     def working(self) -> bool:
         """Whether kernels run at this moment."""
         return self._ends_ms is None or self._now_ms < self._ends_ms
+
+    @property
+    def waits(self) -> bool:
+        """Whether its job has not begun yet."""
+        return self.last_work_ms is None and not self.working
 
     def freeze(self, now_ms: int) -> None:
         """The process submits no more; what was launched runs on until the queue is empty."""

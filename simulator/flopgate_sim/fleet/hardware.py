@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from flopgate_agent.gate.actions import Freeze, Kill, Move, Thaw
+from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values import Finding
 from flopgate_sim.fleet.gpu import SimulatedGpu
 
@@ -67,6 +68,9 @@ class Hand:
             match action:
                 case Freeze():
                     gpu.freeze(now_ms)
+                case Thaw() if action.until_ms == COUNT_MAX and gpu.waits:
+                    # Let go, not permitted: nobody has admitted this host.
+                    pass
                 case Thaw():
                     gpu.thaw(now_ms)
                 case Kill():
