@@ -14,7 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workload", metavar="NAME", help="of the job; without it every lane must be open"
     )
-    parser.add_argument("--quiet", action="store_true", help="only the exit status")
+    parser.add_argument(
+        "--quiet", action="store_true", help="nothing on standard output, only the exit status"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
