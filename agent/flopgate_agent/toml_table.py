@@ -64,6 +64,10 @@ class Table:
             raise self.fault(key, f"must be an absolute path, {str(value)!r} is not")
         return value
 
+    def optional_path(self, key: str) -> Path | None:
+        """An absolute path, or None where the key is absent."""
+        return self.path(key) if key in self._values else None
+
     def number(self, key: str, default: int | None, least: int, most: int) -> int:
         """A whole number from ``least`` to ``most``."""
         value = self._take(key, default)

@@ -10,6 +10,7 @@ from pathlib import Path
 from flopgate_agent.clocks import elapsed_ms
 from flopgate_agent.enforcement import Enforcer, EnforcerConfig
 from flopgate_agent.gate.actions import Deny, Restore
+from flopgate_agent.gate_process.announcing import Announcer
 from flopgate_agent.gate_process.hand import OPEN_S_MAX, Hand
 from flopgate_proto.limits import COUNT_MAX
 from tests.support.chip_host import ChipHost, chip_host
@@ -25,7 +26,7 @@ def hand_of(folder: Path) -> Iterator[tuple[ChipHost, Hand]]:
     with chip_host(folder, gpus=2) as host:
         chips = {lane: [uuid] for lane, uuid in zip(LANES, host.uuids, strict=True)}
         enforcer = Enforcer(EnforcerConfig(state_dir=folder / "state", use_cgroups=False))
-        yield host, Hand(enforcer, dict.fromkeys(LANES, ()), chips, host.limits)
+        yield host, Hand(enforcer, dict.fromkeys(LANES, ()), chips, host.limits, Announcer(None))
 
 
 def restore(lane: str) -> Restore:

@@ -12,6 +12,7 @@ from flopgate_agent.enforcement import Enforcer, FindingId, Outcome
 from flopgate_agent.enforcement.chips import ChipLimits, Fact, State, Wish
 from flopgate_agent.enforcement.jobs import job_pids, lane_id
 from flopgate_agent.gate.actions import Deny, Freeze, Kill, Move, Notify, Restore, Slow, Thaw
+from flopgate_agent.gate_process.announcing import Announcer
 from flopgate_agent.logs import FIELDS
 from flopgate_proto.values import Finding, Severity
 
@@ -48,6 +49,7 @@ class Hand:
         device_globs: device nodes of each lane's chips, by workload.
         chips: UUIDs of each lane's chips, by workload.
         limits: sets what the driver keeps for each chip.
+        announcer: tells the operator's own service of a wind-down.
     """
 
     def __init__(
@@ -56,11 +58,13 @@ class Hand:
         device_globs: Mapping[str, Sequence[str]],
         chips: Mapping[str, Sequence[str]],
         limits: ChipLimits,
+        announcer: Announcer,
     ) -> None:
         self._enforcer = enforcer
         self._globs = device_globs
         self._chips = chips
         self._limits = limits
+        self._announcer = announcer
         self._protected: tuple[int, ...] = ()
         # Whether the last wait for chips was worth it: one that hangs is not waited for again.
         self._waits = True
@@ -152,4 +156,5 @@ class Hand:
                     lane, job_pids(action.pids, self._globs[action.workload])
                 )
             case Notify():
+                self._announcer.tell(action)
                 return self._enforcer.notify(lane, action.pids, action.left_ms)

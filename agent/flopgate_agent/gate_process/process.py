@@ -30,6 +30,7 @@ from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.enrolling import enrolled_chips
 from flopgate_agent.gate.faults import DRIVER_SILENT
 from flopgate_agent.gate.settings import GateSettings, Now
+from flopgate_agent.gate_process.announcing import Announcer
 from flopgate_agent.gate_process.gate_door import GateDoor
 from flopgate_agent.gate_process.hand import Hand
 from flopgate_agent.gate_process.host import free_bytes, read_clocks
@@ -73,7 +74,7 @@ def make_hand(config: GateConfig, settings: GateSettings, found: Sequence[NvmlId
         nodes=config.device_globs,
     )
     globs, chips = lane_globs(config, settings, found), lane_chips(settings)
-    return Hand(enforcer, globs, chips, ChipLimits(spawn))
+    return Hand(enforcer, globs, chips, ChipLimits(spawn), Announcer(config.notice_socket))
 
 
 class GateProcess:
