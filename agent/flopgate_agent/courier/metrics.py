@@ -18,13 +18,14 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from flopgate_agent.courier.core import State
+from flopgate_agent.host_status import STALE_MS
 from flopgate_proto.errors import EnvironmentFault
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.words import word_of
 
 TFLOP: Final = 10**12
-SILENT_S: Final = 10.0
-"""A gate shows itself each second."""
+SILENT_S: Final = STALE_MS / 1000
+"""As long as its status file may lie: a gate shows itself to both each second."""
 _LOG: Final = logging.getLogger("flopgate.courier")
 
 
