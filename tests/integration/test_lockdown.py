@@ -72,6 +72,7 @@ def test_law_8_who_begins_or_wakes_on_a_halted_lane_without_a_gate_is_killed(
     held = host.driver.start_workload(gpus=[0], fmt="fp16", share=0.5, drain_ms=100)
     host.start("acknowledge")
     host.until_state("run-7", LaneState.HALTED)
+    until(lambda: host.driver.compute_mode(0), "the chip to be closed")
     host.kill_gate()
     with neighbour(host) as bystander:
         refused = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
