@@ -30,25 +30,29 @@ class Leasing:
     def __init__(self, before: Iterable[LaneTerm]) -> None:
         self._owed_ms = {term.workload: term.kill_at_ms for term in before if not term.still}
 
-    def terms(self, core: GateCore) -> Terms | None:
-        """As things stand after the last step; ``None`` before the first."""
+    def terms(self, core: GateCore, now_ms: int | None = None) -> Terms | None:
+        """As things stand after the last step; ``None`` before the first.
+
+        ``now_ms``: this moment on the host's clock, where the core has not heard of it yet.
+        """
         if core.enrolled and not core.permissions:
             return None
         authorities = admitted(core.authorities.values())
         drain_ms = drain_ms_of(authorities)
         stop_ms = drain_ms + core.settings.enforcement_bound_ms
         silent_ms = max(SILENT_MS_MIN, watchdog_ms_of(authorities) - stop_ms)
+        elapsed_ms = core.elapsed_ms if now_ms is None else now_ms + core.behind_ms
         lanes: tuple[LaneTerm, ...] = ()
         if core.enrolled and core.in_force.bites:
             lanes = tuple(
                 _on_the_hosts_clock(
-                    self._term(lane, core, core.elapsed_ms + silent_ms, drain_ms), core.behind_ms
+                    self._term(lane, core, elapsed_ms + silent_ms, drain_ms), core.behind_ms
                 )
                 for lane in core.lanes.values()
                 # One of an earlier configuration has nothing to be stopped.
                 if lane.setting.chips
             )
-        renewed_ms = core.elapsed_ms - core.behind_ms
+        renewed_ms = elapsed_ms - core.behind_ms
         return Terms(
             renewed_ms=renewed_ms, silent_ms=silent_ms, lanes=lanes, running_ms=core.running_ms
         )

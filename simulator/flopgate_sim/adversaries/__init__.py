@@ -138,8 +138,9 @@ ADVERSARIES = (
     Adversary(
         name="gate-killed",
         tries="kills, stops or traces the gate and goes on computing",
-        expected=Expected.PENDING,
-        comes="the watchdog outside the gate; until then silence is seen, not stopped",
+        expected=Expected.PREVENTED,
+        comes="the lock-down outside the gate ends the job within the watchdog time",
+        play=plays.gate_killed,
     ),
     Adversary(
         name="memory-snapshot",

@@ -26,6 +26,7 @@ from flopgate_sim.world.tampering import Forging, Replaying
 from flopgate_sim.world.world import World
 
 PAUSE_S = 400
+KILLED_S = 600
 SPAN_MS = 1_200_000
 """Of the delegation in the world whose pause is withheld: 7 days by default."""
 DROPS_PERCENT = 20, 60, 90
@@ -283,6 +284,26 @@ def thawed_by_root() -> Played:
             seen="killed" if killed[0] else "",
             seen_after_s=max(0.0, killed[0] - 700),
         )
+
+
+def gate_killed() -> Played:
+    """See the table."""
+    with staged(lockdown=True) as world:
+        host = world.hosts[0]
+        worked_s: list[int] = []
+
+        def look(moment_s: int) -> None:
+            if host.computing:
+                worked_s.append(moment_s - KILLED_S)
+
+        at_s(world, KILLED_S, lambda: host.kill_gate("root ends it, and lets none start"))
+        for moment_s in range(KILLED_S, world.plan.duration_ms // 1000):
+            at_s(world, moment_s + 0.5, partial(look, moment_s))
+        world.run()
+        last_s = max(worked_s, default=0)
+        stopped = last_s * 1000 < POLICY.watchdog_ms
+        seen = f"no work from {last_s + 1} s after it on" if stopped else ""
+        return Played(broken=broken(world), tried=len(worked_s), seen=seen)
 
 
 def counters_faked() -> Played:

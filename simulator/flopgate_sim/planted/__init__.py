@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from flopgate_sim.planted import in_gate, in_governor
+from flopgate_sim.planted import in_gate, in_governor, in_lockdown
 from flopgate_sim.planted.patching import Swap
 from flopgate_sim.planted.worlds import (
     busy,
@@ -20,6 +20,7 @@ from flopgate_sim.planted.worlds import (
     cut_short,
     cut_up,
     gate_away,
+    gates_gone,
     grown_old,
     hung,
     hung_and_reloaded,
@@ -109,6 +110,10 @@ BUGS = (
          "the gate's own setting is taken for what was before"),
     _bug("undone-untold", {10}, lifted, in_gate.undone_untold,
          "no report says that somebody opened closed chips"),
+    _bug("never-locked-down", {8}, gates_gone, in_lockdown.never_locked_down,
+         "a gate does not come back and nobody locks down"),
+    _bug("term-prolonged", {8}, gates_gone, in_lockdown.term_prolonged,
+         "the lock-down kills a minute after the watchdog time"),
     _bug("ceiling-added", {2}, cut_short, in_gate.ceiling_added,
          "a new ceiling is added to the old one"),
     _bug("join-unawaited", {1, 2}, joined_late, in_gate.join_unawaited,
@@ -191,7 +196,6 @@ BUGS = (
 
 PENDING = (
     ("a license spent twice", "offline licenses"),
-    ("a gate that does not come back and nobody locks down", "the watchdog outside the gate"),
     ("a resume without its delay and witnessed entry", "witnesses"),
     ("a replica that grants from a stale copy", "PostgreSQL replicas"),
 )

@@ -9,7 +9,16 @@ from flopgate_agent import ledger, meter
 from flopgate_agent.counters.sample import ChipSample
 from flopgate_agent.enforcement.chips import ChipLimits, Fact, State, Wish
 from flopgate_agent.enforcement.chips.child import Setter
-from flopgate_agent.gate import allowance, answers, book, core, host_lanes, lane, phases, reporting
+from flopgate_agent.gate import (
+    allowance,
+    answers,
+    book,
+    core,
+    host_lanes,
+    lane,
+    phases,
+    reporting,
+)
 from flopgate_agent.gate.actions import Restore
 from flopgate_agent.gate.allowance import Allowed
 from flopgate_agent.gate.authority import Authority, LatchedPause, admitted

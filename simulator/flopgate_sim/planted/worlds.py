@@ -128,6 +128,17 @@ def crashing(seed: int) -> WorldPlan:
     return _plan(seed, {"governor_crash_writing": 60.0})
 
 
+def gates_gone(seed: int) -> WorldPlan:
+    """Gates die and stay away for minutes, a lock-down beside them; kernels are persistent."""
+    lane = LanePlan(workload="run", chips=tuple(range(CHIPS)), drain_ms=None)
+    plan = _plan(seed, {}, lane)
+    gone = tuple(
+        Fault(at_ms=600_000 + 1_000 * seed, kind="gate_crash", target=host.name, span_ms=300_000)
+        for host in plan.hosts
+    )
+    return replace(plan, faults=gone, lockdown=True)
+
+
 def reloaded(seed: int) -> WorldPlan:
     """A driver is loaded anew twice: before a gate dies, and while it is away."""
     plan = _plan(seed, {})

@@ -25,6 +25,7 @@ from flopgate_sim.world.clocks import Clocks
 from flopgate_sim.world.courier import Courier
 from flopgate_sim.world.engine import US_PER_S, Engine, Event
 from flopgate_sim.world.host_settings import GateWiring, chips_of, settings_of
+from flopgate_sim.world.lockdown import Lockdown
 from flopgate_sim.world.phase_truth import PhaseTruth
 from flopgate_sim.world.plain_ledger import PlainLedger
 from flopgate_sim.world.plan import HostPlan, LanePlan
@@ -48,6 +49,8 @@ class GateSide:
         runner: the running gate, ``None`` while it is dead.
         truth, phases: what really happened here, for the laws.
         schedules: whether a job is started in every lane after a boot.
+        lockdown: what stands beside the gate; ``None``: nothing does.
+        died_us: when the last gate died.
     """
 
     def __init__(
@@ -81,6 +84,8 @@ class GateSide:
         self.suspended = False
         self.up = True
         self.schedules = True
+        self.lockdown: Lockdown | None = None
+        self.died_us = 0
         self._engine = engine
         self._streams = streams
         self._runs = 0
@@ -162,7 +167,9 @@ class GateSide:
         if self.runner is None:
             return
         self._engine.note(self.name, f"gate dies: {why}")
-        self.runner = None
+        if self.lockdown is not None:
+            self.lockdown.gate_dies(self.runner.core)
+        self.runner, self.died_us = None, self._engine.now_us
         self.truth.gate_died()
         self._setting.stop()
         self.disk.crash()
@@ -341,8 +348,7 @@ class GateSide:
             self.phases.stops(f"{type(action).__name__} of {action.workload}", newest)
         match action:
             case Freeze():
-                self._known |= set(action.pids)
-                self.hardware.freeze(set(action.pids), now_us)
+                self.hold(set(action.pids))
             case Thaw():
                 self.hardware.thaw(mine & self._known, now_us)
             case Kill():
@@ -354,6 +360,11 @@ class GateSide:
             case _:
                 pass
         return []
+
+    def hold(self, pids: set[int]) -> None:
+        """Freeze them, so that the next thaw finds them."""
+        self._known |= pids
+        self.hardware.freeze(pids, self._engine.now_us)
 
     def turn(self, now_ms: int) -> list[Finding]:
         """Chips are set."""

@@ -15,6 +15,7 @@ from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.faults import LEDGER_FAILED
 from flopgate_agent.gate.states import MAY_COMPUTE
 from flopgate_sim.world.engine import US_PER_MS
+from flopgate_sim.world.gone_law import left_alone
 from flopgate_sim.world.governor import Governor
 from flopgate_sim.world.host import Host
 from flopgate_sim.world.jobs import Job
@@ -259,6 +260,7 @@ def fails_closed(host: Host, now_us: int) -> Iterator[str]:
     """
     for text in host.phases.broken:
         yield f"{host.name}: {text}"
+    yield from left_alone(host, now_us)
     core = _core(host)
     if core is None or host.truth.enrolled_us is None:
         return

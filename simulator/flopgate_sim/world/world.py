@@ -22,6 +22,7 @@ from flopgate_sim.world.governor import STORE, Governor
 from flopgate_sim.world.host import RETRY_US, Host
 from flopgate_sim.world.host_settings import GateWiring
 from flopgate_sim.world.laws import Law, broken_by_governor, broken_by_host
+from flopgate_sim.world.lockdown import Lockdown
 from flopgate_sim.world.network import Link
 from flopgate_sim.world.officers import Officers
 from flopgate_sim.world.plan import Act, Fault, HostPlan, TimedWork, WorldPlan
@@ -141,6 +142,8 @@ class World:
             wiring=wiring,
             clocks=clocks,
         )
+        if self.plan.lockdown:
+            host.lockdown = Lockdown(self.engine, host)
         for number, governor in enumerate(self.governors):
             link = Link(
                 self.engine, self.streams, f"{plan.name}-{governor.name}", self.plan.weather
