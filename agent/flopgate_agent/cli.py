@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from flopgate_proto.errors import ConfigError, FlopgateError
+from flopgate_proto.version import VERSION
 
 COMMANDS: Final[Mapping[str, str]] = {
     "gate": "meter, enforce and sign on this host",
@@ -45,19 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-class _Version(argparse.Action):
-    """Prints the version; what looks it up takes long to load."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:  # noqa: A002
-        super().__init__(option_strings, dest, nargs=0, help=help)
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import version  # noqa: PLC0415
-
-        print(f"flopgate {version('flopgate')}")
-        parser.exit()
-
-
 def _parser() -> argparse.ArgumentParser:
     listed = "\n".join(f"  {name:<11}{text}" for name, text in COMMANDS.items())
     parser = argparse.ArgumentParser(
@@ -66,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"commands:\n{listed}\n\n`flopgate-agent COMMAND --help` says more.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action=_Version, help="print the version")
+    parser.add_argument("--version", action="version", version=f"flopgate {VERSION}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     rest = parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     rest.required = False  # else the complaint about a missing COMMAND names it, too

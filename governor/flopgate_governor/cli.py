@@ -9,7 +9,6 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from types import ModuleType
 from typing import Final
 
@@ -28,6 +27,7 @@ from flopgate_governor.commands import (
     token,
 )
 from flopgate_proto.errors import ConfigError, FlopgateError
+from flopgate_proto.version import VERSION
 
 COMMANDS: Final[dict[str, ModuleType]] = {
     "init": init,
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="`flopgate-governor COMMAND --help` says more. "
         "Exit status: 0 done, 1 refused or unreachable, 2 usage or configuration.",
     )
-    parser.add_argument("--version", action="version", version=f"flopgate {version('flopgate')}")
+    parser.add_argument("--version", action="version", version=f"flopgate {VERSION}")
     subcommands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():
         summary = (module.__doc__ or "").strip().splitlines()[0]

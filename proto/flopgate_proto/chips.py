@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal, InvalidOperation
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 from flopgate_proto.errors import EnvironmentFault
 
@@ -192,7 +192,7 @@ def load_table() -> ChipTable:
     Raises:
         ChipTableError: a row is missing, malformed, or contradicts its published peak.
     """
-    data = resources.files("flopgate_proto").joinpath("data")
+    data = Path(__file__).with_name("data")
     try:
         chips_text = data.joinpath("chips.csv").read_text(encoding="utf-8")
         per_sm_text = data.joinpath("per_sm.csv").read_text(encoding="utf-8")

@@ -112,11 +112,13 @@ def test_the_command_line_loads_no_network_by_itself() -> None:
         "from flopgate_agent import cli\n"
         "import flopgate_agent.commands.gate\n"
         "print(*sorted({'grpc', 'asyncio', 'ssl'} & set(sys.modules)))\n"
+        "print(sys.modules['_hashlib'] is None)\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert result.stdout.split() == []
+    # And no second OpenSSL.
+    assert result.stdout.split() == ["True"]
 
 
 def test_join_gives_the_secret_to_the_gate_alone(host: Path) -> None:

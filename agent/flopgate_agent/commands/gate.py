@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
-from flopgate_agent.gate_process import process
+# Before anything imports hashlib, which then takes Python's own SHA-256: OpenSSL is in this process
+# already, inside `cryptography`, and a second one costs 3.6 MB.
+sys.modules.setdefault("_hashlib", None)  # type: ignore[arg-type]
+
+from flopgate_agent.gate_process import process  # noqa: E402
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,15 +6,18 @@ import hashlib
 import os
 import time
 from collections.abc import Iterable
-from importlib import metadata, resources
 from pathlib import Path
+from types import ModuleType
 
+import flopgate_agent
+import flopgate_proto
 from flopgate_agent.clocks import elapsed_ms
 from flopgate_agent.gate.settings import Now
 from flopgate_agent.private import check_private
 from flopgate_agent.replacing import replace_file
 from flopgate_proto.keys import SigningKey
 from flopgate_proto.values import Software
+from flopgate_proto.version import VERSION
 
 _NS_PER_MS = 1_000_000
 
@@ -55,16 +58,14 @@ def _make_key(path: Path) -> SigningKey:
     return key
 
 
-def own_software(packages: Iterable[str] = ("flopgate_agent", "flopgate_proto")) -> Software:
+def own_software(packages: Iterable[ModuleType] = (flopgate_agent, flopgate_proto)) -> Software:
     """Name, version and SHA-256 over path and content of every installed file, in path order."""
     total = hashlib.sha256()
     for package in packages:
-        root = Path(str(resources.files(package)))
+        root = Path(package.__path__[0])
         for path in sorted(root.rglob("*")):
             if path.suffix in {".py", ".csv"}:
-                name = f"{package}/{path.relative_to(root)}".encode()
+                name = f"{package.__name__}/{path.relative_to(root)}".encode()
                 content = hashlib.sha256(path.read_bytes()).digest()
                 total.update(len(name).to_bytes(4, "big") + name + content)
-    return Software(
-        name="flopgate-agent", version=metadata.version("flopgate"), digest=total.digest()
-    )
+    return Software(name="flopgate-agent", version=VERSION, digest=total.digest())

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from importlib import metadata, resources
+from importlib import resources
 from typing import Final
 
+from flopgate_proto.version import VERSION
 from flopgate_sim.campaign import replay
 from flopgate_sim.campaign.pending import pending
 from flopgate_sim.campaign.totals import Totals
@@ -193,8 +194,7 @@ def _navigation(shown: Sequence[Done]) -> Markup | None:
 
 
 def _footer() -> Markup:
-    version = metadata.version("flopgate")
     return tag(
         "footer",
-        tag("p", f"flopgate {version}. World time and world FLOP: nothing of this happened."),
+        tag("p", f"flopgate {VERSION}. World time and world FLOP: nothing of this happened."),
     )
