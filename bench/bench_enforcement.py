@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.harness import BenchError, machine, table
 from flopgate_agent.clocks import elapsed_ms
+from flopgate_agent.enforcement.processes import ProcessId, ProcFs
+from flopgate_agent.enforcement.signals import Signaller, pidfd_works
 from flopgate_proto.values import LaneState
 from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_sim.nvml.values import Workload
@@ -138,7 +140,9 @@ class Scene:
         lanes = {lane: [gpu] for lane, gpu in self.gpus.items()}
         self.host = GateHost(folder, lanes, cgroups=cgroups, gpus=len(lanes))
         self._folder = folder
-        self._pids: dict[str, int] = {}
+        self._proc = ProcFs()
+        self._signaller = Signaller(self._proc, pidfd=pidfd_works())
+        self._jobs: dict[str, ProcessId] = {}
         self.parents: dict[str, Parent] = {}
 
     def __enter__(self) -> Self:
@@ -172,7 +176,8 @@ class Scene:
         parents = list(self.parents.values())
         for number, command in enumerate(commands):
             pid = parents[self.gpus[lane] % len(parents)].start(command)
-            self._pids[f"{lane} {number}"] = pid
+            if (found := self._proc.process(pid)) is not None:
+                self._jobs[f"{lane} {number}"] = found.id
 
     def open(self, lanes: Sequence[str]) -> None:
         """Wait until jobs may start."""
@@ -198,13 +203,17 @@ class Scene:
 
     def clear(self) -> None:
         """End what is left of the stopped jobs, every process with one of these GPUs included."""
-        for name, pid in list(self._pids.items()):
-            if not name.startswith(NEIGHBOUR):
-                _kill(pid)
-                del self._pids[name]
+        for name in [name for name in self._jobs if not name.startswith(NEIGHBOUR)]:
+            self._kill(self._jobs.pop(name))
         left = {pid for lane in self.lanes for pid in self.host.driver.pids(self.gpus[lane])}
-        for pid in left:
-            _kill(pid)
+        for found in map(self._proc.process, left):
+            if found is not None:
+                self._kill(found.id)
+
+    def _kill(self, who: ProcessId) -> None:
+        # By identity: the pid of a job that is long dead may be somebody else's.
+        for number in (signal.SIGKILL, signal.SIGCONT):
+            self._signaller.send(who, number)
 
     def _open(self, gpu: int) -> bool:
         return not self.host.driver.compute_mode(gpu)
@@ -270,14 +279,10 @@ class Scene:
             host.until_state(lane, LaneState.HALTED)
         if host.state_of(NEIGHBOUR) is not LaneState.RUNNING:
             raise BenchError("the neighbour lost its permission: nothing was measured")
+        if not self._proc.alive(self._jobs[f"{NEIGHBOUR} 0"]):
+            raise BenchError("the neighbour is dead")
         self.clear()
         host.courier.order(host.authority.resume(*(pause.digest for pause in pauses)))
-
-
-def _kill(pid: int) -> None:
-    for number in (signal.SIGKILL, signal.SIGCONT):
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
 
 
 def _relative(stopping: Sequence[float], quiet: Sequence[float]) -> str:
