@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
@@ -26,11 +25,11 @@ from bench.harness import BenchError, machine, table
 from bench.known_work import OWN_PYTHON, Done, FakeWorker, Phase, TorchWorker, Worker, has_torch
 from flopgate_agent.counters.sample import ChipIdentity, ChipSample
 from flopgate_agent.measured import Flop
-from flopgate_agent.meter import measure, spec_of
+from flopgate_agent.meter import spec_of
 from flopgate_proto.values import CounterSource
 from flopgate_sim.nvml import FakeDriver
 from flopgate_sim.nvml.values import Format, Profile
-from tests.support.sampler_host import Host, host
+from tests.support.sampler_host import Host, host, metered
 
 LOOK_S = 1.0
 ROUNDING = 1e-5
@@ -128,7 +127,7 @@ def by_source(
     bare = [replace(one, kernel_active_ms=None) for one in without_gpm]
     rows: dict[str, Row] = {}
     for given in (samples, without_gpm, bare):
-        parts = [measure(one, two, spec_of(chip)) for one, two in pairwise(given)]
+        parts = metered(given, spec_of(chip))
         (source, *others) = {part.source for part in parts}
         if others:
             raise BenchError(f"{phase.name}: the source changed while it was measured")

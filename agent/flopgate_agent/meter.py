@@ -4,12 +4,11 @@ Laws of this file:
 1. Every interval is measured or charged at the worst case. Losing data never makes it cheaper.
 2. Any pair of samples gives a `Measured`, never an exception.
 3. ``low <= nominal <= high``, by pipe and in total.
-4. The counters cannot tell formats apart; the three figures say how much that matters. FLOP are
-   executed dense FLOP, padding included. The INTEGER pipe is not counted (no FLOP), nor is what
-   structured sparsity skips.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from flopgate_agent.counters.sample import ChipIdentity, ChipSample, PipeCycles
 from flopgate_agent.measured import (
@@ -22,6 +21,7 @@ from flopgate_agent.measured import (
     info,
     warning,
 )
+from flopgate_agent.pricing import ceil_div, moved_between, price, tensor_cycles
 from flopgate_proto.chips import ChipSpec, spec_for
 from flopgate_proto.values import CounterSource
 
@@ -34,6 +34,9 @@ ACTIVE_LAG_MS = 3_000
 SLOWEST_PERCENT = 5
 """Idle clocks (120 of 1965 MHz on B200) lie above this part of the highest: fewer cycles fit no
 reading."""
+SUMMED_PERCENT = 75
+"""Of SMs x highest clock seen x time: from here on elapsed cycles are a sum over all SMs. The next
+smaller number of units in a chip is that of TPCs, half as many."""
 CALIBRATION_MS = 500
 """Shortest interval by which the reading of the counters is told: ten times `SLACK_MS`."""
 
@@ -47,12 +50,14 @@ def spec_of(chip: ChipIdentity) -> ChipSpec:
     return spec_for(chip.pci_device_id, chip.nvml_name, chip.max_sm_clock_mhz)
 
 
-def measure(previous: ChipSample, current: ChipSample, spec: ChipSpec) -> Measured:
+def measure(
+    previous: ChipSample, current: ChipSample, spec: ChipSpec, *, summed: bool = False
+) -> Measured:
     """Count the FLOP of one chip between two samples; always gives a value.
 
     The best source that both samples carry is used: cycles, else shares, else kernel-active time,
     else peak x time. Kernel-active time and clocks run since the sample before ``current``: the two
-    must be neighbours.
+    must be neighbours. ``summed``: a `calibration` of the same counters found them so.
     """
     elapsed_ms = current.taken_ms - previous.taken_ms
     if previous.uuid != current.uuid:
@@ -70,7 +75,14 @@ def measure(previous: ChipSample, current: ChipSample, spec: ChipSpec) -> Measur
             active_ms = current.kernel_active_ms or 0
             stuck = alert("meter.counter.stuck", active_ms=active_ms, elapsed_ms=elapsed_ms)
             return _by_activity(current, active_ms, spec, elapsed_ms, (*findings, stuck))
-        return _by_cycles(previous.cycles, current.cycles, spec, elapsed_ms, findings)
+        return _by_cycles(
+            (previous.cycles, current.cycles),
+            spec,
+            elapsed_ms,
+            findings,
+            clock_mhz=current.sm_clock_mhz,
+            summed=summed,
+        )
     if previous.shares is not None and current.shares is not None:
         return _by_shares(previous.shares, current, spec, elapsed_ms, findings)
     if previous.cycles is not None or previous.shares is not None:
@@ -90,8 +102,8 @@ def worst_case(spec: ChipSpec, elapsed_ms: int, *findings: Finding) -> Measured:
     """
     span_ms = max(0, elapsed_ms)
     total = Flop(
-        nominal=_ceil_div(spec.worst_nominal_flop_per_s * span_ms, 1000),
-        high=_ceil_div(spec.worst_high_flop_per_s * span_ms, 1000),
+        nominal=ceil_div(spec.worst_nominal_flop_per_s * span_ms, 1000),
+        high=ceil_div(spec.worst_high_flop_per_s * span_ms, 1000),
     )
     return Measured(
         total=total,
@@ -103,11 +115,13 @@ def worst_case(spec: ChipSpec, elapsed_ms: int, *findings: Finding) -> Measured:
     )
 
 
-def tighten_gap(last: ChipSample, now: ChipSample, spec: ChipSpec, elapsed_ms: int) -> Measured:
+def tighten_gap(
+    last: ChipSample, now: ChipSample, spec: ChipSpec, elapsed_ms: int, *, summed: bool = False
+) -> Measured:
     """Measure a gap by cumulative cycles, if they demonstrably survived it; else the worst case.
 
     ``last`` was read when the gap began or later; ``elapsed_ms`` is host time as the gate knows it,
-    not the samples' stamps.
+    not the samples' stamps. ``summed`` as for `measure`: counters that survived count as before.
     """
     before, after = last.cycles, now.cycles
     if last.uuid != now.uuid or now.error or now.mig or before is None or after is None:
@@ -117,11 +131,12 @@ def tighten_gap(last: ChipSample, now: ChipSample, spec: ChipSpec, elapsed_ms: i
         numbers = {"counted_cycles": after.elapsed, "elapsed_ms": elapsed_ms}
         unproven = warning("meter.gap.reset_possible", **numbers)
         return worst_case(spec, elapsed_ms, *findings, unproven)
-    one_sm = spec.max_clock_khz * elapsed_ms
-    if _sms_per_count(ticks, one_sm, _limit(spec, elapsed_ms), spec.sm_count) is None:
+    if not _slowest(spec, elapsed_ms) <= ticks <= _limit(spec, elapsed_ms) * spec.sm_count:
         numbers = {"elapsed_cycles": ticks, "elapsed_ms": elapsed_ms}
         return worst_case(spec, elapsed_ms, warning("meter.gap.not_continuous", **numbers))
-    return _by_cycles(before, after, spec, elapsed_ms, (info("meter.gap.tightened"),))
+    tightened = (info("meter.gap.tightened"),)
+    # The clock told now says nothing of the gap: the highest stands for it.
+    return _by_cycles((before, after), spec, elapsed_ms, tightened, clock_mhz=None, summed=summed)
 
 
 def _survived(after: PipeCycles, spec: ChipSpec, elapsed_ms: int) -> bool:
@@ -144,11 +159,14 @@ def calibration(previous: ChipSample, current: ChipSample, spec: ChipSpec) -> Fi
     if elapsed_ms < CALIBRATION_MS:
         return None
     ticks = current.cycles.elapsed - previous.cycles.elapsed
-    one_sm = spec.max_clock_khz * elapsed_ms
-    sms_per_count = _sms_per_count(ticks, one_sm, _limit(spec, elapsed_ms), spec.sm_count)
+    clock_khz = _clock_khz(ticks, elapsed_ms, spec, current.sm_clock_mhz)
+    sms_per_count = _sms_per_count(ticks, elapsed_ms, spec, clock_khz)
     if sms_per_count is None:
         return None
-    numbers = {"elapsed_cycles": ticks, "elapsed_ms": elapsed_ms, "clock_khz": spec.max_clock_khz}
+    if ticks * sms_per_count * 100 < clock_khz * elapsed_ms * spec.sm_count * SUMMED_PERCENT:
+        # Summed counters of a clock that mostly stood would look like this too.
+        return None
+    numbers = {"elapsed_cycles": ticks, "elapsed_ms": elapsed_ms, "clock_khz": clock_khz}
     return info("meter.counter.calibrated", sms_per_count=sms_per_count, **numbers)
 
 
@@ -158,34 +176,53 @@ def _limit(spec: ChipSpec, elapsed_ms: int) -> int:
     return (one_sm * (100 + SLACK_PERCENT)) // 100 + spec.max_clock_khz * SLACK_MS
 
 
+def _slowest(spec: ChipSpec, elapsed_ms: int) -> int:
+    """Fewest cycles of one SM in this time; at least one."""
+    return max(1, spec.max_clock_khz * elapsed_ms * SLOWEST_PERCENT // 100)
+
+
 def _by_cycles(
-    before: PipeCycles,
-    after: PipeCycles,
+    counted: tuple[PipeCycles, PipeCycles],
     spec: ChipSpec,
     elapsed_ms: int,
     findings: tuple[Finding, ...],
+    *,
+    clock_mhz: int | None,
+    summed: bool,
 ) -> Measured:
     """Price the cycles of each pipe, after checking that they are possible."""
+    before, after = counted
     ticks, active = after.elapsed - before.elapsed, after.active - before.active
-    moved = _moved(before, after)
-    lowest, busiest = min(ticks, active, *moved), max(active, _tensor(moved), *moved)
+    moved = moved_between(before, after)
+    lowest, busiest = min(ticks, active, *moved), max(active, tensor_cycles(moved), *moved)
     if lowest < 0:
         back = alert("meter.counter.backwards", cycles=lowest, elapsed_ms=elapsed_ms)
         return worst_case(spec, elapsed_ms, *findings, back)
-    one_sm, limit = spec.max_clock_khz * elapsed_ms, _limit(spec, elapsed_ms)
+    limit = _limit(spec, elapsed_ms)
     if ticks > limit * spec.sm_count:
         return worst_case(
             spec, elapsed_ms, *findings, _odd("meter.counter.jump", ticks, busiest, elapsed_ms)
         )
-    per_count = _sms_per_count(ticks, one_sm, limit, spec.sm_count)
-    if busiest and per_count is None:
+    clock_khz = _clock_khz(ticks, elapsed_ms, spec, clock_mhz)
+    per_count = 1 if summed else _sms_per_count(ticks, elapsed_ms, spec, clock_khz)
+    if busiest and per_count is None and ticks < _slowest(spec, elapsed_ms):
         odd = _odd("meter.counter.uncalibrated", ticks, busiest, elapsed_ms)
         return worst_case(spec, elapsed_ms, *findings, odd)
-    if busiest * (per_count or 0) > limit * spec.sm_count:
+    most = limit * spec.sm_count // per_count if per_count else ticks * (100 + SLACK_PERCENT) // 100
+    if busiest > most:
         return worst_case(
             spec, elapsed_ms, *findings, _odd("meter.counter.jump", ticks, busiest, elapsed_ms)
         )
-    priced = _price(moved, spec, per_count or 0) if any(moved) else ()
+    if busiest and per_count is None:
+        numbers = {"elapsed_cycles": ticks, "elapsed_ms": elapsed_ms, "clock_khz": clock_khz}
+        unscaled = warning("meter.counter.unscaled", **numbers)
+        all_sms = spec.sm_count * clock_khz * elapsed_ms
+        by_pipe = price(tuple(ceil_div(one * all_sms, ticks) for one in moved), spec, 1)
+        # Nothing speaks for a lower bound.
+        by_pipe = tuple((pipe, replace(flop, low=0)) for pipe, flop in by_pipe)
+        findings = (*findings, unscaled)
+        return _measured(by_pipe, CounterSource.GPM_CYCLES, elapsed_ms, findings)
+    priced = price(moved, spec, per_count or 0) if any(moved) else ()
     return _measured(priced, CounterSource.GPM_CYCLES, elapsed_ms, findings)
 
 
@@ -204,19 +241,19 @@ def _by_shares(
     """
     after = current.shares or before
     window_us, active = after.elapsed - before.elapsed, after.active - before.active
-    moved = _moved(before, after)
+    moved = moved_between(before, after)
     if min(active, *moved) < 0 or window_us != elapsed_ms * 1000:
         numbers = {"window_us": window_us, "elapsed_ms": elapsed_ms}
         return worst_case(spec, elapsed_ms, *findings, alert("meter.share.window", **numbers))
-    busiest, tensor = max(active, *moved), _tensor(moved)
+    busiest, tensor = max(active, *moved), tensor_cycles(moved)
     # Each share of a mixture is rounded up.
     if busiest > window_us or tensor * 100 > window_us * (100 + SLACK_PERCENT):
         busiest = max(busiest, tensor)
         numbers = {"busiest_us": busiest, "window_us": window_us}
         return worst_case(spec, elapsed_ms, *findings, alert("meter.share.jump", **numbers))
-    high_mhz = max(0, current.sm_clock_mhz or 0) or _ceil_div(spec.max_clock_khz, 1000)
+    high_mhz = max(0, current.sm_clock_mhz or 0) or ceil_div(spec.max_clock_khz, 1000)
     low_mhz = max(0, min(current.sm_clock_low_mhz or 0, high_mhz))
-    dear, cheap = (_price(moved, spec, spec.sm_count * mhz) for mhz in (high_mhz, low_mhz))
+    dear, cheap = (price(moved, spec, spec.sm_count * mhz) for mhz in (high_mhz, low_mhz))
     by_pipe = tuple(
         (pipe, Flop(low=least.low, nominal=most.nominal, high=most.high))
         for (pipe, most), (_, least) in zip(dear, cheap, strict=True)
@@ -229,89 +266,29 @@ def _stuck(before: PipeCycles, current: ChipSample) -> bool:
     return bool(current.kernel_active_ms) and before == current.cycles
 
 
-def _sms_per_count(ticks: int, one_sm: int, limit: int, sm_count: int) -> int | None:
-    """How many SM cycles one count stands for: ``sm_count``, 1, or ``None`` when neither fits.
+def _clock_khz(ticks: int, elapsed_ms: int, spec: ChipSpec, told_mhz: int | None) -> int:
+    """Highest SM clock of an interval: as told, unless the cycles passed it; else the chip's."""
+    told_khz = min((told_mhz or 0) * 1000, spec.max_clock_khz)
+    most = told_khz * elapsed_ms * (100 + SLACK_PERCENT) // 100 + told_khz * SLACK_MS
+    return told_khz if told_khz > 0 and ticks <= most * spec.sm_count else spec.max_clock_khz
+
+
+def _sms_per_count(ticks: int, elapsed_ms: int, spec: ChipSpec, clock_khz: int) -> int | None:
+    """How many SM cycles one count stands for: ``sm_count``, 1, or ``None`` when neither is sure.
 
     It is not documented whether the counters are averaged or summed over SMs. Elapsed cycles tell:
     averaged they are near clock x time, summed near that times the SM count. Averaged is tried
-    first: where a chip has few SMs and both fit, the dearer reading is taken.
+    first, the dearest reading. Summed is the cheapest: it must not be taken for a sum over fewer
+    units than SMs at a higher clock, so it is believed near the highest clock only.
     """
-    slowest = one_sm * SLOWEST_PERCENT // 100
-    if slowest <= ticks <= limit and ticks:
-        return sm_count
-    if slowest * sm_count <= ticks <= limit * sm_count and ticks:
-        return 1
-    return None
-
-
-def _moved(before: PipeCycles, after: PipeCycles) -> tuple[int, ...]:
-    """Cycles of each pipe between two samples, in the order in which `_price` takes them."""
-    return (
-        after.mma - before.mma,
-        after.dmma - before.dmma,
-        after.hmma - before.hmma,
-        after.imma - before.imma,
-        after.dfma - before.dfma,
-        after.integer - before.integer,
-        after.fp64 - before.fp64,
-        after.fp32 - before.fp32,
-        after.fp16 - before.fp16,
-    )
-
-
-def _tensor(moved: tuple[int, ...]) -> int:
-    """Cycles of the tensor cores, which do one thing at a time, whatever name it has.
-
-    DMMA and DFMA may be two names of one thing.
-    """
-    mma, dmma, hmma, imma, dfma, *_others = moved
-    return max(mma, hmma + imma + max(dmma, dfma))
+    if _slowest(spec, elapsed_ms) <= ticks <= _limit(spec, elapsed_ms):
+        return spec.sm_count
+    all_sms = clock_khz * elapsed_ms * spec.sm_count
+    return 1 if ticks > 0 and ticks * 100 >= all_sms * SUMMED_PERCENT else None
 
 
 def _odd(name: str, ticks: int, busiest: int, elapsed_ms: int) -> Finding:
     return alert(name, elapsed_cycles=ticks, busiest=busiest, elapsed_ms=elapsed_ms)
-
-
-def _price(moved: tuple[int, ...], spec: ChipSpec, per_count: int) -> tuple[tuple[Pipe, Flop], ...]:
-    """FLOP of each pipe that worked: low, nominal and high rate of its formats."""
-    mma, dmma, hmma, imma, dfma, _integer, fp64, fp32, fp16 = moved
-    rates = spec.rates
-    priced: list[tuple[Pipe, int, int, int, int]] = []
-    if hmma:
-        high = rates.hmma_high
-        priced.append((Pipe.HMMA, hmma, rates.tensor_low, rates.half_tensor, high))
-    if imma:
-        priced.append((Pipe.IMMA, imma, rates.imma, rates.imma, rates.imma))
-    if dmma + dfma:
-        priced.append((Pipe.DMMA, dmma + dfma, rates.dmma, rates.dmma, rates.dmma))
-    # Tensor work on none of the known pipes (FP8 and FP4 of some generation): any format.
-    other = mma - hmma - imma - dmma - dfma
-    if other > 0:
-        low, nominal = rates.tensor_low, rates.half_tensor
-        priced.append((Pipe.MMA_OTHER, other, low, nominal, rates.tensor_high))
-    for pipe, cycles, rate in (
-        (Pipe.FP64, fp64, rates.fp64),
-        (Pipe.FP32, fp32, rates.fp32),
-        (Pipe.FP16, fp16, rates.fp16),
-    ):
-        if cycles:
-            # An addition takes as long as a multiply-add, and is half of it.
-            priced.append((pipe, cycles, rate // 2, rate, rate))
-    # Rates of an unknown chip are the table's highest: nothing speaks for a lower bound.
-    least = 1 if spec.known else 0
-    return tuple(
-        [
-            (
-                pipe,
-                Flop(
-                    low=cycles * per_count * low * least,
-                    nominal=cycles * per_count * nominal,
-                    high=cycles * per_count * high,
-                ),
-            )
-            for pipe, cycles, low, nominal, high in priced
-        ]
-    )
 
 
 def _by_activity(
@@ -368,7 +345,3 @@ def _energy(previous: ChipSample, current: ChipSample) -> tuple[Finding, ...]:
         return ()
     moved_mj = current.energy_mj - previous.energy_mj
     return () if moved_mj >= 0 else (warning("meter.energy.backwards", moved_mj=moved_mj),)
-
-
-def _ceil_div(value: int, by: int) -> int:
-    return -(-value // by)

@@ -97,7 +97,7 @@ def histories(draw: st.DrawFn) -> tuple[ChipSpec, list[ChipSample]]:
                 taken_ms=now_ms,
                 cycles=PipeCycles(elapsed=elapsed, active=active, **named),
                 kernel_active_ms=None,
-                sm_clock_mhz=None,
+                sm_clock_mhz=-(-spec.max_clock_khz // 2000),
                 energy_mj=None,
                 pids=None,
                 error=None,
@@ -127,15 +127,6 @@ def test_splitting_an_interval_changes_nothing(
     assert sum(part.elapsed_ms for part in parts) == whole.elapsed_ms
 
 
-@given(histories())
-def test_more_cycles_never_cost_less(history: tuple[ChipSpec, list[ChipSample]]) -> None:
-    spec, seen = history
-    totals = [measure(seen[0], later, spec).total for later in seen[1:]]
-    for name in ("low", "nominal", "high"):
-        counts = [getattr(total, name) for total in totals]
-        assert counts == sorted(counts)
-
-
 @st.composite
 def possible(draw: st.DrawFn) -> tuple[ChipSpec, int, int, tuple[int, ...]]:
     """A chip, a span, a clock within the highest, and cycles of each pipe within clock x time."""
@@ -157,6 +148,45 @@ def a_look(**fields_of: object) -> ChipSample:
         ("cycles", "kernel_active_ms", "sm_clock_mhz", "energy_mj", "pids", "error")
     )
     return ChipSample(**{**blank, "uuid": "GPU-1", **fields_of})  # type: ignore[arg-type]
+
+
+@given(
+    done=possible(),
+    units=st.integers(1, 1000),
+    told=st.booleans(),
+)
+def test_law_3_whatever_units_counters_are_summed_over_nothing_is_undercharged(
+    done: tuple[ChipSpec, int, int, tuple[int, ...]], units: int, *, told: bool
+) -> None:
+    """Summed over all SMs, or over any fewer than three quarters as many units of the chip."""
+    spec, span_ms, mhz, pipes = done
+    units = spec.sm_count if units * 4 > spec.sm_count * 3 else units
+    counted = {name: value * units for name, value in zip(PIPES, pipes, strict=True)}
+    ticks = span_ms * mhz * 1000 * units
+    zero = PipeCycles(**dict.fromkeys(NAMES, 0))
+    cycles = PipeCycles(elapsed=ticks, active=ticks, **counted)
+    whole = {name: value * spec.sm_count for name, value in zip(PIPES, pipes, strict=True)}
+    summed = PipeCycles(
+        elapsed=span_ms * mhz * 1000 * spec.sm_count,
+        active=span_ms * mhz * 1000 * spec.sm_count,
+        **whole,
+    )
+    clock = {"taken_ms": span_ms, "sm_clock_mhz": mhz if told else None}
+    before = a_look(taken_ms=0, cycles=zero)
+    measured = measure(before, a_look(**clock, cycles=cycles), spec)
+    truth = measure(before, a_look(**clock, cycles=summed), spec, summed=True)
+    assert not measured.gap
+    assert measured.total.nominal >= truth.total.nominal
+    assert measured.total.high >= truth.total.high
+
+
+@given(histories())
+def test_more_cycles_never_cost_less(history: tuple[ChipSpec, list[ChipSample]]) -> None:
+    spec, seen = history
+    totals = [measure(seen[0], later, spec).total for later in seen[1:]]
+    for name in ("low", "nominal", "high"):
+        counts = [getattr(total, name) for total in totals]
+        assert counts == sorted(counts)
 
 
 @given(done=possible(), summed=st.booleans())

@@ -19,7 +19,8 @@ from flopgate_agent.counters.client import (
 from flopgate_agent.counters.frames import Identities, Message, Samples
 from flopgate_agent.counters.sample import ChipIdentity, ChipSample
 from flopgate_agent.measured import Measured
-from flopgate_agent.meter import measure, spec_of
+from flopgate_agent.meter import calibration, measure, spec_of
+from flopgate_proto.chips import ChipSpec
 from flopgate_sim.nvml import FakeDriver
 
 PATIENCE_S = 40
@@ -72,8 +73,15 @@ class Host:
     def measured(self, index: int) -> list[Measured]:
         """Meter one chip over all neighbouring samples seen so far."""
         samples = [look[index] for look in self.seen]
-        spec = spec_of(self.chips[samples[0].uuid])
-        return [measure(one, two, spec) for one, two in pairwise(samples)]
+        return metered(samples, spec_of(self.chips[samples[0].uuid]))
+
+
+def metered(samples: Sequence[ChipSample], spec: ChipSpec) -> list[Measured]:
+    """Neighbouring samples as the gate meters them, once it knows how the counters count."""
+    pairs = list(pairwise(samples))
+    told = next(filter(None, (calibration(one, two, spec) for one, two in pairs)), None)
+    summed = told is not None and dict(told.numbers)["sms_per_count"] == 1
+    return [measure(one, two, spec, summed=summed) for one, two in pairs]
 
 
 @contextmanager

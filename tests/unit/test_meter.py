@@ -6,7 +6,7 @@ import pytest
 
 from flopgate_agent.counters.sample import ChipSample, PipeCycles
 from flopgate_agent.measured import Flop, Measured, Pipe
-from flopgate_agent.meter import measure, worst_case
+from flopgate_agent.meter import calibration, measure, worst_case
 from flopgate_proto.chips import load_table
 from flopgate_proto.values import CounterSource, Severity
 from tests.support.chip_samples import ZERO, sample
@@ -107,13 +107,61 @@ def test_averaged_counters_give_the_same_as_summed() -> None:
 def test_scale_is_found_at_every_clock(clock_mhz: int, sms: int) -> None:
     ticks = clock_mhz * 10**6 * sms
     after = replace(ZERO, elapsed=ticks, fp32=ticks)
-    measured = measure(sample(), sample(1000, after), H100)
+    measured = measure(sample(), sample(1000, after, sm_clock_mhz=min(clock_mhz, 1980)), H100)
     assert measured.total.nominal == clock_mhz * 10**6 * 132 * 256
     assert not measured.gap
+    assert not measured.findings
 
 
-@pytest.mark.parametrize("factor", [0.02, 2, 5])
-def test_elapsed_cycles_that_fit_neither_scale_are_a_gap(factor: float) -> None:
+@pytest.mark.parametrize("units", [7, 8, 16, 66, 72])
+@pytest.mark.parametrize("told_mhz", [None, 1410])
+def test_law_3_sums_over_fewer_units_than_sms_are_priced_as_shares(
+    units: int, told_mhz: int | None
+) -> None:
+    """GPCs, or TPCs: half of the cycles with 16-bit work, at 1410 MHz."""
+    ticks = 1410 * 10**6 * units
+    after = replace(ZERO, elapsed=ticks, active=ticks, mma=ticks // 2, hmma=ticks // 2)
+    measured = measure(sample(), sample(1000, after, sm_clock_mhz=told_mhz), H100)
+    assert ids(measured) == ["meter.counter.unscaled"]
+    assert not measured.gap
+    half = 132 * (told_mhz or 1980) * 10**6 // 2
+    assert measured.total == Flop(nominal=half * 4096, high=half * 8192)
+
+
+def test_pipes_busier_than_elapsed_cycles_of_an_unknown_scale_are_a_jump() -> None:
+    after = replace(ZERO, elapsed=16 * 10**9, fp32=17 * 10**9)
+    assert ids(measure(sample(), sample(1000, after), H100)) == ["meter.counter.jump"]
+
+
+def test_summed_is_not_believed_for_a_clock_that_the_cycles_contradict() -> None:
+    """Half of the SMs at 1980 MHz, told to be all of them at 800 MHz."""
+    ticks = 1980 * 10**6 * 66
+    after = replace(ZERO, elapsed=ticks, fp32=ticks)
+    measured = measure(sample(), sample(1000, after, sm_clock_mhz=800), H100)
+    assert measured.total.nominal == SECOND * 256
+
+
+def test_what_a_calibration_found_holds_while_the_clock_moves() -> None:
+    """A job starts within the look: mostly idle, then at the highest clock."""
+    ticks = 500 * 10**6 * 132
+    after = replace(ZERO, elapsed=ticks, fp32=ticks // 4)
+    seen = sample(), sample(1000, after, sm_clock_mhz=1980)
+    assert measure(*seen, H100, summed=True).total.nominal == ticks // 4 * 256
+    assert measure(*seen, H100).total.nominal == SECOND // 4 * 256
+    assert calibration(*seen, H100) is None
+
+
+@pytest.mark.parametrize("scale", [1, 132])
+def test_a_calibration_tells_the_scale_of_a_steady_clock(scale: int) -> None:
+    ticks = 345 * 10**6 * scale
+    after = sample(1000, replace(ZERO, elapsed=ticks), sm_clock_mhz=345)
+    told = calibration(sample(), after, H100)
+    assert told is not None
+    assert dict(told.numbers)["sms_per_count"] == 132 // scale
+
+
+@pytest.mark.parametrize("factor", [0.02, 0.049])
+def test_elapsed_cycles_that_fit_no_clock_are_a_gap(factor: float) -> None:
     ticks = int(1980 * 10**6 * factor)
     measured = measure(sample(), sample(1000, replace(ZERO, elapsed=ticks, fp32=1)), H100)
     assert ids(measured) == ["meter.counter.uncalibrated"]

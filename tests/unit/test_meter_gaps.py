@@ -21,11 +21,13 @@ def ids(measured: Measured) -> list[str]:
     return [one.id for one in measured.findings]
 
 
-def gap(before: int, after: int, hmma: int = 0, elapsed_ms: int = GAP_MS) -> Measured:
+def gap(
+    before: int, after: int, hmma: int = 0, elapsed_ms: int = GAP_MS, *, summed: bool = False
+) -> Measured:
     """A gap with so many cycles counted before and after it."""
     last = sample(0, replace(ZERO, elapsed=before))
     now = sample(elapsed_ms, replace(ZERO, elapsed=after, mma=hmma, hmma=hmma))
-    return tighten_gap(last, now, H100, elapsed_ms)
+    return tighten_gap(last, now, H100, elapsed_ms, summed=summed)
 
 
 def charged(measured: Measured, why: str, elapsed_ms: int = GAP_MS) -> bool:
@@ -33,7 +35,7 @@ def charged(measured: Measured, why: str, elapsed_ms: int = GAP_MS) -> bool:
 
 
 @pytest.mark.parametrize("per_sm", [1, SMS])
-@pytest.mark.parametrize("percent", [5, 99, 105])
+@pytest.mark.parametrize("percent", [76, 99, 105])
 def test_a_gap_that_the_counters_survived_is_measured(per_sm: int, percent: int) -> None:
     before, ticks = DAY * per_sm, 60 * SECOND * per_sm * percent // 100
     tight = gap(before, before + ticks, ticks // 2)
@@ -42,13 +44,26 @@ def test_a_gap_that_the_counters_survived_is_measured(per_sm: int, percent: int)
     assert tight.total.nominal == ticks // 2 * 4096 * (SMS // per_sm)
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_a_gap_at_a_low_clock_is_exact_only_where_counters_are_known_to_be_summed(
+    *, known: bool
+) -> None:
+    """Sums over all SMs at 5% of the highest clock could be sums over 6 units at full clock."""
+    before, ticks = DAY * SMS, 60 * SECOND * SMS // 20
+    tight = gap(before, before + ticks, ticks // 2, summed=known)
+    most = ticks // 2 if known else 60 * SECOND * SMS // 2
+    assert tight.total.nominal == most * 4096
+    assert ids(tight)[1:] == ([] if known else ["meter.counter.unscaled"])
+
+
 def test_an_idle_gap_costs_nothing_at_any_clock() -> None:
     assert gap(DAY * SMS, (DAY + 60 * SECOND * 345 // 1980) * SMS).total == Flop()
 
 
-@pytest.mark.parametrize("percent", [-3, 0, 3, 106, 600])
+@pytest.mark.parametrize("percent", [-3, 0, 3, 106 * SMS])
 def test_elapsed_cycles_that_fit_no_clock_are_charged(percent: int) -> None:
-    assert charged(gap(DAY, DAY + 60 * SECOND * percent // 100), "meter.gap.not_continuous")
+    before = DAY * SMS
+    assert charged(gap(before, before + 60 * SECOND * percent // 100), "meter.gap.not_continuous")
 
 
 def test_counters_that_began_inside_the_gap_are_charged_although_they_fit_its_time() -> None:

@@ -66,7 +66,7 @@ class ChipMeter:
         self._gap_ms = 0
         self._source = CounterSource.PEAK_TIME
         self._checks = CrossCheck(chip.spec)
-        self._calibrated = False
+        self._sms_per_count: int | None = None
 
     def resume(self, row: ChipRow, covered_until_ms: int, *, same_boot: bool) -> None:
         """Go on from the last report's row; counters count as survivors within one boot only."""
@@ -123,7 +123,8 @@ class ChipMeter:
             if span_ms > 0 and self._owed:
                 parts.append(self._gap_before(sample, span_ms))
         elif sample.taken_ms > previous.taken_ms:
-            parts.append(meter.measure(previous, sample, self.chip.spec))
+            summed = self._sms_per_count == 1
+            parts.append(meter.measure(previous, sample, self.chip.spec, summed=summed))
         self._survivor, self._owed = None, True
         since_ms = self.covered_until_ms
         self._previous = sample
@@ -141,11 +142,13 @@ class ChipMeter:
 
     def _calibration(self, previous: ChipSample | None, sample: ChipSample) -> tuple[Finding, ...]:
         """Once for each start: how the counters turned out to count."""
-        if self._calibrated or previous is None:
+        if self._sms_per_count is not None or previous is None:
             return ()
         told = meter.calibration(previous, sample, self.chip.spec)
-        self._calibrated = told is not None
-        return () if told is None else (told,)
+        if told is None:
+            return ()
+        self._sms_per_count = dict(told.numbers)["sms_per_count"]
+        return (told,)
 
     def note_processes(self, sample: ChipSample) -> None:
         """Who holds a context on it, as far as that could be read."""
@@ -154,8 +157,15 @@ class ChipMeter:
 
     def _gap_before(self, sample: ChipSample, span_ms: int) -> Measured:
         if self._survivor is None:
-            return meter.worst_case(self.chip.spec, span_ms)
-        return meter.tighten_gap(self._survivor, sample, self.chip.spec, span_ms)
+            gap = meter.worst_case(self.chip.spec, span_ms)
+        else:
+            summed = self._sms_per_count == 1
+            spec = self.chip.spec
+            gap = meter.tighten_gap(self._survivor, sample, spec, span_ms, summed=summed)
+        if gap.gap:
+            # Another driver may be loaded now, and count otherwise.
+            self._sms_per_count = None
+        return gap
 
     def blind(self, until_ms: int) -> tuple[Measured, ...]:
         """Nothing could be read up to here: charge it, and let the next look start anew."""

@@ -185,14 +185,22 @@ def gap_free() -> tuple[Swap, ...]:
 def mig_believed() -> tuple[Swap, ...]:
     measure = meter.measure
 
-    def whole(previous: ChipSample, current: ChipSample, spec: Any) -> Measured:
-        return measure(replace(previous, mig=False), replace(current, mig=False), spec)
+    def whole(previous: ChipSample, current: ChipSample, spec: Any, **known: bool) -> Measured:
+        return measure(replace(previous, mig=False), replace(current, mig=False), spec, **known)
 
     return (Swap(meter, "measure", whole),)
 
 
 def reset_survived() -> tuple[Swap, ...]:
-    return (Swap(meter, "_survived", lambda *_arguments: True),)
+    tighten = meter.tighten_gap
+
+    def trusting(*arguments: Any, **_known: bool) -> Measured:
+        return tighten(*arguments, summed=True)
+
+    return (
+        Swap(meter, "_survived", lambda *_arguments: True),
+        Swap(meter, "tighten_gap", trusting),
+    )
 
 
 def samplers_alike() -> tuple[Swap, ...]:
