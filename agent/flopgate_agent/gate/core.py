@@ -54,7 +54,9 @@ class GateCore:
         self.authorities = required(memory.authorities, self.tokens)
         self._admitted = admitted(self.authorities.values())
         self.findings = FindingLog()
-        self._clock = HostClock(now, lambda: min(self._due_ms, self.meter.look_by_ms))
+        self._clock = HostClock(
+            now, lambda: min(self._due_ms, self.meter.look_by_ms), self.findings
+        )
         self._faults = Faults(self.findings)
         now = resume_clock(self._clock, memory.last, settings, self._faults)
         self._owed: list[Action] = []

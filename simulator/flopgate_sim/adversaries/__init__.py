@@ -106,7 +106,7 @@ ADVERSARIES = (
         name="wall-clock-set",
         tries="sets the wall clock back and forward, by hours",
         expected=Expected.PREVENTED,
-        comes="no expiry rests on it; no law breaks",
+        comes="no expiry rests on it; no law breaks; the next report tells of each step",
         play=plays.wall_clock_set,
     ),
     Adversary(

@@ -36,6 +36,7 @@ from flopgate_sim.planted.worlds import (
     tight,
     two_pauses,
     two_rollouts,
+    wall_clocks_set,
 )
 from flopgate_sim.world.plan import WorldPlan
 
@@ -167,6 +168,8 @@ BUGS = (
          "a report claims attested figures"),
     _bug("findings-dropped", {10}, busy, in_gate.findings_dropped,
          "implausible counters are no finding"),
+    _bug("wall-step-untold", {10}, wall_clocks_set, in_gate.wall_step_untold,
+         "a wall clock that steps is no finding"),
     _bug("observe-freezes", {8}, rollout, in_gate.observe_freezes,
          "a host that is only observed is stopped"),
     _bug("own-phase-loosens", {1, 6}, rollout, in_gate.own_phase_loosens,

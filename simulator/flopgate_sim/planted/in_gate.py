@@ -13,6 +13,7 @@ from flopgate_agent.gate import (
     allowance,
     answers,
     book,
+    clock,
     core,
     host_lanes,
     lane,
@@ -232,6 +233,10 @@ def unaccounted_unbooked() -> tuple[Swap, ...]:
 
 def clock_waits() -> tuple[Swap, ...]:
     return (Swap(core.GateCore, "went_back", lambda _self, _now: False),)
+
+
+def wall_step_untold() -> tuple[Swap, ...]:
+    return (Swap(clock.HostClock, "_watch_wall", lambda _self: None),)
 
 
 def pause_forgotten() -> tuple[Swap, ...]:

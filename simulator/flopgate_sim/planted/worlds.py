@@ -224,6 +224,21 @@ def clocks_back(seed: int) -> WorldPlan:
     return replace(plan, faults=back, duration_ms=SHORT_MS)
 
 
+def wall_clocks_set(seed: int) -> WorldPlan:
+    """Wall clocks are set forward and back by minutes."""
+    plan = _plan(seed, {})
+    steps = tuple(
+        Fault(
+            at_ms=430_000 + 7_000 * number,
+            kind="wall_step",
+            target=host.name,
+            value=300 * (-1) ** number,
+        )
+        for number, host in enumerate(plan.hosts)
+    )
+    return replace(plan, faults=steps, duration_ms=SHORT_MS)
+
+
 def lost_backups(seed: int) -> WorldPlan:
     """The governor's store is replaced by a backup."""
     restore = Fault(at_ms=500_000, kind="governor_restore", target=AUTHORITY, span_ms=400_000)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 GIVEN_UP_MS = ANSWER_TIMEOUT_MS
 """How long the gate waits for its sampler."""
+WALL_STEP_SEEN_MS = 5_000
+"""Beyond what drift allows between two comparisons of the gate."""
 SEEN_WITHIN_MS = 600_000
 """A jump is beyond all doubt when the chip could not have counted so far in this time."""
 
@@ -208,6 +210,8 @@ def _driver_reload(world: World, fault: Fault) -> None:
 def _wall_step(world: World, fault: Fault) -> None:
     host = _host(world, fault)
     host.clocks.wall_offset_ms += fault.value * 1000
+    if abs(fault.value) * 1000 > WALL_STEP_SEEN_MS and host.runner is not None:
+        host.truth.wall_stepped()
     if fault.value < 0:
         host.truth.doubtful_at = host.truth.sequence
 

@@ -164,6 +164,7 @@ class Host(GateSide):
             # A gate of production looks each second: it heard of the time before the step.
             self._look(self.runner)
         self.truth.doubtful_at = self.truth.sequence
+        self.truth.boot_clock_stepped()
         self.clocks.step(by_ms)
         self._engine.note(self.name, f"the boot clock steps by {by_ms} ms")
         if self.runner is not None:

@@ -27,6 +27,7 @@ RUNGS_MS = 135_000
 """Within this time chips are as their lane's state wants them: they are set anew each minute, a
 child that hung is followed by another after a minute at most, and given up after 10 s."""
 _UNDONE = "enforcement.rung.undone_by_other"
+_WALL_STEPPED = "clock.wall.stepped"
 
 
 def nobody() -> None:
@@ -83,6 +84,8 @@ class HostTruth:
         odd_ms: host time at which counters did what no chip can do, until a finding says so.
         odd_sequence: newest report by then.
         odd_reports: how many reports since tell of time after it and find nothing.
+        wall_by: the wall clock stepped after this report: the next few must tell of it.
+        boot_clock_trusted: nobody stepped the boot clock since the boot.
         undone_us: when somebody undid what the gate had set of its chips, until a finding says so
             or it lets them go itself.
         undone_by: the first report that must tell of it, or one of the next few.
@@ -126,6 +129,8 @@ class HostTruth:
     odd_reports: int = 0
     undone_us: int | None = None
     undone_by: int | None = None
+    wall_by: int | None = None
+    boot_clock_trusted: bool = True
     odd: list[str] = field(default_factory=list)
     mark: Callable[[], None] = nobody
 
@@ -151,7 +156,8 @@ class HostTruth:
         """No gate acts any more."""
         self.acting_since_us = None
         self.fresh_look = False
-        self.odd_ms = self.undone_us = None
+        self.odd_ms = self.undone_us = self.wall_by = None
+        self.boot_clock_trusted = True
         self.mark()
 
     def booted(self) -> None:
@@ -210,6 +216,7 @@ class HostTruth:
         if self.lacking:
             self._explained(report.envelope, message)
         self._told_undone(message)
+        self._told_wall(message)
         since = None if self.odd_ms is None else (self.odd_sequence, self.odd_ms)
         # An older report tells of another time, maybe of another boot.
         if since and message.sequence > since[0] and message.interval_end_ms > since[1]:
@@ -238,6 +245,23 @@ class HostTruth:
             self.undone_us = None
         elif self.undone_by is not None and message.sequence > self.undone_by + FINDING_REPORTS:
             self.odd.append(f"rungs were undone, report {message.sequence} does not say so")
+
+    def _told_wall(self, message: pb.Report) -> None:
+        if self.wall_by is None or message.sequence <= self.wall_by:
+            return
+        if any(found.id == _WALL_STEPPED for found in message.findings):
+            self.wall_by = None
+        elif message.sequence > self.wall_by + FINDING_REPORTS:
+            self.odd.append(f"the wall clock stepped, report {message.sequence} does not say so")
+
+    def wall_stepped(self) -> None:
+        """Somebody set the wall clock while a gate ran; two steps before a report may cancel."""
+        trusted = self.boot_clock_trusted and self.wall_by is None
+        self.wall_by = self.sequence if trusted else None
+
+    def boot_clock_stepped(self) -> None:
+        """Nothing is left by which a wall clock could be judged."""
+        self.boot_clock_trusted, self.wall_by = False, None
 
     def undone(self, now_us: int) -> None:
         """Somebody undid what the gate holds of its chips."""
