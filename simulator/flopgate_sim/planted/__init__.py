@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from flopgate_sim.planted import in_gate, in_governor, in_lockdown
+from flopgate_sim.planted import in_gate, in_governor, in_lockdown, in_meter
 from flopgate_sim.planted.patching import Swap
 from flopgate_sim.planted.worlds import (
     busy,
@@ -127,16 +127,16 @@ BUGS = (
          "a grant is not trimmed to what the cap leaves"),
     _bug("counted-twice", {2}, busy, in_governor.counted_twice,
          "a report moves the books twice"),
-    _bug("gap-free", {3}, busy, in_gate.gap_free, "time without counters costs nothing"),
-    _bug("mig-believed", {3}, cut_up, in_gate.mig_believed,
+    _bug("gap-free", {3}, busy, in_meter.gap_free, "time without counters costs nothing"),
+    _bug("mig-believed", {3}, cut_up, in_meter.mig_believed,
          "counters of a chip that is cut into instances are believed"),
-    _bug("reset-survived", {3}, reloaded, in_gate.reset_survived,
+    _bug("reset-survived", {3}, reloaded, in_meter.reset_survived,
          "counters are taken for survivors of a gap in which a reset could have been"),
-    _bug("samplers-alike", {3}, hung_and_reloaded, in_gate.samplers_alike,
+    _bug("samplers-alike", {3}, hung_and_reloaded, in_meter.samplers_alike,
          "what one sampler read is the base of what the next one reads"),
-    _bug("hung-chip-free", {3}, cut_up, in_gate.hung_chip_free,
+    _bug("hung-chip-free", {3}, cut_up, in_meter.hung_chip_free,
          "a chip that no sampler asks costs nothing"),
-    _bug("unaccounted-unbooked", {3}, busy, in_gate.unaccounted_unbooked,
+    _bug("unaccounted-unbooked", {3}, busy, in_meter.unaccounted_unbooked,
          "what no grant covers is written in no book"),
     _bug("clock-waits", {1, 3, 8}, clocks_back, in_gate.clock_waits,
          "a gate whose boot clock went back waits for it to catch up"),

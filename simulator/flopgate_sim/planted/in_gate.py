@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from flopgate_agent import ledger, meter
-from flopgate_agent.counters.sample import ChipSample
+from flopgate_agent import ledger
 from flopgate_agent.enforcement.chips import ChipLimits, Fact, State, Wish
 from flopgate_agent.enforcement.chips.child import Setter
 from flopgate_agent.gate import (
     allowance,
     answers,
-    book,
     clock,
     core,
     host_lanes,
@@ -29,7 +27,6 @@ from flopgate_agent.gate.memory import Moment
 from flopgate_agent.gate.phases import InForce
 from flopgate_agent.gate.states import RUNGS, Rung
 from flopgate_agent.gate.told_time import ToldTime
-from flopgate_agent.measured import Flop, Measured
 from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer
 from flopgate_proto.codec import PayloadType
 from flopgate_proto.codec.answers import decode_answer, decode_batch_root
@@ -172,63 +169,6 @@ def hung_setter_kept() -> tuple[Swap, ...]:
         make(self, spawn, answer_ms_max=FOR_EVER_MS)
 
     return (Swap(ChipLimits, "__init__", patient),)
-
-
-def gap_free() -> tuple[Swap, ...]:
-    def nothing(spec: Any, elapsed_ms: int, *findings: Any) -> Measured:
-        measured = worst_case(spec, elapsed_ms, *findings)
-        return replace(measured, total=Flop(), by_pipe=())
-
-    worst_case = meter.worst_case
-    return (Swap(meter, "worst_case", nothing),)
-
-
-def mig_believed() -> tuple[Swap, ...]:
-    measure = meter.measure
-
-    def whole(previous: ChipSample, current: ChipSample, spec: Any, **known: bool) -> Measured:
-        return measure(replace(previous, mig=False), replace(current, mig=False), spec, **known)
-
-    return (Swap(meter, "measure", whole),)
-
-
-def reset_survived() -> tuple[Swap, ...]:
-    tighten = meter.tighten_gap
-
-    def trusting(*arguments: Any, **_known: bool) -> Measured:
-        return tighten(*arguments, summed=True)
-
-    return (
-        Swap(meter, "_survived", lambda *_arguments: True),
-        Swap(meter, "tighten_gap", trusting),
-    )
-
-
-def samplers_alike() -> tuple[Swap, ...]:
-    return (Swap(HostMeter, "reopened", lambda _self: None),)
-
-
-def hung_chip_free() -> tuple[Swap, ...]:
-    look = HostMeter.look
-
-    def present(self: HostMeter, samples: Any, now_ms: int) -> Any:
-        there = {sample.uuid for sample in samples}
-        for chip, parts in look(self, samples, now_ms):
-            yield chip, parts if chip.chip.identity.uuid in there else ()
-
-    return (Swap(HostMeter, "look", present),)
-
-
-def unaccounted_unbooked() -> tuple[Swap, ...]:
-    charge = book.LaneBook.charge
-
-    def forgetful(
-        self: book.LaneBook, flop: Flop, *, ceiling_tflop: int | None, **rest: Any
-    ) -> None:
-        if ceiling_tflop is not None:
-            charge(self, flop, ceiling_tflop=ceiling_tflop, **rest)
-
-    return (Swap(book.LaneBook, "charge", forgetful),)
 
 
 def clock_waits() -> tuple[Swap, ...]:
