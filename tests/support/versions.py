@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
@@ -16,18 +17,16 @@ from flopgate_sim.nvml import FakeDriver
 from tests.support.gate_host import WAIT_S, until
 
 ROOT: Final = Path(__file__).parents[2]
-PREVIOUS: Final = "9a79ee9c1a742ec3ba5abaafa2dece818eb67c4f"
-"""The version before this one, by its commit: renew it with each release."""
+PREVIOUS: Final = ROOT / "tests" / "data" / "previous.tar.xz"
+"""The version before this one; `scripts/previous.sh` renews it with each release."""
 AUTHORITY: Final = "agency.example"
 PARTS: Final = ("governor", "gate", "courier")
 
 
 def unpack_previous(folder: Path) -> Path:
-    """The sources of `PREVIOUS`; the checkout must have its history."""
-    packages = ["agent", "governor", "proto"]
-    command = ["git", "-C", str(ROOT), "archive", PREVIOUS, *packages]
-    archive = subprocess.run(command, capture_output=True, check=True).stdout
-    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive, check=True)
+    """The sources of `PREVIOUS`."""
+    with tarfile.open(PREVIOUS) as archive:
+        archive.extractall(folder, filter="data")
     return folder
 
 
