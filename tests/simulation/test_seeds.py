@@ -33,6 +33,7 @@ REGRESSIONS = (
     ("tiny-faults", 62_354),
     ("tiny-faults", 63_959),
     ("tiny-faults", 92_323),
+    ("tiny-faults", 203_354),
 )
 """Worlds that broke a law once, or that the judge took for one."""
 PROCESSES = 2

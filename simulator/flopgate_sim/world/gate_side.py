@@ -262,9 +262,12 @@ class GateSide:
             self.phases.took(
                 authority.name, authority.policy, authority.policy_digest, now_us, kept=kept
             )
-        if message.HasField("admission") and kept and refused == self._refusals:
-            self.truth.admitted(now_us)
-            self.phases.admitted(authority.name, now_us)
+        if message.HasField("admission") and refused == self._refusals:
+            if kept:
+                self.truth.admitted(now_us)
+                self.phases.admitted(authority.name, now_us)
+            elif authority.admitted:
+                self.phases.admitted_unkept()
         if kept and authority.quote.answer_digest != answered:
             self.phases.heard(authority.name, now_us)
         runner.push()

@@ -62,6 +62,7 @@ class PhaseTruth:
         self._told: dict[str, Told | None] = {}
         self._admitted: set[str] = set()
         self._nobody_admitted = True
+        self._unkept = False
         self._kept_us: dict[int, int] = {}
         self._base_us = 0
         self._since_us = 0
@@ -75,7 +76,7 @@ class PhaseTruth:
 
     def gate_started(self, sequence: int, *, boot: int, admitted: bool, now_us: int) -> None:
         """It goes on from this report: what ran since then, no gate knows."""
-        self._nobody_admitted = not admitted
+        self._nobody_admitted, self._unkept = not admitted, False
         if not admitted:
             self._admitted.clear()
         self._base_us, self._since_us, self._boot = self._kept_us.get(sequence, 0), now_us, boot
@@ -116,6 +117,10 @@ class PhaseTruth:
             self._admitted.add(authority)
             self.heard(authority, now_us)
 
+    def admitted_unkept(self) -> None:
+        """An admission was taken and not kept: this gate fails closed, the next knows of none."""
+        self._nobody_admitted, self._unkept = False, True
+
     def heard(self, authority: str, now_us: int) -> None:
         """A statement of an authority that tells the time was taken and kept."""
         self._told[authority] = Told(
@@ -140,7 +145,7 @@ class PhaseTruth:
         for what, newest in self._stops:
             if self._nobody_admitted:
                 self.broken.append(f"{what}, though nobody has admitted the host")
-            elif self.must_be_loose(newest, now_us):
+            elif not self._unkept and self.must_be_loose(newest, now_us):
                 self.broken.append(f"{what}, though nothing is enforced here")
         self._stops.clear()
         if not self.loose and not any(one.policy.phases for one in self._in_force().values()):
