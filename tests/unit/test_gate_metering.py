@@ -12,6 +12,7 @@ from flopgate_agent.gate.chip_meter import ChipMeter
 from flopgate_agent.gate.settings import TFLOP, LaneSetting
 from flopgate_proto.codec import decode_report
 from flopgate_proto.values import LaneState, Refusal, Verdict
+from tests.support.chip_samples import ZERO, sample
 from tests.support.fixed import COURIER_KEY, WORKLOAD
 from tests.support.gate_authority import GateAuthority
 from tests.support.gate_hardware import Hardware, h100
@@ -372,3 +373,24 @@ def test_before_an_admission_reports_say_that_nobody_holds_the_host() -> None:
     report = rig.last_report()
     assert (report.lanes[0].stop_reason, report.quotes) == ("host.unenrolled", ())
     assert report.request is None
+
+
+def test_law_3_a_reading_is_told_however_often_looks_come() -> None:
+    """Looks of 200 ms are too short for it; a job that starts then is not priced as unscaled."""
+    (chip, *_) = settings().chips
+    one, spec, uuid = ChipMeter(0, chip, 0), chip.spec, chip.identity.uuid
+    elapsed = busy = 0
+    for step in range(12):
+        idle = step < 6
+        mhz = 345 if idle else 1980
+        # The clock rises in the middle of the seventh look.
+        mean_mhz = (345 + 1980) // 2 if step == 6 else mhz
+        elapsed += mean_mhz * 1000 * 200 * spec.sm_count
+        busy += 0 if idle else 1980 * 1000 * 100 * spec.sm_count
+        cycles = replace(ZERO, elapsed=elapsed, active=busy, mma=busy, hmma=busy)
+        parts = one.look(sample((step + 1) * 200, cycles, uuid=uuid, sm_clock_mhz=mhz))
+        found = [finding.id for part in parts for finding in part.findings]
+        assert "meter.counter.unscaled" not in found
+    row = one.row()
+    (pipe,) = row.pipes
+    assert pipe.total.nominal_tflop == busy * spec.rates.half_tensor // TFLOP

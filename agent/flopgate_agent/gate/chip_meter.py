@@ -67,6 +67,9 @@ class ChipMeter:
         self._source = CounterSource.PEAK_TIME
         self._checks = CrossCheck(chip.spec)
         self._sms_per_count: int | None = None
+        # Since when counters are looked at for their reading, and the highest clock told since.
+        self._base: ChipSample | None = None
+        self._highest_mhz = 0
 
     def resume(self, row: ChipRow, covered_until_ms: int, *, same_boot: bool) -> None:
         """Go on from the last report's row; counters count as survivors within one boot only."""
@@ -142,9 +145,17 @@ class ChipMeter:
 
     def _calibration(self, previous: ChipSample | None, sample: ChipSample) -> tuple[Finding, ...]:
         """Once for each start: how the counters turned out to count."""
-        if self._sms_per_count is not None or previous is None:
+        if self._sms_per_count is not None:
             return ()
-        told = meter.calibration(previous, sample, self.chip.spec)
+        if previous is None or self._base is None:
+            self._base, self._highest_mhz = previous or sample, 0
+        told_mhz = sample.sm_clock_mhz or self.chip.spec.max_clock_khz // 1000
+        highest_mhz = self._highest_mhz = max(self._highest_mhz, told_mhz)
+        # Looks may come oftener than a reading can be told.
+        if sample.taken_ms - self._base.taken_ms < meter.CALIBRATION_MS:
+            return ()
+        since, self._base, self._highest_mhz = self._base, sample, 0
+        told = meter.calibration(since, replace(sample, sm_clock_mhz=highest_mhz), self.chip.spec)
         if told is None:
             return ()
         self._sms_per_count = dict(told.numbers)["sms_per_count"]
