@@ -51,7 +51,7 @@ sim: build ## simulate all shipped scenarios for SIM_MINUTES: make sim ARGS="--l
 
 test: build ## all tests that need neither apt nor root
 	@$(BIN)/python -m pytest -n auto --ignore=tests/integration -m "not components" $(ARGS)
-	@$(BIN)/python -m pytest tests/integration -m "not components" $(ARGS)
+	@$(BIN)/python -m pytest tests/integration -n 2 --dist loadfile -m "not components" $(ARGS)
 
 unit: build ## the quick tests only
 	@$(BIN)/python -m pytest tests/unit -n auto $(ARGS)

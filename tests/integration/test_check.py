@@ -29,6 +29,8 @@ def test_a_job_that_starts_once_check_is_open_gets_its_context(tmp_path: Path) -
     with GateHost(tmp_path, {"train": [0]}, gpus=1) as host:
         assert check(host.door)[0] == 1
         host.start()
+        # Before its admission a host is open, too.
+        host.until_state("train", LaneState.RUNNING)
         until(lambda: check(host.door)[0] == 0, "the lane to be open")
         job = host.driver.start_workload(gpus=[0], drain_ms=50)
         assert job.poll() is None
