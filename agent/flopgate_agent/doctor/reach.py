@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import ssl
 import time
@@ -60,7 +59,8 @@ def _reached(authority: AuthorityConfig, address: str) -> Verdicts:
         yield mend(name, f"{address} is somebody else: {error.verify_message}", how)
     except (OSError, ValueError) as error:
         how = "Let this host call it: name resolution, routing, firewall. Then ask the authority."
-        yield mend(name, f"{address} is not reached: {_said(error)}", how)
+        said = getattr(error, "strerror", None) or error
+        yield mend(name, f"{address} is not reached: {said}", how)
 
 
 def _connect(host: str, port: int) -> socket.socket:
@@ -92,11 +92,3 @@ def _certificate(courier: CourierConfig, authority: str) -> Verdicts:
     else:
         how = "See the courier's log for why it was not renewed; check the clock."
         yield mend(subject, f"ended {-left_s / DAY_S:.1f} days ago", how)
-
-
-def _said(error: Exception) -> str:
-    with contextlib.suppress(AttributeError):
-        text: str | None = getattr(error, "strerror", None)
-        if text:
-            return text
-    return str(error)
