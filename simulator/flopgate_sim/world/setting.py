@@ -12,6 +12,9 @@ from typing import Any, Final
 
 from flopgate_agent.enforcement.chips import ChipLimits, Fact, State, Wish
 from flopgate_agent.enforcement.chips.child import ALL, Setter
+from flopgate_agent.enforcement.chips.clocks import Clocks
+from flopgate_agent.enforcement.chips.compute_mode import ComputeMode
+from flopgate_agent.enforcement.chips.power import Power
 from flopgate_agent.enforcement.chips.wire import decode_wishes
 from flopgate_agent.gate.actions import Move
 from flopgate_agent.gate_process.hand import WISHES, chip_finding
@@ -21,6 +24,8 @@ from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine, Event
 
 START_US, CHIP_US = 500 * US_PER_MS, 20 * US_PER_MS
 """Until a child has the driver open, and for each chip."""
+RUNGS: Final = (ComputeMode(), Clocks(wait=lambda _seconds: None), Power())
+"""Those of `child.RUNGS`. A clock here changes at once or not at all: no real time may pass."""
 TURN_MS: Final = 1_000
 """Between two looks of the gate at what its child does."""
 
@@ -120,7 +125,7 @@ class SetterChild:
         self._engine = engine
         self._stuck_at = stuck_at
         self._wake = wake
-        self._setter = Setter(driver, records, self._say)
+        self._setter = Setter(driver, records, self._say, RUNGS)
         self._said = b""
         self._todo: dict[str, Wish] = {}
         self._at = self._told_at = ALL

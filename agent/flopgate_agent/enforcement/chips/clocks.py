@@ -7,21 +7,26 @@ after a reboot, and after the driver let the chip go.
 
 from __future__ import annotations
 
-from time import monotonic, sleep
+from collections.abc import Callable
+from time import sleep
 from types import ModuleType
 from typing import Any, Final
 
 from flopgate_agent.enforcement.chips.rung import NoWayError
 
-SETTLE_S = 0.3
-"""A chip takes some milliseconds to change its clock, and an old reading is shown for 100."""
-POLL_S = 0.02
+POLL_S, POLLS = 0.02, 15
+"""A chip takes some milliseconds to change its clock, and an old reading is shown for 100: it has
+300 in all."""
 
 
 class Clocks:
     """See `rung.Rung`."""
 
     name: Final = "clocks"
+
+    def __init__(self, wait: Callable[[float], object] = sleep) -> None:
+        """``wait`` lets so many seconds pass."""
+        self._wait = wait
 
     def probe(self, nvml: ModuleType, handle: Any) -> None:
         """Look whether there is a lowest clock to lock to. A lock itself cannot be tried."""
@@ -43,12 +48,11 @@ class Clocks:
     def in_force(self, nvml: ModuleType, handle: Any) -> bool:
         """Wait a moment for the clock to come down."""
         lowest_mhz = _lowest_mhz(nvml, handle)
-        end = monotonic() + SETTLE_S
-        while nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM) > lowest_mhz:
-            if monotonic() >= end:
-                return False
-            sleep(POLL_S)
-        return True
+        for _ in range(POLLS):
+            if nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM) <= lowest_mhz:
+                return True
+            self._wait(POLL_S)
+        return bool(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM) <= lowest_mhz)
 
     def undo(self, nvml: ModuleType, handle: Any, before: int) -> None:  # noqa: ARG002
         """Take the lock away."""
