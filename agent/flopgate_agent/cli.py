@@ -19,6 +19,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "explain": "say in plain words why this host may or may not compute, and what to do",
     "doctor": "look for what may be amiss on this host, and say how to mend it",
     "check": "tell a job's prolog, by the exit status, whether the job may start",
+    "outbox": "show what leaves this host, in words and byte for byte",
     "join": "split a join token between gate and courier",
     "k8s-taint": "keep pods from a Kubernetes node while no job may start there",
 }

@@ -1,0 +1,1 @@
+"""What left this host and what waits to leave, for its own people: read, never written."""
