@@ -66,16 +66,6 @@ class OwnHost:
         for folder in (self._dir, gate_dir, courier_dir):
             folder.mkdir(mode=0o700)
         token = self._site.governor.token(1, CAPACITY)
-        subprocess.run(
-            [
-                *(sys.executable, "-m", "flopgate_agent.cli", "join", "--token-file", "-"),
-                *("--gate-dir", str(gate_dir), "--courier-dir", str(courier_dir)),
-            ],
-            input=token.text().encode(),
-            stdout=subprocess.DEVNULL,
-            check=True,
-            timeout=START_S,
-        )
         gate, courier = self._dir / "gate.toml", self._dir / "courier.toml"
         gate.write_text(
             f'state_dir = "{gate_dir}"\ndoor_path = "{self._door}"\n'
@@ -87,6 +77,16 @@ class OwnHost:
         )
         courier.write_text(
             f'state_dir = "{courier_dir}"\ndoor_path = "{self._door}"\n', encoding="utf-8"
+        )
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "flopgate_agent.cli", "join", "--token-file", "-"),
+                *("--no-doctor", "--gate-config", str(gate), "--courier-config", str(courier)),
+            ],
+            input=token.text().encode(),
+            stdout=subprocess.DEVNULL,
+            check=True,
+            timeout=START_S,
         )
         module = "flopgate_agent.cli"
         self._gate = Child(

@@ -26,9 +26,9 @@ class Joined:
         self.gate, self.courier = folder / "gate", folder / "courier"
         for one in (self.gate, self.courier):
             one.mkdir(mode=0o700)
-        token = folder / "token"
-        token.touch(mode=0o600)
-        token.write_text(governor.token().text())
+        self._token = folder / "token"
+        self._token.touch(mode=0o600)
+        self._token.write_text(governor.token().text())
         self.configs = (folder / "gate.toml", folder / "courier.toml")
         self.configs[0].write_text(
             f'state_dir = "{self.gate}"\ndoor_path = "{folder}/door"\ncourier_uids = [0]\n'
@@ -36,13 +36,15 @@ class Joined:
         )
         (folder / "nvidia0").touch()
         self.configs[1].write_text(f'state_dir = "{self.courier}"\ndoor_path = "{folder}/door"\n')
-        status = main(
-            [
-                *("join", "--token-file", str(token), "--gate-dir", str(self.gate)),
-                *("--courier-dir", str(self.courier)),
-            ]
-        )
-        assert status == 0
+        # A driver of the host's own is none of the test's business.
+        assert self.join("--no-doctor") == 0
+
+    def join(self, *more: str) -> int:
+        """Join, once more; the exit status."""
+        gate, courier = map(str, self.configs)
+        files = ("--token-file", str(self._token))
+        configs = ("--gate-config", gate, "--courier-config", courier)
+        return main(["join", *files, *configs, *more])
 
 
 @pytest.fixture
@@ -138,3 +140,31 @@ def test_a_proxy_is_used_as_the_courier_uses_it(
     _, found = examined()
     (authority,) = joined.courier.glob("authorities/*.toml")
     assert found[f"network {authority.stem}"]["state"] == "mend"
+
+
+def test_a_host_that_is_whole_joins_after_a_look(
+    joined: Joined, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert joined.join() == 0
+    told = capsys.readouterr()
+    assert "ok    driver: 2 chips" in told.out
+    assert told.out.count("answers with TLSv1.3") == 2
+    assert "joined" in told.out.splitlines()[-1]
+
+
+def test_a_host_that_must_be_mended_does_not_join_by_itself(
+    joined: Joined, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for half in ("gate/join", "courier/authorities"):
+        for path in (joined.gate.parent / half).iterdir():
+            path.unlink()
+    joined.governor.stop()
+    capsys.readouterr()
+    assert joined.join() == 1
+    told = capsys.readouterr()
+    assert told.out.count("MEND  network") == 2
+    assert told.err.startswith("flopgate-agent: join.doctor: ")
+    assert "--no-doctor" in told.err
+    assert not [*joined.gate.glob("join/*"), *joined.courier.glob("authorities/*")]
+    assert joined.join("--no-doctor") == 0
+    assert [*joined.gate.glob("join/*")]

@@ -80,11 +80,6 @@ class Versions:
         (self._folder / "token").write_text(token)
         for name in ("gate", "courier"):
             (self._folder / name).mkdir(mode=0o700)
-        self._run(
-            *(self._program("gate"), "join", "--token-file", self._folder / "token"),
-            *("--gate-dir", self._folder / "gate", "--courier-dir", self._folder / "courier"),
-            part="gate",
-        )
         door = f'door_path = "{self._folder}/door"\n'
         (self._folder / "gate.toml").write_text(
             f'state_dir = "{self._folder}/gate"\n{door}courier_uids = [{os.getuid()}]\n'
@@ -95,6 +90,13 @@ class Versions:
             f'state_dir = "{self._folder}/courier"\n{door}backoff_ms_max = 200\n'
             "keepalive_ms = 1000\n"
         )
+        join: list[str | Path] = ["join", "--token-file", self._folder / "token"]
+        for part in ("gate", "courier"):
+            # The version before takes the folders, and looks at nothing.
+            named: tuple[str, str | Path] = (f"--{part}-config", self._folder / f"{part}.toml")
+            join += (f"--{part}-dir", self._folder / part) if "gate" in self.old else named
+        join += [] if "gate" in self.old else ["--no-doctor"]
+        self._run(self._program("gate"), *join, part="gate")
 
     def start(self, part: str) -> None:
         """Start the process of one part, as it is installed now."""

@@ -40,11 +40,23 @@ def host(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def _configs(host: Path) -> list[str]:
+    """Where both parts of this host are configured."""
+    door = f'door_path = "{host / "door"}"\n'
+    more = {"gate": "courier_uids = [0]\n", "courier": ""}
+    arguments = []
+    for part, keys in more.items():
+        config = host / f"{part}.toml"
+        config.write_text(f'state_dir = "{host / part}"\n{door}{keys}')
+        arguments += [f"--{part}-config", str(config)]
+    return arguments
+
+
 def _join(host: Path, token_file: str) -> int:
     return main(
         [
-            *("join", "--token-file", token_file, "--gate-dir", str(host / "gate")),
-            *("--courier-dir", str(host / "courier")),
+            *("join", "--no-doctor", "--token-file", token_file),
+            *_configs(host),
         ]
     )
 
@@ -68,9 +80,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("flopgate 0.")
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["fly"], ["courier"], ["courier", "--conf"], ["join", "--token", "x"]]
-)
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["courier"], ["courier", "--conf"], ["join"]])
 def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
@@ -154,7 +164,7 @@ def test_join_reads_standard_input(host: Path) -> None:
     result = subprocess.run(
         [
             *(sys.executable, "-m", "flopgate_agent.cli", "join", "--token-file", "-"),
-            *("--gate-dir", str(host / "gate"), "--courier-dir", str(host / "courier")),
+            *("--no-doctor", *_configs(host)),
         ],
         input=TOKEN.text(),
         capture_output=True,
@@ -169,7 +179,8 @@ def test_join_again_replaces_and_leaves_nothing_behind(host: Path) -> None:
     _join(host, _token_file(host))
     assert _join(host, _token_file(host)) == 0
     names = sorted(path.name for path in host.rglob("*") if path.is_file())
-    assert names == ["home.ca.pem", "home.token", "home.toml", "token"]
+    configs = ["courier.toml", "gate.toml"]
+    assert names == sorted([*configs, "home.ca.pem", "home.token", "home.toml", "token"])
 
 
 def test_join_warns_of_a_token_that_others_can_read(

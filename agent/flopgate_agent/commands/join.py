@@ -17,9 +17,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from flopgate_agent.config import check_authority_name
+from flopgate_agent.commands.doctor import add_config_arguments
+from flopgate_agent.config import (
+    AuthorityConfig,
+    GateConfig,
+    check_authority_name,
+    load_courier,
+    load_gate,
+)
+from flopgate_agent.doctor.examining import examine_before, tell
 from flopgate_agent.toml_table import read_bytes
-from flopgate_proto.errors import ConfigError
+from flopgate_proto.errors import ConfigError, EnvironmentFault
 from flopgate_proto.joining import TOKEN_CHARS_MAX, JoinToken
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -31,11 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--token-file", required=True, metavar="FILE", help="file with the token; - reads stdin"
     )
+    add_config_arguments(parser)
     parser.add_argument(
-        "--gate-dir", type=Path, required=True, metavar="DIR", help="state_dir of gate.toml"
-    )
-    parser.add_argument(
-        "--courier-dir", type=Path, required=True, metavar="DIR", help="state_dir of courier.toml"
+        "--no-doctor",
+        action="store_true",
+        help="join without a look at what may be amiss on this host, or in spite of it",
     )
 
 
@@ -53,16 +61,35 @@ def run(arguments: argparse.Namespace) -> int:
         "secret": token.secret.hex(),
     }
     addresses = {"address": token.link_address, "enroll_address": token.enroll_address}
+    gate, courier = load_gate(arguments.gate_config), load_courier(arguments.courier_config)
+    if not arguments.no_doctor:
+        _look(gate, token)
     # The courier's half first, its description last: each half is whole before the gate asks.
-    with _subdirectory(arguments.courier_dir, "authorities", 0o755) as folder:
+    with _subdirectory(courier.state_dir, "authorities", 0o755) as folder:
         _replace(folder, f"{name}.ca.pem", token.tls_ca_pem.encode(), 0o644)
         _replace(folder, f"{name}.toml", _toml(addresses), 0o644)
-    with _subdirectory(arguments.gate_dir, "join", 0o700) as folder:
+    with _subdirectory(gate.state_dir, "join", 0o700) as folder:
         _replace(folder, f"{name}.token", _toml(secret), 0o600)
     sys.stdout.write(
         f"joined {name}: restart the courier; delete the token file once the host is admitted\n"
     )
     return 0
+
+
+def _look(gate: GateConfig, token: JoinToken) -> None:
+    """The doctor first: what is amiss is cheaper to mend before an authority counts the host."""
+    authority = AuthorityConfig(
+        name=token.authority,
+        address=token.link_address,
+        enroll_address=token.enroll_address,
+        ca_pem=token.tls_ca_pem.encode(),
+    )
+    if tell(examine_before(gate, authority)):
+        raise EnvironmentFault(
+            "something must be mended first, and nothing was joined",
+            code="join.doctor",
+            remedy="Mend what stands above as MEND; --no-doctor joins in spite of it.",
+        )
 
 
 def _read(name: str) -> str:

@@ -17,7 +17,6 @@ from flopgate_agent.config import (
     AuthorityConfig,
     CourierConfig,
     GateConfig,
-    load_authorities,
     load_gate_tokens,
 )
 from flopgate_agent.doctor.verdict import Verdicts, good, mend, note
@@ -35,12 +34,10 @@ def trust(gate: GateConfig) -> Verdicts:
         yield mend("trust", "no authority was joined", "Run `flopgate-agent join` with a token.")
 
 
-def authorities(courier: CourierConfig) -> Verdicts:
-    """Each authority: reached, and the courier's certificate for it."""
-    for one in load_authorities(courier.state_dir):
-        for address in (one.enroll_address, one.address):
-            yield from _reached(one, address)
-        yield from _certificate(courier, one.name)
+def answers(authority: AuthorityConfig) -> Verdicts:
+    """Whether both ports of an authority answer with the certificate that its token named."""
+    for address in (authority.enroll_address, authority.address):
+        yield from _reached(authority, address)
 
 
 def _reached(authority: AuthorityConfig, address: str) -> Verdicts:
@@ -75,7 +72,8 @@ def _connect(host: str, port: int) -> socket.socket:
     return tunnel.sock
 
 
-def _certificate(courier: CourierConfig, authority: str) -> Verdicts:
+def certificate(courier: CourierConfig, authority: str) -> Verdicts:
+    """How long the courier's own certificate for an authority is good."""
     path = courier.state_dir / "certificates" / f"{authority}.pem"
     subject = f"certificate {authority}"
     try:

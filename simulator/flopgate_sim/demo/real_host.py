@@ -51,26 +51,6 @@ class RealHost:
         token_file = self._dir / "token"
         token_file.touch(mode=0o600)
         token_file.write_text(token.text(), encoding="ascii")
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "flopgate_agent.cli",
-                "join",
-                "--token-file",
-                str(token_file),
-                "--gate-dir",
-                str(gate_dir),
-                "--courier-dir",
-                str(courier_dir),
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        if done.returncode:
-            raise RehearsalError(f"flopgate-agent join: {done.stderr.strip()}")
         door = self._dir / "gate.sock"
         gate, courier = self._dir / "gate.toml", self._dir / "courier.toml"
         gate.write_text(
@@ -83,6 +63,27 @@ class RealHost:
             "keepalive_ms = 5000\n",
             encoding="utf-8",
         )
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "flopgate_agent.cli",
+                "join",
+                "--token-file",
+                str(token_file),
+                "--no-doctor",
+                "--gate-config",
+                str(gate),
+                "--courier-config",
+                str(courier),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        if done.returncode:
+            raise RehearsalError(f"flopgate-agent join: {done.stderr.strip()}")
         env = self.driver.env() if self.driver else {}
         module = "flopgate_agent.cli" if self.acts else "flopgate_sim.demo.watching_gate"
         arguments = ["gate", "--config", str(gate)] if self.acts else [str(gate)]
