@@ -35,6 +35,9 @@ pause_lapse_ms = 259_200_000
 loose_phase_age_ms = 1_209_600_000
 headroom_max_tflop = 1_000_000_000
 
+# Links above 100 Gbit/s make two clusters one; for another rate, once every gate knows this key:
+# cluster_link_mbit_per_s = 200_000
+#
 # Each covered cluster needs a budget.
 # [[budgets]]
 # scope = "cluster:NAME"
@@ -61,7 +64,10 @@ _COUNTS: Final = (
 )
 E = TypeVar("E", CapacityBasis, ChargedFigure, Phase)
 
-_KEYS: Final = (*_COUNTS, "capacity_basis", "charged_figure", "budgets", "phases", "version")
+_OPTIONAL_COUNTS: Final = ("cluster_link_mbit_per_s",)
+_KEYS: Final = (
+    *_COUNTS, *_OPTIONAL_COUNTS, "capacity_basis", "charged_figure", "budgets", "phases", "version",
+)  # fmt: skip
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -130,6 +136,7 @@ def policy_of(document: Mapping[str, Any], where: str, authority: str, version: 
         budgets=tuple(_budget(entry, where) for entry in _tables(document, "budgets", where)),
         phases=tuple(_phase(entry, where) for entry in _tables(document, "phases", where)),
         **{name: _count(document, name, where) for name in _COUNTS},
+        **{name: _count(document, name, where) for name in _OPTIONAL_COUNTS if name in document},
     )
 
 
@@ -249,6 +256,7 @@ def policy_text(policy: Policy) -> str:
         f'capacity_basis = "{policy.capacity_basis.name.lower()}"',
         f'charged_figure = "{policy.charged_figure.name.lower()}"',
         *(f"{name} = {getattr(policy, name)}" for name in _COUNTS),
+        *(f"{n} = {getattr(policy, n)}" for n in _OPTIONAL_COUNTS if getattr(policy, n)),
     ]
     for budget in policy.budgets:
         lines += ["", "[[budgets]]", f"scope = {json.dumps(str(budget.scope))}"]

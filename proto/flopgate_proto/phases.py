@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from flopgate_proto.values import Phase, PhaseRule, Scope
+from flopgate_proto.values import Phase, PhaseRule, Scope, ScopeKind
 
 
 def phase_at(rules: Iterable[PhaseRule], scopes: Collection[Scope], unix_ms: int) -> Phase:
     """The phase of a host in these scopes; `ENFORCE` where no rule that has begun matches.
 
     The narrowest kind of scope rules, in each of its scopes the latest rule, then the strictest.
-    Of several scopes of one kind (a host that moved keeps both) the strictest.
+    Of several scopes of one kind (a host that moved keeps both) the strictest. A cluster without
+    a rule beside one that has one (they hang together) leaves it to the wider kinds.
     """
     begun = [rule for rule in rules if rule.from_unix_ms <= unix_ms and rule.scope in scopes]
     if not begun:
@@ -22,7 +23,12 @@ def phase_at(rules: Iterable[PhaseRule], scopes: Collection[Scope], unix_ms: int
         if rule.scope.kind is narrowest:
             new = (rule.from_unix_ms, rule.phase)
             latest[rule.scope] = max(new, latest.get(rule.scope, new))
-    return max(phase for _, phase in latest.values())
+    phases = [phase for _, phase in latest.values()]
+    if narrowest is ScopeKind.CLUSTER:
+        clusters = {scope for scope in scopes if scope.kind is narrowest}
+        if clusters - latest.keys():
+            phases.append(phase_at(begun, set(scopes) - clusters, unix_ms))
+    return max(phases)
 
 
 def strictest_between(

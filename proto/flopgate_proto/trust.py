@@ -29,6 +29,7 @@ ROLE_OF: Final[Mapping[str, str]] = {
     PayloadType.PAUSE: "pause",
     PayloadType.RESUME: "resume",
     PayloadType.RECONCILIATION: "reconcile",
+    PayloadType.CLUSTER_RULING: "policy",
 }
 """Which role signs which payload type; anything else is no order."""
 

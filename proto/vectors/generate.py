@@ -58,6 +58,7 @@ MESSAGES: Final[dict[str, type[Message]]] = {
     PayloadType.PAUSE: pb.Pause,
     PayloadType.RESUME: pb.Resume,
     PayloadType.RECONCILIATION: pb.Reconciliation,
+    PayloadType.CLUSTER_RULING: pb.ClusterRuling,
 }
 
 
@@ -108,6 +109,9 @@ def statement_envelopes() -> dict[str, tuple[Envelope, tuple[str, ...]]]:
         "pause-emergency-ed25519": (inputs.pause(emergency=True), ("officer-2",)),
         "resume": (resume, two),
         "reconciliation": (inputs.RECONCILIATION, two),
+        "policy-with-link-rate": (replace(inputs.POLICY, cluster_link_mbit_per_s=200_000), two),
+        "cluster-ruling-one": (inputs.ruling(apart=False), two),
+        "cluster-ruling-apart": (inputs.ruling(apart=True), two),
     }
     others = {
         "enrolment": (PayloadType.ENROLMENT, enrolled, "host"),

@@ -17,6 +17,7 @@ from flopgate_proto.values import (
     ChipIdentity,
     ChipRow,
     ChipTopology,
+    ClusterRuling,
     CounterSource,
     Delegation,
     Enrolment,
@@ -175,6 +176,17 @@ def pause(*, emergency: bool) -> Pause:
 RECONCILIATION: Final = Reconciliation(
     authority=AUTHORITY, batch_number=41, nonce=ORDER_NONCE, reason="Restored from the standby."
 )
+
+
+def ruling(*, apart: bool) -> ClusterRuling:
+    """Two clusters that are one, or one that stands apart."""
+    return ClusterRuling(
+        authority=AUTHORITY,
+        clusters=("hall-1",) if apart else ("hall-1", "hall-2"),
+        apart=apart,
+        nonce=ORDER_NONCE,
+        reason="Cables inspected.",
+    )
 
 
 def join_token(trust_root_digest: bytes) -> JoinToken:

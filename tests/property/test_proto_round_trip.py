@@ -30,9 +30,17 @@ from flopgate_proto.codec import (
 from flopgate_proto.envelope import Envelope, Signature
 from flopgate_proto.errors import MalformedError
 from flopgate_proto.joining import JoinToken
-from flopgate_proto.values import Order
+from flopgate_proto.values import ClusterRuling, Order
 from tests.support import strategies as given_values
 
+RULINGS = st.builds(
+    ClusterRuling,
+    authority=given_values.NAMES,
+    clusters=st.lists(given_values.NAMES, min_size=2, max_size=3, unique=True).map(tuple),
+    apart=st.booleans(),
+    nonce=given_values.NONCES,
+    reason=given_values.NAMES,
+)
 STATEMENTS: dict[str, tuple[Any, Any, Any]] = {
     "enrolment": (given_values.enrolments(), encode_enrolment, decode_enrolment),
     "report": (given_values.reports(), encode_report, decode_report),
@@ -48,6 +56,7 @@ ORDERS: dict[str, tuple[st.SearchStrategy[Any], PayloadType]] = {
     "pause": (given_values.PAUSES, PayloadType.PAUSE),
     "resume": (given_values.RESUMES, PayloadType.RESUME),
     "reconciliation": (given_values.RECONCILIATIONS, PayloadType.RECONCILIATION),
+    "cluster ruling": (RULINGS, PayloadType.CLUSTER_RULING),
 }
 SIGNATURES = st.builds(
     Signature,

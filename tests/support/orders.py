@@ -17,6 +17,7 @@ from flopgate_proto.values import (
     Budget,
     CapacityBasis,
     ChargedFigure,
+    ClusterRuling,
     Delegation,
     Key,
     Order,
@@ -117,6 +118,18 @@ def reconciliation(**fields: Any) -> Reconciliation:
         batch_number=41,
         nonce=ORDER_NONCE,
         reason="Store restored from the standby.",
+    )
+    return replace(base, **fields)
+
+
+def ruling(**fields: Any) -> ClusterRuling:
+    """Two declared clusters are one."""
+    base = ClusterRuling(
+        authority=AUTHORITY,
+        clusters=("alpha", "beta"),
+        apart=False,
+        nonce=ORDER_NONCE,
+        reason="One switch.",
     )
     return replace(base, **fields)
 

@@ -30,6 +30,7 @@ _ORDERS: Final = (
     orders.pause(),
     orders.resume(),
     orders.reconciliation(),
+    orders.ruling(),
 )
 
 

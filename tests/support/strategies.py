@@ -373,6 +373,7 @@ def policies(draw: st.DrawFn) -> Policy:
         pause_lapse_ms=draw(COUNTS),
         loose_phase_age_ms=draw(COUNTS),
         headroom_max_tflop=draw(COUNTS),
+        cluster_link_mbit_per_s=draw(COUNTS),
         budgets=draw(different(budgets, "scope")),
         phases=draw(few(rules)),
     )

@@ -27,6 +27,7 @@ from tests.support.gate_rig import START_MS, GateRig, cut, settings
 
 EVERYTHING = Scope(ScopeKind.EVERYTHING)
 SITE = Scope(ScopeKind.SITE, "site-1")
+ALPHA, BETA = Scope(ScopeKind.CLUSTER, "alpha"), Scope(ScopeKind.CLUSTER, "beta")
 DAY_MS = 86_400_000
 REFUSED = Verdict(
     workload=WORKLOAD,
@@ -348,10 +349,17 @@ def test_a_job_that_runs_when_the_host_is_admitted_goes_on_in_observe() -> None:
             Phase.WARN,
         ),
         ((rule(Phase.OBSERVE, scope=Scope(ScopeKind.WORKLOAD, "w")),), Phase.ENFORCE),
+        ((rule(Phase.OBSERVE, scope=ALPHA),), Phase.ENFORCE),
+        ((rule(Phase.WARN), rule(Phase.OBSERVE, scope=ALPHA)), Phase.WARN),
+        ((rule(Phase.OBSERVE), rule(Phase.WARN, scope=ALPHA)), Phase.WARN),
+        (
+            (rule(Phase.ENFORCE), rule(Phase.OBSERVE, scope=ALPHA), rule(Phase.WARN, scope=BETA)),
+            Phase.WARN,
+        ),
     ],
 )
 def test_narrowest_then_latest_then_strictest(rules: tuple[PhaseRule, ...], phase: Phase) -> None:
-    scopes = {EVERYTHING, SITE, replace(SITE, id="moved")}
+    scopes = {EVERYTHING, SITE, replace(SITE, id="moved"), ALPHA, BETA}
     assert phase_at(rules, scopes, 10) is phase
 
 

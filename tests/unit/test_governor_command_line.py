@@ -178,10 +178,11 @@ def test_the_default_policy_is_the_designs(tmp_path: Path) -> None:
 
 
 def test_a_policy_reads_back_what_it_shows(tmp_path: Path) -> None:
-    text = DEFAULT_POLICY.format(authority="a")
+    text = DEFAULT_POLICY.format(authority="a") + "\ncluster_link_mbit_per_s = 400_000\n"
     text += '\n[[budgets]]\nscope = "cluster:a \\"b\\""\ncap_tflop = 7\n'
     text += '\n[[phases]]\nscope = "site:s"\nphase = "observe"\nfrom_unix_ms = 3\n'
     policy = read_policy(form(tmp_path, text), "a", 4)
+    assert policy.cluster_link_mbit_per_s == 400_000
     assert policy.budgets == (Budget(scope=Scope(ScopeKind.CLUSTER, 'a "b"'), cap_tflop=7),)
     assert read_policy(form(tmp_path, policy_text(policy)), "a", 4) == policy
 

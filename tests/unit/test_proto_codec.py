@@ -224,6 +224,12 @@ ONE = (0,)
         (orders.resume(lifts=(bytes(31),)), "field.size"),
         (orders.resume(lifts=(bytes(32),) * 65), "field.oversized"),
         (orders.reconciliation(batch_number=2**63), "field.range"),
+        (orders.ruling(clusters=("alpha",)), "ruling.clusters"),
+        (orders.ruling(clusters=(), apart=True), "ruling.clusters"),
+        (orders.ruling(clusters=("alpha", "alpha")), "field.duplicate"),
+        (orders.ruling(clusters=("alpha", "")), "field.empty"),
+        (orders.ruling(clusters=tuple(map(str, range(1025)))), "field.oversized"),
+        (orders.policy(cluster_link_mbit_per_s=2**63), "field.range"),
     ],
 )
 def test_order(order: Order, code: str) -> None:

@@ -95,6 +95,7 @@ FIELD_TABLES: dict[str, type[Message]] = {
     "Pause": pb.Pause,
     "Resume": pb.Resume,
     "Reconciliation": pb.Reconciliation,
+    "ClusterRuling": pb.ClusterRuling,
 }
 
 

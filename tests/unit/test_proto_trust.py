@@ -133,8 +133,9 @@ def test_order_that_is_no_root_cannot_succeed_one() -> None:
         (orders.pause(), 1),
         (orders.resume(), 2),
         (orders.reconciliation(), 2),
+        (orders.ruling(), 2),
     ],
-    ids=["delegation", "policy", "pause", "resume", "reconciliation"],
+    ids=["delegation", "policy", "pause", "resume", "reconciliation", "ruling"],
 )
 def test_order_holds_from_its_quorum_on(order: Order, quorum: int) -> None:
     verified = trust().verify(sealed_order(order, OFFICER_KEYS[:quorum]))
@@ -185,6 +186,7 @@ def test_every_kind_of_order_has_a_role() -> None:
             orders.pause(),
             orders.resume(),
             orders.reconciliation(),
+            orders.ruling(),
         )
     }
     assert kinds == set(ROLE_OF)

@@ -18,10 +18,11 @@ from typing import Final
 
 from flopgate_governor.core.quotes import AHEAD_MAX, Numbering
 from flopgate_proto.envelope import Envelope
-from flopgate_proto.errors import ForgedError, HistoryError
+from flopgate_proto.errors import ForgedError, HistoryError, UnknownVersionError
 from flopgate_proto.trust import Trust, VerifiedOrder
 from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_proto.values.orders import (
+    ClusterRuling,
     Delegation,
     Pause,
     Policy,
@@ -160,6 +161,10 @@ class OrderBook:
                 )
             case Reconciliation():
                 return self._reconcile(order, unix_ms)
+            case ClusterRuling():
+                raise UnknownVersionError(
+                    "this governor finds no clusters", code="order.type.unknown"
+                )
 
     @property
     def policy_version(self) -> int:

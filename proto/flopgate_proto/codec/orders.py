@@ -1,4 +1,4 @@
-"""Orders of officers: trust root, delegation, policy, pause, resume, reconciliation."""
+"""Orders of officers: trust root, delegation, policy, pause, resume, reconciliation, ruling."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from flopgate_proto.limits import (
     PAUSES_MAX,
     PHASES_MAX,
     ROLES_MAX,
+    RULED_CLUSTERS_MAX,
     SPKI_BYTES_MAX,
 )
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import CapacityBasis, ChargedFigure, Phase
 from flopgate_proto.values.orders import (
     Budget,
+    ClusterRuling,
     Delegation,
     Key,
     Order,
@@ -47,6 +49,7 @@ _POLICY_COUNTS: Final = (
     "pause_lapse_ms",
     "loose_phase_age_ms",
     "headroom_max_tflop",
+    "cluster_link_mbit_per_s",
 )
 
 
@@ -60,7 +63,13 @@ def _order_to(
     value: Order,
 ) -> tuple[
     PayloadType,
-    pb.TrustRoot | pb.Delegation | pb.Policy | pb.Pause | pb.Resume | pb.Reconciliation,
+    pb.TrustRoot
+    | pb.Delegation
+    | pb.Policy
+    | pb.Pause
+    | pb.Resume
+    | pb.Reconciliation
+    | pb.ClusterRuling,
 ]:
     match value:
         case TrustRoot():
@@ -125,6 +134,15 @@ def _order_to(
                 format=checks.FORMAT,
                 authority=value.authority,
                 batch_number=value.batch_number,
+                nonce=value.nonce,
+                reason=value.reason,
+            )
+        case ClusterRuling():
+            return PayloadType.CLUSTER_RULING, pb.ClusterRuling(
+                format=checks.FORMAT,
+                authority=value.authority,
+                clusters=value.clusters,
+                apart=value.apart,
                 nonce=value.nonce,
                 reason=value.reason,
             )
@@ -263,6 +281,29 @@ def _reconciliation(data: bytes) -> Reconciliation:
     )
 
 
+def _cluster_ruling(data: bytes) -> ClusterRuling:
+    message = checks.parse_exact(pb.ClusterRuling(), data)
+    checks.check_format(message)
+    clusters = tuple(
+        checks.text(name, "cluster", required=True)
+        for name in checks.few(message.clusters, RULED_CLUSTERS_MAX, "clusters")
+    )
+    checks.unique(clusters, "clusters")
+    if len(clusters) < (1 if message.apart else 2):
+        raise MalformedError(
+            f"a ruling on {len(clusters)} clusters",
+            code="ruling.clusters",
+            remedy="Name two that are one, or one that stands apart.",
+        )
+    return ClusterRuling(
+        authority=checks.text(message.authority, "authority", required=True),
+        clusters=clusters,
+        apart=message.apart,
+        nonce=checks.exact(message.nonce, NONCE_BYTES, "nonce"),
+        reason=checks.text(message.reason, "reason", required=True),
+    )
+
+
 _DECODERS: Final[dict[str, Callable[[bytes], Order]]] = {
     PayloadType.TRUST_ROOT: _trust_root,
     PayloadType.DELEGATION: _delegation,
@@ -270,4 +311,5 @@ _DECODERS: Final[dict[str, Callable[[bytes], Order]]] = {
     PayloadType.PAUSE: _pause,
     PayloadType.RESUME: _resume,
     PayloadType.RECONCILIATION: _reconciliation,
+    PayloadType.CLUSTER_RULING: _cluster_ruling,
 }

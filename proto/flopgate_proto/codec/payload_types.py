@@ -19,3 +19,4 @@ class PayloadType(enum.StrEnum):
     PAUSE = "application/vnd.flopgate.pause.v1+protobuf"
     RESUME = "application/vnd.flopgate.resume.v1+protobuf"
     RECONCILIATION = "application/vnd.flopgate.reconciliation.v1+protobuf"
+    CLUSTER_RULING = "application/vnd.flopgate.cluster-ruling.v1+protobuf"

@@ -1466,6 +1466,7 @@ class Policy(_message.Message):
     HEADROOM_MAX_TFLOP_FIELD_NUMBER: _builtins.int
     BUDGETS_FIELD_NUMBER: _builtins.int
     PHASES_FIELD_NUMBER: _builtins.int
+    CLUSTER_LINK_MBIT_PER_S_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     version: _builtins.int
@@ -1482,6 +1483,8 @@ class Policy(_message.Message):
     pause_lapse_ms: _builtins.int
     loose_phase_age_ms: _builtins.int
     headroom_max_tflop: _builtins.int
+    cluster_link_mbit_per_s: _builtins.int
+    """Rate above which a link makes two clusters one; 0: 100,000."""
     @_builtins.property
     def budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Budget]: ...
     @_builtins.property
@@ -1507,10 +1510,11 @@ class Policy(_message.Message):
         headroom_max_tflop: _builtins.int = ...,
         budgets: _abc.Iterable[Global___Budget] | None = ...,
         phases: _abc.Iterable[Global___PhaseRule] | None = ...,
+        cluster_link_mbit_per_s: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "charged_figure", b"charged_figure", "drain_ms", b"drain_ms", "drift_ppm", b"drift_ppm", "exempt_lifetime_ms", b"exempt_lifetime_ms", "format", b"format", "headroom_max_tflop", b"headroom_max_tflop", "lifetime_ms", b"lifetime_ms", "loose_phase_age_ms", b"loose_phase_age_ms", "pause_lapse_ms", b"pause_lapse_ms", "phases", b"phases", "renew_after_ms", b"renew_after_ms", "threshold_tflop_per_s", b"threshold_tflop_per_s", "version", b"version", "watchdog_ms", b"watchdog_ms", "wind_down_ms", b"wind_down_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "charged_figure", b"charged_figure", "cluster_link_mbit_per_s", b"cluster_link_mbit_per_s", "drain_ms", b"drain_ms", "drift_ppm", b"drift_ppm", "exempt_lifetime_ms", b"exempt_lifetime_ms", "format", b"format", "headroom_max_tflop", b"headroom_max_tflop", "lifetime_ms", b"lifetime_ms", "loose_phase_age_ms", b"loose_phase_age_ms", "pause_lapse_ms", b"pause_lapse_ms", "phases", b"phases", "renew_after_ms", b"renew_after_ms", "threshold_tflop_per_s", b"threshold_tflop_per_s", "version", b"version", "watchdog_ms", b"watchdog_ms", "wind_down_ms", b"wind_down_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1671,6 +1675,46 @@ class Reconciliation(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Reconciliation: _TypeAlias = Reconciliation  # noqa: Y015
+
+@_typing.final
+class ClusterRuling(_message.Message):
+    """Officers say what makes up one cluster, whatever was declared and found. No gate needs it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    CLUSTERS_FIELD_NUMBER: _builtins.int
+    APART_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    format: _builtins.int
+    authority: _builtins.str
+    apart: _builtins.bool
+    """They hang together with nothing else; otherwise they are one."""
+    nonce: _builtins.bytes
+    reason: _builtins.str
+    @_builtins.property
+    def clusters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As they were declared."""
+
+    def __init__(
+        self,
+        *,
+        format: _builtins.int = ...,
+        authority: _builtins.str = ...,
+        clusters: _abc.Iterable[_builtins.str] | None = ...,
+        apart: _builtins.bool = ...,
+        nonce: _builtins.bytes = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apart", b"apart", "authority", b"authority", "clusters", b"clusters", "format", b"format", "nonce", b"nonce", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClusterRuling: _TypeAlias = ClusterRuling  # noqa: Y015
 
 @_typing.final
 class SignedReport(_message.Message):

@@ -30,6 +30,7 @@ from flopgate_proto.values.common import (
 )
 from flopgate_proto.values.orders import (
     Budget,
+    ClusterRuling,
     Delegation,
     Key,
     Order,
@@ -67,6 +68,7 @@ __all__ = [
     "ChipIdentity",
     "ChipRow",
     "ChipTopology",
+    "ClusterRuling",
     "CounterSource",
     "Delegation",
     "Enrolment",

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from flopgate_proto.values.common import CapacityBasis, ChargedFigure, Phase, Scope
+
+LINK_MBIT_PER_S: Final = 100_000
+"""Links above this make one cluster where policy names no rate: "data center networking of over
+100 Gbit/s" (Executive Order 14110, section 4.2 (b) (ii))."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,8 @@ class Policy:
         threshold_tflop_per_s: a cluster of at least this capacity is covered.
         headroom_max_tflop: most that one grant may lie above the reported total.
         drift_ppm: bound on a host clock's drift that law 1 allows for.
+        cluster_link_mbit_per_s: a faster link makes two clusters one; 0 stands for
+            `LINK_MBIT_PER_S`.
     """
 
     authority: str
@@ -89,6 +96,7 @@ class Policy:
     headroom_max_tflop: int
     budgets: tuple[Budget, ...] = ()
     phases: tuple[PhaseRule, ...] = ()
+    cluster_link_mbit_per_s: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,4 +131,20 @@ class Reconciliation:
     reason: str
 
 
-Order = TrustRoot | Delegation | Policy | Pause | Resume | Reconciliation
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterRuling:
+    """Says what makes up one cluster, whatever was declared and found.
+
+    Attributes:
+        clusters: as they were declared; at least two, or one that stands ``apart``.
+        apart: they hang together with nothing else; otherwise they are one.
+    """
+
+    authority: str
+    clusters: tuple[str, ...]
+    apart: bool
+    nonce: bytes
+    reason: str
+
+
+Order = TrustRoot | Delegation | Policy | Pause | Resume | Reconciliation | ClusterRuling
