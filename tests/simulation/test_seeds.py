@@ -34,6 +34,7 @@ REGRESSIONS = (
     ("tiny-faults", 63_959),
     ("tiny-faults", 92_323),
     ("tiny-faults", 203_354),
+    ("tiny-faults", 700_541),
 )
 """Worlds that broke a law once, or that the judge took for one."""
 PROCESSES = 2

@@ -149,9 +149,11 @@ class Host(GateSide):
     def undo_rungs(self) -> None:
         """Somebody with root undoes what the gate set of its chips."""
         barred = [chip for chip in self.hardware.chips if chip.barred]
+        known = any(chip.uuid in self._setting.held for chip in barred)
         reachable = not any(chip.lost or chip.hung or chip.mig for chip in barred)
         self.hardware.undo_settings(self._engine.now_us)
-        if barred and reachable and self.runner is not None and not (self.hung or self.suspended):
+        tells = known and reachable and self.runner is not None
+        if tells and not (self.hung or self.suspended):
             self.truth.undone(self._engine.now_us)
 
     def step_boot_clock(self, by_ms: int) -> None:

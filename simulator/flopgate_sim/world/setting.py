@@ -26,6 +26,7 @@ START_US, CHIP_US = 500 * US_PER_MS, 20 * US_PER_MS
 """Until a child has the driver open, and for each chip."""
 RUNGS: Final = (ComputeMode(), Clocks(wait=lambda _seconds: None), Power())
 """Those of `child.RUNGS`. A clock here changes at once or not at all: no real time may pass."""
+HOLDING: Final = frozenset({Wish.DENIED, Wish.SLOWED})
 TURN_MS: Final = 1_000
 """Between two looks of the gate at what its child does."""
 
@@ -118,13 +119,16 @@ class SetterChild:
         engine: Engine,
         driver: Driver,
         records: Records,
+        *,
         stuck_at: Callable[[str], bool],
         wake: Callable[[], None],
+        held: set[str],
     ) -> None:
-        """``stuck_at``: whether a call about this chip does not come back now."""
+        """``stuck_at``: whether a call about this chip hangs now; ``held`` gets what it closes."""
         self._engine = engine
         self._stuck_at = stuck_at
         self._wake = wake
+        self._held = held
         self._setter = Setter(driver, records, self._say, RUNGS)
         self._said = b""
         self._todo: dict[str, Wish] = {}
@@ -172,7 +176,10 @@ class SetterChild:
                     self._say(Fact(uuid=self._at, rung="", state=State.BEGUN))
                 self._event = self._engine.after(US_PER_S, "chips", self._work)
                 return
-            self._setter.serve(self._at, self._todo.pop(self._at))
+            wish = self._todo.pop(self._at)
+            self._setter.serve(self._at, wish)
+            if wish in HOLDING:
+                self._held.add(self._at)
         self._event = None
         self._say(Fact(uuid=ALL, rung="", state=State.DONE))
         self._wake()
@@ -187,6 +194,8 @@ class ChipSetting:
 
     Attributes:
         timer_ms: when the gate should turn to it next, on the host's clock.
+        held: chips that this gate has closed since it started: it knows how they should stand. Of
+            others it cannot tell whether somebody undid them or they never were closed.
     """
 
     def __init__(
@@ -204,10 +213,11 @@ class ChipSetting:
         self._records = Records()
         self._limits: ChipLimits | None = None
         self.timer_ms: int | None = None
+        self.held: set[str] = set()
 
     def start(self) -> None:
         """A gate starts, and wants to know what would work."""
-        self._limits, self.timer_ms = ChipLimits(self._spawn), 0
+        self._limits, self.timer_ms, self.held = ChipLimits(self._spawn), 0, set()
         self._limits.want(self._chips, Wish.PROBE)
 
     def stop(self) -> None:
@@ -241,7 +251,14 @@ class ChipSetting:
         return [chip_finding(fact) for fact in told]
 
     def _spawn(self) -> SetterChild:
-        return SetterChild(self._engine, self._driver, self._records, self._stuck_at, self._wake)
+        return SetterChild(
+            self._engine,
+            self._driver,
+            self._records,
+            stuck_at=self._stuck_at,
+            wake=self._wake,
+            held=self.held,
+        )
 
     def _stuck_at(self, uuid: str) -> bool:
         chip = self._chips.get(uuid)
