@@ -22,7 +22,8 @@ _AUTHORITY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LANE_KEYS: Final = ("workload", "chips")
 _GATE_KEYS: Final = (
     "state_dir", "door_path", "courier_uids", "door_gid", "device_globs",
-    "sample_interval_ms", "report_interval_ms", "cgroup", "phase_at_least", "notice_socket", "lane",
+    "sample_interval_ms", "report_interval_ms", "cgroup", "device_filter", "phase_at_least",
+    "notice_socket", "lane",
 )  # fmt: skip
 _COURIER_KEYS: Final = (
     "state_dir", "door_path", "queue_bytes_max", "backoff_ms_max", "keepalive_ms",
@@ -60,6 +61,7 @@ class GateConfig:
         sample_interval_ms: 100 to 60000.
         report_interval_ms: a report at least that often, 1000 to 3600000.
         cgroup: whether jobs are frozen by cgroup v2; else by signals.
+        device_filter: whether the kernel is asked to keep everybody out of a chip that is denied.
         phase_at_least: rules bite at least so far on this host, whatever policies say.
         notice_socket: Unix socket of a service that is told of wind-downs; None for nobody.
         lanes: at least one; no chip in two of them.
@@ -73,6 +75,7 @@ class GateConfig:
     sample_interval_ms: int = 1000
     report_interval_ms: int = REPORT_INTERVAL_MS
     cgroup: bool = True
+    device_filter: bool = True
     phase_at_least: Phase = Phase.OBSERVE
     notice_socket: Path | None = None
     lanes: tuple[LaneConfig, ...] = (LaneConfig(),)
@@ -129,6 +132,7 @@ def load_gate(path: Path) -> GateConfig:
         sample_interval_ms=table.number("sample_interval_ms", 1000, 100, 60_000),
         report_interval_ms=table.number("report_interval_ms", REPORT_INTERVAL_MS, 1000, 3_600_000),
         cgroup=table.flag("cgroup", default=True),
+        device_filter=table.flag("device_filter", default=True),
         phase_at_least=_phase(table, "phase_at_least"),
         notice_socket=table.optional_path("notice_socket"),
         lanes=_lanes(table),

@@ -27,6 +27,7 @@ class ChipHost:
     Attributes:
         told: every fact that came out, oldest first.
         nodes: patterns of device nodes, for gates that come.
+        cgroups: mount of cgroup v2 for them, ``None`` where chips are not closed by the kernel.
     """
 
     def __init__(self, driver: FakeDriver, folder: Path, answer_ms_max: int) -> None:
@@ -35,6 +36,7 @@ class ChipHost:
         self.now_ms = 0
         self.told: list[Fact] = []
         self.nodes: tuple[str, ...] = ()
+        self.cgroups: str | None = None
         self._folder = folder
         self._answer_ms_max = answer_ms_max
         self.limits = self.gate()
@@ -47,6 +49,7 @@ class ChipHost:
             folder=self._folder,
             boot_id=boot_id,
             nodes=self.nodes,
+            cgroups=self.cgroups,
         )
         return ChipLimits(spawn, answer_ms_max=self._answer_ms_max)
 

@@ -45,6 +45,8 @@ LEASE = Lease(
     records="/var/lib/flopgate-gate/enforcement",
     cgroup_base="flopgate-12345678",
     use_cgroups=True,
+    device_filter=True,
+    nodes=("/dev/nvidia[0-9]*",),
     reach=(
         Reach(workload="run-7", lane_id="ff00", globs=("/dev/nvidia0",), chips=("GPU-0",)),
         Reach(workload="run-8", lane_id="ff01", globs=("/dev/nvidia1",), chips=("GPU-1",)),

@@ -13,6 +13,8 @@ from typing import Final
 
 from flopgate_agent.config import GateConfig
 from flopgate_agent.doctor.verdict import Verdicts, good, mend, note
+from flopgate_agent.enforcement.bpf import KernelPrograms
+from flopgate_agent.enforcement.filter_code import filter_code
 from flopgate_agent.enforcement.probing import EnforcerConfig, probe_host
 from flopgate_agent.private import check_private
 
@@ -45,6 +47,29 @@ def rights(config: GateConfig) -> Verdicts:
             f"by signals, which a process can undo: {can.why_no_cgroup}",
             "Mount cgroup v2, and run the gate as root.",
         )
+    yield from _device_filter(config, can.cgroup_mount)
+
+
+def _device_filter(config: GateConfig, mount: str | None) -> Verdicts:
+    """Whether the kernel would keep root and containers from opening a chip that is denied."""
+    if not config.device_filter:
+        yield note("device filter", "switched off by device_filter in gate.toml")
+        return
+    if mount is None:
+        yield note("device filter", "needs cgroup v2")
+        return
+    programs = KernelPrograms(mount)
+    try:
+        programs.load("doctor", filter_code(0, 0, ()))
+        count = len(programs.attached())
+    except OSError as error:
+        yield note(
+            "device filter",
+            f"bpf(2) says {error.strerror}: chips are closed by compute mode and rights alone",
+            "It needs root, and CONFIG_CGROUP_BPF in the kernel.",
+        )
+        return
+    yield good("device filter", f"the kernel takes it; {count} programs at the root cgroup now")
 
 
 def disk(config: GateConfig) -> Verdicts:

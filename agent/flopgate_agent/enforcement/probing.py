@@ -21,6 +21,8 @@ class EnforcerConfig:
         notice_dir: for notices to workloads, where these may read; ``None``: ``state_dir``.
         cgroup_base: folder of the lanes' cgroups, at the root of the v2 hierarchy.
         use_cgroups: ``False`` forces signals.
+        device_filter: whether chips are closed by the kernel, too, where cgroups are usable.
+        nodes: patterns of the chips' device nodes, see `chips.nodes.Nodes`.
         budget_ms: bound on waiting and re-scanning of freeze and thaw; 0 or more.
         kill_budget_ms: the same for kill.
     """
@@ -29,6 +31,8 @@ class EnforcerConfig:
     notice_dir: Path | None = None
     cgroup_base: str = "flopgate"
     use_cgroups: bool = True
+    device_filter: bool = True
+    nodes: tuple[str, ...] = ()
     budget_ms: int = 50
     kill_budget_ms: int = 100
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from flopgate_agent.clocks import read_boot_id
@@ -117,14 +118,21 @@ def _identity(chip: NvmlIdentity) -> ChipIdentity:
     )
 
 
+def records_dir(config: GateConfig) -> Path:
+    """Where it is written what is held."""
+    return config.state_dir / "enforcement"
+
+
 def enforcer_config(config: GateConfig, settings: GateSettings) -> EnforcerConfig:
     """How processes are held on this host."""
     return EnforcerConfig(
-        state_dir=config.state_dir / "enforcement",
+        state_dir=records_dir(config),
         # Nobody but root looks into the gate's state; the door's folder is open to all.
         notice_dir=config.door_path.parent,
         cgroup_base=f"flopgate-{settings.host_id.hex()[:8]}",
         use_cgroups=config.cgroup,
+        device_filter=config.device_filter,
+        nodes=config.device_globs,
     )
 
 

@@ -88,6 +88,8 @@ class LeaseKeeper:
             records=str(self._config.state_dir),
             cgroup_base=self._config.cgroup_base,
             use_cgroups=self._config.use_cgroups,
+            device_filter=self._config.device_filter,
+            nodes=self._config.nodes,
             reach=self._reach,
         )
         if not (self._write(lease) and self._write_boot(lease)):

@@ -12,7 +12,6 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -24,7 +23,8 @@ from flopgate_agent.counters.frames import DriverError, Identities, Samples, Unr
 from flopgate_agent.counters.sample import ChipIdentity as NvmlIdentity
 from flopgate_agent.counters.topology_client import TopologyClient
 from flopgate_agent.enforcement import Enforcer
-from flopgate_agent.enforcement.chips import ChipLimits, SetterProcess
+from flopgate_agent.enforcement.chips import ChipLimits, setters
+from flopgate_agent.enforcement.chips.device_filter import settle_filters
 from flopgate_agent.gate.carrying import kept_of
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.enrolling import enrolled_chips
@@ -40,6 +40,7 @@ from flopgate_agent.gate_process.host_settings import (
     lane_globs,
     make_settings,
     reach_of,
+    records_dir,
 )
 from flopgate_agent.gate_process.kept_memory import KeptMemory
 from flopgate_agent.gate_process.lease_keeper import LeaseKeeper
@@ -65,14 +66,10 @@ HandMaker = Callable[[GateConfig, GateSettings, Sequence[NvmlIdentity]], Doer]
 
 def make_hand(config: GateConfig, settings: GateSettings, found: Sequence[NvmlIdentity]) -> Hand:
     """The hand that stops processes on this host."""
-    enforcer = Enforcer(enforcer_config(config, settings))
-    spawn = partial(
-        SetterProcess,
-        env=child_environment(os.environ),
-        folder=config.state_dir / "enforcement",
-        boot_id=settings.boot_id.hex(),
-        nodes=config.device_globs,
-    )
+    how = enforcer_config(config, settings)
+    enforcer = Enforcer(how)
+    env, boot_id = child_environment(os.environ), settings.boot_id.hex()
+    spawn = setters(how, enforcer.capabilities, env, boot_id)
     globs, chips = lane_globs(config, settings, found), lane_chips(settings)
     return Hand(enforcer, globs, chips, ChipLimits(spawn), Announcer(config.notice_socket))
 
@@ -120,6 +117,8 @@ class GateProcess:
         now = read_clocks()
         if self._enrolled:
             self._hold_at_ms = now.elapsed_ms + DRIVER_WAIT_MS
+        config = self._config
+        settle_filters(records_dir(config), wanted=config.cgroup and config.device_filter)
         self._sampler.start(now.elapsed_ms)
         self._manager.ready()
         while not self._stopping:

@@ -57,6 +57,7 @@ class Lease:
         gate: the process that wrote it.
         records: folder in which enforcement keeps what it holds.
         cgroup_base, use_cgroups: as the gate freezes.
+        device_filter, nodes: as the gate closes chips; nothing in a lease of an older gate.
     """
 
     boot_id: str
@@ -66,6 +67,8 @@ class Lease:
     cgroup_base: str
     use_cgroups: bool
     reach: tuple[Reach, ...]
+    device_filter: bool = False
+    nodes: tuple[str, ...] = ()
 
 
 def encode(lease: Lease) -> bytes:
@@ -99,6 +102,8 @@ def decode(data: bytes) -> Lease:
             cgroup_base=_text(found["cgroup_base"]),
             use_cgroups=found["use_cgroups"] is True,
             reach=tuple(_reach(one) for one in _some(found["reach"], LANES_MAX)),
+            device_filter=found.get("device_filter") is True,
+            nodes=tuple(_text(one) for one in _some(found.get("nodes", []), _TEXTS_MAX)),
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise LeaseError(f"malformed: {error}") from error

@@ -11,14 +11,14 @@ import contextlib
 import logging
 import os
 import select
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 from flopgate_agent.counters.client import SamplerClient, child_environment
 from flopgate_agent.counters.frames import Samples
 from flopgate_agent.enforcement import Enforcer, EnforcerConfig, FindingId, Outcome
-from flopgate_agent.enforcement.chips import ChipLimits, SetterProcess, Wish
+from flopgate_agent.enforcement.chips import ChipLimits, Wish, setters
+from flopgate_agent.enforcement.chips.device_filter import settle_filters
 from flopgate_agent.enforcement.jobs import job_pids
 from flopgate_agent.gate.terms import LaneTerm
 from flopgate_agent.lockdown.deciding import Due
@@ -37,16 +37,19 @@ class Stopper:
 
     def __init__(self, lease: Lease, boot_id: str) -> None:
         """``boot_id``: of this boot, as chips are written down under it."""
-        records, env = Path(lease.records), child_environment(os.environ)
-        self._enforcer = Enforcer(
-            EnforcerConfig(
-                state_dir=records,
-                cgroup_base=lease.cgroup_base,
-                use_cgroups=lease.use_cgroups,
-            )
+        env = child_environment(os.environ)
+        how = EnforcerConfig(
+            state_dir=Path(lease.records),
+            cgroup_base=lease.cgroup_base,
+            use_cgroups=lease.use_cgroups,
+            device_filter=lease.device_filter,
+            nodes=lease.nodes,
         )
+        self._enforcer = Enforcer(how)
         self._enforcer.adopt()
-        self._limits = ChipLimits(partial(SetterProcess, env=env, folder=records, boot_id=boot_id))
+        # Before a child opens a chip: the gate that closed it spared a lock-down that was.
+        settle_filters(how.state_dir, wanted=lease.use_cgroups and lease.device_filter)
+        self._limits = ChipLimits(setters(how, self._enforcer.capabilities, env, boot_id))
         self._sampler = SamplerClient(env=env)
         self._started_ms: int | None = None
         self._reach = {one.workload: one for one in lease.reach}

@@ -1,9 +1,9 @@
-"""The child that sets chips: ``python -m ...chips.child FOLDER BOOT_ID PATTERN...``.
+"""The child that sets chips: ``python -m ...chips.child FOLDER BOOT_ID MOUNT PATTERN...``.
 
 Takes on each line of stdin what is wanted of chips, says on stdout how each rung stands, and ends
 with its input. What was before stands in FOLDER before anything is set. The gate kills it when it
 takes too long, and the kernel when the gate dies: whatever it had done is in the journal then.
-PATTERN: of device nodes, see `nodes.Nodes`.
+MOUNT: of cgroup v2, see `device_filter`, or empty. PATTERN: of device nodes, see `nodes.Nodes`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from flopgate_agent.counters.nvml import error_name
 from flopgate_agent.counters.parent import end_with_parent
 from flopgate_agent.enforcement.chips.clocks import Clocks
 from flopgate_agent.enforcement.chips.compute_mode import ComputeMode
+from flopgate_agent.enforcement.chips.device_filter import DeviceFilter, device_filter
 from flopgate_agent.enforcement.chips.journal import ChipJournal, DamagedError, Records
 from flopgate_agent.enforcement.chips.nodes import Nodes
 from flopgate_agent.enforcement.chips.power import Power
@@ -27,11 +28,12 @@ from flopgate_agent.enforcement.chips.rung import NoWayError, Rung
 from flopgate_agent.enforcement.chips.wire import Fact, State, WireError, Wish, decode_wishes
 
 RUNGS: Final[tuple[Rung, ...]] = (ComputeMode(), Clocks(), Power())
-"""Those of the driver; `Nodes` comes to them where the gate names device nodes."""
+"""Those of the driver; `Nodes` and `DeviceFilter` come to them where the gate asks for them."""
+_DENYING: Final = frozenset({ComputeMode.name, Nodes.name, DeviceFilter.name})
 HELD_BY: Final[dict[Wish, frozenset[str]]] = {
     Wish.FREE: frozenset(),
-    Wish.DENIED: frozenset({ComputeMode.name, Nodes.name}),
-    Wish.SLOWED: frozenset({ComputeMode.name, Nodes.name, Clocks.name, Power.name}),
+    Wish.DENIED: _DENYING,
+    Wish.SLOWED: _DENYING | {Clocks.name, Power.name},
 }
 """Which rungs a wish holds; `FREE` undoes those that were held, as the journal says."""
 EXIT_DRIVER: Final = 3
@@ -144,8 +146,12 @@ def main() -> int:
     answer = os.dup(1)
     # What the driver library prints must not land in the answer.
     os.dup2(2, 1)
-    folder, boot_id, *patterns = sys.argv[1:]
-    rungs: tuple[Rung, ...] = (*RUNGS, Nodes(patterns)) if patterns else RUNGS
+    folder, boot_id, mount, *patterns = sys.argv[1:]
+    rungs: list[Rung] = [*RUNGS]
+    if patterns:
+        rungs.append(Nodes(patterns))
+    if patterns and mount:
+        rungs.append(device_filter(mount, Path(folder), patterns))
     nvml = importlib.import_module("pynvml")
     try:
         nvml.nvmlInit()

@@ -32,8 +32,8 @@ class Nodes:
     name: Final = "nodes"
 
     def __init__(self, patterns: Sequence[str]) -> None:
-        """``patterns`` of device nodes; those without `DIGITS` are shared by chips and left out."""
-        self._patterns = [pattern for pattern in patterns if DIGITS in pattern]
+        """``patterns``: see `chip_paths`."""
+        self._patterns = patterns
 
     def probe(self, nvml: ModuleType, handle: Any) -> None:
         """Set what is set."""
@@ -90,11 +90,13 @@ class Nodes:
 
     def _found(self, nvml: ModuleType, handle: Any) -> list[tuple[str, os.stat_result | None]]:
         """Each node that the chip may have; no link is followed."""
-        minor = nvml.nvmlDeviceGetMinorNumber(handle)
-        return [
-            (path, _look(path))
-            for path in (pattern.replace(DIGITS, str(minor)) for pattern in self._patterns)
-        ]
+        return [(path, _look(path)) for path in chip_paths(self._patterns, nvml, handle)]
+
+
+def chip_paths(patterns: Sequence[str], nvml: ModuleType, handle: Any) -> list[str]:
+    """Where a chip's nodes may lie; a pattern without `DIGITS` is shared by chips and left out."""
+    minor = str(nvml.nvmlDeviceGetMinorNumber(handle))
+    return [pattern.replace(DIGITS, minor) for pattern in patterns if DIGITS in pattern]
 
 
 def _look(path: str) -> os.stat_result | None:

@@ -6,9 +6,13 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
+
+from flopgate_agent.enforcement.outcome import Capabilities
+from flopgate_agent.enforcement.probing import EnforcerConfig
 
 COMMAND: Final = (sys.executable, "-P", "-m", "flopgate_agent.enforcement.chips.child")
 
@@ -23,11 +27,21 @@ class SetterProcess:
         folder: Path,
         boot_id: str,
         nodes: Sequence[str] = (),
+        cgroups: str | None = None,
         command: Sequence[str] = COMMAND,
     ) -> None:
-        """``folder`` and ``boot_id``: of the journal; ``nodes``: patterns, see `nodes.Nodes`."""
+        """Start it.
+
+        Args:
+            env: of the child.
+            folder: of the journal.
+            boot_id: of the journal.
+            nodes: patterns, see `nodes.Nodes`.
+            cgroups: mount of cgroup v2, see `device_filter`; ``None``: no such rung.
+            command: what is started.
+        """
         self._process = subprocess.Popen(
-            (*command, str(folder), boot_id, *nodes),
+            (*command, str(folder), boot_id, cgroups or "", *nodes),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=dict(env),
@@ -80,3 +94,17 @@ class SetterProcess:
         """Reap it, unless it hangs in the kernel."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=timeout_s)
+
+
+def setters(
+    config: EnforcerConfig, can: Capabilities, env: Mapping[str, str], boot_id: str
+) -> Callable[[], SetterProcess]:
+    """Starts children that set what this configuration asks for and this host can."""
+    return partial(
+        SetterProcess,
+        env=env,
+        folder=config.state_dir,
+        boot_id=boot_id,
+        nodes=config.nodes,
+        cgroups=can.cgroup_mount if config.device_filter else None,
+    )
