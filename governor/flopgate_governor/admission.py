@@ -233,7 +233,7 @@ def _write_host(
                 allotted_tflop=lane.allotted_tflop,
                 unaccounted_tflop=lane.unaccounted_tflop,
                 total=lane.total,
-                highest_ceiling_tflop=lane.allotted_tflop,
+                ungranted_tflop=lane.allotted_tflop,
             ),
         )
         for lane in enrolment.lanes

@@ -8,9 +8,10 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, insert, select
 
 from flopgate_governor import schema
+from flopgate_governor.budgets import write_caps
 from flopgate_governor.core.checkpoint import Logged
 from flopgate_governor.core.facts import Host
-from flopgate_governor.core.orders import OrderBook, concerns_host
+from flopgate_governor.core.orders import OrderBook, caps_of, concerns_host
 from flopgate_governor.logbook import proof_to, write_log
 from flopgate_governor.prepared import Query, Write
 from flopgate_governor.state import State
@@ -57,6 +58,8 @@ def accept_order(state: State, envelope: Envelope) -> Accepted:
     with state.store.transaction() as connection:
         write_log(connection, appended)
         _write(connection, envelope, appended.logged, unix_ms)
+        if book.policy is not None and book.policy is not state.book.policy:
+            write_caps(connection, caps_of(book.policy))
     state.frontier = appended.frontier
     state.take_book(book)
     state.batch_number = max(state.batch_number, book.least_batch)

@@ -7,7 +7,8 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, and_, select
 
-from flopgate_governor import records, schema
+from flopgate_governor import schema
+from flopgate_governor.budgets import load_books
 from flopgate_governor.core.decide import FLOP_PER_TFLOP
 from flopgate_governor.core.facts import host_scopes
 from flopgate_governor.loose_lanes import would_stop
@@ -97,7 +98,7 @@ def _budgets(connection: Connection, state: State) -> list[pb.BudgetStatus]:
     policy = state.book.policy
     if policy is None:
         return []
-    books = records.load_books(connection, state.budgets)
+    books = load_books(connection, state.budgets)
     return [
         pb.BudgetStatus(
             scope=scope_to(budget.scope),

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import ClauseElement, Connection
+from sqlalchemy import BindParameter, ClauseElement, Connection, bindparam
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -20,6 +20,9 @@ from flopgate_proto.errors import MisuseError
 
 Row = dict[str, Any]
 Key = bytes | str | int | tuple[bytes | str | int, ...]
+
+KEYS: Final[BindParameter[Any]] = bindparam("keys", expanding=True)
+"""Stands for the keys of a `Read`."""
 
 _DIALECT: Final = sqlite.dialect()
 _EXPANDED: Final = re.compile(r"\(__\[POSTCOMPILE_\w+\]\)")

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert
 
-from flopgate_governor import schema
+from flopgate_governor import budgets, schema
 from flopgate_governor.core.facts import (
     Books,
     Chain,
@@ -29,14 +29,12 @@ from flopgate_governor.core.facts import (
     HostFacts,
     IssuedAnswer,
     LaneFacts,
-    Totals,
 )
-from flopgate_governor.prepared import Query, Read, Row, Write
+from flopgate_governor.prepared import KEYS, Query, Read, Row, Write
 from flopgate_proto.values.common import Figures
 
 _H, _R = schema.host.c, schema.report.c
 _IDS: Final[BindParameter[Any]] = bindparam("ids", expanding=True)
-_KEYS: Final[BindParameter[Any]] = bindparam("keys", expanding=True)
 _MOVED: Final = (
     "sequence", "head", "run_nonce", "boot_id", "made_ms", "running_ms",
     "issued_digest", "issued_batch", "issued_unix_ms",
@@ -49,12 +47,11 @@ _LANES: Final = Read(select(schema.lane).where(schema.lane.c.host_id.in_(_IDS)))
 _GRANTS: Final = Read(
     select(schema.grant).where(schema.grant.c.host_id.in_(_IDS)).order_by(schema.grant.c.position)
 )
-_BUDGETS: Final = Read(select(schema.budget).where(schema.budget.c.scope.in_(_KEYS)))
 _STORED: Final = Read(
     select(
         _R.host_id, _R.sequence, _R.digest, _R.answer, _R.answer_index, _R.answer_path,
         _R.batch_number,
-    ).where(tuple_(_R.host_id, _R.sequence).in_(_KEYS)),
+    ).where(tuple_(_R.host_id, _R.sequence).in_(KEYS)),
     width=2,
 )  # fmt: skip
 _BATCH_OF: Final = Query(
@@ -70,7 +67,7 @@ _ISSUED: Final = Query(
     )
 )
 _B: Final = schema.batch.c
-_NUMBERS: Final = Read(select(_B.number).where(_B.number.in_(_KEYS)))
+_NUMBERS: Final = Read(select(_B.number).where(_B.number.in_(KEYS)))
 _TOLD: Final = Read(select(schema.told).where(schema.told.c.host_id.in_(_IDS)))
 
 _MOVE_HOST: Final = Write(
@@ -99,12 +96,9 @@ _WRITE_LANE: Final = _upsert(
     ("host_id", "workload"),
     (
         "allotted_tflop", "unaccounted_tflop", "low_tflop", "nominal_tflop", "high_tflop",
-        "highest_ceiling_tflop",
+        "ungranted_tflop",
     ),
 )  # fmt: skip
-_WRITE_BUDGET: Final = _upsert(
-    schema.budget, ("scope",), ("settled_tflop", "unaccounted_tflop", "outstanding_tflop")
-)
 _WRITE_GRANT: Final = _upsert(
     schema.grant,
     ("host_id", "workload", "position"),
@@ -186,26 +180,10 @@ def _load_lanes(
             allotted_tflop=row[2],
             unaccounted_tflop=row[3],
             total=Figures(low_tflop=row[4], nominal_tflop=row[5], high_tflop=row[6]),
-            highest_ceiling_tflop=row[7],
+            ungranted_tflop=row[7],
             grants=tuple(grants.get((row[0], row[1]), ())),
         )
     return lanes
-
-
-def load_books(connection: Connection, scopes: Iterable[str]) -> Books:
-    """Totals of these scopes."""
-    return Books(_totals(connection, scopes))
-
-
-def learn_totals(connection: Connection, scopes: Iterable[str], known: dict[str, Totals]) -> None:
-    """Read those that are not known; a scope to which nothing was posted has zeros."""
-    missing = [scope for scope in scopes if scope not in known]
-    if missing:
-        known |= {scope: Totals() for scope in missing} | _totals(connection, missing)
-
-
-def _totals(connection: Connection, scopes: Iterable[str]) -> dict[str, Totals]:
-    return {row[0]: Totals(*map(int, row[1:])) for row in _BUDGETS.run(connection, scopes)}
 
 
 def load_stored(
@@ -292,7 +270,7 @@ def lane_row(host_id: bytes, lane: LaneFacts) -> Row:
         "low_tflop": lane.total.low_tflop,
         "nominal_tflop": lane.total.nominal_tflop,
         "high_tflop": lane.total.high_tflop,
-        "highest_ceiling_tflop": lane.highest_ceiling_tflop,
+        "ungranted_tflop": lane.ungranted_tflop,
     }
 
 
@@ -331,19 +309,10 @@ def write(connection: Connection, writes: Writes, books: Books) -> None:
     _WRITE_LANE.run(connection, writes.lanes)
     _CUT_GRANTS.run(connection, writes.cut_grants)
     _WRITE_GRANT.run(connection, writes.grants)
-    _WRITE_BUDGET.run(connection, [_budget_row(scope, books.of(scope)) for scope in books.changed])
+    budgets.write_totals(connection, books)
     _NEW_REPORT.run(connection, writes.reports)
     _NEW_TOLD.run(connection, writes.told)
     _NEW_EVIDENCE.run(connection, writes.evidence)
-
-
-def _budget_row(scope: str, totals: Totals) -> Row:
-    return {
-        "scope": scope,
-        "settled_tflop": str(totals.settled_tflop),
-        "unaccounted_tflop": str(totals.unaccounted_tflop),
-        "outstanding_tflop": str(totals.outstanding_tflop),
-    }
 
 
 def joined(path: Iterable[bytes]) -> bytes:

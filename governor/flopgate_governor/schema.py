@@ -7,6 +7,7 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
+    CheckConstraint,
     Column,
     Index,
     Integer,
@@ -15,11 +16,14 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-SCHEMA_VERSION: Final = 4
+from flopgate_proto.limits import COUNT_MAX
+
+SCHEMA_VERSION: Final = 5
 
 metadata: Final = MetaData()
 
@@ -85,7 +89,7 @@ lane: Final = Table(
     Column("low_tflop", BigInteger, nullable=False),
     Column("nominal_tflop", BigInteger, nullable=False),
     Column("high_tflop", BigInteger, nullable=False),
-    Column("highest_ceiling_tflop", BigInteger, nullable=False),
+    Column("ungranted_tflop", BigInteger, nullable=False),
 )
 
 grant: Final = Table(
@@ -175,15 +179,23 @@ token: Final = Table(
     Column("expires_unix_ms", BigInteger, nullable=False),
 )
 
-# Sums of signed 64-bit counts can pass 64 bits, so they are kept as decimal text.
 budget: Final = Table(
     "budget",
     metadata,
     # In words: cluster:c1.
     Column("scope", String, primary_key=True),
-    Column("settled_tflop", String, nullable=False),
+    Column("settled_tflop", BigInteger, nullable=False),
+    Column("outstanding_tflop", BigInteger, nullable=False),
+    # A sum of signed 64-bit counts can pass 64 bits: decimal text.
     Column("unaccounted_tflop", String, nullable=False),
-    Column("outstanding_tflop", String, nullable=False),
+    Column("cap_tflop", BigInteger, nullable=False, server_default=text(str(COUNT_MAX))),
+    # The most that settled and outstanding may come to: the cap, or what was out when it fell.
+    Column("bound_tflop", BigInteger, nullable=False, server_default=text(str(COUNT_MAX))),
+    CheckConstraint(
+        "settled_tflop >= 0 AND outstanding_tflop >= 0 AND cap_tflop <= bound_tflop "
+        "AND settled_tflop <= bound_tflop - outstanding_tflop",
+        name="law_2",
+    ),
 )
 
 evidence: Final = Table(

@@ -16,7 +16,7 @@ from flopgate_governor.capacity import Capacities, peaks_of
 from flopgate_governor.core.checkpoint import Appended, append
 from flopgate_governor.core.decide import FLOP_PER_TFLOP, Standing
 from flopgate_governor.core.facts import Chain, Host, Totals
-from flopgate_governor.core.orders import Halt, OrderBook
+from flopgate_governor.core.orders import Halt, OrderBook, caps_of
 from flopgate_governor.logbook import load_frontier
 from flopgate_governor.prepared import Query, Read
 from flopgate_governor.store import Store
@@ -129,7 +129,7 @@ class State:
         """Let orders take effect that were committed."""
         self.book = book
         policy = book.policy
-        self.budgets = {} if policy is None else {str(b.scope): b.cap_tflop for b in policy.budgets}
+        self.budgets = {} if policy is None else caps_of(policy)
         with self.store.transaction() as connection:
             self.capacities = _capacities(connection, policy)
 

@@ -9,7 +9,7 @@ from itertools import zip_longest
 from sqlalchemy import Connection, insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from flopgate_governor import records, schema
+from flopgate_governor import budgets, records, schema
 from flopgate_governor.core.chain import Place
 from flopgate_governor.core.decide import Standing
 from flopgate_governor.core.exchange import Arrived, Exchanged, exchange
@@ -92,7 +92,7 @@ class Work:
         unknown = _unknown_numbers(received, quoted, state.authority)
         if len(state.totals) > TOTALS_KEPT:
             state.totals.clear()
-        records.learn_totals(connection, scopes, state.totals)
+        budgets.learn_totals(connection, scopes, state.totals)
         lapsing = any(held.pause.lapse_ms is not None for held in state.book.pauses)
         return cls(
             state=state,

@@ -350,8 +350,7 @@ def check_store(governor: GovernorProcess, acknowledged: dict[bytes, dict[int, b
     )
     assert lanes == rows(
         governor,
-        "SELECT CAST(settled_tflop AS INTEGER), CAST(outstanding_tflop AS INTEGER)"
-        " FROM budget WHERE scope = 'cluster:c1'",
+        "SELECT settled_tflop, outstanding_tflop FROM budget WHERE scope = 'cluster:c1'",
     )
     query = "SELECT count(*), (SELECT count(DISTINCT batch_number) FROM report) FROM batch"
     ((batches, answered),) = rows(governor, query)

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flopgate_governor import records
+from flopgate_governor import budgets, records
 from flopgate_governor.admission import admit
 from flopgate_governor.core.facts import IssuedAnswer, lane_scopes
 from flopgate_governor.prepared import driver_of
@@ -167,11 +167,11 @@ def check(governor: LocalGovernor) -> None:
         for host_id, chain in chains.items():
             for lane in chain.lanes.values():
                 for scope in lane_scopes(hosts[host_id], lane.workload):
-                    sums[scope][0] += lane.allotted_tflop
-                    sums[scope][1] += lane.unaccounted_tflop
+                    sums[scope][0] += lane.settled_tflop
+                    sums[scope][1] += lane.unaccounted_tflop + lane.ungranted_tflop
                     sums[scope][2] += lane.outstanding_tflop
-        books = records.load_books(connection, sums)
-        on_disk = records.load_books(connection, state.totals)
+        books = budgets.load_books(connection, sums)
+        on_disk = budgets.load_books(connection, state.totals)
     assert state.chains == {host_id: chains[host_id] for host_id in state.chains}
     assert state.hosts.keys() >= state.chains.keys()
     assert state.totals == {scope: on_disk.of(scope) for scope in state.totals}

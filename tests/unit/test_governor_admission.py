@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from flopgate_governor.admission import admit
+from flopgate_governor.budgets import load_books
 from flopgate_governor.commit import Committer, Reply
 from flopgate_governor.receive import Submission
-from flopgate_governor.records import load_books
 from flopgate_governor.state import State
 from flopgate_proto.codec import PayloadType, decode_enrolment, encode_enrolment, envelope_to_wire
 from flopgate_proto.codec.answers import decode_admission
@@ -150,7 +150,7 @@ def test_law_2_what_a_host_did_before_it_joined_is_in_no_budget(governor: LocalG
     governor.send(host.report(spend_tflop=70))
     with governor.state.store.transaction() as connection:
         totals = load_books(connection, ["cluster:c1"]).of("cluster:c1")
-    assert (totals.settled_tflop, totals.unaccounted_tflop) == (70, 0)
+    assert (totals.settled_tflop, totals.unaccounted_tflop) == (0, 70)
 
 
 def test_a_serial_number_enrolled_elsewhere_is_refused(governor: LocalGovernor) -> None:

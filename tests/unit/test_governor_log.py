@@ -42,7 +42,7 @@ def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
     store.set_meta("schema", b"1")
     store.close()
     with pytest.raises(
-        StorageError, match=r"schema 1, this software knows 4.*version that wrote it"
+        StorageError, match=r"schema 1, this software knows 5.*version that wrote it"
     ):
         Store(path)
 
@@ -59,7 +59,7 @@ def test_law_7_grant_and_log_entry_in_one_transaction(governor: LocalGovernor) -
     report = host.report(500_000)
     with pytest.raises(StorageError, match="disk is full"):
         governor.send(report)
-    assert [governor.count(table) for table in ("report", "grant", "batch", "budget")] == [0] * 4
+    assert [governor.count(table) for table in ("report", "grant", "batch", "lane")] == [0] * 4
     assert (governor.state.batch_number, governor.state.frontier) == before
     with governor.state.store.transaction() as connection:
         connection.exec_driver_sql("DROP TRIGGER full")

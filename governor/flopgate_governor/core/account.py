@@ -1,5 +1,11 @@
 """Laws 2 and 3: escrow by ceilings, and two books.
 
+A lane's share of a budget is the highest ceiling in force, at least its allotted total, less what
+no grant of ours covers. Only a grant makes it grow; a report moves parts of it from outstanding to
+settled, or gives them back. What a report calls allotted above every ceiling in force is
+`ungranted`: it counts with the unaccounted book, which is never refused. So no report, whatever it
+claims, brings a budget over its cap.
+
 A grant stays outstanding until a report of its own host shows that it can add nothing more. Silence
 shows nothing. A report settles a grant when it
 
@@ -35,16 +41,14 @@ def write_books(before: LaneFacts, lane: LaneReport) -> LaneFacts:
         allotted_tflop=lane.allotted_tflop,
         unaccounted_tflop=lane.unaccounted_tflop,
         total=lane.total,
-        highest_ceiling_tflop=before.highest_ceiling_tflop,
+        ungranted_tflop=before.ungranted_tflop + overrun_tflop(before, lane),
         grants=before.grants,
     )
 
 
 def overrun_tflop(before: LaneFacts, lane: LaneReport) -> int:
-    """How far a report newly goes above every ceiling that was ever granted; 0 in honest life."""
-    if lane.allotted_tflop == before.allotted_tflop:
-        return 0
-    return max(0, lane.allotted_tflop - before.highest_ceiling_tflop)
+    """How far a report newly goes above every ceiling in force; 0 in honest life."""
+    return max(0, lane.allotted_tflop - before.reach_tflop)
 
 
 def unbooked_tflop(before: LaneFacts, lane: LaneReport, figure: ChargedFigure) -> int:
@@ -92,7 +96,7 @@ def give(lane: LaneFacts, grant: Grant) -> LaneFacts:
         allotted_tflop=lane.allotted_tflop,
         unaccounted_tflop=lane.unaccounted_tflop,
         total=lane.total,
-        highest_ceiling_tflop=max(lane.highest_ceiling_tflop, grant.ceiling_tflop),
+        ungranted_tflop=lane.ungranted_tflop,
         grants=(*kept, grant),
     )
 

@@ -172,9 +172,13 @@ def _ceiling(
     own = asked.facts.outstanding_tflop
     for scope in lane_scopes(host, asked.lane.workload):
         cap = standing.budgets.get(scope)
+        totals = books.of(scope)
         if cap is None:
-            continue
-        left = cap - books.of(scope).used_tflop + own
+            # What any host may claim beside its grants must not fill a scope that nobody capped.
+            cap = COUNT_MAX
+            left = cap - totals.granted_tflop + own
+        else:
+            left = cap - totals.used_tflop + own
         if left < max(need, 1):
             return Refusal(
                 reason="budget.spent",

@@ -178,8 +178,8 @@ def _overrun(lane: LaneReport, before: LaneFacts, over_tflop: int) -> Finding:
         id="lane.overrun",
         severity=Severity.ALERT,
         subject=lane.workload,
-        detail=f"allotted {lane.allotted_tflop} TFLOP, {over_tflop} above the highest ceiling "
-        f"{before.highest_ceiling_tflop}",
+        detail=f"allotted {lane.allotted_tflop} TFLOP, {over_tflop} above the highest ceiling in "
+        f"force, {before.reach_tflop}",
     )
 
 

@@ -134,23 +134,34 @@ class Grant:
 class LaneFacts:
     """The two books of one workload on one host, and what is still out.
 
-    ``highest_ceiling_tflop`` is the highest ceiling ever granted, 0 before the first.
+    ``ungranted_tflop``: part of the allotted total that no grant of ours covers: what stood there
+    at the enrolment, and what reports claimed above every ceiling in force.
     """
 
     workload: str
     allotted_tflop: int = 0
     unaccounted_tflop: int = 0
     total: Figures = NO_FIGURES
-    highest_ceiling_tflop: int = 0
+    ungranted_tflop: int = 0
     grants: tuple[Grant, ...] = ()
+
+    @property
+    def reach_tflop(self) -> int:
+        """The most that the allotted total may come to without another grant."""
+        highest_tflop = self.allotted_tflop
+        for grant in self.grants:
+            highest_tflop = max(highest_tflop, grant.ceiling_tflop)
+        return highest_tflop
 
     @property
     def outstanding_tflop(self) -> int:
         """What unsettled grants may still add to the allotted total."""
-        highest_tflop = self.allotted_tflop
-        for grant in self.grants:
-            highest_tflop = max(highest_tflop, grant.ceiling_tflop)
-        return highest_tflop - self.allotted_tflop
+        return self.reach_tflop - self.allotted_tflop
+
+    @property
+    def settled_tflop(self) -> int:
+        """What was spent of our grants."""
+        return self.allotted_tflop - self.ungranted_tflop
 
 
 @quick
@@ -164,11 +175,19 @@ class Chain:
 
 @dataclass(slots=True)
 class Totals:
-    """Sums over all lanes of a scope; settled is what was reported as allotted."""
+    """Sums over all lanes of a scope, since each was enrolled.
+
+    ``settled_tflop`` is what was spent of grants; ``unaccounted_tflop`` takes all else.
+    """
 
     settled_tflop: int = 0
     unaccounted_tflop: int = 0
     outstanding_tflop: int = 0
+
+    @property
+    def granted_tflop(self) -> int:
+        """What grants allowed and can no longer be taken back, or not yet (law 2)."""
+        return self.settled_tflop + self.outstanding_tflop
 
     @property
     def used_tflop(self) -> int:
@@ -191,8 +210,9 @@ class Books:
 
     def move(self, scopes: tuple[str, ...], before: LaneFacts, after: LaneFacts) -> None:
         """Replace one lane's share in all its scopes."""
-        settled = after.allotted_tflop - before.allotted_tflop
+        settled = after.settled_tflop - before.settled_tflop
         unaccounted = after.unaccounted_tflop - before.unaccounted_tflop
+        unaccounted += after.ungranted_tflop - before.ungranted_tflop
         outstanding = after.outstanding_tflop - before.outstanding_tflop
         if not (settled or unaccounted or outstanding):
             return

@@ -232,6 +232,11 @@ def _check_above(name: str, new: int, held: int) -> None:
         )
 
 
+def caps_of(policy: Policy) -> dict[str, int]:
+    """Caps in TFLOP by scope in words."""
+    return {str(budget.scope): budget.cap_tflop for budget in policy.budgets}
+
+
 def pauses_for(
     pauses: tuple[LatchedPause, ...], scopes: Iterable[Scope], workloads: Iterable[str]
 ) -> tuple[LatchedPause, ...]:

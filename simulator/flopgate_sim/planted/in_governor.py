@@ -36,16 +36,27 @@ def released_on_silence() -> tuple[Swap, ...]:
     def generous(lane: Any, _report: Any, _quote: Any, _drift_ppm: int) -> Any:
         return replace(lane, grants=())
 
-    return (Swap(account, "settle", generous),)
+    return (Swap(account, "settle", generous), unconstrained())
 
 
-def cap_ignored() -> tuple[Swap, ...]:
+def cap_uncounted() -> tuple[Swap, ...]:
+    """The code forgets the cap; the database does not."""
     ceiling = decide._ceiling  # noqa: SLF001  # as above
 
     def boundless(asked: Any, host: Any, _books: Any, standing: Any, policy: Any) -> Any:
         return ceiling(asked, host, Books(), standing, policy)
 
     return (Swap(decide, "_ceiling", boundless),)
+
+
+def cap_ignored() -> tuple[Swap, ...]:
+    return (*cap_uncounted(), unconstrained())
+
+
+def unconstrained() -> Swap:
+    """The database takes what the code says."""
+    pragmas = (*store._PRAGMAS, "PRAGMA ignore_check_constraints = ON")  # noqa: SLF001  # as above
+    return Swap(store, "_PRAGMAS", pragmas)
 
 
 def counted_twice() -> tuple[Swap, ...]:
@@ -55,7 +66,7 @@ def counted_twice() -> tuple[Swap, ...]:
         move(self, scopes, before, after)
         move(self, scopes, before, after)
 
-    return (Swap(Books, "move", twice),)
+    return (Swap(Books, "move", twice), unconstrained())
 
 
 def snapshot_accepted() -> tuple[Swap, ...]:

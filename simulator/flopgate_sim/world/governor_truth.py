@@ -44,6 +44,7 @@ class GovernorTruth:
         lost: those of them that the store in use does not know: a backup took its place, and no
             officers have reconciled that yet.
         forgetful: a backup took its place, and it has not made good what it lost.
+        restores: how often that happened.
         rolled_back_unix_ms: since this time of the governor's own a report quotes one of them.
         turned_away: why hosts were not admitted.
         faults: what went wrong, as (law, text): found when it happened.
@@ -69,6 +70,7 @@ class GovernorTruth:
     lost: set[bytes] = field(default_factory=set)
     rolled_back_unix_ms: int | None = None
     forgetful: bool = False
+    restores: int = 0
     turned_away: set[str] = field(default_factory=set)
     grants: int = 0
     refusals: int = 0
@@ -103,6 +105,7 @@ class GovernorTruth:
             place: request for place, request in self.acknowledged.items() if request not in gone
         }
         self.forgetful = True
+        self.restores += 1
         self.forgotten = set(self.pauses)
 
     def knows(self, pauses: Iterable[bytes]) -> None:

@@ -33,7 +33,7 @@ the drain (5 s), kills that are repeated every 10 s, and their bound (2 s)."""
 ROUNDING_TFLOP = 4
 _LAST_ENTRY = "SELECT max(position) FROM log_entry"
 _ON_RECORD = "SELECT host_id, sequence FROM host"
-_BOOKED = "SELECT scope, settled_tflop, outstanding_tflop FROM budget"
+_BOOKED = "SELECT scope, settled_tflop, outstanding_tflop, unaccounted_tflop FROM budget"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,16 +174,17 @@ def _over_the_cap(governor: Governor, now_us: int) -> Iterator[str]:
         # Grants that ran out meanwhile are still in the sums.
         truth.count_usable(now_us, anew=True)
     booked_rows = _ask(governor, _BOOKED)
-    booked = {row[0]: (int(row[1]), int(row[2])) for row in booked_rows}
+    booked = {row[0]: (row[1], row[2], int(row[3])) for row in booked_rows}
     for scope, cap in truth.caps_tflop.items():
-        done, outstanding = booked.get(scope, (0, 0))
+        done, outstanding, beside = booked.get(scope, (0, 0, 0))
         if done + outstanding > cap:
             yield f"{scope}: {done} settled and {outstanding} outstanding, cap {cap} TFLOP"
         if truth.usable_tflop.get(scope, 0) > cap:
             yield f"{scope}: gates may use {truth.usable_tflop[scope]} TFLOP, cap {cap}"
         # A report can be on record although its answer never left; not one that never came.
         least, most = truth.settled_tflop.get(scope, 0), truth.offered_tflop.get(scope, 0)
-        if not least <= done <= most:
+        # What was spent of grants that a restored store lost stands beside.
+        if not least - (beside if truth.restores else 0) <= done <= most:
             yield f"{scope}: {done} settled in the books, {least} acknowledged, {most} reported"
 
 

@@ -1,0 +1,169 @@
+"""Law 2 in the database: what a budget's row takes, and what it refuses."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flopgate_governor.budgets import load_books, write_caps, write_totals
+from flopgate_governor.core.facts import Books, Totals
+from flopgate_governor.store import Store
+from flopgate_proto.errors import StorageError
+from flopgate_proto.limits import COUNT_MAX
+from flopgate_proto.values import Budget, Scope, ScopeKind
+from flopgate_sim.planted import BUGS, in_governor, planted
+from tests.support.governor import LIFETIME_MS, LocalGovernor, cluster_policy, joined
+from tests.support.governor_steps import ASK, ask, totals
+
+SCOPE = "cluster:c1"
+CAP = 1_000
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "g.sqlite")
+    yield opened
+    opened.close()
+
+
+def write(store: Store, settled: int, outstanding: int, unaccounted: int = 0) -> None:
+    books = Books({SCOPE: Totals(settled, unaccounted, outstanding)})
+    books.changed.add(SCOPE)
+    with store.transaction() as connection:
+        write_totals(connection, books)
+
+
+def cap(store: Store, tflop: int | None) -> None:
+    with store.transaction() as connection:
+        write_caps(connection, {} if tflop is None else {SCOPE: tflop})
+
+
+def row(store: Store) -> tuple[int, int, int, int]:
+    """Settled, outstanding, cap, bound."""
+    with store.transaction() as connection:
+        found = connection.exec_driver_sql(
+            "SELECT settled_tflop, outstanding_tflop, cap_tflop, bound_tflop FROM budget"
+        ).one()
+    return (found[0], found[1], found[2], found[3])
+
+
+@pytest.mark.parametrize(
+    ("settled", "outstanding"),
+    [(0, CAP + 1), (CAP + 1, 0), (CAP, 1), (COUNT_MAX, COUNT_MAX), (-1, 0), (0, -1)],
+)
+def test_law_2_the_database_refuses_what_is_over_the_cap(
+    store: Store, settled: int, outstanding: int
+) -> None:
+    cap(store, CAP)
+    write(store, 400, 600, unaccounted=COUNT_MAX * 3)
+    with pytest.raises(StorageError, match="law_2"):
+        write(store, settled, outstanding)
+    assert row(store) == (400, 600, CAP, CAP)
+    with store.transaction() as connection:
+        assert load_books(connection, [SCOPE]).of(SCOPE) == Totals(400, COUNT_MAX * 3, 600)
+
+
+def test_law_2_a_lowered_cap_lets_what_is_out_come_back_and_nothing_grow(store: Store) -> None:
+    cap(store, CAP)
+    write(store, 300, 700)
+    cap(store, 500)
+    assert row(store) == (300, 700, 500, 1_000)
+    write(store, 400, 500)
+    assert row(store) == (400, 500, 500, 900)
+    with pytest.raises(StorageError, match="law_2"):
+        write(store, 400, 501)
+    write(store, 400, 50)
+    assert row(store) == (400, 50, 500, 500)
+    write(store, 400, 100)
+    with pytest.raises(StorageError, match="law_2"):
+        write(store, 400, 101)
+
+
+def test_law_2_a_cap_that_is_raised_or_taken_away_holds_at_once(store: Store) -> None:
+    write(store, 300, 700)
+    cap(store, 10)
+    assert row(store) == (300, 700, 10, 1_000)
+    cap(store, 2_000)
+    write(store, 300, 1_700)
+    cap(store, None)
+    assert row(store) == (300, 1_700, COUNT_MAX, COUNT_MAX)
+    write(store, 300, COUNT_MAX - 300)
+
+
+def test_law_2_no_row_is_written_past_its_constraint(store: Store) -> None:
+    """Neither by hand: the bound is at least the cap, and the sum at most the bound."""
+    cap(store, CAP)
+    with closing(sqlite3.connect(store.path)) as other, pytest.raises(sqlite3.Error, match="law_2"):
+        other.execute("UPDATE budget SET outstanding_tflop = 1001")
+
+
+def test_law_2_a_policy_that_lowers_a_cap_is_taken_and_nothing_more_is_granted(
+    tmp_path: Path,
+) -> None:
+    governor = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(2 * ASK))
+    one, two = joined(governor, 2)
+    assert (ask(governor, one), ask(governor, two)) == ("", "")
+    governor.order(cluster_policy(ASK, version=2))
+    assert totals(governor) == (0, 0, 2 * ASK)
+    governor.clock.unix_ms += LIFETIME_MS
+    one.now_ms += LIFETIME_MS
+    assert ask(governor, one) == "budget.spent"
+    two.now_ms += LIFETIME_MS
+    assert ask(governor, two) == ""
+    assert totals(governor)[2] <= ASK
+    governor.reopen()
+    governor.state.store.close()
+
+
+def test_law_2_nested_budgets_all_bind(tmp_path: Path) -> None:
+    scopes = {
+        Scope(ScopeKind.EVERYTHING): 10 * ASK,
+        Scope(ScopeKind.JURISDICTION, "xx"): 4 * ASK,
+        Scope(ScopeKind.CUSTODIAN, "cu"): 3 * ASK,
+        Scope(ScopeKind.CLUSTER, "c1"): 5 * ASK,
+        Scope(ScopeKind.WORKLOAD, "w1"): 2 * ASK,
+    }
+    policy = replace(
+        cluster_policy(0),
+        budgets=tuple(Budget(scope=scope, cap_tflop=tflop) for scope, tflop in scopes.items()),
+    )
+    governor = LocalGovernor.make(tmp_path / "g.sqlite", policy)
+    hosts = joined(governor, 6)
+    for host in hosts[3:]:
+        host.workload = "w2"
+    given = [ask(governor, host) for host in (*hosts[:3], *hosts[3:])]
+    assert given == ["", "", "budget.spent", "", "budget.spent", "budget.spent"]
+    governor.state.store.close()
+
+
+def test_law_2_code_that_forgets_the_cap_fails_at_the_database(tmp_path: Path) -> None:
+    """The planted bug of the code, with the database as it is."""
+    governor = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(ASK))
+    one, two = joined(governor, 2)
+    ask(governor, one)
+    bug = next(bug for bug in BUGS if bug.name == "cap-ignored")
+    with (
+        planted(replace(bug, swaps=in_governor.cap_uncounted)),
+        pytest.raises(StorageError, match="law_2"),
+    ):
+        ask(governor, two)
+    assert totals(governor) == (0, 0, ASK)
+    governor.state.store.close()
+
+
+def test_law_2_a_claim_above_every_ceiling_settles_nothing(tmp_path: Path) -> None:
+    """A host that lies about its allotted total spends the unaccounted book, not the escrow."""
+    governor = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(10 * ASK))
+    one, two = joined(governor, 2)
+    ask(governor, one)
+    governor.send(one.report(spend_tflop=COUNT_MAX - 5))
+    assert totals(governor) == (ASK, COUNT_MAX - 5 - ASK, 0)
+    assert ask(governor, two) == "budget.spent"
+    # Later reports of the same claim add nothing, and real grants stay apart from it.
+    governor.order(replace(cluster_policy(0, version=2), budgets=()), None)
+    governor.send(one.report())
+    assert totals(governor) == (ASK, COUNT_MAX - 5 - ASK, 0)
+    governor.state.store.close()
