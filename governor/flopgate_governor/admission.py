@@ -10,7 +10,7 @@ from sqlalchemy import BindParameter, Connection, bindparam, insert, select, tup
 from flopgate_governor import schema
 from flopgate_governor.capacity import peaks_of
 from flopgate_governor.core.decide import FLOP_PER_TFLOP
-from flopgate_governor.core.facts import Host, LaneFacts
+from flopgate_governor.core.facts import RETIRED, Host, LaneFacts
 from flopgate_governor.logbook import write_log
 from flopgate_governor.officer_orders import orders_for
 from flopgate_governor.prepared import Query, Read, Row, Write
@@ -36,6 +36,7 @@ _UUIDS: Final = Query(
     select(_C.uuid).where(_C.host_id == bindparam("host_id")).order_by(_C.position)
 )
 _ADMISSION: Final = Query(select(_H.admission).where(_H.host_id == bindparam("host_id")))
+_REASON: Final = Query(select(_H.refused_reason).where(_H.host_id == bindparam("host_id")))
 _BY_UUID: Final = Read(select(_C.uuid, _C.host_id).where(_C.uuid.in_(_KEYS)))
 _BY_BOARD: Final = Read(
     select(_C.vendor, _C.serial, _C.host_id).where(tuple_(_C.vendor, _C.serial).in_(_KEYS)),
@@ -94,6 +95,12 @@ def admit(state: State, envelope: Envelope) -> Admitted:
 
 def _recognise(state: State, enrolment: Enrolment, host_id: bytes) -> pb.Envelope:
     with state.store.transaction() as connection:
+        if _REASON.run(connection, host_id=host_id) == [(RETIRED,)]:
+            raise HistoryError(
+                "this host was retired, and its key with it",
+                code="enrolment.retired",
+                remedy="Enrol it anew, with an empty state_dir of the gate and so with a new key.",
+            )
         uuids = [row[0] for row in _UUIDS.run(connection, host_id=host_id)]
         if uuids != [identity.uuid for identity in enrolment.chips]:
             raise HistoryError(

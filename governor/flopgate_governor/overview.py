@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, select
 from flopgate_governor import schema
 from flopgate_governor.budgets import load_books
 from flopgate_governor.core.decide import FLOP_PER_TFLOP
-from flopgate_governor.core.facts import host_scopes
+from flopgate_governor.core.facts import ENDED, host_scopes
 from flopgate_governor.loose_lanes import would_stop
 from flopgate_governor.policy_bounds import KILL_MS
 from flopgate_governor.state import State
@@ -77,6 +77,7 @@ def _halted_reason(state: State) -> str:
 
 
 def _clusters(state: State, hosts: list[pb.HostStatus]) -> list[pb.ClusterStatus]:
+    hosts = [host for host in hosts if host.refused_reason not in ENDED]
     counts = Counter(host.cluster for host in hosts)
     phases = Counter((host.cluster, host.phase) for host in hosts)
     would = Counter(host.cluster for host in hosts if any(map(would_stop, host.lanes)))
@@ -141,7 +142,7 @@ def _hosts(
             last_seen_unix_ms=row[3],
             refused_reason=row[4],
             linked=row[0] in linked,
-            lanes=_lanes(row[5]),
+            lanes=[] if row[4] in ENDED else _lanes(row[5]),
             topology=summary(*topologies[row[0]]) if row[0] in topologies else None,
             phase=pb.Phase.ValueType(
                 phase_at(rules, host_scopes(row[6], row[7], row[8], row[1]), unix_ms)

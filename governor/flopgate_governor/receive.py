@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 
 from flopgate_governor.replies import notice
 from flopgate_governor.state import KnownHost, State
-from flopgate_proto.codec import PayloadType, decode_report, envelope_from_wire
+from flopgate_proto.codec import (
+    PayloadType,
+    decode_report,
+    decode_retirement,
+    envelope_from_wire,
+)
 from flopgate_proto.envelope import statement_digest, verify
 from flopgate_proto.errors import MisdirectedError, PeerError
 from flopgate_proto.limits import DIGEST_BYTES
@@ -28,11 +33,12 @@ class Submission:
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """A verified report."""
+    """A verified report. ``final``: it retires its host."""
 
     wire: pb.Envelope
     report: Report
     digest: bytes
+    final: bool = False
 
     @property
     def host_id(self) -> bytes:
@@ -98,10 +104,12 @@ def _verify(state: State, submission: Submission, wire: pb.Envelope, host_id: by
         raise MisdirectedError(
             "no host with this key is enrolled", code="host.unknown", remedy="Enroll it first."
         )
-    verified = verify(envelope_from_wire(wire), PayloadType.REPORT, known.keys)
-    report = decode_report(verified.payload)
+    final = wire.payload_type == PayloadType.RETIREMENT
+    kind = PayloadType.RETIREMENT if final else PayloadType.REPORT
+    verified = verify(envelope_from_wire(wire), kind, known.keys)
+    report = (decode_retirement if final else decode_report)(verified.payload)
     if report.host_id != host_id:
         raise MisdirectedError(
             "the report names another host than the one that signed it", code="report.host"
         )
-    return Received(wire=wire, report=report, digest=verified.digest)
+    return Received(wire=wire, report=report, digest=verified.digest, final=final)

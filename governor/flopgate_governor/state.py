@@ -130,8 +130,12 @@ class State:
         self.book = book
         policy = book.policy
         self.budgets = {} if policy is None else caps_of(policy)
+        self.count_capacities()
+
+    def count_capacities(self) -> None:
+        """Add up what the clusters can do, from the store."""
         with self.store.transaction() as connection:
-            self.capacities = _capacities(connection, policy)
+            self.capacities = _capacities(connection, self.book.policy)
 
     def forget(self) -> None:
         """A transaction failed: where chains and totals stand, only the store can tell."""

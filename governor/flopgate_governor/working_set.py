@@ -14,6 +14,7 @@ from flopgate_governor.core.chain import Place
 from flopgate_governor.core.decide import Standing
 from flopgate_governor.core.exchange import Arrived, Exchanged, exchange
 from flopgate_governor.core.facts import (
+    RETIRED,
     Books,
     Chain,
     HostFacts,
@@ -27,9 +28,15 @@ from flopgate_governor.logbook import proof_to, write_log
 from flopgate_governor.prepared import Row, Write
 from flopgate_governor.receive import Received
 from flopgate_governor.replies import Replies, Sealed, notice
+from flopgate_governor.retirement import forget_retired, free_chips
 from flopgate_governor.state import TOTALS_KEPT, State, halt_row
 from flopgate_proto.batches import seal_batch
-from flopgate_proto.codec import PayloadType, encode_answer, envelope_to_wire
+from flopgate_proto.codec import (
+    PayloadType,
+    encode_answer,
+    envelope_from_wire,
+    envelope_to_wire,
+)
 from flopgate_proto.envelope import statement_digest
 from flopgate_proto.errors import HistoryError, PeerError
 
@@ -139,7 +146,7 @@ class Work:
         except HistoryError as error:
             facts = self.facts[item.host_id]
             # The first evidence closes the chain; more of it would only fill the disk.
-            if not facts.refused_reason:
+            if facts.refused_reason in {"", RETIRED}:
                 self._keep_evidence(item, error.code, str(error))
                 reason = "host." + error.code.partition(".")[2]
                 self.facts[item.host_id] = replace(facts, refused_reason=reason)
@@ -186,6 +193,7 @@ class Work:
             Arrived(
                 report=report,
                 digest=item.digest,
+                final=item.final,
                 stored_digest=stored,
                 quoted=known,
                 told_ms=self.told.get(item.host_id, {}),
@@ -240,6 +248,7 @@ class Work:
     def seal(self, connection: Connection) -> Sealed | None:
         """Sign the batch and write everything; the transaction is committed by the caller."""
         sealed = self._sign() if self.payloads else None
+        free_chips(connection, self._retired)
         if sealed is not None:
             write_log(connection, sealed.appended)
             _NEW_BATCH.run(
@@ -271,6 +280,10 @@ class Work:
         )
         return sealed
 
+    @property
+    def _retired(self) -> list[bytes]:
+        return [item.host_id for item, _ in self.answered if item.final]
+
     def _sign(self) -> Sealed:
         root, answers = seal_batch(
             self.payloads,
@@ -279,7 +292,9 @@ class Work:
             previous=self.state.batch_digest,
             signer=self.state.permit,
         )
-        appended = self.state.appended([root])
+        # A host that left is no less worth an entry than one that came.
+        last = [envelope_from_wire(item.wire) for item, _ in self.answered if item.final]
+        appended = self.state.appended([*last, root])
         return Sealed(
             number=self.number,
             digest=root.digest,
@@ -324,6 +339,7 @@ class Work:
         self.state.book = self.book
         for host_id, facts in self.facts.items():
             self.state.chains[host_id] = Chain(facts=facts, lanes=self.lanes[host_id])
+        forget_retired(self.state, self._retired)
         if sealed is not None:
             self.state.batch_number = sealed.number
             self.state.batch_digest = sealed.digest

@@ -49,6 +49,7 @@ PROVENANCE: Final = {
 MESSAGES: Final[dict[str, type[Message]]] = {
     PayloadType.ENROLMENT: pb.Enrolment,
     PayloadType.REPORT: pb.Report,
+    PayloadType.RETIREMENT: pb.Report,
     PayloadType.ANSWER: pb.Answer,
     PayloadType.BATCH_ROOT: pb.BatchRoot,
     PayloadType.ADMISSION: pb.Admission,
@@ -85,6 +86,8 @@ def statement_envelopes() -> dict[str, tuple[Envelope, tuple[str, ...]]]:
     report = _sealed(PayloadType.REPORT, encode_report(inputs.first_report(chip_root)), ("host",))
     answer = pae(PayloadType.ANSWER, encode_answer(answers.grant(report.digest)))
     later = inputs.later_report(chip_root, report.digest, hashlib.sha256(answer).digest())
+    second = _sealed(PayloadType.REPORT, encode_report(later), ("host",))
+    last = inputs.last_report(later, second.digest)
     admission = Admission(
         authority=inputs.AUTHORITY,
         host_id=inputs.HOST_ID,
@@ -118,6 +121,7 @@ def statement_envelopes() -> dict[str, tuple[Envelope, tuple[str, ...]]]:
         "enrolment-known-host": (PayloadType.ENROLMENT, renewal, "host"),
         "report-first": (PayloadType.REPORT, report.payload, "host"),
         "report-later": (PayloadType.REPORT, encode_report(later), "host"),
+        "retirement": (PayloadType.RETIREMENT, encode_report(last), "host"),
         "admission": (PayloadType.ADMISSION, encode_admission(admission), "permit"),
     }
     sealed = {

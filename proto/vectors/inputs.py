@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from cryptography.hazmat.primitives import serialization
@@ -360,4 +361,23 @@ def later_report(chip_root: bytes, first: bytes, answer: bytes) -> Report:
         ),
         running_ms=120_000,
         request=None,
+    )
+
+
+def last_report(before: Report, digest: bytes) -> Report:
+    """Sequence 3: every lane stands still; the host retires."""
+    lanes = (
+        _lane("run-7", 0, LaneState.HALTED, "host.retiring"),
+        _lane("undeclared", 1, LaneState.HALTED, "host.retiring"),
+    )
+    return replace(
+        before,
+        sequence=3,
+        previous=digest,
+        interval_start_ms=180_000,
+        interval_end_ms=190_000,
+        made_ms=190_010,
+        lanes=lanes,
+        topology=None,
+        findings=(),
     )

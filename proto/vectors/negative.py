@@ -63,6 +63,7 @@ def cases(envelopes: Mapping[str, Envelope]) -> list[Case]:
         *_signatures(envelopes),
         *_payloads(envelopes),
         *_reports(),
+        *_retirements(),
         *_answers(),
         *_batches(),
         *_orders(envelopes),
@@ -225,6 +226,12 @@ def _reports() -> list[Case]:
             times=SALTED_ROW_BYTES_MAX + 1,
         ),
     ]
+
+
+def _retirements() -> list[Case]:
+    asking = encode_report(inputs.first_report(bytes(32)))
+    error, code = "MalformedError", "retirement.request"
+    return [_decode("retirement-that-asks", PayloadType.RETIREMENT, asking, error, code)]
 
 
 def _answers() -> list[Case]:

@@ -1,6 +1,8 @@
 """Steps that tests of the governor share: ask once, read the books, make orders."""
 
 from flopgate_governor.officer_orders import orders_for
+from flopgate_proto.codec import PayloadType
+from flopgate_proto.envelope import Envelope, seal
 from flopgate_proto.values import Pause, Reconciliation, Resume, Scope, ScopeKind
 from tests.support.governor import AUTHORITY, LIFETIME_MS, FakeHost, LocalGovernor
 
@@ -39,6 +41,14 @@ def ask(governor: LocalGovernor, host: FakeHost, spend: int = 0, headroom: int =
     answer = host.accept(governor.send(host.report(headroom, spend_tflop=spend)))
     (verdict,) = answer.answer.verdicts
     return getattr(verdict.outcome, "reason", "")
+
+
+def retirement(host: FakeHost, *, spend_tflop: int = 0) -> Envelope:
+    """The last report; the host goes on from it nevertheless, if a test wants it to."""
+    last = host.report(spend_tflop=spend_tflop)
+    envelope = seal(PayloadType.RETIREMENT, last.payload, [host.key])
+    host.head = envelope.digest
+    return envelope
 
 
 def reconciliation(batch_number: int) -> Reconciliation:

@@ -18,6 +18,7 @@ from flopgate_proto.codec import (
     decode_enrolment,
     decode_order,
     decode_report,
+    decode_retirement,
     decode_topology,
     envelope_from_json,
     envelope_from_wire,
@@ -34,6 +35,7 @@ from tests.support.orders import trust
 DECODERS: Final[Mapping[str, Callable[[bytes], object]]] = {
     PayloadType.ENROLMENT: decode_enrolment,
     PayloadType.REPORT: decode_report,
+    PayloadType.RETIREMENT: decode_retirement,
     PayloadType.ANSWER: decode_answer,
     PayloadType.BATCH_ROOT: decode_batch_root,
     PayloadType.ADMISSION: decode_admission,

@@ -12,7 +12,8 @@ shows nothing. A report settles a grant when it
     (a) names a newer accepted grant for the same lane, of a later sequence, or
     (b) is of the same run, and measured up to the grant's expiry or beyond, or
     (c) is of another run, and quotes an answer that we gave after the grant's expiry, clock drift
-        included: permission does not outlive its run.
+        included: permission does not outlive its run, or
+    (d) retires its host: permission does not outlive its chain.
 
 (b) looks at the end of the measured interval, not at the signing: what was computed between the two
 is not in the totals yet.
@@ -76,6 +77,11 @@ def settle(lane: LaneFacts, report: Report, quote: QuoteRead, drift_ppm: int) ->
         if grant.sequence >= accepted and not _over(grant, report, quote, drift_ppm)
     )
     return lane if len(kept) == len(lane.grants) else replace(lane, grants=kept)
+
+
+def settle_all(lane: LaneFacts) -> LaneFacts:
+    """The lane of a host that was retired: nothing is left that a grant could add to."""
+    return replace(lane, grants=()) if lane.grants else lane
 
 
 def _over(grant: Grant, report: Report, quote: QuoteRead, drift_ppm: int) -> bool:

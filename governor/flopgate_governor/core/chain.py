@@ -11,8 +11,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 
-from flopgate_governor.core.facts import HostFacts, LaneFacts
-from flopgate_proto.errors import HistoryError, MalformedError
+from flopgate_governor.core.facts import ENDED, HostFacts, LaneFacts
+from flopgate_proto.errors import HistoryError, MalformedError, PeerError
 from flopgate_proto.values.common import Figures
 from flopgate_proto.values.reports import Report
 
@@ -65,6 +65,35 @@ def _fork(report: Report, difference: str) -> HistoryError:
         code="report.forked",
         remedy="Officers decide which history stands; nothing is granted until then.",
     )
+
+
+def check_end(report: Report, facts: HostFacts, *, final: bool, paused: bool) -> None:
+    """Check that nothing follows the end of a chain, and that this one may end now.
+
+    Raises:
+        HistoryError: the host was retired, and reports again.
+        PeerError: it cannot retire before officers have done their part.
+    """
+    if facts.refused_reason in ENDED:
+        raise HistoryError(
+            f"report {report.sequence} of a host that was retired by report {facts.sequence}",
+            code="report.after-retirement",
+            remedy="Enrol the host anew, with a key of its own.",
+        )
+    if not final:
+        return
+    if facts.refused_reason:
+        raise PeerError(
+            f"the chain of this host was closed on evidence: {facts.refused_reason}",
+            code="retirement.closed",
+            remedy="Officers decide which history stands before the host can retire.",
+        )
+    if paused:
+        raise PeerError(
+            "a pause is in force for this host: retired, nothing would hold it",
+            code="retirement.paused",
+            remedy="Officers lift the pause first.",
+        )
 
 
 def check_continuity(report: Report, facts: HostFacts, lanes: Mapping[str, LaneFacts]) -> None:

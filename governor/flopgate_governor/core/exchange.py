@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flopgate_governor.core import account
-from flopgate_governor.core.chain import Place, check_continuity, place
+from flopgate_governor.core.chain import Place, check_continuity, check_end, place
 from flopgate_governor.core.decide import Asked, Standing, decide, lifetime_ms
 from flopgate_governor.core.facts import (
+    RETIRED,
     Books,
     Grant,
     HostFacts,
@@ -39,6 +40,7 @@ class Arrived:
     """A verified report, and what our own records say of what it names.
 
     Attributes:
+        final: it retires its host.
         stored_digest: of the report on record with the same sequence.
         quoted: our record of the answer it quotes.
         told_ms: gate running time of this host when it was told of each pause that lapses.
@@ -46,6 +48,7 @@ class Arrived:
 
     report: Report
     digest: bytes
+    final: bool = False
     stored_digest: bytes | None = None
     quoted: IssuedAnswer | None = None
     told_ms: dict[bytes, int] = field(default_factory=dict)
@@ -99,13 +102,19 @@ def exchange(
         return Exchanged(place=where, host=host)
     if quote.rolled_back and standing.halt is None and not host.refused_reason:
         raise MisuseError("judged before its transaction was halted", code="exchange.not-halted")
+    in_force: tuple[LatchedPause, ...] = ()
+    if pauses:
+        workloads = [lane.workload for lane in report.lanes]
+        in_force = pauses_for(pauses, host.host.scopes, workloads)
+    if in_force:
+        in_force = not_lapsed(in_force, report.running_ms, arrived.told_ms, standing.unix_ms)
+    check_end(report, host, final=arrived.final, paused=bool(in_force))
     check_continuity(report, host, lanes)
     written, findings = _write(
         report, quote, host=host, lanes=lanes, books=books, standing=standing
     )
-    in_force = pauses_for(pauses, host.host.scopes, written) if pauses else ()
-    if in_force:
-        in_force = not_lapsed(in_force, report.running_ms, arrived.told_ms, standing.unix_ms)
+    if arrived.final:
+        _settle_all(written, lanes, host=host, books=books)
     terms = _terms(host, standing)
     verdicts = _judge(
         arrived,
@@ -171,6 +180,21 @@ def _write(
         books.move(lane_scopes(host.host, lane.workload), before, after)
         written[lane.workload] = after
     return written, tuple(findings)
+
+
+def _settle_all(
+    written: dict[str, LaneFacts],
+    lanes: Mapping[str, LaneFacts],
+    *,
+    host: HostFacts,
+    books: Books,
+) -> None:
+    """Lanes that the last report names, and those of before that it leaves out."""
+    for workload, before in ({**lanes, **written}).items():
+        after = account.settle_all(before)
+        if after is not before:
+            books.move(lane_scopes(host.host, workload), before, after)
+            written[workload] = after
 
 
 def _overrun(lane: LaneReport, before: LaneFacts, over_tflop: int) -> Finding:
@@ -286,5 +310,5 @@ def _advanced(host: HostFacts, arrived: Arrived, quote: QuoteRead) -> HostFacts:
         topology_sequence=report.sequence if told else host.topology_sequence,
         issued=host.issued,
         quoted=quote.answer if newer and not quote.rolled_back else host.quoted,
-        refused_reason=host.refused_reason,
+        refused_reason=RETIRED if arrived.final else host.refused_reason,
     )

@@ -10,6 +10,11 @@ from flopgate_proto.values.common import Figures, Scope, ScopeKind
 
 NO_DIGEST = b""
 NO_FIGURES = Figures()
+RETIRED = "host.retired"
+"""Why a chain is closed that its own host ended; every other reason is evidence."""
+AFTER_RETIREMENT = "host.after-retirement"
+"""Evidence: a report came after it."""
+ENDED = frozenset({RETIRED, AFTER_RETIREMENT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +88,8 @@ class HostFacts:
         topology_sequence: of the report that told the topology last; 0 where none did.
         issued: the newest answer to this host.
         quoted: the newest answer that a report of this host quoted.
-        refused_reason: stable id of the evidence that closed the chain, empty while it is open.
+        refused_reason: stable id of what closed the chain, empty while it is open: `RETIRED`, or
+            the evidence.
     """
 
     host: Host

@@ -10,6 +10,7 @@ class PayloadType(enum.StrEnum):
 
     ENROLMENT = "application/vnd.flopgate.enrolment.v1+protobuf"
     REPORT = "application/vnd.flopgate.report.v1+protobuf"
+    RETIREMENT = "application/vnd.flopgate.retirement.v1+protobuf"
     ANSWER = "application/vnd.flopgate.answer.v1+protobuf"
     BATCH_ROOT = "application/vnd.flopgate.batch-root.v1+protobuf"
     ADMISSION = "application/vnd.flopgate.admission.v1+protobuf"

@@ -222,6 +222,18 @@ def decode_report(data: bytes) -> Report:
     )
 
 
+def decode_retirement(data: bytes) -> Report:
+    """The last report of a chain; it asks for nothing.
+
+    Raises:
+        MalformedError and its children: the bytes are no such report.
+    """
+    report = decode_report(data)
+    if report.request is not None:
+        raise MalformedError("the last report of a host asks", code="retirement.request")
+    return report
+
+
 def lane_to(value: LaneReport) -> pb.LaneReport:
     """Protobuf form of a lane; the governor's status shows the same."""
     message = pb.LaneReport()

@@ -1,0 +1,28 @@
+"""A host that retired: its chips are free, and count for its cluster no more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, delete
+
+from flopgate_governor import schema
+from flopgate_governor.prepared import Write
+from flopgate_governor.state import State
+
+_FREE: Final = Write(delete(schema.chip).where(schema.chip.c.host_id == bindparam("b_host")))
+
+
+def free_chips(connection: Connection, hosts: Sequence[bytes]) -> None:
+    """Let these hosts' chips be enrolled under another key; the log keeps whose they were."""
+    _FREE.run(connection, [{"b_host": host_id} for host_id in hosts])
+
+
+def forget_retired(state: State, hosts: Sequence[bytes]) -> None:
+    """Bring memory to where the store is, once that is durable."""
+    for host_id in hosts:
+        state.hosts.pop(host_id, None)
+        state.chains.pop(host_id, None)
+    if hosts:
+        state.count_capacities()
