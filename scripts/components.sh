@@ -6,6 +6,11 @@ set -euo pipefail
 packages=(
     iproute2 # tests/integration/test_live_namespaces.py: network namespaces
     nftables # tests/integration/test_live_namespaces.py: packets that get lost
+    libtss2-dev # tests/integration/test_tpm_*.py, and the next three
+    pkg-config
+    swtpm
+    swtpm-tools
+    tpm2-tools
     prometheus # tests/integration/test_metrics.py: promtool
     munge # tests/integration/test_slurm.py, and the next three
     slurm-client
@@ -34,3 +39,8 @@ fi
 
 # Freezing and killing real processes needs cgroup v2, alone or beside v1.
 grep -q '^cgroup2 \| cgroup2 ' /proc/mounts || fail "no cgroup v2 is mounted (systemd.unified_cgroup_hierarchy=1)"
+
+# The extra `tpm` has no wheels: built here, against the TSS just installed, with what dev.txt locks.
+.venv/bin/python -m pip install --quiet --disable-pip-version-check \
+    --require-hashes --no-deps --no-build-isolation -r requirements/tpm.txt ||
+    fail "building the extra \`tpm\` failed: see above"

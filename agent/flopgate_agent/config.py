@@ -23,8 +23,9 @@ _LANE_KEYS: Final = ("workload", "chips")
 _GATE_KEYS: Final = (
     "state_dir", "door_path", "courier_uids", "door_gid", "device_globs",
     "sample_interval_ms", "report_interval_ms", "cgroup", "device_filter", "phase_at_least",
-    "notice_socket", "lane",
+    "notice_socket", "tpm", "lane",
 )  # fmt: skip
+_TPM_KEYS: Final = ("tcti", "required")
 _COURIER_KEYS: Final = (
     "state_dir", "door_path", "queue_bytes_max", "backoff_ms_max", "keepalive_ms",
     "answer_timeout_ms", "metrics_listen",
@@ -49,6 +50,19 @@ class LaneConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TpmConfig:
+    """The TPM that holds the host key.
+
+    Attributes:
+        tcti: where it is, as the TSS names it.
+        required: else, where none answers at the first start, the key lies in a file for good.
+    """
+
+    tcti: str
+    required: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GateConfig:
     """What a gate needs to know of its host.
 
@@ -64,6 +78,7 @@ class GateConfig:
         device_filter: whether the kernel is asked to keep everybody out of a chip that is denied.
         phase_at_least: rules bite at least so far on this host, whatever policies say.
         notice_socket: Unix socket of a service that is told of wind-downs; None for nobody.
+        tpm: what holds the host key; None for a file in ``state_dir``.
         lanes: at least one; no chip in two of them.
     """
 
@@ -78,6 +93,7 @@ class GateConfig:
     device_filter: bool = True
     phase_at_least: Phase = Phase.OBSERVE
     notice_socket: Path | None = None
+    tpm: TpmConfig | None = None
     lanes: tuple[LaneConfig, ...] = (LaneConfig(),)
 
 
@@ -135,6 +151,7 @@ def load_gate(path: Path) -> GateConfig:
         device_filter=table.flag("device_filter", default=True),
         phase_at_least=_phase(table, "phase_at_least"),
         notice_socket=table.optional_path("notice_socket"),
+        tpm=_tpm(table),
         lanes=_lanes(table),
     )
 
@@ -214,6 +231,16 @@ def _listen(table: Table, key: str) -> tuple[str, int] | None:
     if not host or not port.isdecimal() or not 0 < int(port) <= _PORT_MAX:
         raise table.fault(key, f'is {text!r}; it takes an address and a port, "127.0.0.1:9464"')
     return host.strip("[]"), int(port)
+
+
+def _tpm(table: Table) -> TpmConfig | None:
+    found = table.table("tpm", _TPM_KEYS)
+    if found is None:
+        return None
+    return TpmConfig(
+        tcti=found.text("tcti", "device:/dev/tpmrm0"),
+        required=found.flag("required", default=True),
+    )
 
 
 def _lanes(table: Table) -> tuple[LaneConfig, ...]:

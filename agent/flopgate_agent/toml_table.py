@@ -130,6 +130,13 @@ class Table:
             for number, one in enumerate(value, 1)
         ]
 
+    def table(self, key: str, known: Collection[str]) -> Self | None:
+        """A table in this one; None where the key is absent."""
+        value = self._values.get(key)
+        if value is not None and not isinstance(value, dict):
+            raise self.fault(key, f"must be written as [{key}]")
+        return None if value is None else type(self)(f"{self.where}: {key}", value, known)
+
     def is_text(self, key: str) -> bool:
         """Whether the key is there and holds a string."""
         return isinstance(self._values.get(key), str)

@@ -13,7 +13,8 @@
        |- ConfigError          a configuration file, key file or token file
        |- ClockError           a clock that steps back or contradicts another
        |- StorageError         ledger or store cannot be read or written
-       '- DriverError          the accelerator driver or its sampler
+       |- DriverError          the accelerator driver or its sampler
+       '- TpmError             the TPM that holds the host key
 
 A refusal of permission is a value, not an error (DESIGN section 5). Every error carries a stable
 ``code`` (dotted, lower case) and a sentence that says what to do.
@@ -120,3 +121,9 @@ class DriverError(EnvironmentFault):
     """The accelerator driver or its sampler does not answer."""
 
     default_code = "driver.error"
+
+
+class TpmError(EnvironmentFault):
+    """The TPM does not answer, or is not the one that holds the host key."""
+
+    default_code = "tpm.error"

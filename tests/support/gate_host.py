@@ -141,6 +141,7 @@ class GateHost:
         folder: an empty one.
         lanes: GPUs by workload.
         cgroups: freeze by cgroup, which needs root; else by signal.
+        tpm: where the host's TPM is, for one that has its key in it.
         options: of `FakeDriver`.
 
     Attributes:
@@ -148,10 +149,17 @@ class GateHost:
     """
 
     def __init__(
-        self, folder: Path, lanes: dict[str, list[int]], *, cgroups: bool = False, **options: Any
+        self,
+        folder: Path,
+        lanes: dict[str, list[int]],
+        *,
+        cgroups: bool = False,
+        tpm: str | None = None,
+        **options: Any,
     ) -> None:
         self._stack = ExitStack()
         self._cgroups = cgroups
+        self._tpm = tpm
         self.folder = folder
         self.state = folder / "gate"
         self.door = folder / "door"
@@ -207,12 +215,13 @@ class GateHost:
             f"chips = {[self.driver.uuid(gpu) for gpu in gpus]}\n"
             for workload, gpus in self.lanes.items()
         )
+        tpm = "" if self._tpm is None else f'[tpm]\ntcti = "{self._tpm}"\n'
         self.config.write_text(
             f'state_dir = "{self.state}"\ndoor_path = "{self.door}"\n'
             f"courier_uids = [{os.getuid()}]\n"
             f'device_globs = ["{self.driver.device_dir}/nvidia[0-9]*"]\n'
             f"sample_interval_ms = 200\nreport_interval_ms = 1000\n"
-            f"cgroup = {str(self._cgroups).lower()}\n{lanes}",
+            f"cgroup = {str(self._cgroups).lower()}\n{tpm}{lanes}",
             encoding="utf-8",
         )
 

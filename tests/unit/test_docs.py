@@ -14,7 +14,7 @@ import pytest
 import flopgate_agent.cli
 import flopgate_governor.cli
 import flopgate_sim.cli
-from flopgate_agent.config import CourierConfig, GateConfig, load_courier, load_gate
+from flopgate_agent.config import CourierConfig, GateConfig, TpmConfig, load_courier, load_gate
 from flopgate_governor.toml_files import DEFAULT_POLICY, read_policy
 from flopgate_proto.values.orders import Policy
 
@@ -56,9 +56,12 @@ def test_every_key_of_gate_toml_is_documented_with_its_default(tmp_path: Path) -
     shown = load_gate(path)
     keys = {field.name for field in fields(GateConfig)} - {"lanes"} | {"lane"}
     assert set(tomllib.loads(toml_block("gate.toml"))) == keys
-    assert documented("gate.toml") == keys | {"lane.workload", "lane.chips"}
+    parts = {"lane.workload", "lane.chips", *(f"tpm.{one.name}" for one in fields(TpmConfig))}
+    assert documented("gate.toml") == keys | parts
     path.write_text(LEAST + "courier_uids = [0]\n")
     least = load_gate(path)
+    path.write_text(LEAST + "courier_uids = [0]\n[tpm]\n")
+    assert load_gate(path).tpm == shown.tpm
     for name in ("device_globs", "sample_interval_ms", "report_interval_ms", "cgroup"):
         assert getattr(shown, name) == getattr(least, name), name
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-
 from flopgate_agent.gate.actions import Freeze, Keep, Kill, Move, Restore, Thaw
 from flopgate_agent.gate.faults import LEDGER_FAILED
 from flopgate_agent.gate_process.runner import GateRunner
@@ -11,9 +9,10 @@ from flopgate_proto.codec import envelope_to_wire
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import StorageError
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import Finding, LaneState, Phase, PhaseRule, Scope, ScopeKind
+from flopgate_proto.values import LaneState, Phase, PhaseRule, Scope, ScopeKind
 from tests.support.gate_authority import GateAuthority
 from tests.support.gate_rig import GateRig, cut, running
+from tests.support.runner_parts import Hand, NoDoor
 
 OBSERVE = (PhaseRule(scope=Scope(ScopeKind.EVERYTHING), phase=Phase.OBSERVE, from_unix_ms=0),)
 
@@ -27,44 +26,6 @@ class FullDisk:
     def reports(self, from_sequence: int, limit: int) -> list[tuple[int, pb.SignedReport]]:
         assert from_sequence <= limit
         return []
-
-
-class NoDoor:
-    """No courier comes."""
-
-    @property
-    def clients(self) -> Mapping[int, int]:
-        return {}
-
-    def send(self, client_id: int, message: pb.FromGate) -> bool:
-        raise AssertionError(client_id, message)
-
-    def broadcast(self, message: pb.FromGate) -> None:
-        """To nobody."""
-
-
-class Hand:
-    """Notes what was asked for."""
-
-    def __init__(self) -> None:
-        self.done: list[Move] = []
-
-    @property
-    def closed(self) -> Collection[str]:
-        return ()
-
-    def carry_out(self, action: Move) -> Sequence[Finding]:
-        self.done.append(action)
-        return ()
-
-    def turn(self, now_ms: int) -> Sequence[Finding]:
-        raise AssertionError(now_ms)
-
-    def close(self, now_ms: int) -> None:
-        """Nothing is under way."""
-
-    def protect(self, pids: Sequence[int]) -> None:
-        """Nobody is touched."""
 
 
 def take(rig: GateRig, order: Envelope) -> list[type[Move]]:

@@ -14,11 +14,14 @@ from flopgate_agent.gate.enrolling import enrolled_chips
 from flopgate_agent.gate.memory import Memory
 from flopgate_agent.gate_process.host import load_or_make_key, read_clocks
 from flopgate_agent.gate_process.host_settings import chips_of, lane_globs, make_settings
+from flopgate_agent.gate_process.identity import Identity
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.values import ChipIdentity
+from tests.support.fixed import HOST_KEY
 from tests.support.gate_hardware import H100_NAME, H100_PCI_ID, UUID
 from tests.support.gate_rig import running, settings
 
+IDENTITY = Identity(signer=HOST_KEY)
 ENROLLED = tuple(chip.identity for chip in settings(3).chips)
 
 
@@ -72,7 +75,7 @@ def config(folder: Path, *lanes: LaneConfig) -> GateConfig:
 
 def test_a_lane_may_name_a_chip_that_is_lost(tmp_path: Path) -> None:
     lane = LaneConfig(workload="run-7", chips=(UUID.format(1),))
-    made = make_settings(config(tmp_path, lane), [nvml(0), nvml(2)], "580", ENROLLED)
+    made = make_settings(config(tmp_path, lane), [nvml(0), nvml(2)], "580", ENROLLED, IDENTITY)
     assert made.lanes[0].chips == (1,)
     assert lane_globs(config(tmp_path, lane), made, [nvml(0), nvml(2)])["run-7"] == []
 
@@ -80,14 +83,14 @@ def test_a_lane_may_name_a_chip_that_is_lost(tmp_path: Path) -> None:
 def test_device_nodes_follow_the_chip_and_not_its_index(tmp_path: Path) -> None:
     lane = LaneConfig(workload="run-7", chips=(UUID.format(2),))
     found = [nvml(2), nvml(0), nvml(1)]
-    made = make_settings(config(tmp_path, lane), found, "580", ENROLLED)
+    made = make_settings(config(tmp_path, lane), found, "580", ENROLLED, IDENTITY)
     assert lane_globs(config(tmp_path, lane), made, found)["run-7"] == ["/dev/nvidia2"]
 
 
 def test_a_lane_of_an_unknown_chip_is_refused(tmp_path: Path) -> None:
     lane = LaneConfig(workload="run-7", chips=("GPU-unknown",))
     with pytest.raises(ConfigError) as error:
-        make_settings(config(tmp_path, lane), [nvml(0)], "580", ())
+        make_settings(config(tmp_path, lane), [nvml(0)], "580", (), IDENTITY)
     assert error.value.code == "config.lane.chip"
 
 

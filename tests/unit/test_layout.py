@@ -30,6 +30,7 @@ GATE_MODULES = (
     "flopgate_agent.private",
     "flopgate_agent.replacing",
     "flopgate_agent.toml_table",
+    "flopgate_agent.tpm",
 )
 # A gate with one of these could open a connection, or already has an event loop for it.
 NEVER_IN_THE_GATE = ("grpc", "asyncio", "http", "urllib.request", "ssl")

@@ -17,7 +17,7 @@ from flopgate_agent.config import (
     load_courier,
     load_gate,
 )
-from flopgate_agent.doctor import driver, on_host, reach
+from flopgate_agent.doctor import driver, host_key, on_host, reach
 from flopgate_agent.doctor.verdict import State, Verdict, Verdicts, good, note, told
 from flopgate_agent.gate_process.status_file import status_path
 from flopgate_agent.host_status import read_status
@@ -60,12 +60,12 @@ def tell(verdicts: Iterable[Verdict], *, as_json: bool = False) -> bool:
 def _apart() -> Verdicts:
     """What no configuration has a say in."""
     yield from told("clock", on_host.clock)
-    yield from told("tpm", on_host.tpm)
 
 
 def _without_trust(config: GateConfig) -> Verdicts:
     yield from told("rights", lambda: on_host.rights(config))
     yield from told("state_dir", lambda: on_host.disk(config))
+    yield from told("tpm", lambda: host_key.host_key(config, os.environ))
     yield from told("driver", lambda: driver.driver(config, os.environ))
 
 

@@ -1,4 +1,4 @@
-"""Rights, enforcement, disk, clock, and TPM of the host."""
+"""Rights, enforcement, disk and clock of the host."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from flopgate_agent.doctor.verdict import Verdicts, good, mend, note
 from flopgate_agent.enforcement.bpf import KernelPrograms
 from flopgate_agent.enforcement.filter_code import filter_code
 from flopgate_agent.enforcement.probing import EnforcerConfig, probe_host
-from flopgate_agent.private import check_private
 
 FREE_BYTES_MIN: Final = 1_000_000_000
 """A report takes some kilobytes, and is kept until it is acknowledged: months of them."""
@@ -105,13 +104,6 @@ def disk(config: GateConfig) -> Verdicts:
         yield note("disk", said, "Put state_dir on a quicker disk.")
     elif free >= FREE_BYTES_MIN:
         yield good("disk", said)
-    key = folder / "host.key"
-    if key.exists():
-        mode = key.stat().st_mode
-        check_private(key, mode, code="key.permissions", afterwards="and think who read it before")
-        yield good("host key", f"{key}, readable by its owner alone")
-    else:
-        yield note("host key", "none yet: the gate makes it at its first start")
 
 
 def clock() -> Verdicts:
@@ -124,12 +116,6 @@ def clock() -> Verdicts:
         yield note("clock", f"the kernel does not say: {os.strerror(ctypes.get_errno())}")
     else:
         yield good("clock", "the wall clock is kept")
-
-
-def tpm() -> Verdicts:
-    """What stands behind the host key."""
-    there = "a TPM is there and not used yet" if Path("/dev/tpmrm0").exists() else "no TPM"
-    yield note("tpm", f"{there}: reports carry the assurance level `software`")
 
 
 def _filesystem(mounts: str, folder: Path) -> str:

@@ -22,7 +22,7 @@ from flopgate_agent.gate.authority import Authority, admitted, needless_sequence
 from flopgate_agent.gate.carrying import Kept
 from flopgate_agent.gate.chain import Chain
 from flopgate_agent.gate.clock import HostClock
-from flopgate_agent.gate.faults import DRIVER_SILENT, LEDGER_FAILED, Faults
+from flopgate_agent.gate.faults import DRIVER_SILENT, Faults
 from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.host_lanes import HostLanes, charged_figure
 from flopgate_agent.gate.host_meter import Charge, HostMeter
@@ -189,7 +189,7 @@ class GateCore:
         now = self._clock.advance(now)
         authority = self._authority(authority_name)
         token = enrolling.token_of(self.tokens, authority_name)
-        if LEDGER_FAILED in self._faults:
+        if self._faults.mute:
             # The chain may end at a report that was never kept: no statement may name it.
             return []
         earlier = enrolling.earlier_start(authority, self._oldest_sequence, self.chain.sequence)
@@ -377,7 +377,7 @@ class GateCore:
     @property
     def _may_report(self) -> bool:
         # From the first enrolment on: the authority that admits the host counts from there.
-        return self.chain.sequence > 0 and LEDGER_FAILED not in self._faults
+        return self.chain.sequence > 0 and not self._faults.mute
 
     def _report_if_due(self) -> list[Action]:
         if not self._may_report:

@@ -14,7 +14,7 @@ from flopgate_proto.codec import PayloadType, decode_admission, decode_enrolment
 from flopgate_proto.envelope import Envelope, seal, verify
 from flopgate_proto.errors import MisdirectedError
 from flopgate_proto.joining import token_proof
-from flopgate_proto.values import Admission, Assurance, ChipIdentity, Enrolment, LaneTotals
+from flopgate_proto.values import Admission, ChipIdentity, Enrolment, LaneTotals
 
 ASKED_MAX = 256
 """Statements of which an answer may still come; each new courier key makes one."""
@@ -125,7 +125,7 @@ def _signed(
                 jurisdiction=token.jurisdiction,
                 driver_version=settings.driver_version,
                 software=settings.software,
-                assurance=Assurance.SOFTWARE,
+                assurance=settings.assurance,
                 courier_spki=courier_spki,
                 token_id=b"" if known else token.token_id,
                 token_proof=b"" if known else proof,

@@ -14,6 +14,11 @@ DRIVER_SILENT: Final = "driver.silent"
 LEDGER_FAILED: Final = "ledger.failed"
 """Nothing is signed any more: it could not be kept."""
 
+TPM_FAILED: Final = "tpm.failed"
+"""Nothing is signed any more: the TPM that holds the host key is gone."""
+
+MUTING: Final = frozenset({LEDGER_FAILED, TPM_FAILED})
+
 
 class Faults:
     """Faults in force, by reason. A fault is no authority's: its denial names none."""
@@ -24,6 +29,11 @@ class Faults:
 
     def __contains__(self, reason: str) -> bool:
         return reason in self._denials
+
+    @property
+    def mute(self) -> bool:
+        """Whether no statement may be made until a restart: what the chain ends with is unsure."""
+        return not MUTING.isdisjoint(self._denials)
 
     def set(self, reason: str, detail: str, way_back: str) -> None:
         """A fault is there, still perhaps."""

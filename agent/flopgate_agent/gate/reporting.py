@@ -15,7 +15,6 @@ from flopgate_proto.codec import PayloadType, encode_chip_row, encode_report
 from flopgate_proto.envelope import seal
 from flopgate_proto.limits import FINDINGS_MAX, SALT_BYTES
 from flopgate_proto.values import (
-    Assurance,
     Finding,
     LaneReport,
     Report,
@@ -88,7 +87,7 @@ def build_report(
         chip_root=chip_root,
         chip_count=len(rows),
         quotes=tuple(authority.quote_at(interval[1]) for authority in authorities),
-        assurance=Assurance.SOFTWARE,
+        assurance=settings.assurance,
         software=settings.software,
         topology=topology,
         findings=tuple(findings[:FINDINGS_MAX]),

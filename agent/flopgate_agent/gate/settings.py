@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from flopgate_proto.chips import ChipSpec
 from flopgate_proto.keys import Signer
 from flopgate_proto.quick import quick
-from flopgate_proto.values import CapacityBasis, ChargedFigure, ChipIdentity, Phase, Software
+from flopgate_proto.values import (
+    Assurance,
+    CapacityBasis,
+    ChargedFigure,
+    ChipIdentity,
+    Phase,
+    Software,
+)
 
 TFLOP = 10**12
 REPORT_INTERVAL_MS = 120_000
@@ -75,6 +82,7 @@ class GateSettings:
         enforcement_bound_ms: from the decision to kill until every process is gone.
         retry_ms: first wait for an answer before permission is asked again; doubles.
         phase_at_least: rules bite at least so far here, whatever policies say.
+        assurance: what holds the host key, so what stands behind a statement as a whole.
     """
 
     host_spki: bytes
@@ -94,6 +102,7 @@ class GateSettings:
     enforcement_bound_ms: int = 2000
     retry_ms: int = 5000
     phase_at_least: Phase = Phase.OBSERVE
+    assurance: Assurance = Assurance.SOFTWARE
 
     def peak_tflop_per_s(self, chips: tuple[int, ...], figure: ChargedFigure) -> int:
         """Fastest that the charged figure of these chips can grow, rounded up."""

@@ -13,7 +13,8 @@ from flopgate_agent.counters.sample import ChipIdentity as NvmlIdentity
 from flopgate_agent.enforcement import EnforcerConfig
 from flopgate_agent.enforcement.jobs import lane_id
 from flopgate_agent.gate.settings import Chip, GateSettings, LaneSetting
-from flopgate_agent.gate_process.host import load_or_make_key, own_software
+from flopgate_agent.gate_process.host import own_software
+from flopgate_agent.gate_process.identity import Identity
 from flopgate_agent.lockdown.lease import Reach
 from flopgate_agent.meter import spec_of
 from flopgate_proto.chips import spec_for
@@ -30,13 +31,13 @@ def make_settings(
     found: Sequence[NvmlIdentity],
     driver_version: str,
     enrolled: Sequence[ChipIdentity],
+    identity: Identity,
 ) -> GateSettings:
     """Everything about this host that does not change while the gate runs.
 
     Raises:
-        ConfigError: a lane names a chip that is not there, or the host key cannot be used.
+        ConfigError: a lane names a chip that is not there.
     """
-    key = load_or_make_key(config.state_dir / "host.key")
     chips = chips_of(found, enrolled)
     index_of = {chip.identity.uuid: index for index, chip in enumerate(chips)}
     lanes = []
@@ -52,9 +53,10 @@ def make_settings(
         lanes.append(LaneSetting(workload=lane.workload, chips=indices))
     lanes = with_bare_chips(lanes, len(chips))
     return GateSettings(
-        host_spki=key.spki,
-        host_id=key_digest(key.spki),
-        signer=key,
+        host_spki=identity.signer.spki,
+        host_id=key_digest(identity.signer.spki),
+        signer=identity.signer,
+        assurance=identity.assurance,
         boot_id=read_boot_id(),
         run_nonce=secrets.token_bytes(NONCE_BYTES),
         salt_secret=secrets.token_bytes(SALT_SECRET_BYTES),

@@ -42,6 +42,7 @@ from flopgate_agent.gate_process.host_settings import (
     reach_of,
     records_dir,
 )
+from flopgate_agent.gate_process.identity import open_identity
 from flopgate_agent.gate_process.kept_memory import KeptMemory
 from flopgate_agent.gate_process.lease_keeper import LeaseKeeper
 from flopgate_agent.gate_process.runner import Doer, GateRunner, log_refused
@@ -93,6 +94,7 @@ class GateProcess:
         # A token that cannot be used is told now, not when the driver has named its chips.
         self._tokens = load_gate_tokens(config.state_dir)
         self._memory = self._ledger.load()
+        self._identity = open_identity(config.state_dir, config.tpm, os.environ)
         self._enrolled = enrolled_chips(self._memory)
         self._hold_at_ms: int | None = None
         self._door = GateDoor(config.door_path, config.courier_uids, gid=config.door_gid)
@@ -134,6 +136,7 @@ class GateProcess:
             self._lease.close()
         self._sampler.close()
         self._topology.close()
+        self._identity.close()
         self._door.close()
         self._ledger.close()
         return 0
@@ -243,7 +246,7 @@ class GateProcess:
 
     def _start(self, found: Sequence[NvmlIdentity], driver_version: str, now: Now) -> GateRunner:
         config = self._config
-        settings = make_settings(config, found, driver_version, self._enrolled)
+        settings = make_settings(config, found, driver_version, self._enrolled, self._identity)
         # Before the hand: a lock-down at work must have ended when it takes over what is held.
         lease = LeaseKeeper(
             self._lease_path,
@@ -277,7 +280,7 @@ class GateProcess:
     def _protect_children(self) -> None:
         """They hold the device nodes open, and hold no context."""
         if self._runner is not None:
-            pids = (self._sampler.pid, self._topology.pid)
+            pids = (self._sampler.pid, self._topology.pid, self._identity.pid)
             self._runner.hand.protect([pid for pid in pids if pid is not None])
 
     def _look_around(self, runner: GateRunner, now: Now) -> None:

@@ -24,14 +24,14 @@ from flopgate_agent.gate.actions import (
     Thaw,
 )
 from flopgate_agent.gate.core import GateCore
-from flopgate_agent.gate.faults import LEDGER_FAILED
+from flopgate_agent.gate.faults import LEDGER_FAILED, MUTING, TPM_FAILED
 from flopgate_agent.gate.settings import Now
 from flopgate_agent.gate_process import inbox
 from flopgate_agent.gate_process.outbox import Outbox, Reports
 from flopgate_agent.gate_process.snapshot import snapshot
 from flopgate_agent.logs import FIELDS
 from flopgate_proto.codec import envelope_to_wire
-from flopgate_proto.errors import ClockError, HistoryError, PeerError, StorageError
+from flopgate_proto.errors import ClockError, HistoryError, PeerError, StorageError, TpmError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Finding
 
@@ -128,6 +128,8 @@ class GateRunner:
             self.do(event(*arguments, self._clock()))
         except ClockError as error:
             self._clock_failed(error)
+        except TpmError as error:
+            self._tpm_failed(error)
 
     def handle_timer(self) -> None:
         """Let the core act if its time has come, or if time went back."""
@@ -175,6 +177,8 @@ class GateRunner:
             self._refused(error)
         except ClockError as error:
             self._clock_failed(error)
+        except TpmError as error:
+            self._tpm_failed(error)
 
     def do(self, actions: Sequence[Action]) -> None:
         """Carry out actions in order; when one cannot be kept, none after it happens."""
@@ -210,7 +214,7 @@ class GateRunner:
         self._door.send(client_id, pb.FromGate(snapshot=snapshot(self.core, self.hand.closed)))
         self.do(self.core.enrol(hello.authority, hello.courier_spki, self._clock()))
         enrolment = self.core.authorities[hello.authority].enrolment
-        if enrolment is not None and not self.core.has_fault(LEDGER_FAILED):
+        if enrolment is not None and not any(map(self.core.has_fault, MUTING)):
             wire = pb.Enrollable(enrolment=envelope_to_wire(enrolment))
             self._door.send(client_id, pb.FromGate(enrolment=wire))
 
@@ -225,6 +229,12 @@ class GateRunner:
         """
         _LOG.error("%s", error)
         self.do(self.core.fault(LEDGER_FAILED, error.detail, error.remedy, self._clock()))
+
+    def _tpm_failed(self, error: TpmError) -> None:
+        """Nothing can be signed: nothing may run (law 8), until a restart."""
+        _LOG.error("%s", error)
+        said = f"{error.code}: {error.detail}"
+        self.do(self.core.fault(TPM_FAILED, said, error.remedy, self._clock()))
 
     def _clock_failed(self, error: ClockError) -> None:
         _LOG.error("%s", error)

@@ -11,6 +11,7 @@ from flopgate_agent.enforcement.chips.child import Setter
 from flopgate_agent.gate import (
     allowance,
     answers,
+    chain,
     clock,
     core,
     host_lanes,
@@ -235,10 +236,12 @@ def ledger_unsynced() -> tuple[Swap, ...]:
 
 
 def assurance_inflated() -> tuple[Swap, ...]:
-    class Inflated:
-        SOFTWARE = Assurance.ATTESTED
+    build = reporting.build_report
 
-    return (Swap(reporting, "Assurance", Inflated),)
+    def inflated(settings: Any, **fields: Any) -> Any:
+        return build(replace(settings, assurance=Assurance.ATTESTED), **fields)
+
+    return (Swap(chain, "build_report", inflated),)
 
 
 def findings_dropped() -> tuple[Swap, ...]:

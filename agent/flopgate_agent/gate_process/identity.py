@@ -1,0 +1,137 @@
+"""The host key: in a file of the gate, or in the host's TPM."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from flopgate_agent.config import TpmConfig
+from flopgate_agent.counters.client import child_environment
+from flopgate_agent.gate_process.host import load_or_make_key
+from flopgate_agent.replacing import replace_file
+from flopgate_agent.toml_table import read_bytes
+from flopgate_agent.tpm.client import TpmClient, kept_hex
+from flopgate_agent.tpm.wire import NO_LIBRARY, UNREACHABLE, Message, decode, encode
+from flopgate_proto.errors import ConfigError, TpmError
+from flopgate_proto.keys import Signer
+from flopgate_proto.values import Assurance
+
+KEY_FILE: Final = "host.key"
+TPM_FILE: Final = "host.tpm"
+"""Both keys as the TPM wrapped them: no secret, and of no use without that TPM."""
+_FORMAT: Final = 1
+
+
+class TpmSigner:
+    """The host key in the TPM, as a `Signer`."""
+
+    def __init__(self, tpm: TpmClient, spki: bytes) -> None:
+        self._tpm = tpm
+        self.spki = spki
+
+    def sign(self, message: bytes) -> bytes:
+        """DER ECDSA signature over SHA-256 of ``message``.
+
+        Raises:
+            TpmError: the TPM did not make one.
+        """
+        return self._tpm.sign(hashlib.sha256(message).digest())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who this host is.
+
+    Attributes:
+        tpm: what holds the key; ``None`` for a key in a file.
+    """
+
+    signer: Signer
+    tpm: TpmClient | None = None
+
+    @property
+    def assurance(self) -> Assurance:
+        """What stands behind a statement."""
+        return Assurance.SOFTWARE if self.tpm is None else Assurance.TPM
+
+    @property
+    def pid(self) -> int | None:
+        """Process that holds it, where it is not this one."""
+        return None if self.tpm is None else self.tpm.pid
+
+    def close(self) -> None:
+        """End what holds it."""
+        if self.tpm is not None:
+            self.tpm.close()
+
+
+def open_identity(state_dir: Path, tpm: TpmConfig | None, environ: Mapping[str, str]) -> Identity:
+    """The host key of this ``state_dir``, made at the first start.
+
+    A host that has a key never gets another one by itself: it would be another host.
+
+    Raises:
+        ConfigError: the configuration says another place than the key was made in, or the files
+            cannot be used.
+        TpmError: the TPM does not answer, or did not make this key.
+    """
+    in_file, in_tpm = state_dir / KEY_FILE, state_dir / TPM_FILE
+    if tpm is None:
+        if in_tpm.exists():
+            raise ConfigError(
+                f"the host key is in the TPM ({in_tpm}), and gate.toml has no [tpm]",
+                code="key.in-tpm",
+                remedy="Put [tpm] back into gate.toml.",
+            )
+        return Identity(signer=load_or_make_key(in_file))
+    if in_file.exists():
+        if not tpm.required:
+            return Identity(signer=load_or_make_key(in_file))
+        raise ConfigError(
+            f"the host key is in a file ({in_file}), and gate.toml asks for one in the TPM",
+            code="key.in-file",
+            remedy="A key in the TPM makes this another host: have the authority close the old "
+            "chain and enrol anew with an empty state_dir, or take [tpm] out of gate.toml.",
+        )
+    client = TpmClient(tpm.tcti, env=child_environment(environ))
+    try:
+        spki = client.load(kept_keys(in_tpm) if in_tpm.exists() else _made(client, in_tpm))
+    except TpmError as error:
+        client.close()
+        if tpm.required or in_tpm.exists() or error.code not in (UNREACHABLE, NO_LIBRARY):
+            raise
+        return Identity(signer=load_or_make_key(in_file))
+    return Identity(signer=TpmSigner(client, spki), tpm=client)
+
+
+def _made(client: TpmClient, path: Path) -> Message:
+    keys = client.make()
+    # A crash leaves the whole file or none, and keys that were never kept were never used.
+    replace_file(path, encode({"format": _FORMAT, "keys": keys}), durable=True)
+    return keys
+
+
+def kept_keys(path: Path) -> Message:
+    """What `TPM_FILE` holds.
+
+    Raises:
+        ConfigError: it is not what the gate wrote.
+    """
+    try:
+        message = decode(read_bytes(path))
+        if message.get("format") != _FORMAT:
+            raise ConfigError(
+                f"{path} has format {message.get('format')!r}, this software knows {_FORMAT}",
+                code="key.tpm-file",
+                remedy="Install the version that wrote it.",
+            )
+        return {name: kept_hex(message.get("keys"), name) for name in ("host", "attestation")}
+    except ValueError as error:
+        raise ConfigError(
+            f"{path} is not what the gate wrote: {error}",
+            code="key.tpm-file",
+            remedy="Restore it from a backup: without it the key in the TPM cannot be used.",
+        ) from error

@@ -1,0 +1,97 @@
+"""A gate whose host key is gone: nothing runs, nothing is signed, and it says why (law 8)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from flopgate_agent.gate.actions import Freeze
+from flopgate_agent.gate.faults import TPM_FAILED
+from flopgate_agent.gate_process.runner import GateRunner
+from flopgate_proto.codec import decode_report
+from flopgate_proto.errors import TpmError
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values import Assurance, LaneState
+from tests.support.fixed import COURIER_KEY, HOST_KEY, WORKLOAD
+from tests.support.gate_rig import GateRig, running, settings
+from tests.support.runner_parts import Hand, NoDoor
+
+
+class Leaving:
+    """A TPM that is gone once it is told to be."""
+
+    def __init__(self) -> None:
+        self.gone = False
+        self.signed = 0
+        self.spki = HOST_KEY.spki
+
+    def sign(self, message: bytes) -> bytes:
+        if self.gone:
+            raise TpmError("no answer", code="tpm.hung", remedy="Restart the gate.")
+        self.signed += 1
+        return HOST_KEY.sign(message)
+
+
+class Door(NoDoor):
+    """A courier that is told anything."""
+
+    def send(self, client_id: int, message: pb.FromGate) -> bool:
+        return client_id == 1 and message.HasField("snapshot")
+
+
+def held(tpm: Leaving) -> tuple[GateRig, GateRunner, Hand]:
+    """A running host, as the process drives it."""
+    base = replace(settings(), signer=tpm, assurance=Assurance.TPM)
+    rig, hand = running(base=base), Hand()
+    return rig, GateRunner(rig.core, rig.ledger, hand, Door(), lambda: rig.now), hand
+
+
+def test_statements_of_a_host_with_a_tpm_say_so() -> None:
+    rig, _, _ = held(Leaving())
+    assert {decode_report(one.payload).assurance for one in rig.reports} == {Assurance.TPM}
+
+
+def test_a_tpm_that_is_gone_stops_the_host_with_a_reason_and_a_way_back() -> None:
+    tpm = Leaving()
+    rig, runner, hand = held(tpm)
+    tpm.gone = True
+    rig.core.chain.overdue = True
+    runner.enter(rig.core.handle_timer)
+    assert any(isinstance(one, Freeze) for one in hand.done)
+    lane = rig.core.lanes[WORKLOAD]
+    assert lane.state is not LaneState.RUNNING
+    assert lane.why is not None
+    assert (lane.why.reason, lane.why.way_back) == (TPM_FAILED, "Restart the gate.")
+    assert lane.why.detail == "tpm.hung: no answer"
+
+
+def test_nothing_is_signed_or_asked_once_it_was_gone() -> None:
+    """The interval of the report that was not signed is lost to the chain until a restart."""
+    tpm = Leaving()
+    rig, runner, _ = held(tpm)
+    tpm.gone = True
+    rig.core.chain.overdue = True
+    runner.enter(rig.core.handle_timer)
+    tpm.gone, signed, sequence = False, tpm.signed, rig.core.chain.sequence
+    rig.core.chain.overdue = True
+    runner.enter(rig.core.handle_timer)
+    authority = next(iter(rig.core.authorities))
+    hello = pb.CourierHello(authority=authority, courier_spki=COURIER_KEY.spki)
+    runner.do(rig.core.enrol(hello.authority, hello.courier_spki, rig.now))
+    assert (tpm.signed, rig.core.chain.sequence) == (signed, sequence)
+
+
+@pytest.mark.parametrize("of", ["timer", "courier"])
+def test_it_is_told_whatever_asked_for_the_signature(of: str) -> None:
+    tpm = Leaving()
+    rig, runner, _ = held(tpm)
+    tpm.gone = True
+    if of == "timer":
+        rig.core.chain.overdue = True
+        runner.enter(rig.core.handle_timer)
+    else:
+        authority = next(iter(rig.core.authorities))
+        hello = pb.CourierHello(authority=authority, courier_spki=bytes([7] * 91))
+        runner.from_courier(1, pb.ToGate(hello=hello))
+    assert rig.core.has_fault(TPM_FAILED)
