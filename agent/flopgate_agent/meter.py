@@ -66,7 +66,7 @@ def measure(
         return worst_case(spec, 0, alert("meter.time.backwards", elapsed_ms=elapsed_ms))
     if current.error is not None:
         return worst_case(spec, elapsed_ms, alert("meter.chip.unreadable"))
-    findings = _energy(previous, current)
+    findings = energy_back(previous, current)
     if previous.mig or current.mig:
         # Whether counters of the whole chip include its instances is not documented.
         return worst_case(spec, elapsed_ms, *findings, warning("meter.mig.enabled"))
@@ -126,8 +126,8 @@ def tighten_gap(
     before, after = last.cycles, now.cycles
     if last.uuid != now.uuid or now.error or now.mig or before is None or after is None:
         return worst_case(spec, elapsed_ms, warning("meter.gap.unmeasured"))
-    ticks, findings = after.elapsed - before.elapsed, _energy(last, now)
-    if findings or not _survived(after, spec, elapsed_ms):
+    ticks, findings = after.elapsed - before.elapsed, energy_back(last, now)
+    if findings or not survived(after, spec, elapsed_ms):
         numbers = {"counted_cycles": after.elapsed, "elapsed_ms": elapsed_ms}
         unproven = warning("meter.gap.reset_possible", **numbers)
         return worst_case(spec, elapsed_ms, *findings, unproven)
@@ -139,8 +139,8 @@ def tighten_gap(
     return _by_cycles((before, after), spec, elapsed_ms, tightened, clock_mhz=None, summed=summed)
 
 
-def _survived(after: PipeCycles, spec: ChipSpec, elapsed_ms: int) -> bool:
-    """Whether more cycles are counted than could have been since a reset inside the gap.
+def survived(after: PipeCycles, spec: ChipSpec, elapsed_ms: int) -> bool:
+    """Whether more cycles are counted than could have been since a reset inside this time.
 
     At the highest clock, and summed over SMs whatever the counters seemed to be before: a driver
     that was loaded anew may be another version.
@@ -339,7 +339,7 @@ def _total(by_pipe: tuple[tuple[Pipe, Flop], ...]) -> Flop:
     return sum((flop for _, flop in by_pipe), NOTHING)
 
 
-def _energy(previous: ChipSample, current: ChipSample) -> tuple[Finding, ...]:
+def energy_back(previous: ChipSample, current: ChipSample) -> tuple[Finding, ...]:
     """Energy is no measure of FLOP, but a counter that went back tells of a reset or tampering."""
     if previous.energy_mj is None or current.energy_mj is None:
         return ()

@@ -146,6 +146,19 @@ class ChipSpec:
         """Fastest that the high figure can grow, likewise."""
         return max(self.peak_dense_flop_per_s, self._at_most(self.rates.most_high))
 
+    def part(self, sm_count: int) -> ChipSpec:
+        """So many SMs of this chip, 1 to ``sm_count``: parts of a whole cost no less than it."""
+        most, nominal = self.peak_dense_flop_per_s, self.peak_16bit_flop_per_s
+        up = self.peak_8bit_up_flop_per_s
+        return replace(
+            self,
+            sm_count=sm_count,
+            peak_16bit_flop_per_s=-(-nominal * sm_count // self.sm_count),
+            peak_8bit_up_flop_per_s=-(-up * sm_count // self.sm_count),
+            peak_dense_flop_per_s=-(-most * sm_count // self.sm_count),
+            power_limit_mw=None,
+        )
+
     def _at_most(self, per_clock: int) -> int:
         return self.sm_count * per_clock * self.max_clock_khz * 1000
 

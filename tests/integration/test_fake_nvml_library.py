@@ -135,8 +135,12 @@ def test_system_calls_that_answer(probe: Probe, name: str) -> None:
     assert probe.call(name)
 
 
-def test_no_mig_instance_exists(probe: Probe) -> None:
+def test_no_mig_instance_exists_on_a_whole_chip(probe: Probe) -> None:
     assert error_of(probe, "nvmlDeviceGetMigDeviceHandleByIndex", 0) == "NOT_FOUND"
+    profile = probe.call("nvmlDeviceGetGpuInstanceProfileInfo", 2, gpu=0)
+    assert (profile["multiprocessorCount"], profile["sliceCount"]) == (60, 3)
+    assert error_of(probe, "nvmlDeviceGetGpuInstanceProfileInfo", 5) == "NOT_SUPPORTED"
+    assert error_of(probe, "nvmlDeviceGetGpuInstanceProfileInfo", 18) == "INVALID_ARGUMENT"
 
 
 @pytest.mark.parametrize("version", [2, 3])

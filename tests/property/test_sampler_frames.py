@@ -2,7 +2,7 @@
 
 import struct
 from contextlib import suppress
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 
 import pytest
 from hypothesis import given
@@ -18,12 +18,21 @@ from flopgate_agent.counters.frames import (
     decode,
     split,
 )
-from flopgate_agent.counters.sample import ChipIdentity, ChipSample, PipeCycles
+from flopgate_agent.counters.sample import ChipIdentity, ChipSample, Instance, PipeCycles
+from tests.support.chip_samples import ZERO
 
 COUNTER = st.integers(0, layout.MAX_COUNTER)
 TEXT = st.text(max_size=40)
 
 PIPES = st.builds(PipeCycles, **{field.name: COUNTER for field in fields(PipeCycles)})
+
+
+INSTANCES = st.builds(
+    Instance,
+    id=st.integers(0, 2**32 - 1),
+    sm_count=st.integers(0, 65_535),
+    cycles=st.none() | PIPES,
+)
 
 
 @st.composite
@@ -41,6 +50,9 @@ def chip_samples(draw: st.DrawFn) -> ChipSample:
         energy_mj=draw(st.none() | COUNTER),
         pids=draw(st.none() | st.lists(st.integers(0, 2**32 - 1), max_size=9).map(tuple)),
         error=draw(st.none() | TEXT),
+        mig=draw(st.booleans()),
+        instances=draw(st.none() | st.lists(INSTANCES, max_size=9).map(tuple)),
+        full=draw(st.booleans()),
     )
 
 
@@ -72,6 +84,14 @@ def pack(sample: ChipSample) -> bytes:
         energy_mj=sample.energy_mj,
         pids=sample.pids,
         error=sample.error,
+        mig=sample.mig,
+        instances=None
+        if sample.instances is None
+        else tuple(
+            (one.id, one.sm_count, None if one.cycles is None else astuple(one.cycles))
+            for one in sample.instances
+        ),
+        full=sample.full,
     )
 
 
@@ -182,11 +202,11 @@ def test_a_short_or_long_frame_is_refused(samples: list[ChipSample], data: st.Da
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        (layout.HEADER.pack(2, layout.KIND_SAMPLES, 0), "version 2"),
-        (layout.HEADER.pack(1, 9, 0), "unknown kind 9"),
-        (layout.HEADER.pack(1, layout.KIND_ERROR, 0), "unknown kind 3 with 0"),
-        (layout.HEADER.pack(1, layout.KIND_SAMPLES, 65), "65 records"),
-        (layout.HEADER.pack(1, layout.KIND_ERROR, 1) + b"\x02\xff\xfe", "not UTF-8"),
+        (layout.HEADER.pack(1, layout.KIND_SAMPLES, 0), "version 1"),
+        (layout.HEADER.pack(2, 9, 0), "unknown kind 9"),
+        (layout.HEADER.pack(2, layout.KIND_ERROR, 0), "unknown kind 3 with 0"),
+        (layout.HEADER.pack(2, layout.KIND_SAMPLES, 65), "65 records"),
+        (layout.HEADER.pack(2, layout.KIND_ERROR, 1) + b"\x02\xff\xfe", "not UTF-8"),
     ],
 )
 def test_each_refusal_says_why(body: bytes, says: str) -> None:
@@ -196,16 +216,28 @@ def test_each_refusal_says_why(body: bytes, says: str) -> None:
 
 def test_numbers_above_the_range_are_refused() -> None:
     sent = bytearray(frame(EMPTY)[layout.LENGTH.size :])
-    struct.pack_into("<Q", sent, layout.HEADER.size + 1, 2**63)
+    struct.pack_into("<Q", sent, layout.HEADER.size + 2, 2**63)
     with pytest.raises(FrameError, match="above"):
         decode(bytes(sent))
 
 
 def test_too_many_pids_are_refused() -> None:
     sent = bytearray(frame(EMPTY)[layout.LENGTH.size :])
-    at = layout.HEADER.size + layout.SAMPLE.size - 2
+    at = layout.HEADER.size + layout.SAMPLE.size - 3
     struct.pack_into("<H", sent, at, layout.MAX_PIDS + 1)
     with pytest.raises(FrameError, match="1025 pids"):
+        decode(bytes(sent))
+
+
+def test_too_many_instances_and_counters_out_of_range_are_refused() -> None:
+    sent = bytearray(frame(EMPTY)[layout.LENGTH.size :])
+    sent[layout.HEADER.size + layout.SAMPLE.size - 1] = layout.MAX_INSTANCES + 1
+    with pytest.raises(FrameError, match="33 instances"):
+        decode(bytes(sent))
+    one = Instance(id=1, sm_count=16, cycles=ZERO)
+    sent = bytearray(frame(replace(EMPTY, instances=(one,)))[layout.LENGTH.size :])
+    struct.pack_into("<Q", sent, len(sent) - 8, 2**63)
+    with pytest.raises(FrameError, match="above"):
         decode(bytes(sent))
 
 

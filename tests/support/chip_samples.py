@@ -1,9 +1,9 @@
 """What a driver shows of one chip, made by hand."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Final
 
-from flopgate_agent.counters.sample import ChipSample, PipeCycles
+from flopgate_agent.counters.sample import ChipSample, Instance, PipeCycles
 
 ZERO: Final = PipeCycles(**dict.fromkeys((field.name for field in fields(PipeCycles)), 0))
 
@@ -31,3 +31,14 @@ def sample(
         error=error,
         mig=mig,
     )
+
+
+def instance(number: int, sm_count: int, elapsed: int, busy: int = 0) -> Instance:
+    """An instance with so many cycles of its SMs counted, so many with the tensor cores at work."""
+    cycles = replace(ZERO, elapsed=elapsed, active=busy, mma=busy, hmma=busy)
+    return Instance(id=number, sm_count=sm_count, cycles=cycles)
+
+
+def cut(taken_ms: int, *instances: Instance, full: bool = True) -> ChipSample:
+    """A look at a chip that is cut into these."""
+    return replace(sample(taken_ms, None, mig=True), instances=instances, full=full)

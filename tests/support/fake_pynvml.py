@@ -5,8 +5,10 @@ It refuses and lies on request; the real pynvml on a shared library is met in th
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
+from typing import Protocol
 
 from flopgate_agent.counters.gpm import GPM_CYCLES, GPM_SHARES
 
@@ -31,6 +33,35 @@ class FakeNvmlError(Exception):
         self.value = CODES[name]
 
 
+class Told(Protocol):
+    """A number that the callee fills in, as ``ctypes.byref`` passes it."""
+
+    _obj: ctypes.c_uint
+
+
+class FakePlacement(ctypes.Structure):
+    """Stands for ``c_nvmlGpuInstancePlacement_t``."""
+
+    _fields_ = (("start", ctypes.c_uint), ("size", ctypes.c_uint))
+
+
+class FakeInstance(SimpleNamespace):
+    """One GPU instance: ``id``, ``profile``, ``start``, and its own counters."""
+
+    id: int
+    profile: int
+    start: int
+    cycles: dict[int, float]
+
+
+PROFILES = {
+    0: SimpleNamespace(id=19, instanceCount=7, multiprocessorCount=16, sliceCount=1, size=1),
+    2: SimpleNamespace(id=9, instanceCount=2, multiprocessorCount=60, sliceCount=3, size=4),
+    3: SimpleNamespace(id=0, instanceCount=1, multiprocessorCount=132, sliceCount=7, size=8),
+}
+"""By NVML's index, as an H100 has them; it has none with index 1."""
+
+
 class FakeMetrics(SimpleNamespace):
     """Stands for ``c_nvmlGpmMetricsGet_t``."""
 
@@ -47,6 +78,9 @@ class FakeNvml(ModuleType):
     NVML_GPU_UTILIZATION_SAMPLES = 1
     NVML_PROCESSOR_CLK_SAMPLES = 5
     NVML_GPM_METRICS_GET_VERSION = 1
+    NVML_GPU_INSTANCE_PROFILE_COUNT = 4
+    c_nvmlGpuInstance_t = ctypes.c_uint64  # noqa: N815 - pynvml's name
+    c_nvmlGpuInstancePlacement_t = FakePlacement  # noqa: N815 - pynvml's name
     c_nvmlGpmMetricsGet_t = FakeMetrics  # noqa: N815 - pynvml's name
 
     def __init__(self, chips: int = 1) -> None:
@@ -59,6 +93,8 @@ class FakeNvml(ModuleType):
         self.percents: dict[int, float] = dict.fromkeys(GPM_SHARES, 0.0)
         self.percent_only = False
         self.metric_code: int | None = 0
+        self.profiles = dict(PROFILES)
+        self.instances: list[FakeInstance] = []
         self.utilisation: list[tuple[int, int]] = []
         self.clocks: list[tuple[int, int]] = []
         self.answers: dict[str, object] = {
@@ -112,6 +148,48 @@ class FakeNvml(ModuleType):
             raise FakeNvmlError("GPU_IS_LOST")
         held.cycles = dict(self.cycles)
         return held
+
+    def _nvmlGpmMigSampleGet(  # noqa: N802 - pynvml's name
+        self, handle: int, instance: int, held: SimpleNamespace
+    ) -> SimpleNamespace:
+        if f"lost{handle}" in self.refuse:
+            raise FakeNvmlError("GPU_IS_LOST")
+        found = [one for one in self.instances if one.id == instance]
+        if not found:
+            raise FakeNvmlError("NOT_FOUND")
+        held.cycles = dict(found[0].cycles)
+        return held
+
+    def _nvmlDeviceGetGpuInstanceProfileInfo(  # noqa: N802 - pynvml's name
+        self, _handle: int, index: int
+    ) -> SimpleNamespace:
+        if index not in self.profiles:
+            raise FakeNvmlError("NOT_SUPPORTED")
+        return self.profiles[index]
+
+    def _nvmlDeviceGetGpuInstancePossiblePlacements(  # noqa: N802 - pynvml's name
+        self, _handle: int, profile: int, places: ctypes.Array[FakePlacement], count: Told
+    ) -> int:
+        told = next(one for one in self.profiles.values() if one.id == profile)
+        for place in range(told.instanceCount):
+            places[place].start, places[place].size = place * told.size, told.size
+        count._obj.value = told.instanceCount  # noqa: SLF001 - all that `byref` gives
+        return 0
+
+    def _nvmlDeviceGetGpuInstances(  # noqa: N802 - pynvml's name
+        self, _handle: int, profile: int, handles: ctypes.Array[ctypes.c_uint64], count: Told
+    ) -> int:
+        found = [place for place, one in enumerate(self.instances) if one.profile == profile]
+        for place, handle in enumerate(found):
+            handles[place] = handle
+        count._obj.value = len(found)  # noqa: SLF001 - all that `byref` gives
+        return 0
+
+    def _nvmlGpuInstanceGetInfo(self, handle: int) -> SimpleNamespace:  # noqa: N802
+        one = self.instances[handle]
+        size = next(told.size for told in self.profiles.values() if told.id == one.profile)
+        place = SimpleNamespace(start=one.start, size=size)
+        return SimpleNamespace(id=one.id, profileId=one.profile, placement=place)
 
     def _nvmlGpmMetricsGet(self, metrics: FakeMetrics) -> FakeMetrics:  # noqa: N802 - pynvml's name
         for metric in metrics.metrics[: metrics.numMetrics]:

@@ -19,7 +19,8 @@ from flopgate_agent.counters.client import (
 from flopgate_agent.counters.frames import Identities, Message, Samples
 from flopgate_agent.counters.sample import ChipIdentity, ChipSample
 from flopgate_agent.measured import Measured
-from flopgate_agent.meter import calibration, measure, spec_of
+from flopgate_agent.meter import spec_of
+from flopgate_agent.parts import calibration, measure
 from flopgate_proto.chips import ChipSpec
 from flopgate_sim.nvml import FakeDriver
 

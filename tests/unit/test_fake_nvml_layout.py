@@ -27,6 +27,9 @@ STRUCTS = {
     "nvmlPlatformInfo_v2_t": ("c_nvmlPlatformInfo_v2_t", 44),
     "nvmlConfComputeSystemState_t": ("c_nvmlConfComputeSystemState_t", 12),
     "nvmlBBXTimeData_v1_t": ("c_nvmlBBXTimeData_v1_t", 4),
+    "nvmlGpuInstancePlacement_t": ("c_nvmlGpuInstancePlacement_t", 8),
+    "nvmlGpuInstanceProfileInfo_v2_t": ("c_nvmlGpuInstanceProfileInfo_v2_t", 152),
+    "nvmlGpuInstanceInfo_t": ("c_nvmlGpuInstanceInfo_t", 24),
     "nvmlEventData_t": ("c_nvmlEventData_t", 32),
     "nvmlGpmMetric_t": ("c_nvmlGpmMetric_t", 40),
     "nvmlGpmMetricsGet_t": ("c_nvmlGpmMetricsGet_t", 19104),
@@ -34,6 +37,7 @@ STRUCTS = {
 }
 TAGS = {
     "nvmlMemory_v2": 40 | 2 << 24,
+    "nvmlGpuInstanceProfileInfo_v2": 152 | 2 << 24,
     "nvmlPdi_v1": 16 | 1 << 24,
     "nvmlGpuFabricInfo_v2": 36 | 2 << 24,
     "nvmlGpuFabricInfo_v3": 40 | 3 << 24,

@@ -26,6 +26,7 @@ GATE_MODULES = (
     "flopgate_agent.logs",
     "flopgate_agent.measured",
     "flopgate_agent.meter",
+    "flopgate_agent.parts",
     "flopgate_agent.pricing",
     "flopgate_agent.private",
     "flopgate_agent.replacing",

@@ -29,12 +29,17 @@ def test_the_page_has_every_source_of_every_generation_that_is_tried_and_no_othe
 
 
 def test_the_planted_bugs_that_the_page_names_exist() -> None:
-    assert {"reset-survived", "samplers-alike"} <= QUOTED & {bug.name for bug in BUGS}
+    assert {"reset-survived", "samplers-alike", "instance-gone-free"} <= QUOTED & {
+        bug.name for bug in BUGS
+    }
 
 
 def test_the_page_lists_every_finding_of_the_meter_with_its_severity() -> None:
     agent = ROOT / "agent" / "flopgate_agent"
-    code = [(agent / name).read_text(encoding="utf-8") for name in ("meter.py", "crosscheck.py")]
+    code = [
+        (agent / name).read_text(encoding="utf-8")
+        for name in ("meter.py", "crosscheck.py", "parts.py")
+    ]
     made = re.findall(r'\b(alert|warning|info|_odd)\(\s*"(meter\.[a-z_.]+)"', "".join(code))
     severities = {name: "alert" if how == "_odd" else how for how, name in made}
     told = dict(re.findall(r"^\| `(meter\.[a-z_.]+)` \| (\w+) \|", PAGE, re.MULTILINE))
@@ -47,4 +52,5 @@ def test_the_page_lists_every_finding_of_the_meter_with_its_severity() -> None:
     crossed = set(re.findall(r'"(meter\.[a-z_.]+)"', code[1]))
     assert checks == crossed
     assert crossed <= QUOTED
-    assert set(re.findall(r'"(meter\.[a-z_.]+)"', code[0])) == set(severities) - crossed
+    others = set(re.findall(r'"(meter\.[a-z_.]+)"', code[0] + code[2]))
+    assert others == set(severities) - crossed

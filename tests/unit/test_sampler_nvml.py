@@ -345,7 +345,8 @@ def test_a_chip_that_refuses_everything_is_an_error() -> None:
     chip = ChipReader(nvml, 0)
     for name in nvml.answers:
         nvml.refuse[name] = "UNKNOWN"
-    nvml.refuse.update(dict.fromkeys(("nvmlGpmSampleGet", "nvmlDeviceGetSamples"), "UNKNOWN"))
+    more = ("nvmlGpmSampleGet", "nvmlDeviceGetSamples", "nvmlDeviceGetGpuInstanceProfileInfo")
+    nvml.refuse.update(dict.fromkeys(more, "UNKNOWN"))
     assert look(chip).error == "UNKNOWN"
 
 

@@ -8,6 +8,7 @@ from flopgate_agent.clocks import elapsed_ms
 from flopgate_agent.counters import layout
 from flopgate_agent.counters.buffers import MAX_CLOCK_MHZ, Buffers
 from flopgate_agent.counters.gpm import Gpm
+from flopgate_agent.counters.instances import Instances
 from flopgate_agent.counters.nvml import EMPTY, Calls, GoneError, number
 
 TYPE_CHECKING = False
@@ -43,6 +44,7 @@ class ChipReader:
             raise GoneError(self._calls.trouble or "NO_UUID")
         self.uuid: str = uuid
         self._gpm = Gpm(self._calls, self._handle, clock, wait)
+        self._instances = Instances(self._calls, self._handle, clock, wait)
         self._buffers = Buffers(self._calls, self._handle)
 
     def identity(self) -> bytes:
@@ -75,17 +77,25 @@ class ChipReader:
         calls.trouble = ""
         taken_ms = self._clock()
         try:
-            cycles, shares, taken_ms = self._gpm.read()
+            mode = calls.ask(self._nvml.nvmlDeviceGetMigMode, self._handle)
+            mig = calls.trouble not in EMPTY if mode is None else mode[0] != 0
+            cycles, shares, instances, full = None, None, None, False
+            if mig and self._gpm.supported:
+                before_ms = self._clock()
+                instances, full = self._instances.read()
+                taken_ms = (before_ms + self._clock()) // 2
+            elif not mig:
+                self._instances.close()
+                cycles, shares, taken_ms = self._gpm.read()
             active_ms = self._buffers.active_ms(taken_ms)
             clocks_mhz = self._buffers.clocks_mhz()
             energy = calls.ask(self._nvml.nvmlDeviceGetTotalEnergyConsumption, self._handle)
             energy_mj = number(energy)
             pids = self._pids()
-            mode = calls.ask(self._nvml.nvmlDeviceGetMigMode, self._handle)
         except GoneError as error:
             self._buffers.lost()
             return failed_sample(self.uuid, taken_ms, str(error))
-        seen = (cycles, shares, active_ms, clocks_mhz, energy_mj, pids)
+        seen = (cycles, shares, instances, active_ms, clocks_mhz, energy_mj, pids)
         nothing = all(one is None for one in seen)
         if calls.trouble and nothing:
             return failed_sample(self.uuid, taken_ms, calls.trouble)
@@ -99,12 +109,15 @@ class ChipReader:
             energy_mj=energy_mj,
             pids=pids,
             error=None,
-            mig=calls.trouble not in EMPTY if mode is None else mode[0] != 0,
+            mig=mig,
+            instances=instances,
+            full=full,
         )
 
     def close(self) -> None:
         """Give back to the driver what it lent."""
         self._gpm.close()
+        self._instances.close()
 
     def _pids(self) -> tuple[int, ...] | None:
         """Every process with a context; ``None`` unless each list was read or is not kept."""

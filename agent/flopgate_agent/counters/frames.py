@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flopgate_agent.counters import layout
-from flopgate_agent.counters.sample import ChipIdentity, ChipSample, PipeCycles
+from flopgate_agent.counters.sample import ChipIdentity, ChipSample, Instance, PipeCycles
 
 if TYPE_CHECKING:
     import struct
@@ -160,15 +160,19 @@ def _identity(reader: _Reader) -> ChipIdentity | Unreadable:
 
 def _sample(reader: _Reader) -> ChipSample:
     flags, taken_ms, active_ms, low_mhz, high_mhz, energy_mj, *rest = reader.take(layout.SAMPLE)
-    *counters, pid_count = rest
+    *counters, pid_count, instance_count = rest
     if max(taken_ms, active_ms, low_mhz, high_mhz, energy_mj, *counters) > layout.MAX_COUNTER:
         msg = "number in frame above 2**63-1"
         raise FrameError(msg)
     if pid_count > layout.MAX_PIDS:
         msg = f"{pid_count} pids in a sample, at most {layout.MAX_PIDS} allowed"
         raise FrameError(msg)
+    if instance_count > layout.MAX_INSTANCES:
+        msg = f"{instance_count} instances of a chip, at most {layout.MAX_INSTANCES} allowed"
+        raise FrameError(msg)
     uuid, error = reader.text(), reader.text()
     pids = tuple(reader.take(layout.PID)[0] for _ in range(pid_count))
+    instances = tuple(_instance(reader) for _ in range(instance_count))
     return ChipSample(
         uuid=uuid,
         taken_ms=taken_ms,
@@ -181,7 +185,17 @@ def _sample(reader: _Reader) -> ChipSample:
         pids=pids if flags & layout.HAS_PIDS else None,
         error=error if flags & layout.HAS_FAULT else None,
         mig=bool(flags & layout.IS_MIG),
+        instances=instances if flags & layout.HAS_INSTANCES else None,
+        full=bool(flags & layout.IS_FULL),
     )
+
+
+def _instance(reader: _Reader) -> Instance:
+    known, number, sm_count, *counters = reader.take(layout.INSTANCE)
+    if max(counters) > layout.MAX_COUNTER:
+        msg = "number in frame above 2**63-1"
+        raise FrameError(msg)
+    return Instance(id=number, sm_count=sm_count, cycles=_cycles(counters) if known else None)
 
 
 def _cycles(counters: list[int]) -> PipeCycles:

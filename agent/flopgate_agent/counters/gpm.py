@@ -41,7 +41,10 @@ READ_MS = 10
 
 
 class Gpm:
-    """The two GPM samples of one chip. ``supported``: whether the chip has GPM at all."""
+    """The two GPM samples of one chip. ``supported``: whether the chip has GPM at all.
+
+    With ``instance``, those of one GPU instance, asked by its id on the handle of the whole chip.
+    """
 
     def __init__(
         self,
@@ -49,9 +52,11 @@ class Gpm:
         handle: object,
         clock: Callable[[], int],
         wait: Callable[[float], None],
+        instance: int | None = None,
     ) -> None:
         self._calls = calls
         self._handle = handle
+        self._instance = instance
         self._clock = clock
         self._wait = wait
         support = calls.ask(calls.nvml.nvmlGpmQueryDeviceSupport, handle)
@@ -86,6 +91,18 @@ class Gpm:
         taken_ms = self._sample_at()
         return None, None if taken_ms is None else self._shares(taken_ms), taken_ms or self._clock()
 
+    def read_cycles(self) -> tuple[int, ...] | None:
+        """Cycles, or nothing: no look waits for the windows of percentages.
+
+        Raises:
+            GoneError: the chip is gone.
+        """
+        if self.supported and self._base is None:
+            self._start()
+        if self._base is None or self._now is None or self._sample_at() is None:
+            return None
+        return self._cycles()
+
     def close(self) -> None:
         """Give the samples back to the driver."""
         nvml = self._calls.nvml
@@ -105,7 +122,7 @@ class Gpm:
             self.close()
             return
         self._metrics = nvml.c_nvmlGpmMetricsGet_t()
-        if ask(nvml.nvmlGpmSampleGet, self._handle, self._base) is None:
+        if self._take(self._base) is None:
             self.close()
         self._base_ms = self._clock()
 
@@ -115,12 +132,18 @@ class Gpm:
         while True:
             attempts -= 1
             before_ms = self._clock()
-            got = self._calls.ask(self._calls.nvml.nvmlGpmSampleGet, self._handle, self._now)
+            got = self._take(self._now)
             after_ms = self._clock()
             if got is None:
                 return None
             if after_ms - before_ms <= READ_MS or not attempts:
                 return (before_ms + after_ms) // 2
+
+    def _take(self, held: object) -> object:
+        nvml, ask = self._calls.nvml, self._calls.ask
+        if self._instance is None:
+            return ask(nvml.nvmlGpmSampleGet, self._handle, held)
+        return ask(nvml.nvmlGpmMigSampleGet, self._handle, self._instance, held)
 
     def _cycles(self) -> tuple[int, ...] | None:
         read = self._read_metrics(GPM_CYCLES)

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import struct
 
-VERSION = 1
+VERSION = 2
 MAX_FRAME_BYTES = 1 << 20
 MAX_CHIPS = 64
 MAX_PIDS = 1024
+MAX_INSTANCES = 32
+"""Of one chip; NVML gives no more than one a slice, and chips have up to eight."""
 MAX_TEXT_BYTES = 255
 
 KIND_IDENTITIES = 1
@@ -43,13 +45,17 @@ IDENTITY = struct.Struct("<BQHHHI")
 
 HAS_SERIAL, HAS_PDI, HAS_MINOR, HAS_MAX_CLOCK, HAS_GPM, HAS_ERROR = (1 << bit for bit in range(6))
 
-SAMPLE = struct.Struct("<BQQQQQ11QH")
+SAMPLE = struct.Struct("<HQQQQQ11QHB")
 """flags, taken_ms, kernel_active_ms, lowest and highest sm_clock_mhz, energy_mj, cycles or shares,
-pid count; after it uuid, error, pids."""
+pid count, instance count; after it uuid, error, pids, instances."""
 
 HAS_CYCLES, HAS_ACTIVE, HAS_CLOCK, HAS_ENERGY, HAS_PIDS, HAS_FAULT, HAS_SHARES, IS_MIG = (
     1 << bit for bit in range(8)
 )
+HAS_INSTANCES, IS_FULL = 1 << 8, 1 << 9
+
+INSTANCE = struct.Struct("<BIH11Q")
+"""whether there are cycles, id, sm_count, cycles."""
 
 PID = struct.Struct("<I")
 
@@ -120,10 +126,13 @@ def pack_sample(
     pids: tuple[int, ...] | None,
     error: str | None,
     mig: bool = False,
+    instances: tuple[tuple[int, int, tuple[int, ...] | None], ...] | None = None,
+    full: bool = False,
 ) -> bytes:
     """Pack one chip's sample; ``cycles`` in the order of the fields of ``PipeCycles``.
 
-    ``shares`` likewise, where there are no cycles; ``sm_clocks_mhz``: the lowest and the highest.
+    ``shares`` likewise, where there are no cycles; ``sm_clocks_mhz``: the lowest and the highest;
+    ``instances``: id, SMs and cycles of each.
     """
     flags = (
         (HAS_CYCLES if cycles is not None else 0)
@@ -134,6 +143,8 @@ def pack_sample(
         | (HAS_PIDS if pids is not None else 0)
         | (HAS_FAULT if error is not None else 0)
         | (IS_MIG if mig else 0)
+        | (HAS_INSTANCES if instances is not None else 0)
+        | (IS_FULL if full else 0)
     )
     fixed = SAMPLE.pack(
         flags,
@@ -143,6 +154,9 @@ def pack_sample(
         energy_mj or 0,
         *(cycles or shares or (0,) * 11),
         len(pids or ()),
+        len(instances or ()),
     )
     listed = b"".join(PID.pack(pid) for pid in pids or ())
+    for number, sm_count, counted in instances or ():
+        listed += INSTANCE.pack(counted is not None, number, sm_count, *(counted or (0,) * 11))
     return fixed + pack_text(uuid) + pack_text(error or "") + listed

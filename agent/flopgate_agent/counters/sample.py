@@ -60,6 +60,22 @@ class PipeCycles:
 
 
 @quick
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One GPU instance of a chip that is cut into instances (MIG).
+
+    Attributes:
+        id: NVML's GPU instance id; another instance can have it later.
+        sm_count: its SMs, by its profile, 0 to 65535.
+        cycles: as of a chip, of the instance alone; ``None`` where the call failed.
+    """
+
+    id: int
+    sm_count: int
+    cycles: PipeCycles | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChipSample:
     """One chip at one moment.
@@ -80,6 +96,8 @@ class ChipSample:
         error: NVML's error name when the chip could not be read at all (``GPU_IS_LOST``), else
             ``None``.
         mig: the chip is cut into instances, or does not say whether.
+        instances: all of them; ``None`` where they cannot be read, or the chip is not cut.
+        full: these leave no room on the chip for one more.
     """
 
     uuid: str
@@ -93,3 +111,5 @@ class ChipSample:
     shares: PipeCycles | None = None
     sm_clock_low_mhz: int | None = None
     mig: bool = False
+    instances: tuple[Instance, ...] | None = None
+    full: bool = False

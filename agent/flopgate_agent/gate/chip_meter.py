@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from operator import attrgetter
 
-from flopgate_agent import meter
+from flopgate_agent import meter, parts
 from flopgate_agent.counters.sample import ChipSample, PipeCycles
 from flopgate_agent.crosscheck import CrossCheck
 from flopgate_agent.gate.book import figures_of
@@ -119,29 +119,29 @@ class ChipMeter:
         if self._owed and sample.taken_ms < self.covered_until_ms:
             # It came late: that time has been charged, and it is no base to measure from.
             return ()
-        parts: list[Measured] = []
+        done: list[Measured] = []
         previous = self._previous
         if previous is None:
             span_ms = sample.taken_ms - self.covered_until_ms
             if span_ms > 0 and self._owed:
-                parts.append(self._gap_before(sample, span_ms))
+                done.append(self._gap_before(sample, span_ms))
         elif sample.taken_ms > previous.taken_ms:
             summed = self._sms_per_count == 1
-            parts.append(meter.measure(previous, sample, self.chip.spec, summed=summed))
+            done.append(parts.measure(previous, sample, self.chip.spec, summed=summed))
         self._survivor, self._owed = None, True
         since_ms = self.covered_until_ms
         self._previous = sample
         self.covered_until_ms = max(self.covered_until_ms, sample.taken_ms)
-        self._judge(sample, parts, since_ms)
-        self._add(parts)
-        if parts and parts[-1].gap:
+        self._judge(sample, done, since_ms)
+        self._add(done)
+        if done and done[-1].gap:
             # What was not believed is nothing to compare with.
             self._checks.reset()
-        flop = sum(part.total.nominal for part in parts)
+        flop = sum(part.total.nominal for part in done)
         found = (*self._calibration(previous, sample), *self._checks.look(sample, flop))
-        if found and parts:
-            parts[-1] = replace(parts[-1], findings=(*parts[-1].findings, *found))
-        return tuple(parts)
+        if found and done:
+            done[-1] = replace(done[-1], findings=(*done[-1].findings, *found))
+        return tuple(done)
 
     def _calibration(self, previous: ChipSample | None, sample: ChipSample) -> tuple[Finding, ...]:
         """Once for each start: how the counters turned out to count."""
@@ -155,7 +155,7 @@ class ChipMeter:
         if sample.taken_ms - self._base.taken_ms < meter.CALIBRATION_MS:
             return ()
         since, self._base, self._highest_mhz = self._base, sample, 0
-        told = meter.calibration(since, replace(sample, sm_clock_mhz=highest_mhz), self.chip.spec)
+        told = parts.calibration(since, replace(sample, sm_clock_mhz=highest_mhz), self.chip.spec)
         if told is None:
             return ()
         self._sms_per_count = dict(told.numbers)["sms_per_count"]
@@ -172,7 +172,7 @@ class ChipMeter:
         else:
             summed = self._sms_per_count == 1
             spec = self.chip.spec
-            gap = meter.tighten_gap(self._survivor, sample, spec, span_ms, summed=summed)
+            gap = parts.tighten_gap(self._survivor, sample, spec, span_ms, summed=summed)
         if gap.gap:
             # Another driver may be loaded now, and count otherwise.
             self._sms_per_count = None
@@ -188,12 +188,12 @@ class ChipMeter:
         if span_ms <= 0:
             return ()
         self.covered_until_ms = until_ms
-        parts = (meter.worst_case(self.chip.spec, span_ms),)
-        self._add(parts)
-        return parts
+        done = (meter.worst_case(self.chip.spec, span_ms),)
+        self._add(done)
+        return done
 
-    def _judge(self, sample: ChipSample, parts: list[Measured], since_ms: int) -> None:
-        last = parts[-1] if parts else None
+    def _judge(self, sample: ChipSample, done: list[Measured], since_ms: int) -> None:
+        last = done[-1] if done else None
         by_pipes = last is not None and last.source in PIPES_READ and not last.gap
         if by_pipes and last is not None:
             still = not last.by_pipe
@@ -207,8 +207,8 @@ class ChipMeter:
         elif self.still_since_ms is None:
             self.still_since_ms = since_ms if by_pipes else sample.taken_ms
 
-    def _add(self, parts: list[Measured] | tuple[Measured, ...]) -> None:
-        for part in parts:
+    def _add(self, done: list[Measured] | tuple[Measured, ...]) -> None:
+        for part in done:
             self._source = part.source
             if part.gap:
                 self._gap_ms += part.elapsed_ms

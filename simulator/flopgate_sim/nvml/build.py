@@ -17,6 +17,7 @@ LIBRARY_SOURCES = (
     "fake_nvml_links.c",
     "fake_nvml_lists.c",
     "fake_nvml_gpm.c",
+    "fake_nvml_mig.c",
     "fake_state.c",
 )
 LIBRARY_NAME = "libnvidia-ml.so.1"

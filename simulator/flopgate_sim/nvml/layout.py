@@ -21,6 +21,7 @@ MAX_GPUS = 16
 MAX_SLOTS = 256
 MAX_FAULTS = 64
 MAX_SAMPLES = 120
+MAX_INSTANCES = 8
 
 FORMATS = (
     "fp16",
@@ -65,6 +66,15 @@ class Sample(ctypes.Structure):
     _fields_ = [
         ("timestamp_us", c_uint64),
         *_u32("gpu_util_pct", "memory_util_pct", "sm_clock_mhz", "power_mw"),
+    ]
+
+
+class Instance(ctypes.Structure):
+    """One GPU instance of a chip."""
+
+    _fields_ = [
+        *_u32("alive", "id", "profile", "start", "share_ppm", "pad0"),
+        ("since", c_uint64 * len(COUNTERS)),
     ]
 
 
@@ -126,6 +136,7 @@ class Gpu(ctypes.Structure):
         *_u32("running", "clock_mhz", "power_mw", "event_reasons"),
         ("samples_written", c_uint64),
         ("samples", Sample * MAX_SAMPLES),
+        ("instance", Instance * MAX_INSTANCES),
     ]
 
 
@@ -157,6 +168,7 @@ def own_layout() -> list[str]:
     """One ``struct field offset size`` a line, in the order of ``fake_gpu --layout``."""
     named = (
         ("fg_sample", Sample),
+        ("fg_instance", Instance),
         ("fg_fault", Fault),
         ("fg_slot", Slot),
         ("fg_gpu", Gpu),

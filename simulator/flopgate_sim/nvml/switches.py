@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING, Any
 from flopgate_sim.nvml import layout
 
 if TYPE_CHECKING:
-    from flopgate_sim.nvml.values import NvmlError
+    from flopgate_sim.nvml.values import MigProfile, NvmlError
 
 ALL_GPUS = -1
 SAYS_YES = -1
 _MAX_CALL_LENGTH = 63
+PROFILES: tuple[MigProfile, ...] = (
+    "1g.10gb",
+    "1g.20gb",
+    "2g.20gb",
+    "3g.40gb",
+    "4g.40gb",
+    "7g.80gb",
+)
+"""In the order of the library's table."""
 
 
 class Switches:
@@ -108,8 +117,38 @@ class Switches:
         self._gpu(gpu).gpm_percent_only = int(only)
 
     def set_mig(self, gpu: int, *, enabled: bool = True) -> None:
-        """MIG mode as NVML tells it."""
+        """MIG mode as NVML tells it; instances are made with `make_instance`."""
         self._gpu(gpu).mig_mode = int(enabled)
+
+    def make_instance(
+        self, gpu: int, instance: int, profile: MigProfile, *, start: int, share: float
+    ) -> None:
+        """A GPU instance from now on: its counters begin at zero.
+
+        Args:
+            gpu: index of the chip.
+            instance: its GPU instance id.
+            profile: its size, as an H100 names it.
+            start: its first memory slice, 0 to 7.
+            share: of what the chip's pipes do from now on, this is done in this instance.
+        """
+        view = self._gpu(gpu)
+        free = next(one for one in view.instance if not one.alive)
+        free.id, free.profile, free.start = instance, PROFILES.index(profile), start
+        free.share_ppm = int(share * 1_000_000)
+        for counter in range(len(layout.COUNTERS)):
+            free.since[counter] = view.cycles[counter]
+        free.alive = 1
+
+    def instances(self, gpu: int) -> list[layout.Instance]:
+        """Those that are there, as the library sees them."""
+        return [one for one in self._gpu(gpu).instance if one.alive]
+
+    def destroy_instance(self, gpu: int, instance: int) -> None:
+        """It is gone, and its counters with it; the truth keeps what ran there."""
+        for one in self.instances(gpu):
+            if one.id == instance:
+                one.alive = 0
 
     def set_power_limit(self, gpu: int, limit_mw: int) -> None:
         """The power limit, past the checks of NVML's setter; milliwatt."""

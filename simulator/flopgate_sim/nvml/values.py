@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 Profile = Literal["V100", "A100", "H100", "H200", "RTX4090", "B200"]
+MigProfile = Literal["1g.10gb", "1g.20gb", "2g.20gb", "3g.40gb", "4g.40gb", "7g.80gb"]
 Kind = Literal["gemm", "memory", "comm"]
 Context = Literal["compute", "mps", "graphics"]
 Format = Literal[

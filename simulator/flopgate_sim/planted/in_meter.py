@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from flopgate_agent import meter
+from flopgate_agent import meter, parts
 from flopgate_agent.counters.sample import ChipSample
 from flopgate_agent.gate import book
 from flopgate_agent.gate.host_meter import HostMeter
@@ -31,6 +31,10 @@ def mig_believed() -> tuple[Swap, ...]:
     return (Swap(meter, "measure", whole),)
 
 
+def instance_gone_free() -> tuple[Swap, ...]:
+    return (Swap(parts, "_rest", lambda _spec, _covered: 0),)
+
+
 def reset_survived() -> tuple[Swap, ...]:
     tighten = meter.tighten_gap
 
@@ -38,7 +42,7 @@ def reset_survived() -> tuple[Swap, ...]:
         return tighten(*arguments, summed=True)
 
     return (
-        Swap(meter, "_survived", lambda *_arguments: True),
+        Swap(meter, "survived", lambda *_arguments: True),
         Swap(meter, "tighten_gap", trusting),
     )
 
@@ -52,8 +56,8 @@ def hung_chip_free() -> tuple[Swap, ...]:
 
     def present(self: HostMeter, samples: Any, now_ms: int) -> Any:
         there = {sample.uuid for sample in samples}
-        for chip, parts in look(self, samples, now_ms):
-            yield chip, parts if chip.chip.identity.uuid in there else ()
+        for chip, done in look(self, samples, now_ms):
+            yield chip, done if chip.chip.identity.uuid in there else ()
 
     return (Swap(HostMeter, "look", present),)
 

@@ -8,6 +8,7 @@ from flopgate_proto.values.common import Phase, Scope, ScopeKind
 from flopgate_proto.values.orders import Budget, PhaseRule
 from flopgate_sim.scenario.policies import default_policy
 from flopgate_sim.scenario.profiles import PROFILES
+from flopgate_sim.world import cutting
 from flopgate_sim.world.clocks import EPOCH_UNIX_MS
 from flopgate_sim.world.faults import draw
 from flopgate_sim.world.network import Weather
@@ -208,8 +209,30 @@ def cut_short(seed: int) -> WorldPlan:
 
 
 def cut_up(seed: int) -> WorldPlan:
-    """Chips are cut into instances, and calls hang at others."""
-    return replace(_plan(seed, {"mig_on": 6.0, "chip_hang": 6.0}), duration_ms=SHORT_MS)
+    """Chips are cut into instances that no driver shows, and calls hang at others."""
+    plan = _plan(seed, {"mig_on": 6.0, "chip_hang": 6.0})
+    faults = tuple(
+        replace(fault, value=fault.value % CHIPS) if fault.kind == "mig_on" else fault
+        for fault in plan.faults
+    )
+    return replace(plan, faults=faults, duration_ms=SHORT_MS)
+
+
+def cut_anew(seed: int) -> WorldPlan:
+    """Chips are cut into instances, which are destroyed and made again while they work."""
+    plan = _plan(seed, {})
+    cut = tuple(
+        Fault(
+            at_ms=200_000 + 9_000 * number,
+            kind="mig_on",
+            target=host.name,
+            span_ms=600_000,
+            value=CHIPS * cutting.HALVES + which,
+        )
+        for number, host in enumerate(plan.hosts)
+        for which in range(CHIPS)
+    )
+    return replace(plan, faults=cut, duration_ms=SHORT_MS)
 
 
 def clocks_back(seed: int) -> WorldPlan:

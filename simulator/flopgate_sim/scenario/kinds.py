@@ -87,7 +87,8 @@ KINDS: Final[Mapping[str, FaultKind]] = MappingProxyType(
             target=HOST,
             span_ms=(10_000, 900_000),
             value=(0, 15),
-            text="a chip is cut into instances, and its own counters do not show their work",
+            text="a chip is cut into instances, which are made anew now and then; its own counters "
+            "do not show their work, those of the instances only where its driver shows these",
         ),
         "rungs_undone": FaultKind(
             target=HOST,

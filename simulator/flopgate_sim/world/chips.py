@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from flopgate_agent.counters.sample import ChipSample, PipeCycles
 from flopgate_proto.chips import ChipSpec
+from flopgate_sim.world import cutting
 from flopgate_sim.world.engine import US_PER_MS
 from flopgate_sim.world.jobs import Job
 
@@ -35,6 +36,7 @@ class Chip:
         lost: off the bus.
         hung: calls hang there, so no sampler asks it.
         mig: cut into instances, whose work is in no counter of the whole chip.
+        layout, parts: how it is cut (`cutting`), and its instances.
         reloaded: the driver was loaded anew: a handle from before gives one error. One that is
             opened after it tells nothing of it.
         counted_us: since when the driver counts; a reload starts anew.
@@ -61,6 +63,8 @@ class Chip:
     lost: bool = False
     hung: bool = False
     mig: bool = False
+    layout: int = cutting.UNREADABLE
+    parts: list[cutting.Part] = field(default_factory=list)
     reloaded: bool = False
     counted_us: int = 0
     worked_before_us: int = 0
@@ -291,6 +295,7 @@ class Hardware:
         chip.window_ms, chip.shared_us = None, (0, 0, 0)
         chip.hidden_us = chip.hidden_active_us = 0
         chip.reloaded = True
+        cutting.renew(chip, self.now_us)
 
     def sample(self, now_us: int, elapsed_ms: int) -> list[ChipSample]:
         """What the driver shows of every chip now; ``elapsed_ms`` is the host's own clock."""
@@ -330,6 +335,8 @@ class Hardware:
             pids=self.pids(index),
             error=None,
             mig=chip.mig,
+            instances=cutting.shown(chip, self.now_us),
+            full=chip.layout == cutting.HALVES,
         )
 
     def _shares(self, chip: Chip, elapsed_ms: int) -> PipeCycles | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from flopgate_agent.counters.client import ANSWER_TIMEOUT_MS
 from flopgate_sim.scenario.kinds import HOST, KINDS
+from flopgate_sim.world import cutting
 from flopgate_sim.world.chips import Chip
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S
 from flopgate_sim.world.gate_side import GATE_RESTART_US
@@ -25,6 +26,8 @@ GIVEN_UP_MS = ANSWER_TIMEOUT_MS
 """How long the gate waits for its sampler."""
 WALL_STEP_SEEN_MS = 5_000
 """Beyond what drift allows between two comparisons of the gate."""
+MADE_ANEW = 6
+"""While a chip is cut, its instances are destroyed and made again so often, less once."""
 SEEN_WITHIN_MS = 600_000
 """A jump is beyond all doubt when the chip could not have counted so far in this time."""
 
@@ -170,18 +173,28 @@ def _unhang(world: World, chip: Chip) -> None:
 
 def _mig_on(world: World, fault: Fault) -> None:
     host = _host(world, fault)
-    chip = host.hardware.chips[fault.value % len(host.hardware.chips)]
-    _cut_up(world, host, chip, mig=True)
-    whole = partial(_cut_up, world, host, chip, mig=False)
+    layout, which = divmod(fault.value, len(host.hardware.chips))
+    chip = host.hardware.chips[which]
+    _cut_up(world, host, chip, mig=True, layout=layout % 3)
+    renewed = partial(_cut_anew, world, host, chip)
+    for number in range(1, MADE_ANEW):
+        at_us = fault.span_ms * US_PER_MS * number // MADE_ANEW
+        world.engine.after(at_us, "instances made anew", renewed)
+    whole = partial(_cut_up, world, host, chip, mig=False, layout=cutting.UNREADABLE)
     world.engine.after(fault.span_ms * US_PER_MS, "a whole chip", whole)
 
 
-def _cut_up(world: World, host: Host, chip: Chip, *, mig: bool) -> None:
+def _cut_up(world: World, host: Host, chip: Chip, *, mig: bool, layout: int) -> None:
     """A change of the mode resets the chip, so that its counters tell of it whenever it came."""
     host.hardware.advance(world.engine.now_us)
     if chip.mig != mig:
-        chip.mig = mig
+        chip.mig, chip.layout = mig, layout
         host.hardware.reset_counters(chip)
+
+
+def _cut_anew(world: World, host: Host, chip: Chip) -> None:
+    host.hardware.advance(world.engine.now_us)
+    cutting.renew(chip, world.engine.now_us)
 
 
 def _counter_jump(world: World, fault: Fault) -> None:

@@ -24,6 +24,8 @@ HIDDEN ret_t fg_text(char *out, unsigned length, const char *text);
 /* Copies a GPU as it stands between two ticks. */
 HIDDEN void fg_snapshot(const struct fg_gpu *gpu, struct fg_gpu *copy);
 
+HIDDEN struct fg_instance *fg_instance_of(struct fg_gpu *gpu, unsigned id);
+HIDDEN unsigned fg_profile_sms(const struct fg_gpu *gpu, unsigned profile);
 HIDDEN uint64_t fg_shown_energy_mj(const struct fg_gpu *gpu);
 
 /* A setter that a switch makes say yes and do nothing. */

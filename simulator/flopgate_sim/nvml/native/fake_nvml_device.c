@@ -155,7 +155,7 @@ ret_t nvmlDeviceGetMigMode(nvmlDevice_t handle, unsigned *current, unsigned *pen
 ret_t nvmlDeviceGetMigDeviceHandleByIndex(nvmlDevice_t handle, unsigned index, nvmlDevice_t *out) {
   DEVICE(handle);
   NEED(out && index < 7);
-  return NVML_NOT_FOUND; /* no MIG instances exist here */
+  return NVML_NOT_FOUND; /* compute instances are not modelled */
 }
 
 ret_t nvmlDeviceGetTotalEccErrors(nvmlDevice_t handle, unsigned type, unsigned counter,

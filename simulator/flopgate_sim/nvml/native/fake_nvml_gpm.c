@@ -38,19 +38,23 @@ ret_t nvmlGpmSampleFree(nvmlGpmSample_t sample) {
   return NVML_SUCCESS;
 }
 
-ret_t nvmlGpmSampleGet(nvmlDevice_t handle, nvmlGpmSample_t sample) {
-  DEVICE(handle);
-  NEED(sample);
+static ret_t take(struct fg_gpu *g, nvmlGpmSample_t sample, const struct fg_instance *part,
+                  unsigned part_sms) {
   if (!g->gpm) return NVML_NOT_SUPPORTED;
   struct fg_gpu copy;
   fg_snapshot(g, &copy);
+  unsigned sms = part ? part_sms : copy.sm_count;
   sample->gpu = fg_index(g);
   sample->taken_ns = fg_clock_ns(CLOCK_BOOTTIME);
   for (int i = 0; i < FG_COUNTERS; i++) {
-    uint64_t back = copy.cycles_back[i];
+    uint64_t back = part ? part->since[i] : copy.cycles_back[i];
     sample->cycles[i] = copy.cycles[i] > back ? copy.cycles[i] - back : 0;
+    if (part && i == FG_ELAPSED)
+      sample->cycles[i] = sample->cycles[i] / copy.sm_count * sms;
+    else if (part)
+      sample->cycles[i] = (uint64_t)((double)sample->cycles[i] * part->share_ppm * 1e-6);
     if (i != FG_ELAPSED && FG_LOAD(g->gpm_idle)) sample->cycles[i] = 0;
-    if (copy.gpm_averaged) sample->cycles[i] /= copy.sm_count;
+    if (copy.gpm_averaged) sample->cycles[i] /= sms;
   }
   sample->dram_bytes = copy.dram_bytes;
   sample->nvlink_bytes = copy.nvlink_bytes;
@@ -59,11 +63,18 @@ ret_t nvmlGpmSampleGet(nvmlDevice_t handle, nvmlGpmSample_t sample) {
   return NVML_SUCCESS;
 }
 
+ret_t nvmlGpmSampleGet(nvmlDevice_t handle, nvmlGpmSample_t sample) {
+  DEVICE(handle);
+  NEED(sample);
+  return take(g, sample, NULL, 0);
+}
+
 ret_t nvmlGpmMigSampleGet(nvmlDevice_t handle, unsigned instance, nvmlGpmSample_t sample) {
   DEVICE(handle);
-  (void)instance;
-  (void)sample;
-  return NVML_NOT_SUPPORTED; /* no MIG instances exist here */
+  NEED(sample);
+  if (!FG_LOAD(g->mig_mode)) return NVML_NOT_SUPPORTED;
+  const struct fg_instance *part = fg_instance_of(g, instance);
+  return part ? take(g, sample, part, fg_profile_sms(g, part->profile)) : NVML_NOT_FOUND;
 }
 
 static int percentage_counter(unsigned id) {

@@ -4,7 +4,7 @@
  *   engine    identity, counters, samples, truth (inside the sequence lock), slot progress
  *   library   settings of a GPU (clocks, limits, modes), as the setters of NVML do
  *   workload  its own slots: claim, launch parameters, `submitted`, `checkpoint_notices`
- *   test      faults, switches, header configuration before the engine starts
+ *   test      faults, switches, GPU instances, header configuration before the engine starts
  * Fields are declared once, through the lists below, so that `fake_gpu --layout` prints every
  * offset and the Python mirror can refuse to start when it differs.
  */
@@ -20,6 +20,7 @@
 #define FG_MAX_GPUS 16
 #define FG_MAX_SLOTS 256 /* one per process and GPU */
 #define FG_MAX_FAULTS 64
+#define FG_MAX_INSTANCES 8
 #define FG_MAX_SAMPLES 120 /* 20 s of driver samples at one each 167 ms */
 #define FG_ENV "FLOPGATE_FAKE_NVML_STATE"
 
@@ -43,6 +44,16 @@ enum fg_counter {
   F(uint32_t, memory_util_pct) \
   F(uint32_t, sm_clock_mhz) \
   F(uint32_t, power_mw)
+
+/* A GPU instance: its counters are a share of the chip's since it was made. */
+#define FG_INSTANCE_FIELDS(F, A) \
+  F(uint32_t, alive)           /* written last */ \
+  F(uint32_t, id) \
+  F(uint32_t, profile)         /* index into the library's table */ \
+  F(uint32_t, start)           /* first memory slice */ \
+  F(uint32_t, share_ppm)       /* of what the chip's pipes do */ \
+  F(uint32_t, pad0) \
+  A(uint64_t, since, FG_COUNTERS)
 
 #define FG_FAULT_FIELDS(F, A) \
   A(char, call, 64)            /* exact symbol name */ \
@@ -128,11 +139,13 @@ enum fg_counter {
 #define FG_STRUCT(name, fields) struct name { fields(FG_DECLARE_F, FG_DECLARE_A) }
 
 FG_STRUCT(fg_sample, FG_SAMPLE_FIELDS);
+FG_STRUCT(fg_instance, FG_INSTANCE_FIELDS);
 FG_STRUCT(fg_fault, FG_FAULT_FIELDS);
 FG_STRUCT(fg_slot, FG_SLOT_FIELDS);
 struct fg_gpu {
   FG_GPU_FIELDS(FG_DECLARE_F, FG_DECLARE_A)
   struct fg_sample samples[FG_MAX_SAMPLES];
+  struct fg_instance instance[FG_MAX_INSTANCES];
 };
 struct fg_state {
   FG_HEADER_FIELDS(FG_DECLARE_F, FG_DECLARE_A)

@@ -95,6 +95,19 @@ typedef struct {
   nvmlGpmMetric_t metrics[NVML_GPM_METRIC_MAX];
 } nvmlGpmMetricsGet_t;
 typedef struct { unsigned version, isSupportedDevice; } nvmlGpmSupport_t;
+typedef struct nvml_gpu_instance *nvmlGpuInstance_t;
+typedef struct { unsigned start, size; } nvmlGpuInstancePlacement_t;
+typedef struct {
+  unsigned version, id, isP2pSupported, sliceCount, instanceCount, multiprocessorCount,
+      copyEngineCount, decoderCount, encoderCount, jpegCount, ofaCount;
+  unsigned long long memorySizeMB;
+  char name[96];
+} nvmlGpuInstanceProfileInfo_v2_t;
+typedef struct {
+  nvmlDevice_t device;
+  unsigned id, profileId;
+  nvmlGpuInstancePlacement_t placement;
+} nvmlGpuInstanceInfo_t;
 
 #define NVML_TAG(type, number) ((unsigned)sizeof(type) | (number) << 24)
 
@@ -104,6 +117,7 @@ _Static_assert(sizeof(nvmlGpuFabricInfo_v3_t) == 40, "fabric info v3");
 _Static_assert(sizeof(nvmlPlatformInfo_v2_t) == 44, "platform info v2");
 _Static_assert(sizeof(nvmlMemory_v2_t) == 40, "memory v2");
 _Static_assert(sizeof(nvmlProcessInfo_t) == 24, "process info v3");
+_Static_assert(sizeof(nvmlGpuInstanceProfileInfo_v2_t) == 152, "GPU instance profile info v2");
 _Static_assert(sizeof(nvmlPciInfo_t) == 68, "PCI info");
 
 #endif
