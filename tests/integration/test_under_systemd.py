@@ -38,6 +38,11 @@ def test_law_8_a_gate_that_is_not_started_again_leaves_nothing_running(
         play(machine, shared, "gone")
 
 
+def test_a_closed_chip_is_open_to_the_gate_that_starts_anew(tmp_path: Path, shared: Path) -> None:
+    with Machine(tmp_path / "machine", shared) as machine:
+        play(machine, shared, "closed")
+
+
 def test_law_8_after_a_boot_nothing_begins_until_a_gate_permits_it(
     tmp_path: Path, shared: Path
 ) -> None:

@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
 
+from flopgate_agent.enforcement.bpf import KernelPrograms
+from flopgate_agent.enforcement.cgroups import Cgroup
 from tests.support.gate_host import until
+from tests.support.stage import mount
 
 ROOT: Final = Path(__file__).parents[2]
 WAIT_S: Final = 60.0
@@ -48,6 +51,8 @@ class Machine:
         command = ["systemd-nspawn", f"--directory={self._root}", "--volatile=overlay", "--boot"]
         command += ["--register=no", "--keep-unit", "--private-network", "--console=pipe"]
         command += ["--link-journal=no", f"--machine=flopgate-{os.getpid()}"]
+        # Without it no unit inside may ask for the device filter, whatever its own settings.
+        command += ["--system-call-filter=bpf"]
         command += [f"--bind={self._shared}", f"--bind-ro={ROOT}"]
         command += [f"--bind-ro={unit}:/etc/systemd/system/{unit.name}" for unit in self._units]
         command += [f"systemd.unit={self._until}"]
@@ -80,6 +85,11 @@ class Machine:
                 self._boot.kill()
                 self._boot.wait()
         subprocess.run(["umount", "--lazy", self._root], check=True)
+        # A container shares its root cgroup with the next one, a host does not with its next boot.
+        root = Cgroup(f"{mount()}/payload")
+        programs = KernelPrograms(root.path)
+        for one in programs.attached() if root.exists() else ():
+            programs.detach(one)
 
     def run(self, command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
         """Run a command inside, as root."""

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import subprocess
 import sys
 import time
@@ -22,6 +24,8 @@ from tests.support.resting import Resting
 ROOT: Final = Path(__file__).parents[2]
 UNITS: Final = ROOT / "packaging" / "systemd"
 RUNTIME: Final = Path("/run/systemd/system")
+JOBS: Final = "/jobs"
+"""Where a job may be: what runs there is no service of the system."""
 GATE, LOCKDOWN = "flopgate-gate.service", "flopgate-lockdown.service"
 
 
@@ -57,12 +61,39 @@ def unit_file(name: str, folder: Path) -> str:
     return text.replace("[Install]", f"{more}\n[Install]")
 
 
+OPENABLE: Final = os.makedev(1, 7)
+"""`/dev/full`: a device that can be opened, and that nobody misses."""
+OPEN: Final = """
+import os, sys
+folder = "/sys/fs/cgroup" + sys.argv[1]
+os.makedirs(folder, exist_ok=True)
+with open(folder + "/cgroup.procs", "w") as file:
+    file.write(str(os.getpid()))
+os.open(sys.argv[2], os.O_RDWR)
+"""
+
+
 class UnitHost(GateHost):
     """A host whose gate and lock-down are the units of packaging/systemd."""
 
     def _write(self) -> None:
         if not self.config.exists():
             super()._write()
+        # A real device, by another name: the kernel is asked to close it.
+        self.node.unlink()
+        os.mknod(self.node, 0o666 | stat.S_IFCHR, OPENABLE)
+
+    @property
+    def node(self) -> Path:
+        """Of its chip."""
+        return Path(self.driver.device_dir) / "nvidia0"
+
+    def opens(self, cgroup: str) -> bool:
+        """Whether root, in this cgroup, can open the chip."""
+        command = [sys.executable, "-c", OPEN, cgroup, str(self.node)]
+        ended = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert ended.returncode == 0 or "Operation not permitted" in ended.stderr, ended.stderr
+        return ended.returncode == 0
 
     def install(self) -> None:
         """Put the units where systemd finds them."""
@@ -101,7 +132,8 @@ def busy(host: UnitHost, watchdog_ms: int = 60_000) -> subprocess.Popen[bytes]:
     host.until_state("run-7", LaneState.RUNNING)
     assert main_pid(LOCKDOWN), "the gate wants its lock-down"
     job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
-    until(lambda: host.driver.running(0), "the job to compute")
+    until(lambda: host.driver.running(0) or job.poll() is not None, "the job to compute")
+    assert job.poll() is None, "it was let in"
     time.sleep(1.5)
     return job
 
@@ -133,6 +165,25 @@ def gone(host: UnitHost) -> None:
     host.driver.wait_idle(0)
     stopped_ms = host.last_math_ms(0) - gone_ms
     assert stopped_ms <= 4_000 + 2_000, stopped_ms
+    until(lambda: not host.opens(JOBS), "the chip to be closed for root")
+    assert stat.S_IMODE(host.node.stat().st_mode) == 0
+
+
+def closed(host: UnitHost) -> None:
+    """A chip without permission is closed for root, but not for the gate that starts anew."""
+    host.install()
+    host.start("acknowledge")
+    host.until_state("run-7", LaneState.HALTED)
+    until(lambda: not host.opens(JOBS), "the chip to be closed for root")
+    before = main_pid(GATE)
+    host.log.write_text("")
+    systemctl("restart", GATE)
+    assert main_pid(GATE) != before
+    assert host.opens(f"/system.slice/{GATE}"), "the unit's new cgroup is spared"
+    assert not host.opens(JOBS)
+    host.again("grant")
+    host.until_state("run-7", LaneState.RUNNING)
+    until(lambda: host.opens(JOBS), "the chip to be open")
 
 
 def enforced(host: UnitHost) -> None:
@@ -145,6 +196,7 @@ def booted(host: UnitHost) -> None:
     """After it: the lock-down was there first, and nothing begins until a gate permits it."""
     assert main_pid(LOCKDOWN), "it is part of the boot"
     until(lambda: host.driver.compute_mode(0) != 0, "the chip to be closed")
+    until(lambda: not host.opens(JOBS), "the chip to be closed for root")
     refused = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
     assert refused.wait(60) > 0
     # An authority whose batches did not begin anew.
@@ -163,6 +215,7 @@ def booted(host: UnitHost) -> None:
 SCENES: Final[dict[str, Callable[[UnitHost], None]]] = {
     "restarted": restarted,
     "gone": gone,
+    "closed": closed,
     "enforced": enforced,
     "booted": booted,
 }
@@ -171,7 +224,7 @@ SCENES: Final[dict[str, Callable[[UnitHost], None]]] = {
 def main() -> None:
     """Play one scene."""
     folder, scene = sys.argv[1:]
-    with UnitHost(Path(folder), {"run-7": [0]}, gpus=1) as host:
+    with UnitHost(Path(folder), {"run-7": [0]}, cgroups=True, gpus=1) as host:
         try:
             SCENES[scene](host)
         except BaseException:
