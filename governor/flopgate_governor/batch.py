@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flopgate_governor.officer_orders import ripen
 from flopgate_governor.receive import Checked, Submission, receive
 from flopgate_governor.replies import Replies, assemble, older_batches
 from flopgate_governor.state import State
@@ -39,6 +40,7 @@ def commit_checked(state: State, checked: Sequence[Checked]) -> list[pb.LinkDown
     received = [item for one in checked for item in one.reports]
     if not received:
         return [pb.LinkDown(notices=notices) for notices in replies.notices]
+    ripen(state)
     # Who was known when it was checked may have made room for others since.
     state.know(item.host_id for item in received)
     try:

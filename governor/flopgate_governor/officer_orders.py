@@ -11,16 +11,24 @@ from flopgate_governor import schema
 from flopgate_governor.budgets import write_caps
 from flopgate_governor.core.checkpoint import Logged
 from flopgate_governor.core.facts import Host
-from flopgate_governor.core.orders import OrderBook, caps_of, concerns_host
+from flopgate_governor.core.orders import OrderBook, caps_of
+from flopgate_governor.core.pauses import concerns_host
+from flopgate_governor.core.waiting import Waiting
 from flopgate_governor.logbook import proof_to, write_log
 from flopgate_governor.prepared import Query, Write
 from flopgate_governor.state import State
 from flopgate_governor.store import Store
-from flopgate_proto.codec import decode_order, envelope_to_wire
+from flopgate_proto.codec import PayloadType, decode_order, envelope_to_wire
 from flopgate_proto.envelope import Envelope
+from flopgate_proto.errors import HistoryError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import ScopeKind
-from flopgate_proto.values.orders import Pause
+from flopgate_proto.values.orders import Pause, Veto
+
+OF_GOVERNORS: Final = frozenset(
+    {PayloadType.ADOPTION, PayloadType.CLOSURE, PayloadType.RELIEF, PayloadType.RECONCILIATION}
+)
+"""Orders that no gate acts on."""
 
 _NEW_ORDER: Final = Write(
     insert(schema.order), [column.name for column in schema.order.columns if column.name != "id"]
@@ -32,12 +40,16 @@ _PROOF: Final = Query(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """An order in force, with its place in the log. ``new`` is false for a repetition."""
+    """An order on record, with its place in the log. ``new`` is false for a repetition.
+
+    ``waiting``: it loosens, and is not in force yet; ``None`` where it is, or will never be.
+    """
 
     digest: bytes
     envelope: Envelope
     proof: pb.LogProof
     new: bool
+    waiting: Waiting | None = None
 
 
 def accept_order(state: State, envelope: Envelope) -> Accepted:
@@ -47,25 +59,77 @@ def accept_order(state: State, envelope: Envelope) -> Accepted:
         PeerError: it is not one that may be taken now.
         StorageError: it was not taken.
     """
+    ripen(state)
     with state.store.transaction() as connection:
         stored = _stored(connection, envelope.digest)
     if stored is not None:
         # Only what was verified once is on record: the digest covers every signed byte.
-        return Accepted(digest=envelope.digest, envelope=envelope, proof=stored, new=False)
+        return Accepted(
+            digest=envelope.digest,
+            envelope=envelope,
+            proof=stored,
+            new=False,
+            waiting=_waiting(state, envelope.digest),
+        )
     unix_ms = state.now_ms()
     book = state.book.accept(envelope, unix_ms)
+    _check_in_time(state, envelope)
     appended = state.appended([envelope])
     with state.store.transaction() as connection:
         write_log(connection, appended)
         _write(connection, envelope, appended.logged, unix_ms)
-        if book.policy is not None and book.policy is not state.book.policy:
-            write_caps(connection, caps_of(book.policy))
+        _write_effects(connection, state, book)
     state.frontier = appended.frontier
+    state.order_ids[envelope.digest] = len(state.order_ids)
     state.take_book(book)
     state.batch_number = max(state.batch_number, book.least_batch)
     return Accepted(
-        digest=envelope.digest, envelope=envelope, proof=proof_to(appended.logged), new=True
+        digest=envelope.digest,
+        envelope=envelope,
+        proof=proof_to(appended.logged),
+        new=True,
+        waiting=_waiting(state, envelope.digest),
     )
+
+
+def ripen(state: State) -> None:
+    """Put in force what waited long enough by now.
+
+    Raises:
+        StorageError: nothing came into force.
+    """
+    unix_ms, due_ms = state.now_ms(), state.book.due_unix_ms
+    if due_ms is None or due_ms > unix_ms:
+        return
+    book = state.book.ripe(unix_ms)
+    with state.store.transaction() as connection:
+        _write_effects(connection, state, book)
+    state.take_book(book)
+
+
+def _write_effects(connection: Connection, state: State, book: OrderBook) -> None:
+    """What came into force, in the transaction that brings it there."""
+    if book.policy is not None and book.policy is not state.book.policy:
+        write_caps(connection, caps_of(book.policy))
+
+
+def _waiting(state: State, digest: bytes) -> Waiting | None:
+    return next((held for held in state.book.waiting if held.digest == digest), None)
+
+
+def _check_in_time(state: State, envelope: Envelope) -> None:
+    """A veto of what is in force would look like success and stop nothing."""
+    order = decode_order(envelope.payload_type, envelope.payload)
+    if not isinstance(order, Veto) or _waiting(state, order.order_digest) is not None:
+        return
+    with state.store.transaction() as connection:
+        late = _stored(connection, order.order_digest) is not None
+    if late and order.order_digest not in {fallen.digest for fallen in state.book.fallen}:
+        raise HistoryError(
+            f"order {order.order_digest.hex()[:16]} is in force",
+            code="veto.late",
+            remedy="Sign a pause: one officer's is enough.",
+        )
 
 
 def found(store: Store, root: Envelope) -> None:
@@ -88,8 +152,9 @@ def orders_for(state: State, hosts: list[Host] | None) -> list[pb.SignedOrder]:
         state: of the writer.
         hosts: ``None`` stands for all.
     """
+    ripen(state)
     book = state.book
-    envelopes = list(book.roots)
+    envelopes = [*book.roots, *book.told, *(held.envelope for held in book.waiting)]
     if book.delegation is not None:
         envelopes.append(book.delegation.envelope)
     if book.policy_envelope is not None:
@@ -101,12 +166,17 @@ def orders_for(state: State, hosts: list[Host] | None) -> list[pb.SignedOrder]:
         for held in book.pauses
         if hosts is None or any(concerns_host(held.pause, host.scopes) for host in hosts)
     ]
+    # As they were accepted: each was signed under the root of its day.
+    envelopes.sort(key=lambda envelope: state.order_ids[envelope.digest])
+    envelopes = [one for one in envelopes if one.payload_type not in OF_GOVERNORS]
     return [pb.SignedOrder(envelope=envelope_to_wire(envelope)) for envelope in envelopes]
 
 
 def concerned(state: State, envelope: Envelope, linked: set[bytes]) -> set[bytes] | None:
     """Linked hosts that an order is for; ``None`` for all of them."""
     order = decode_order(envelope.payload_type, envelope.payload)
+    if envelope.payload_type in OF_GOVERNORS:
+        return set()
     if not isinstance(order, Pause) or order.scope.kind in (
         ScopeKind.EVERYTHING,
         ScopeKind.WORKLOAD,

@@ -11,7 +11,9 @@ from flopgate_governor import schema
 from flopgate_governor.budgets import load_books
 from flopgate_governor.core.decide import FLOP_PER_TFLOP
 from flopgate_governor.core.facts import ENDED, host_scopes
+from flopgate_governor.core.waiting import Waiting
 from flopgate_governor.loose_lanes import would_stop
+from flopgate_governor.officer_orders import ripen
 from flopgate_governor.policy_bounds import KILL_MS
 from flopgate_governor.state import State
 from flopgate_governor.topology import load_topologies, summary
@@ -32,6 +34,7 @@ def tolerated_outage_ms(policy: Policy) -> int:
 
 def overview(state: State, linked: Collection[bytes]) -> pb.GetStatusReply:
     """Where everything stands. ``linked``: hosts with an open stream now."""
+    ripen(state)
     book, policy = state.book, state.book.policy
     outage_ms = 0 if policy is None else tolerated_outage_ms(policy)
     with state.store.transaction() as connection:
@@ -53,10 +56,30 @@ def overview(state: State, linked: Collection[bytes]) -> pb.GetStatusReply:
                 scope=scope_to(held.pause.scope),
                 reason=held.pause.reason,
                 emergency=held.pause.emergency,
+                accepted_unix_ms=held.accepted_unix_ms,
+                lapse_ms=held.lapse_ms or 0,
+                confirmed=held.confirmed,
+                suspected=held.suspected(book.trust.revoked),
             )
             for held in book.pauses
         ],
         hosts=hosts,
+        waiting=[waiting_to(held) for held in book.waiting],
+        fallen=[
+            pb.FallenOrder(digest=one.digest, reason=one.code, detail=one.detail)
+            for one in book.fallen
+        ],
+    )
+
+
+def waiting_to(held: Waiting) -> pb.WaitingOrder:
+    """What is told of an order that is not in force yet."""
+    return pb.WaitingOrder(
+        digest=held.digest,
+        payload_type=held.envelope.payload_type,
+        accepted_unix_ms=held.accepted_unix_ms,
+        due_unix_ms=held.due_unix_ms,
+        loosens=held.why,
     )
 
 

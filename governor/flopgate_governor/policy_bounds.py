@@ -24,6 +24,7 @@ SILENCE_MS: Final = 10_000
 LIFETIME_MS_MAX: Final = 7 * 86_400_000
 """How long a host that is cut off goes on; no longer than a delegation lasts by default."""
 EXEMPT_LIFETIME_MS_MAX: Final = 30 * 86_400_000
+LOOSENING_DELAY_MS_MAX: Final = 90 * 86_400_000
 KILL_MS: Final = 2_000
 """What a gate keeps free at the end of a lifetime, from a kill to its effect."""
 
@@ -50,6 +51,12 @@ def _figures(policy: Policy) -> Iterator[Fault]:
         ("lifetime_ms", 1, LIFETIME_MS_MAX, "a host that is cut off goes on so long"),
         ("exempt_lifetime_ms", 1, EXEMPT_LIFETIME_MS_MAX, "a host that is cut off goes on so long"),
         ("renew_after_ms", RENEW_AFTER_MS_MIN, None, "every host asks so often"),
+        (
+            "loosening_delay_ms",
+            0,
+            LOOSENING_DELAY_MS_MAX,
+            "a mistake stands so long",
+        ),
         ("headroom_max_tflop", 1, None, "with 0 no covered host is ever granted anything"),
     ):
         value = getattr(policy, key)

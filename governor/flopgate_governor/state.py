@@ -82,6 +82,7 @@ class State:
         chains: of some of these hosts, by id, as of the last commit.
         totals: of some scopes, in words, as of the last commit or of the one under way.
         capacities: of the clusters, with all that is enrolled and was declared.
+        order_ids: place of each order on record among all, by digest.
     """
 
     store: Store
@@ -99,6 +100,7 @@ class State:
     totals: dict[str, Totals] = field(default_factory=dict)
     capacities: Capacities = field(default_factory=lambda: Capacities(None))
     budgets: dict[str, int] = field(default_factory=dict)
+    order_ids: dict[bytes, int] = field(default_factory=dict)
 
     @property
     def authority(self) -> str:
@@ -166,7 +168,8 @@ def open_state(store: Store, permit: Signer, log: Signer, clock: Callable[[], in
         StorageError: the store cannot be read.
     """
     with store.transaction() as connection:
-        book = _replay(connection)
+        accepted = [(_parse(row[0]), int(row[1])) for row in _ORDERS.run(connection)]
+        book = _replay(connection, accepted)
         frontier = load_frontier(connection)
         newest = next(iter(_NEWEST_BATCH.run(connection)), None)
     state = State(
@@ -181,13 +184,13 @@ def open_state(store: Store, permit: Signer, log: Signer, clock: Callable[[], in
         # Time never goes back from batch to batch: the newest has the latest.
         unix_ms=newest[2] if newest else 0,
         opened_batch=newest[0] if newest else 0,
+        order_ids={envelope.digest: number for number, (envelope, _) in enumerate(accepted)},
     )
     state.take_book(book)
     return state
 
 
-def _replay(connection: Connection) -> OrderBook:
-    accepted = [(_parse(row[0]), int(row[1])) for row in _ORDERS.run(connection)]
+def _replay(connection: Connection, accepted: list[tuple[Envelope, int]]) -> OrderBook:
     if not accepted:
         raise ConfigError(
             "the store holds no trust root",

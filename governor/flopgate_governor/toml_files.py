@@ -38,6 +38,9 @@ headroom_max_tflop = 1_000_000_000
 # Links above 100 Gbit/s make two clusters one; for another rate, once every gate knows this key:
 # cluster_link_mbit_per_s = 200_000
 #
+# What loosens waits so long after officers signed it, and one officer's veto ends it meanwhile:
+# loosening_delay_ms = 86_400_000
+#
 # Each covered cluster needs a budget.
 # [[budgets]]
 # scope = "cluster:NAME"
@@ -64,7 +67,12 @@ _COUNTS: Final = (
 )
 E = TypeVar("E", CapacityBasis, ChargedFigure, Phase)
 
-_OPTIONAL_COUNTS: Final = ("cluster_link_mbit_per_s",)
+_OPTIONAL_COUNTS: Final = (
+    "cluster_link_mbit_per_s",
+    "loosening_delay_ms",
+    "closures_max",
+    "closures_span_ms",
+)
 _KEYS: Final = (
     *_COUNTS, *_OPTIONAL_COUNTS, "capacity_basis", "charged_figure", "budgets", "phases", "version",
 )  # fmt: skip

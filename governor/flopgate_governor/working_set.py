@@ -100,7 +100,7 @@ class Work:
         if len(state.totals) > TOTALS_KEPT:
             state.totals.clear()
         budgets.learn_totals(connection, scopes, state.totals)
-        lapsing = any(held.pause.lapse_ms is not None for held in state.book.pauses)
+        lapsing = any(held.lapse_ms is not None for held in state.book.pauses)
         return cls(
             state=state,
             connection=connection,

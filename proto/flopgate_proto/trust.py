@@ -5,13 +5,16 @@ Rules, after TUF (theupdateframework.io, spec 1.0 sections 5.3 and 6.1):
 * The first root is accepted by its digest alone, which the join token or the operator names; it
   must also carry its own threshold of its ``root`` role.
 * A later root has a higher version and carries the ``root`` thresholds of the old and of itself.
-* An order holds when the threshold of its role signed it; one key counts once.
+* An order holds when the threshold of its role signed it; one key counts once, and so does one
+  officer: keys of one name are one officer's.
 * A role that the root does not name can sign nothing.
+* A revoked key counts for nothing but a veto, under any root: a quorum that could silence an
+  officer could loosen before he can object. Only a root that leaves it out, and waits, takes that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,8 +33,20 @@ ROLE_OF: Final[Mapping[str, str]] = {
     PayloadType.RESUME: "resume",
     PayloadType.RECONCILIATION: "reconcile",
     PayloadType.CLUSTER_RULING: "policy",
+    PayloadType.VETO: "veto",
+    PayloadType.CONFIRMATION: "confirm",
+    PayloadType.REVOCATION: "revoke",
+    PayloadType.ADOPTION: "adopt",
+    PayloadType.CLOSURE: "close",
+    PayloadType.RELIEF: "relieve",
+    PayloadType.SEATS: "root",
 }
 """Which role signs which payload type; anything else is no order."""
+
+SINGLE_ROLES: Final = frozenset({"pause", "veto"})
+"""Roles that one officer fills, unless a root says otherwise: to stop is cheap (law 6)."""
+
+VETO: Final = ROLE_OF[PayloadType.VETO]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +69,30 @@ class VerifiedOrder:
 class Trust:
     """One authority's root in force, and the keys of its roles. Immutable."""
 
-    __slots__ = ("_keys", "_thresholds", "digest", "envelope", "root")
+    __slots__ = ("_keys", "_officers", "_thresholds", "digest", "envelope", "revoked", "root")
 
-    def __init__(self, root: TrustRoot, digest: bytes, envelope: Envelope) -> None:
+    def __init__(
+        self,
+        root: TrustRoot,
+        digest: bytes,
+        envelope: Envelope,
+        revoked: frozenset[str] = frozenset(),
+    ) -> None:
         self.root = root
         self.digest = digest
         self.envelope = envelope
+        self.revoked = revoked
         keys = [VerifyingKey(key.spki) for key in root.keys]
+        self._officers = {
+            key.key_id: named.name for key, named in zip(keys, root.keys, strict=True)
+        }
         self._thresholds = {role.name: role.threshold for role in root.roles}
         self._keys = {
-            role.name: {keys[index].key_id: keys[index] for index in role.keys}
+            role.name: {
+                keys[index].key_id: keys[index]
+                for index in role.keys
+                if role.name == VETO or keys[index].key_id not in revoked
+            }
             for role in root.roles
         }
 
@@ -94,11 +123,11 @@ class Trust:
         return cls._self_signed(envelope)
 
     @classmethod
-    def _self_signed(cls, envelope: Envelope) -> Trust:
+    def _self_signed(cls, envelope: Envelope, revoked: frozenset[str] = frozenset()) -> Trust:
         root = decode_order(PayloadType.TRUST_ROOT, envelope.payload)
         if not isinstance(root, TrustRoot) or envelope.payload_type != PayloadType.TRUST_ROOT:
             raise UnknownVersionError("not a trust root", code="trust-root.type")
-        trust = cls(root, envelope.digest, envelope)
+        trust = cls(root, envelope.digest, envelope, revoked)
         trust.verify(envelope)
         return trust
 
@@ -119,6 +148,14 @@ class Trust:
         if role not in self._keys:
             raise ForgedError(f"the trust root names no role {role!r}", code="order.role")
         verified = verify(envelope, envelope.payload_type, self._keys[role], self._thresholds[role])
+        officers = self.officers(verified.signers)
+        if len(officers) < self._thresholds[role]:
+            raise ForgedError(
+                f"{len(verified.signers)} keys of {len(officers)} officers, "
+                f"{self._thresholds[role]} officers must sign",
+                code="order.officers",
+                remedy="Sign with the keys of other officers.",
+            )
         order = decode_order(envelope.payload_type, verified.payload)
         if order.authority != self.authority:
             raise MisdirectedError(
@@ -127,10 +164,34 @@ class Trust:
             )
         return VerifiedOrder(order, verified.digest, verified.signers, envelope)
 
+    def officers(self, signers: Iterable[str]) -> frozenset[str]:
+        """Names of the officers whose keys these are, by key id."""
+        return frozenset(self._officers[key] for key in signers if key in self._officers)
+
     def fills(self, role: str, signers: frozenset[str]) -> bool:
         """Whether enough of these signers hold a role to meet its threshold."""
-        holders = self._keys.get(role, {}).keys() & signers
+        holders = self.officers(self._keys.get(role, {}).keys() & signers)
         return role in self._thresholds and len(holders) >= self._thresholds[role]
+
+    def needed(self, role: str) -> int:
+        """Officers that a role takes; 0 for one that can sign nothing."""
+        return self._thresholds.get(role, 0)
+
+    def without(self, key_id: str) -> Trust:
+        """The same root once a key is revoked.
+
+        Raises:
+            HistoryError: too few would be left to sign the next root.
+        """
+        trust = Trust(self.root, self.digest, self.envelope, self.revoked | {key_id})
+        root = ROLE_OF[PayloadType.TRUST_ROOT]
+        if not trust.fills(root, frozenset(trust._keys.get(root, {}))):
+            raise HistoryError(
+                f"without key {key_id[:16]} nobody could sign another trust root",
+                code="revocation.root",
+                remedy="Sign a trust root with other officers first.",
+            )
+        return trust
 
     def successor(self, envelope: Envelope) -> Trust:
         """The next root: higher version, signed by the thresholds of old and new.
@@ -140,7 +201,7 @@ class Trust:
             ForgedError: a threshold is missing.
         """
         self.verify(envelope)
-        new = Trust._self_signed(envelope)
+        new = Trust._self_signed(envelope, self.revoked)
         if new.root.version <= self.root.version:
             raise HistoryError(
                 f"trust root version {new.root.version}, {self.root.version} is in force",

@@ -26,6 +26,7 @@ from flopgate_proto.codec import (
     encode_answer,
     encode_chip_row,
     encode_enrolment,
+    encode_heads,
     encode_order,
     encode_report,
     envelope_to_json,
@@ -34,7 +35,7 @@ from flopgate_proto.envelope import Envelope, pae, seal
 from flopgate_proto.joining import token_proof
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Admission, Order, Resume
-from vectors import answers, inputs, negative
+from vectors import answers, further, inputs, negative
 
 HERE: Final = Path(__file__).parent
 BATCH_SIZES: Final = (1, 2, 3, 7)
@@ -60,6 +61,14 @@ MESSAGES: Final[dict[str, type[Message]]] = {
     PayloadType.RESUME: pb.Resume,
     PayloadType.RECONCILIATION: pb.Reconciliation,
     PayloadType.CLUSTER_RULING: pb.ClusterRuling,
+    PayloadType.VETO: pb.Veto,
+    PayloadType.CONFIRMATION: pb.Confirmation,
+    PayloadType.REVOCATION: pb.Revocation,
+    PayloadType.ADOPTION: pb.Adoption,
+    PayloadType.CLOSURE: pb.Closure,
+    PayloadType.RELIEF: pb.Relief,
+    PayloadType.SEATS: pb.Seats,
+    PayloadType.HEADS: pb.Heads,
 }
 
 
@@ -115,6 +124,22 @@ def statement_envelopes() -> dict[str, tuple[Envelope, tuple[str, ...]]]:
         "policy-with-link-rate": (replace(inputs.POLICY, cluster_link_mbit_per_s=200_000), two),
         "cluster-ruling-one": (inputs.ruling(apart=False), two),
         "cluster-ruling-apart": (inputs.ruling(apart=True), two),
+        "policy-with-delay": (
+            replace(
+                inputs.POLICY,
+                loosening_delay_ms=86_400_000,
+                closures_max=4,
+                closures_span_ms=604_800_000,
+            ),
+            two,
+        ),
+        "veto": (further.veto(report.digest), ("officer-1",)),
+        "confirmation": (further.confirmation(pause.digest), two),
+        "revocation": (further.REVOCATION, two),
+        "adoption": (further.adoption(report.digest), two),
+        "closure": (further.CLOSURE, two),
+        "relief": (further.RELIEF, two),
+        "seats": (further.SEATS, two),
     }
     others = {
         "enrolment": (PayloadType.ENROLMENT, enrolled, "host"),
@@ -123,6 +148,7 @@ def statement_envelopes() -> dict[str, tuple[Envelope, tuple[str, ...]]]:
         "report-later": (PayloadType.REPORT, encode_report(later), "host"),
         "retirement": (PayloadType.RETIREMENT, encode_report(last), "host"),
         "admission": (PayloadType.ADMISSION, encode_admission(admission), "permit"),
+        "heads": (PayloadType.HEADS, encode_heads(further.heads(report.digest)), "permit"),
     }
     sealed = {
         name: (_sealed(*encode_order(order), signers), signers)

@@ -13,6 +13,7 @@ from flopgate_proto.codec import (
     decode_batch_root,
     decode_chip_row,
     decode_enrolment,
+    decode_heads,
     decode_order,
     decode_report,
     encode_admission,
@@ -20,6 +21,7 @@ from flopgate_proto.codec import (
     encode_batch_root,
     encode_chip_row,
     encode_enrolment,
+    encode_heads,
     encode_order,
     encode_report,
     envelope_from_json,
@@ -31,6 +33,7 @@ from flopgate_proto.envelope import Envelope, Signature
 from flopgate_proto.errors import MalformedError
 from flopgate_proto.joining import JoinToken
 from flopgate_proto.values import ClusterRuling, Order
+from tests.support import further_orders
 from tests.support import strategies as given_values
 
 RULINGS = st.builds(
@@ -48,6 +51,7 @@ STATEMENTS: dict[str, tuple[Any, Any, Any]] = {
     "answer": (given_values.answers(), encode_answer, decode_answer),
     "batch root": (given_values.BATCH_ROOTS, encode_batch_root, decode_batch_root),
     "admission": (given_values.ADMISSIONS, encode_admission, decode_admission),
+    "heads": (given_values.HEADS, encode_heads, decode_heads),
 }
 ORDERS: dict[str, tuple[st.SearchStrategy[Any], PayloadType]] = {
     "trust root": (given_values.trust_roots(), PayloadType.TRUST_ROOT),
@@ -57,6 +61,7 @@ ORDERS: dict[str, tuple[st.SearchStrategy[Any], PayloadType]] = {
     "resume": (given_values.RESUMES, PayloadType.RESUME),
     "reconciliation": (given_values.RECONCILIATIONS, PayloadType.RECONCILIATION),
     "cluster ruling": (RULINGS, PayloadType.CLUSTER_RULING),
+    **further_orders.ANY,
 }
 SIGNATURES = st.builds(
     Signature,

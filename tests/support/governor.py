@@ -25,7 +25,7 @@ from flopgate_proto.codec import (
 from flopgate_proto.envelope import Envelope, seal, statement_digest
 from flopgate_proto.joining import JoinToken, token_proof
 from flopgate_proto.keys import SigningKey, VerifyingKey, key_digest
-from flopgate_proto.trust import ROLE_OF
+from flopgate_proto.trust import ROLE_OF, SINGLE_ROLES
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import (
     Assurance,
@@ -107,7 +107,7 @@ def trust_root() -> Envelope:
             Key(name=f"officer-{n}", spki=key.spki) for n, key in enumerate(OFFICERS, start=1)
         ),
         roles=tuple(
-            Role(name=name, threshold=1 if name == "pause" else 2, keys=(0, 1, 2))
+            Role(name=name, threshold=1 if name in SINGLE_ROLES else 2, keys=(0, 1, 2))
             for name in sorted(set(ROLE_OF.values()))
         ),
     )

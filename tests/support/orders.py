@@ -12,7 +12,7 @@ from typing import Any, Final
 from flopgate_proto.codec import encode_order
 from flopgate_proto.envelope import Envelope, seal
 from flopgate_proto.keys import Signer
-from flopgate_proto.trust import Trust
+from flopgate_proto.trust import ROLE_OF, SINGLE_ROLES, Trust
 from flopgate_proto.values import (
     Budget,
     CapacityBasis,
@@ -38,14 +38,13 @@ from tests.support.fixed import AUTHORITY, CLUSTER_SCOPE, OFFICER_KEYS, ORDER_NO
 def trust_root(**fields: Any) -> TrustRoot:
     """Root of version 1: three officers, any one pauses, two of three do the rest."""
     everyone = tuple(range(len(OFFICER_KEYS)))
-    quorum_roles = ("root", "policy", "delegate", "resume", "reconcile")
+    names = sorted(set(ROLE_OF.values()))
     base = TrustRoot(
         authority=AUTHORITY,
         version=1,
         keys=tuple(Key(name=f"officer-{n}", spki=key.spki) for n, key in enumerate(OFFICER_KEYS)),
         roles=(
-            *(Role(name=name, threshold=2, keys=everyone) for name in quorum_roles),
-            Role(name="pause", threshold=1, keys=everyone),
+            *(Role(name=n, threshold=1 if n in SINGLE_ROLES else 2, keys=everyone) for n in names),
         ),
     )
     return replace(base, **fields)

@@ -16,6 +16,7 @@ from flopgate_proto.codec import (
     decode_batch_root,
     decode_chip_row,
     decode_enrolment,
+    decode_heads,
     decode_order,
     decode_report,
     decode_retirement,
@@ -39,6 +40,7 @@ DECODERS: Final[Mapping[str, Callable[[bytes], object]]] = {
     PayloadType.ANSWER: decode_answer,
     PayloadType.BATCH_ROOT: decode_batch_root,
     PayloadType.ADMISSION: decode_admission,
+    PayloadType.HEADS: decode_heads,
 }
 
 TRANSPORT: Final = (

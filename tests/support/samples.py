@@ -12,13 +12,15 @@ from flopgate_proto.codec import (
     encode_batch_root,
     encode_chip_row,
     encode_enrolment,
+    encode_heads,
     encode_order,
     envelope_to_json,
     envelope_to_wire,
 )
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.joining import PREFIX
-from tests.support import orders, statements
+from flopgate_proto.values import Heads
+from tests.support import further_orders, orders, statements
 from tests.support.fixed import HOST_KEY
 
 _REPORT: Final = statements.sealed_report(statements.report())
@@ -31,6 +33,7 @@ _ORDERS: Final = (
     orders.resume(),
     orders.reconciliation(),
     orders.ruling(),
+    *further_orders.ALL,
 )
 
 
@@ -45,6 +48,9 @@ ACCEPTED: Final = {
     "vnd.flopgate.batch-root.v1+protobuf": encode_batch_root(statements.batch_root()),
     "vnd.flopgate.admission.v1+protobuf": encode_admission(statements.admission()),
     **{kind.rsplit("/", 1)[1]: payload for kind, payload in (encode_order(o) for o in _ORDERS)},
+    "vnd.flopgate.heads.v1+protobuf": encode_heads(
+        Heads(authority="a.example", governor_unix_ms=1, heads=())
+    ),
     "chip-row": encode_chip_row(statements.chip_row()),
     "envelope-wire": _wire(_REPORT),
     "envelope-json": envelope_to_json(_REPORT).encode(),

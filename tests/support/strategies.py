@@ -25,6 +25,8 @@ from flopgate_proto.values import (
     Enrolment,
     Figures,
     Finding,
+    Head,
+    Heads,
     Key,
     LaneReport,
     LaneRequest,
@@ -374,6 +376,9 @@ def policies(draw: st.DrawFn) -> Policy:
         loose_phase_age_ms=draw(COUNTS),
         headroom_max_tflop=draw(COUNTS),
         cluster_link_mbit_per_s=draw(COUNTS),
+        loosening_delay_ms=draw(COUNTS),
+        closures_max=draw(COUNTS),
+        closures_span_ms=draw(COUNTS),
         budgets=draw(different(budgets, "scope")),
         phases=draw(few(rules)),
     )
@@ -397,4 +402,20 @@ RESUMES: Final = st.builds(
 )
 RECONCILIATIONS: Final = st.builds(
     Reconciliation, authority=NAMES, batch_number=COUNTS, nonce=NONCES, reason=NAMES
+)
+HEADS: Final = st.builds(
+    Heads,
+    authority=NAMES,
+    governor_unix_ms=COUNTS,
+    heads=different(
+        st.builds(
+            Head,
+            host_id=DIGESTS,
+            sequence=COUNTS,
+            head=DIGESTS,
+            allotted_tflop=COUNTS,
+            unaccounted_tflop=COUNTS,
+        ),
+        "host_id",
+    ),
 )

@@ -41,7 +41,7 @@ from flopgate_proto.values import (
     Severity,
     Topology,
 )
-from tests.support import orders, statements
+from tests.support import further_orders, orders, statements
 from tests.support.fixed import AUTHORITY, SOFTWARE, WORKLOAD
 from tests.support.statements import PEER, PORT, chip, lane, topology
 
@@ -230,6 +230,17 @@ ONE = (0,)
         (orders.ruling(clusters=("alpha", "")), "field.empty"),
         (orders.ruling(clusters=tuple(map(str, range(1025)))), "field.oversized"),
         (orders.policy(cluster_link_mbit_per_s=2**63), "field.range"),
+        (orders.policy(loosening_delay_ms=2**63), "field.range"),
+        (further_orders.veto(order_digest=bytes(31)), "field.size"),
+        (further_orders.veto(reason=""), "field.empty"),
+        (further_orders.confirmation(pauses=()), "confirmation.empty"),
+        (further_orders.confirmation(pauses=(bytes(32),) * 65), "field.oversized"),
+        (further_orders.revocation(key_digest=b""), "field.size"),
+        (further_orders.adoption(head=b""), "field.size"),
+        (further_orders.closure(host_id=b""), "field.size"),
+        (further_orders.relief(amount_tflop=0), "relief.empty"),
+        (further_orders.relief(workload=""), "field.empty"),
+        (further_orders.seats(seats=further_orders.seats().seats * 2), "field.duplicate"),
     ],
 )
 def test_order(order: Order, code: str) -> None:

@@ -96,6 +96,14 @@ FIELD_TABLES: dict[str, type[Message]] = {
     "Resume": pb.Resume,
     "Reconciliation": pb.Reconciliation,
     "ClusterRuling": pb.ClusterRuling,
+    "Veto": pb.Veto,
+    "Confirmation": pb.Confirmation,
+    "Revocation": pb.Revocation,
+    "Adoption": pb.Adoption,
+    "Closure": pb.Closure,
+    "Relief": pb.Relief,
+    "Seats": pb.Seats,
+    "Heads": pb.Heads,
 }
 
 
@@ -139,6 +147,8 @@ INLINE = (
     pb.Role,
     pb.Budget,
     pb.PhaseRule,
+    pb.Seat,
+    pb.Head,
     pb.Signature,
     pb.AnswerLeaf,
     pb.LogProof,

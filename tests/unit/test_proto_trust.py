@@ -17,7 +17,7 @@ from flopgate_proto.errors import (
 from flopgate_proto.keys import SigningKey
 from flopgate_proto.trust import ROLE_OF, Trust
 from flopgate_proto.values import Key, Order, Role, TrustRoot
-from tests.support import orders, statements
+from tests.support import further_orders, orders, statements
 from tests.support.fixed import AUTHORITY, OFFICER_KEYS, STRANGER_KEY
 from tests.support.orders import TRUST_ROOT_DIGEST, TRUST_ROOT_ENVELOPE, sealed_order, trust
 
@@ -187,6 +187,7 @@ def test_every_kind_of_order_has_a_role() -> None:
             orders.resume(),
             orders.reconciliation(),
             orders.ruling(),
+            *further_orders.ALL,
         )
     }
     assert kinds == set(ROLE_OF)

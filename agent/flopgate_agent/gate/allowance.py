@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from flopgate_agent.gate.authority import DELEGATE, Authority
+from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.officers import DELEGATE
 from flopgate_proto.quick import quick
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flopgate_agent.gate.authority import Authority, Permit
 from flopgate_agent.gate.carrying import KeptAnswer
@@ -13,7 +13,7 @@ from flopgate_proto.envelope import verify
 from flopgate_proto.errors import ForgedError, HistoryError, MisdirectedError
 from flopgate_proto.keys import VerifyingKey
 from flopgate_proto.quick import quick
-from flopgate_proto.values import Answer, Ceiling, Policy, Quote, Refusal
+from flopgate_proto.values import Answer, Ceiling, Policy, Quote, Refusal, Terms
 
 
 @quick
@@ -224,7 +224,7 @@ def _permit(
         for verdict in answer.verdicts
         if isinstance(verdict.outcome, Ceiling)
     }
-    _check_policy(answer, sent, policy, settings, ceilings)
+    terms, ceilings = _bounded(answer, sent, authority, settings, ceilings)
     # A newer grant may have released the headroom of this one.
     older = authority.permit is not None and sent.made_ms < authority.permit.made_ms
     if older or now_ms >= sent.made_ms + terms.lifetime_ms:
@@ -242,26 +242,82 @@ def _permit(
     )
 
 
-def _check_policy(
+def _bounded(
     answer: Answer,
+    sent: Sent,
+    authority: Authority,
+    settings: GateSettings,
+    ceilings: dict[str, int],
+) -> tuple[Terms, dict[str, int]]:
+    """Terms and ceilings within the policy in force.
+
+    The authority may hold a policy in force that still waits here, since each side counts the delay
+    by its own clock: what lies within that one is cut to the one in force.
+    """
+    terms, policy = answer.terms, authority.policy
+    if terms is None or policy is None:
+        raise ForgedError("a permit before any policy", code="permit.no-policy")
+    try:
+        _check_policy(terms, sent, policy, settings, ceilings)
+    except ForgedError:
+        if not any(
+            _within(terms, sent, one, settings, ceilings) for one in authority.waiting_policies()
+        ):
+            raise
+    longest_ms, most_tflop = _bounds(terms, policy)
+    if terms.exempt and _alone_covered(policy, settings):
+        raise ForgedError("exempts a host that alone reaches the threshold", code="permit.waits")
+    lifetime_ms = min(terms.lifetime_ms, longest_ms)
+    return (
+        replace(
+            terms,
+            lifetime_ms=lifetime_ms,
+            wind_down_ms=min(terms.wind_down_ms, lifetime_ms),
+            renew_after_ms=min(terms.renew_after_ms, lifetime_ms),
+        ),
+        {
+            workload: min(ceiling_tflop, sent.allotted[workload] + most_tflop)
+            for workload, ceiling_tflop in ceilings.items()
+        },
+    )
+
+
+def _within(
+    terms: Terms, sent: Sent, policy: Policy, settings: GateSettings, ceilings: dict[str, int]
+) -> bool:
+    try:
+        _check_policy(terms, sent, policy, settings, ceilings)
+    except ForgedError:
+        return False
+    return True
+
+
+def _bounds(terms: Terms, policy: Policy) -> tuple[int, int]:
+    """Longest lifetime, and most that a ceiling may lie above the total."""
+    if terms.exempt:
+        # A cluster below the threshold cannot use more than this in the time.
+        longest_ms = policy.exempt_lifetime_ms
+        return longest_ms, policy.threshold_tflop_per_s * longest_ms // 1000
+    return policy.lifetime_ms, policy.headroom_max_tflop
+
+
+def _alone_covered(policy: Policy, settings: GateSettings) -> bool:
+    return settings.capacity_tflop_per_s(policy.capacity_basis) >= policy.threshold_tflop_per_s
+
+
+def _check_policy(
+    terms: Terms,
     sent: Sent,
     policy: Policy,
     settings: GateSettings,
     ceilings: dict[str, int],
 ) -> None:
     """Hold the online key to what the officers signed: lifetime, FLOP and workloads."""
-    terms = answer.terms
-    if terms is None:
-        return
-    longest_ms, most_tflop = policy.lifetime_ms, policy.headroom_max_tflop
-    if terms.exempt:
-        # A cluster below the threshold cannot use more than this in the time.
-        longest_ms = policy.exempt_lifetime_ms
-        most_tflop = policy.threshold_tflop_per_s * longest_ms // 1000
-        if settings.capacity_tflop_per_s(policy.capacity_basis) >= policy.threshold_tflop_per_s:
-            raise ForgedError(
-                "exempts a host that alone reaches the threshold", code="permit.beyond-policy"
-            )
+    longest_ms, most_tflop = _bounds(terms, policy)
+    if terms.exempt and _alone_covered(policy, settings):
+        raise ForgedError(
+            "exempts a host that alone reaches the threshold", code="permit.beyond-policy"
+        )
     if terms.lifetime_ms > longest_ms:
         raise ForgedError(
             f"permit of {terms.lifetime_ms} ms, policy allows {longest_ms}",

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from flopgate_agent.counters.sample import ChipSample
-from flopgate_agent.gate import enrolling
-from flopgate_agent.gate.actions import Action, KeepEnrolment, KeepOrder, KeepQuote, Tell
+from flopgate_agent.gate import enrolling, ordering
+from flopgate_agent.gate.actions import Action, KeepEnrolment, KeepQuote, Tell
 from flopgate_agent.gate.answers import check_answer, take_answer
 from flopgate_agent.gate.asking import plan_renewal, request_if_due, watchdog_ms_of
 from flopgate_agent.gate.authority import Authority, admitted, needless_sequence, required
@@ -167,7 +167,7 @@ class GateCore:
         token = self.tokens.get(authority_name)
         for envelope in orders:
             if token is not None and authority.pin_if_first(envelope, token.trust_root_digest):
-                self._owed.append(self._keep(authority, envelope))
+                self._owed.append(ordering.keep(authority, envelope, self.running_ms))
             else:
                 self._owed += self._take_order(authority, envelope)
         said = enrolling.check_admission(admission, authority, self.settings, self.running_ms)
@@ -271,9 +271,9 @@ class GateCore:
     def _due_ms(self) -> int:
         times_ms = []
         if self.enrolled:
-            times_ms = self._lanes.timers_ms(
-                self._admitted, now_ms=self.elapsed_ms, running_ms=self.running_ms
-            )
+            times = {"now_ms": self.elapsed_ms, "running_ms": self.running_ms}
+            times_ms = self._lanes.timers_ms(self._admitted, **times)
+            times_ms += ordering.due_ms(self._admitted, **times)
         return min([self.meter.stall_ms, *self._reports_ms(), *times_ms])
 
     def went_back(self, now: Now) -> bool:
@@ -316,34 +316,20 @@ class GateCore:
             )
         return authority
 
-    def _keep(self, authority: Authority, envelope: Envelope) -> KeepOrder:
-        return KeepOrder(
-            authority=authority.name,
-            digest=envelope.digest,
-            envelope=envelope,
-            first_seen_running_ms=self.running_ms,
-        )
-
     def _keep_enrolment(self, authority: Authority, envelope: Envelope) -> KeepEnrolment:
         return enrolling.keep(authority, envelope, self._moment)
 
     def _take_order(self, authority: Authority, envelope: Envelope) -> list[Action]:
-        verified = authority.accept(envelope, self.running_ms)
-        if verified is None:
-            return []
-        # What was refused may be granted now, and what is paused should be reported.
-        authority.next_request_ms = self.elapsed_ms
-        kind = type(verified.order).__name__.lower()
-        return [
-            self._keep(authority, envelope),
-            Tell(event=f"order.{kind}", subject=authority.name, detail=verified.digest.hex()),
-        ]
+        times = {"now_ms": self.elapsed_ms, "running_ms": self.running_ms}
+        return ordering.take_order(authority, envelope, **times)
 
     def _charge(self, charges: Iterable[Charge]) -> None:
         self._lanes.charge(charges, charged_figure(self.authorities.values()))
 
     def _step(self) -> list[Action]:
         owed, self._owed = self._owed, []
+        times = {"now_ms": self.elapsed_ms, "running_ms": self.running_ms}
+        owed += ordering.come_into_force(self.authorities.values(), **times)
         actions = [*owed, *self._step_lanes(), *self._report_if_due()]
         self._plan_look()
         return actions

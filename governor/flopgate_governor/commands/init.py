@@ -25,13 +25,11 @@ from flopgate_proto.envelope import Envelope, seal
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.keys import SigningKey
 from flopgate_proto.limits import KEYS_MAX
-from flopgate_proto.trust import ROLE_OF
+from flopgate_proto.trust import ROLE_OF, SINGLE_ROLES
 from flopgate_proto.values.orders import Delegation, Key, Order, Role, TrustRoot
 
 AUTHORITY: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 DELEGATION_SPAN_MS: Final = 7 * 24 * 3600 * 1000
-SINGLE_ROLES: Final = frozenset({"pause"})
-"""Roles that one officer fills: pause is cheap (law 6)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ import sys
 from flopgate_governor.client import status
 from flopgate_governor.commands.orders import add_signing_arguments, sign_and_submit
 from flopgate_governor.commands.token import parse_span_ms
-from flopgate_governor.core.orders import NARROW
+from flopgate_governor.core.pauses import NARROW
 from flopgate_governor.files import Layout
 from flopgate_governor.toml_files import parse_scope
 from flopgate_governor.wiring import load_authority

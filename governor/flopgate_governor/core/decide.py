@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from flopgate_governor.core.account import PPM
 from flopgate_governor.core.facts import Books, Host, HostFacts, LaneFacts, lane_scopes
-from flopgate_governor.core.orders import Halt, LatchedPause
+from flopgate_governor.core.orders import Halt
+from flopgate_governor.core.pauses import LatchedPause
 from flopgate_proto.limits import COUNT_MAX, STOP_SLACK_MS
 from flopgate_proto.quick import quick
 from flopgate_proto.values.answers import Ceiling, Refusal, Verdict

@@ -24,7 +24,7 @@ from flopgate_governor.core.facts import (
     LaneFacts,
     lane_scopes,
 )
-from flopgate_governor.core.orders import LatchedPause, not_lapsed, pauses_for
+from flopgate_governor.core.pauses import LatchedPause, not_lapsed, pauses_for
 from flopgate_governor.core.quotes import Numbering, QuoteRead, own_quote, read_quote
 from flopgate_proto.errors import MisuseError
 from flopgate_proto.limits import PAUSES_MAX
@@ -149,7 +149,7 @@ def exchange(
         told=tuple(
             held.digest
             for held in in_force
-            if held.pause.lapse_ms is not None and held.digest not in arrived.told_ms
+            if held.lapse_ms is not None and held.digest not in arrived.told_ms
         ),
     )
 

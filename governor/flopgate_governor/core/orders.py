@@ -8,47 +8,48 @@
 * A lapse counts gate running time, but never runs faster than our own clock: hosts tell that time.
 * After a rollback only a quorum's reconciliation lets grants flow again, and only once the grants
   that were lost have run out.
+* What loosens waits as long as the policy says that is in force when it is accepted; meanwhile one
+  officer's veto ends it for good. It is verified again when it comes into force.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from flopgate_governor.core.pauses import NARROW, LatchedPause
 from flopgate_governor.core.quotes import AHEAD_MAX, Numbering
+from flopgate_governor.core.waiting import Fallen, Waiting
 from flopgate_proto.envelope import Envelope
-from flopgate_proto.errors import ForgedError, HistoryError, UnknownVersionError
+from flopgate_proto.errors import ForgedError, HistoryError, PeerError, UnknownVersionError
+from flopgate_proto.loosening import InForce, loosened
 from flopgate_proto.trust import Trust, VerifiedOrder
-from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_proto.values.orders import (
+    Adoption,
+    Closure,
     ClusterRuling,
+    Confirmation,
     Delegation,
+    Order,
     Pause,
     Policy,
     Reconciliation,
+    Relief,
     Resume,
+    Revocation,
+    Seats,
     TrustRoot,
+    Veto,
 )
 
 PAUSE_LAPSE_MS: Final = 72 * 3600 * 1000
 """Longest lapse of one officer's wide pause where no policy says otherwise."""
 
+WAITING_MAX: Final = 64
+FALLEN_KEPT: Final = 64
+
 RESUMES_KEPT: Final = 1_024
 """Newest resumes that are told to hosts again: one that was away still holds what they lift."""
-
-NARROW: Final = frozenset({ScopeKind.CLUSTER})
-"""Scopes no wider than one cluster."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatchedPause:
-    """A pause in force, since ``accepted_unix_ms`` of our own time."""
-
-    accepted_unix_ms: int
-    digest: bytes
-    pause: Pause
-    envelope: Envelope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +72,13 @@ class Halt:
 class OrderBook:
     """What officers ordered, as far as it is in force.
 
-    ``reconciled_unix_ms``: our own time of the newest reconciliation. ``ahead``: how far, at most,
-    reconciled numbers lay above it.
+    Attributes:
+        reconciled_unix_ms: our own time of the newest reconciliation.
+        ahead: how far, at most, reconciled numbers lay above it.
+        waiting: what loosens and is not in force yet, in the order in which it was accepted.
+        fallen: the newest that waited and never came into force.
+        ruled: adoptions, closures and reliefs in force: what they do stands in the store.
+        told: envelopes of vetoes, confirmations, revocations and seats, for hosts.
     """
 
     trust: Trust
@@ -87,6 +93,13 @@ class OrderBook:
     lost: tuple[tuple[int, int], ...] = ()
     reconciled_unix_ms: int | None = None
     ahead: int = 0
+    waiting: tuple[Waiting, ...] = ()
+    fallen: tuple[Fallen, ...] = ()
+    vetoed: frozenset[bytes] = frozenset()
+    confirmed: frozenset[bytes] = frozenset()
+    seats: Seats | None = None
+    ruled: tuple[VerifiedOrder, ...] = ()
+    told: tuple[Envelope, ...] = ()
 
     @classmethod
     def first(cls, root: Envelope) -> OrderBook:
@@ -128,14 +141,80 @@ class OrderBook:
             return self
         return replace(self, halt=halt)
 
+    @property
+    def in_force(self) -> InForce:
+        """What a new order is compared with."""
+        revoked = self.trust.revoked
+        return InForce(
+            trust=self.trust,
+            policy=self.policy,
+            seats=self.seats,
+            suspected=frozenset(held.digest for held in self.pauses if held.suspected(revoked)),
+        )
+
+    @property
+    def due_unix_ms(self) -> int | None:
+        """Our own time at which the next order comes into force; ``None`` where none waits."""
+        return min((held.due_unix_ms for held in self.waiting), default=None)
+
     def accept(self, envelope: Envelope, unix_ms: int) -> OrderBook:
         """The book with one more order, accepted at this time of our own.
+
+        What loosens may have to wait first: see ``waiting`` and ``ripe``.
 
         Raises:
             PeerError: signatures, authority or history do not allow it; the detail says why.
         """
-        verified = self.trust.verify(envelope)
-        order = verified.order
+        book = self.ripe(unix_ms)
+        verified = book.trust.verify(envelope)
+        if verified.digest in book.vetoed:
+            raise HistoryError(
+                f"order {verified.digest.hex()[:16]} was vetoed",
+                code="order.vetoed",
+                remedy="Officers sign another one, once they agree.",
+            )
+        # In force or not: what could not come into force now is refused now.
+        applied = book.apply(verified, unix_ms)
+        why = loosened(verified.order, book.in_force)
+        delay_ms = book.in_force.delay_ms
+        if not why or not delay_ms:
+            return applied
+        held = Waiting(
+            digest=verified.digest,
+            envelope=envelope,
+            accepted_unix_ms=unix_ms,
+            due_unix_ms=unix_ms + delay_ms,
+            why=why,
+        )
+        if len(book.waiting) >= WAITING_MAX:
+            raise HistoryError(
+                f"{len(book.waiting)} orders wait already",
+                code="order.waiting",
+                remedy="Wait for one of them, or veto one.",
+            )
+        return replace(book, waiting=(*book.waiting, held))
+
+    def ripe(self, unix_ms: int) -> OrderBook:
+        """The book at this time of our own: what waited long enough is in force."""
+        book = self
+        while due := [held for held in book.waiting if held.due_unix_ms <= unix_ms]:
+            held = min(due, key=lambda one: one.due_unix_ms)
+            book = replace(book, waiting=tuple(one for one in book.waiting if one is not held))
+            try:
+                # Its officers may have lost their say while it waited.
+                book = book.apply(book.trust.verify(held.envelope), held.due_unix_ms)
+            except PeerError as error:
+                book = book.let_fall(held.digest, error.code, error.detail)
+        return book
+
+    def let_fall(self, digest: bytes, code: str, detail: str) -> OrderBook:
+        """The book that remembers an order which waited and will never come into force."""
+        fallen = Fallen(digest=digest, code=code, detail=detail)
+        return replace(self, fallen=(*self.fallen, fallen)[-FALLEN_KEPT:])
+
+    def apply(self, verified: VerifiedOrder, unix_ms: int) -> OrderBook:
+        """The book with a verified order in force, at this time of our own: it waits no longer."""
+        order, envelope = verified.order, verified.envelope
         match order:
             case TrustRoot():
                 return replace(
@@ -165,6 +244,46 @@ class OrderBook:
                 raise UnknownVersionError(
                     "this governor finds no clusters", code="order.type.unknown"
                 )
+            case _:
+                return self._judge(order, verified)
+
+    def _judge(self, order: Order, verified: VerifiedOrder) -> OrderBook:
+        """Orders about orders, keys, chains and seats."""
+        told = (*self.told, verified.envelope)
+        match order:
+            case Veto():
+                return replace(self._veto(order, verified), told=told)
+            case Confirmation():
+                confirmed = self.confirmed | set(order.pauses)
+                pauses = tuple(
+                    replace(held, confirmed=held.confirmed or held.digest in confirmed)
+                    for held in self.pauses
+                )
+                return replace(self, confirmed=confirmed, pauses=pauses, told=told)
+            case Revocation():
+                trust = self.trust.without(order.key_digest.hex())
+                return replace(self, trust=trust, told=told)
+            case Seats():
+                _check_above(
+                    "version of the seats",
+                    order.version,
+                    0 if self.seats is None else self.seats.version,
+                )
+                return replace(self, seats=order, told=told)
+            case Adoption() | Closure() | Relief():
+                return replace(self, ruled=(*self.ruled, verified))
+            case _:
+                return self
+
+    def _veto(self, order: Veto, verified: VerifiedOrder) -> OrderBook:
+        """Ends an order that waits, or one that has not come yet."""
+        held = [one for one in self.waiting if one.digest == order.order_digest]
+        waiting = tuple(one for one in self.waiting if one.digest != order.order_digest)
+        book = replace(self, waiting=waiting, vetoed=self.vetoed | {order.order_digest})
+        if not held:
+            return book
+        officer = ", ".join(sorted(self.trust.officers(verified.signers)))
+        return book.let_fall(order.order_digest, "order.vetoed", f"{officer}: {order.reason}")
 
     @property
     def policy_version(self) -> int:
@@ -189,6 +308,8 @@ class OrderBook:
             digest=verified.digest,
             pause=pause,
             envelope=verified.envelope,
+            confirmed=verified.digest in self.confirmed,
+            signers=verified.signers,
         )
         # Widest first: an answer names at most so many, and the widest must be among them.
         pauses = sorted((*self.pauses, latched), key=lambda held: held.pause.scope.kind)
@@ -235,36 +356,3 @@ def _check_above(name: str, new: int, held: int) -> None:
 def caps_of(policy: Policy) -> dict[str, int]:
     """Caps in TFLOP by scope in words."""
     return {str(budget.scope): budget.cap_tflop for budget in policy.budgets}
-
-
-def pauses_for(
-    pauses: tuple[LatchedPause, ...], scopes: Iterable[Scope], workloads: Iterable[str]
-) -> tuple[LatchedPause, ...]:
-    """Those that match a host's scopes or one of its workloads."""
-    named = set(scopes) | {Scope(ScopeKind.WORKLOAD, workload) for workload in workloads}
-    return tuple(held for held in pauses if held.pause.scope in named)
-
-
-def concerns_host(pause: Pause, facts_scopes: Iterable[Scope]) -> bool:
-    """Whether a host is told: a workload can turn up on any host, so everyone is told of those."""
-    return pause.scope.kind is ScopeKind.WORKLOAD or pause.scope in set(facts_scopes)
-
-
-def not_lapsed(
-    pauses: tuple[LatchedPause, ...], running_ms: int, told_ms: dict[bytes, int], unix_ms: int
-) -> tuple[LatchedPause, ...]:
-    """Those whose lapse has not passed.
-
-    Args:
-        pauses: in force for a host.
-        running_ms: gate running time now.
-        told_ms: gate running time when the host was told of each.
-        unix_ms: our own time.
-    """
-    return tuple(
-        held
-        for held in pauses
-        if held.pause.lapse_ms is None
-        or running_ms < told_ms.get(held.digest, running_ms) + held.pause.lapse_ms
-        or unix_ms < held.accepted_unix_ms + held.pause.lapse_ms
-    )

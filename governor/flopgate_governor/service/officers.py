@@ -6,7 +6,7 @@ import structlog
 
 from flopgate_governor.commit import Committer
 from flopgate_governor.officer_orders import Accepted, accept_order, concerned
-from flopgate_governor.overview import overview
+from flopgate_governor.overview import overview, waiting_to
 from flopgate_governor.service.guard import Context
 from flopgate_governor.service.hub import Hub
 from flopgate_governor.service.status_codes import status_of
@@ -38,13 +38,18 @@ class OfficerService:
 
             accepted, hosts = await self._committer.call(work)
         except (PeerError, StorageError) as error:
+            self._log.warning("order.refused", kind=request.order.payload_type, code=error.code)
             await context.abort(status_of(error), str(error))
         signed = pb.SignedOrder(envelope=envelope_to_wire(envelope), log=accepted.proof)
         self._hub.push(signed, hosts)
         self._log.info(
             "order", kind=envelope.payload_type, digest=accepted.digest.hex(), new=accepted.new
         )
-        return pb.SubmitOrderReply(digest=accepted.digest, log=accepted.proof)
+        return pb.SubmitOrderReply(
+            digest=accepted.digest,
+            log=accepted.proof,
+            waiting=None if accepted.waiting is None else waiting_to(accepted.waiting),
+        )
 
     async def get_status(
         self, _request: pb.GetStatusRequest, context: Context

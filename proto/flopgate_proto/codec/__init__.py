@@ -12,6 +12,7 @@ from flopgate_proto.codec.answers import (
     encode_answer,
     encode_batch_root,
 )
+from flopgate_proto.codec.heads import decode_heads, encode_heads
 from flopgate_proto.codec.orders import decode_order, encode_order
 from flopgate_proto.codec.payload_types import PayloadType
 from flopgate_proto.codec.reports import (
@@ -39,6 +40,7 @@ __all__ = [
     "decode_batch_root",
     "decode_chip_row",
     "decode_enrolment",
+    "decode_heads",
     "decode_order",
     "decode_report",
     "decode_retirement",
@@ -48,6 +50,7 @@ __all__ = [
     "encode_batch_root",
     "encode_chip_row",
     "encode_enrolment",
+    "encode_heads",
     "encode_order",
     "encode_report",
     "encode_topology",

@@ -29,6 +29,9 @@ class _Formatted(Protocol):
     format: int
 
 
+F = TypeVar("F", bound=_Formatted)
+
+
 def parse_exact(message: M, data: bytes, bytes_max: int = PAYLOAD_BYTES_MAX) -> M:
     """Fill ``message`` from bytes that hold it and nothing else.
 
@@ -57,14 +60,15 @@ def parse_exact(message: M, data: bytes, bytes_max: int = PAYLOAD_BYTES_MAX) -> 
     return message
 
 
-def check_format(message: _Formatted) -> None:
-    """Refuse a statement of another format than 1."""
+def check_format(message: F) -> F:
+    """The statement, unless it is of another format than 1."""
     if message.format != FORMAT:
         raise UnknownVersionError(
             f"format {message.format} where {FORMAT} was expected",
             code="message.format",
             remedy="Update this software, or the sender's.",
         )
+    return message
 
 
 def count(value: int, name: str, maximum: int = COUNT_MAX) -> int:

@@ -1,11 +1,13 @@
-"""Orders of officers: trust root, delegation, policy, pause, resume, reconciliation, ruling."""
+"""Orders of officers: trust root, delegation, policy, pause, resume, reconciliation, the rest."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
 
-from flopgate_proto.codec import checks
+from google.protobuf.message import Message
+
+from flopgate_proto.codec import checks, further_orders
 from flopgate_proto.codec.common import scope_of, scope_to
 from flopgate_proto.codec.payload_types import PayloadType
 from flopgate_proto.errors import MalformedError, UnknownVersionError
@@ -50,6 +52,9 @@ _POLICY_COUNTS: Final = (
     "loose_phase_age_ms",
     "headroom_max_tflop",
     "cluster_link_mbit_per_s",
+    "loosening_delay_ms",
+    "closures_max",
+    "closures_span_ms",
 )
 
 
@@ -59,18 +64,7 @@ def encode_order(value: Order) -> tuple[PayloadType, bytes]:
     return kind, message.SerializeToString(deterministic=True)
 
 
-def _order_to(
-    value: Order,
-) -> tuple[
-    PayloadType,
-    pb.TrustRoot
-    | pb.Delegation
-    | pb.Policy
-    | pb.Pause
-    | pb.Resume
-    | pb.Reconciliation
-    | pb.ClusterRuling,
-]:
+def _order_to(value: Order) -> tuple[PayloadType, Message]:
     match value:
         case TrustRoot():
             return PayloadType.TRUST_ROOT, pb.TrustRoot(
@@ -146,6 +140,8 @@ def _order_to(
                 nonce=value.nonce,
                 reason=value.reason,
             )
+        case _:
+            return further_orders.message_of(value)
 
 
 def decode_order(payload_type: str, data: bytes) -> Order:
@@ -312,4 +308,5 @@ _DECODERS: Final[dict[str, Callable[[bytes], Order]]] = {
     PayloadType.RESUME: _resume,
     PayloadType.RECONCILIATION: _reconciliation,
     PayloadType.CLUSTER_RULING: _cluster_ruling,
+    **further_orders.DECODERS,
 }

@@ -193,6 +193,27 @@ CAPACITY_BASIS_DENSE_8BIT: CapacityBasis.ValueType  # 1
 CAPACITY_BASIS_DENSE_16BIT: CapacityBasis.ValueType  # 2
 Global___CapacityBasis: _TypeAlias = CapacityBasis  # noqa: Y015
 
+class _Standing:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StandingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Standing.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STANDING_UNSPECIFIED: _Standing.ValueType  # 0
+    STANDING_REQUIRED: _Standing.ValueType  # 1
+    """Its permission is needed."""
+    STANDING_RECIPIENT: _Standing.ValueType  # 2
+    """It gets the reports and has no say."""
+
+class Standing(_Standing, metaclass=_StandingEnumTypeWrapper): ...
+
+STANDING_UNSPECIFIED: Standing.ValueType  # 0
+STANDING_REQUIRED: Standing.ValueType  # 1
+"""Its permission is needed."""
+STANDING_RECIPIENT: Standing.ValueType  # 2
+"""It gets the reports and has no say."""
+Global___Standing: _TypeAlias = Standing  # noqa: Y015
+
 @_typing.final
 class Envelope(_message.Message):
     """---------------------------------------------------------------------------------------------
@@ -1386,7 +1407,9 @@ class Role(_message.Message):
     THRESHOLD_FIELD_NUMBER: _builtins.int
     KEYS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`root`, `policy`, `delegate`, `pause`, `resume`, `reconcile`."""
+    """`root`, `policy`, `delegate`, `pause`, `veto`, `resume`, `confirm`, `revoke`, `reconcile`,
+    `adopt`, `close`, `relieve`.
+    """
     threshold: _builtins.int
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -1466,6 +1489,9 @@ class Policy(_message.Message):
     HEADROOM_MAX_TFLOP_FIELD_NUMBER: _builtins.int
     BUDGETS_FIELD_NUMBER: _builtins.int
     PHASES_FIELD_NUMBER: _builtins.int
+    LOOSENING_DELAY_MS_FIELD_NUMBER: _builtins.int
+    CLOSURES_MAX_FIELD_NUMBER: _builtins.int
+    CLOSURES_SPAN_MS_FIELD_NUMBER: _builtins.int
     CLUSTER_LINK_MBIT_PER_S_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
@@ -1483,6 +1509,11 @@ class Policy(_message.Message):
     pause_lapse_ms: _builtins.int
     loose_phase_age_ms: _builtins.int
     headroom_max_tflop: _builtins.int
+    loosening_delay_ms: _builtins.int
+    """From acceptance until what loosens comes into force; 0: at once."""
+    closures_max: _builtins.int
+    """Old chains of one custodian that new enrolments may close within the span, without officers."""
+    closures_span_ms: _builtins.int
     cluster_link_mbit_per_s: _builtins.int
     """Rate above which a link makes two clusters one; 0: 100,000."""
     @_builtins.property
@@ -1510,11 +1541,14 @@ class Policy(_message.Message):
         headroom_max_tflop: _builtins.int = ...,
         budgets: _abc.Iterable[Global___Budget] | None = ...,
         phases: _abc.Iterable[Global___PhaseRule] | None = ...,
+        loosening_delay_ms: _builtins.int = ...,
+        closures_max: _builtins.int = ...,
+        closures_span_ms: _builtins.int = ...,
         cluster_link_mbit_per_s: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "charged_figure", b"charged_figure", "cluster_link_mbit_per_s", b"cluster_link_mbit_per_s", "drain_ms", b"drain_ms", "drift_ppm", b"drift_ppm", "exempt_lifetime_ms", b"exempt_lifetime_ms", "format", b"format", "headroom_max_tflop", b"headroom_max_tflop", "lifetime_ms", b"lifetime_ms", "loose_phase_age_ms", b"loose_phase_age_ms", "pause_lapse_ms", b"pause_lapse_ms", "phases", b"phases", "renew_after_ms", b"renew_after_ms", "threshold_tflop_per_s", b"threshold_tflop_per_s", "version", b"version", "watchdog_ms", b"watchdog_ms", "wind_down_ms", b"wind_down_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "charged_figure", b"charged_figure", "closures_max", b"closures_max", "closures_span_ms", b"closures_span_ms", "cluster_link_mbit_per_s", b"cluster_link_mbit_per_s", "drain_ms", b"drain_ms", "drift_ppm", b"drift_ppm", "exempt_lifetime_ms", b"exempt_lifetime_ms", "format", b"format", "headroom_max_tflop", b"headroom_max_tflop", "lifetime_ms", b"lifetime_ms", "loose_phase_age_ms", b"loose_phase_age_ms", "loosening_delay_ms", b"loosening_delay_ms", "pause_lapse_ms", b"pause_lapse_ms", "phases", b"phases", "renew_after_ms", b"renew_after_ms", "threshold_tflop_per_s", b"threshold_tflop_per_s", "version", b"version", "watchdog_ms", b"watchdog_ms", "wind_down_ms", b"wind_down_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1715,6 +1749,343 @@ class ClusterRuling(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ClusterRuling: _TypeAlias = ClusterRuling  # noqa: Y015
+
+@_typing.final
+class Veto(_message.Message):
+    """One officer: an order that waits never comes into force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    ORDER_DIGEST_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    format: _builtins.int
+    authority: _builtins.str
+    order_digest: _builtins.bytes
+    nonce: _builtins.bytes
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        format: _builtins.int = ...,
+        authority: _builtins.str = ...,
+        order_digest: _builtins.bytes = ...,
+        nonce: _builtins.bytes = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "format", b"format", "nonce", b"nonce", "order_digest", b"order_digest", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Veto: _TypeAlias = Veto  # noqa: Y015
+
+@_typing.final
+class Confirmation(_message.Message):
+    """A quorum: these pauses do not lapse."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    PAUSES_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    format: _builtins.int
+    authority: _builtins.str
+    nonce: _builtins.bytes
+    reason: _builtins.str
+    @_builtins.property
+    def pauses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        format: _builtins.int = ...,
+        authority: _builtins.str = ...,
+        pauses: _abc.Iterable[_builtins.bytes] | None = ...,
+        nonce: _builtins.bytes = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "format", b"format", "nonce", b"nonce", "pauses", b"pauses", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Confirmation: _TypeAlias = Confirmation  # noqa: Y015
+
+@_typing.final
+class Revocation(_message.Message):
+    """A suspected key: it never counts again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    KEY_DIGEST_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    format: _builtins.int
+    authority: _builtins.str
+    key_digest: _builtins.bytes
+    """SHA-256 of its SubjectPublicKeyInfo."""
+    nonce: _builtins.bytes
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        format: _builtins.int = ...,
+        authority: _builtins.str = ...,
+        key_digest: _builtins.bytes = ...,
+        nonce: _builtins.bytes = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "format", b"format", "key_digest", b"key_digest", "nonce", b"nonce", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Revocation: _TypeAlias = Revocation  # noqa: Y015
+
+@_typing.final
+class Adoption(_message.Message):
+    """Ends the refusal of a host whose chain was closed on evidence: it goes on after this report."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    format: _builtins.int
+    authority: _builtins.str
+    host_id: _builtins.bytes
+    sequence: _builtins.int
+    head: _builtins.bytes
+    nonce: _builtins.bytes
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        format: _builtins.int = ...,
+        authority: _builtins.str = ...,
+        host_id: _builtins.bytes = ...,
+        sequence: _builtins.int = ...,
+        head: _builtins.bytes = ...,
+        nonce: _builtins.bytes = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "format", b"format", "head", b"head", "host_id", b"host_id", "nonce", b"nonce", "reason", b"reason", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Adoption: _TypeAlias = Adoption  # noqa: Y015
+
+@_typing.final
+class Closure(_message.Message):
+    """Ends a host's chain for good and frees its chips."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    format: _builtins.int
+    authority: _builtins.str
+    host_id: _builtins.bytes
+    nonce: _builtins.bytes
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        format: _builtins.int = ...,
+        authority: _builtins.str = ...,
+        host_id: _builtins.bytes = ...,
+        nonce: _builtins.bytes = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "format", b"format", "host_id", b"host_id", "nonce", b"nonce", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Closure: _TypeAlias = Closure  # noqa: Y015
+
+@_typing.final
+class Relief(_message.Message):
+    """Takes off a lane's unaccounted book what evidence shows was not computed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    WORKLOAD_FIELD_NUMBER: _builtins.int
+    AMOUNT_TFLOP_FIELD_NUMBER: _builtins.int
+    EVIDENCE_DIGEST_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    format: _builtins.int
+    authority: _builtins.str
+    host_id: _builtins.bytes
+    workload: _builtins.str
+    amount_tflop: _builtins.int
+    evidence_digest: _builtins.bytes
+    """SHA-256 of the evidence as it is kept."""
+    nonce: _builtins.bytes
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        format: _builtins.int = ...,
+        authority: _builtins.str = ...,
+        host_id: _builtins.bytes = ...,
+        workload: _builtins.str = ...,
+        amount_tflop: _builtins.int = ...,
+        evidence_digest: _builtins.bytes = ...,
+        nonce: _builtins.bytes = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_tflop", b"amount_tflop", "authority", b"authority", "evidence_digest", b"evidence_digest", "format", b"format", "host_id", b"host_id", "nonce", b"nonce", "reason", b"reason", "workload", b"workload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Relief: _TypeAlias = Relief  # noqa: Y015
+
+@_typing.final
+class Seats(_message.Message):
+    """Which authorities have a say, as far as this one is asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SEATS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    format: _builtins.int
+    authority: _builtins.str
+    version: _builtins.int
+    reason: _builtins.str
+    @_builtins.property
+    def seats(self) -> _containers.RepeatedCompositeFieldContainer[Global___Seat]:
+        """Those that are not listed rule."""
+
+    def __init__(
+        self,
+        *,
+        format: _builtins.int = ...,
+        authority: _builtins.str = ...,
+        version: _builtins.int = ...,
+        seats: _abc.Iterable[Global___Seat] | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "format", b"format", "reason", b"reason", "seats", b"seats", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Seats: _TypeAlias = Seats  # noqa: Y015
+
+@_typing.final
+class Seat(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
+    authority: _builtins.str
+    standing: Global___Standing.ValueType
+    def __init__(
+        self,
+        *,
+        authority: _builtins.str = ...,
+        standing: Global___Standing.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "standing", b"standing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Seat: _TypeAlias = Seat  # noqa: Y015
+
+@_typing.final
+class Heads(_message.Message):
+    """Where an authority's chains stand: for comparison with another's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    GOVERNOR_UNIX_MS_FIELD_NUMBER: _builtins.int
+    HEADS_FIELD_NUMBER: _builtins.int
+    format: _builtins.int
+    authority: _builtins.str
+    governor_unix_ms: _builtins.int
+    @_builtins.property
+    def heads(self) -> _containers.RepeatedCompositeFieldContainer[Global___Head]: ...
+    def __init__(
+        self,
+        *,
+        format: _builtins.int = ...,
+        authority: _builtins.str = ...,
+        governor_unix_ms: _builtins.int = ...,
+        heads: _abc.Iterable[Global___Head] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "format", b"format", "governor_unix_ms", b"governor_unix_ms", "heads", b"heads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Heads: _TypeAlias = Heads  # noqa: Y015
+
+@_typing.final
+class Head(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
+    ALLOTTED_TFLOP_FIELD_NUMBER: _builtins.int
+    UNACCOUNTED_TFLOP_FIELD_NUMBER: _builtins.int
+    host_id: _builtins.bytes
+    sequence: _builtins.int
+    head: _builtins.bytes
+    allotted_tflop: _builtins.int
+    """Both books of all lanes since the enrolment with the first authority."""
+    unaccounted_tflop: _builtins.int
+    def __init__(
+        self,
+        *,
+        host_id: _builtins.bytes = ...,
+        sequence: _builtins.int = ...,
+        head: _builtins.bytes = ...,
+        allotted_tflop: _builtins.int = ...,
+        unaccounted_tflop: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allotted_tflop", b"allotted_tflop", "head", b"head", "host_id", b"host_id", "sequence", b"sequence", "unaccounted_tflop", b"unaccounted_tflop"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Head: _TypeAlias = Head  # noqa: Y015
 
 @_typing.final
 class SignedReport(_message.Message):
@@ -2046,18 +2417,24 @@ class SubmitOrderReply(_message.Message):
 
     DIGEST_FIELD_NUMBER: _builtins.int
     LOG_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
     digest: _builtins.bytes
     @_builtins.property
     def log(self) -> Global___LogProof: ...
+    @_builtins.property
+    def waiting(self) -> Global___WaitingOrder:
+        """Present where it loosens and is not in force yet."""
+
     def __init__(
         self,
         *,
         digest: _builtins.bytes = ...,
         log: Global___LogProof | None = ...,
+        waiting: Global___WaitingOrder | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["log", b"log"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["log", b"log", "waiting", b"waiting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "log", b"log"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "log", b"log", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2093,6 +2470,8 @@ class GetStatusReply(_message.Message):
     BUDGETS_FIELD_NUMBER: _builtins.int
     PAUSES_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    FALLEN_FIELD_NUMBER: _builtins.int
     authority: _builtins.str
     governor_unix_ms: _builtins.int
     policy_version: _builtins.int
@@ -2109,6 +2488,14 @@ class GetStatusReply(_message.Message):
     def pauses(self) -> _containers.RepeatedCompositeFieldContainer[Global___PauseStatus]: ...
     @_builtins.property
     def hosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostStatus]: ...
+    @_builtins.property
+    def waiting(self) -> _containers.RepeatedCompositeFieldContainer[Global___WaitingOrder]:
+        """Signed by a quorum, and not in force yet."""
+
+    @_builtins.property
+    def fallen(self) -> _containers.RepeatedCompositeFieldContainer[Global___FallenOrder]:
+        """The newest that waited and never came into force."""
+
     def __init__(
         self,
         *,
@@ -2123,14 +2510,76 @@ class GetStatusReply(_message.Message):
         budgets: _abc.Iterable[Global___BudgetStatus] | None = ...,
         pauses: _abc.Iterable[Global___PauseStatus] | None = ...,
         hosts: _abc.Iterable[Global___HostStatus] | None = ...,
+        waiting: _abc.Iterable[Global___WaitingOrder] | None = ...,
+        fallen: _abc.Iterable[Global___FallenOrder] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "batch_number", b"batch_number", "budgets", b"budgets", "clusters", b"clusters", "governor_unix_ms", b"governor_unix_ms", "halted_reason", b"halted_reason", "hosts", b"hosts", "log_size", b"log_size", "pauses", b"pauses", "policy_version", b"policy_version", "tolerated_outage_ms", b"tolerated_outage_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "batch_number", b"batch_number", "budgets", b"budgets", "clusters", b"clusters", "fallen", b"fallen", "governor_unix_ms", b"governor_unix_ms", "halted_reason", b"halted_reason", "hosts", b"hosts", "log_size", b"log_size", "pauses", b"pauses", "policy_version", b"policy_version", "tolerated_outage_ms", b"tolerated_outage_ms", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusReply: _TypeAlias = GetStatusReply  # noqa: Y015
+
+@_typing.final
+class WaitingOrder(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    PAYLOAD_TYPE_FIELD_NUMBER: _builtins.int
+    ACCEPTED_UNIX_MS_FIELD_NUMBER: _builtins.int
+    DUE_UNIX_MS_FIELD_NUMBER: _builtins.int
+    LOOSENS_FIELD_NUMBER: _builtins.int
+    digest: _builtins.bytes
+    payload_type: _builtins.str
+    accepted_unix_ms: _builtins.int
+    due_unix_ms: _builtins.int
+    """When it comes into force, unless it is vetoed."""
+    @_builtins.property
+    def loosens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In words."""
+
+    def __init__(
+        self,
+        *,
+        digest: _builtins.bytes = ...,
+        payload_type: _builtins.str = ...,
+        accepted_unix_ms: _builtins.int = ...,
+        due_unix_ms: _builtins.int = ...,
+        loosens: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_unix_ms", b"accepted_unix_ms", "digest", b"digest", "due_unix_ms", b"due_unix_ms", "loosens", b"loosens", "payload_type", b"payload_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WaitingOrder: _TypeAlias = WaitingOrder  # noqa: Y015
+
+@_typing.final
+class FallenOrder(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    digest: _builtins.bytes
+    reason: _builtins.str
+    detail: _builtins.str
+    def __init__(
+        self,
+        *,
+        digest: _builtins.bytes = ...,
+        reason: _builtins.str = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "digest", b"digest", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FallenOrder: _TypeAlias = FallenOrder  # noqa: Y015
 
 @_typing.final
 class ClusterStatus(_message.Message):
@@ -2210,9 +2659,20 @@ class PauseStatus(_message.Message):
     SCOPE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     EMERGENCY_FIELD_NUMBER: _builtins.int
+    ACCEPTED_UNIX_MS_FIELD_NUMBER: _builtins.int
+    LAPSE_MS_FIELD_NUMBER: _builtins.int
+    CONFIRMED_FIELD_NUMBER: _builtins.int
+    SUSPECTED_FIELD_NUMBER: _builtins.int
     digest: _builtins.bytes
     reason: _builtins.str
     emergency: _builtins.bool
+    accepted_unix_ms: _builtins.int
+    lapse_ms: _builtins.int
+    """Gate running time after which it lapses; 0 never."""
+    confirmed: _builtins.bool
+    """A quorum said that it does not lapse."""
+    suspected: _builtins.bool
+    """Only revoked keys signed it: a resume need not wait."""
     @_builtins.property
     def scope(self) -> Global___Scope: ...
     def __init__(
@@ -2222,10 +2682,14 @@ class PauseStatus(_message.Message):
         scope: Global___Scope | None = ...,
         reason: _builtins.str = ...,
         emergency: _builtins.bool = ...,
+        accepted_unix_ms: _builtins.int = ...,
+        lapse_ms: _builtins.int = ...,
+        confirmed: _builtins.bool = ...,
+        suspected: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "emergency", b"emergency", "reason", b"reason", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_unix_ms", b"accepted_unix_ms", "confirmed", b"confirmed", "digest", b"digest", "emergency", b"emergency", "lapse_ms", b"lapse_ms", "reason", b"reason", "scope", b"scope", "suspected", b"suspected"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

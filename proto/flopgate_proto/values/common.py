@@ -27,6 +27,13 @@ class Phase(enum.IntEnum):
     ENFORCE = 3
 
 
+class Standing(enum.IntEnum):
+    """What an authority's word weighs."""
+
+    REQUIRED = 1
+    RECIPIENT = 2
+
+
 class Assurance(enum.IntEnum):
     """What stands behind a figure (law 10)."""
 

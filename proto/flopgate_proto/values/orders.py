@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from flopgate_proto.values.common import CapacityBasis, ChargedFigure, Phase, Scope
+from flopgate_proto.values.common import CapacityBasis, ChargedFigure, Phase, Scope, Standing
 
 LINK_MBIT_PER_S: Final = 100_000
 """Links above this make one cluster where policy names no rate: "data center networking of over
@@ -77,6 +77,9 @@ class Policy:
         drift_ppm: bound on a host clock's drift that law 1 allows for.
         cluster_link_mbit_per_s: a faster link makes two clusters one; 0 stands for
             `LINK_MBIT_PER_S`.
+        loosening_delay_ms: from acceptance until what loosens comes into force; 0: at once.
+        closures_max, closures_span_ms: old chains of one custodian that new enrolments may close
+            within the span, without officers.
     """
 
     authority: str
@@ -97,6 +100,9 @@ class Policy:
     budgets: tuple[Budget, ...] = ()
     phases: tuple[PhaseRule, ...] = ()
     cluster_link_mbit_per_s: int = 0
+    loosening_delay_ms: int = 0
+    closures_max: int = 0
+    closures_span_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,4 +153,102 @@ class ClusterRuling:
     reason: str
 
 
-Order = TrustRoot | Delegation | Policy | Pause | Resume | Reconciliation | ClusterRuling
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Veto:
+    """One officer: the order of this digest, which waits, never comes into force."""
+
+    authority: str
+    order_digest: bytes
+    nonce: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """A quorum: the pauses of these digests do not lapse."""
+
+    authority: str
+    pauses: tuple[bytes, ...]
+    nonce: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revocation:
+    """A suspected key, by the SHA-256 of its SubjectPublicKeyInfo, never counts again."""
+
+    authority: str
+    key_digest: bytes
+    nonce: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adoption:
+    """A host whose chain was closed on evidence goes on after the report of this digest."""
+
+    authority: str
+    host_id: bytes
+    sequence: int
+    head: bytes
+    nonce: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closure:
+    """A host's chain ends for good; its chips may be enrolled anew."""
+
+    authority: str
+    host_id: bytes
+    nonce: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relief:
+    """Evidence shows that so much of a lane's unaccounted book was never computed."""
+
+    authority: str
+    host_id: bytes
+    workload: str
+    amount_tflop: int
+    evidence_digest: bytes
+    nonce: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """Whether an authority has a say."""
+
+    authority: str
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seats:
+    """Which authorities have a say, as far as ``authority`` is asked; those not listed rule."""
+
+    authority: str
+    version: int
+    seats: tuple[Seat, ...]
+    reason: str
+
+
+Order = (
+    TrustRoot
+    | Delegation
+    | Policy
+    | Pause
+    | Resume
+    | Reconciliation
+    | ClusterRuling
+    | Veto
+    | Confirmation
+    | Revocation
+    | Adoption
+    | Closure
+    | Relief
+    | Seats
+)

@@ -21,9 +21,10 @@ from flopgate_agent.gate import (
 )
 from flopgate_agent.gate.actions import Restore
 from flopgate_agent.gate.allowance import Allowed
-from flopgate_agent.gate.authority import Authority, LatchedPause, admitted
+from flopgate_agent.gate.authority import Authority, admitted
 from flopgate_agent.gate.host_lanes import HostLanes
 from flopgate_agent.gate.host_meter import HostMeter
+from flopgate_agent.gate.latched import LatchedPause
 from flopgate_agent.gate.memory import Moment
 from flopgate_agent.gate.phases import InForce
 from flopgate_agent.gate.states import RUNGS, Rung

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from flopgate_proto.codec import encode_order
 from flopgate_proto.envelope import Envelope, seal
 from flopgate_proto.keys import SigningKey
-from flopgate_proto.trust import ROLE_OF
+from flopgate_proto.trust import ROLE_OF, SINGLE_ROLES
 from flopgate_proto.values.common import Phase, Scope, ScopeKind
 from flopgate_proto.values.orders import (
     Budget,
@@ -61,7 +61,11 @@ class Officers:
                 for number, key in enumerate(self._keys, start=1)
             ),
             roles=tuple(
-                Role(name=name, threshold=1 if name == "pause" else self._quorum, keys=everyone)
+                Role(
+                    name=name,
+                    threshold=1 if name in SINGLE_ROLES else self._quorum,
+                    keys=everyone,
+                )
                 for name in sorted(set(ROLE_OF.values()))
             ),
         )

@@ -1,0 +1,203 @@
+"""Which orders loosen (law 6): they wait, and one officer's veto stops them meanwhile. Pure.
+
+| order | waits |
+|---|---|
+| trust root | where somebody gains a role, a quorum shrinks, or who may pause, veto, confirm or revoke loses it or needs more |
+| policy | where any figure, cap, phase or delay becomes looser; then as a whole |
+| resume | unless only revoked keys signed every pause that it lifts |
+| adoption, relief | always |
+| seats | where an authority loses its say |
+| cluster ruling | where clusters stand apart: each may be small |
+| delegation | never: its span and the policy bound it, and without it everything stops |
+| reconciliation | never: grants wait by themselves until those that were lost have run out |
+| closure | never: it ends a chain, and what enrols anew needs a token |
+| pause, veto, confirmation, revocation | never: they restrain |
+
+Doubt counts as loosening: an order that waits without need costs time, the other mistake costs law 6.
+"""  # noqa: E501 - a table
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from flopgate_proto.trust import Trust
+from flopgate_proto.values.common import CapacityBasis, Phase, Scope, ScopeKind, Standing
+from flopgate_proto.values.orders import (
+    LINK_MBIT_PER_S,
+    Adoption,
+    ClusterRuling,
+    Order,
+    PhaseRule,
+    Policy,
+    Relief,
+    Resume,
+    Role,
+    Seats,
+    TrustRoot,
+)
+
+RESTRAINING: Final = frozenset({"pause", "veto", "confirm", "revoke"})
+"""Roles whose holders can only stop others: losing one loosens."""
+
+MORE_IS_LOOSER: Final = (
+    "threshold_tflop_per_s",
+    "lifetime_ms",
+    "wind_down_ms",
+    "renew_after_ms",
+    "drain_ms",
+    "exempt_lifetime_ms",
+    "watchdog_ms",
+    "loose_phase_age_ms",
+    "headroom_max_tflop",
+    "closures_max",
+)
+LESS_IS_LOOSER: Final = (
+    "drift_ppm",
+    "pause_lapse_ms",
+    "charged_figure",
+    "loosening_delay_ms",
+    "closures_span_ms",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """What an order is compared with.
+
+    Attributes:
+        trust: the root in force.
+        policy: ``None`` before the first, under which nothing runs.
+        seats: ``None`` before the first: every authority rules.
+        suspected: digests of the pauses that only revoked keys signed.
+    """
+
+    trust: Trust
+    policy: Policy | None = None
+    seats: Seats | None = None
+    suspected: frozenset[bytes] = frozenset()
+
+    @property
+    def delay_ms(self) -> int:
+        """How long what loosens waits."""
+        return 0 if self.policy is None else self.policy.loosening_delay_ms
+
+
+def loosened(order: Order, now: InForce) -> tuple[str, ...]:
+    """In words, everything that an order would loosen; nothing where it need not wait."""
+    match order:
+        case TrustRoot():
+            return tuple(_root(now.trust.root, order))
+        case Policy():
+            return () if now.policy is None else tuple(_policy(now.policy, order))
+        case Resume():
+            lifted = set(order.lifts) - now.suspected
+            return (f"{len(lifted)} pauses are lifted",) if lifted else ()
+        case Adoption():
+            return (f"host {order.host_id.hex()[:16]} may be granted again",)
+        case Relief():
+            return (f"{order.amount_tflop} TFLOP no longer count against the caps",)
+        case ClusterRuling():
+            return (f"{', '.join(order.clusters)} stand apart",) if order.apart else ()
+        case Seats():
+            return tuple(_seats(now.seats, order))
+        case _:
+            return ()
+
+
+def _root(old: TrustRoot, new: TrustRoot) -> Iterator[str]:
+    before, after = _holders(old), _holders(new)
+    for name in sorted({*before, *after}):
+        old_least, had = before.get(name, (0, {}))
+        new_least, has = after.get(name, (0, {}))
+        for spki, officer in has.items():
+            if spki not in had:
+                yield f"{officer} gains the role {name}"
+        if had and has and name not in RESTRAINING and new_least < old_least:
+            yield f"{new_least} instead of {old_least} officers sign as {name}"
+        if name in RESTRAINING:
+            if had and has and new_least > old_least:
+                yield f"{new_least} instead of {old_least} officers sign as {name}"
+            for spki, officer in had.items():
+                if spki not in has:
+                    yield f"{officer} loses the role {name}"
+    named = {key.spki: key.name for key in old.keys}
+    for key in new.keys:
+        # Two names make two officers of one: what counts in a quorum is the name.
+        if named.get(key.spki, key.name) != key.name:
+            yield f"{named[key.spki]} is called {key.name}"
+
+
+def _holders(root: TrustRoot) -> Mapping[str, tuple[int, dict[bytes, str]]]:
+    def held(role: Role) -> dict[bytes, str]:
+        return {root.keys[index].spki: root.keys[index].name for index in role.keys}
+
+    return {role.name: (role.threshold, held(role)) for role in root.roles}
+
+
+def _policy(old: Policy, new: Policy) -> Iterator[str]:
+    for names, looser in ((MORE_IS_LOOSER, 1), (LESS_IS_LOOSER, -1)):
+        for name in names:
+            before, after = int(getattr(old, name)), int(getattr(new, name))
+            if (after - before) * looser > 0:
+                yield f"{name} {before} becomes {after}"
+    before, after = (one.cluster_link_mbit_per_s or LINK_MBIT_PER_S for one in (old, new))
+    if after > before:
+        yield f"cluster_link_mbit_per_s {before} becomes {after}"
+    if new.capacity_basis is not old.capacity_basis is CapacityBasis.DENSE_8BIT:
+        yield "capacity counts by the lower 16-bit rate"
+    yield from _budgets(old, new)
+    yield from _phases(old, new)
+
+
+def _budgets(old: Policy, new: Policy) -> Iterator[str]:
+    before = {budget.scope: budget.cap_tflop for budget in old.budgets}
+    after = {budget.scope: budget.cap_tflop for budget in new.budgets}
+    for scope in sorted({*before, *after}, key=str):
+        cap, was = after.get(scope), before.get(scope)
+        if cap is None:
+            yield f"the cap of {scope} falls away"
+        elif was is not None and cap > was:
+            yield f"the cap of {scope} rises from {was} to {cap} TFLOP"
+        elif was is None and scope.kind is ScopeKind.CLUSTER:
+            # Without a budget a covered cluster is granted nothing.
+            yield f"{scope} gets a budget"
+
+
+def _phases(old: Policy, new: Policy) -> Iterator[str]:
+    for scope in sorted({rule.scope for rule in (*old.phases, *new.phases)}, key=str):
+        times_ms = {rule.from_unix_ms for rule in (*old.phases, *new.phases) if rule.scope == scope}
+        for unix_ms in sorted(times_ms):
+            before, after = _at(old.phases, scope, unix_ms), _at(new.phases, scope, unix_ms)
+            if _looser(before, after):
+                yield f"phase of {scope} becomes looser from {unix_ms} on"
+                break
+
+
+def _at(rules: tuple[PhaseRule, ...], scope: Scope, unix_ms: int) -> Phase | None:
+    begun = [
+        (rule.from_unix_ms, rule.phase)
+        for rule in rules
+        if rule.scope == scope and rule.from_unix_ms <= unix_ms
+    ]
+    return max(begun)[1] if begun else None
+
+
+def _looser(before: Phase | None, after: Phase | None) -> bool:
+    """Whether it can be; ``None`` leaves the word to wider scopes, which may say anything."""
+    if before is after:
+        return False
+    if before is None:
+        return after is not Phase.ENFORCE
+    if after is None:
+        return before is not Phase.OBSERVE
+    return after < before
+
+
+def _seats(old: Seats | None, new: Seats) -> Iterator[str]:
+    before = {} if old is None else {seat.authority: seat.standing for seat in old.seats}
+    for seat in new.seats:
+        was = before.get(seat.authority, Standing.REQUIRED)
+        if seat.standing is Standing.RECIPIENT and was is Standing.REQUIRED:
+            yield f"{seat.authority} has no say any more"

@@ -1,0 +1,78 @@
+"""Orders about orders, keys, chains and seats, and a statement of heads: values of the vectors."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from flopgate_proto.keys import key_digest
+from flopgate_proto.values import (
+    Adoption,
+    Closure,
+    Confirmation,
+    Head,
+    Heads,
+    Relief,
+    Revocation,
+    Seat,
+    Seats,
+    Standing,
+    Veto,
+)
+from vectors import inputs
+
+_SIGNED: Final[dict[str, Any]] = {
+    "authority": inputs.AUTHORITY,
+    "nonce": inputs.ORDER_NONCE,
+    "reason": "Looked into.",
+}
+
+REVOCATION: Final = Revocation(key_digest=key_digest(inputs.KEYS["officer-2"].spki), **_SIGNED)
+CLOSURE: Final = Closure(host_id=inputs.HOST_ID, **_SIGNED)
+RELIEF: Final = Relief(
+    host_id=inputs.HOST_ID,
+    workload="run-7",
+    amount_tflop=12_000,
+    evidence_digest=bytes(range(0x60, 0x80)),
+    **_SIGNED,
+)
+SEATS: Final = Seats(
+    authority=inputs.AUTHORITY,
+    version=2,
+    seats=(
+        Seat(authority=inputs.AUTHORITY, standing=Standing.REQUIRED),
+        Seat(authority="other.example", standing=Standing.RECIPIENT),
+    ),
+    reason="Treaty of the two agencies.",
+)
+
+
+def veto(order: bytes) -> Veto:
+    """Of an order with this digest."""
+    return Veto(order_digest=order, **_SIGNED)
+
+
+def confirmation(pause: bytes) -> Confirmation:
+    """Of this pause."""
+    return Confirmation(pauses=(pause,), **_SIGNED)
+
+
+def adoption(head: bytes) -> Adoption:
+    """Of the host's first report."""
+    return Adoption(host_id=inputs.HOST_ID, sequence=1, head=head, **_SIGNED)
+
+
+def heads(head: bytes) -> Heads:
+    """One host stands at its first report."""
+    return Heads(
+        authority=inputs.AUTHORITY,
+        governor_unix_ms=inputs.GOVERNOR_UNIX_MS,
+        heads=(
+            Head(
+                host_id=inputs.HOST_ID,
+                sequence=1,
+                head=head,
+                allotted_tflop=5_000,
+                unaccounted_tflop=7,
+            ),
+        ),
+    )

@@ -1,0 +1,136 @@
+"""Builders of orders about orders, keys, chains and seats; each field can be overridden by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from hypothesis import strategies as st
+
+from flopgate_proto.codec import PayloadType
+from flopgate_proto.values import (
+    Adoption,
+    Closure,
+    Confirmation,
+    Order,
+    Relief,
+    Revocation,
+    Seat,
+    Seats,
+    Standing,
+    Veto,
+)
+from tests.support import strategies as given_values
+from tests.support.fixed import AUTHORITY, HOST_ID, OFFICER_KEYS, ORDER_NONCE, WORKLOAD
+
+DIGEST: Final = bytes(range(32))
+_SIGNED: Final[dict[str, Any]] = {
+    "authority": AUTHORITY,
+    "nonce": ORDER_NONCE,
+    "reason": "Seen to.",
+}
+
+
+def veto(**fields: Any) -> Veto:
+    """Of some order."""
+    return replace(Veto(order_digest=DIGEST, **_SIGNED), **fields)
+
+
+def confirmation(**fields: Any) -> Confirmation:
+    """Of one pause."""
+    return replace(Confirmation(pauses=(DIGEST,), **_SIGNED), **fields)
+
+
+def revocation(**fields: Any) -> Revocation:
+    """Of the last officer's key."""
+    key = bytes.fromhex(OFFICER_KEYS[-1].key_id)
+    return replace(Revocation(key_digest=key, **_SIGNED), **fields)
+
+
+def adoption(**fields: Any) -> Adoption:
+    """Of report 7 of the host."""
+    return replace(Adoption(host_id=HOST_ID, sequence=7, head=DIGEST, **_SIGNED), **fields)
+
+
+def closure(**fields: Any) -> Closure:
+    """Of the host's chain."""
+    return replace(Closure(host_id=HOST_ID, **_SIGNED), **fields)
+
+
+def relief(**fields: Any) -> Relief:
+    """Of five teraFLOP of the host's lane."""
+    base = Relief(
+        host_id=HOST_ID, workload=WORKLOAD, amount_tflop=5, evidence_digest=DIGEST, **_SIGNED
+    )
+    return replace(base, **fields)
+
+
+def seats(**fields: Any) -> Seats:
+    """Another agency only receives."""
+    base = Seats(
+        authority=AUTHORITY,
+        version=1,
+        seats=(Seat(authority="other.example", standing=Standing.RECIPIENT),),
+        reason="Seen to.",
+    )
+    return replace(base, **fields)
+
+
+ALL: Final[tuple[Order, ...]] = (
+    veto(),
+    confirmation(),
+    revocation(),
+    adoption(),
+    closure(),
+    relief(),
+    seats(),
+)
+
+_TEXTS: Final = {
+    "authority": given_values.NAMES,
+    "nonce": given_values.NONCES,
+    "reason": given_values.NAMES,
+}
+_DIGESTS, _COUNTS = given_values.DIGESTS, given_values.COUNTS
+_SEATS: Final = st.builds(
+    Seat, authority=given_values.NAMES, standing=given_values.members(Standing)
+)
+ANY: Final[dict[str, tuple[st.SearchStrategy[Any], PayloadType]]] = {
+    "veto": (st.builds(Veto, order_digest=_DIGESTS, **_TEXTS), PayloadType.VETO),
+    "confirmation": (
+        st.builds(
+            Confirmation,
+            pauses=st.lists(_DIGESTS, min_size=1, max_size=3).map(tuple),
+            **_TEXTS,
+        ),
+        PayloadType.CONFIRMATION,
+    ),
+    "revocation": (st.builds(Revocation, key_digest=_DIGESTS, **_TEXTS), PayloadType.REVOCATION),
+    "adoption": (
+        st.builds(Adoption, host_id=_DIGESTS, sequence=_COUNTS, head=_DIGESTS, **_TEXTS),
+        PayloadType.ADOPTION,
+    ),
+    "closure": (st.builds(Closure, host_id=_DIGESTS, **_TEXTS), PayloadType.CLOSURE),
+    "relief": (
+        st.builds(
+            Relief,
+            host_id=_DIGESTS,
+            workload=given_values.NAMES,
+            amount_tflop=st.integers(1, 2**63 - 1),
+            evidence_digest=_DIGESTS,
+            **_TEXTS,
+        ),
+        PayloadType.RELIEF,
+    ),
+    "seats": (
+        st.builds(
+            Seats,
+            authority=given_values.NAMES,
+            version=_COUNTS,
+            seats=given_values.different(_SEATS, "authority"),
+            reason=given_values.NAMES,
+        ),
+        PayloadType.SEATS,
+    ),
+}
+"""Any such order, by its name."""
