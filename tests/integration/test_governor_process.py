@@ -63,8 +63,8 @@ def test_a_host_joins_and_is_granted(governor: GovernorProcess, token: JoinToken
         names = [name.removeprefix("application/vnd.flopgate.") for name in types]
         assert names[:3] == [
             "trust-root.v1+protobuf",
-            "delegation.v1+protobuf",
             "policy.v1+protobuf",
+            "delegation.v1+protobuf",
         ]
         (batch,) = exchange(link, host).batches
         answer = pb.Answer.FromString(batch.answers[0].payload)

@@ -1,5 +1,6 @@
 """What is encoded decodes to the same value, over the whole range of every field."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from flopgate_proto.codec import (
     decode_heads,
     decode_order,
     decode_report,
+    decode_retirement,
     encode_admission,
     encode_answer,
     encode_batch_root,
@@ -47,11 +49,16 @@ RULINGS = st.builds(
 STATEMENTS: dict[str, tuple[Any, Any, Any]] = {
     "enrolment": (given_values.enrolments(), encode_enrolment, decode_enrolment),
     "report": (given_values.reports(), encode_report, decode_report),
+    "retirement": (
+        given_values.reports().map(lambda report: replace(report, request=None)),
+        encode_report,
+        decode_retirement,
+    ),
     "chip row": (given_values.CHIP_ROWS, encode_chip_row, decode_chip_row),
     "answer": (given_values.answers(), encode_answer, decode_answer),
     "batch root": (given_values.BATCH_ROOTS, encode_batch_root, decode_batch_root),
     "admission": (given_values.ADMISSIONS, encode_admission, decode_admission),
-    "heads": (given_values.HEADS, encode_heads, decode_heads),
+    "heads": (further_orders.HEADS, encode_heads, decode_heads),
 }
 ORDERS: dict[str, tuple[st.SearchStrategy[Any], PayloadType]] = {
     "trust root": (given_values.trust_roots(), PayloadType.TRUST_ROOT),

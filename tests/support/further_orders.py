@@ -12,6 +12,8 @@ from flopgate_proto.values import (
     Adoption,
     Closure,
     Confirmation,
+    Head,
+    Heads,
     Order,
     Relief,
     Revocation,
@@ -134,3 +136,20 @@ ANY: Final[dict[str, tuple[st.SearchStrategy[Any], PayloadType]]] = {
     ),
 }
 """Any such order, by its name."""
+
+HEADS: Final = st.builds(
+    Heads,
+    authority=given_values.NAMES,
+    governor_unix_ms=_COUNTS,
+    heads=given_values.different(
+        st.builds(
+            Head,
+            host_id=_DIGESTS,
+            sequence=_COUNTS,
+            head=_DIGESTS,
+            allotted_tflop=_COUNTS,
+            unaccounted_tflop=_COUNTS,
+        ),
+        "host_id",
+    ),
+)

@@ -25,8 +25,6 @@ from flopgate_proto.values import (
     Enrolment,
     Figures,
     Finding,
-    Head,
-    Heads,
     Key,
     LaneReport,
     LaneRequest,
@@ -357,7 +355,7 @@ def policies(draw: st.DrawFn) -> Policy:
     """Any policy whose wind-down and drain fit into its lifetime."""
     lifetime_ms = draw(st.integers(1, COUNT_MAX))
     wind_down_ms = draw(st.integers(0, lifetime_ms - 1))
-    budgets = st.builds(Budget, scope=SCOPES, cap_tflop=COUNTS)
+    later = ("cluster_link_mbit_per_s", "loosening_delay_ms", "closures_max", "closures_span_ms")
     rules = st.builds(PhaseRule, scope=SCOPES, phase=members(Phase), from_unix_ms=COUNTS)
     return Policy(
         authority=draw(NAMES),
@@ -375,11 +373,8 @@ def policies(draw: st.DrawFn) -> Policy:
         pause_lapse_ms=draw(COUNTS),
         loose_phase_age_ms=draw(COUNTS),
         headroom_max_tflop=draw(COUNTS),
-        cluster_link_mbit_per_s=draw(COUNTS),
-        loosening_delay_ms=draw(COUNTS),
-        closures_max=draw(COUNTS),
-        closures_span_ms=draw(COUNTS),
-        budgets=draw(different(budgets, "scope")),
+        **{name: draw(COUNTS) for name in later},
+        budgets=draw(different(st.builds(Budget, scope=SCOPES, cap_tflop=COUNTS), "scope")),
         phases=draw(few(rules)),
     )
 
@@ -402,20 +397,4 @@ RESUMES: Final = st.builds(
 )
 RECONCILIATIONS: Final = st.builds(
     Reconciliation, authority=NAMES, batch_number=COUNTS, nonce=NONCES, reason=NAMES
-)
-HEADS: Final = st.builds(
-    Heads,
-    authority=NAMES,
-    governor_unix_ms=COUNTS,
-    heads=different(
-        st.builds(
-            Head,
-            host_id=DIGESTS,
-            sequence=COUNTS,
-            head=DIGESTS,
-            allotted_tflop=COUNTS,
-            unaccounted_tflop=COUNTS,
-        ),
-        "host_id",
-    ),
 )

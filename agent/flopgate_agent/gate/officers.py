@@ -238,12 +238,9 @@ class OfficerOrders:
             case Seats():
                 self.seats = order
             case Pause():
-                self._latch(order, verified, running_ms)
+                self._take_pause(order, verified, running_ms)
             case Resume():
-                self.lifted |= set(order.lifts)
-                self.unseen_pauses -= self.lifted
-                for digest in order.lifts:
-                    self.pauses.pop(digest, None)
+                self._take_resume(order)
             case Veto():
                 self._vetoed.add(order.order_digest)
                 self.waiting = tuple(
@@ -252,7 +249,7 @@ class OfficerOrders:
             case Confirmation():
                 self._confirm(order)
 
-    def _latch(self, pause: Pause, verified: VerifiedOrder, running_ms: int) -> None:
+    def _take_pause(self, pause: Pause, verified: VerifiedOrder, running_ms: int) -> None:
         if verified.digest in self.lifted:
             return
         quorum = self._trust().fills("resume", verified.signers)
@@ -264,6 +261,12 @@ class OfficerOrders:
             signers=verified.signers,
         )
         self.unseen_pauses -= {verified.digest}
+
+    def _take_resume(self, order: Resume) -> None:
+        self.lifted |= set(order.lifts)
+        self.unseen_pauses -= self.lifted
+        for digest in order.lifts:
+            self.pauses.pop(digest, None)
 
     def _confirm(self, order: Confirmation) -> None:
         self._confirmed |= set(order.pauses)

@@ -26,6 +26,7 @@ from flopgate_agent.gate.host_lanes import HostLanes
 from flopgate_agent.gate.host_meter import HostMeter
 from flopgate_agent.gate.latched import LatchedPause
 from flopgate_agent.gate.memory import Moment
+from flopgate_agent.gate.officers import OfficerOrders
 from flopgate_agent.gate.phases import InForce
 from flopgate_agent.gate.states import RUNGS, Rung
 from flopgate_agent.gate.told_time import ToldTime
@@ -182,15 +183,15 @@ def wall_step_untold() -> tuple[Swap, ...]:
 
 
 def pause_forgotten() -> tuple[Swap, ...]:
-    pause_of = Authority.pause_of
+    pause_of = OfficerOrders.pause_of
 
-    def brief(self: Authority, workload: str, running_ms: int) -> LatchedPause | None:
+    def brief(self: OfficerOrders, workload: str, running_ms: int) -> LatchedPause | None:
         found = pause_of(self, workload, running_ms)
         if found is None or running_ms - found.first_seen_running_ms > FORGOTTEN_AFTER_MS:
             return None
         return found
 
-    return (Swap(Authority, "pause_of", brief),)
+    return (Swap(OfficerOrders, "pause_of", brief),)
 
 
 def unsigned_believed() -> tuple[Swap, ...]:
