@@ -38,6 +38,9 @@ CLOCK_SLACK_PERCENT = 10
 """Cycles over time against the lowest and highest SM clock that the driver told meanwhile."""
 PEAK_SLACK_PERCENT = 5
 """Of FLOP counted above what the chip table gives the chip: counters and clock are read apart."""
+RUN_TIME_SLACK_S = 3_600
+"""Of the chip's run time ahead of the host's clock, chosen: how often it is brought up to date is
+not documented."""
 PPM = 1_000_000
 TFLOP = 10**12
 
@@ -171,6 +174,39 @@ class CrossCheck:
             return []
         numbers = {"power_mw": power_mw, "limit_mw": limit_mw, "busy_ppm": busy_ppm}
         return [alert("meter.power.unexplained", **numbers)]
+
+
+class RunTime:
+    """The chip's own count of the time with a driver loaded, against the host's clock.
+
+    It can be switched off, so that it lags proves nothing. What it counts was there.
+    """
+
+    def __init__(self) -> None:
+        self._base: tuple[int, int] | None = None
+        self._last_s = 0
+
+    def resume(self, at_ms: int, run_s: int) -> None:
+        """It stood there in the last report, at this host time."""
+        self._base, self._last_s = (at_ms, run_s), run_s
+
+    def look(self, sample: ChipSample) -> tuple[Finding, ...]:
+        """What one more look shows."""
+        run_s, taken_ms = sample.run_s, sample.taken_ms
+        if run_s is None or sample.error is not None:
+            return ()
+        if self._base is None:
+            self.resume(taken_ms, run_s)
+            return ()
+        (since_ms, since_s), last_s, self._last_s = self._base, self._last_s, run_s
+        if run_s < last_s:
+            self.resume(taken_ms, run_s)
+            return (alert("meter.runtime.backwards", moved_s=run_s - last_s),)
+        ran_s, elapsed_s = run_s - since_s, max(0, taken_ms - since_ms) // 1000
+        if ran_s <= elapsed_s + RUN_TIME_SLACK_S:
+            return ()
+        self.resume(taken_ms, run_s)
+        return (alert("meter.runtime.beyond_clock", run_s=ran_s, elapsed_s=elapsed_s),)
 
 
 def _moved(start: ChipSample, end: ChipSample) -> tuple[PipeCycles, PipeCycles] | None:

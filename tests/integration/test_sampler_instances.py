@@ -86,3 +86,10 @@ def test_instances_that_cannot_be_read_fall_back_to_the_bound(tmp_path: Path) ->
         for part in loop.measured(0):
             spec = spec_of(*loop.chips.values())
             assert part.total == worst_case(spec, part.elapsed_ms).total
+
+
+def test_the_black_box_tells_how_long_drivers_were_loaded(tmp_path: Path) -> None:
+    with FakeDriver(tmp_path, gpus=1, boot_run_s=86_400) as driver, host(driver) as loop:
+        assert 86_400 <= (loop.look()[0].run_s or 0) <= 86_500
+        driver.garble_call("nvmlDeviceGetBBXTimeData_v1")
+        assert loop.look()[0].run_s is None

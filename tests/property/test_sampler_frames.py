@@ -53,6 +53,7 @@ def chip_samples(draw: st.DrawFn) -> ChipSample:
         mig=draw(st.booleans()),
         instances=draw(st.none() | st.lists(INSTANCES, max_size=9).map(tuple)),
         full=draw(st.booleans()),
+        run_s=draw(st.none() | st.integers(0, 2**32 - 2)),
     )
 
 
@@ -92,6 +93,7 @@ def pack(sample: ChipSample) -> bytes:
             for one in sample.instances
         ),
         full=sample.full,
+        run_s=sample.run_s,
     )
 
 

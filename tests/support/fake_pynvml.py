@@ -109,6 +109,7 @@ class FakeNvml(ModuleType):
             "nvmlGpmQueryDeviceSupport": SimpleNamespace(isSupportedDevice=1),
             "nvmlGpmSampleFree": None,
             "nvmlDeviceGetMigMode": [0, 0],
+            "nvmlDeviceGetBBXTimeData_v1": SimpleNamespace(timeRun=86_400),
             "nvmlDeviceGetComputeRunningProcesses_v3": [SimpleNamespace(pid=30)],
             "nvmlDeviceGetGraphicsRunningProcesses_v3": [],
             "nvmlDeviceGetMPSComputeRunningProcesses_v3": [SimpleNamespace(pid=20)],

@@ -84,6 +84,7 @@ class Hardware:
         loaded_at_ms: since when the driver counts cycles.
         gpm: whether cycle counters can be read.
         lost: chips that are off the bus.
+        run_s: what the black box of each chip shows.
     """
 
     def __init__(self, chips: int, now_ms: int, loaded_ms: int = 0) -> None:
@@ -95,6 +96,7 @@ class Hardware:
         self.work_ms = [0] * chips
         self.gpm = True
         self.lost: set[int] = set()
+        self.run_s: int | None = None
         self._active_ms = [0] * chips
         self._uncounted_ms = ([0] * chips, [0] * chips)
         self._sampled_ms = [0] * chips
@@ -184,6 +186,7 @@ class Hardware:
             energy_mj=None,
             pids=None if lost else self.pids(chip),
             error="GPU_IS_LOST" if lost else None,
+            run_s=None if lost else self.run_s,
         )
 
     def nominal_flop(self, chip: int) -> int:

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from flopgate_agent.counters.sample import ChipSample
-from flopgate_agent.crosscheck import WINDOW_MS, CrossCheck
+from flopgate_agent.crosscheck import RUN_TIME_SLACK_S, WINDOW_MS, CrossCheck, RunTime
 from flopgate_proto.chips import load_table
-from tests.support.chip_samples import ZERO
+from tests.support.chip_samples import ZERO, sample
 
 H100 = load_table().by_name["NVIDIA H100 80GB HBM3"]
 IDLE_MW, BUSY_MW = 70_000, 650_000
@@ -202,3 +202,40 @@ def test_counters_that_go_back_are_the_meters_business() -> None:
     host = Host(cycles=replace(ZERO, elapsed=10**15, active=10**15, mma=10**15, hmma=10**15))
     host.now = replace(host.now, cycles=ZERO)
     assert not host.run(active=0.5, pipe=0.4, kernels=1.0, power_mw=300_000)
+
+
+HOUR_MS = 3_600_000
+
+
+def ran(at_ms: int, run_s: int | None) -> ChipSample:
+    return replace(sample(at_ms), run_s=run_s)
+
+
+def test_run_time_that_keeps_step_with_the_clock_or_lags_is_no_finding() -> None:
+    checks = RunTime()
+    for hours in range(100):
+        # Brought up to date once an hour.
+        assert checks.look(ran(hours * HOUR_MS + 7, 86_400 + hours * 3_600)) == ()
+    stands = 86_400 + 99 * 3_600
+    assert checks.look(ran(200 * HOUR_MS, stands)) == ()
+    assert checks.look(ran(201 * HOUR_MS, None)) == ()
+    assert checks.look(replace(ran(0, 1), error="GPU_IS_LOST")) == ()
+
+
+def test_a_driver_that_was_loaded_for_longer_than_the_host_knows_is_found_once() -> None:
+    checks = RunTime()
+    # The last report; then the host's clock says that it was off for three minutes.
+    checks.resume(-180_000, 86_400)
+    assert checks.look(ran(0, 86_400 + 180 + RUN_TIME_SLACK_S)) == ()
+    (found,) = checks.look(ran(1_000, 86_400 + 6 * 3_600))
+    assert found.id == "meter.runtime.beyond_clock"
+    assert dict(found.numbers) == {"run_s": 21_600, "elapsed_s": 181}
+    assert checks.look(ran(2_000, 86_401 + 6 * 3_600)) == ()
+
+
+def test_run_time_that_goes_back_is_found() -> None:
+    checks = RunTime()
+    assert checks.look(ran(0, 86_400)) == ()
+    (found,) = checks.look(ran(1_000, 40))
+    assert (found.id, dict(found.numbers)) == ("meter.runtime.backwards", {"moved_s": -86_360})
+    assert checks.look(ran(2_000, 41)) == ()

@@ -7,6 +7,8 @@ from dataclasses import fields, replace
 from flopgate_agent.counters.sample import PipeCycles
 from flopgate_agent.gate.chip_meter import ChipMeter
 from flopgate_agent.gate.settings import TFLOP
+from flopgate_proto.codec import decode_report
+from tests.support.gate_hardware import h100
 from tests.support.gate_rig import GateRig, running
 
 NAMES = [field.name for field in fields(PipeCycles)]
@@ -89,3 +91,20 @@ def test_law_10_more_than_the_chip_can_do_is_a_finding_of_its_report() -> None:
         parts = meter_of(rig).look(looked)
         found |= {one.id for part in parts for one in part.findings}
     assert "meter.flop.above_peak" in found
+
+
+def test_law_10_a_chip_that_ran_for_longer_than_its_host_was_away_is_found_after_a_reboot() -> None:
+    rig = running()
+    rig.hardware.run_s = 86_400
+    rig.run(130_000)
+    assert dict(meter_of(rig).row().counters)["driver.run_s"] == 86_400
+    charged = charged_flop(rig)
+    # Hours of work under another system, which set the wall clock back before it went.
+    rig.restart(boot_id=bytes([9] * 16), away_ms=180_000)
+    rig.hardware.run_s = 86_400 + 6 * 3_600
+    rig.run(300_000)
+    reports = [decode_report(signed.payload) for signed in rig.reports]
+    found = [one.id for report in reports for one in report.findings]
+    assert found.count("meter.runtime.beyond_clock") == 1
+    # It is told, and costs nothing: a count that its owner can stop proves no less.
+    assert charged_flop(rig) - charged < h100().worst_nominal_flop_per_s * 620

@@ -377,3 +377,13 @@ def test_a_chip_that_does_not_say_whether_it_is_cut_counts_as_cut(
     if refusal is not None:
         nvml.refuse["nvmlDeviceGetMigMode"] = refusal
     assert look(ChipReader(nvml, 0)).mig is mig
+
+
+@pytest.mark.parametrize(("told", "read"), [(86_400, 86_400), (0, 0), (2**32 - 1, None)])
+def test_run_time_is_read_as_the_black_box_has_it(told: int, read: int | None) -> None:
+    nvml = FakeNvml()
+    nvml.answers["nvmlDeviceGetBBXTimeData_v1"] = SimpleNamespace(timeRun=told)
+    assert look(ChipReader(nvml, 0)).run_s == read
+    nvml.refuse["nvmlDeviceGetBBXTimeData_v1"] = "NOT_SUPPORTED"
+    seen = look(ChipReader(nvml, 0))
+    assert (seen.run_s, seen.error) == (None, None)

@@ -91,6 +91,8 @@ class ChipReader:
             clocks_mhz = self._buffers.clocks_mhz()
             energy = calls.ask(self._nvml.nvmlDeviceGetTotalEnergyConsumption, self._handle)
             energy_mj = number(energy)
+            ran = calls.ask(self._nvml.nvmlDeviceGetBBXTimeData_v1, self._handle)
+            run_s = None if ran is None else number(ran.timeRun, 2**32 - 2)
             pids = self._pids()
         except GoneError as error:
             self._buffers.lost()
@@ -112,6 +114,7 @@ class ChipReader:
             mig=mig,
             instances=instances,
             full=full,
+            run_s=run_s,
         )
 
     def close(self) -> None:

@@ -159,8 +159,8 @@ def _identity(reader: _Reader) -> ChipIdentity | Unreadable:
 
 
 def _sample(reader: _Reader) -> ChipSample:
-    flags, taken_ms, active_ms, low_mhz, high_mhz, energy_mj, *rest = reader.take(layout.SAMPLE)
-    *counters, pid_count, instance_count = rest
+    flags, taken_ms, active_ms, low_mhz, high_mhz, *rest = reader.take(layout.SAMPLE)
+    energy_mj, run_s, *counters, pid_count, instance_count = rest
     if max(taken_ms, active_ms, low_mhz, high_mhz, energy_mj, *counters) > layout.MAX_COUNTER:
         msg = "number in frame above 2**63-1"
         raise FrameError(msg)
@@ -187,6 +187,7 @@ def _sample(reader: _Reader) -> ChipSample:
         mig=bool(flags & layout.IS_MIG),
         instances=instances if flags & layout.HAS_INSTANCES else None,
         full=bool(flags & layout.IS_FULL),
+        run_s=run_s if flags & layout.HAS_RUN else None,
     )
 
 

@@ -45,14 +45,14 @@ IDENTITY = struct.Struct("<BQHHHI")
 
 HAS_SERIAL, HAS_PDI, HAS_MINOR, HAS_MAX_CLOCK, HAS_GPM, HAS_ERROR = (1 << bit for bit in range(6))
 
-SAMPLE = struct.Struct("<HQQQQQ11QHB")
-"""flags, taken_ms, kernel_active_ms, lowest and highest sm_clock_mhz, energy_mj, cycles or shares,
-pid count, instance count; after it uuid, error, pids, instances."""
+SAMPLE = struct.Struct("<HQQQQQI11QHB")
+"""flags, taken_ms, kernel_active_ms, lowest and highest sm_clock_mhz, energy_mj, run_s, cycles or
+shares, pid count, instance count; after it uuid, error, pids, instances."""
 
 HAS_CYCLES, HAS_ACTIVE, HAS_CLOCK, HAS_ENERGY, HAS_PIDS, HAS_FAULT, HAS_SHARES, IS_MIG = (
     1 << bit for bit in range(8)
 )
-HAS_INSTANCES, IS_FULL = 1 << 8, 1 << 9
+HAS_INSTANCES, IS_FULL, HAS_RUN = 1 << 8, 1 << 9, 1 << 10
 
 INSTANCE = struct.Struct("<BIH11Q")
 """whether there are cycles, id, sm_count, cycles."""
@@ -128,6 +128,7 @@ def pack_sample(
     mig: bool = False,
     instances: tuple[tuple[int, int, tuple[int, ...] | None], ...] | None = None,
     full: bool = False,
+    run_s: int | None = None,
 ) -> bytes:
     """Pack one chip's sample; ``cycles`` in the order of the fields of ``PipeCycles``.
 
@@ -145,6 +146,7 @@ def pack_sample(
         | (IS_MIG if mig else 0)
         | (HAS_INSTANCES if instances is not None else 0)
         | (IS_FULL if full else 0)
+        | (HAS_RUN if run_s is not None else 0)
     )
     fixed = SAMPLE.pack(
         flags,
@@ -152,6 +154,7 @@ def pack_sample(
         kernel_active_ms or 0,
         *(sm_clocks_mhz or (0, 0)),
         energy_mj or 0,
+        run_s or 0,
         *(cycles or shares or (0,) * 11),
         len(pids or ()),
         len(instances or ()),

@@ -98,6 +98,8 @@ class ChipSample:
         mig: the chip is cut into instances, or does not say whether.
         instances: all of them; ``None`` where they cannot be read, or the chip is not cut.
         full: these leave no room on the chip for one more.
+        run_s: seconds for which a driver was loaded since the chip was made, as its own black box
+            has them, 0 to 2**32-2; ``None`` where unreadable.
     """
 
     uuid: str
@@ -113,3 +115,4 @@ class ChipSample:
     mig: bool = False
     instances: tuple[Instance, ...] | None = None
     full: bool = False
+    run_s: int | None = None

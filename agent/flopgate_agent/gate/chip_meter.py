@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from flopgate_agent import meter, parts
 from flopgate_agent.counters.sample import ChipSample, PipeCycles
-from flopgate_agent.crosscheck import CrossCheck
+from flopgate_agent.crosscheck import CrossCheck, RunTime
 from flopgate_agent.gate.book import figures_of
 from flopgate_agent.gate.settings import TFLOP, Chip
 from flopgate_agent.measured import Finding, Flop, Measured, Pipe
@@ -33,6 +33,7 @@ _CYCLES = (
 )
 _COUNTERS = tuple(f"cycles.{name}" for name in _CYCLES)
 _values_of = attrgetter(*_CYCLES)
+_RUN_S = "driver.run_s"
 _PIPES = tuple(pipe.value for pipe in Pipe)
 PIPES_READ = frozenset({CounterSource.GPM_CYCLES, CounterSource.GPM_PERCENT})
 """Sources that tell whether any pipe worked."""
@@ -66,6 +67,7 @@ class ChipMeter:
         self._gap_ms = 0
         self._source = CounterSource.PEAK_TIME
         self._checks = CrossCheck(chip.spec)
+        self._run_time = RunTime()
         self._sms_per_count: int | None = None
         # Since when counters are looked at for their reading, and the highest clock told since.
         self._base: ChipSample | None = None
@@ -84,6 +86,9 @@ class ChipMeter:
             for pipe in row.pipes
         }
         raw = dict(row.counters)
+        run_s = raw.get(_RUN_S)
+        if run_s is not None:
+            self._run_time.resume(covered_until_ms, run_s)
         if same_boot and set(raw) >= set(_COUNTERS):
             self._survivor = ChipSample(
                 uuid=self.chip.identity.uuid,
@@ -94,6 +99,7 @@ class ChipMeter:
                 energy_mj=row.energy_mj,
                 pids=None,
                 error=None,
+                run_s=run_s,
             )
 
     def owe(self, since_ms: int) -> None:
@@ -139,6 +145,8 @@ class ChipMeter:
             self._checks.reset()
         flop = sum(part.total.nominal for part in done)
         found = (*self._calibration(previous, sample), *self._checks.look(sample, flop))
+        if done:
+            found = (*found, *self._run_time.look(sample))
         if found and done:
             done[-1] = replace(done[-1], findings=(*done[-1].findings, *found))
         return tuple(done)
@@ -225,6 +233,8 @@ class ChipMeter:
         # What is not believed now is no base after a restart either.
         if last is not None and last.cycles is not None and not last.mig:
             counters = tuple(zip(_COUNTERS, _values_of(last.cycles), strict=True))
+        if last is not None and last.run_s is not None:
+            counters = (*counters, (_RUN_S, last.run_s))
         return ChipRow(
             chip=self.index,
             source=self._source,
