@@ -15,6 +15,7 @@ from flopgate_governor.core.waiting import Waiting
 from flopgate_governor.loose_lanes import would_stop
 from flopgate_governor.officer_orders import ripen
 from flopgate_governor.policy_bounds import KILL_MS
+from flopgate_governor.silences import look
 from flopgate_governor.state import State
 from flopgate_governor.topology import load_topologies, summary
 from flopgate_proto.codec import decode_report
@@ -123,6 +124,8 @@ def _budgets(connection: Connection, state: State) -> list[pb.BudgetStatus]:
     if policy is None:
         return []
     books = load_books(connection, state.budgets)
+    unix_ms = state.now_ms()
+    silence = look(connection, policy, unix_ms)
     return [
         pb.BudgetStatus(
             scope=scope_to(budget.scope),
@@ -130,6 +133,7 @@ def _budgets(connection: Connection, state: State) -> list[pb.BudgetStatus]:
             settled_tflop=min(books.of(str(budget.scope)).settled_tflop, COUNT_MAX),
             outstanding_tflop=min(books.of(str(budget.scope)).outstanding_tflop, COUNT_MAX),
             unaccounted_tflop=min(books.of(str(budget.scope)).unaccounted_tflop, COUNT_MAX),
+            silent_tflop=min(silence.charged_tflop(str(budget.scope), unix_ms), COUNT_MAX),
         )
         for budget in policy.budgets
     ]

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     Table,
     bindparam,
+    case,
     delete,
     func,
     select,
@@ -70,10 +71,18 @@ _B: Final = schema.batch.c
 _NUMBERS: Final = Read(select(_B.number).where(_B.number.in_(KEYS)))
 _TOLD: Final = Read(select(schema.told).where(schema.told.c.host_id.in_(_IDS)))
 
+_SEEN: Final[BindParameter[Any]] = bindparam("last_seen_unix_ms")
 _MOVE_HOST: Final = Write(
     update(schema.host)
     .where(_H.host_id == bindparam("key"))
-    .values({name: bindparam(name) for name in (*_MOVED, "last_seen_unix_ms")})
+    .values(
+        {name: bindparam(name) for name in _MOVED}
+        | {
+            "last_seen_unix_ms": case(
+                (_H.last_seen_unix_ms < _SEEN, _SEEN), else_=_H.last_seen_unix_ms
+            )
+        }
+    )
 )
 
 
@@ -239,7 +248,7 @@ def load_told(connection: Connection, ids: Collection[bytes]) -> dict[bytes, dic
 
 
 def host_row(facts: HostFacts, seen_unix_ms: int) -> Row:
-    """What a host's chain moved on to."""
+    """What a host's chain moved on to; ``seen_unix_ms`` is 0 where no report went on record."""
     return {
         "key": facts.host.host_id,
         "sequence": facts.sequence,

@@ -17,6 +17,7 @@ from flopgate_governor.core.checkpoint import Appended, append
 from flopgate_governor.core.decide import FLOP_PER_TFLOP, Standing
 from flopgate_governor.core.facts import Chain, Host, Totals
 from flopgate_governor.core.orders import Halt, OrderBook, caps_of
+from flopgate_governor.core.silence import NOBODY, Silence
 from flopgate_governor.logbook import load_frontier
 from flopgate_governor.prepared import Query, Read
 from flopgate_governor.store import Store
@@ -83,6 +84,7 @@ class State:
         totals: of some scopes, in words, as of the last commit or of the one under way.
         capacities: of the clusters, with all that is enrolled and was declared.
         order_ids: place of each order on record among all, by digest.
+        silence: who says nothing, as of the last look at the store; ``None``: look anew.
     """
 
     store: Store
@@ -101,6 +103,7 @@ class State:
     capacities: Capacities = field(default_factory=lambda: Capacities(None))
     budgets: dict[str, int] = field(default_factory=dict)
     order_ids: dict[bytes, int] = field(default_factory=dict)
+    silence: Silence | None = None
 
     @property
     def authority(self) -> str:
@@ -111,7 +114,7 @@ class State:
         """Governor time: the wall clock, never behind what was signed before."""
         return max(self.clock(), self.unix_ms)
 
-    def standing(self, unix_ms: int) -> Standing:
+    def standing(self, unix_ms: int, silence: Silence = NOBODY) -> Standing:
         """What holds for all hosts in a batch that is decided now."""
         return Standing(
             halt=self.book.halt,
@@ -119,6 +122,7 @@ class State:
             delegated=self.book.permit_spki == self.permit.spki,
             covered=self.capacities.covered,
             budgets=self.budgets,
+            silence=silence,
             unix_ms=unix_ms,
             reconciled_unix_ms=self.book.reconciled_unix_ms,
         )
@@ -130,6 +134,7 @@ class State:
     def take_book(self, book: OrderBook) -> None:
         """Let orders take effect that were committed."""
         self.book = book
+        self.silence = None
         policy = book.policy
         self.budgets = {} if policy is None else caps_of(policy)
         self.count_capacities()
@@ -143,6 +148,7 @@ class State:
         """A transaction failed: where chains and totals stand, only the store can tell."""
         self.chains.clear()
         self.totals.clear()
+        self.silence = None
 
     def know(self, ids: Iterable[bytes]) -> None:
         """Read hosts that are not in memory; unknown ones stay unknown."""

@@ -26,9 +26,11 @@ from flopgate_governor.core.orders import Halt, OrderBook
 from flopgate_governor.core.quotes import Numbering, next_number, own_quote, shows_rollback
 from flopgate_governor.logbook import proof_to, write_log
 from flopgate_governor.prepared import Row, Write
+from flopgate_governor.quoted import quotable, unknown_numbers
 from flopgate_governor.receive import Received
 from flopgate_governor.replies import Replies, Sealed, notice
 from flopgate_governor.retirement import forget_retired, free_chips
+from flopgate_governor.silences import listen
 from flopgate_governor.state import TOTALS_KEPT, State, halt_row
 from flopgate_proto.batches import seal_batch
 from flopgate_proto.codec import (
@@ -95,8 +97,8 @@ class Work:
             if item.report.sequence <= chains[item.host_id].facts.sequence
         }
         unix_ms = state.now_ms()
-        quoted = _quotable(connection, received, chains, state.authority)
-        unknown = _unknown_numbers(received, quoted, state.authority)
+        quoted = quotable(connection, received, chains, state.authority)
+        unknown = unknown_numbers(received, quoted, state.authority)
         if len(state.totals) > TOTALS_KEPT:
             state.totals.clear()
         budgets.learn_totals(connection, scopes, state.totals)
@@ -107,7 +109,7 @@ class Work:
             book=state.book,
             number=next_number(state.batch_number, unix_ms, state.book.ahead),
             unix_ms=unix_ms,
-            standing=state.standing(unix_ms),
+            standing=state.standing(unix_ms, listen(connection, state, unix_ms)),
             numbering=state.book.numbering(unix_ms, records.load_numbers(connection, unknown)),
             facts={host_id: chain.facts for host_id, chain in chains.items()},
             lanes={host_id: chain.lanes for host_id, chain in chains.items()},
@@ -218,6 +220,7 @@ class Work:
         )
         self.facts[host_id] = done.host.answered(issued)
         self.changed.add(host_id)
+        self.standing.silence.heard(host_id, self.unix_ms)
         lanes = self.lanes[host_id]
         for lane in done.lanes:
             known = lanes.get(lane.workload) or LaneFacts(workload=lane.workload)
@@ -265,10 +268,15 @@ class Work:
         if self.book.halt is not None and self.book.halt is not self.state.book.halt:
             connection.execute(_WRITE_HALT, halt_row(self.book, self.book.halt))
         grants, cut_grants = self._grant_rows()
+        heard = {host_id for host_id, _ in self.fresh}
         records.write(
             connection,
             records.Writes(
-                hosts=[records.host_row(self.facts[h], self.unix_ms) for h in self.changed],
+                hosts=[
+                    # Evidence is no report: whoever gave it is as silent as before (law 3).
+                    records.host_row(self.facts[h], self.unix_ms if h in heard else 0)
+                    for h in self.changed
+                ],
                 lanes=[records.lane_row(h, self.lanes[h][w]) for h, w in self.before],
                 grants=grants,
                 cut_grants=cut_grants,
@@ -345,45 +353,3 @@ class Work:
             self.state.batch_digest = sealed.digest
             self.state.frontier = sealed.appended.frontier
             self.state.unix_ms = self.unix_ms
-
-
-def _unknown_numbers(
-    received: list[Received], quoted: dict[tuple[bytes, bytes], IssuedAnswer], authority: str
-) -> set[int]:
-    """Batches of which answers are quoted that we have no record of; mostly none."""
-    quotes = [(item.host_id, own_quote(item.report, authority)) for item in received]
-    return {
-        quote.batch_number
-        for host_id, quote in quotes
-        if quote is not None
-        and quote.answer_digest
-        and (host_id, quote.answer_digest) not in quoted
-    }
-
-
-def _quotable(
-    connection: Connection,
-    received: list[Received],
-    chains: dict[bytes, Chain],
-    authority: str,
-) -> dict[tuple[bytes, bytes], IssuedAnswer]:
-    """Our record of every answer that this batch may quote; most are the newest of their host."""
-    known = {
-        (host_id, answer.digest): answer
-        for host_id, chain in chains.items()
-        for answer in (chain.facts.issued, chain.facts.quoted)
-    }
-    read: set[tuple[bytes, int]] = set()
-    for item in received:
-        quote = own_quote(item.report, authority)
-        if quote is None or (item.host_id, quote.answer_digest) in known:
-            continue
-        # Each batch is read once: a host may quote a thousand answers that it was never given.
-        batch = (item.host_id, quote.batch_number)
-        if not quote.answer_digest or batch in read:
-            continue
-        read.add(batch)
-        facts = chains[item.host_id].facts
-        for issued in records.load_issued(connection, facts, quote.batch_number):
-            known[item.host_id, issued.digest] = issued
-    return known

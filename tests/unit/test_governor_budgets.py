@@ -10,7 +10,9 @@ import pytest
 
 from flopgate_governor.budgets import load_books, write_caps, write_totals
 from flopgate_governor.core.facts import Books, Totals
+from flopgate_governor.overview import overview
 from flopgate_governor.store import Store
+from flopgate_proto.chips import load_table
 from flopgate_proto.errors import StorageError
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values import Budget, Scope, ScopeKind
@@ -166,4 +168,44 @@ def test_law_2_a_claim_above_every_ceiling_settles_nothing(tmp_path: Path) -> No
     governor.order(replace(cluster_policy(0, version=2), budgets=()), None)
     governor.send(one.report())
     assert totals(governor) == (ASK, COUNT_MAX - 5 - ASK, 0)
+    governor.state.store.close()
+
+
+def test_law_3_silence_counts_until_the_host_reports(tmp_path: Path) -> None:
+    """At its peak since its last report, of which its grant is a part; evidence is no report."""
+    governor = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(10**12))
+    one, two = joined(governor, 2)
+    ask(governor, one)
+    ask(governor, two)
+
+    def shown() -> tuple[int, int]:
+        budget = overview(governor.state, ()).budgets[0]
+        return (budget.outstanding_tflop, budget.silent_tflop)
+
+    governor.clock.unix_ms += LIFETIME_MS - 1
+    assert shown() == (2 * ASK, 0)
+    governor.clock.unix_ms += LIFETIME_MS
+    two.now_ms += 2 * LIFETIME_MS
+    ask(governor, two)
+    peak = load_table().find(0x2330, "").worst_nominal_flop_per_s
+    since_ms = 2 * LIFETIME_MS - 1
+    assert shown() == (2 * ASK, -(-peak * since_ms // 10**15) - ASK)
+    governor.reopen()
+    assert shown() == (2 * ASK, -(-peak * since_ms // 10**15) - ASK)
+    governor.send(one.report())
+    assert shown()[1] == 0
+    governor.state.store.close()
+
+
+def test_law_3_evidence_ends_no_silence(tmp_path: Path) -> None:
+    governor = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(10**12))
+    (host,) = joined(governor)
+    ask(governor, host)
+    fork = host.sign(replace(host.value(), sequence=host.sequence, wall_unix_ms=1))
+    governor.clock.unix_ms += 2 * LIFETIME_MS
+    assert governor.send(fork).notices[0].reason.startswith("report.")
+    silent = overview(governor.state, ()).budgets[0].silent_tflop
+    assert silent > 0
+    governor.clock.unix_ms += LIFETIME_MS
+    assert overview(governor.state, ()).budgets[0].silent_tflop > silent * 3 // 2 - ASK
     governor.state.store.close()

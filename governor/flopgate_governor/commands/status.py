@@ -50,6 +50,7 @@ def lines_of(reply: pb.GetStatusReply) -> list[str]:
     lines += [
         f"budget {scope_of(b.scope)}  TFLOP: cap {b.cap_tflop}  settled {b.settled_tflop}  "
         f"outstanding {b.outstanding_tflop}  unaccounted {b.unaccounted_tflop}"
+        f"{f'  silent {b.silent_tflop}' if b.silent_tflop else ''}"
         for b in reply.budgets
     ]
     lines += [

@@ -5,7 +5,7 @@
 
 A ceiling is the allotted total plus the least of: what is asked, what policy allows at once, what
 the lane's chips can do in a lifetime, and what every budget over the lane has left once all others'
-outstanding ceilings are taken off (law 2).
+outstanding ceilings, both books and what silence may hide are taken off (laws 2 and 3).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from flopgate_governor.core.account import PPM
 from flopgate_governor.core.facts import Books, Host, HostFacts, LaneFacts, lane_scopes
 from flopgate_governor.core.orders import Halt
 from flopgate_governor.core.pauses import LatchedPause
+from flopgate_governor.core.silence import NOBODY, Silence
 from flopgate_proto.limits import COUNT_MAX, STOP_SLACK_MS
 from flopgate_proto.quick import quick
 from flopgate_proto.values.answers import Ceiling, Refusal, Verdict
@@ -38,6 +39,7 @@ class Standing:
         delegated: whether officers let our key sign permits.
         covered: clusters at or above the threshold.
         budgets: caps by scope, in words.
+        silence: of hosts that say nothing.
         unix_ms: the governor's time for every answer of the batch.
         reconciled_unix_ms: when officers last reconciled a rollback, ``None`` if they never did.
     """
@@ -48,6 +50,7 @@ class Standing:
     covered: frozenset[str]
     budgets: Mapping[str, int]
     unix_ms: int
+    silence: Silence = NOBODY
     reconciled_unix_ms: int | None = None
 
 
@@ -176,18 +179,20 @@ def _ceiling(
         totals = books.of(scope)
         if cap is None:
             # What any host may claim beside its grants must not fill a scope that nobody capped.
-            cap = COUNT_MAX
+            cap, silent = COUNT_MAX, 0
             left = cap - totals.granted_tflop + own
         else:
-            left = cap - totals.used_tflop + own
+            silent = standing.silence.charged_tflop(scope, standing.unix_ms, apart=host.host_id)
+            left = cap - totals.used_tflop + own - silent
         if left < max(need, 1):
             return Refusal(
                 reason="budget.spent",
                 detail=_clip(
                     f"{max(left, 0)} of {cap} TFLOP are left for {scope}, stopping in order "
-                    f"needs {need}"
+                    f"needs {need}" + (f"; silent hosts count {silent}" if silent else "")
                 ),
-                way_back="Others give back what they hold, or officers raise the cap.",
+                way_back="Others give back what they hold, silent hosts report, or officers raise "
+                "the cap.",
             )
         headroom = min(headroom, left)
     return Ceiling(ceiling_tflop=min(asked.facts.allotted_tflop + headroom, COUNT_MAX))

@@ -2628,10 +2628,13 @@ class BudgetStatus(_message.Message):
     SETTLED_TFLOP_FIELD_NUMBER: _builtins.int
     OUTSTANDING_TFLOP_FIELD_NUMBER: _builtins.int
     UNACCOUNTED_TFLOP_FIELD_NUMBER: _builtins.int
+    SILENT_TFLOP_FIELD_NUMBER: _builtins.int
     cap_tflop: _builtins.int
     settled_tflop: _builtins.int
     outstanding_tflop: _builtins.int
     unaccounted_tflop: _builtins.int
+    silent_tflop: _builtins.int
+    """What hosts that say nothing may have done, beyond what is outstanding for them."""
     @_builtins.property
     def scope(self) -> Global___Scope: ...
     def __init__(
@@ -2642,10 +2645,11 @@ class BudgetStatus(_message.Message):
         settled_tflop: _builtins.int = ...,
         outstanding_tflop: _builtins.int = ...,
         unaccounted_tflop: _builtins.int = ...,
+        silent_tflop: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_tflop", b"cap_tflop", "outstanding_tflop", b"outstanding_tflop", "scope", b"scope", "settled_tflop", b"settled_tflop", "unaccounted_tflop", b"unaccounted_tflop"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_tflop", b"cap_tflop", "outstanding_tflop", b"outstanding_tflop", "scope", b"scope", "settled_tflop", b"settled_tflop", "silent_tflop", b"silent_tflop", "unaccounted_tflop", b"unaccounted_tflop"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,9 +9,10 @@ from sqlalchemy import insert
 
 from flopgate_governor import logbook, records, replies, schema, store, working_set
 from flopgate_governor.core import account, chain, decide, exchange, quotes
-from flopgate_governor.core.facts import Books
+from flopgate_governor.core.facts import Books, lane_scopes
 from flopgate_governor.core.orders import OrderBook
 from flopgate_governor.core.quotes import QuoteRead
+from flopgate_governor.core.silence import Silence
 from flopgate_governor.prepared import Write
 from flopgate_proto.errors import HistoryError
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -51,6 +52,17 @@ def cap_uncounted() -> tuple[Swap, ...]:
 
 def cap_ignored() -> tuple[Swap, ...]:
     return (*cap_uncounted(), unconstrained())
+
+
+def widest_cap_ignored() -> tuple[Swap, ...]:
+    def narrow(host: Any, workload: str) -> tuple[str, ...]:
+        return tuple(s for s in lane_scopes(host, workload) if s.startswith("cluster:"))
+
+    return (Swap(decide, "lane_scopes", narrow), unconstrained())
+
+
+def silence_free() -> tuple[Swap, ...]:
+    return (Swap(Silence, "charged_tflop", lambda *_arguments, **_apart: 0),)
 
 
 def unconstrained() -> Swap:

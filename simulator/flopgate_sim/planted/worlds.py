@@ -198,6 +198,26 @@ def tight(seed: int) -> WorldPlan:
     return replace(plan, policy=replace(POLICY, budgets=(budget,)))
 
 
+def nested(seed: int) -> WorldPlan:
+    """Budgets of all, a country and a workload lie over that of the cluster; two are tight."""
+    caps = {
+        Scope(ScopeKind.EVERYTHING): 4_000_000,
+        Scope(ScopeKind.JURISDICTION, "x"): 5_000_000,
+        Scope(ScopeKind.WORKLOAD, "run"): 10**8,
+        Scope(ScopeKind.CLUSTER, "alpha"): 10**11,
+    }
+    budgets = tuple(Budget(scope=scope, cap_tflop=cap) for scope, cap in caps.items())
+    return replace(tight(seed), policy=replace(POLICY, budgets=budgets))
+
+
+def gone_silent(seed: int) -> WorldPlan:
+    """One host is cut off for most of the time, and what it may do meanwhile would fill the cap."""
+    plan = _plan(seed, {})
+    cut = Fault(at_ms=300_000, kind="partition", target=plan.hosts[0].name, span_ms=1_900_000)
+    budget = Budget(scope=Scope(ScopeKind.CLUSTER, "alpha"), cap_tflop=9_000_000)
+    return replace(plan, policy=replace(POLICY, budgets=(budget,)), faults=(cut,))
+
+
 def cut_short(seed: int) -> WorldPlan:
     """A ceiling covers some minutes only, and no answer comes after the first few."""
     cut = tuple(

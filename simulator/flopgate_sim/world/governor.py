@@ -207,7 +207,7 @@ class Governor:
             self._died()
             return
         if not self._died():
-            self.truth.admitted(request.enrolment, admitted.admission)
+            self.truth.admitted(request.enrolment, admitted.admission, self.clocks.wall_unix_ms)
             reply(pb.EnrollReply(admission=admitted.admission, orders=admitted.orders))
 
     # ------------------------------------------------------------------ its officers

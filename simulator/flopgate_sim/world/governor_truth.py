@@ -12,6 +12,7 @@ from flopgate_proto.envelope import Envelope, statement_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import Pause, Policy, Resume
 from flopgate_sim.world.engine import US_PER_MS
+from flopgate_sim.world.silence_truth import SilenceTruth
 from flopgate_sim.world.truth import PPM, GrantTruth, nobody
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class GovernorTruth:
     reports: int = 0
     starts: int = 0
     faults: list[tuple[int, str]] = field(default_factory=list)
+    silence: SilenceTruth = field(default_factory=SilenceTruth)
     _batch: dict[tuple[bytes, int], pb.Report] = field(default_factory=dict)
     mark: Callable[[], None] = nobody
     just_started: bool = False
@@ -133,9 +135,11 @@ class GovernorTruth:
                     self.rolled_back_unix_ms = None
                     self.lost.clear()
 
-    def admitted(self, enrolment: pb.Envelope, admission: pb.Envelope) -> None:
+    def admitted(self, enrolment: pb.Envelope, admission: pb.Envelope, unix_ms: int) -> None:
         """A host was admitted: this authority follows its chain from its enrolment on."""
         said = pb.Admission.FromString(admission.payload)
+        if said.host_id in self.hosts:
+            self.silence.heard(said.host_id, unix_ms)
         digest = statement_digest(enrolment.payload_type, enrolment.payload)
         host = self.hosts.get(said.host_id)
         if host is not None and digest == said.enrolment_digest:
@@ -155,6 +159,7 @@ class GovernorTruth:
                 report = pb.Report.FromString(envelope.payload)
                 self._batch[report.host_id, report.sequence] = report
                 self._quoted(report, unix_ms)
+                self.silence.heard(report.host_id, unix_ms)
                 self._offered(host, report)
 
     def _offered(self, host: Host, report: pb.Report) -> None:
@@ -233,6 +238,7 @@ class GovernorTruth:
         if digest not in host.truth.requests_us:
             self.faults.append((4, f"{host.name}: acknowledges what its gate never made"))
             return
+        self.silence.told(answer.governor_unix_ms)
         acknowledged = host.truth.acknowledged
         acknowledged[self.name] = max(acknowledged.get(self.name, 0), answer.acknowledged_sequence)
         report = reports.get(key)
@@ -249,8 +255,25 @@ class GovernorTruth:
             if verdict.HasField("ceiling"):
                 self.grants += not retold
                 self._granted(host, answer, verdict, now_us)
+                if not retold and report is not None and self.policy is not None:
+                    self._judge_silence(host, answer, verdict, self.policy)
             else:
                 self.refusals += not retold
+
+    def _judge_silence(
+        self, host: Host, answer: pb.Answer, verdict: pb.Verdict, policy: Policy
+    ) -> None:
+        _, allotted_tflop, _ = self.newest[answer.host_id, verdict.workload]
+        for text in self.silence.overgranted(
+            policy,
+            self.hosts,
+            self.settled_tflop,
+            granted=host,
+            workload=verdict.workload,
+            more_tflop=verdict.ceiling.ceiling_tflop - allotted_tflop,
+            unix_ms=answer.governor_unix_ms,
+        ):
+            self.faults.append((3, text))
 
     def _granted(self, host: Host, answer: pb.Answer, verdict: pb.Verdict, now_us: int) -> None:
         truth, key = host.truth, (self.name, verdict.workload)

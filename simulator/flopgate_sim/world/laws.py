@@ -214,6 +214,11 @@ def metered(host: Host, _now_us: int) -> Iterator[str]:
             yield f"{host.name}: {missing} TFLOP of {lane.workload} are in no book"
 
 
+def silence_counted(governor: Governor, _now_us: int) -> Iterator[str]:
+    """3: nothing is granted from what silent hosts may have spent."""
+    yield from _found(governor, 3)
+
+
 # ---------------------------------------------------------------------- 4: one history
 
 
@@ -345,7 +350,7 @@ def _forgotten(governor: Governor) -> Iterator[str]:
 LAWS = (
     Law(number=1, name="expiry", host=expiry),
     Law(number=2, name="the cap", host=ceilings, governor=escrow),
-    Law(number=3, name="no unmetered time", host=metered),
+    Law(number=3, name="no unmetered time", host=metered, governor=silence_counted),
     Law(number=4, name="one history", governor=one_history),
     Law(number=5, name="a license is spent once", pending="offline licenses"),
     Law(number=6, name="pause is cheap", host=paused_work, governor=paused_grants),

@@ -1,0 +1,130 @@
+"""Law 3 for hosts that say nothing: charged at their peak, in every upper bound.
+
+A host is silent once its last report on record is older than a permit lives: what it was permitted
+is over, and nobody knows what it does. Then it counts with peak x time since that report, less what
+its unsettled grants hold already. Nothing is written for it: the next report on record covers the
+time, and takes the place of the estimate. Which lane it computes in nobody knows either: each of
+its workloads is charged as if it were the one.
+
+Sums by scope grow linearly, so they are kept as three numbers each and cost no more with ten
+thousand silent hosts than with one. All of it follows from what the store says: the last report,
+the chips and the grants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from heapq import heapify, heappop
+from typing import Final
+
+from flopgate_governor.core.facts import Chain, lane_scopes
+
+LOOK_MS: Final = 10_000
+"""The store is looked at so often, or once in the life of a permit where that is shorter: who falls
+silent before the next look has reported before this one."""
+_MS_FLOP_PER_TFLOP: Final = 1_000 * 10**12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silent:
+    """One host that is silent from ``since_unix_ms`` on, unless it reports.
+
+    Attributes:
+        seen_unix_ms: governor time of its last report, or of its admission.
+        outstanding_tflop: of its unsettled grants, by scope in words.
+    """
+
+    host_id: bytes
+    seen_unix_ms: int
+    since_unix_ms: int
+    rate_flop_per_s: int
+    outstanding_tflop: dict[str, int]
+
+
+def silent(chain: Chain, seen_unix_ms: int, rate_flop_per_s: int, after_ms: int) -> Silent:
+    """How a host counts that has said nothing since ``seen_unix_ms``.
+
+    Args:
+        chain: where it stands.
+        seen_unix_ms: governor time of its last report on record.
+        rate_flop_per_s: the fastest that its chips can add to the charged figure.
+        after_ms: it counts as silent after so long.
+    """
+    host = chain.facts.host
+    held: dict[str, int] = dict.fromkeys(host.scope_keys, 0)
+    for workload, lane in chain.lanes.items():
+        for scope in lane_scopes(host, workload):
+            held[scope] = held.get(scope, 0) + lane.outstanding_tflop
+    # Until then its grants hold more than its chips can do.
+    held_flop_ms = held["everything"] * _MS_FLOP_PER_TFLOP
+    held_ms = -(-held_flop_ms // rate_flop_per_s) if rate_flop_per_s else 0
+    return Silent(
+        host_id=host.host_id,
+        seen_unix_ms=seen_unix_ms,
+        since_unix_ms=seen_unix_ms + max(after_ms, held_ms),
+        rate_flop_per_s=rate_flop_per_s,
+        outstanding_tflop=held,
+    )
+
+
+class Silence:
+    """Who is silent, and what that comes to in each scope.
+
+    Args:
+        hosts: all that are silent, and all that can become so before the next look.
+        unix_ms: governor time of the look.
+        due_unix_ms: of the next one.
+    """
+
+    __slots__ = ("_hosts", "_sums", "_waiting", "due_unix_ms")
+
+    def __init__(self, hosts: Iterable[Silent], unix_ms: int, due_unix_ms: int) -> None:
+        self.due_unix_ms = due_unix_ms
+        self._hosts = {host.host_id: host for host in hosts}
+        self._waiting = [(host.since_unix_ms, host.host_id) for host in self._hosts.values()]
+        heapify(self._waiting)
+        self._sums: dict[str, list[int]] = {}
+        self.advance(unix_ms)
+
+    def advance(self, unix_ms: int) -> None:
+        """Count those who have become silent; time only goes forward."""
+        while self._waiting and self._waiting[0][0] <= unix_ms:
+            host = self._hosts.get(heappop(self._waiting)[1])
+            if host is not None:
+                self._add(host, 1)
+
+    def heard(self, host_id: bytes, unix_ms: int) -> None:
+        """A report of this host is on record."""
+        host = self._hosts.pop(host_id, None)
+        if host is not None and host.since_unix_ms <= unix_ms:
+            self._add(host, -1)
+
+    def charged_tflop(self, scope: str, unix_ms: int, *, apart: bytes = b"") -> int:
+        """What silence comes to in a scope; ``apart`` from one host, whose report is judged."""
+        sums = self._sums.get(scope)
+        if sums is None:
+            return 0
+        rate, rate_seen, held_tflop = sums
+        own = self._hosts.get(apart)
+        if own is not None and own.since_unix_ms <= unix_ms and scope in own.outstanding_tflop:
+            rate -= own.rate_flop_per_s
+            rate_seen -= own.rate_flop_per_s * own.seen_unix_ms
+            held_tflop -= own.outstanding_tflop[scope]
+        return -(-(rate * unix_ms - rate_seen) // _MS_FLOP_PER_TFLOP) - held_tflop
+
+    def hosts(self, unix_ms: int) -> list[Silent]:
+        """Who is silent now, the longest first."""
+        found = [host for host in self._hosts.values() if host.since_unix_ms <= unix_ms]
+        return sorted(found, key=lambda host: (host.seen_unix_ms, host.host_id))
+
+    def _add(self, host: Silent, sign: int) -> None:
+        for scope, held_tflop in host.outstanding_tflop.items():
+            sums = self._sums.setdefault(scope, [0, 0, 0])
+            sums[0] += sign * host.rate_flop_per_s
+            sums[1] += sign * host.rate_flop_per_s * host.seen_unix_ms
+            sums[2] += sign * held_tflop
+
+
+NOBODY: Final = Silence((), 0, 0)
+"""Where nobody is charged for silence: no policy says how long a permit lives."""

@@ -1,0 +1,52 @@
+"""Our record of the answers that the reports of a batch quote."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from flopgate_governor import records
+from flopgate_governor.core.facts import Chain, IssuedAnswer
+from flopgate_governor.core.quotes import own_quote
+from flopgate_governor.receive import Received
+
+
+def unknown_numbers(
+    received: list[Received], quoted: dict[tuple[bytes, bytes], IssuedAnswer], authority: str
+) -> set[int]:
+    """Batches of which answers are quoted that we have no record of; mostly none."""
+    quotes = [(item.host_id, own_quote(item.report, authority)) for item in received]
+    return {
+        quote.batch_number
+        for host_id, quote in quotes
+        if quote is not None
+        and quote.answer_digest
+        and (host_id, quote.answer_digest) not in quoted
+    }
+
+
+def quotable(
+    connection: Connection,
+    received: list[Received],
+    chains: dict[bytes, Chain],
+    authority: str,
+) -> dict[tuple[bytes, bytes], IssuedAnswer]:
+    """Our record of every answer that this batch may quote; most are the newest of their host."""
+    known = {
+        (host_id, answer.digest): answer
+        for host_id, chain in chains.items()
+        for answer in (chain.facts.issued, chain.facts.quoted)
+    }
+    read: set[tuple[bytes, int]] = set()
+    for item in received:
+        quote = own_quote(item.report, authority)
+        if quote is None or (item.host_id, quote.answer_digest) in known:
+            continue
+        # Each batch is read once: a host may quote a thousand answers that it was never given.
+        batch = (item.host_id, quote.batch_number)
+        if not quote.answer_digest or batch in read:
+            continue
+        read.add(batch)
+        facts = chains[item.host_id].facts
+        for issued in records.load_issued(connection, facts, quote.batch_number):
+            known[item.host_id, issued.digest] = issued
+    return known

@@ -1,0 +1,88 @@
+"""When each host was last heard by an authority, for law 3: silence is charged at the peak.
+
+Lenient where the rig cannot know what the store does: a report counts as heard when it reached the
+governor, recorded or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from flopgate_proto.values.common import ChargedFigure
+from flopgate_proto.values.orders import Policy
+
+if TYPE_CHECKING:
+    from flopgate_sim.world.host import Host
+
+_MS_FLOP_PER_TFLOP = 1_000 * 10**12
+
+
+@dataclass(slots=True)
+class SilenceTruth:
+    """One authority's ears.
+
+    Attributes:
+        heard_unix_ms: by host: governor time at which a report of it came last.
+        unix_ms: latest time that the governor signed; its own never goes back from there.
+    """
+
+    heard_unix_ms: dict[bytes, int] = field(default_factory=dict)
+    unix_ms: int = 0
+
+    def heard(self, host_id: bytes, unix_ms: int) -> None:
+        """A report came, or the host was admitted."""
+        self.heard_unix_ms[host_id] = max(unix_ms, self.unix_ms)
+
+    def told(self, unix_ms: int) -> None:
+        """An answer of this time left."""
+        self.unix_ms = max(self.unix_ms, unix_ms)
+
+    def overgranted(
+        self,
+        policy: Policy,
+        hosts: Mapping[bytes, Host],
+        settled_tflop: Mapping[str, int],
+        *,
+        granted: Host,
+        workload: str,
+        more_tflop: int,
+        unix_ms: int,
+    ) -> Iterator[str]:
+        """Scopes that a grant brings over their cap together with what silence may hide.
+
+        Args:
+            policy: in force.
+            hosts: of this authority.
+            settled_tflop: what reports that were acknowledged called allotted, by scope.
+            granted: who gets it.
+            workload: of the lane.
+            more_tflop: how far the ceiling lies above the lane's allotted total.
+            unix_ms: governor time of the answer.
+        """
+        caps = {str(budget.scope): budget.cap_tflop for budget in policy.budgets}
+        for scope in granted.plan.scopes_of(workload):
+            cap = caps.get(scope)
+            if cap is None:
+                continue
+            silent_tflop = sum(
+                _peak(host, policy) * (unix_ms - seen) // _MS_FLOP_PER_TFLOP
+                for host_id, seen in self.heard_unix_ms.items()
+                if (host := hosts[host_id]) is not granted
+                and unix_ms - seen > policy.lifetime_ms
+                and any(scope in host.plan.scopes_of(lane.workload) for lane in host.plan.lanes)
+            )
+            upper = settled_tflop.get(scope, 0) + more_tflop + silent_tflop
+            if silent_tflop and upper > cap:
+                yield (
+                    f"{granted.name}: a grant brings {scope} to {upper} of {cap} TFLOP, silent "
+                    f"hosts with {silent_tflop} among them"
+                )
+
+
+def _peak(host: Host, policy: Policy) -> int:
+    spec = host.plan.spec
+    if policy.charged_figure is ChargedFigure.HIGH:
+        return spec.worst_high_flop_per_s * host.plan.chips
+    return spec.worst_nominal_flop_per_s * host.plan.chips
