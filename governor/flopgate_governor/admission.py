@@ -10,11 +10,12 @@ from sqlalchemy import BindParameter, Connection, bindparam, insert, select, tup
 from flopgate_governor import schema
 from flopgate_governor.capacity import peaks_of
 from flopgate_governor.core.decide import FLOP_PER_TFLOP
-from flopgate_governor.core.facts import RETIRED, Host, LaneFacts
+from flopgate_governor.core.facts import CLOSED, RETIRED, Host, LaneFacts
 from flopgate_governor.logbook import write_log
 from flopgate_governor.officer_orders import orders_for
 from flopgate_governor.prepared import Query, Read, Row, Write
 from flopgate_governor.records import lane_row
+from flopgate_governor.rulings import BY_POLICY, Settling, close, closures_left, settle
 from flopgate_governor.state import State
 from flopgate_governor.tokens import check_token
 from flopgate_proto.codec import (
@@ -95,9 +96,10 @@ def admit(state: State, envelope: Envelope) -> Admitted:
 
 def _recognise(state: State, enrolment: Enrolment, host_id: bytes) -> pb.Envelope:
     with state.store.transaction() as connection:
-        if _REASON.run(connection, host_id=host_id) == [(RETIRED,)]:
+        ((reason,),) = _REASON.run(connection, host_id=host_id)
+        if reason in {RETIRED, CLOSED}:
             raise HistoryError(
-                "this host was retired, and its key with it",
+                f"this host's chain is over ({reason}), and its key with it",
                 code="enrolment.retired",
                 remedy="Enrol it anew, with an empty state_dir of the gate and so with a new key.",
             )
@@ -150,7 +152,7 @@ def _enroll(state: State, enrolment: Enrolment, envelope: Envelope, digest: byte
     appended = state.appended([envelope, admission])
     with state.store.transaction() as connection:
         token = check_token(connection, enrolment, unix_ms)
-        _check_chips_free(connection, enrolment.chips)
+        closed = _free_chips(connection, state, enrolment, unix_ms)
         _write_host(
             connection,
             host=host,
@@ -161,25 +163,60 @@ def _enroll(state: State, enrolment: Enrolment, envelope: Envelope, digest: byte
         )
         write_log(connection, appended)
     state.frontier = appended.frontier
+    if closed:
+        settle(state, [Settling(ended=closed, moved=closed)])
+        return wire
     # In memory alone: what is on record counts at once, and nothing can come between.
     state.capacities.declare(host.cluster, token.capacity_tflop_per_s * FLOP_PER_TFLOP)
     state.capacities.enrol(host.cluster, host.chips)
     return wire
 
 
-def _check_chips_free(connection: Connection, chips: tuple[ChipIdentity, ...]) -> None:
-    by_uuid = dict(_BY_UUID.run(connection, [identity.uuid for identity in chips]))
-    boards = [(identity.vendor, identity.serial) for identity in chips if identity.serial]
-    by_board = {row[:2]: row[2] for row in _BY_BOARD.run(connection, boards)}
-    for identity in chips:
-        board = by_board.get((identity.vendor, identity.serial))
-        other = by_uuid.get(identity.uuid, board)
-        if other is not None:
+def _free_chips(
+    connection: Connection, state: State, enrolment: Enrolment, unix_ms: int
+) -> list[bytes]:
+    """Close the chains that hold these chips, as far as policy lets that happen by itself.
+
+    A ledger is lost when a host is imaged anew, or has no disk. What keeps it from paying: the old
+    chain's ceilings are spent, its silence is charged, and its key is refused from then on.
+
+    Raises:
+        HistoryError: a chip is another host's, and officers must close its chain.
+    """
+    closed: list[bytes] = []
+    for identity, other in _holders(connection, enrolment.chips):
+        if other in closed:
+            continue
+        host = state.read(connection, other)
+        (reason,) = _REASON.run(connection, host_id=other)[0]
+        same = host is not None and (host.custodian, host.cluster) == (
+            enrolment.custodian,
+            enrolment.cluster,
+        )
+        left = closures_left(connection, state, enrolment.custodian, unix_ms)
+        if reason or not same or not left:
             raise HistoryError(
                 f"chip {identity.uuid} is enrolled under host {other.hex()[:16]}",
                 code="enrolment.chip-known",
                 remedy="Ask the oversight body to close the old host's chain.",
             )
+        close(connection, state, other, by=BY_POLICY, unix_ms=unix_ms)
+        closed.append(other)
+    return closed
+
+
+def _holders(
+    connection: Connection, chips: tuple[ChipIdentity, ...]
+) -> list[tuple[ChipIdentity, bytes]]:
+    """Chips that are enrolled already, by UUID or by board, and under which host."""
+    by_uuid = dict(_BY_UUID.run(connection, [identity.uuid for identity in chips]))
+    boards = [(identity.vendor, identity.serial) for identity in chips if identity.serial]
+    by_board = {row[:2]: row[2] for row in _BY_BOARD.run(connection, boards)}
+    found = [
+        (identity, by_uuid.get(identity.uuid, by_board.get((identity.vendor, identity.serial))))
+        for identity in chips
+    ]
+    return [(identity, other) for identity, other in found if other is not None]
 
 
 def _write_host(

@@ -16,6 +16,7 @@ from flopgate_governor.core.pauses import concerns_host
 from flopgate_governor.core.waiting import Waiting
 from flopgate_governor.logbook import proof_to, write_log
 from flopgate_governor.prepared import Query, Write
+from flopgate_governor.rulings import Settling, carry_out, check, settle
 from flopgate_governor.state import State
 from flopgate_governor.store import Store
 from flopgate_proto.codec import PayloadType, decode_order, envelope_to_wire
@@ -76,12 +77,14 @@ def accept_order(state: State, envelope: Envelope) -> Accepted:
     _check_in_time(state, envelope)
     appended = state.appended([envelope])
     with state.store.transaction() as connection:
+        check(connection, state, decode_order(envelope.payload_type, envelope.payload))
         write_log(connection, appended)
         _write(connection, envelope, appended.logged, unix_ms)
-        _write_effects(connection, state, book)
+        book, settlings = _write_effects(connection, state, book, unix_ms)
     state.frontier = appended.frontier
     state.order_ids[envelope.digest] = len(state.order_ids)
     state.take_book(book)
+    settle(state, settlings)
     state.batch_number = max(state.batch_number, book.least_batch)
     return Accepted(
         digest=envelope.digest,
@@ -103,14 +106,25 @@ def ripen(state: State) -> None:
         return
     book = state.book.ripe(unix_ms)
     with state.store.transaction() as connection:
-        _write_effects(connection, state, book)
+        book, settlings = _write_effects(connection, state, book, unix_ms)
     state.take_book(book)
+    settle(state, settlings)
 
 
-def _write_effects(connection: Connection, state: State, book: OrderBook) -> None:
+def _write_effects(
+    connection: Connection, state: State, book: OrderBook, unix_ms: int
+) -> tuple[OrderBook, list[Settling]]:
     """What came into force, in the transaction that brings it there."""
     if book.policy is not None and book.policy is not state.book.policy:
         write_caps(connection, caps_of(book.policy))
+    settlings: list[Settling] = []
+    for verified in book.ruled[len(state.book.ruled) :]:
+        try:
+            settlings.append(carry_out(connection, state, verified, unix_ms))
+        except HistoryError as error:
+            # It waited, and what it was signed for is there no more.
+            book = book.let_fall(verified.digest, error.code, error.detail)
+    return book, settlings
 
 
 def _waiting(state: State, digest: bytes) -> Waiting | None:

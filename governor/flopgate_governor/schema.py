@@ -229,6 +229,32 @@ halt: Final = Table(
     Column("host_id", LargeBinary, nullable=False),
 )
 
+# What a ruling does is done once, whenever the governor dies.
+ruling: Final = Table(
+    "ruling",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("unix_ms", BigInteger, nullable=False),
+)
+
+closure: Final = Table(
+    "closure",
+    metadata,
+    Column("host_id", LargeBinary, primary_key=True),
+    Column("custodian", String, nullable=False),
+    # order, or policy where a new enrolment closed it.
+    Column("by", String, nullable=False),
+    Column("unix_ms", BigInteger, nullable=False),
+)
+
+relief: Final = Table(
+    "relief",
+    metadata,
+    Column("host_id", LargeBinary, primary_key=True),
+    Column("workload", String, primary_key=True),
+    Column("amount_tflop", BigInteger, nullable=False),
+)
+
 APPEND_ONLY: Final = tuple(
     f"CREATE TRIGGER IF NOT EXISTS log_entry_no_{verb} BEFORE {verb.upper()} ON log_entry "
     "BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END"

@@ -150,6 +150,10 @@ class State:
         self.totals.clear()
         self.silence = None
 
+    def read(self, connection: Connection, host_id: bytes) -> Host | None:
+        """A host as it was enrolled, within a transaction; ``None`` for an unknown one."""
+        return next(iter(read_hosts(connection, [host_id])), None)
+
     def know(self, ids: Iterable[bytes]) -> None:
         """Read hosts that are not in memory; unknown ones stay unknown."""
         asked = set(ids)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 
-from flopgate_governor.core.facts import ENDED, HostFacts, LaneFacts
+from flopgate_governor.core.facts import CLOSED, ENDED, HostFacts, LaneFacts
 from flopgate_proto.errors import HistoryError, MalformedError, PeerError
 from flopgate_proto.values.common import Figures
 from flopgate_proto.values.reports import Report
@@ -74,6 +74,12 @@ def check_end(report: Report, facts: HostFacts, *, final: bool, paused: bool) ->
         HistoryError: the host was retired, and reports again.
         PeerError: it cannot retire before officers have done their part.
     """
+    if facts.refused_reason == CLOSED:
+        raise HistoryError(
+            f"report {report.sequence} of a host whose chain was closed at {facts.sequence}",
+            code="report.after-closure",
+            remedy="Enrol the host anew, with a key of its own.",
+        )
     if facts.refused_reason in ENDED:
         raise HistoryError(
             f"report {report.sequence} of a host that was retired by report {facts.sequence}",

@@ -14,7 +14,9 @@ RETIRED = "host.retired"
 """Why a chain is closed that its own host ended; every other reason is evidence."""
 AFTER_RETIREMENT = "host.after-retirement"
 """Evidence: a report came after it."""
-ENDED = frozenset({RETIRED, AFTER_RETIREMENT})
+CLOSED = "host.closed"
+"""Why a chain is over that officers, or a new enrolment of its chips, closed."""
+ENDED = frozenset({RETIRED, AFTER_RETIREMENT, CLOSED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,177 @@
+"""What officers decide about a chain and its books (laws 3 and 4): adoption, closure, relief. Pure.
+
+* A history that is given up costs what it could have used: every unsettled ceiling counts as spent,
+  and what it reported stays in the books.
+* A chain that is closed is charged at the peak for the time since its last report.
+* A relief takes off the unaccounted book what evidence shows, never more than a lane holds there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from flopgate_governor.core.decide import rate_flop_per_s, reach_tflop
+from flopgate_governor.core.facts import (
+    CLOSED,
+    ENDED,
+    Books,
+    Chain,
+    Host,
+    HostFacts,
+    IssuedAnswer,
+    LaneFacts,
+    lane_scopes,
+)
+from flopgate_proto.errors import HistoryError
+from flopgate_proto.values.common import ChargedFigure
+from flopgate_proto.values.orders import Relief
+from flopgate_proto.values.reports import Report
+
+UNDECLARED: Final = "undeclared"
+"""Whose book a closed host's silence is written into: nobody knows what it would have run."""
+
+
+def spend_all(chain: Chain, books: Books) -> dict[str, LaneFacts]:
+    """The lanes with every unsettled ceiling spent, and moved in the books."""
+    spent: dict[str, LaneFacts] = {}
+    for workload, lane in chain.lanes.items():
+        after = replace(
+            lane, allotted_tflop=lane.allotted_tflop + lane.outstanding_tflop, grants=()
+        )
+        books.move(lane_scopes(chain.facts.host, workload), lane, after)
+        spent[workload] = after
+    return spent
+
+
+def close(
+    chain: Chain, books: Books, *, silent_ms: int, figure: ChargedFigure
+) -> tuple[HostFacts, dict[str, LaneFacts]]:
+    """The chain, ended; ``silent_ms`` since its last report are charged at the peak."""
+    host = chain.facts.host
+    lanes = spend_all(chain, books)
+    rate = rate_flop_per_s(host, tuple(range(len(host.chips))), figure)
+    before = lanes.get(UNDECLARED) or LaneFacts(workload=UNDECLARED)
+    silent_tflop = reach_tflop(rate, max(0, silent_ms))
+    after = replace(before, unaccounted_tflop=before.unaccounted_tflop + silent_tflop)
+    books.move(lane_scopes(host, UNDECLARED), before, after)
+    lanes[UNDECLARED] = after
+    return replace(chain.facts, refused_reason=CLOSED), lanes
+
+
+def check_closable(facts: HostFacts) -> None:
+    """Refuse to close what is over.
+
+    Raises:
+        HistoryError: the chain has ended.
+    """
+    if facts.refused_reason in ENDED:
+        raise HistoryError(
+            f"the chain of host {facts.host.host_id.hex()[:16]} has ended: {facts.refused_reason}",
+            code="closure.ended",
+        )
+
+
+def check_adoptable(facts: HostFacts) -> None:
+    """Refuse to adopt a head where no evidence closed the chain.
+
+    Raises:
+        HistoryError: the chain is open, or has ended for good.
+    """
+    if not facts.refused_reason or facts.refused_reason in ENDED:
+        raise HistoryError(
+            f"the chain of host {facts.host.host_id.hex()[:16]} is not closed on evidence",
+            code="adoption.not-closed",
+        )
+
+
+def adopt_own(chain: Chain, books: Books) -> tuple[HostFacts, dict[str, LaneFacts]]:
+    """The chain goes on from what is on record."""
+    spend_all(chain, books)
+    # What the totals say stays true: the spent ceilings lie in the books beside them.
+    lanes = {workload: replace(lane, grants=()) for workload, lane in chain.lanes.items()}
+    return replace(chain.facts, refused_reason=""), lanes
+
+
+def adopt_other(
+    chain: Chain, head: Report, digest: bytes, quoted: IssuedAnswer, books: Books
+) -> tuple[HostFacts, dict[str, LaneFacts]]:
+    """The chain goes on from a report of the other history, and what that adds is charged.
+
+    ``quoted``: the answer that it quotes, as all after it may until they hear a newer one.
+    """
+    spent = spend_all(chain, books)
+    lanes: dict[str, LaneFacts] = {}
+    for told in head.lanes:
+        before = chain.lanes.get(told.workload) or LaneFacts(workload=told.workload)
+        counted = spent.get(told.workload, before)
+        after = LaneFacts(
+            workload=told.workload,
+            allotted_tflop=told.allotted_tflop,
+            unaccounted_tflop=told.unaccounted_tflop,
+            total=told.total,
+            ungranted_tflop=told.allotted_tflop,
+        )
+        # Never less than before: what the given-up history held stays counted.
+        more = replace(
+            counted,
+            unaccounted_tflop=max(
+                counted.unaccounted_tflop,
+                told.allotted_tflop + told.unaccounted_tflop - counted.allotted_tflop,
+            ),
+        )
+        books.move(lane_scopes(chain.facts.host, told.workload), counted, more)
+        lanes[told.workload] = after
+    for workload, lane in spent.items():
+        lanes.setdefault(workload, lane)
+    host = replace(chain.facts.host, enrolled_sequence=head.sequence)
+    facts = HostFacts(
+        host=host,
+        sequence=head.sequence,
+        head=digest,
+        run_nonce=head.run_nonce,
+        boot_id=head.boot_id,
+        made_ms=head.made_ms,
+        running_ms=head.running_ms,
+        issued=quoted,
+        quoted=quoted,
+    )
+    return facts, lanes
+
+
+def relieve(
+    order: Relief,
+    host: Host,
+    lanes: Mapping[str, LaneFacts],
+    relieved_tflop: int,
+    books: Books,
+) -> None:
+    """Take a relief off the books over its lane.
+
+    Args:
+        order: what officers signed.
+        host: whose lane it is.
+        lanes: of the host, by workload.
+        relieved_tflop: taken off this lane before.
+        books: moved.
+
+    Raises:
+        HistoryError: the lane's unaccounted book does not hold so much.
+    """
+    lane = lanes.get(order.workload) or LaneFacts(workload=order.workload)
+    scopes = lane_scopes(host, order.workload)
+    left = min(lane.unaccounted_tflop - relieved_tflop, *_unaccounted(books, scopes))
+    if order.amount_tflop > left:
+        raise HistoryError(
+            f"{max(0, left)} TFLOP of {order.workload} on host {host.host_id.hex()[:16]} are "
+            f"unaccounted and not relieved yet, {order.amount_tflop} were asked for",
+            code="relief.amount",
+            remedy="Sign a relief of at most what is there.",
+        )
+    before = LaneFacts(workload=order.workload, unaccounted_tflop=order.amount_tflop)
+    books.move(scopes, before, LaneFacts(workload=order.workload))
+
+
+def _unaccounted(books: Books, scopes: Iterable[str]) -> list[int]:
+    return [books.of(scope).unaccounted_tflop for scope in scopes]
