@@ -64,6 +64,18 @@ def test_law_8_compute_stops_within_the_watchdog_time_of_a_gate_that_was_killed(
     assert host.last_math_ms(0) <= gone_ms + WATCHDOG_MS + BOUND_MS
     assert host.last_math_ms(0) > gone_ms, "it was given the time to come back"
     assert "gate.gone" in host.watched()
+    until(lambda: "seen to stand" in host.watched(), "the lock-down to verify it")
+    assert not (host.driver.device_dir / "nvidia0").stat().st_mode & 0o777, "closed, too"
+    host.start()
+    until(
+        lambda: any(
+            (one.id, one.subject) == ("lockdown.stopped", "run-7")
+            for report in host.courier.chain()
+            for one in report.findings
+        ),
+        "the next gate to tell of it",
+    )
+    until(lambda: not (host.state / "enforcement" / "lockdown.json").exists(), "it to be told")
 
 
 def test_law_8_who_begins_or_wakes_on_a_halted_lane_without_a_gate_is_killed(

@@ -8,11 +8,12 @@ import pytest
 
 from flopgate_agent.gate.actions import Freeze, Kill, Notify, Tell, Thaw
 from flopgate_agent.gate.allowance import Allowed
-from flopgate_agent.gate.lane import NEWCOMER_DRAIN_MS, REKILL_LATER_MS
+from flopgate_agent.gate.insisting import REKILL_LATER_MS
+from flopgate_agent.gate.lane import COMPUTING, NEWCOMER_DRAIN_MS
 from flopgate_agent.gate.settings import Now
 from flopgate_proto.codec import decode_report
 from flopgate_proto.errors import MisdirectedError
-from flopgate_proto.values import LaneState, Refusal
+from flopgate_proto.values import Finding, LaneState, Refusal, Severity
 from tests.support.fixed import WORKLOAD
 from tests.support.gate_authority import GateAuthority
 from tests.support.gate_rig import GateRig, cut, running, settings
@@ -334,6 +335,21 @@ def _refusal() -> Refusal:
     return Refusal(reason="budget.spent", detail="spent", way_back="Ask for more.")
 
 
+def reported(rig: GateRig) -> list[Finding]:
+    return [one for sent in rig.reports for one in decode_report(sent.payload).findings]
+
+
+def test_a_kill_that_ends_it_in_time_is_no_computing_without_permission() -> None:
+    rig = GateRig()
+    rig.hardware.start(pid=1, drain_ms=None)
+    rig.enrol().run_until(LaneState.RUNNING)
+    rig.network = cut
+    rig.run(60_000)
+    assert rig.state is LaneState.HALTED
+    assert "lane.killed" in [one.event for one in rig.done(Tell) if isinstance(one, Tell)]
+    assert not [one for one in reported(rig) if one.id == COMPUTING]
+
+
 def test_a_stop_that_does_not_succeed_is_tried_on_and_told_once_a_minute() -> None:
     """A chip that is off the bus cannot be shown to stand: that is no news twice a second."""
     rig = running()
@@ -344,5 +360,7 @@ def test_a_stop_that_does_not_succeed_is_tried_on_and_told_once_a_minute() -> No
     rig.run(120_000)
     assert rig.state is LaneState.FROZEN
     told = [one for one in rig.done(Tell) if isinstance(one, Tell)]
-    assert [one.event for one in told] == ["lane.computing_without_permission"] * 2
+    assert [one.event for one in told] == [COMPUTING] * 2
+    found = [one for one in reported(rig) if one.id == COMPUTING]
+    assert {(one.subject, one.severity) for one in found} == {(WORKLOAD, Severity.ALERT)}
     assert len(rig.done(Kill)) >= 120_000 // REKILL_LATER_MS - 1

@@ -13,7 +13,8 @@ from flopgate_agent.counters.sample import ChipIdentity as NvmlIdentity
 from flopgate_agent.gate.enrolling import enrolled_chips
 from flopgate_agent.gate.memory import Memory
 from flopgate_agent.gate_process.host import load_or_make_key, read_clocks
-from flopgate_agent.gate_process.host_settings import chips_of, lane_globs, make_settings
+from flopgate_agent.gate_process.host_chips import chips_of
+from flopgate_agent.gate_process.host_settings import lane_globs, make_settings
 from flopgate_agent.gate_process.identity import Identity
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.values import ChipIdentity

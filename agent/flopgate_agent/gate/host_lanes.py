@@ -10,7 +10,7 @@ from flopgate_agent.gate.asking import drain_ms_of, policies_of
 from flopgate_agent.gate.authority import Authority, admitted
 from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.host_meter import Charge, HostMeter
-from flopgate_agent.gate.lane import Lane
+from flopgate_agent.gate.lane import COMPUTING, Lane
 from flopgate_agent.gate.outlook import WouldStop
 from flopgate_agent.gate.phases import InForce, next_change_ms, phase_in_force
 from flopgate_agent.gate.settings import GateSettings
@@ -106,7 +106,9 @@ class HostLanes:
             lane.ceiling_tflop = ceiling_of(permission, lane.workload, authorities, now_ms)
             lane.figure = figure
             before, told = lane.state, lane.would
-            actions += lane.step(permission, drain_ms, now_ms, phase.phase)
+            stepped = lane.step(permission, drain_ms, now_ms, phase.phase)
+            self._note_computing(stepped)
+            actions += stepped
             self._note_would(lane, told)
             if lane.state is not before and lane.state is LaneState.HALTED:
                 self.halted = True
@@ -137,6 +139,14 @@ class HostLanes:
         name = f"phase.{new.phase.name.lower()}"
         self._findings.add(name, Severity.INFO, detail=new.why)
         return [Tell(event=name, subject="", detail=new.why)]
+
+    def _note_computing(self, actions: Iterable[Action]) -> None:
+        """The authorities hear of each stop that takes longer than it may."""
+        for one in actions:
+            if isinstance(one, Tell) and one.event == COMPUTING:
+                self._findings.add(
+                    COMPUTING, Severity.ALERT, subject=one.subject, detail=one.detail
+                )
 
     def _note_would(self, lane: Lane, told: WouldStop | None) -> None:
         """The authorities hear of each stop that does not happen, with its reason and moment."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from flopgate_agent.gate.actions import (
     Action,
@@ -27,6 +28,7 @@ from flopgate_agent.gate.actions import (
 from flopgate_agent.gate.allowance import Allowed, Denied
 from flopgate_agent.gate.book import LaneBook
 from flopgate_agent.gate.chip_meter import ChipMeter
+from flopgate_agent.gate.insisting import RETELL_MS, STUBBORN_MS, again_after_ms
 from flopgate_agent.gate.outlook import Outlook, WouldStop, outlook
 from flopgate_agent.gate.settings import GateSettings, LaneSetting
 from flopgate_agent.gate.states import MAY_COMPUTE, RUNGS, Rung, check_step
@@ -39,15 +41,7 @@ NEWCOMER_DRAIN_MS = 600
 """Time to stand still for a job that started without permission: some looks, no more."""
 LOOK_MS_MAX = 3_600_000
 """Longest time between two looks at a lane that nothing presses."""
-REKILL_MS, REKILL_LATER_MS = 500, 2_000
-"""Between two attempts to kill what survived the first, and once `STUBBORN_MS` did not help."""
-STUBBORN_MS = 10_000
-"""A stop is watched closely for so long; what does not stand by then is mostly a chip that cannot
-be read, and stays so."""
-RETELL_MS = 60_000
-"""Between two alerts of one stop that does not succeed."""
-RELOOK_MS = 10_000
-"""The same where no process is left to kill, yet stillness cannot be shown."""
+COMPUTING: Final = "lane.computing_without_permission"
 
 
 class Lane:
@@ -338,17 +332,17 @@ class Lane:
         self._held = self.pids
         return [Freeze(workload=self.workload, pids=self._held)]
 
-    def _kill(self, now_ms: int) -> list[Action]:
+    def _kill(self, now_ms: int, *, woken: bool = False) -> list[Action]:
         tried_ms = now_ms - self.since_ms
-        again_ms = REKILL_MS if tried_ms < STUBBORN_MS else REKILL_LATER_MS
-        self._kill_at_ms = now_ms + (again_ms if self.pids else RELOOK_MS)
-        self._killed = True
+        self._kill_at_ms = now_ms + again_after_ms(tried_ms, left=bool(self.pids))
+        first, self._killed = not (self._killed or woken), True
         kill = Kill(workload=self.workload, pids=self.pids)
         if now_ms < self._tell_kill_ms:
             return [kill]
-        self._tell_kill_ms = now_ms + RETELL_MS
+        # The first kill lies inside the lifetime; what goes on after its bound has no permission.
+        self._tell_kill_ms = now_ms + (self._bound_ms if first else RETELL_MS)
         detail = f"not still after {tried_ms} ms: killed, and again until it stands"
-        event = "lane.computing_without_permission"
+        event = "lane.killed" if first else COMPUTING
         return [Tell(event=event, subject=self.workload, detail=detail), kill]
 
     def _hold(self, why: Denied, drain_ms: int, now_ms: int) -> list[Action]:
@@ -367,7 +361,7 @@ class Lane:
             # What stood still and works again was woken by somebody: it gets no time to drain. A
             # job that a scheduler started here is held, and killed only if it does not stand.
             woken = self.worked and not unheld
-            return [told, *freeze, *(self._kill(now_ms) if woken else ())]
+            return [told, *freeze, *(self._kill(now_ms, woken=True) if woken else ())]
         if self._still_since_freeze():
             self._enter(LaneState.HALTED, now_ms)
             return [Tell(event="lane.halted", subject=self.workload, detail=why.reason)]

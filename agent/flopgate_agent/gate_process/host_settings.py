@@ -12,12 +12,11 @@ from flopgate_agent.config import UNDECLARED, GateConfig
 from flopgate_agent.counters.sample import ChipIdentity as NvmlIdentity
 from flopgate_agent.enforcement import EnforcerConfig
 from flopgate_agent.enforcement.jobs import lane_id
-from flopgate_agent.gate.settings import Chip, GateSettings, LaneSetting
+from flopgate_agent.gate.settings import GateSettings, LaneSetting
 from flopgate_agent.gate_process.host import own_software
+from flopgate_agent.gate_process.host_chips import chips_of
 from flopgate_agent.gate_process.identity import Identity
 from flopgate_agent.lockdown.lease import Reach
-from flopgate_agent.meter import spec_of
-from flopgate_proto.chips import spec_for
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.keys import key_digest
 from flopgate_proto.limits import NONCE_BYTES
@@ -70,31 +69,6 @@ def make_settings(
     )
 
 
-def chips_of(found: Sequence[NvmlIdentity], enrolled: Sequence[ChipIdentity]) -> tuple[Chip, ...]:
-    """Chips by the indices of the enrolment, whatever order the driver lists them in.
-
-    One that is enrolled and not found stays: it is charged at its peak until the host enrols anew
-    (law 3). One that was never enrolled comes after all others: its report will be refused.
-    """
-    here = {chip.uuid: chip for chip in found}
-    known = {chip.uuid for chip in enrolled}
-    old = (
-        Chip(
-            identity=chip,
-            spec=spec_of(here[chip.uuid])
-            if chip.uuid in here
-            else spec_for(chip.pci_device_id, chip.name),
-        )
-        for chip in enrolled
-    )
-    new = (
-        Chip(identity=_identity(chip), spec=spec_of(chip))
-        for chip in found
-        if chip.uuid not in known
-    )
-    return (*old, *new)
-
-
 def with_bare_chips(lanes: Sequence[LaneSetting], chip_count: int) -> list[LaneSetting]:
     """The lanes, with every chip that none of them names in the lane ``undeclared``.
 
@@ -107,17 +81,6 @@ def with_bare_chips(lanes: Sequence[LaneSetting], chip_count: int) -> list[LaneS
     own = next((lane.chips for lane in lanes if lane.workload == UNDECLARED), ())
     declared = [lane for lane in lanes if lane.workload != UNDECLARED]
     return [*declared, LaneSetting(workload=UNDECLARED, chips=(*own, *bare))]
-
-
-def _identity(chip: NvmlIdentity) -> ChipIdentity:
-    return ChipIdentity(
-        vendor="NVIDIA",
-        uuid=chip.uuid,
-        serial=chip.serial or "",
-        pdi=chip.pdi,
-        name=chip.nvml_name,
-        pci_device_id=chip.pci_device_id,
-    )
 
 
 def records_dir(config: GateConfig) -> Path:

@@ -45,6 +45,7 @@ from flopgate_agent.gate_process.host_settings import (
 from flopgate_agent.gate_process.identity import open_identity
 from flopgate_agent.gate_process.kept_memory import KeptMemory
 from flopgate_agent.gate_process.lease_keeper import LeaseKeeper
+from flopgate_agent.gate_process.lockdown_told import LockdownTold
 from flopgate_agent.gate_process.runner import Doer, GateRunner, log_refused
 from flopgate_agent.gate_process.service_manager import ServiceManager
 from flopgate_agent.gate_process.status_file import StatusFile, status_path
@@ -107,6 +108,7 @@ class GateProcess:
         self._runner: GateRunner | None = None
         self._lease: LeaseKeeper | None = None
         self._status = StatusFile(status_path(config.door_path), read_boot_id().hex())
+        self._told = LockdownTold(records_dir(config), read_boot_id().hex())
         self._next_snapshot_ms = 0
         self._looked_ms = 0
         self._unnamed: tuple[Unreadable, ...] = ()
@@ -260,6 +262,7 @@ class GateProcess:
         memory = replace(self._memory, ran_ms=lease.ran_ms)
         core = GateCore(settings, memory, self._tokens, now)
         self._carry_over(core, lease, now)
+        self._told.tell(core)
         self._runner = GateRunner(core, self._ledger, hand, self._door, read_clocks)
         self._protect_children()
         fields = {
@@ -322,6 +325,7 @@ class GateProcess:
         elif self._outdated(runner):
             self._renew_lease(runner, now)
         runner.push()
+        self._told.forget(runner.core)
         self._kept.write(kept_of(runner.core))
 
     def _show(self, runner: GateRunner, now: Now) -> None:

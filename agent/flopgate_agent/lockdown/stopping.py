@@ -1,8 +1,9 @@
 """Carries out what is due, with the same hand that a gate has: freeze, kill, deny the chips.
 
 What it holds is in the records of the gate, so that the next gate finds it and lets it go on. It
-verifies nothing by counters: a lane whose time is over has no process left that holds its chips.
-Where the gate had proven that all stands, whoever wakes or gets a context is killed, nobody else.
+waits for no counters: a lane whose time is over has no process left that holds its chips. Where the
+gate had proven that all stands, whoever wakes or gets a context is killed, nobody else. Whether all
+of it came to stand is verified by counters, and left for the next gate's report (`verifying`).
 """
 
 from __future__ import annotations
@@ -11,18 +12,22 @@ import contextlib
 import logging
 import os
 import select
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 from flopgate_agent.counters.client import SamplerClient, child_environment
-from flopgate_agent.counters.frames import Samples
+from flopgate_agent.counters.frames import Identities, Samples
 from flopgate_agent.enforcement import Enforcer, EnforcerConfig, FindingId, Outcome
 from flopgate_agent.enforcement.chips import ChipLimits, Wish, setters
 from flopgate_agent.enforcement.chips.device_filter import settle_filters
 from flopgate_agent.enforcement.jobs import job_pids
 from flopgate_agent.gate.terms import LaneTerm
+from flopgate_agent.gate_process.host_chips import chips_of
 from flopgate_agent.lockdown.deciding import Due
 from flopgate_agent.lockdown.lease import Lease, Reach
+from flopgate_agent.lockdown.record import write_record
+from flopgate_agent.lockdown.verifying import Stopped, Verifier
 from flopgate_agent.logs import FIELDS
 
 _LOG: Final = logging.getLogger("flopgate.lockdown")
@@ -53,8 +58,11 @@ class Stopper:
         self._sampler = SamplerClient(env=env)
         self._started_ms: int | None = None
         self._reach = {one.workload: one for one in lease.reach}
+        self._verifier = Verifier({one.workload: one.chips for one in lease.reach})
+        self._record = (how.state_dir, boot_id)
         self._pids: dict[str, frozenset[int]] | None = None
         self._told: set[tuple[str, str]] = set()
+        self._written: tuple[Stopped, ...] = ()
 
     def act(self, due: Due, now_ms: int) -> None:
         """Do it; called again and again, for what resists and who comes late."""
@@ -62,6 +70,7 @@ class Stopper:
         for term in due.freeze:
             self._freeze(term, self._reach[term.workload])
         for term in due.kill:
+            self._verifier.began(term.workload, now_ms)
             if term.still:
                 self._keep_still(term, self._reach[term.workload], now_ms)
             else:
@@ -84,9 +93,25 @@ class Stopper:
             for message in self._sampler.on_readable(now_ms):
                 if isinstance(message, Samples):
                     self._pids = {one.uuid: frozenset(one.pids or ()) for one in message.samples}
+                    self._verify(message)
+                elif isinstance(message, Identities):
+                    self._verifier.opened(chips_of(message.chips, ()), now_ms)
         self._sampler.request(now_ms)
         own = [pid for pid in (self._sampler.pid, *self._limits.pids) if pid is not None]
         self._enforcer.protect(own)
+
+    def _verify(self, seen: Samples) -> None:
+        """Tell, and write down for the next gate, what has become of lanes that are to stand."""
+        for one in self._verifier.look(seen.samples):
+            computes = one.computed_ms is not None and one.stood_ms is None
+            level = logging.ERROR if computes else logging.INFO
+            event = "computing_without_permission" if computes else "seen to stand"
+            _LOG.log(level, "no gate: %s", event, extra={FIELDS: asdict(one)})
+        stopped = self._verifier.stopped.values()
+        if stopped and self._written != (now := tuple(stopped)):
+            with contextlib.suppress(OSError):
+                write_record(*self._record, now)
+                self._written = now
 
     def _listed(self, reach: Reach) -> set[int]:
         pids = self._pids or {}

@@ -1,0 +1,47 @@
+"""The chips that the driver names, as the core knows chips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flopgate_agent.counters.sample import ChipIdentity as NvmlIdentity
+from flopgate_agent.gate.settings import Chip
+from flopgate_agent.meter import spec_of
+from flopgate_proto.chips import spec_for
+from flopgate_proto.values import ChipIdentity
+
+
+def chips_of(found: Sequence[NvmlIdentity], enrolled: Sequence[ChipIdentity]) -> tuple[Chip, ...]:
+    """Chips by the indices of the enrolment, whatever order the driver lists them in.
+
+    One that is enrolled and not found stays: it is charged at its peak until the host enrols anew
+    (law 3). One that was never enrolled comes after all others: its report will be refused.
+    """
+    here = {chip.uuid: chip for chip in found}
+    known = {chip.uuid for chip in enrolled}
+    old = (
+        Chip(
+            identity=chip,
+            spec=spec_of(here[chip.uuid])
+            if chip.uuid in here
+            else spec_for(chip.pci_device_id, chip.name),
+        )
+        for chip in enrolled
+    )
+    new = (
+        Chip(identity=_identity(chip), spec=spec_of(chip))
+        for chip in found
+        if chip.uuid not in known
+    )
+    return (*old, *new)
+
+
+def _identity(chip: NvmlIdentity) -> ChipIdentity:
+    return ChipIdentity(
+        vendor="NVIDIA",
+        uuid=chip.uuid,
+        serial=chip.serial or "",
+        pdi=chip.pdi,
+        name=chip.nvml_name,
+        pci_device_id=chip.pci_device_id,
+    )
