@@ -97,6 +97,7 @@ def statement_envelopes() -> dict[str, tuple[Envelope, tuple[str, ...]]]:
     later = inputs.later_report(chip_root, report.digest, hashlib.sha256(answer).digest())
     second = _sealed(PayloadType.REPORT, encode_report(later), ("host",))
     last = inputs.last_report(later, second.digest)
+    tpm = inputs.report_with_tpm(later, second.digest)
     admission = Admission(
         authority=inputs.AUTHORITY,
         host_id=inputs.HOST_ID,
@@ -146,6 +147,7 @@ def statement_envelopes() -> dict[str, tuple[Envelope, tuple[str, ...]]]:
         "enrolment-known-host": (PayloadType.ENROLMENT, renewal, "host"),
         "report-first": (PayloadType.REPORT, report.payload, "host"),
         "report-later": (PayloadType.REPORT, encode_report(later), "host"),
+        "report-tpm": (PayloadType.REPORT, encode_report(tpm), "host"),
         "retirement": (PayloadType.RETIREMENT, encode_report(last), "host"),
         "admission": (PayloadType.ADMISSION, encode_admission(admission), "permit"),
         "heads": (PayloadType.HEADS, encode_heads(further.heads(report.digest)), "permit"),

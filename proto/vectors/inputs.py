@@ -46,6 +46,7 @@ from flopgate_proto.values import (
     Severity,
     Software,
     Topology,
+    TpmState,
     TrustRoot,
 )
 
@@ -361,6 +362,22 @@ def later_report(chip_root: bytes, first: bytes, answer: bytes) -> Report:
         ),
         running_ms=120_000,
         request=None,
+    )
+
+
+def report_with_tpm(before: Report, digest: bytes) -> Report:
+    """Sequence 3: of a host whose key is in a TPM that has just lost power."""
+    return replace(
+        before,
+        sequence=3,
+        previous=digest,
+        interval_start_ms=180_000,
+        interval_end_ms=190_000,
+        made_ms=190_010,
+        assurance=Assurance.TPM,
+        topology=None,
+        findings=(),
+        tpm=TpmState(counter=256, clock_ms=86_400_000, reset_count=7, restart_count=1, safe=False),
     )
 
 

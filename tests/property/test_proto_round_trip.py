@@ -36,6 +36,7 @@ from flopgate_proto.errors import MalformedError
 from flopgate_proto.joining import JoinToken
 from flopgate_proto.values import ClusterRuling, Order
 from tests.support import further_orders
+from tests.support import order_strategies as given_orders
 from tests.support import strategies as given_values
 
 RULINGS = st.builds(
@@ -61,12 +62,12 @@ STATEMENTS: dict[str, tuple[Any, Any, Any]] = {
     "heads": (further_orders.HEADS, encode_heads, decode_heads),
 }
 ORDERS: dict[str, tuple[st.SearchStrategy[Any], PayloadType]] = {
-    "trust root": (given_values.trust_roots(), PayloadType.TRUST_ROOT),
-    "delegation": (given_values.DELEGATIONS, PayloadType.DELEGATION),
-    "policy": (given_values.policies(), PayloadType.POLICY),
-    "pause": (given_values.PAUSES, PayloadType.PAUSE),
-    "resume": (given_values.RESUMES, PayloadType.RESUME),
-    "reconciliation": (given_values.RECONCILIATIONS, PayloadType.RECONCILIATION),
+    "trust root": (given_orders.trust_roots(), PayloadType.TRUST_ROOT),
+    "delegation": (given_orders.DELEGATIONS, PayloadType.DELEGATION),
+    "policy": (given_orders.policies(), PayloadType.POLICY),
+    "pause": (given_orders.PAUSES, PayloadType.PAUSE),
+    "resume": (given_orders.RESUMES, PayloadType.RESUME),
+    "reconciliation": (given_orders.RECONCILIATIONS, PayloadType.RECONCILIATION),
     "cluster ruling": (RULINGS, PayloadType.CLUSTER_RULING),
     **further_orders.ANY,
 }

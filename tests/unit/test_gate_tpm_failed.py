@@ -6,16 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from flopgate_agent.gate.actions import Freeze
+from flopgate_agent.gate.actions import Freeze, Keep, KeepReport, SendReport
 from flopgate_agent.gate.faults import TPM_FAILED
 from flopgate_agent.gate_process.runner import GateRunner
+from flopgate_agent.ledger import IN_MEMORY, Ledger
 from flopgate_proto.codec import decode_report
 from flopgate_proto.errors import TpmError
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import Assurance, LaneState
+from flopgate_proto.values import Assurance, LaneState, TpmState
 from tests.support.fixed import COURIER_KEY, HOST_KEY, WORKLOAD
 from tests.support.gate_rig import GateRig, running, settings
 from tests.support.runner_parts import Hand, NoDoor
+
+SENT = SendReport(sequence=1)
 
 
 class Leaving:
@@ -45,6 +48,45 @@ def held(tpm: Leaving) -> tuple[GateRig, GateRunner, Hand]:
     base = replace(settings(), signer=tpm, assurance=Assurance.TPM)
     rig, hand = running(base=base), Hand()
     return rig, GateRunner(rig.core, rig.ledger, hand, Door(), lambda: rig.now), hand
+
+
+class Counted:
+    """A witness that counts, and fails once its TPM is gone."""
+
+    def __init__(self, tpm: Leaving) -> None:
+        self._tpm, self._ledger = tpm, Ledger(IN_MEMORY)
+        self.counter = 7
+
+    def next(self) -> TpmState:
+        return TpmState(
+            counter=self.counter + 1, clock_ms=5, reset_count=1, restart_count=0, safe=True
+        )
+
+    def keep(self, action: Keep) -> None:
+        self._ledger.keep(action)
+        if self._tpm.gone:
+            raise TpmError("no answer", code="tpm.hung", remedy="Restart the gate.")
+
+    def reports(self, from_sequence: int, limit: int) -> list[tuple[int, pb.SignedReport]]:
+        raise AssertionError(from_sequence, limit)
+
+
+def test_a_report_carries_the_word_of_the_witness() -> None:
+    tpm = Leaving()
+    rig = running(base=replace(settings(), signer=tpm, witness=Counted(tpm)))
+    assert decode_report(rig.reports[-1].payload).tpm == Counted(tpm).next()
+    assert decode_report(running().reports[-1].payload).tpm is None
+
+
+def test_a_step_that_fails_stops_the_host_and_nothing_leaves() -> None:
+    tpm = Leaving()
+    rig, hand = running(base=replace(settings(), signer=tpm)), Hand()
+    tpm.gone = True
+    runner = GateRunner(rig.core, Counted(tpm), hand, Door(), lambda: rig.now)
+    # The ledger's first report would leave by `reports`, which fails the test.
+    runner.do([KeepReport(sequence=1, digest=bytes(32), envelope=rig.reports[0], rows=()), SENT])
+    assert rig.core.has_fault(TPM_FAILED)
+    assert any(isinstance(one, Freeze) for one in hand.done)
 
 
 def test_statements_of_a_host_with_a_tpm_say_so() -> None:

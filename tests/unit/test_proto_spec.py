@@ -137,6 +137,7 @@ INLINE = (
     pb.Request,
     pb.LaneRequest,
     pb.SaltedRow,
+    pb.TpmState,
     pb.PipeFigures,
     pb.RawCounter,
     pb.Ceiling,

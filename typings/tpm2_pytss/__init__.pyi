@@ -24,6 +24,29 @@ class TPM2_RH(IntEnum):
 class TPM2_ST(IntEnum):
     HASHCHECK = 0x8024
 
+class TPMA_NV(int):
+    @classmethod
+    def parse(cls, value: str) -> Self: ...
+
+class TPMS_NV_PUBLIC:
+    attributes: int
+    def __init__(
+        self, *, nvIndex: int, nameAlg: TPM2_ALG, attributes: TPMA_NV, dataSize: int
+    ) -> None: ...
+
+class TPM2B_NV_PUBLIC:
+    nvPublic: TPMS_NV_PUBLIC
+    def __init__(self, *, nvPublic: TPMS_NV_PUBLIC) -> None: ...
+
+class TPMS_CLOCK_INFO:
+    clock: int
+    resetCount: int
+    restartCount: int
+    safe: int
+
+class TPMS_TIME_INFO:
+    clockInfo: TPMS_CLOCK_INFO
+
 class TPMA_OBJECT(int):
     @classmethod
     def parse(cls, value: str) -> Self: ...
@@ -93,4 +116,13 @@ class ESAPI:
         in_scheme: TPMT_SIG_SCHEME,
         validation: TPMT_TK_HASHCHECK,
     ) -> TPMT_SIGNATURE: ...
+    def nv_define_space(
+        self, auth: None, public_info: TPM2B_NV_PUBLIC, auth_handle: ESYS_TR
+    ) -> ESYS_TR: ...
+    def nv_increment(self, nv_index: ESYS_TR, auth_handle: ESYS_TR) -> None: ...
+    def nv_read(
+        self, nv_index: ESYS_TR, size: int, offset: int, auth_handle: ESYS_TR
+    ) -> _Sized: ...
+    def nv_read_public(self, nv_index: ESYS_TR) -> tuple[TPM2B_NV_PUBLIC, object]: ...
+    def read_clock(self) -> TPMS_TIME_INFO: ...
     def close(self) -> None: ...

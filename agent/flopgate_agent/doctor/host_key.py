@@ -9,8 +9,9 @@ from typing import Final
 from flopgate_agent.config import GateConfig
 from flopgate_agent.counters.client import child_environment
 from flopgate_agent.doctor.verdict import Verdicts, good, mend, note
-from flopgate_agent.gate_process.identity import KEY_FILE, TPM_FILE, kept_keys
+from flopgate_agent.gate_process.identity import KEY_FILE, TPM_FILE
 from flopgate_agent.private import check_private
+from flopgate_agent.tpm import kept
 from flopgate_agent.tpm.client import TpmClient
 
 DEVICE: Final = Path("/dev/tpmrm0")
@@ -38,13 +39,13 @@ def _in_file(key: Path) -> Verdicts:
         yield note("host key", "none yet: the gate makes it at its first start")
 
 
-def _in_tpm(tcti: str, kept: Path, environ: Mapping[str, str]) -> Verdicts:
+def _in_tpm(tcti: str, file: Path, environ: Mapping[str, str]) -> Verdicts:
     client = TpmClient(tcti, env=child_environment(environ))
     try:
         client.probe()
         yield good("tpm", f"answers at {tcti}: reports carry the assurance level `tpm`")
-        if kept.exists():
-            client.load(kept_keys(kept))
+        if file.exists():
+            client.load(kept.read(file).keys)
             client.sign(bytes(32))
             yield good("host key", "in this TPM, and signs")
         else:

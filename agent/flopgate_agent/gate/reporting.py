@@ -93,6 +93,7 @@ def build_report(
         findings=tuple(findings[:FINDINGS_MAX]),
         running_ms=running_ms,
         request=request,
+        tpm=None if settings.witness is None else settings.witness.next(),
     )
     envelope = seal(PayloadType.REPORT, encode_report(report), [settings.signer])
     return KeepReport(sequence=sequence, digest=envelope.digest, envelope=envelope, rows=rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from flopgate_proto.chips import ChipSpec
 from flopgate_proto.keys import Signer
@@ -14,6 +15,7 @@ from flopgate_proto.values import (
     ChipIdentity,
     Phase,
     Software,
+    TpmState,
 )
 
 TFLOP = 10**12
@@ -68,6 +70,17 @@ class GateToken:
     secret: bytes
 
 
+class Witness(Protocol):
+    """What knows how old the ledger is: a TPM with a counter."""
+
+    def next(self) -> TpmState:
+        """What the next report says of it.
+
+        Raises:
+            TpmError: it does not answer.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateSettings:
     """Everything about this host that does not change while the gate runs.
@@ -83,6 +96,7 @@ class GateSettings:
         retry_ms: first wait for an answer before permission is asked again; doubles.
         phase_at_least: rules bite at least so far here, whatever policies say.
         assurance: what holds the host key, so what stands behind a statement as a whole.
+        witness: of the ledger's age, where there is one.
     """
 
     host_spki: bytes
@@ -103,6 +117,7 @@ class GateSettings:
     retry_ms: int = 5000
     phase_at_least: Phase = Phase.OBSERVE
     assurance: Assurance = Assurance.SOFTWARE
+    witness: Witness | None = None
 
     def peak_tflop_per_s(self, chips: tuple[int, ...], figure: ChargedFigure) -> int:
         """Fastest that the charged figure of these chips can grow, rounded up."""

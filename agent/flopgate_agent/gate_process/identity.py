@@ -10,19 +10,25 @@ from typing import Final
 
 from flopgate_agent.config import TpmConfig
 from flopgate_agent.counters.client import child_environment
+from flopgate_agent.gate.memory import Memory
 from flopgate_agent.gate_process.host import load_or_make_key
-from flopgate_agent.replacing import replace_file
-from flopgate_agent.toml_table import read_bytes
-from flopgate_agent.tpm.client import TpmClient, kept_hex
-from flopgate_agent.tpm.wire import NO_LIBRARY, UNREACHABLE, Message, decode, encode
+from flopgate_agent.ledger import Ledger
+from flopgate_agent.tpm import kept
+from flopgate_agent.tpm.anchored import AnchoredLedger
+from flopgate_agent.tpm.client import TpmClient
+from flopgate_agent.tpm.kept import Kept
+from flopgate_agent.tpm.rollback import Base
+from flopgate_agent.tpm.wire import NO_LIBRARY, UNREACHABLE
 from flopgate_proto.errors import ConfigError, TpmError
 from flopgate_proto.keys import Signer
 from flopgate_proto.values import Assurance
 
 KEY_FILE: Final = "host.key"
 TPM_FILE: Final = "host.tpm"
-"""Both keys as the TPM wrapped them: no secret, and of no use without that TPM."""
-_FORMAT: Final = 1
+"""See `tpm.kept`."""
+
+
+FROM_NOTHING: Final = Base(counter=0, reset_count=0)
 
 
 class TpmSigner:
@@ -47,10 +53,12 @@ class Identity:
 
     Attributes:
         tpm: what holds the key; ``None`` for a key in a file.
+        base: where the TPM's counter stood when the key was made.
     """
 
     signer: Signer
     tpm: TpmClient | None = None
+    base: Base = FROM_NOTHING
 
     @property
     def assurance(self) -> Assurance:
@@ -66,6 +74,17 @@ class Identity:
         """End what holds it."""
         if self.tpm is not None:
             self.tpm.close()
+
+
+def anchored(ledger: Ledger, identity: Identity, memory: Memory) -> AnchoredLedger | None:
+    """The ledger as the TPM vouches for it; ``None`` without a TPM.
+
+    Raises:
+        TpmError: it is not the newest that the TPM knows.
+    """
+    if identity.tpm is None:
+        return None
+    return AnchoredLedger(ledger, identity.tpm, identity.base, memory)
 
 
 def open_identity(state_dir: Path, tpm: TpmConfig | None, environ: Mapping[str, str]) -> Identity:
@@ -98,40 +117,21 @@ def open_identity(state_dir: Path, tpm: TpmConfig | None, environ: Mapping[str, 
         )
     client = TpmClient(tpm.tcti, env=child_environment(environ))
     try:
-        spki = client.load(kept_keys(in_tpm) if in_tpm.exists() else _made(client, in_tpm))
+        found = kept.read(in_tpm) if in_tpm.exists() else _made(client, in_tpm)
+        spki = client.load(found.keys)
     except TpmError as error:
         client.close()
         if tpm.required or in_tpm.exists() or error.code not in (UNREACHABLE, NO_LIBRARY):
             raise
         return Identity(signer=load_or_make_key(in_file))
-    return Identity(signer=TpmSigner(client, spki), tpm=client)
+    return Identity(signer=TpmSigner(client, spki), tpm=client, base=found.base)
 
 
-def _made(client: TpmClient, path: Path) -> Message:
+def _made(client: TpmClient, path: Path) -> Kept:
     keys = client.make()
-    # A crash leaves the whole file or none, and keys that were never kept were never used.
-    replace_file(path, encode({"format": _FORMAT, "keys": keys}), durable=True)
-    return keys
-
-
-def kept_keys(path: Path) -> Message:
-    """What `TPM_FILE` holds.
-
-    Raises:
-        ConfigError: it is not what the gate wrote.
-    """
-    try:
-        message = decode(read_bytes(path))
-        if message.get("format") != _FORMAT:
-            raise ConfigError(
-                f"{path} has format {message.get('format')!r}, this software knows {_FORMAT}",
-                code="key.tpm-file",
-                remedy="Install the version that wrote it.",
-            )
-        return {name: kept_hex(message.get("keys"), name) for name in ("host", "attestation")}
-    except ValueError as error:
-        raise ConfigError(
-            f"{path} is not what the gate wrote: {error}",
-            code="key.tpm-file",
-            remedy="Restore it from a backup: without it the key in the TPM cannot be used.",
-        ) from error
+    seen = client.define()
+    base = Base(counter=seen.counter or 0, reset_count=seen.reset_count)
+    made = Kept(keys=keys, base=base)
+    # Keys that were never kept were never used.
+    kept.write(path, made)
+    return made

@@ -42,7 +42,7 @@ from flopgate_agent.gate_process.host_settings import (
     reach_of,
     records_dir,
 )
-from flopgate_agent.gate_process.identity import open_identity
+from flopgate_agent.gate_process.identity import anchored, open_identity
 from flopgate_agent.gate_process.kept_memory import KeptMemory
 from flopgate_agent.gate_process.lease_keeper import LeaseKeeper
 from flopgate_agent.gate_process.lockdown_told import LockdownTold
@@ -96,6 +96,7 @@ class GateProcess:
         self._tokens = load_gate_tokens(config.state_dir)
         self._memory = self._ledger.load()
         self._identity = open_identity(config.state_dir, config.tpm, os.environ)
+        self._anchored = anchored(self._ledger, self._identity, self._memory)
         self._enrolled = enrolled_chips(self._memory)
         self._hold_at_ms: int | None = None
         self._door = GateDoor(config.door_path, config.courier_uids, gid=config.door_gid)
@@ -249,6 +250,7 @@ class GateProcess:
     def _start(self, found: Sequence[NvmlIdentity], driver_version: str, now: Now) -> GateRunner:
         config = self._config
         settings = make_settings(config, found, driver_version, self._enrolled, self._identity)
+        settings = replace(settings, witness=self._anchored)
         # Before the hand: a lock-down at work must have ended when it takes over what is held.
         lease = LeaseKeeper(
             self._lease_path,
@@ -263,7 +265,10 @@ class GateProcess:
         core = GateCore(settings, memory, self._tokens, now)
         self._carry_over(core, lease, now)
         self._told.tell(core)
-        self._runner = GateRunner(core, self._ledger, hand, self._door, read_clocks)
+        for told in self._anchored.findings if self._anchored else ():
+            core.findings.add(told.id, told.severity, detail=told.detail)
+        keeper = self._anchored or self._ledger
+        self._runner = GateRunner(core, keeper, hand, self._door, read_clocks)
         self._protect_children()
         fields = {
             "host": settings.host_id.hex(),

@@ -190,6 +190,9 @@ class GateRunner:
                     except (StorageError, HistoryError) as error:
                         self._ledger_failed(error)
                         return
+                    except TpmError as error:
+                        self._tpm_failed(error)
+                        return
                 case SendReport():
                     self.push()
                 case Tell():

@@ -14,9 +14,13 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
+from flopgate_agent.tpm.rollback import Seen
 from flopgate_agent.tpm.wire import (
+    COUNTER_FOREIGN,
+    COUNTER_MOVED,
+    COUNTER_SPACE,
     ENDED,
     HUNG,
     LINE_BYTES_MAX,
@@ -28,6 +32,7 @@ from flopgate_agent.tpm.wire import (
     encode,
 )
 from flopgate_proto.errors import TpmError
+from flopgate_proto.values import TpmState
 
 COMMAND: Final = (sys.executable, "-P", "-m", "flopgate_agent.tpm_child")
 ANSWER_MS: Final = 2_000
@@ -41,6 +46,11 @@ _REMEDIES: Final = {
     UNREACHABLE: "Check tpm.tcti in gate.toml, and that the TPM is enabled in the firmware.",
     OTHER: "Put back the TPM (or board) with which this host enrolled, undo its clearing, or have "
     "the authority close the old chain and enrol anew with an empty state_dir.",
+    COUNTER_SPACE: "Free an NV index or persistent handle of the TPM (`tpm2_nvreadpublic`, "
+    "`tpm2_nvundefine`), or take another TPM.",
+    COUNTER_FOREIGN: "Free that NV index (`tpm2_nvundefine`) if nothing else needs it.",
+    COUNTER_MOVED: "Find what else steps or removes this counter: a second gate, or somebody with "
+    "root. Restart the gate: it then says how far ledger and counter are apart.",
     NO_LIBRARY: "Install flopgate with its extra `tpm`, and the packages that docs/tpm.md names.",
 }
 
@@ -111,6 +121,45 @@ class TpmClient:
             TpmError: as `make`.
         """
         return bytes.fromhex(self.ask({"op": "sign", "digest": digest.hex()})["signature"])
+
+    def define(self) -> Seen:
+        """Make the counter, where there is none; what the TPM says then.
+
+        Raises:
+            TpmError: as `make`.
+        """
+        return _seen(self.ask({"op": "define"}, self._start_ms))
+
+    def seen(self) -> Seen:
+        """What the TPM says of itself.
+
+        Raises:
+            TpmError: as `make`.
+        """
+        return _seen(self.ask({"op": "seen"}))
+
+    def state(self, counter: int) -> TpmState:
+        """What a report says of the TPM that has this value of the counter.
+
+        Raises:
+            TpmError: as `make`.
+        """
+        clock = self.ask({"op": "clock"})
+        return TpmState(
+            counter=counter,
+            clock_ms=int(clock["clock_ms"]),
+            reset_count=int(clock["reset_count"]),
+            restart_count=int(clock["restart_count"]),
+            safe=bool(clock["safe"]),
+        )
+
+    def reach(self, counter: int) -> None:
+        """Have the counter stand there: one step on, unless that was done already.
+
+        Raises:
+            TpmError: as `make`; the counter may stand elsewhere.
+        """
+        self.ask({"op": "reach", "counter": counter})
 
     def ask(self, request: Message, timeout_ms: int | None = None) -> Message:
         """One answer.
@@ -198,7 +247,7 @@ class TpmClient:
                 pipe.close()
         # Where it hangs in the kernel nobody can reap it.
         with suppress(subprocess.TimeoutExpired):
-            child.wait(timeout=0.2)
+            child.wait(timeout=1)
 
 
 def failure(code: str, detail: str) -> TpmError:
@@ -206,13 +255,14 @@ def failure(code: str, detail: str) -> TpmError:
     return TpmError(detail, code=code, remedy=_REMEDIES.get(code, _TESTED))
 
 
-def kept_hex(message: Any, name: str) -> list[str]:
-    """Both parts of a key as they were kept.
-
-    Raises:
-        ValueError: they are not there.
-    """
-    parts = message[name] if isinstance(message, dict) and name in message else None
-    if not isinstance(parts, list) or [type(one) for one in parts] != [str, str]:
-        raise ValueError(f"no {name} key")
-    return [bytes.fromhex(one).hex() for one in parts]
+def _seen(answer: Message) -> Seen:
+    counter = answer["counter"]
+    return Seen(
+        counter=None if counter is None else int(counter),
+        clock_ms=int(answer["clock_ms"]),
+        reset_count=int(answer["reset_count"]),
+        restart_count=int(answer["restart_count"]),
+        safe=bool(answer["safe"]),
+        orderly=bool(answer["orderly"]),
+        slack=int(answer["slack"]),
+    )

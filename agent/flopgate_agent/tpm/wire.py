@@ -24,6 +24,13 @@ HUNG: Final = "tpm.hung"
 ENDED: Final = "tpm.ended"
 """The child ended, or said what cannot be understood."""
 
+COUNTER_SPACE: Final = "tpm.counter.space"
+"""The TPM has no room for a counter."""
+COUNTER_FOREIGN: Final = "tpm.counter.foreign"
+"""What is at the counter's place is not this counter."""
+COUNTER_MOVED: Final = "tpm.counter.moved"
+"""The counter stands where this gate did not leave it."""
+
 Message = dict[str, Any]
 
 

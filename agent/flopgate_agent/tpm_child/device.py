@@ -7,8 +7,6 @@ wrapped by that TPM, and of no use to any other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -25,10 +23,11 @@ from tpm2_pytss import (
     TPMT_SIG_SCHEME,
     TPMT_SIGNATURE,
     TPMT_TK_HASHCHECK,
-    TSS2_Exception,
 )
 
 from flopgate_agent.tpm.wire import OTHER, REFUSED, UNREACHABLE
+from flopgate_agent.tpm_child.counter import Counter
+from flopgate_agent.tpm_child.failing import FailedError, reported
 
 _FIXED: Final = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda"
 _ROOT: Final = ("ecc256:null:aes128cfb", f"{_FIXED}|restricted|decrypt")
@@ -40,24 +39,6 @@ _HANDLES_MAX: Final = 16
 KEYS: Final = ("host", "attestation")
 Blobs = dict[str, tuple[bytes, bytes]]
 """Public and wrapped private part of each of `KEYS`."""
-
-
-class FailedError(Exception):
-    """What the TPM was asked for did not come: a code of `tpm.wire`, and words."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(code, detail)
-        self.code = code
-        self.detail = detail
-
-
-@contextmanager
-def reported(doing: str, code: str = REFUSED) -> Iterator[None]:
-    """Turn the TSS's errors into ours."""
-    try:
-        yield
-    except (TSS2_Exception, RuntimeError, ValueError) as error:
-        raise FailedError(code, f"{doing}: {error}") from error
 
 
 def _template(kind: tuple[str, str]) -> TPM2B_PUBLIC:
@@ -80,6 +61,7 @@ class TpmDevice:
         with reported("make the storage root key"):
             self._root = self.esys.create_primary(None, _template(_ROOT), ESYS_TR.OWNER)[0]
         self._handles: dict[str, ESYS_TR] = {}
+        self.counter: Final = Counter(self.esys)
 
     def _flush(self) -> None:
         """Drop what a child that was killed left loaded.

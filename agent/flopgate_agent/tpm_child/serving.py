@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from flopgate_agent.tpm.wire import REFUSED, Message
-from flopgate_agent.tpm_child.device import KEYS, Blobs, FailedError, TpmDevice
+from flopgate_agent.tpm_child.device import KEYS, Blobs, TpmDevice
+from flopgate_agent.tpm_child.failing import FailedError
 
 
 class Served:
@@ -34,6 +35,16 @@ class Served:
                 return {"spki": device.load(_blobs_from(request["keys"])).hex()}
             case "sign":
                 return {"signature": device.sign(bytes.fromhex(request["digest"])).hex()}
+            case "define":
+                device.counter.define()
+                return device.counter.seen()
+            case "seen":
+                return device.counter.seen()
+            case "clock":
+                return device.counter.clock()
+            case "reach":
+                device.counter.reach(int(request["counter"]))
+                return {}
             case op:
                 raise FailedError(REFUSED, f"unknown request {op!r}")
 

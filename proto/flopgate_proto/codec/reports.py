@@ -41,6 +41,7 @@ from flopgate_proto.values.reports import (
     Quote,
     Report,
     Request,
+    TpmState,
 )
 
 
@@ -178,6 +179,13 @@ def encode_report(value: Report) -> bytes:
             asked = message.request.lanes.add()
             asked.workload = wanted.workload
             asked.headroom_tflop = wanted.headroom_tflop
+    if value.tpm is not None:
+        message.tpm.SetInParent()
+        message.tpm.counter = value.tpm.counter
+        message.tpm.clock_ms = value.tpm.clock_ms
+        message.tpm.reset_count = value.tpm.reset_count
+        message.tpm.restart_count = value.tpm.restart_count
+        message.tpm.safe = value.tpm.safe
     return message.SerializeToString(deterministic=True)
 
 
@@ -219,6 +227,17 @@ def decode_report(data: bytes) -> Report:
         findings=tuple(map(finding_of, findings)),
         running_ms=checks.count(message.running_ms, "running_ms"),
         request=_request_of(message.request, workloads) if message.HasField("request") else None,
+        tpm=_tpm_of(message.tpm) if message.HasField("tpm") else None,
+    )
+
+
+def _tpm_of(message: pb.TpmState) -> TpmState:
+    return TpmState(
+        counter=checks.count(message.counter, "counter"),
+        clock_ms=checks.count(message.clock_ms, "clock_ms"),
+        reset_count=message.reset_count,
+        restart_count=message.restart_count,
+        safe=message.safe,
     )
 
 

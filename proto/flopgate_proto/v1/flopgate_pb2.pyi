@@ -778,6 +778,7 @@ class Report(_message.Message):
     FINDINGS_FIELD_NUMBER: _builtins.int
     RUNNING_MS_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
+    TPM_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     host_id: _builtins.bytes
     sequence: _builtins.int
@@ -812,6 +813,10 @@ class Report(_message.Message):
     def request(self) -> Global___Request:
         """Set when permission is asked for."""
 
+    @_builtins.property
+    def tpm(self) -> Global___TpmState:
+        """Of the host's TPM, where the host key is in one."""
+
     def __init__(
         self,
         *,
@@ -835,14 +840,51 @@ class Report(_message.Message):
         findings: _abc.Iterable[Global___Finding] | None = ...,
         running_ms: _builtins.int = ...,
         request: Global___Request | None = ...,
+        tpm: Global___TpmState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "software", b"software", "topology", b"topology"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "software", b"software", "topology", b"topology", "tpm", b"tpm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assurance", b"assurance", "boot_id", b"boot_id", "chip_count", b"chip_count", "chip_root", b"chip_root", "findings", b"findings", "format", b"format", "host_id", b"host_id", "interval_end_ms", b"interval_end_ms", "interval_start_ms", b"interval_start_ms", "lanes", b"lanes", "made_ms", b"made_ms", "previous", b"previous", "quotes", b"quotes", "request", b"request", "run_nonce", b"run_nonce", "running_ms", b"running_ms", "sequence", b"sequence", "software", b"software", "topology", b"topology", "wall_unix_ms", b"wall_unix_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assurance", b"assurance", "boot_id", b"boot_id", "chip_count", b"chip_count", "chip_root", b"chip_root", "findings", b"findings", "format", b"format", "host_id", b"host_id", "interval_end_ms", b"interval_end_ms", "interval_start_ms", b"interval_start_ms", "lanes", b"lanes", "made_ms", b"made_ms", "previous", b"previous", "quotes", b"quotes", "request", b"request", "run_nonce", b"run_nonce", "running_ms", b"running_ms", "sequence", b"sequence", "software", b"software", "topology", b"topology", "tpm", b"tpm", "wall_unix_ms", b"wall_unix_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Report: _TypeAlias = Report  # noqa: Y015
+
+@_typing.final
+class TpmState(_message.Message):
+    """What a TPM said of itself when a report was made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTER_FIELD_NUMBER: _builtins.int
+    CLOCK_MS_FIELD_NUMBER: _builtins.int
+    RESET_COUNT_FIELD_NUMBER: _builtins.int
+    RESTART_COUNT_FIELD_NUMBER: _builtins.int
+    SAFE_FIELD_NUMBER: _builtins.int
+    counter: _builtins.int
+    """Of the NV counter that goes up by one with each report: its value once this report is kept."""
+    clock_ms: _builtins.int
+    """TPMS_CLOCK_INFO: time during which the TPM was ever powered, resets, restarts."""
+    reset_count: _builtins.int
+    restart_count: _builtins.int
+    safe: _builtins.bool
+    """No greater value of the clock was ever told."""
+    def __init__(
+        self,
+        *,
+        counter: _builtins.int = ...,
+        clock_ms: _builtins.int = ...,
+        reset_count: _builtins.int = ...,
+        restart_count: _builtins.int = ...,
+        safe: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock_ms", b"clock_ms", "counter", b"counter", "reset_count", b"reset_count", "restart_count", b"restart_count", "safe", b"safe"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TpmState: _TypeAlias = TpmState  # noqa: Y015
 
 @_typing.final
 class LaneReport(_message.Message):

@@ -63,6 +63,7 @@ from flopgate_proto.values.reports import (
     Quote,
     Report,
     Request,
+    TpmState,
 )
 from flopgate_proto.values.topology import ChipTopology, NvLinkPeer, Port, Topology
 
@@ -120,6 +121,7 @@ __all__ = [
     "Standing",
     "Terms",
     "Topology",
+    "TpmState",
     "TrustRoot",
     "Verdict",
     "Veto",

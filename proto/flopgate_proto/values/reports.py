@@ -152,6 +152,25 @@ class Request:
 
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TpmState:
+    """What the host's TPM said of itself when a report was made.
+
+    Attributes:
+        counter: of the NV counter that goes up by one with each report, once this one is kept.
+        clock_ms: time during which the TPM was ever powered, as it counts it.
+        reset_count, restart_count: below 2**32.
+        safe: no greater value of the clock was ever told.
+    """
+
+    counter: int
+    clock_ms: int
+    reset_count: int
+    restart_count: int
+    safe: bool
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What was measured in one interval, chained to the statement before it.
 
@@ -166,6 +185,7 @@ class Report:
         topology: in the first report of a run, after an admission and when it changed.
         running_ms: gate running time since enrolment, restarts added up.
         request: set when permission is asked for.
+        tpm: where the host key is in a TPM.
     """
 
     host_id: bytes
@@ -187,3 +207,4 @@ class Report:
     findings: tuple[Finding, ...]
     running_ms: int
     request: Request | None
+    tpm: TpmState | None = None

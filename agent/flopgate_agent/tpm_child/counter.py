@@ -1,0 +1,130 @@
+"""The NV counter that goes up with each report, and the TPM's clock."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tpm2_pytss import (
+    ESAPI,
+    ESYS_TR,
+    TPM2_ALG,
+    TPM2_CAP,
+    TPM2B_NV_PUBLIC,
+    TPMA_NV,
+    TPMS_NV_PUBLIC,
+    TSS2_Exception,
+)
+
+from flopgate_agent.tpm.wire import COUNTER_FOREIGN, COUNTER_MOVED, COUNTER_SPACE, Message
+from flopgate_agent.tpm_child.failing import FailedError, reported
+
+INDEX: Final = 0x0181_F10B
+"""Of the owner's range, which TCG's registry of handles leaves to whoever owns the host."""
+_BYTES: Final = 8
+# Without TPMA_NV_ORDERLY each report would wear the TPM's memory. Whoever has root can step it,
+# nobody can set it back: a new counter goes on from the highest that the TPM ever had.
+_ATTRIBUTES: Final = "ownerread|authread|authwrite|no_da|orderly|nt=0x1"
+_WRITTEN: Final = 1 << 29
+_RC_NV_SPACE: Final = 0x14B
+_RC_NO_HANDLE: Final = 0x18B  # TPM_RC_HANDLE of the first handle
+_ORDERLY_COUNT: Final = 0x11D
+_STARTUP_CLEAR: Final = 0x201
+_ORDERLY: Final = 1 << 31
+
+
+class Counter:
+    """The counter of one connection."""
+
+    def __init__(self, esys: ESAPI) -> None:
+        self._esys = esys
+
+    def define(self) -> None:
+        """Make it, where there is none.
+
+        Raises:
+            FailedError: there is no room for it, or something else has its place.
+        """
+        if self._find() is not None:
+            return
+        attributes = TPMA_NV.parse(_ATTRIBUTES)
+        public = TPM2B_NV_PUBLIC(
+            nvPublic=TPMS_NV_PUBLIC(
+                nvIndex=INDEX, nameAlg=TPM2_ALG.SHA256, attributes=attributes, dataSize=_BYTES
+            )
+        )
+        try:
+            index = self._esys.nv_define_space(None, public, ESYS_TR.OWNER)
+        except TSS2_Exception as error:
+            code = COUNTER_SPACE if error.rc == _RC_NV_SPACE else COUNTER_FOREIGN
+            raise FailedError(code, f"no counter can be made: {error}") from error
+        with reported("step the new counter"):
+            self._esys.nv_increment(index, index)
+
+    def value(self) -> int | None:
+        """Where it stands; ``None`` where there is none."""
+        index = self._find()
+        return None if index is None else self._read(index)
+
+    def reach(self, wanted: int) -> None:
+        """Have it stand there: one step on, unless that was done already."""
+        index = self._find()
+        if index is None:
+            raise FailedError(COUNTER_MOVED, "the counter is not there any more")
+        stands = self._read(index)
+        if stands == wanted - 1:
+            with reported("step the counter"):
+                self._esys.nv_increment(index, index)
+            stands = self._read(index)
+        if stands != wanted:
+            raise FailedError(
+                COUNTER_MOVED, f"the counter stands at {stands} where {wanted} was expected"
+            )
+
+    def clock(self) -> Message:
+        """TPMS_CLOCK_INFO."""
+        with reported("read the clock"):
+            info = self._esys.read_clock().clockInfo
+        return {
+            "clock_ms": int(info.clock),
+            "reset_count": int(info.resetCount),
+            "restart_count": int(info.restartCount),
+            "safe": bool(info.safe),
+        }
+
+    def seen(self) -> Message:
+        """All of `tpm.rollback.Seen`."""
+        startup = self._property(_STARTUP_CLEAR)
+        return {
+            **self.clock(),
+            "counter": self.value(),
+            "orderly": bool(startup & _ORDERLY),
+            "slack": self._property(_ORDERLY_COUNT),
+        }
+
+    def _find(self) -> ESYS_TR | None:
+        try:
+            index = self._esys.tr_from_tpmpublic(INDEX)
+        except TSS2_Exception as error:
+            if error.rc == _RC_NO_HANDLE:
+                return None
+            raise FailedError(COUNTER_FOREIGN, f"look for the counter: {error}") from error
+        with reported("look at the counter"):
+            found = int(self._esys.nv_read_public(index)[0].nvPublic.attributes)
+        if found & ~_WRITTEN != int(TPMA_NV.parse(_ATTRIBUTES)):
+            raise FailedError(
+                COUNTER_FOREIGN, f"index {INDEX:#x} has attributes {found:#x}: not this counter's"
+            )
+        if not found & _WRITTEN:
+            # Whoever made it lost power before the first step.
+            with reported("step the new counter"):
+                self._esys.nv_increment(index, index)
+        return index
+
+    def _read(self, index: ESYS_TR) -> int:
+        with reported("read the counter"):
+            return int.from_bytes(bytes(self._esys.nv_read(index, _BYTES, 0, index)), "big")
+
+    def _property(self, name: int) -> int:
+        with reported("read the TPM's properties"):
+            _, found = self._esys.get_capability(TPM2_CAP.TPM_PROPERTIES, name, 1)
+        return next((int(one.value) for one in found.data.tpmProperties if one.property == name), 0)

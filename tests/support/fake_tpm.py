@@ -1,0 +1,76 @@
+"""A TPM's counter and clock in memory, as the reference implementation counts.
+
+`tests/integration/test_tpm_counter.py` holds it against a real one, event by event.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flopgate_agent.tpm.rollback import Base, Seen
+from flopgate_proto.errors import TpmError
+from flopgate_proto.values import TpmState
+
+SLACK: Final = 255
+"""MAX_ORDERLY_COUNT of the reference implementation."""
+
+
+class FakeTpm:
+    """One TPM with a counter that was just made, on a clock that the test moves.
+
+    Attributes:
+        counter: ``None`` once somebody removed it.
+        steps: how often it was stepped.
+    """
+
+    def __init__(self) -> None:
+        self.counter: int | None = 1
+        self.clock_ms = 0
+        self.steps = 0
+        self._resets = 1
+        self._restarts = 0
+        self._safe = True
+        self._orderly = True
+
+    @property
+    def base(self) -> Base:
+        """As it would be kept with a key that is made now."""
+        return Base(counter=self.counter or 0, reset_count=self._resets)
+
+    def seen(self) -> Seen:
+        return Seen(
+            counter=self.counter,
+            clock_ms=self.clock_ms,
+            reset_count=self._resets,
+            restart_count=self._restarts,
+            safe=self._safe,
+            orderly=self._orderly,
+            slack=SLACK,
+        )
+
+    def state(self, counter: int) -> TpmState:
+        return TpmState(
+            counter=counter,
+            clock_ms=self.clock_ms,
+            reset_count=self._resets,
+            restart_count=self._restarts,
+            safe=self._safe,
+        )
+
+    def reach(self, counter: int) -> None:
+        if self.counter == counter - 1:
+            self.counter += 1
+            self.steps += 1
+        if self.counter != counter:
+            raise TpmError(f"stands at {self.counter}", code="tpm.counter.moved")
+
+    def reset(self, *, orderly: bool) -> None:
+        """A reboot; without an orderly shutdown the counter goes to what it can have been at most.
+
+        The clock's last save is not modelled: time that the TPM had not written down is kept here.
+        """
+        self._resets += 1
+        self._restarts = 0
+        self._orderly = self._safe = orderly
+        if not orderly and self.counter is not None:
+            self.counter |= SLACK
