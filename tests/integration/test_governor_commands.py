@@ -1,6 +1,7 @@
 """What an operator's slip does to a running governor: nothing, and a sentence."""
 
 import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,3 +93,37 @@ def test_officers_renew_the_delegation(governor: GovernorProcess) -> None:
             )
             assert (delegation.serial, delegation.span_ms) == (expected, 86_400_000)
             link.close()
+
+
+def _last(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+def test_law_6_a_draft_is_approved_submitted_waits_and_is_vetoed(
+    governor: GovernorProcess, tmp_path: Path
+) -> None:
+    shown = cli("policy", "show", "--dir", governor.root).stdout
+    form = tmp_path / "policy.toml"
+    form.write_text(f"loosening_delay_ms = 3600000\n{shown}")
+    assert governor.order("policy", "apply", str(form), officers=2).returncode == 0
+    paused = _last(governor.order("pause", "--scope", "cluster:c1", "--reason", "drill"))
+    draft = tmp_path / "resume.json"
+    lift = ("resume", "--dir", governor.root, "--lift", paused.split()[0], "--draft", draft)
+    assert "order approve" in _last(cli(*lift))
+    said = cli("order", "show", draft, "--dir", governor.root).stdout
+    digest = next(line for line in said.splitlines() if line.startswith("digest ")).split()[1]
+    early = cli("order", "submit", draft, "--dir", governor.root)
+    assert (early.returncode, "draft.unsigned" in early.stderr) == (2, True)
+    for number in (1, 2):
+        key = governor.root / "officers" / f"officer-{number}.pem"
+        _last(cli("order", "approve", draft, "--key", key, "--digest", digest))
+    assert (
+        "loosens: 1 pauses are lifted"
+        in cli("order", "submit", draft, "--dir", governor.root).stdout
+    )
+    assert digest in cli("order", "list", "--dir", governor.root).stdout
+    veto = governor.order("order", "propose", "veto", digest, "--reason", "not inspected")
+    _last(veto)
+    assert "order.vetoed: officer-1" in cli("order", "list", "--dir", governor.root).stdout
+    assert paused.split()[0] in cli("status", "--dir", governor.root).stdout

@@ -14,8 +14,9 @@ from flopgate_governor.announcement import (
     split_address,
 )
 from flopgate_governor.cli import main
-from flopgate_governor.commands.token import parse_capacity, parse_span_ms
+from flopgate_governor.commands.token import parse_capacity
 from flopgate_governor.files import Layout, read_secret, write_secret
+from flopgate_governor.spans import parse_span_ms
 from flopgate_governor.toml_files import DEFAULT_POLICY, parse_scope, policy_text, read_policy
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.joining import JoinToken

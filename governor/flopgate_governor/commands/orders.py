@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 from pathlib import Path
 
 from flopgate_governor.client import submit
-from flopgate_governor.files import Layout, read_signing_key
+from flopgate_governor.drafts import Draft, encoded, write_draft
+from flopgate_governor.files import Layout
+from flopgate_governor.officer_keys import signers
+from flopgate_governor.order_words import in_words
 from flopgate_governor.output import show
-from flopgate_proto.codec import encode_order
-from flopgate_proto.envelope import seal
-from flopgate_proto.errors import ConfigError
-from flopgate_proto.limits import COUNT_MAX
+from flopgate_governor.spans import parse_span_ms
+from flopgate_governor.wiring import unix_ms
+from flopgate_proto.envelope import Envelope, seal
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import Order
 
@@ -24,34 +27,64 @@ def add_directory(parser: argparse.ArgumentParser) -> None:
 
 
 def add_signing_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--dir`` and ``--key``."""
+    """``--dir``, and ``--key`` or ``--draft``."""
     add_directory(parser)
-    parser.add_argument(
+    how = parser.add_mutually_exclusive_group(required=True)
+    how.add_argument(
         "--key",
-        type=Path,
         action="append",
-        required=True,
+        metavar="KEY",
+        help="an officer's key, which signs at once; once for each officer who signs",
+    )
+    how.add_argument(
+        "--draft",
+        type=Path,
         metavar="FILE",
-        help="an officer's key; once for each officer who signs",
+        help="sign nothing: write a new file that officers approve one after the other",
+    )
+    parser.add_argument(
+        "--expires", default="7d", metavar="SPAN", help="of a draft: 90s, 30m, 24h or 7d (7d)"
     )
 
 
-def sign_and_submit(arguments: argparse.Namespace, order: Order) -> pb.SubmitOrderReply:
-    """Sign with every key that was named, submit, and print the order's digest.
+def sign_and_submit(arguments: argparse.Namespace, order: Order) -> bool:
+    """Sign with every key that was named and submit, or write a draft; whether it was submitted.
 
     Raises:
         ConfigError: a key file or a value cannot be used, or the governor does not run.
         UnreachableError: the governor does not answer, or refused.
     """
-    keys = [read_signing_key(path) for path in arguments.key]
-    try:
-        kind, payload = encode_order(order)
-    except ValueError as error:
-        raise ConfigError(
-            f"no order can say this: {error}",
-            code="order.value",
-            remedy=f"Write numbers from 0 to {COUNT_MAX}, and text in UTF-8.",
-        ) from error
-    reply = submit(Layout(arguments.dir), seal(kind, payload, keys))
+    if arguments.draft is not None:
+        draft = Draft.of(order, unix_ms() + parse_span_ms(arguments.expires))
+        write_draft(arguments.draft, draft)
+        show("\n".join([*in_words(order), f"digest {draft.digest.hex()}"]))
+        show(f"next: flopgate-governor order approve {arguments.draft} --key KEY")
+        return False
+    with signers(arguments.key) as keys:
+        kind, payload = encoded(order)
+        envelope = seal(kind, payload, keys)
+    submit_and_tell(Layout(arguments.dir), envelope)
+    return True
+
+
+def submit_and_tell(layout: Layout, envelope: Envelope) -> None:
+    """Submit, and print the order's digest and when it comes into force.
+
+    Raises:
+        ConfigError: the governor does not run.
+        UnreachableError: it does not answer, or refused.
+    """
+    reply = submit(layout, envelope)
     show(f"{reply.digest.hex()} log index {reply.log.index}")
-    return reply
+    if reply.HasField("waiting"):
+        show("\n".join(waiting_lines(reply.waiting)))
+
+
+def waiting_lines(waiting: pb.WaitingOrder) -> list[str]:
+    """What is told of an order that is not in force yet."""
+    due = dt.datetime.fromtimestamp(waiting.due_unix_ms // 1000, dt.UTC)
+    kind = waiting.payload_type.removeprefix("application/vnd.flopgate.").split(".")[0]
+    return [
+        f"waits {waiting.digest.hex()}  {kind}  in force from {due:%Y-%m-%d %H:%M:%S} UTC on",
+        *(f"  loosens: {what}" for what in waiting.loosens),
+    ]

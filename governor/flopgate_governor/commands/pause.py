@@ -8,9 +8,9 @@ import sys
 
 from flopgate_governor.client import status
 from flopgate_governor.commands.orders import add_signing_arguments, sign_and_submit
-from flopgate_governor.commands.token import parse_span_ms
 from flopgate_governor.core.pauses import NARROW
 from flopgate_governor.files import Layout
+from flopgate_governor.spans import parse_span_ms
 from flopgate_governor.toml_files import parse_scope
 from flopgate_governor.wiring import load_authority
 from flopgate_proto.errors import ConfigError
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ConfigError(
             "a pause that lapses at once", code="pause.lapse", remedy="Write a span, or never."
         )
-    sign_and_submit(
+    submitted = sign_and_submit(
         arguments,
         Pause(
             authority=load_authority(layout),
@@ -63,7 +63,8 @@ def run(arguments: argparse.Namespace) -> None:
             lapse_ms=lapse_ms,
         ),
     )
-    _warn_if_nobody(layout, scope)
+    if submitted:
+        _warn_if_nobody(layout, scope)
 
 
 def _warn_if_nobody(layout: Layout, scope: Scope) -> None:

@@ -7,10 +7,11 @@ import secrets
 
 from flopgate_governor.client import status
 from flopgate_governor.commands.orders import add_signing_arguments, sign_and_submit
+from flopgate_governor.commands.propose import digest_of
 from flopgate_governor.files import Layout
 from flopgate_governor.wiring import load_authority
 from flopgate_proto.errors import ConfigError
-from flopgate_proto.limits import DIGEST_BYTES, NONCE_BYTES
+from flopgate_proto.limits import NONCE_BYTES
 from flopgate_proto.values.orders import Resume
 
 
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Sign and submit a resume."""
     layout = Layout(arguments.dir)
-    wanted = [] if arguments.all else [_digest(text) for text in arguments.lift]
+    wanted = [] if arguments.all else [digest_of(text) for text in arguments.lift]
     in_force = [pause.digest for pause in status(layout).pauses]
     for digest in wanted:
         if digest not in in_force:
@@ -58,17 +59,3 @@ def run(arguments: argparse.Namespace) -> None:
             reason=arguments.reason,
         ),
     )
-
-
-def _digest(text: str) -> bytes:
-    try:
-        digest = bytes.fromhex(text)
-    except ValueError:
-        digest = b""
-    if len(digest) != DIGEST_BYTES:
-        raise ConfigError(
-            f"{text!r} is no digest",
-            code="config.digest",
-            remedy="Copy the 64 digits that `flopgate-governor status` shows.",
-        )
-    return digest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import secrets
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -17,6 +16,7 @@ from flopgate_governor.commands.orders import add_directory
 from flopgate_governor.core.decide import FLOP_PER_TFLOP
 from flopgate_governor.files import Layout, read_secret, write_secret
 from flopgate_governor.output import show
+from flopgate_governor.spans import parse_span_ms
 from flopgate_governor.store import Store, open_existing
 from flopgate_governor.tokens import TokenRecord, write_token
 from flopgate_governor.wiring import load_authority, unix_ms
@@ -24,10 +24,7 @@ from flopgate_proto.errors import ConfigError
 from flopgate_proto.joining import JoinToken
 from flopgate_proto.limits import DIGEST_BYTES, NONCE_BYTES, TEXT_BYTES_MAX
 
-_SPAN: Final = re.compile(r"(\d+)([smhd])")
 HOSTS_MAX: Final = 1_000_000
-SPAN_MS_MAX: Final = 36_500 * 86_400_000
-_UNIT_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,27 +111,6 @@ def run(arguments: argparse.Namespace) -> None:
             f"{arguments.out}: for {arguments.hosts} hosts of cluster {token.cluster}, which call "
             f"{token.enroll_address}; a secret, so send it as one"
         )
-
-
-def parse_span_ms(text: str) -> int:
-    """Milliseconds from ``30m``, ``24h`` or ``7d``.
-
-    Raises:
-        ConfigError: not a span.
-    """
-    match = _SPAN.fullmatch(text)
-    if match is None:
-        raise ConfigError(
-            f"{text!r} is no span", code="config.span", remedy="Write 90s, 30m, 24h or 7d."
-        )
-    span_ms = int(match[1]) * _UNIT_MS[match[2]]
-    if span_ms > SPAN_MS_MAX:
-        raise ConfigError(
-            f"{text!r} is a span beyond {SPAN_MS_MAX // _UNIT_MS['d']}d",
-            code="config.span",
-            remedy="Write 90s, 30m, 24h or 7d.",
-        )
-    return span_ms
 
 
 def parse_capacity(text: str) -> int:

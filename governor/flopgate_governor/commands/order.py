@@ -1,0 +1,150 @@
+"""Orders of officers: propose, show, approve, submit, and what waits to come into force."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from google.protobuf.json_format import MessageToJson
+
+from flopgate_governor.client import status
+from flopgate_governor.commands import propose
+from flopgate_governor.commands.orders import add_directory, submit_and_tell, waiting_lines
+from flopgate_governor.drafts import Draft, read_draft, replace_draft
+from flopgate_governor.files import Layout
+from flopgate_governor.officer_keys import signers
+from flopgate_governor.order_words import in_words
+from flopgate_governor.output import show
+from flopgate_governor.state import State
+from flopgate_governor.trust_form import root_text
+from flopgate_governor.wiring import load_state, unix_ms
+from flopgate_proto.errors import ConfigError
+from flopgate_proto.loosening import loosened
+from flopgate_proto.trust import ROLE_OF
+from flopgate_proto.v1 import flopgate_pb2 as pb
+
+TYPED_BACK: Final = 16
+"""So many digits of a digest say that it was read."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``order ACTION``."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+
+    propose.add_arguments(action("propose", "sign an order at once, or write a draft of it"))
+    shown = action("show", "say in words what a draft orders, and its digest")
+    _add_draft(shown)
+    shown.add_argument(
+        "--dir", type=Path, metavar="DIR", help="of the governor: tells who signed, and what waits"
+    )
+    approve = action("approve", "sign the exact bytes of a draft with one officer's key")
+    _add_draft(approve)
+    approve.add_argument("--key", required=True, metavar="KEY", help="the officer's key")
+    approve.add_argument(
+        "--digest",
+        metavar="DIGEST",
+        help=f"the first {TYPED_BACK} digits or more, from whoever proposed it; else you are asked",
+    )
+    hand_in = action("submit", "give a draft that enough officers approved to the governor")
+    _add_draft(hand_in)
+    add_directory(hand_in)
+    listed = action("list", "orders that wait, and those that never came into force")
+    add_directory(listed)
+    listed.add_argument("--json", action="store_true", help="for programs: protobuf JSON")
+    add_directory(action("trust", "the trust root in force, as the form of the next one"))
+
+
+def _add_draft(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("draft", type=Path, metavar="FILE", help="the draft")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do one of them."""
+    _ACTIONS[arguments.action](arguments)
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    draft = read_draft(arguments.draft)
+    lines = [*in_words(draft.order), f"digest {draft.digest.hex()}"]
+    if arguments.dir is None:
+        lines += [f"signed by key {one.key_id}" for one in draft.signatures]
+    else:
+        state = load_state(Layout(arguments.dir))
+        state.store.close()
+        lines += _judged(draft, state)
+    show("\n".join(lines))
+
+
+def _judged(draft: Draft, state: State) -> list[str]:
+    """What the trust root and the policy in force make of a draft."""
+    book, role = state.book, ROLE_OF[draft.payload_type]
+    signed = sorted(book.trust.officers(one.key_id for one in draft.signatures))
+    lines = [
+        f"role {role}: {book.trust.needed(role)} officers sign",
+        f"signatures, not checked here, of: {', '.join(signed) or 'nobody'}",
+    ]
+    lines += [f"loosens: {what}" for what in loosened(draft.order, book.in_force)]
+    if lines[2:]:
+        lines.append(f"so it waits {book.in_force.delay_ms} ms once it is accepted")
+    return lines
+
+
+def _approve(arguments: argparse.Namespace) -> None:
+    draft = read_draft(arguments.draft)
+    draft.check_fresh(unix_ms())
+    digest = draft.digest.hex()
+    show("\n".join([*in_words(draft.order), f"digest {digest}"]))
+    typed = arguments.digest
+    if typed is None:
+        sys.stderr.write(f"Compare the digest, and type its first {TYPED_BACK} digits: ")
+        sys.stderr.flush()
+        typed = sys.stdin.readline().strip()
+    if len(typed) < TYPED_BACK or not digest.startswith(typed.lower()):
+        raise ConfigError(
+            f"the draft's digest is {digest}, {typed!r} was meant",
+            code="draft.digest",
+            remedy="Ask whoever proposed it: these are not the bytes that you agreed on.",
+        )
+    with signers([arguments.key]) as (signer,):
+        approved = draft.approved(signer)
+    replace_draft(arguments.draft, approved)
+    show(f"{len(approved.signatures)} signatures")
+
+
+def _submit(arguments: argparse.Namespace) -> None:
+    draft = read_draft(arguments.draft)
+    draft.check_fresh(unix_ms())
+    submit_and_tell(Layout(arguments.dir), draft.envelope)
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    reply = status(Layout(arguments.dir))
+    if arguments.json:
+        told = pb.GetStatusReply(waiting=reply.waiting, fallen=reply.fallen)
+        show(MessageToJson(told, preserving_proto_field_name=True))
+        return
+    lines = [line for waiting in reply.waiting for line in waiting_lines(waiting)]
+    lines += [f"fell {one.digest.hex()}  {one.reason}: {one.detail}" for one in reply.fallen]
+    show("\n".join(lines or ["no order waits"]))
+
+
+def _trust(arguments: argparse.Namespace) -> None:
+    state = load_state(Layout(arguments.dir))
+    state.store.close()
+    show(root_text(state.book.trust.root))
+
+
+_ACTIONS: Final[dict[str, Callable[[argparse.Namespace], None]]] = {
+    "propose": propose.run,
+    "show": _show,
+    "approve": _approve,
+    "submit": _submit,
+    "list": _list,
+    "trust": _trust,
+}

@@ -1,0 +1,225 @@
+"""What ``order propose`` can propose, beside what has a command of its own."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from flopgate_governor.client import status
+from flopgate_governor.commands.orders import add_signing_arguments, sign_and_submit
+from flopgate_governor.files import Layout
+from flopgate_governor.heads import adoptable
+from flopgate_governor.trust_form import read_root
+from flopgate_governor.wiring import load_authority, load_state
+from flopgate_proto.errors import ConfigError
+from flopgate_proto.keys import key_digest
+from flopgate_proto.limits import DIGEST_BYTES, NONCE_BYTES
+from flopgate_proto.values.common import Standing
+from flopgate_proto.values.orders import (
+    Adoption,
+    Closure,
+    Confirmation,
+    Order,
+    Relief,
+    Revocation,
+    Seat,
+    Seats,
+    Veto,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """One subcommand a kind."""
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+
+    def kind(name: str, text: str, *, reasoned: bool = True) -> argparse.ArgumentParser:
+        added = kinds.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        add_signing_arguments(added)
+        if reasoned:
+            added.add_argument("--reason", required=True, metavar="TEXT", help="kept in the log")
+        return added
+
+    veto = kind("veto", "one officer: an order that waits never comes into force")
+    veto.add_argument("digest", metavar="DIGEST", help="as `order list` shows it")
+    confirm = kind("confirm", "pauses do not lapse")
+    confirm.add_argument("digest", nargs="+", metavar="DIGEST", help="as `status` shows them")
+    revoke = kind("revoke", "a suspected key counts for nothing but a veto from now on")
+    revoke.add_argument("officer", metavar="OFFICER", help="name or key id, as in the trust root")
+    adopt = kind("adopt", "a host whose chain was closed on evidence goes on after one report")
+    adopt.add_argument("host", metavar="HOST", help="its id, as `status` shows it")
+    adopt.add_argument(
+        "--head", metavar="DIGEST", help="of that report; without it, those are shown that can be"
+    )
+    close = kind("close", "a host's chain is over and its chips are free")
+    close.add_argument("host", metavar="HOST", help="its id, as `status` shows it")
+    relieve = kind("relieve", "evidence shows that FLOP were not computed")
+    relieve.add_argument("host", metavar="HOST", help="its id, as `status` shows it")
+    relieve.add_argument("--workload", required=True, metavar="NAME", help="of which lane")
+    relieve.add_argument("--tflop", required=True, type=int, metavar="N", help="whole teraFLOP")
+    relieve.add_argument(
+        "--evidence",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="its digest counts",
+    )
+    seats = kind("seats", "which authorities have no say, as far as this one is asked")
+    seats.add_argument(
+        "--recipient", nargs="*", default=[], metavar="AUTHORITY", help="these only receive"
+    )
+    trust = kind("trust", "officers, their keys and their roles", reasoned=False)
+    trust.add_argument("file", type=Path, metavar="FILE", help="form, as `order trust` prints it")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Sign and submit, or draft."""
+    sign_and_submit(arguments, _ORDERS[arguments.kind](arguments, Layout(arguments.dir)))
+
+
+def _signed(arguments: argparse.Namespace, layout: Layout) -> dict[str, Any]:
+    return {
+        "authority": load_authority(layout),
+        "nonce": secrets.token_bytes(NONCE_BYTES),
+        "reason": arguments.reason,
+    }
+
+
+def _veto(arguments: argparse.Namespace, layout: Layout) -> Order:
+    digest = digest_of(arguments.digest)
+    if digest not in {one.digest for one in status(layout).waiting}:
+        raise ConfigError(
+            f"no order {arguments.digest} waits",
+            code="veto.unknown",
+            remedy="Copy a digest that `flopgate-governor order list` shows, or sign a pause.",
+        )
+    return Veto(order_digest=digest, **_signed(arguments, layout))
+
+
+def _confirm(arguments: argparse.Namespace, layout: Layout) -> Order:
+    pauses = tuple(digest_of(text) for text in arguments.digest)
+    in_force = {pause.digest for pause in status(layout).pauses}
+    for digest in pauses:
+        if digest not in in_force:
+            raise ConfigError(
+                f"no pause {digest.hex()} is in force",
+                code="confirm.unknown",
+                remedy="Copy the digests that `flopgate-governor status` shows.",
+            )
+    return Confirmation(pauses=pauses, **_signed(arguments, layout))
+
+
+def _revoke(arguments: argparse.Namespace, layout: Layout) -> Order:
+    state = load_state(layout)
+    state.store.close()
+    named = {
+        key_digest(key.spki): key.name
+        for key in state.book.trust.root.keys
+        if arguments.officer in {key.name, key_digest(key.spki).hex()}
+    }
+    if len(named) != 1:
+        raise ConfigError(
+            f"{len(named)} keys of the trust root are {arguments.officer!r}",
+            code="revoke.officer",
+            remedy="Name one by its key id, as `flopgate-governor order trust` shows them.",
+        )
+    return Revocation(key_digest=next(iter(named)), **_signed(arguments, layout))
+
+
+def _adopt(arguments: argparse.Namespace, layout: Layout) -> Order:
+    host_id = digest_of(arguments.host)
+    state = load_state(layout)
+    try:
+        heads = adoptable(state, host_id)
+    finally:
+        state.store.close()
+    for sequence, head, _ in heads:
+        if arguments.head == head.hex():
+            signed = _signed(arguments, layout)
+            return Adoption(host_id=host_id, sequence=sequence, head=head, **signed)
+    shown = "; ".join(f"report {one} {head.hex()} {where}" for one, head, where in heads)
+    raise ConfigError(
+        f"which report of host {arguments.host[:16]}: {shown or 'none is known'}",
+        code="adopt.head",
+        remedy="Name one of them with --head.",
+    )
+
+
+def _close(arguments: argparse.Namespace, layout: Layout) -> Order:
+    return Closure(host_id=digest_of(arguments.host), **_signed(arguments, layout))
+
+
+def _relieve(arguments: argparse.Namespace, layout: Layout) -> Order:
+    return Relief(
+        host_id=digest_of(arguments.host),
+        workload=arguments.workload,
+        amount_tflop=arguments.tflop,
+        evidence_digest=_file_digest(arguments.evidence),
+        **_signed(arguments, layout),
+    )
+
+
+def _seats(arguments: argparse.Namespace, layout: Layout) -> Order:
+    state = load_state(layout)
+    state.store.close()
+    return Seats(
+        authority=state.authority,
+        version=1 if state.book.seats is None else state.book.seats.version + 1,
+        seats=tuple(
+            Seat(authority=name, standing=Standing.RECIPIENT)
+            for name in dict.fromkeys(arguments.recipient)
+        ),
+        reason=arguments.reason,
+    )
+
+
+def _trust(arguments: argparse.Namespace, layout: Layout) -> Order:
+    state = load_state(layout)
+    state.store.close()
+    return read_root(arguments.file, state.authority, state.book.trust.root.version + 1)
+
+
+_ORDERS: Final[dict[str, Callable[[argparse.Namespace, Layout], Order]]] = {
+    "veto": _veto,
+    "confirm": _confirm,
+    "revoke": _revoke,
+    "adopt": _adopt,
+    "close": _close,
+    "relieve": _relieve,
+    "seats": _seats,
+    "trust": _trust,
+}
+
+
+def digest_of(text: str) -> bytes:
+    """A digest from its 64 digits.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        digest = b""
+    if len(digest) != DIGEST_BYTES:
+        raise ConfigError(
+            f"{text!r} is no digest",
+            code="config.digest",
+            remedy="Copy the 64 digits that `flopgate-governor status` shows.",
+        )
+    return digest
+
+
+def _file_digest(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}",
+            code="evidence.unreadable",
+            remedy="Name the file that you keep as evidence.",
+        ) from error

@@ -1,0 +1,109 @@
+"""What an order says, in words: for officers who are asked to sign it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flopgate_governor.toml_files import policy_text
+from flopgate_proto.keys import key_digest
+from flopgate_proto.values.orders import (
+    Adoption,
+    Closure,
+    ClusterRuling,
+    Confirmation,
+    Delegation,
+    Order,
+    Pause,
+    Policy,
+    Reconciliation,
+    Relief,
+    Resume,
+    Revocation,
+    Seats,
+    TrustRoot,
+    Veto,
+)
+
+
+def in_words(order: Order) -> list[str]:
+    """Lines that say all that the order's bytes say."""
+    lines = [f"{_title(order)}, for {order.authority}", *_says(order)]
+    reason: str = getattr(order, "reason", "")
+    return [*lines, f"reason: {reason}"] if reason else lines
+
+
+def _title(order: Order) -> str:
+    titles: dict[type, str] = {
+        TrustRoot: "A new trust root",
+        Delegation: "Let an online key sign permits",
+        Policy: "A policy",
+        Pause: "Pause",
+        Resume: "Lift pauses",
+        Reconciliation: "End the halt after a rollback",
+        ClusterRuling: "A ruling on clusters",
+        Veto: "Veto an order that waits",
+        Confirmation: "Let pauses last until they are lifted",
+        Revocation: "Revoke an officer's key",
+        Adoption: "Adopt one history of a host",
+        Closure: "Close the chain of a host for good",
+        Relief: "Take FLOP off the unaccounted book",
+        Seats: "Say which authorities rule",
+    }
+    return titles[type(order)]
+
+
+def _says(order: Order) -> Iterator[str]:
+    match order:
+        case TrustRoot():
+            yield from _root(order)
+        case Delegation():
+            yield f"key {key_digest(order.permit_spki).hex()}, serial {order.serial}"
+            yield f"for {order.span_ms} ms of each gate's running time"
+            yield f"for hosts that know policy {order.least_policy_version} or a newer one"
+        case Policy():
+            yield f"version {order.version}"
+            yield from (f"  {line}" for line in policy_text(order).splitlines()[2:])
+        case Pause():
+            yield f"{order.scope} stops{' at once: an emergency' if order.emergency else ''}"
+            lapse = "never" if order.lapse_ms is None else f"after {order.lapse_ms} ms of running"
+            yield f"lapses {lapse}"
+        case Reconciliation():
+            yield f"batches go on above {order.batch_number}"
+        case ClusterRuling():
+            how = "hang together with nothing else" if order.apart else "are one cluster"
+            yield f"{', '.join(order.clusters)} {how}"
+        case Seats():
+            yield f"version {order.version}"
+            yield from (f"{seat.authority}: {seat.standing.name.lower()}" for seat in order.seats)
+            yield "every other authority rules"
+        case _:
+            yield from _judges(order)
+
+
+def _judges(order: Order) -> Iterator[str]:
+    match order:
+        case Resume(lifts=digests) | Confirmation(pauses=digests):
+            yield from (f"pause {digest.hex()}" for digest in digests)
+        case Veto():
+            yield f"order {order.order_digest.hex()} never comes into force"
+        case Revocation():
+            yield f"key {order.key_digest.hex()} counts for nothing but a veto from now on"
+        case Adoption():
+            yield f"host {order.host_id.hex()} goes on after report {order.sequence}"
+            yield f"report {order.head.hex()}"
+            yield "the rest of both histories, and every unsettled ceiling, counts as spent"
+        case Closure():
+            yield f"host {order.host_id.hex()} is granted nothing again, its chips are free"
+            yield "its ceilings count as spent, its silence is charged at the peak"
+        case Relief():
+            yield f"{order.amount_tflop} TFLOP of {order.workload} on host {order.host_id.hex()}"
+            yield f"evidence {order.evidence_digest.hex()}"
+
+
+def _root(root: TrustRoot) -> Iterator[str]:
+    yield f"version {root.version}"
+    for key in root.keys:
+        yield f"officer {key.name}: key {key_digest(key.spki).hex()}"
+    for role in root.roles:
+        names = ", ".join(root.keys[index].name for index in role.keys)
+        yield f"role {role.name}: {role.threshold} of {names}"

@@ -1,0 +1,186 @@
+"""A draft goes from officer to officer: all sign the same bytes, and know what they say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flopgate_governor.cli import main
+from flopgate_governor.drafts import Draft, read_draft, replace_draft, write_draft
+from flopgate_governor.files import Layout, write_secret
+from flopgate_governor.order_words import in_words
+from flopgate_governor.trust_form import read_root, root_text
+from flopgate_proto.codec import encode_order
+from flopgate_proto.errors import ConfigError, ForgedError
+from flopgate_proto.values import Order
+from tests.support import further_orders, orders
+from tests.support.fixed import OFFICER_KEYS
+
+EXPIRES_UNIX_MS = 9_000_000_000_000
+ORDERS: tuple[Order, ...] = (
+    orders.trust_root(),
+    orders.delegation(),
+    orders.policy(),
+    orders.pause(),
+    orders.pause(lapse_ms=5, emergency=True),
+    orders.resume(),
+    orders.reconciliation(),
+    orders.ruling(),
+    *further_orders.ALL,
+)
+
+
+def draft(tmp_path: Path, order: Order | None = None) -> Path:
+    path = tmp_path / "draft.json"
+    write_draft(path, Draft.of(order or orders.resume(), EXPIRES_UNIX_MS))
+    return path
+
+
+def key_file(tmp_path: Path, number: int) -> Path:
+    path = tmp_path / f"officer-{number}.pem"
+    if not path.exists():
+        write_secret(path, OFFICER_KEYS[number].pem())
+    return path
+
+
+def approve(tmp_path: Path, path: Path, number: int, digest: str | None = None) -> int:
+    digest = read_draft(path).digest.hex()[:16] if digest is None else digest
+    key = str(key_file(tmp_path, number))
+    return main(["order", "approve", str(path), "--key", key, "--digest", digest])
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=lambda order: type(order).__name__)
+def test_every_order_is_told_in_words_and_comes_back_from_its_file(
+    tmp_path: Path, order: Order
+) -> None:
+    path = draft(tmp_path, order)
+    assert read_draft(path).order == order
+    lines = in_words(order)
+    assert order.authority in lines[0]
+    assert len(lines) > 1
+
+
+def test_law_6_approvals_over_the_same_bytes_make_a_quorum(tmp_path: Path) -> None:
+    path = draft(tmp_path)
+    assert approve(tmp_path, path, 0) == 0
+    with pytest.raises(ForgedError):
+        orders.trust().verify(read_draft(path).envelope)
+    assert approve(tmp_path, path, 1) == 0
+    verified = orders.trust().verify(read_draft(path).envelope)
+    assert verified.order == orders.resume()
+
+
+def test_law_6_one_key_approves_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = draft(tmp_path)
+    approve(tmp_path, path, 0)
+    assert approve(tmp_path, path, 0) == 2
+    assert "draft.approved" in capsys.readouterr().err
+    assert len(read_draft(path).signatures) == 1
+
+
+def test_law_6_an_approval_of_other_bytes_counts_for_nothing(tmp_path: Path) -> None:
+    path = draft(tmp_path)
+    approve(tmp_path, path, 0)
+    signed = read_draft(path)
+    _, payload = encode_order(orders.resume(lifts=(bytes(32),)))
+    replace_draft(path, replace(signed, payload=payload))
+    approve(tmp_path, path, 1)
+    with pytest.raises(ForgedError):
+        orders.trust().verify(read_draft(path).envelope)
+
+
+@pytest.mark.parametrize("typed", ["", "abc", "0" * 16])
+def test_who_did_not_read_the_digest_signs_nothing(
+    tmp_path: Path, typed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = draft(tmp_path)
+    assert approve(tmp_path, path, 0, typed) == 2
+    assert "draft.digest" in capsys.readouterr().err
+    assert not read_draft(path).signatures
+
+
+def test_an_expired_draft_is_neither_signed_nor_submitted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "old.json"
+    write_draft(path, Draft.of(orders.resume(), 1_000))
+    assert approve(tmp_path, path, 0) == 2
+    assert main(["order", "submit", str(path), "--dir", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("draft.expired") == 2
+
+
+def test_a_draft_that_nobody_signed_is_not_submitted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = draft(tmp_path)
+    assert main(["order", "submit", str(path), "--dir", str(tmp_path)]) == 2
+    assert "draft.unsigned" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda document: document | {"more": 1},
+        lambda document: document | {"payload": "#"},
+        lambda document: document | {"signatures": 5},
+        lambda document: document | {"expires_unix_ms": "soon"},
+        lambda document: [document],
+        str,
+    ],
+)
+def test_what_is_no_draft_is_refused(tmp_path: Path, change: object) -> None:
+    path = draft(tmp_path)
+    if not callable(change):
+        raise TypeError
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(ConfigError, match=r"draft\.malformed"):
+        read_draft(path)
+
+
+def test_show_says_who_must_sign_and_what_waits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "gov"
+    assert main(["init", str(root), "--authority", orders.trust_root().authority]) == 0
+    path = draft(tmp_path)
+    key = str(Layout(root).officers / "officer-2.pem")
+    digest = read_draft(path).digest.hex()
+    assert main(["order", "approve", str(path), "--key", key, "--digest", digest]) == 0
+    capsys.readouterr()
+    assert main(["order", "show", str(path), "--dir", str(root)]) == 0
+    said = capsys.readouterr().out
+    assert digest in said
+    assert "role resume: 2 officers sign" in said
+    assert "of: officer-2" in said
+    assert "loosens: 1 pauses are lifted" in said
+
+
+def test_a_trust_root_comes_back_from_its_form(tmp_path: Path) -> None:
+    root = orders.trust_root()
+    path = tmp_path / "trust.toml"
+    path.write_text(root_text(root))
+    assert read_root(path, root.authority, 2) == replace(root, version=2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("threshold = 2", "threshold = 4", "4"),
+        ('"officer-0"', '"nobody"', "no officer"),
+        ("threshold = 1", 'threshold = "one"', "threshold"),
+        ("[roles.root]", "[roles.rot]", "rot"),
+        ('key = "', 'key = "#', "base64"),
+    ],
+)
+def test_a_form_that_nobody_could_live_by_is_refused(
+    tmp_path: Path, old: str, new: str, told: str
+) -> None:
+    text = root_text(orders.trust_root())
+    assert old in text
+    path = tmp_path / "trust.toml"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(ConfigError, match=told):
+        read_root(path, "a", 2)
