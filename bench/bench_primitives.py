@@ -151,6 +151,7 @@ class Gate:
             running_ms=1000,
             topology=None,
             request=None,
+            final=False,
             now=self._now,
         )
 

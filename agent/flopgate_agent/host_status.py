@@ -75,6 +75,11 @@ def read_status(path: str = DEFAULT_PATH) -> Status:
     return status
 
 
+def is_ruled(status: Status) -> bool:
+    """Whether an authority has a say in what this host does; else it is only metered."""
+    return status["host_state"] in {"enrolled", "retiring"}
+
+
 def lanes_of(status: Status, workload: str | None) -> list[Status]:
     """Every lane, or the one that is asked for.
 

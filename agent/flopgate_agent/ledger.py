@@ -294,7 +294,9 @@ class Ledger:
             return None
         signed = parse_message(pb.SignedReport(), row[1])
         envelope = envelope_from_wire(signed.envelope)
-        if envelope.digest != row[0] or envelope.payload_type != PayloadType.REPORT:
+        final = envelope.payload_type == PayloadType.RETIREMENT
+        known = final or envelope.payload_type == PayloadType.REPORT
+        if envelope.digest != row[0] or not known:
             raise StorageError(
                 f"last report of {self._path} is not what was written",
                 code="ledger.damaged",
@@ -304,6 +306,7 @@ class Ledger:
             report=decode_report(envelope.payload),
             digest=row[0],
             rows=tuple(decode_chip_row(salted.row) for salted in signed.rows),
+            final=final,
         )
 
     def reports(self, from_sequence: int, limit: int) -> list[tuple[int, pb.SignedReport]]:

@@ -4,7 +4,7 @@ import logging
 import os
 import selectors
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,10 +20,18 @@ RESEND = pb.ToGate(resend=pb.Resend(authority="home", from_sequence=3))
 class Stand:
     """A door with its loop."""
 
-    def __init__(self, path: Path, uids: set[int], clients_max: int = 2) -> None:
+    def __init__(
+        self, path: Path, uids: set[int], clients_max: int = 2, owners: Collection[int] = ()
+    ) -> None:
         self.path = path
         self.selector = selectors.DefaultSelector()
-        self.door = GateDoor(path, uids, clients_max=clients_max, buffer_bytes_max=FRAME_BYTES_MAX)
+        self.door = GateDoor(
+            path,
+            uids,
+            owner_uids=owners,
+            clients_max=clients_max,
+            buffer_bytes_max=FRAME_BYTES_MAX,
+        )
         self.door.register(self.selector)
         self.peers: list[socket.socket] = []
 
@@ -200,3 +208,16 @@ def test_a_path_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFault) as caught:
         GateDoor(tmp_path / "absent" / "door", {0})
     assert caught.value.code == "door.unavailable"
+
+
+@pytest.mark.parametrize("owns", [False, True])
+def test_owners_are_told_from_couriers(tmp_path: Path, *, owns: bool) -> None:
+    me = os.getuid()
+    made = Stand(tmp_path / "door", {me} - ({me} if owns else set()), owners={me} if owns else ())
+    try:
+        made.connect()
+        (client,) = made.door.clients
+        assert made.door.is_own(client) is owns
+        assert not made.door.is_own(client + 1)
+    finally:
+        made.close()

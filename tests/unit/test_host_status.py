@@ -123,6 +123,7 @@ def test_a_host_that_nobody_admitted_is_only_watched(path: Path, said: Said) -> 
         workload="w",
         state=pb.LANE_STATE_FROZEN,
         stop_reason="host.unenrolled",
+        stop_detail="no authority has admitted this host",
         way_back="Join.",
         total=pb.Figures(),
         may_start=True,
@@ -132,7 +133,9 @@ def test_a_host_that_nobody_admitted_is_only_watched(path: Path, said: Said) -> 
     assert "lane w  watched  host.unenrolled\n  way back: Join.\n" in out
     assert "nothing is stopped" in out
     assert said("check")[:2] == (0, "w: open\n")
-    assert "no authority has admitted this host yet" in " ".join(said("explain")[1].split())
+    assert "no authority has admitted this host. Nothing is stopped here" in " ".join(
+        said("explain")[1].split()
+    )
 
 
 def test_what_would_be_stopped_is_told_with_the_phase(path: Path, said: Said) -> None:

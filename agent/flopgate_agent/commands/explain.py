@@ -6,7 +6,7 @@ import argparse
 import sys
 from textwrap import fill
 
-from flopgate_agent.host_status import Status, add_file_argument, lanes_of, read_status
+from flopgate_agent.host_status import Status, add_file_argument, is_ruled, lanes_of, read_status
 
 _STANDS = {
     "halted": "stands still: its chips were seen to compute nothing",
@@ -30,10 +30,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _of_lane(lane: Status, status: Status) -> str:
-    if status["host_state"] != "enrolled":
+    if not is_ruled(status):
         return _tell(
-            f"Workload {lane['workload']} may compute: no authority has admitted this host yet, "
-            "so it is metered and nothing is stopped.",
+            f"Workload {lane['workload']} may compute: {lane['stop_detail']}. Nothing is stopped "
+            "here.",
             what_to_do=lane["way_back"],
         )
     if lane["would_stop"]:

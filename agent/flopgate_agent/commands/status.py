@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from flopgate_agent.host_status import Status, add_file_argument, read_status
+from flopgate_agent.host_status import Status, add_file_argument, is_ruled, read_status
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,9 +28,11 @@ def _lines(status: Status) -> list[str]:
         f"host {status['host_id']}  {status['host_state']}",
         f"reports {status['sequence']}  acknowledged {status['acknowledged_sequence']}",
     ]
-    enrolled = status["host_state"] == "enrolled"
+    enrolled = is_ruled(status)
     if enrolled:
         lines.append(f"phase {status['phase']}  {status['phase_reason']}")
+    elif status["host_state"] == "retired":
+        lines.append("nothing is stopped: this host was taken out of service")
     else:
         lines.append("nothing is stopped before an authority admits this host: join one; if it was")
         lines.append("joined, the courier's log says what is amiss")

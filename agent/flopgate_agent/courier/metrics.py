@@ -116,7 +116,7 @@ def _of_links(links: dict[str, Link]) -> Iterable[Metric]:
 
 def _of_host(shown: pb.Snapshot) -> Iterable[Metric]:
     enrolled = _gauge("flopgate_host_enrolled", "Whether an authority has admitted this host.")
-    enrolled.add_metric([], float(shown.host_state == "enrolled"))
+    enrolled.add_metric([], float(shown.host_state in {"enrolled", "retiring"}))
     phase = _gauge("flopgate_host_phase", "How far rules bite on this host.", "phase")
     for value in pb.Phase.values():
         if value:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from flopgate_agent.gate.actions import KeepQuote
 from flopgate_agent.gate.authority import Authority, Permit
 from flopgate_agent.gate.carrying import KeptAnswer
+from flopgate_agent.gate.memory import Moment
 from flopgate_agent.gate.settings import GateSettings
 from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer, verify_answer
 from flopgate_proto.codec import PayloadType, decode_report
@@ -19,7 +21,7 @@ from flopgate_proto.values import Answer, Ceiling, Policy, Quote, Refusal, Terms
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """A report of this run whose answer is awaited.
+    """A report whose answer is awaited: of this run, or the last one of the chain.
 
     ``allotted`` holds the allotted total of each workload that was reported.
     """
@@ -28,6 +30,7 @@ class Sent:
     made_ms: int
     allotted: dict[str, int]
     asked: bool
+    run_nonce: bytes
 
 
 @quick
@@ -79,7 +82,8 @@ def check_answer(
             code="answer.host",
             remedy="The courier mixes up hosts: check its configuration.",
         )
-    if answer.run_nonce != settings.run_nonce:
+    request = sent.get(answer.request_digest)
+    if answer.run_nonce != (settings if request is None else request).run_nonce:
         raise MisdirectedError(
             "answer for another run of this gate: its permission died with that run",
             code="answer.run",
@@ -88,7 +92,6 @@ def check_answer(
     if _superseded(verified, authority) or verified.digest == authority.quote.answer_digest:
         # Or a retry was answered with the bytes of the first time: nothing new.
         return None
-    request = sent.get(answer.request_digest)
     if request is None:
         raise MisdirectedError(
             f"answer to {answer.request_digest.hex()[:12]}, which this run never sent",
@@ -132,6 +135,21 @@ def take_answer(accepted: Accepted, authority: Authority, now_ms: int) -> None:
         authority.refusals = _refusals(answer)
 
 
+def keep_quote(
+    authority: Authority, proven: ProvenAnswer, needless_sequence: int, now: Moment
+) -> KeepQuote:
+    """Make durable what an answer that was taken changed."""
+    return KeepQuote(
+        authority=authority.name,
+        quote=authority.quote,
+        acknowledged_sequence=authority.acknowledged_sequence,
+        needless_sequence=needless_sequence,
+        batch_root=proven.root,
+        scopes=authority.scopes,
+        time=authority.time_to_keep(now),
+    )
+
+
 def resume_answer(
     kept: KeptAnswer,
     authority: Authority,
@@ -161,6 +179,7 @@ def resume_answer(
         made_ms=report.made_ms,
         allotted={lane.workload: lane.allotted_tflop for lane in report.lanes},
         asked=report.request is not None,
+        run_nonce=report.run_nonce,
     )
     permit = _permit(answer, sent, authority, settings, now_ms)
     # What the ledger quotes is in use; an older grant may have been released since.

@@ -13,6 +13,7 @@ from flopgate_agent.gate.told_time import ToldTime
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import decode_enrolment
 from flopgate_proto.envelope import Envelope
+from flopgate_proto.errors import MisdirectedError
 from flopgate_proto.values import (
     Phase,
     Quote,
@@ -143,6 +144,22 @@ def _under_its_root(stored: StoredAuthority, token: GateToken | None) -> StoredA
         pinned = decode_enrolment(stored.enrolment.payload).trust_root_digest
     orders = tuple(dropwhile(lambda one: one.envelope.digest != pinned, stored.orders))
     return stored if stored.admitted and not orders else replace(stored, orders=orders)
+
+
+def known(authorities: Mapping[str, Authority], name: str) -> Authority:
+    """The authority of this name.
+
+    Raises:
+        MisdirectedError: this host has not joined it.
+    """
+    authority = authorities.get(name)
+    if authority is None:
+        raise MisdirectedError(
+            f"this host knows no authority {name!r}",
+            code="authority.unknown",
+            remedy="Run `flopgate-agent join` with the token of that authority.",
+        )
+    return authority
 
 
 def needless_sequence(authorities: Iterable[Authority]) -> int:

@@ -48,7 +48,9 @@ class Kept:
 
 
 def kept_of(core: GateCore) -> Kept:
-    """What the next run needs, as things stand."""
+    """What the next run needs, as things stand; nothing where none may be permitted again."""
+    if core.chain.ended:
+        return Kept()
     answers = []
     for authority in core.authorities.values():
         if authority.ruling is not None:

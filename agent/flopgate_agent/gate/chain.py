@@ -13,6 +13,7 @@ from flopgate_agent.gate.reporting import build_report, lane_report
 from flopgate_agent.gate.settings import GateSettings, Now
 from flopgate_agent.gate.topology import HostTopology
 from flopgate_proto.envelope import Envelope
+from flopgate_proto.errors import MisuseError
 from flopgate_proto.values import Finding, LaneReport, Request
 
 REQUESTS_MAX = 8
@@ -31,6 +32,7 @@ class Chain:
         reported_ms: host elapsed time of the last report of this run.
         sent: reports of this run by digest, oldest first.
         requests: those of them that ask, as they were signed, for what the next run is left.
+        ended: the last report is the last of all: the host retires.
         overdue: a report should be made although its time has not come.
         topology: of the host, for the reports.
     """
@@ -43,6 +45,7 @@ class Chain:
         self.reported_ms = now_ms
         self.sent: dict[bytes, Sent] = {}
         self.requests: dict[bytes, Envelope] = {}
+        self.ended = False
         self.overdue = True
         self.topology = HostTopology()
 
@@ -70,8 +73,15 @@ class Chain:
         running_ms: int,
         request: Request | None,
         now: Now,
+        final: bool = False,
     ) -> list[Action]:
-        """Make the next report: kept first, sent after (law 9)."""
+        """Make the next report: kept first, sent after (law 9).
+
+        Raises:
+            MisuseError: the chain has ended.
+        """
+        if self.ended:
+            raise MisuseError("a report after the last one", code="gate.chain.ended")
         covered_ms = min((chip.covered_until_ms for chip in chips), default=now.elapsed_ms)
         end_ms = min(max(self.interval_start_ms, covered_ms), now.elapsed_ms)
         self.lanes = tuple(lane_report(lane) for lane in lanes)
@@ -87,8 +97,10 @@ class Chain:
             running_ms=running_ms,
             topology=self.topology.due(),
             request=request,
+            final=final,
             now=now,
         )
+        self.ended = final
         self.sequence, self.head = keep.sequence, keep.digest
         self.interval_start_ms = end_ms
         self.reported_ms = now.elapsed_ms
@@ -98,6 +110,7 @@ class Chain:
             made_ms=now.elapsed_ms,
             allotted={lane.workload: lane.book.allotted_tflop for lane in lanes},
             asked=request is not None,
+            run_nonce=self._settings.run_nonce,
         )
         while len(self.sent) > SENT_MAX:
             del self.sent[next(iter(self.sent))]

@@ -15,10 +15,17 @@ from collections.abc import Iterable, Sequence
 
 from flopgate_agent.counters.sample import ChipSample
 from flopgate_agent.gate import enrolling, ordering
-from flopgate_agent.gate.actions import Action, KeepEnrolment, KeepQuote, Tell
-from flopgate_agent.gate.answers import check_answer, take_answer
+from flopgate_agent.gate.actions import Action, KeepEnrolment, Tell
+from flopgate_agent.gate.allowance import Denied
+from flopgate_agent.gate.answers import check_answer, keep_quote, take_answer
 from flopgate_agent.gate.asking import plan_renewal, request_if_due, watchdog_ms_of
-from flopgate_agent.gate.authority import Authority, admitted, needless_sequence, required
+from flopgate_agent.gate.authority import (
+    Authority,
+    admitted,
+    known,
+    needless_sequence,
+    required,
+)
 from flopgate_agent.gate.carrying import Kept
 from flopgate_agent.gate.chain import Chain
 from flopgate_agent.gate.clock import HostClock
@@ -29,10 +36,11 @@ from flopgate_agent.gate.host_meter import Charge, HostMeter
 from flopgate_agent.gate.memory import Memory, Moment
 from flopgate_agent.gate.phases import UNKNOWN, InForce
 from flopgate_agent.gate.resuming import begin, carry_over, resume, resume_clock, running_before
+from flopgate_agent.gate.retiring import RETIRED, Retiring
 from flopgate_agent.gate.settings import GateSettings, GateToken, Now
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.envelope import Envelope
-from flopgate_proto.errors import MisdirectedError, PeerError
+from flopgate_proto.errors import PeerError
 from flopgate_proto.values import LaneState, Request, Severity
 
 
@@ -80,9 +88,11 @@ class GateCore:
         for authority in self.authorities.values():
             authority.resume_time(self._moment)
         if not self._admitted:
-            self._lanes.wait_for_admission()
+            self._lanes.be_free()
         if memory.last is not None and memory.last.report.boot_id != settings.boot_id:
             self._charge((chip, chip.blind(now.elapsed_ms)) for chip in self.meter.chips)
+        self.retiring = Retiring(self.chain, self._faults)
+        self._leave_if_over()
 
     def carry_over(self, kept: Kept) -> list[PeerError]:
         """Before the first step: go on with what an earlier run was left; what did not hold."""
@@ -111,7 +121,7 @@ class GateCore:
             PeerError: it does not hold; nothing has changed.
         """
         now = self._clock.advance(now)
-        authority = self._authority(authority_name)
+        authority = known(self.authorities, authority_name)
         accepted = check_answer(
             proven,
             authority,
@@ -131,16 +141,7 @@ class GateCore:
             self.findings.add("permit.late", Severity.INFO, subject=authority_name)
         needless = needless_sequence(self.authorities.values())
         self.chain.forget(needless)
-        keep = KeepQuote(
-            authority=authority_name,
-            quote=authority.quote,
-            acknowledged_sequence=authority.acknowledged_sequence,
-            needless_sequence=needless,
-            batch_root=proven.root,
-            scopes=authority.scopes,
-            time=authority.time_to_keep(self._moment),
-        )
-        return [keep, *self._step()]
+        return [keep_quote(authority, proven, needless, self._moment), *self._step()]
 
     def order(self, authority_name: str, envelope: Envelope, now: Now) -> list[Action]:
         """An order of officers, from whichever courier.
@@ -149,7 +150,7 @@ class GateCore:
             PeerError: it does not hold; nothing has changed.
         """
         now = self._clock.advance(now)
-        authority = self._authority(authority_name)
+        authority = known(self.authorities, authority_name)
         actions = self._take_order(authority, envelope)
         return [*actions, *self._step()]
 
@@ -163,7 +164,7 @@ class GateCore:
             kept with the next actions.
         """
         now = self._clock.advance(now)
-        authority = self._authority(authority_name)
+        authority = known(self.authorities, authority_name)
         token = self.tokens.get(authority_name)
         for envelope in orders:
             if token is not None and authority.pin_if_first(envelope, token.trust_root_digest):
@@ -187,10 +188,10 @@ class GateCore:
         It is in ``authorities[name].enrolment`` once the returned actions are carried out.
         """
         now = self._clock.advance(now)
-        authority = self._authority(authority_name)
+        authority = known(self.authorities, authority_name)
         token = enrolling.token_of(self.tokens, authority_name)
-        if self._faults.mute:
-            # The chain may end at a report that was never kept: no statement may name it.
+        if self._faults.mute or self.chain.ended:
+            # The chain may end at a report that was never kept, or at its last: none goes on there.
             return []
         earlier = enrolling.earlier_start(authority, self._oldest_sequence, self.chain.sequence)
         if earlier and enrolling.still_asks(authority, token, courier_spki):
@@ -206,6 +207,16 @@ class GateCore:
             authority.asked = ()
         envelope = enrolling.ask(authority, self.settings, token, courier_spki, start)
         return [*actions, self._keep_enrolment(authority, envelope)]
+
+    def retire(self, now: Now) -> list[Action]:
+        """The host's own people take it out of service.
+
+        Raises:
+            EnvironmentFault: it cannot retire now; nothing has changed.
+        """
+        self._clock.advance(now)
+        self.retiring.ask(self._admitted, self.lanes, self.running_ms)
+        return self._step()
 
     def fault(self, reason: str, detail: str, way_back: str, now: Now) -> list[Action]:
         """Something the gate cannot work without is gone: stop everything (law 8)."""
@@ -226,8 +237,13 @@ class GateCore:
 
     @property
     def enrolled(self) -> bool:
-        """Whether an authority admitted this host."""
+        """Whether an authority rules this host: it admitted it, and has not let it go."""
         return bool(self._admitted)
+
+    @property
+    def free(self) -> Denied:
+        """Why nothing is enforced while nobody rules this host."""
+        return self._lanes.free
 
     @property
     def elapsed_ms(self) -> int:
@@ -292,12 +308,7 @@ class GateCore:
         self.meter.asked(self.meter.due_since_ms)
         self._charge(self.meter.blind(now.elapsed_ms))
         silent_ms = now.elapsed_ms - self.meter.due_since_ms
-        if silent_ms >= watchdog_ms_of(self._admitted):
-            self._faults.set(
-                DRIVER_SILENT,
-                f"no counters for {silent_ms} ms",
-                "Check the driver; the gate goes on by itself once it answers.",
-            )
+        self._faults.driver_silent(silent_ms, watchdog_ms_of(self._admitted))
 
     # ------------------------------------------------------------------ inside
 
@@ -305,16 +316,6 @@ class GateCore:
     def _moment(self) -> Moment:
         boot_id = self.settings.boot_id
         return Moment(running_ms=self.running_ms, boot_id=boot_id, elapsed_ms=self.elapsed_ms)
-
-    def _authority(self, name: str) -> Authority:
-        authority = self.authorities.get(name)
-        if authority is None:
-            raise MisdirectedError(
-                f"this host knows no authority {name!r}",
-                code="authority.unknown",
-                remedy="Run `flopgate-agent join` with the token of that authority.",
-            )
-        return authority
 
     def _keep_enrolment(self, authority: Authority, envelope: Envelope) -> KeepEnrolment:
         return enrolling.keep(authority, envelope, self._moment)
@@ -334,9 +335,18 @@ class GateCore:
         self._plan_look()
         return actions
 
+    def _leave_if_over(self) -> None:
+        if self._admitted and self.retiring.over(self._admitted, self.lanes, self.running_ms):
+            self._admitted = []
+            self._lanes.be_free(RETIRED)
+            self._owed.append(Tell(event=RETIRED.reason, subject="", detail=RETIRED.detail))
+
     def _step_lanes(self) -> list[Action]:
+        self._leave_if_over()
         if not self.enrolled:
             return self._lanes.let_go()
+        if self.retiring.asked:
+            self._lanes.enforce()
         actions = self._lanes.step(
             self.authorities.values(),
             self._faults.first,
@@ -363,18 +373,20 @@ class GateCore:
     @property
     def _may_report(self) -> bool:
         # From the first enrolment on: the authority that admits the host counts from there.
-        return self.chain.sequence > 0 and not self._faults.mute
+        return self.chain.sequence > 0 and not (self.chain.ended or self._faults.mute)
 
     def _report_if_due(self) -> list[Action]:
         if not self._may_report:
             return []
         lanes = tuple(self.lanes.values())
+        if self.retiring.may_end(lanes):
+            return self._append(None, final=True)
         request = request_if_due(self._admitted, lanes, self.settings, self.elapsed_ms)
         if request is None and not self.chain.due(self.elapsed_ms):
             return []
         return self._append(request)
 
-    def _append(self, request: Request | None) -> list[Action]:
+    def _append(self, request: Request | None, *, final: bool = False) -> list[Action]:
         return self.chain.append(
             tuple(self.lanes.values()),
             self.meter.chips,
@@ -383,4 +395,5 @@ class GateCore:
             running_ms=self.running_ms,
             request=request,
             now=self._clock.now,
+            final=final,
         )

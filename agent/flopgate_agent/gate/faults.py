@@ -35,12 +35,33 @@ class Faults:
         """Whether no statement may be made until a restart: what the chain ends with is unsure."""
         return not MUTING.isdisjoint(self._denials)
 
-    def set(self, reason: str, detail: str, way_back: str) -> None:
+    def set(
+        self,
+        reason: str,
+        detail: str,
+        way_back: str,
+        *,
+        severity: Severity = Severity.ALERT,
+        wind_down_ms: int = 0,
+    ) -> None:
         """A fault is there, still perhaps."""
         self._denials[reason] = Denied(
-            reason=reason, detail=detail, way_back=way_back, authority="", wind_down_ms=0
+            reason=reason,
+            detail=detail,
+            way_back=way_back,
+            authority="",
+            wind_down_ms=wind_down_ms,
         )
-        self._findings.add(reason, Severity.ALERT, detail=detail)
+        self._findings.add(reason, severity, detail=detail)
+
+    def driver_silent(self, silent_ms: int, watchdog_ms: int) -> None:
+        """No counters came for so long; a fault once it is as long as policy bears."""
+        if silent_ms >= watchdog_ms:
+            self.set(
+                DRIVER_SILENT,
+                f"no counters for {silent_ms} ms",
+                "Check the driver; the gate goes on by itself once it answers.",
+            )
 
     def clear(self, reason: str) -> None:
         """It is gone, if it was there."""
@@ -48,5 +69,5 @@ class Faults:
 
     @property
     def first(self) -> Denied | None:
-        """The fault that came first, if there is any."""
-        return next(iter(self._denials.values()), None)
+        """Of the faults that leave the least time the one that came first, if there is any."""
+        return min(self._denials.values(), key=lambda one: one.wind_down_ms, default=None)

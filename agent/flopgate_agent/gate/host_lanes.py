@@ -34,6 +34,7 @@ class HostLanes:
         by_workload: the lanes; those of an earlier configuration have no chips.
         permissions: what each may do, by workload; none before the first step.
         in_force: the phase of the last step, ``None`` before the first.
+        free: why nothing is enforced where nobody rules this host.
         halted: whether a lane came to stand still in the last step.
     """
 
@@ -49,6 +50,7 @@ class HostLanes:
         self.in_force: InForce | None = None
         self.halted = False
         self._holds = False
+        self.free = UNENROLLED
         self._passed_on = False
         self._findings = findings
         self._least_phase = settings.phase_at_least
@@ -56,14 +58,18 @@ class HostLanes:
             index: lane for lane in self.by_workload.values() for index in lane.setting.chips
         }
 
-    def wait_for_admission(self) -> None:
-        """No authority has admitted this host: say so, and let go of what a gate before held."""
-        self._holds = True
+    def be_free(self, why: Denied = UNENROLLED) -> None:
+        """Nobody rules this host, or not any more: say so, and let go of what is held."""
+        self._holds, self.free = True, why
         for lane in self.by_workload.values():
-            lane.why = UNENROLLED
+            lane.why = why
+
+    def enforce(self) -> None:
+        """From now on rules bite, whatever policies say: its own people want it so."""
+        self._least_phase = Phase.ENFORCE
 
     def let_go(self) -> list[Action]:
-        """Once, while nobody has admitted this host: nothing stays stopped that nobody rules."""
+        """Once, while nobody rules this host: nothing stays stopped that nobody rules."""
         holds, self._holds = self._holds, False
         actions: list[Action] = []
         for lane in self.by_workload.values() if holds else ():

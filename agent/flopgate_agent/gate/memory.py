@@ -68,11 +68,15 @@ class StoredAuthority:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastReport:
-    """End of the chain: the last report, its digest and its chip rows in chip order."""
+    """End of the chain: the last report, its digest and its chip rows in chip order.
+
+    ``final``: it retires the host.
+    """
 
     report: Report
     digest: bytes
     rows: tuple[ChipRow, ...]
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,9 +69,13 @@ def build_report(
     running_ms: int,
     topology: Topology | None,
     request: Request | None,
+    final: bool,
     now: Now,
 ) -> KeepReport:
-    """The signed report of one interval (host elapsed time), and its rows."""
+    """The signed report of one interval (host elapsed time), and its rows.
+
+    ``final``: it ends the chain, and asks for nothing.
+    """
     rows, chip_root = salted_rows(settings.salt_secret, sequence, chips)
     report = Report(
         host_id=settings.host_id,
@@ -95,5 +99,6 @@ def build_report(
         request=request,
         tpm=None if settings.witness is None else settings.witness.next(),
     )
-    envelope = seal(PayloadType.REPORT, encode_report(report), [settings.signer])
+    kind = PayloadType.RETIREMENT if final else PayloadType.REPORT
+    envelope = seal(kind, encode_report(report), [settings.signer])
     return KeepReport(sequence=sequence, digest=envelope.digest, envelope=envelope, rows=rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from flopgate_agent.gate.allowance import Allowed, allowance, ceiling_of
-from flopgate_agent.gate.answers import resume_answer
+from flopgate_agent.gate.answers import Sent, resume_answer
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.book import LaneBook
 from flopgate_agent.gate.carrying import Kept
@@ -88,6 +88,15 @@ def resume(
     report = last.report
     same_boot = report.boot_id == settings.boot_id
     chain.sequence, chain.head, chain.lanes = report.sequence, last.digest, report.lanes
+    if last.final:
+        chain.ended = True
+        chain.sent[last.digest] = Sent(
+            sequence=report.sequence,
+            made_ms=report.made_ms if same_boot else 0,
+            allotted={},
+            asked=False,
+            run_nonce=report.run_nonce,
+        )
     start_ms = report.interval_end_ms
     if not same_boot:
         # The time from last report to shutdown is not on this boot's clock; the wall clock bounds

@@ -34,10 +34,11 @@ _LOG: Final = logging.getLogger("flopgate.door")
 class _Client:
     """One connected courier."""
 
-    __slots__ = ("decoder", "dropped", "id", "out", "sock")
+    __slots__ = ("decoder", "dropped", "id", "out", "sock", "uid")
 
-    def __init__(self, client_id: int, sock: socket.socket) -> None:
+    def __init__(self, client_id: int, sock: socket.socket, uid: int) -> None:
         self.id = client_id
+        self.uid = uid
         self.sock = sock
         self.decoder = FrameDecoder()
         self.out = bytearray()
@@ -52,6 +53,7 @@ class GateDoor:
     Args:
         path: of the socket; one that a dead gate left behind is replaced.
         allowed_uids: whose processes may connect.
+        owner_uids: whose may, too, and do more than carry: who could do to the gate as it likes.
         gid: group of the socket file; None leaves the gate's own.
         clients_max: connections at a time; further ones are closed at once.
         buffer_bytes_max: unsent bytes held for one client, at least one whole frame.
@@ -66,6 +68,7 @@ class GateDoor:
         path: Path,
         allowed_uids: Collection[int],
         *,
+        owner_uids: Collection[int] = (),
         gid: int | None = None,
         clients_max: int = CLIENTS_MAX,
         buffer_bytes_max: int = BUFFER_BYTES_MAX,
@@ -77,6 +80,7 @@ class GateDoor:
             )
         self._path = path
         self._allowed_uids = frozenset(allowed_uids)
+        self._owner_uids = frozenset(owner_uids)
         self._clients_max = clients_max
         self._buffer_bytes_max = buffer_bytes_max
         self._clients: dict[int, _Client] = {}
@@ -101,6 +105,11 @@ class GateDoor:
     def clients(self) -> Mapping[int, int]:
         """Ids of the connected clients, oldest first, each with its dropped frames."""
         return {client.id: client.dropped for client in self._clients.values()}
+
+    def is_own(self, client_id: int) -> bool:
+        """Whether a client is one of the door's owners."""
+        client = self._clients.get(client_id)
+        return client is not None and client.uid in self._owner_uids
 
     def take_findings(self) -> tuple[Finding, ...]:
         """Findings since the last call, one for each refused uid."""
@@ -165,7 +174,7 @@ class GateDoor:
             return
         credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         pid, uid, _gid = _CREDENTIALS.unpack(credentials)
-        if uid not in self._allowed_uids:
+        if uid not in self._allowed_uids | self._owner_uids:
             self._refuse(pid, uid)
             sock.close()
             return
@@ -175,7 +184,7 @@ class GateDoor:
             return
         sock.setblocking(False)
         self._last_id += 1
-        client = _Client(self._last_id, sock)
+        client = _Client(self._last_id, sock, uid)
         self._clients[client.id] = client
         self._by_fd[sock.fileno()] = client
         self._selector.register(sock, selectors.EVENT_READ, self)

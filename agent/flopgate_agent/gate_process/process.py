@@ -99,7 +99,12 @@ class GateProcess:
         self._anchored = anchored(self._ledger, self._identity, self._memory)
         self._enrolled = enrolled_chips(self._memory)
         self._hold_at_ms: int | None = None
-        self._door = GateDoor(config.door_path, config.courier_uids, gid=config.door_gid)
+        self._door = GateDoor(
+            config.door_path,
+            config.courier_uids,
+            owner_uids={0, os.geteuid()},
+            gid=config.door_gid,
+        )
         self._door.register(self._selector)
         self._sampler = SamplerClient(
             env=child_environment(os.environ),
@@ -345,8 +350,21 @@ class GateProcess:
             self._lease.renew(runner.core, now.elapsed_ms)
 
     def _on_courier(self, client_id: int, message: pb.ToGate) -> None:
-        if self._runner is not None:
+        if message.HasField("retire"):
+            self._door.send(client_id, pb.FromGate(reply=self._retire(client_id)))
+        elif self._runner is not None:
             self._runner.from_courier(client_id, message)
+
+    def _retire(self, client_id: int) -> pb.Reply:
+        if not self._door.is_own(client_id):
+            who = "only root and the gate's own user may take this host out of service"
+            return pb.Reply(code="retire.rights", detail=who, remedy="Run this as root.")
+        if self._runner is None:
+            starting = "the driver has not named its chips yet"
+            return pb.Reply(
+                code="retire.starting", detail=starting, remedy="Try again in a moment."
+            )
+        return self._runner.retire()
 
 
 def run(config_path: Path, hand_maker: HandMaker = make_hand) -> int:

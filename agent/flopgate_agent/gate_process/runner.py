@@ -31,7 +31,14 @@ from flopgate_agent.gate_process.outbox import Outbox, Reports
 from flopgate_agent.gate_process.snapshot import snapshot
 from flopgate_agent.logs import FIELDS
 from flopgate_proto.codec import envelope_to_wire
-from flopgate_proto.errors import ClockError, HistoryError, PeerError, StorageError, TpmError
+from flopgate_proto.errors import (
+    ClockError,
+    EnvironmentFault,
+    HistoryError,
+    PeerError,
+    StorageError,
+    TpmError,
+)
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Finding
 
@@ -179,6 +186,18 @@ class GateRunner:
             self._clock_failed(error)
         except TpmError as error:
             self._tpm_failed(error)
+
+    def retire(self) -> pb.Reply:
+        """The host's own people take it out of service; what the gate says to it."""
+        try:
+            self.do(self.core.retire(self._clock()))
+        except EnvironmentFault as error:
+            if isinstance(error, ClockError):
+                self._clock_failed(error)
+            elif isinstance(error, TpmError):
+                self._tpm_failed(error)
+            return pb.Reply(code=error.code, detail=error.detail, remedy=error.remedy)
+        return pb.Reply()
 
     def do(self, actions: Sequence[Action]) -> None:
         """Carry out actions in order; when one cannot be kept, none after it happens."""

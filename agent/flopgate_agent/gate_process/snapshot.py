@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from flopgate_agent.gate.allowance import UNENROLLED, Allowed
+from flopgate_agent.gate.allowance import Allowed
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.lane import Lane
 from flopgate_proto.codec.common import figures_to
@@ -28,9 +28,9 @@ def snapshot(
         sequence=core.chain.sequence,
         acknowledged_sequence=min((one.acknowledged_sequence for one in admitted), default=0),
         lanes=[_lane(core, lane, closed) for lane in core.lanes.values() if lane.setting.chips],
-        host_state="enrolled" if admitted else "unenrolled",
-        phase=pb.Phase.ValueType(core.in_force.phase.value if admitted else 0),
-        phase_reason=core.in_force.why if admitted else "",
+        host_state=_state(core),
+        phase=pb.Phase.ValueType(core.in_force.phase.value if core.enrolled else 0),
+        phase_reason=core.in_force.why if core.enrolled else "",
         findings=[
             pb.FindingCount(id=name, count=count)
             for name, count in sorted(core.findings.counts.items())
@@ -39,11 +39,17 @@ def snapshot(
     )
 
 
+def _state(core: GateCore) -> str:
+    if core.enrolled:
+        return "retiring" if core.retiring.asked else "enrolled"
+    return "retired" if core.chain.ended else "unenrolled"
+
+
 def _lane(core: GateCore, lane: Lane, closed: Container[str]) -> pb.LaneSnapshot:
     permission = core.permissions.get(lane.workload)
     allowed = permission if isinstance(permission, Allowed) else None
     # Before an admission no lane is stepped: its state is where it starts from, nothing is held.
-    why = lane.why if core.enrolled else UNENROLLED
+    why = lane.why if core.enrolled else core.free
     message = pb.LaneSnapshot(
         workload=lane.workload,
         stop_reason=why.reason if why else "",

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from flopgate_agent.outbox.entries import Entry
 from flopgate_agent.outbox.words import FIELDS
+from flopgate_proto.codec import PayloadType
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.words import word_of
 
@@ -32,6 +33,7 @@ def line_of(entry: Entry) -> str:
         ]
         said = f"{_date(message.wall_unix_ms)}  {'; '.join(lanes)}"
         said += "; asks" if message.HasField("request") else ""
+        said += "; the last one" if entry.payload_type == PayloadType.RETIREMENT else ""
     return f"{entry.name}  {len(entry.raw)} bytes  {who_has(entry)}  {said}"
 
 

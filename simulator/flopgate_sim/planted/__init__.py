@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from flopgate_sim.planted import in_gate, in_governor, in_lockdown, in_meter
+from flopgate_sim.planted import in_gate, in_governor, in_lockdown, in_meter, in_retiring
 from flopgate_sim.planted.patching import Swap
 from flopgate_sim.planted.worlds import (
     busy,
@@ -34,6 +34,7 @@ from flopgate_sim.planted.worlds import (
     paused,
     paused_softly,
     reloaded,
+    retiring,
     rollout,
     slowly_admitted,
     tight,
@@ -110,6 +111,10 @@ BUGS = (
          "a lane runs again on chips that are closed and slow"),
     _bug("barred-while-running", {8}, lifted, in_gate.barred_while_running,
          "a lane may run, and its chips take no context"),
+    _bug("retires-running", {1}, retiring, in_retiring.retires_running,
+         "a host says that it is out of service, and computes on under its last permit"),
+    _bug("freed-unheard", {1}, retiring, in_retiring.freed_unheard,
+         "a host is free before its authorities know that it left"),
     _bug("own-rung-for-before", {8, 10}, lifted, in_gate.own_rung_for_before,
          "the gate's own setting is taken for what was before"),
     _bug("undone-untold", {10}, lifted, in_gate.undone_untold,

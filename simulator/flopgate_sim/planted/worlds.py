@@ -124,6 +124,17 @@ def lifted(seed: int) -> WorldPlan:
     return replace(plan, faults=(hang, *undone), acts=acts)
 
 
+def retiring(seed: int) -> WorldPlan:
+    """Two hosts retire, one of them behind a link that is cut; their jobs go on by themselves."""
+    lane = LanePlan(workload="run", chips=tuple(range(CHIPS)), drain_ms=None)
+    plan = _plan(seed, {"gate_crash": 4.0, "lossy": 4.0}, lane)
+    last = tuple(Fault(at_ms=600_000, kind="host_retires", target=f"host-{n}") for n in (0, 1))
+    cut = Fault(at_ms=601_000, kind="partition", target="host-0", span_ms=600_000)
+    # Whoever asked before a restart asks again.
+    again = tuple(replace(one, at_ms=one.at_ms + 400_000) for one in last)
+    return replace(plan, faults=(*plan.faults, *last, cut, *again))
+
+
 def crashing(seed: int) -> WorldPlan:
     """The governor dies in the middle of its writes, again and again."""
     return _plan(seed, {"governor_crash_writing": 60.0})

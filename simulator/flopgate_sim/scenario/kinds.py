@@ -115,6 +115,9 @@ KINDS: Final[Mapping[str, FaultKind]] = MappingProxyType(
             target=HOST, value=(0, 15), text="one more process starts in a lane"
         ),
         "job_forks": FaultKind(target=HOST, value=(1, 3), text="processes fork as they are frozen"),
+        "host_retires": FaultKind(
+            target=HOST, text="its own people take the host out of service, and its job goes on"
+        ),
         "courier_forges": FaultKind(
             target=HOST, span_ms=(10_000, 300_000), text="the courier changes answers"
         ),

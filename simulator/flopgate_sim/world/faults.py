@@ -289,6 +289,10 @@ def _ledger_restore(world: World, fault: Fault) -> None:
     world.engine.after(fault.span_ms * US_PER_MS, "ledger restored", restore)
 
 
+def _retire(world: World, fault: Fault) -> None:
+    _host(world, fault).retire()
+
+
 def _governor_crash(world: World, fault: Fault) -> None:
     _governor(world, fault).restart_soon("kill -9", fault.span_ms * US_PER_MS)
 
@@ -344,6 +348,7 @@ APPLY: Mapping[str, Callable[[World, Fault], None]] = {
     "job_ends": _job_ends,
     "job_joins": _job_joins,
     "job_forks": _job_forks,
+    "host_retires": _retire,
     "courier_forges": _forge,
     "courier_replays": _replay,
     "governor_crash": _governor_crash,

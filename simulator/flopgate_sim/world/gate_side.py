@@ -273,6 +273,13 @@ class GateSide:
         runner.push()
         self._settle()
 
+    def retire(self) -> None:
+        """Its own people take it out of service, if a gate is there to hear it."""
+        if self.runner is not None and not self.suspended:
+            said = self.runner.retire()
+            self._engine.note(self.name, f"retires: {said.code or 'asked'}")
+            self._settle()
+
     def _settle(self) -> None:
         """After anything: notice that the disk took the process with it, and plan the next wake."""
         runner = self.runner

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from flopgate_sim.world.engine import US_PER_MS
 from flopgate_sim.world.host import Host
+from flopgate_sim.world.truth import is_free
 
 SLACK_US = 3_000 * US_PER_MS
 """From the last kill to the last process that is gone, and a look before it."""
@@ -16,7 +17,7 @@ def left_alone(host: Host, _now_us: int) -> Iterator[str]:
     enrolled_us = host.truth.enrolled_us
     if host.lockdown is None or host.runner is not None or enrolled_us is None:
         return
-    if not host.up or host.suspended or host.phases.loose:
+    if not host.up or host.suspended or host.phases.loose or is_free(host):
         return
     policies = [one.authority.truth.policy for one in host.couriers]
     watchdog_ms = min((one.watchdog_ms for one in policies if one is not None), default=0)

@@ -21,7 +21,7 @@ from flopgate_sim.world.host import Host
 from flopgate_sim.world.jobs import Job
 from flopgate_sim.world.plan import LanePlan
 from flopgate_sim.world.rung_laws import barred, opened
-from flopgate_sim.world.truth import lane_flop
+from flopgate_sim.world.truth import is_free, lane_flop
 
 TFLOP = 10**12
 NEWCOMER_US = 9_000 * US_PER_MS
@@ -75,7 +75,7 @@ def _until_us(host: Host, lane: LanePlan) -> int:
 
 def _late_jobs(host: Host, lane: LanePlan, until_us: int) -> Iterator[tuple[Job, int]]:
     acting_us, enrolled_us = host.truth.acting_since_us, host.truth.enrolled_us
-    if acting_us is None or enrolled_us is None:
+    if acting_us is None or enrolled_us is None or is_free(host):
         return
     since_us = max(acting_us, enrolled_us, host.seeing_since_us)
     if host.phases.loose_until_us:
@@ -283,7 +283,7 @@ def fails_closed(host: Host, now_us: int) -> Iterator[str]:
 
 def _silent(host: Host, core: GateCore) -> Iterator[str]:
     truth = host.truth
-    if not host.hung or truth.acting_since_us is None or host.suspended:
+    if not host.hung or truth.acting_since_us is None or host.suspended or is_free(host):
         return
     policies = [one.policy for one in core.authorities.values() if one.policy is not None]
     watchdog_ms = min((policy.watchdog_ms for policy in policies), default=DEFAULT_WATCHDOG_MS)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from flopgate_agent.gate.actions import Keep, KeepEnrolment, KeepOrder, KeepQuote, KeepReport
 from flopgate_agent.gate.memory import LastReport, Memory, StoredAuthority, StoredOrder
 from flopgate_agent.ledger import KEEP_ACKNOWLEDGED, out_of_order
-from flopgate_proto.codec import decode_chip_row, decode_report, envelope_to_wire
+from flopgate_proto.codec import PayloadType, decode_chip_row, decode_report, envelope_to_wire
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Scope
 from flopgate_sim.world.truth import Durable
@@ -121,6 +121,7 @@ class PlainLedger:
             report=decode_report(kept.envelope.payload),
             digest=kept.digest,
             rows=tuple(decode_chip_row(row) for _, row in kept.rows),
+            final=kept.envelope.payload_type == PayloadType.RETIREMENT,
         )
 
     def reports(self, from_sequence: int, limit: int) -> list[tuple[int, pb.SignedReport]]:

@@ -10,7 +10,7 @@ from flopgate_proto.values import LaneState
 from flopgate_sim.world.chips import LOWEST_MW, Chip
 from flopgate_sim.world.engine import US_PER_MS
 from flopgate_sim.world.host import Host
-from flopgate_sim.world.truth import RUNGS_MS
+from flopgate_sim.world.truth import RUNGS_MS, is_free
 
 STANDS = frozenset(LaneState) - MAY_COMPUTE
 RUNS = MAY_COMPUTE - {LaneState.WINDING_DOWN}
@@ -18,7 +18,7 @@ RUNS = MAY_COMPUTE - {LaneState.WINDING_DOWN}
 
 def _settled(host: Host, states: frozenset[LaneState], now_us: int) -> Iterator[Lane]:
     """Lanes that have been in such a state for longer than it takes to set their chips."""
-    if host.runner is None or host.hung or host.suspended:
+    if host.runner is None or host.hung or host.suspended or is_free(host):
         return
     core, truth = host.runner.core, host.truth
     lanes = [lane for lane in core.lanes.values() if lane.state in states]

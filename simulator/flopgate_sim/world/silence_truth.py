@@ -35,6 +35,10 @@ class SilenceTruth:
         """A report came, or the host was admitted."""
         self.heard_unix_ms[host_id] = max(unix_ms, self.unix_ms)
 
+    def gone(self, host_id: bytes) -> None:
+        """Its retirement was acknowledged: nothing is expected of it any more."""
+        self.heard_unix_ms.pop(host_id, None)
+
     def told(self, unix_ms: int) -> None:
         """An answer of this time left."""
         self.unix_ms = max(self.unix_ms, unix_ms)

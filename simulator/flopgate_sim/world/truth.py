@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flopgate_agent.gate.core import GateCore
-from flopgate_proto.codec import decode_order, envelope_from_wire
+from flopgate_proto.codec import PayloadType, decode_order, envelope_from_wire
 from flopgate_proto.envelope import statement_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import Pause, Resume
@@ -81,6 +81,7 @@ class HostTruth:
             ``baseline_flop`` by workload.
         enrolled_us: when an authority's admission came and was kept, ``None`` while none was.
         left_sequence: highest report that left the gate.
+        ended_by: the report that left by which the host retired: no grant counts any more.
         odd_ms: host time at which counters did what no chip can do, until a finding says so.
         odd_sequence: newest report by then.
         odd_reports: how many reports since tell of time after it and find nothing.
@@ -113,6 +114,7 @@ class HostTruth:
     enrolled_us: int | None = None
     baseline_flop: dict[str, int] = field(default_factory=dict)
     left_sequence: int = 0
+    ended_by: int | None = None
     sequence: int = 0
     started_sequence: int | None = None
     loose: str = ""
@@ -206,6 +208,10 @@ class HostTruth:
     def left(self, report: pb.SignedReport, now_us: int) -> None:
         """A report left the gate."""
         message = pb.Report.FromString(report.envelope.payload)
+        if report.envelope.payload_type == PayloadType.RETIREMENT:
+            self.ended_by = message.sequence
+            self.grants.clear()
+            self.deadline_us = {key: min(us, now_us) for key, us in self.deadline_us.items()}
         for found in message.findings:
             self.told_us.setdefault(found.id, now_us)
         self.left_sequence = max(self.left_sequence, message.sequence)
@@ -274,7 +280,7 @@ class HostTruth:
 
     def came(self, batch: pb.AnswerBatch) -> None:
         """Answers came to the gate; what they grant may be used from now on."""
-        for leaf in batch.answers:
+        for leaf in batch.answers if self.ended_by is None else ():
             digest = pb.Answer.FromString(leaf.payload).request_digest
             for key, until_us in self.granted_us.pop(digest, ()):
                 self.deadline_us[key] = max(self.deadline_us.get(key, 0), until_us)
@@ -295,6 +301,8 @@ class HostTruth:
     def rolled_back(self, taken_us: int, sequence: int) -> None:
         """The ledger is put back as it was then, up to a report: what came since is lost."""
         self.left_sequence = sequence
+        if self.ended_by is not None and self.ended_by > sequence:
+            self.ended_by = None
         self.excused = "an older ledger was put back"
         self.pauses = {
             digest: pause for digest, pause in self.pauses.items() if pause.came_us <= taken_us
@@ -322,13 +330,22 @@ class HostTruth:
 
     def usable_tflop(self, authority: str, workload: str, now_us: int, allotted_tflop: int) -> int:
         """Highest total that the lane may reach, by grants of an authority that are not over."""
-        self.grants = [grant for grant in self.grants if grant.until_us > now_us]
+        left = () if self.ended_by is not None else self.grants
+        self.grants = [grant for grant in left if grant.until_us > now_us]
         ceilings = [
             grant.ceiling_tflop
             for grant in self.grants
             if grant.workload == workload and grant.authority == authority
         ]
         return max(allotted_tflop, *ceilings) if ceilings else allotted_tflop
+
+
+def is_free(host: GateSide) -> bool:
+    """Whether the host retired and everybody whom it joined has said so: nobody rules it."""
+    last, known = host.truth.ended_by, host.truth.acknowledged
+    return last is not None and all(
+        known.get(courier.authority.name, 0) >= last for courier in host.couriers
+    )
 
 
 def _flop(host: GateSide, chips: Iterable[int]) -> int:

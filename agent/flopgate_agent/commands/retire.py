@@ -1,0 +1,62 @@
+"""``flopgate-agent retire``: takes this host out of service, in the eyes of its authorities."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from flopgate_agent.config import load_gate
+from flopgate_agent.gate_process.status_file import status_path
+from flopgate_agent.host_status import read_status
+from flopgate_agent.local_door import ask_gate
+from flopgate_proto.errors import EnvironmentFault
+from flopgate_proto.v1 import flopgate_pb2 as pb
+
+WAIT_S: Final = 600
+_POLL_S: Final = 0.2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=Path("/etc/flopgate/gate.toml"),
+        metavar="FILE",
+        help="the gate's configuration (/etc/flopgate/gate.toml)",
+    )
+    parser.add_argument(
+        "--wait",
+        type=int,
+        default=WAIT_S,
+        metavar="SECONDS",
+        help=f"how long to wait for its authorities ({WAIT_S}); it goes on without this command",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask the gate, then wait until every authority has acknowledged it."""
+    config = load_gate(arguments.config)
+    ask_gate(config.door_path, pb.ToGate(retire=pb.Retire()))
+    path = str(status_path(config.door_path))
+    end_s, told = time.monotonic() + arguments.wait, ""
+    while time.monotonic() < end_s:
+        status = read_status(path)
+        states = {lane["state"] for lane in status["lanes"]}
+        now = "its lanes come to a stand" if states - {"halted"} else "its authorities are told"
+        if status["host_state"] == "retired":
+            sys.stdout.write("retired: stop its services; nothing is metered or stopped any more\n")
+            return 0
+        if status["host_state"] == "retiring" and now != told:
+            told = now
+            sys.stdout.write(f"retiring: {now}\n")
+            sys.stdout.flush()
+        time.sleep(_POLL_S)
+    raise EnvironmentFault(
+        f"not acknowledged after {arguments.wait} s",
+        code="retire.waiting",
+        remedy="Leave gate and courier running; `flopgate-agent explain` says what is awaited.",
+    )
