@@ -134,6 +134,7 @@ def _enroll(state: State, enrolment: Enrolment, envelope: Envelope, digest: byte
         jurisdiction=enrolment.jurisdiction,
         chips=tuple(peaks_of(chip.pci_device_id, chip.name) for chip in enrolment.chips),
         enrolled_sequence=enrolment.sequence,
+        kin=state.clusters.kin.get(enrolment.cluster, ()),
     )
     admission = seal(
         PayloadType.ADMISSION,
@@ -142,7 +143,7 @@ def _enroll(state: State, enrolment: Enrolment, envelope: Envelope, digest: byte
                 authority=state.authority,
                 host_id=host_id,
                 enrolment_digest=digest,
-                scopes=host.scopes,
+                scopes=host.answer_scopes,
                 governor_unix_ms=unix_ms,
             )
         ),
@@ -167,6 +168,7 @@ def _enroll(state: State, enrolment: Enrolment, envelope: Envelope, digest: byte
         settle(state, [Settling(ended=closed, moved=closed)])
         return wire
     # In memory alone: what is on record counts at once, and nothing can come between.
+    state.clusters = state.clusters.enrolled(host.cluster, host.custodian, host.site)
     state.capacities.declare(host.cluster, token.capacity_tflop_per_s * FLOP_PER_TFLOP)
     state.capacities.enrol(host.cluster, host.chips)
     return wire

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from flopgate_governor.core.decide import FLOP_PER_TFLOP
 from flopgate_governor.core.facts import ChipPeaks
+from flopgate_governor.core.kinship import united
 from flopgate_proto.chips import load_table
 from flopgate_proto.values.common import CapacityBasis
 from flopgate_proto.values.orders import Policy
@@ -30,14 +31,19 @@ class Capacities:
     Args:
         policy: says which peak counts, and from where on a cluster is covered; without one only
             what was declared counts, and nothing is covered.
+        kin: by declared cluster, all that are one with it (`core.clusters`).
 
     Attributes:
-        flop_per_s: by cluster.
-        covered: clusters at or above the threshold.
+        flop_per_s: by declared cluster.
+        covered: declared clusters that are, with all that are one with them, at or above the
+            threshold.
     """
 
-    def __init__(self, policy: Policy | None) -> None:
+    def __init__(
+        self, policy: Policy | None, kin: Mapping[str, tuple[str, ...]] | None = None
+    ) -> None:
         self._policy = policy
+        self._kin = kin or {}
         self._enrolled_flop_per_s: dict[str, int] = {}
         self.flop_per_s: dict[str, int] = {}
         self.covered: frozenset[str] = frozenset()
@@ -57,11 +63,26 @@ class Capacities:
         self._raise(cluster, enrolled)
 
     def _raise(self, cluster: str, flop_per_s: int) -> None:
-        most = max(self.flop_per_s.get(cluster, 0), flop_per_s)
-        self.flop_per_s[cluster] = most
+        self.flop_per_s[cluster] = max(self.flop_per_s.get(cluster, 0), flop_per_s)
+        self._cover(cluster)
+
+    def unite(self, kin: Mapping[str, tuple[str, ...]]) -> None:
+        """Other declared clusters than before are one."""
+        self._kin = kin
+        self.covered = frozenset()
+        for cluster in self.flop_per_s:
+            self._cover(cluster)
+
+    def of_whole(self, cluster: str) -> int:
+        """FLOP/s of a declared cluster and of all that are one with it."""
+        return sum(self.flop_per_s.get(name, 0) for name in united(self._kin, cluster))
+
+    def _cover(self, cluster: str) -> None:
         policy = self._policy
-        if policy is not None and most >= policy.threshold_tflop_per_s * FLOP_PER_TFLOP:
-            self.covered |= {cluster}
+        if policy is None or cluster in self.covered:
+            return
+        if self.of_whole(cluster) >= policy.threshold_tflop_per_s * FLOP_PER_TFLOP:
+            self.covered |= set(united(self._kin, cluster))
 
 
 def _peak(peaks: ChipPeaks, basis: CapacityBasis) -> int:

@@ -16,6 +16,7 @@ import structlog
 
 from flopgate_governor.commands import (
     certificate,
+    cluster,
     delegate,
     init,
     order,
@@ -41,6 +42,7 @@ COMMANDS: Final[dict[str, ModuleType]] = {
     "delegate": delegate,
     "reconcile": reconcile,
     "status": status,
+    "cluster": cluster,
     "certificate": certificate,
 }
 """Subcommand to module; each has ``add_arguments(parser)`` and ``run(arguments)``."""

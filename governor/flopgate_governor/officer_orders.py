@@ -9,8 +9,10 @@ from sqlalchemy import Connection, bindparam, insert, select
 
 from flopgate_governor import schema
 from flopgate_governor.budgets import write_caps
+from flopgate_governor.cluster_store import write_clusters
 from flopgate_governor.core.checkpoint import Logged
 from flopgate_governor.core.facts import Host
+from flopgate_governor.core.finding import check_ruling, rule
 from flopgate_governor.core.orders import OrderBook, caps_of
 from flopgate_governor.core.pauses import concerns_host
 from flopgate_governor.core.waiting import Waiting
@@ -24,10 +26,16 @@ from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import HistoryError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import ScopeKind
-from flopgate_proto.values.orders import Pause, Veto
+from flopgate_proto.values.orders import ClusterRuling, Pause, Veto
 
 OF_GOVERNORS: Final = frozenset(
-    {PayloadType.ADOPTION, PayloadType.CLOSURE, PayloadType.RELIEF, PayloadType.RECONCILIATION}
+    {
+        PayloadType.ADOPTION,
+        PayloadType.CLOSURE,
+        PayloadType.RELIEF,
+        PayloadType.RECONCILIATION,
+        PayloadType.CLUSTER_RULING,
+    }
 )
 """Orders that no gate acts on."""
 
@@ -75,6 +83,7 @@ def accept_order(state: State, envelope: Envelope) -> Accepted:
     unix_ms = state.now_ms()
     book = state.book.accept(envelope, unix_ms)
     _check_in_time(state, envelope)
+    _check_ruling(state, envelope)
     appended = state.appended([envelope])
     with state.store.transaction() as connection:
         check(connection, state, decode_order(envelope.payload_type, envelope.payload))
@@ -117,6 +126,11 @@ def _write_effects(
     """What came into force, in the transaction that brings it there."""
     if book.policy is not None and book.policy is not state.book.policy:
         write_caps(connection, caps_of(book.policy))
+    clusters = state.clusters
+    for verified in book.rulings[len(state.book.rulings) :]:
+        if isinstance(verified.order, ClusterRuling):
+            clusters = rule(clusters, verified.order, verified.digest)
+    write_clusters(connection, state.clusters.merges, clusters, ())
     settlings: list[Settling] = []
     for verified in book.ruled[len(state.book.ruled) :]:
         try:
@@ -125,6 +139,13 @@ def _write_effects(
             # It waited, and what it was signed for is there no more.
             book = book.let_fall(verified.digest, error.code, error.detail)
     return book, settlings
+
+
+def _check_ruling(state: State, envelope: Envelope) -> None:
+    """Names that nobody declared are refused now, not when the ruling comes into force."""
+    order = decode_order(envelope.payload_type, envelope.payload)
+    if isinstance(order, ClusterRuling):
+        check_ruling(state.clusters, order)
 
 
 def _waiting(state: State, digest: bytes) -> Waiting | None:

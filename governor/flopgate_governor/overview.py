@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection
 
 from sqlalchemy import Connection, and_, select
 
 from flopgate_governor import schema
 from flopgate_governor.budgets import load_books
-from flopgate_governor.core.decide import FLOP_PER_TFLOP
+from flopgate_governor.cluster_status import cluster_statuses, merge_statuses
 from flopgate_governor.core.facts import ENDED, host_scopes
 from flopgate_governor.core.waiting import Waiting
-from flopgate_governor.loose_lanes import would_stop
 from flopgate_governor.officer_orders import ripen
 from flopgate_governor.policy_bounds import KILL_MS
 from flopgate_governor.silences import look
@@ -39,7 +37,7 @@ def overview(state: State, linked: Collection[bytes]) -> pb.GetStatusReply:
     book, policy = state.book, state.book.policy
     outage_ms = 0 if policy is None else tolerated_outage_ms(policy)
     with state.store.transaction() as connection:
-        hosts = _hosts(connection, linked, policy, state.now_ms())
+        hosts = _hosts(connection, state, linked)
         budgets = _budgets(connection, state)
     return pb.GetStatusReply(
         authority=state.authority,
@@ -49,7 +47,7 @@ def overview(state: State, linked: Collection[bytes]) -> pb.GetStatusReply:
         log_size=state.frontier.size,
         tolerated_outage_ms=outage_ms,
         halted_reason=_halted_reason(state),
-        clusters=_clusters(state, hosts),
+        clusters=cluster_statuses(state, hosts),
         budgets=budgets,
         pauses=[
             pb.PauseStatus(
@@ -70,6 +68,10 @@ def overview(state: State, linked: Collection[bytes]) -> pb.GetStatusReply:
             pb.FallenOrder(digest=one.digest, reason=one.code, detail=one.detail)
             for one in book.fallen
         ],
+        merges=merge_statuses(state.clusters),
+        threshold_tflop_per_s=0 if policy is None else policy.threshold_tflop_per_s,
+        capacity_basis=pb.CapacityBasis.ValueType(0 if policy is None else policy.capacity_basis),
+        cluster_link_mbit_per_s=state.clusters.link_mbit_per_s,
     )
 
 
@@ -100,25 +102,6 @@ def _halted_reason(state: State) -> str:
     return ""
 
 
-def _clusters(state: State, hosts: list[pb.HostStatus]) -> list[pb.ClusterStatus]:
-    hosts = [host for host in hosts if host.refused_reason not in ENDED]
-    counts = Counter(host.cluster for host in hosts)
-    phases = Counter((host.cluster, host.phase) for host in hosts)
-    would = Counter(host.cluster for host in hosts if any(map(would_stop, host.lanes)))
-    return [
-        pb.ClusterStatus(
-            cluster=cluster,
-            capacity_tflop_per_s=rate // FLOP_PER_TFLOP,
-            covered=cluster in state.capacities.covered,
-            hosts=counts[cluster],
-            hosts_observed=phases[cluster, pb.PHASE_OBSERVE],
-            hosts_warned=phases[cluster, pb.PHASE_WARN],
-            hosts_would_stop=would[cluster],
-        )
-        for cluster, rate in sorted(state.capacities.flop_per_s.items())
-    ]
-
-
 def _budgets(connection: Connection, state: State) -> list[pb.BudgetStatus]:
     policy = state.book.policy
     if policy is None:
@@ -139,9 +122,8 @@ def _budgets(connection: Connection, state: State) -> list[pb.BudgetStatus]:
     ]
 
 
-def _hosts(
-    connection: Connection, linked: Collection[bytes], policy: Policy | None, unix_ms: int
-) -> list[pb.HostStatus]:
+def _hosts(connection: Connection, state: State, linked: Collection[bytes]) -> list[pb.HostStatus]:
+    policy, unix_ms, kin = state.book.policy, state.now_ms(), state.clusters.kin
     host, report = schema.host.c, schema.report.c
     newest = and_(report.host_id == host.host_id, report.sequence == host.sequence)
     rows = connection.execute(
@@ -172,7 +154,7 @@ def _hosts(
             lanes=[] if row[4] in ENDED else _lanes(row[5]),
             topology=summary(*topologies[row[0]]) if row[0] in topologies else None,
             phase=pb.Phase.ValueType(
-                phase_at(rules, host_scopes(row[6], row[7], row[8], row[1]), unix_ms)
+                phase_at(rules, host_scopes(*row[6:9], row[1], kin.get(row[1], ())), unix_ms)
             ),
         )
         for row in rows

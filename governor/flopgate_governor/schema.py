@@ -255,6 +255,33 @@ relief: Final = Table(
     Column("amount_tflop", BigInteger, nullable=False),
 )
 
+# The newest of what each host told that it shares with others, as `core.claims` names it.
+cluster_told: Final = Table(
+    "cluster_told",
+    metadata,
+    Column("host_id", LargeBinary, primary_key=True),
+    # Of the report that told it.
+    Column("sequence", BigInteger, nullable=False),
+    Column("claims", String, nullable=False),
+)
+
+# Two declared clusters that are one, or would be; see `core.clusters`.
+cluster_merge: Final = Table(
+    "cluster_merge",
+    metadata,
+    Column("a", String, primary_key=True),
+    Column("b", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("state", Integer, nullable=False),
+    Column("why", String, nullable=False),
+    # The reports of both ends; empty where only a ruling stands behind it.
+    Column("host_a", LargeBinary, nullable=False),
+    Column("sequence_a", BigInteger, nullable=False),
+    Column("host_b", LargeBinary, nullable=False),
+    Column("sequence_b", BigInteger, nullable=False),
+    Column("ruling", LargeBinary, nullable=False),
+)
+
 APPEND_ONLY: Final = tuple(
     f"CREATE TRIGGER IF NOT EXISTS log_entry_no_{verb} BEFORE {verb.upper()} ON log_entry "
     "BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END"

@@ -27,7 +27,7 @@ def look(connection: Connection, policy: Policy | None, unix_ms: int) -> Silence
     seen: dict[bytes, int] = dict(_UNHEARD.run(connection, before=due_unix_ms - policy.lifetime_ms))
     if not seen:
         return Silence((), unix_ms, due_unix_ms)
-    hosts = {host.host_id: host for host in read_hosts(connection, list(seen))}
+    hosts = {host.host_id: host for host in read_hosts(connection, list(seen), kin={})}
     chains = records.load_chains(connection, hosts)
     found = []
     for host_id, seen_unix_ms in seen.items():

@@ -5,7 +5,7 @@ All of it is rebuilt from the store at start, and changed only after a transacti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,7 +13,9 @@ from sqlalchemy import BindParameter, Connection, bindparam, func, select
 
 from flopgate_governor import schema
 from flopgate_governor.capacity import Capacities, peaks_of
+from flopgate_governor.cluster_store import load_clusters
 from flopgate_governor.core.checkpoint import Appended, append
+from flopgate_governor.core.clusters import Clusters
 from flopgate_governor.core.decide import FLOP_PER_TFLOP, Standing
 from flopgate_governor.core.facts import Chain, Host, Totals
 from flopgate_governor.core.orders import Halt, OrderBook, caps_of
@@ -81,7 +83,9 @@ class State:
         opened_batch: highest batch that the store held at start.
         hosts: by id, as they were enrolled.
         chains: of some of these hosts, by id, as of the last commit.
+        doubtful: a transaction failed, and what it told of clusters may be on record.
         totals: of some scopes, in words, as of the last commit or of the one under way.
+        clusters: which of them are one.
         capacities: of the clusters, with all that is enrolled and was declared.
         order_ids: place of each order on record among all, by digest.
         silence: who says nothing, as of the last look at the store; ``None``: look anew.
@@ -100,10 +104,12 @@ class State:
     hosts: dict[bytes, KnownHost] = field(default_factory=dict)
     chains: dict[bytes, Chain] = field(default_factory=dict)
     totals: dict[str, Totals] = field(default_factory=dict)
+    clusters: Clusters = field(default_factory=Clusters)
     capacities: Capacities = field(default_factory=lambda: Capacities(None))
     budgets: dict[str, int] = field(default_factory=dict)
     order_ids: dict[bytes, int] = field(default_factory=dict)
     silence: Silence | None = None
+    doubtful: bool = False
 
     @property
     def authority(self) -> str:
@@ -140,22 +146,40 @@ class State:
         self.count_capacities()
 
     def count_capacities(self) -> None:
-        """Add up what the clusters can do, from the store."""
+        """Add up what the clusters can do, from the store, and which of them are one."""
+        policy = self.book.policy
+        link_mbit_per_s = 0 if policy is None else policy.cluster_link_mbit_per_s
         with self.store.transaction() as connection:
-            self.capacities = _capacities(connection, self.book.policy)
+            clusters = load_clusters(connection, link_mbit_per_s, self.book.fences)
+            self.capacities = _capacities(connection, policy, clusters)
+        self.see(clusters)
+        self.doubtful = False
+
+    def see(self, clusters: Clusters) -> None:
+        """Other clusters are one than before: it is on record."""
+        moved = clusters.kin != self.clusters.kin
+        self.clusters = clusters
+        if moved:
+            self.capacities.unite(clusters.kin)
+            # A host's scopes are those of its cluster: it is read anew.
+            self.hosts.clear()
+            self.chains.clear()
 
     def forget(self) -> None:
         """A transaction failed: where chains and totals stand, only the store can tell."""
         self.chains.clear()
         self.totals.clear()
         self.silence = None
+        self.doubtful = True
 
     def read(self, connection: Connection, host_id: bytes) -> Host | None:
         """A host as it was enrolled, within a transaction; ``None`` for an unknown one."""
-        return next(iter(read_hosts(connection, [host_id])), None)
+        return next(iter(read_hosts(connection, [host_id], self.clusters.kin)), None)
 
     def know(self, ids: Iterable[bytes]) -> None:
         """Read hosts that are not in memory; unknown ones stay unknown."""
+        if self.doubtful:
+            self.count_capacities()
         asked = set(ids)
         missing = [host_id for host_id in asked if host_id not in self.hosts]
         if not missing:
@@ -165,7 +189,7 @@ class State:
             self.hosts = {known: self.hosts[known] for known in asked if known in self.hosts}
             self.chains = {known: self.chains[known] for known in asked if known in self.chains}
         with self.store.transaction() as connection:
-            for host in read_hosts(connection, missing):
+            for host in read_hosts(connection, missing, self.clusters.kin):
                 key = VerifyingKey(host.spki)
                 self.hosts[host.host_id] = KnownHost(host=host, keys={key.key_id: key})
 
@@ -224,8 +248,8 @@ def _replay(connection: Connection, accepted: list[tuple[Envelope, int]]) -> Ord
     return book
 
 
-def _capacities(connection: Connection, policy: Policy | None) -> Capacities:
-    capacities = Capacities(policy)
+def _capacities(connection: Connection, policy: Policy | None, clusters: Clusters) -> Capacities:
+    capacities = Capacities(policy, clusters.kin)
     for cluster, declared in _DECLARED.run(connection):
         capacities.declare(cluster, declared * FLOP_PER_TFLOP)
     for cluster, pci_device_id, name, count in _CHIPS.run(connection):
@@ -233,8 +257,10 @@ def _capacities(connection: Connection, policy: Policy | None) -> Capacities:
     return capacities
 
 
-def read_hosts(connection: Connection, ids: list[bytes]) -> list[Host]:
-    """What the enrolments of these hosts fixed."""
+def read_hosts(
+    connection: Connection, ids: list[bytes], kin: Mapping[str, tuple[str, ...]]
+) -> list[Host]:
+    """What the enrolments of these hosts fixed; ``kin``: which declared clusters are one."""
     chips: dict[bytes, list[tuple[int, str]]] = {}
     for row in _CHIPS_OF.run(connection, ids):
         chips.setdefault(row[0], []).append((row[1], row[2]))
@@ -247,6 +273,7 @@ def read_hosts(connection: Connection, ids: list[bytes]) -> list[Host]:
             site=row[4],
             jurisdiction=row[5],
             enrolled_sequence=row[6],
+            kin=kin.get(row[2], ()),
             chips=tuple(peaks_of(pci, name) for pci, name in chips.get(row[0], ())),
         )
         for row in _ENROLLED.run(connection, ids)

@@ -10,7 +10,10 @@ from sqlalchemy import Connection, insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from flopgate_governor import budgets, records, schema
+from flopgate_governor.cluster_store import write_clusters
 from flopgate_governor.core.chain import Place
+from flopgate_governor.core.claims import claims_of
+from flopgate_governor.core.clusters import Clusters, Told
 from flopgate_governor.core.decide import Standing
 from flopgate_governor.core.exchange import Arrived, Exchanged, exchange
 from flopgate_governor.core.facts import (
@@ -22,6 +25,7 @@ from flopgate_governor.core.facts import (
     LaneFacts,
     lane_scopes,
 )
+from flopgate_governor.core.finding import learn
 from flopgate_governor.core.orders import Halt, OrderBook
 from flopgate_governor.core.quotes import Numbering, next_number, own_quote, shows_rollback
 from flopgate_governor.logbook import proof_to, write_log
@@ -41,6 +45,7 @@ from flopgate_proto.codec import (
 )
 from flopgate_proto.envelope import statement_digest
 from flopgate_proto.errors import HistoryError, PeerError
+from flopgate_proto.values.topology import Topology
 
 _NEW_BATCH = Write(insert(schema.batch))
 _new_halt = upsert(schema.halt)
@@ -64,6 +69,7 @@ class Work:
     unix_ms: int
     standing: Standing
     numbering: Numbering
+    clusters: Clusters
     facts: dict[bytes, HostFacts]
     lanes: dict[bytes, Mapping[str, LaneFacts]]
     books: Books
@@ -75,6 +81,7 @@ class Work:
     payloads: list[bytes] = field(default_factory=list)
     answered: list[tuple[Received, bytes]] = field(default_factory=list)
     fresh: dict[tuple[bytes, int], int] = field(default_factory=dict)
+    shared: list[Told] = field(default_factory=list)
     new_told: list[Row] = field(default_factory=list)
     evidence: list[Row] = field(default_factory=list)
 
@@ -110,6 +117,7 @@ class Work:
             number=next_number(state.batch_number, unix_ms, state.book.ahead),
             unix_ms=unix_ms,
             standing=state.standing(unix_ms, listen(connection, state, unix_ms)),
+            clusters=state.clusters,
             numbering=state.book.numbering(unix_ms, records.load_numbers(connection, unknown)),
             facts={host_id: chain.facts for host_id, chain in chains.items()},
             lanes={host_id: chain.lanes for host_id, chain in chains.items()},
@@ -228,6 +236,8 @@ class Work:
         self.lanes[host_id] = {**lanes, **{lane.workload: lane for lane in done.lanes}}
         for finding in done.findings:
             self._keep_evidence(item, finding.id, finding.detail)
+        if item.report.topology is not None:
+            self._share(item, item.report.topology)
         for pause in done.told:
             running_ms = item.report.running_ms
             self.told.setdefault(host_id, {})[pause] = running_ms
@@ -235,6 +245,17 @@ class Work:
         self.fresh[host_id, item.report.sequence] = len(self.payloads)
         self.payloads.append(payload)
         self.answered.append((item, digest))
+
+    def _share(self, item: Received, topology: Topology) -> None:
+        """Its host told how it hangs together with others."""
+        self.shared.append(
+            Told(
+                host_id=item.host_id,
+                cluster=self.facts[item.host_id].host.cluster,
+                sequence=item.report.sequence,
+                claims=claims_of(topology),
+            )
+        )
 
     def _keep_evidence(self, item: Received, kind: str, detail: str) -> None:
         self.evidence.append(
@@ -251,6 +272,10 @@ class Work:
     def seal(self, connection: Connection) -> Sealed | None:
         """Sign the batch and write everything; the transaction is committed by the caller."""
         sealed = self._sign() if self.payloads else None
+        if self.shared:
+            self.clusters = learn(self.clusters, self.shared)
+            known = self.state.clusters.merges
+            write_clusters(connection, known, self.clusters, self.shared)
         free_chips(connection, self._retired)
         if sealed is not None:
             write_log(connection, sealed.appended)
@@ -347,6 +372,8 @@ class Work:
         self.state.book = self.book
         for host_id, facts in self.facts.items():
             self.state.chains[host_id] = Chain(facts=facts, lanes=self.lanes[host_id])
+        if self.shared:
+            self.state.see(self.clusters)
         forget_retired(self.state, self._retired)
         if sealed is not None:
             self.state.batch_number = sealed.number

@@ -161,7 +161,7 @@ def check(governor: LocalGovernor) -> None:
     state = governor.state
     with state.store.transaction() as connection:
         ids = [row[0] for row in connection.exec_driver_sql("SELECT host_id FROM host")]
-        hosts = {host.host_id: host for host in read_hosts(connection, ids)}
+        hosts = {host.host_id: host for host in read_hosts(connection, ids, state.clusters.kin)}
         chains = records.load_chains(connection, hosts)
         sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
         for host_id, chain in chains.items():

@@ -44,8 +44,13 @@ def lines_of(reply: pb.GetStatusReply) -> list[str]:
     lines += [f"  {reply.halted_reason}"] if reply.halted_reason else []
     lines += [
         f"cluster {c.cluster}  {c.capacity_tflop_per_s} TFLOP/s  "
-        f"{'covered' if c.covered else 'exempt'}  {c.hosts} hosts{_phases(c)}"
+        f"{'covered' if c.covered else 'exempt'}  {c.hosts} hosts{_one_with(c)}{_phases(c)}"
         for c in reply.clusters
+    ]
+    lines += [
+        f"  waits for officers: {m.a} and {m.b} may be one; see `cluster list`"
+        for m in reply.merges
+        if m.state == "waiting"
     ]
     lines += [
         f"budget {scope_of(b.scope)}  TFLOP: cap {b.cap_tflop}  settled {b.settled_tflop}  "
@@ -75,6 +80,12 @@ def lines_of(reply: pb.GetStatusReply) -> list[str]:
             for lane in host.lanes
         ]
     return lines
+
+
+def _one_with(cluster: pb.ClusterStatus) -> str:
+    if not cluster.one_with:
+        return ""
+    return f"  one with {', '.join(cluster.one_with)}: {cluster.whole_tflop_per_s} TFLOP/s"
 
 
 def _phases(cluster: pb.ClusterStatus) -> str:

@@ -162,7 +162,7 @@ def _ceiling(
     if not exempt and f"cluster:{host.cluster}" not in standing.budgets:
         return Refusal(
             reason="budget.missing",
-            detail=_clip(f"cluster {host.cluster} is covered and has no budget"),
+            detail=_clip(f"cluster {host.cluster} is covered{_with_kin(host)} and has no budget"),
             way_back="Officers sign a policy with a budget for the cluster.",
         )
     lost = _lost_grants_run(host, asked.lane.workload, standing, policy)
@@ -196,6 +196,11 @@ def _ceiling(
             )
         headroom = min(headroom, left)
     return Ceiling(ceiling_tflop=min(asked.facts.allotted_tflop + headroom, COUNT_MAX))
+
+
+def _with_kin(host: Host) -> str:
+    others = [name for name in host.kin if name != host.cluster]
+    return f" as one with {', '.join(others)}," if others else ""
 
 
 def _lost_grants_run(

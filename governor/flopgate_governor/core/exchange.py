@@ -139,7 +139,7 @@ def exchange(
             acknowledged_sequence=report.sequence,
             acknowledged_head=arrived.digest,
             governor_unix_ms=standing.unix_ms,
-            scopes=host.host.scopes,
+            scopes=host.host.answer_scopes,
             pauses=tuple(held.digest for held in in_force[:PAUSES_MAX]),
             policy_version=0 if standing.policy is None else standing.policy.version,
             verdicts=verdicts,

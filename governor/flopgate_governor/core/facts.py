@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from flopgate_proto.limits import SCOPES_MAX
 from flopgate_proto.quick import quick
 from flopgate_proto.values.common import Figures, Scope, ScopeKind
 
@@ -34,20 +35,33 @@ class ChipPeaks:
     worst_high_flop_per_s: int
 
 
-def host_scopes(jurisdiction: str, custodian: str, site: str, cluster: str) -> tuple[Scope, ...]:
-    """Scopes of a host, the widest first; those without a name are none."""
+def host_scopes(
+    jurisdiction: str, custodian: str, site: str, cluster: str, kin: Iterable[str] = ()
+) -> tuple[Scope, ...]:
+    """Scopes of a host, the widest first; those without a name are none.
+
+    ``kin``: declared clusters that are one with its own: what is said of one holds for all.
+    """
     named = (
         (ScopeKind.JURISDICTION, jurisdiction),
         (ScopeKind.CUSTODIAN, custodian),
         (ScopeKind.SITE, site),
         (ScopeKind.CLUSTER, cluster),
+        *((ScopeKind.CLUSTER, name) for name in kin if name != cluster),
     )
     return (Scope(ScopeKind.EVERYTHING), *(Scope(kind, id_) for kind, id_ in named if id_))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """What the enrolment fixed. This authority follows the chain after ``enrolled_sequence``."""
+    """What the enrolment fixed. This authority follows the chain after ``enrolled_sequence``.
+
+    Attributes:
+        kin: declared clusters that are one with its own, and that one.
+        scopes: all; an answer names as many as it may.
+        scope_keys: those that have books, in words: of clusters only its own, so that no lane's
+            share moves from one budget to another when clusters are found to be one.
+    """
 
     host_id: bytes
     spki: bytes
@@ -57,13 +71,17 @@ class Host:
     jurisdiction: str
     chips: tuple[ChipPeaks, ...]
     enrolled_sequence: int = 0
+    kin: tuple[str, ...] = ()
     scopes: tuple[Scope, ...] = field(init=False)
+    answer_scopes: tuple[Scope, ...] = field(init=False)
     scope_keys: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        scopes = host_scopes(self.jurisdiction, self.custodian, self.site, self.cluster)
+        own = host_scopes(self.jurisdiction, self.custodian, self.site, self.cluster)
+        scopes = host_scopes(self.jurisdiction, self.custodian, self.site, self.cluster, self.kin)
         object.__setattr__(self, "scopes", scopes)
-        object.__setattr__(self, "scope_keys", tuple(str(scope) for scope in scopes))
+        object.__setattr__(self, "answer_scopes", scopes[:SCOPES_MAX])
+        object.__setattr__(self, "scope_keys", tuple(str(scope) for scope in own))
 
 
 @quick

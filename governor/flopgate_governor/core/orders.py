@@ -17,11 +17,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from flopgate_governor.core.clusters import fenced
 from flopgate_governor.core.pauses import NARROW, LatchedPause
 from flopgate_governor.core.quotes import AHEAD_MAX, Numbering
 from flopgate_governor.core.waiting import Fallen, Waiting
 from flopgate_proto.envelope import Envelope
-from flopgate_proto.errors import ForgedError, HistoryError, PeerError, UnknownVersionError
+from flopgate_proto.errors import ForgedError, HistoryError, PeerError
 from flopgate_proto.loosening import InForce, loosened
 from flopgate_proto.trust import Trust, VerifiedOrder
 from flopgate_proto.values.orders import (
@@ -79,6 +80,7 @@ class OrderBook:
         fallen: the newest that waited and never came into force.
         ruled: adoptions, closures and reliefs in force: what they do stands in the store.
         told: envelopes of vetoes, confirmations, revocations and seats, for hosts.
+        rulings: on clusters, in the order in which they came into force.
     """
 
     trust: Trust
@@ -100,6 +102,7 @@ class OrderBook:
     seats: Seats | None = None
     ruled: tuple[VerifiedOrder, ...] = ()
     told: tuple[Envelope, ...] = ()
+    rulings: tuple[VerifiedOrder, ...] = ()
 
     @classmethod
     def first(cls, root: Envelope) -> OrderBook:
@@ -151,6 +154,15 @@ class OrderBook:
             seats=self.seats,
             suspected=frozenset(held.digest for held in self.pauses if held.suspected(revoked)),
         )
+
+    @property
+    def fences(self) -> dict[str, bytes]:
+        """Digest of the ruling that keeps a declared cluster apart, by its name."""
+        fences: dict[str, bytes] = {}
+        for verified in self.rulings:
+            if isinstance(verified.order, ClusterRuling):
+                fences = fenced(fences, verified.order, verified.digest)
+        return fences
 
     @property
     def due_unix_ms(self) -> int | None:
@@ -241,9 +253,7 @@ class OrderBook:
             case Reconciliation():
                 return self._reconcile(order, unix_ms)
             case ClusterRuling():
-                raise UnknownVersionError(
-                    "this governor finds no clusters", code="order.type.unknown"
-                )
+                return replace(self, rulings=(*self.rulings, verified))
             case _:
                 return self._judge(order, verified)
 

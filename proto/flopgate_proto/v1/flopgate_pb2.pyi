@@ -2514,6 +2514,10 @@ class GetStatusReply(_message.Message):
     HOSTS_FIELD_NUMBER: _builtins.int
     WAITING_FIELD_NUMBER: _builtins.int
     FALLEN_FIELD_NUMBER: _builtins.int
+    MERGES_FIELD_NUMBER: _builtins.int
+    THRESHOLD_TFLOP_PER_S_FIELD_NUMBER: _builtins.int
+    CAPACITY_BASIS_FIELD_NUMBER: _builtins.int
+    CLUSTER_LINK_MBIT_PER_S_FIELD_NUMBER: _builtins.int
     authority: _builtins.str
     governor_unix_ms: _builtins.int
     policy_version: _builtins.int
@@ -2522,6 +2526,10 @@ class GetStatusReply(_message.Message):
     tolerated_outage_ms: _builtins.int
     halted_reason: _builtins.str
     """Why nothing is granted now; empty when grants flow."""
+    threshold_tflop_per_s: _builtins.int
+    """Of the policy in force; 0 without one."""
+    capacity_basis: Global___CapacityBasis.ValueType
+    cluster_link_mbit_per_s: _builtins.int
     @_builtins.property
     def clusters(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClusterStatus]: ...
     @_builtins.property
@@ -2538,6 +2546,8 @@ class GetStatusReply(_message.Message):
     def fallen(self) -> _containers.RepeatedCompositeFieldContainer[Global___FallenOrder]:
         """The newest that waited and never came into force."""
 
+    @_builtins.property
+    def merges(self) -> _containers.RepeatedCompositeFieldContainer[Global___MergeStatus]: ...
     def __init__(
         self,
         *,
@@ -2554,10 +2564,14 @@ class GetStatusReply(_message.Message):
         hosts: _abc.Iterable[Global___HostStatus] | None = ...,
         waiting: _abc.Iterable[Global___WaitingOrder] | None = ...,
         fallen: _abc.Iterable[Global___FallenOrder] | None = ...,
+        merges: _abc.Iterable[Global___MergeStatus] | None = ...,
+        threshold_tflop_per_s: _builtins.int = ...,
+        capacity_basis: Global___CapacityBasis.ValueType = ...,
+        cluster_link_mbit_per_s: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "batch_number", b"batch_number", "budgets", b"budgets", "clusters", b"clusters", "fallen", b"fallen", "governor_unix_ms", b"governor_unix_ms", "halted_reason", b"halted_reason", "hosts", b"hosts", "log_size", b"log_size", "pauses", b"pauses", "policy_version", b"policy_version", "tolerated_outage_ms", b"tolerated_outage_ms", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "batch_number", b"batch_number", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "cluster_link_mbit_per_s", b"cluster_link_mbit_per_s", "clusters", b"clusters", "fallen", b"fallen", "governor_unix_ms", b"governor_unix_ms", "halted_reason", b"halted_reason", "hosts", b"hosts", "log_size", b"log_size", "merges", b"merges", "pauses", b"pauses", "policy_version", b"policy_version", "threshold_tflop_per_s", b"threshold_tflop_per_s", "tolerated_outage_ms", b"tolerated_outage_ms", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2634,6 +2648,10 @@ class ClusterStatus(_message.Message):
     HOSTS_OBSERVED_FIELD_NUMBER: _builtins.int
     HOSTS_WARNED_FIELD_NUMBER: _builtins.int
     HOSTS_WOULD_STOP_FIELD_NUMBER: _builtins.int
+    ONE_WITH_FIELD_NUMBER: _builtins.int
+    WHOLE_TFLOP_PER_S_FIELD_NUMBER: _builtins.int
+    CUSTODIANS_FIELD_NUMBER: _builtins.int
+    SITES_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     capacity_tflop_per_s: _builtins.int
     covered: _builtins.bool
@@ -2642,6 +2660,15 @@ class ClusterStatus(_message.Message):
     """Of these hosts: by the policy in force, and those that would be stopped now, were it enforced."""
     hosts_warned: _builtins.int
     hosts_would_stop: _builtins.int
+    whole_tflop_per_s: _builtins.int
+    @_builtins.property
+    def one_with(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Declared clusters that are one with it, itself left out, and what all of them can do."""
+
+    @_builtins.property
+    def custodians(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def sites(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -2652,14 +2679,86 @@ class ClusterStatus(_message.Message):
         hosts_observed: _builtins.int = ...,
         hosts_warned: _builtins.int = ...,
         hosts_would_stop: _builtins.int = ...,
+        one_with: _abc.Iterable[_builtins.str] | None = ...,
+        whole_tflop_per_s: _builtins.int = ...,
+        custodians: _abc.Iterable[_builtins.str] | None = ...,
+        sites: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity_tflop_per_s", b"capacity_tflop_per_s", "cluster", b"cluster", "covered", b"covered", "hosts", b"hosts", "hosts_observed", b"hosts_observed", "hosts_warned", b"hosts_warned", "hosts_would_stop", b"hosts_would_stop"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity_tflop_per_s", b"capacity_tflop_per_s", "cluster", b"cluster", "covered", b"covered", "custodians", b"custodians", "hosts", b"hosts", "hosts_observed", b"hosts_observed", "hosts_warned", b"hosts_warned", "hosts_would_stop", b"hosts_would_stop", "one_with", b"one_with", "sites", b"sites", "whole_tflop_per_s", b"whole_tflop_per_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ClusterStatus: _TypeAlias = ClusterStatus  # noqa: Y015
+
+@_typing.final
+class MergeStatus(_message.Message):
+    """Two declared clusters are one, or would be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    A_FIELD_NUMBER: _builtins.int
+    B_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    ENDS_FIELD_NUMBER: _builtins.int
+    RULING_FIELD_NUMBER: _builtins.int
+    a: _builtins.str
+    b: _builtins.str
+    key: _builtins.str
+    """What hosts of both name: `fabric:UUID`, `subnet:PREFIX/LID`; or `ruling:DIGEST`."""
+    state: _builtins.str
+    """`found`, `ruled`, `waiting` or `apart`."""
+    why: _builtins.str
+    """Why it waits: `custodians`, `sites`, `one-word` or `ruled-apart`."""
+    ruling: _builtins.bytes
+    """Of the ruling that decided last."""
+    @_builtins.property
+    def ends(self) -> _containers.RepeatedCompositeFieldContainer[Global___MergeEnd]:
+        """The report of each end that it rests on, a's first."""
+
+    def __init__(
+        self,
+        *,
+        a: _builtins.str = ...,
+        b: _builtins.str = ...,
+        key: _builtins.str = ...,
+        state: _builtins.str = ...,
+        why: _builtins.str = ...,
+        ends: _abc.Iterable[Global___MergeEnd] | None = ...,
+        ruling: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["a", b"a", "b", b"b", "ends", b"ends", "key", b"key", "ruling", b"ruling", "state", b"state", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MergeStatus: _TypeAlias = MergeStatus  # noqa: Y015
+
+@_typing.final
+class MergeEnd(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    host_id: _builtins.bytes
+    sequence: _builtins.int
+    def __init__(
+        self,
+        *,
+        host_id: _builtins.bytes = ...,
+        sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_id", b"host_id", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MergeEnd: _TypeAlias = MergeEnd  # noqa: Y015
 
 @_typing.final
 class BudgetStatus(_message.Message):

@@ -8,8 +8,8 @@ from typing import Final
 from flopgate_proto.values.common import CapacityBasis, ChargedFigure, Phase, Scope, Standing
 
 LINK_MBIT_PER_S: Final = 100_000
-"""Links above this make one cluster where policy names no rate: "data center networking of over
-100 Gbit/s" (Executive Order 14110, section 4.2 (b) (ii))."""
+"""Links above this make one cluster where policy names no rate. Executive Order 14110 of the United
+States (2023, section 4.2 (b) (ii)) drew its line for one computing cluster at over 100 Gbit/s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
