@@ -25,7 +25,8 @@ _GATE_KEYS: Final = (
     "sample_interval_ms", "report_interval_ms", "cgroup", "device_filter", "phase_at_least",
     "notice_socket", "tpm", "lane",
 )  # fmt: skip
-_TPM_KEYS: Final = ("tcti", "required")
+_TPM_KEYS: Final = ("tcti", "required", "pcrs")
+_PCR_MAX: Final = 23
 _COURIER_KEYS: Final = (
     "state_dir", "door_path", "queue_bytes_max", "backoff_ms_max", "keepalive_ms",
     "answer_timeout_ms", "metrics_listen",
@@ -56,10 +57,12 @@ class TpmConfig:
     Attributes:
         tcti: where it is, as the TSS names it.
         required: else, where none answers at the first start, the key lies in a file for good.
+        pcrs: of the SHA-256 bank, that it quotes for authorities.
     """
 
     tcti: str
     required: bool
+    pcrs: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +243,7 @@ def _tpm(table: Table) -> TpmConfig | None:
     return TpmConfig(
         tcti=found.text("tcti", "device:/dev/tpmrm0"),
         required=found.flag("required", default=True),
+        pcrs=found.numbers("pcrs", 0, _PCR_MAX, tuple(range(8))),
     )
 
 

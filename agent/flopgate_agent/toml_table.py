@@ -86,9 +86,11 @@ class Table:
             raise self.fault(key, "must be true or false")
         return value
 
-    def numbers(self, key: str, least: int, most: int) -> tuple[int, ...]:
+    def numbers(
+        self, key: str, least: int, most: int, default: tuple[int, ...] | None = None
+    ) -> tuple[int, ...]:
         """A list, not empty, of whole numbers without repetition."""
-        value = self._take(key, None)
+        value = self._take(key, None if default is None else list(default))
         if (
             not isinstance(value, list)
             or not value

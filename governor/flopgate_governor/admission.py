@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import BindParameter, Connection, bindparam, insert, select, tuple_
 
-from flopgate_governor import schema
+from flopgate_governor import schema, tpm_quotes
 from flopgate_governor.capacity import peaks_of
 from flopgate_governor.core.decide import FLOP_PER_TFLOP
 from flopgate_governor.core.facts import CLOSED, RETIRED, Host, LaneFacts
@@ -61,8 +61,8 @@ class Admitted:
     orders: list[pb.SignedOrder]
 
 
-def admit(state: State, envelope: Envelope) -> Admitted:
-    """Enroll a host, or recognise one.
+def admit(state: State, envelope: Envelope, quote: pb.TpmQuote | None = None) -> Admitted:
+    """Enroll a host, or recognise one. ``quote`` is of its TPM, where it has one.
 
     Raises:
         PeerError: it may not join; the detail says why and what to do.
@@ -82,7 +82,7 @@ def admit(state: State, envelope: Envelope) -> Admitted:
     state.know([host_id])
     known = state.hosts.get(host_id)
     if known is None:
-        admission = _enroll(state, enrolment, envelope, verified.digest)
+        admission = _enroll(state, enrolment, envelope, verified.digest, quote)
         state.know([host_id])
     else:
         admission = _recognise(state, enrolment, host_id)
@@ -114,7 +114,14 @@ def _recognise(state: State, enrolment: Enrolment, host_id: bytes) -> pb.Envelop
     return pb.Envelope.FromString(admission)
 
 
-def _enroll(state: State, enrolment: Enrolment, envelope: Envelope, digest: bytes) -> pb.Envelope:
+def _enroll(
+    state: State,
+    enrolment: Enrolment,
+    envelope: Envelope,
+    digest: bytes,
+    quote: pb.TpmQuote | None,
+) -> pb.Envelope:
+    said = tpm_quotes.checked(quote, enrolment, digest)
     host_id = key_digest(enrolment.host_spki)
     if not enrolment.token_id:
         raise ForgedError(
@@ -162,6 +169,8 @@ def _enroll(state: State, enrolment: Enrolment, envelope: Envelope, digest: byte
             admission=wire.SerializeToString(),
             unix_ms=unix_ms,
         )
+        if said is not None and quote is not None:
+            tpm_quotes.write(connection, host_id, said, quote, unix_ms)
         write_log(connection, appended)
     state.frontier = appended.frontier
     if closed:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, and_, select
 
-from flopgate_governor import schema
+from flopgate_governor import schema, tpm_quotes
 from flopgate_governor.budgets import load_books
 from flopgate_governor.cluster_status import cluster_statuses, merge_statuses
 from flopgate_governor.core.facts import ENDED, host_scopes
@@ -142,6 +142,7 @@ def _hosts(connection: Connection, state: State, linked: Collection[bytes]) -> l
         .order_by(host.cluster, host.host_id)
     )
     topologies = load_topologies(connection)
+    quotes = tpm_quotes.load(connection)
     rules = () if policy is None else policy.phases
     return [
         pb.HostStatus(
@@ -152,6 +153,8 @@ def _hosts(connection: Connection, state: State, linked: Collection[bytes]) -> l
             refused_reason=row[4],
             linked=row[0] in linked,
             lanes=[] if row[4] in ENDED else _lanes(row[5]),
+            assurance=pb.ASSURANCE_TPM if row[0] in quotes else pb.ASSURANCE_SOFTWARE,
+            tpm=quotes.get(row[0]),
             topology=summary(*topologies[row[0]]) if row[0] in topologies else None,
             phase=pb.Phase.ValueType(
                 phase_at(rules, host_scopes(*row[6:9], row[1], kin.get(row[1], ())), unix_ms)

@@ -229,6 +229,20 @@ halt: Final = Table(
     Column("host_id", LargeBinary, nullable=False),
 )
 
+# Of hosts whose TPM quoted for their enrolment, as it was verified then.
+tpm_quote: Final = Table(
+    "tpm_quote",
+    metadata,
+    Column("host_id", LargeBinary, primary_key=True),
+    Column("attestation_key", LargeBinary, nullable=False),
+    # One byte each, ascending.
+    Column("pcrs", LargeBinary, nullable=False),
+    Column("pcr_digest", LargeBinary, nullable=False),
+    # As it came, for whoever doubts.
+    Column("evidence", LargeBinary, nullable=False),
+    Column("unix_ms", BigInteger, nullable=False),
+)
+
 # What a ruling does is done once, whenever the governor dies.
 ruling: Final = Table(
     "ruling",

@@ -10,7 +10,7 @@ import sys
 import tarfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from flopgate_governor.toml_files import DEFAULT_POLICY
 from flopgate_sim.nvml import FakeDriver
@@ -37,10 +37,14 @@ class Versions:
         folder: an empty one.
         previous: sources of the version before.
         old: which parts are of that version at first.
+        tpm: where the host's TPM is, for one that has its key in it.
     """
 
-    def __init__(self, folder: Path, previous: Path, old: frozenset[str]) -> None:
+    def __init__(
+        self, folder: Path, previous: Path, old: frozenset[str], tpm: str | None = None
+    ) -> None:
         self.old = old
+        self._tpm = "" if tpm is None else f'[tpm]\ntcti = "{tpm}"\n'
         self._folder = folder
         self._previous = previous
         self._agency = folder / "agency"
@@ -84,7 +88,7 @@ class Versions:
         (self._folder / "gate.toml").write_text(
             f'state_dir = "{self._folder}/gate"\n{door}courier_uids = [{os.getuid()}]\n'
             f'device_globs = ["{self.driver.device_dir}/nvidia[0-9]*"]\n'
-            "sample_interval_ms = 200\nreport_interval_ms = 1000\ncgroup = false\n"
+            "sample_interval_ms = 200\nreport_interval_ms = 1000\ncgroup = false\n" + self._tpm
         )
         (self._folder / "courier.toml").write_text(
             f'state_dir = "{self._folder}/courier"\n{door}backoff_ms_max = 200\n'
@@ -147,8 +151,12 @@ class Versions:
 
     def sequence(self) -> int:
         """The newest report that the governor has."""
+        return int(self.host()["sequence"])
+
+    def host(self) -> dict[str, Any]:
+        """The one host, as the governor shows it."""
         (host,) = json.loads(self.govern("status", "--dir", self._agency, "--json"))["hosts"]
-        return int(host["sequence"])
+        return dict(host)
 
     def count(self, event: str) -> int:
         """How often the gate told of something."""

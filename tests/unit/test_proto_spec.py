@@ -138,6 +138,7 @@ INLINE = (
     pb.LaneRequest,
     pb.SaltedRow,
     pb.TpmState,
+    pb.TpmQuote,
     pb.PipeFigures,
     pb.RawCounter,
     pb.Ceiling,

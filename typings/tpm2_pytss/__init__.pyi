@@ -116,6 +116,16 @@ class ESAPI:
         in_scheme: TPMT_SIG_SCHEME,
         validation: TPMT_TK_HASHCHECK,
     ) -> TPMT_SIGNATURE: ...
+    def quote(
+        self, sign_handle: ESYS_TR, pcr_select: str, qualifying_data: bytes
+    ) -> tuple[_Sized, TPMT_SIGNATURE]: ...
+    def certify(
+        self,
+        object_handle: ESYS_TR,
+        sign_handle: ESYS_TR,
+        qualifying_data: bytes,
+        in_scheme: TPMT_SIG_SCHEME,
+    ) -> tuple[_Sized, TPMT_SIGNATURE]: ...
     def nv_define_space(
         self, auth: None, public_info: TPM2B_NV_PUBLIC, auth_handle: ESYS_TR
     ) -> ESYS_TR: ...

@@ -147,7 +147,7 @@ class CarrierCore:
         if message.HasField("snapshot"):
             return self._snapshot(message.snapshot, now)
         if message.HasField("enrolment"):
-            return self._enrolment(message.enrolment.enrolment)
+            return self._enrolment(message.enrolment)
         if self.state is not State.LINKED:
             return []  # asked for again when the stream is up
         asked = self.flow.put(message.report, now.mono_ms)
@@ -261,14 +261,16 @@ class CarrierCore:
         asked = self._hello_ms is not None or self._enrolling
         return [*self._go(_Event.MUST_ENROL), *([] if asked else self._say_hello(now))]
 
-    def _enrolment(self, envelope: pb.Envelope) -> list[Action]:
-        statement = parse_message(pb.Enrolment(), envelope.payload, PAYLOAD_BYTES_MAX)
+    def _enrolment(self, enrollable: pb.Enrollable) -> list[Action]:
+        payload = enrollable.enrolment.payload
+        statement = parse_message(pb.Enrolment(), payload, PAYLOAD_BYTES_MAX)
         ours = (statement.authority, statement.courier_spki) == (self._authority, self._spki)
         if not ours or self._enrolling:
             return []
         self._enrolling = True
         self._hello_ms = None
-        return [Enroll(pb.EnrollRequest(enrolment=envelope))]
+        tpm = enrollable.tpm if enrollable.HasField("tpm") else None
+        return [Enroll(pb.EnrollRequest(enrolment=enrollable.enrolment, tpm=tpm))]
 
     def _enrolment_lost(self, detail: str, now: Now) -> list[Action]:
         wait_ms = self._enrol_backoff.next_ms()

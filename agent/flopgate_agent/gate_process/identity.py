@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from flopgate_agent.config import TpmConfig
+from flopgate_agent.config import AUTHORITIES_MAX, TpmConfig
 from flopgate_agent.counters.client import child_environment
 from flopgate_agent.gate.memory import Memory
 from flopgate_agent.gate_process.host import load_or_make_key
@@ -21,6 +21,7 @@ from flopgate_agent.tpm.rollback import Base
 from flopgate_agent.tpm.wire import NO_LIBRARY, UNREACHABLE
 from flopgate_proto.errors import ConfigError, TpmError
 from flopgate_proto.keys import Signer
+from flopgate_proto.tpm_quote import TpmQuote, quote_nonce
 from flopgate_proto.values import Assurance
 
 KEY_FILE: Final = "host.key"
@@ -29,6 +30,28 @@ TPM_FILE: Final = "host.tpm"
 
 
 FROM_NOTHING: Final = Base(counter=0, reset_count=0)
+
+
+class Quoting:
+    """Quotes of the TPM for enrolments, each made once: couriers say hello often."""
+
+    def __init__(self, tpm: TpmClient, pcrs: Sequence[int]) -> None:
+        self._tpm = tpm
+        self._pcrs = tuple(pcrs)
+        self._made: dict[bytes, TpmQuote] = {}
+
+    def of(self, enrolment_digest: bytes) -> TpmQuote:
+        """For one enrolment.
+
+        Raises:
+            TpmError: the TPM did not make one.
+        """
+        if enrolment_digest not in self._made:
+            while len(self._made) >= AUTHORITIES_MAX:
+                del self._made[next(iter(self._made))]
+            quote = self._tpm.quote(quote_nonce(enrolment_digest), self._pcrs)
+            self._made[enrolment_digest] = quote
+        return self._made[enrolment_digest]
 
 
 class TpmSigner:
@@ -53,12 +76,14 @@ class Identity:
 
     Attributes:
         tpm: what holds the key; ``None`` for a key in a file.
+        quoting: makes quotes, where there is a TPM.
         base: where the TPM's counter stood when the key was made.
     """
 
     signer: Signer
     tpm: TpmClient | None = None
     base: Base = FROM_NOTHING
+    quoting: Quoting | None = None
 
     @property
     def assurance(self) -> Assurance:
@@ -124,7 +149,12 @@ def open_identity(state_dir: Path, tpm: TpmConfig | None, environ: Mapping[str, 
         if tpm.required or in_tpm.exists() or error.code not in (UNREACHABLE, NO_LIBRARY):
             raise
         return Identity(signer=load_or_make_key(in_file))
-    return Identity(signer=TpmSigner(client, spki), tpm=client, base=found.base)
+    return Identity(
+        signer=TpmSigner(client, spki),
+        tpm=client,
+        base=found.base,
+        quoting=Quoting(client, tpm.pcrs),
+    )
 
 
 def _made(client: TpmClient, path: Path) -> Kept:

@@ -273,7 +273,8 @@ class GateProcess:
         for told in self._anchored.findings if self._anchored else ():
             core.findings.add(told.id, told.severity, detail=told.detail)
         keeper = self._anchored or self._ledger
-        self._runner = GateRunner(core, keeper, hand, self._door, read_clocks)
+        quoting = self._identity.quoting
+        self._runner = GateRunner(core, keeper, hand, self._door, read_clocks, quoting=quoting)
         self._protect_children()
         fields = {
             "host": settings.host_id.hex(),

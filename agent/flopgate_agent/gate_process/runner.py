@@ -31,6 +31,7 @@ from flopgate_agent.gate_process.outbox import Outbox, Reports
 from flopgate_agent.gate_process.snapshot import snapshot
 from flopgate_agent.logs import FIELDS
 from flopgate_proto.codec import envelope_to_wire
+from flopgate_proto.codec.transport import tpm_quote_to_wire
 from flopgate_proto.errors import (
     ClockError,
     EnvironmentFault,
@@ -39,6 +40,7 @@ from flopgate_proto.errors import (
     StorageError,
     TpmError,
 )
+from flopgate_proto.tpm_quote import TpmQuote
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Finding
 
@@ -70,6 +72,13 @@ class Doer(Protocol):
 
     def protect(self, pids: Sequence[int]) -> None:
         """Never touch these."""
+
+
+class Quotes(Protocol):
+    """A TPM that quotes."""
+
+    def of(self, enrolment_digest: bytes) -> TpmQuote:
+        """For one enrolment; raises ``TpmError``."""
 
 
 class Door(Protocol):
@@ -105,6 +114,7 @@ class GateRunner:
         hand: carries out what concerns processes.
         door: where couriers are.
         clock: this moment, on the host's clocks.
+        quoting: makes a TPM's quotes for enrolments, where the host key is in one.
         tell: takes what the host's own people should know.
         refused: takes what did not hold.
     """
@@ -117,9 +127,11 @@ class GateRunner:
         door: Door,
         clock: Callable[[], Now],
         *,
+        quoting: Quotes | None = None,
         tell: Callable[[Tell], None] = log_told,
         refused: Callable[[PeerError], None] = log_refused,
     ) -> None:
+        self._quoting = quoting
         self._tell = tell
         self._refused = refused
         self.core = core
@@ -238,6 +250,8 @@ class GateRunner:
         enrolment = self.core.authorities[hello.authority].enrolment
         if enrolment is not None and not any(map(self.core.has_fault, MUTING)):
             wire = pb.Enrollable(enrolment=envelope_to_wire(enrolment))
+            if self._quoting is not None:
+                wire.tpm.CopyFrom(tpm_quote_to_wire(self._quoting.of(enrolment.digest)))
             self._door.send(client_id, pb.FromGate(enrolment=wire))
 
     def _first_unacknowledged(self, authority: str) -> int:

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from typing import Final
 
 from flopgate_agent.tpm.rollback import Seen
@@ -32,6 +33,7 @@ from flopgate_agent.tpm.wire import (
     encode,
 )
 from flopgate_proto.errors import TpmError
+from flopgate_proto.tpm_quote import TpmQuote
 from flopgate_proto.values import TpmState
 
 COMMAND: Final = (sys.executable, "-P", "-m", "flopgate_agent.tpm_child")
@@ -121,6 +123,17 @@ class TpmClient:
             TpmError: as `make`.
         """
         return bytes.fromhex(self.ask({"op": "sign", "digest": digest.hex()})["signature"])
+
+    def quote(self, nonce: bytes, pcrs: Sequence[int]) -> TpmQuote:
+        """What the TPM signs of these PCRs (SHA-256 bank) and of the host key, over a nonce.
+
+        Raises:
+            TpmError: as `make`.
+        """
+        selection = f"sha256:{','.join(map(str, pcrs))}"
+        request = {"op": "quote", "nonce": nonce.hex(), "pcrs": selection}
+        answer = self.ask(request, self._start_ms)
+        return TpmQuote(**{one.name: bytes.fromhex(answer[one.name]) for one in fields(TpmQuote)})
 
     def define(self) -> Seen:
         """Make the counter, where there is none; what the TPM says then.

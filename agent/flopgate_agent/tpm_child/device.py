@@ -61,6 +61,7 @@ class TpmDevice:
         with reported("make the storage root key"):
             self._root = self.esys.create_primary(None, _template(_ROOT), ESYS_TR.OWNER)[0]
         self._handles: dict[str, ESYS_TR] = {}
+        self._publics: dict[str, bytes] = {}
         self.counter: Final = Counter(self.esys)
 
     def _flush(self) -> None:
@@ -89,6 +90,8 @@ class TpmDevice:
             FailedError: they were made by another TPM, or by this one before it was cleared.
         """
         for name, (public, private) in blobs.items():
+            # TPM2B_PUBLIC is the size in two bytes, and TPMT_PUBLIC.
+            self._publics[name] = public[2:]
             with reported(f"load the {name} key", OTHER):
                 self._handles[name] = self.esys.load(
                     self._root,
@@ -108,6 +111,26 @@ class TpmDevice:
                 TPMT_TK_HASHCHECK(tag=TPM2_ST.HASHCHECK, hierarchy=TPM2_RH.NULL, digest=b""),
             )
         return der_of(signature)
+
+    def quote(self, nonce: bytes, pcrs: str) -> dict[str, bytes]:
+        """What the attestation key signs of these PCRs and of the host key, over a nonce."""
+        with reported("quote"):
+            quote, quoted = self.esys.quote(self._handle("attestation"), pcrs, nonce)
+        with reported("certify the host key"):
+            certification, certified = self.esys.certify(
+                self._handle("host"),
+                self._handle("attestation"),
+                nonce,
+                TPMT_SIG_SCHEME(scheme=TPM2_ALG.NULL),
+            )
+        return {
+            "attestation_public": self._publics["attestation"],
+            "host_public": self._publics["host"],
+            "quote": bytes(quote),
+            "quote_signature": der_of(quoted),
+            "certification": bytes(certification),
+            "certification_signature": der_of(certified),
+        }
 
     def _handle(self, name: str) -> ESYS_TR:
         if name not in self._handles:

@@ -45,6 +45,9 @@ class Served:
             case "reach":
                 device.counter.reach(int(request["counter"]))
                 return {}
+            case "quote":
+                quote = device.quote(bytes.fromhex(request["nonce"]), str(request["pcrs"]))
+                return {name: part.hex() for name, part in quote.items()}
             case op:
                 raise FailedError(REFUSED, f"unknown request {op!r}")
 

@@ -70,6 +70,8 @@ def lines_of(reply: pb.GetStatusReply) -> list[str]:
             f"{'linked' if host.linked else 'not linked'}{seen}{_phase(host.phase)}"
             f"  {host.refused_reason}".rstrip()
         )
+        if host.HasField("tpm"):
+            lines.append(_tpm(host.tpm))
         if host.HasField("topology"):
             lines.append(_topology(host.topology))
         lines += [
@@ -102,6 +104,12 @@ def _phases(cluster: pb.ClusterStatus) -> str:
 
 def _phase(phase: pb.Phase.ValueType) -> str:
     return f"  {word_of(pb.Phase.DESCRIPTOR, phase)}" if phase else ""
+
+
+def _tpm(said: pb.TpmStatus) -> str:
+    """Equal digests of equal PCRs: hosts that booted the same."""
+    pcrs = ",".join(map(str, said.pcrs))
+    return f"  tpm {said.attestation_key.hex()[:16]}  PCR {pcrs}: {said.pcr_digest.hex()}"
 
 
 def _topology(told: pb.TopologyStatus) -> str:

@@ -37,9 +37,10 @@ class RegistrationService(rpc.RegistrationServiceServicer):
         """Admit a host and certify its courier; asking again gives the same admission."""
         try:
             envelope = envelope_from_wire(request.enrolment)
+            quote = request.tpm if request.HasField("tpm") else None
 
             def work(state: State) -> Admitted:
-                return admit(state, envelope)
+                return admit(state, envelope, quote)
 
             if self._room.locked():
                 await context.abort(

@@ -9,9 +9,16 @@ from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
+from flopgate_proto.codec import checks
 from flopgate_proto.envelope import Envelope, Signature
 from flopgate_proto.errors import MalformedError, OversizedError
-from flopgate_proto.limits import MESSAGE_BYTES_MAX, SIGNATURES_MAX
+from flopgate_proto.limits import (
+    MESSAGE_BYTES_MAX,
+    SIGNATURE_BYTES_MAX,
+    SIGNATURES_MAX,
+    TPM_STRUCTURE_BYTES_MAX,
+)
+from flopgate_proto.tpm_quote import TpmQuote
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 M = TypeVar("M", bound=Message)
@@ -116,3 +123,35 @@ def _decode(value: object) -> bytes:
         return base64.b64decode(_string(value).translate(_STANDARD_ALPHABET), validate=True)
     except binascii.Error as error:
         raise ValueError from error
+
+
+def tpm_quote_to_wire(value: TpmQuote) -> pb.TpmQuote:
+    """Protobuf form."""
+    return pb.TpmQuote(
+        attestation_public=value.attestation_public,
+        host_public=value.host_public,
+        quote=value.quote,
+        quote_signature=value.quote_signature,
+        certification=value.certification,
+        certification_signature=value.certification_signature,
+    )
+
+
+def tpm_quote_from_wire(message: pb.TpmQuote) -> TpmQuote:
+    """A quote from its protobuf form, unchecked but for its size.
+
+    Raises:
+        OversizedError: a part of it is larger than such a thing can be.
+    """
+
+    def part(name: str, bytes_max: int = TPM_STRUCTURE_BYTES_MAX) -> bytes:
+        return checks.at_most(getattr(message, name), bytes_max, name)
+
+    return TpmQuote(
+        attestation_public=part("attestation_public"),
+        host_public=part("host_public"),
+        quote=part("quote"),
+        quote_signature=part("quote_signature", SIGNATURE_BYTES_MAX),
+        certification=part("certification"),
+        certification_signature=part("certification_signature", SIGNATURE_BYTES_MAX),
+    )

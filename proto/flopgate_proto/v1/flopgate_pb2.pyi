@@ -2386,20 +2386,64 @@ class EnrollRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ENROLMENT_FIELD_NUMBER: _builtins.int
+    TPM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def enrolment(self) -> Global___Envelope: ...
+    @_builtins.property
+    def tpm(self) -> Global___TpmQuote:
+        """Of the host's TPM, where the host key is in one."""
+
     def __init__(
         self,
         *,
         enrolment: Global___Envelope | None = ...,
+        tpm: Global___TpmQuote | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["enrolment", b"enrolment"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["enrolment", b"enrolment", "tpm", b"tpm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment", b"enrolment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment", b"enrolment", "tpm", b"tpm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EnrollRequest: _TypeAlias = EnrollRequest  # noqa: Y015
+
+@_typing.final
+class TpmQuote(_message.Message):
+    """What a TPM signed for one enrolment. Publics are TPMT_PUBLIC, `quote` and `certification`
+    TPMS_ATTEST, signatures DER of ECDSA P-256 with SHA-256.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTESTATION_PUBLIC_FIELD_NUMBER: _builtins.int
+    HOST_PUBLIC_FIELD_NUMBER: _builtins.int
+    QUOTE_FIELD_NUMBER: _builtins.int
+    QUOTE_SIGNATURE_FIELD_NUMBER: _builtins.int
+    CERTIFICATION_FIELD_NUMBER: _builtins.int
+    CERTIFICATION_SIGNATURE_FIELD_NUMBER: _builtins.int
+    attestation_public: _builtins.bytes
+    host_public: _builtins.bytes
+    quote: _builtins.bytes
+    quote_signature: _builtins.bytes
+    certification: _builtins.bytes
+    certification_signature: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        attestation_public: _builtins.bytes = ...,
+        host_public: _builtins.bytes = ...,
+        quote: _builtins.bytes = ...,
+        quote_signature: _builtins.bytes = ...,
+        certification: _builtins.bytes = ...,
+        certification_signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attestation_public", b"attestation_public", "certification", b"certification", "certification_signature", b"certification_signature", "host_public", b"host_public", "quote", b"quote", "quote_signature", b"quote_signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TpmQuote: _TypeAlias = TpmQuote  # noqa: Y015
 
 @_typing.final
 class EnrollReply(_message.Message):
@@ -2853,6 +2897,8 @@ class HostStatus(_message.Message):
     REFUSED_REASON_FIELD_NUMBER: _builtins.int
     TOPOLOGY_FIELD_NUMBER: _builtins.int
     PHASE_FIELD_NUMBER: _builtins.int
+    ASSURANCE_FIELD_NUMBER: _builtins.int
+    TPM_FIELD_NUMBER: _builtins.int
     host_id: _builtins.bytes
     cluster: _builtins.str
     sequence: _builtins.int
@@ -2862,11 +2908,17 @@ class HostStatus(_message.Message):
     """Empty, or the evidence that closed the chain."""
     phase: Global___Phase.ValueType
     """By the policy in force; the host's own configuration may be stricter."""
+    assurance: Global___Assurance.ValueType
+    """What stands behind the host key, as far as this authority verified it."""
     @_builtins.property
     def lanes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LaneReport]: ...
     @_builtins.property
     def topology(self) -> Global___TopologyStatus:
         """Of the newest that the host told; absent where it told none."""
+
+    @_builtins.property
+    def tpm(self) -> Global___TpmStatus:
+        """Present where a TPM quoted for the enrolment."""
 
     def __init__(
         self,
@@ -2880,14 +2932,45 @@ class HostStatus(_message.Message):
         refused_reason: _builtins.str = ...,
         topology: Global___TopologyStatus | None = ...,
         phase: Global___Phase.ValueType = ...,
+        assurance: Global___Assurance.ValueType = ...,
+        tpm: Global___TpmStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["topology", b"topology"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["topology", b"topology", "tpm", b"tpm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "host_id", b"host_id", "lanes", b"lanes", "last_seen_unix_ms", b"last_seen_unix_ms", "linked", b"linked", "phase", b"phase", "refused_reason", b"refused_reason", "sequence", b"sequence", "topology", b"topology"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assurance", b"assurance", "cluster", b"cluster", "host_id", b"host_id", "lanes", b"lanes", "last_seen_unix_ms", b"last_seen_unix_ms", "linked", b"linked", "phase", b"phase", "refused_reason", b"refused_reason", "sequence", b"sequence", "topology", b"topology", "tpm", b"tpm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HostStatus: _TypeAlias = HostStatus  # noqa: Y015
+
+@_typing.final
+class TpmStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTESTATION_KEY_FIELD_NUMBER: _builtins.int
+    PCRS_FIELD_NUMBER: _builtins.int
+    PCR_DIGEST_FIELD_NUMBER: _builtins.int
+    attestation_key: _builtins.bytes
+    """SHA-256 of the attestation key's SubjectPublicKeyInfo."""
+    pcr_digest: _builtins.bytes
+    @_builtins.property
+    def pcrs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of the SHA-256 bank, at the enrolment."""
+
+    def __init__(
+        self,
+        *,
+        attestation_key: _builtins.bytes = ...,
+        pcrs: _abc.Iterable[_builtins.int] | None = ...,
+        pcr_digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attestation_key", b"attestation_key", "pcr_digest", b"pcr_digest", "pcrs", b"pcrs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TpmStatus: _TypeAlias = TpmStatus  # noqa: Y015
 
 @_typing.final
 class TopologyStatus(_message.Message):
@@ -3100,16 +3183,20 @@ class Enrollable(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ENROLMENT_FIELD_NUMBER: _builtins.int
+    TPM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def enrolment(self) -> Global___Envelope: ...
+    @_builtins.property
+    def tpm(self) -> Global___TpmQuote: ...
     def __init__(
         self,
         *,
         enrolment: Global___Envelope | None = ...,
+        tpm: Global___TpmQuote | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["enrolment", b"enrolment"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["enrolment", b"enrolment", "tpm", b"tpm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment", b"enrolment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment", b"enrolment", "tpm", b"tpm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
