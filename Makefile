@@ -20,7 +20,7 @@ TLC := $(VENV)/.stamp-tlc
 # process of every test would compile all it imports.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup build generate demo sim test unit components lint format bench fuzz model lock clean
+.PHONY: help setup build generate demo sim compiled test unit components lint format bench fuzz model lock clean
 
 help: ## this list
 	@echo "flopgate: make TARGET [PYTHON=python3.12] [ARGS=...]"
@@ -48,6 +48,9 @@ demo: build ## the demonstration: make demo ARGS="..."
 
 sim: build ## simulate all shipped scenarios for SIM_MINUTES: make sim ARGS="--log sim.jsonl"
 	@$(BIN)/flopgate-sim campaign --minutes $(SIM_MINUTES) --jobs $(SIM_JOBS) $(ARGS)
+
+compiled: build ## compile the simulated cluster with mypyc, into build/compiled
+	@$(BIN)/python scripts/compiled.py build/compiled $(ARGS)
 
 test: build ## all tests that need neither apt nor root
 	@$(BIN)/python -m pytest -n auto --ignore=tests/integration -m "not components" $(ARGS)

@@ -125,7 +125,8 @@ def take_answer(accepted: Accepted, authority: Authority, now_ms: int) -> None:
     authority.acknowledged_sequence = accepted.acknowledged_sequence
     authority.note_scopes(frozenset(answer.scopes))
     authority.hear_time(answer.governor_unix_ms, made_ms=accepted.made_ms, received_ms=now_ms)
-    authority.unseen_pauses = frozenset(answer.pauses) - authority.pauses.keys() - authority.lifted
+    seen = (authority.pauses, authority.lifted)
+    authority.unseen_pauses = frozenset(answer.pauses).difference(*seen)
     if accepted.permit is not None:
         authority.note_grant(accepted.quote.grant, now_ms)
     if accepted.rules:

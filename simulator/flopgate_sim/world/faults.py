@@ -106,13 +106,13 @@ def _mend(host: Host, directions: frozenset[str]) -> None:
 def _lossy(world: World, fault: Fault) -> None:
     host = _host(world, fault)
     for courier in host.couriers:
-        courier.link.lossy_percent = fault.value
+        courier.link.lossy_percent = float(fault.value)
     world.engine.after(fault.span_ms * US_PER_MS, "mended", partial(_clear, host))
 
 
 def _clear(host: Host) -> None:
     for courier in host.couriers:
-        courier.link.lossy_percent = 0
+        courier.link.lossy_percent = 0.0
 
 
 def _disk_full(world: World, fault: Fault) -> None:

@@ -47,7 +47,7 @@ class Officers:
         self._streams = streams
         self._keys = [streams.key(f"officer/{authority}/{number}") for number in range(count)]
         self._quorum = quorum
-        self._signed = 0
+        self._nonces = 0
         self.issued: list[Envelope] = []
         self.root = self.sign(self._trust_root())
 
@@ -78,8 +78,8 @@ class Officers:
         return envelope
 
     def _nonce(self) -> bytes:
-        self._signed += 1
-        return self._streams.entropy(f"nonce/{self.authority}/{self._signed}", 16)
+        self._nonces += 1
+        return self._streams.entropy(f"nonce/{self.authority}/{self._nonces}", 16)
 
     def first_orders(self, span_ms: int) -> list[Envelope]:
         """Policy and delegation with which a governor begins."""

@@ -1,0 +1,205 @@
+"""Rewrites a module so that mypyc makes quick code of it: its meaning stays, its checks go.
+
+mypyc gives attributes of a class fixed places only where the class is plain: a frozen, slotted
+dataclass it leaves to the interpreter, and code that reads those gains nothing by being compiled
+(measured). So dataclasses become plain classes with the same `__init__`, equality, hash, order and
+text. They are no longer frozen, and `dataclasses.fields` does not know them.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+HELPER = "flopgate_native"
+HELPER_SOURCE = '''\
+"""What rewritten modules need: `replace` for values of either kind."""
+import dataclasses
+from typing import Any
+
+
+def make(cls: Any, arguments: dict[str, object]) -> Any:
+    return cls(**arguments)
+
+
+def replace(value: Any, /, **changes: object) -> Any:
+    if hasattr(value, "replaced_by_"):
+        return value.replaced_by_(changes)
+    return dataclasses.replace(value, **changes)
+'''
+_OPEN_BASES = re.compile(r"\w*(Error|Exception|ModuleType)")
+_ORDER = {"__lt__": "<", "__le__": "<=", "__gt__": ">", "__ge__": ">="}
+
+
+class RewriteError(RuntimeError):
+    """A dataclass uses something that is not known here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One field that ``__init__`` takes."""
+
+    name: str
+    annotation: str
+    default: str | None
+    factory: str | None
+    by_keyword: bool
+
+    @property
+    def parameter(self) -> str:
+        """As ``__init__`` takes it."""
+        if self.factory is not None:
+            return f"{self.name}: {self.annotation} | None = None"
+        default = "" if self.default is None else f" = {self.default}"
+        return f"{self.name}: {self.annotation}{default}"
+
+    @property
+    def value(self) -> str:
+        """As ``__init__`` keeps it."""
+        if self.factory is None:
+            return self.name
+        return f"({self.factory})() if {self.name} is None else {self.name}"
+
+
+def rewritten(source: str, *, keep_dataclasses: bool = False) -> str:
+    """The module, ready for mypyc.
+
+    ``keep_dataclasses``: somebody asks for their fields at run time, so they stay as they are.
+
+    Raises:
+        RewriteError: a dataclass uses something that is not known here.
+    """
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            _rewrite_class(node, keep=keep_dataclasses)
+    _take_replace(tree)
+    start = 1 + max(
+        (
+            index
+            for index, node in enumerate(tree.body)
+            if index == 0 or (isinstance(node, ast.ImportFrom) and node.module == "__future__")
+        ),
+        default=-1,
+    )
+    tree.body[start:start] = ast.parse(
+        f"from mypy_extensions import mypyc_attr as mypyc_attr_\nfrom {HELPER} import make as make_"
+    ).body
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
+def with_replace(source: str) -> str:
+    """A module that stays as it is, but for the `replace` that it calls."""
+    tree = ast.parse(source)
+    return ast.unparse(tree) if _take_replace(tree) else source
+
+
+def _take_replace(tree: ast.Module) -> bool:
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module == "dataclasses":
+            names = [alias for alias in node.names if alias.name == "replace"]
+            if names:
+                node.names = [alias for alias in node.names if alias.name != "replace"]
+                helper = ast.ImportFrom(module=HELPER, names=names, level=0)
+                at = tree.body.index(node)
+                tree.body[at : at + 1] = [node, helper] if node.names else [helper]
+                ast.fix_missing_locations(tree)
+                return True
+    return False
+
+
+def _rewrite_class(node: ast.ClassDef, *, keep: bool) -> None:
+    made = next((one for one in node.decorator_list if _name(one) == "dataclass"), None)
+    opened = any(_OPEN_BASES.fullmatch(ast.unparse(base)) for base in node.bases)
+    if opened or (made is not None and keep):
+        node.decorator_list.append(_expression("mypyc_attr_(native_class=False)"))
+        return
+    if made is None:
+        return
+    options = {
+        word.arg: ast.literal_eval(word.value)
+        for word in (made.keywords if isinstance(made, ast.Call) else ())
+    }
+    node.decorator_list = [
+        one for one in node.decorator_list if _name(one) not in {"dataclass", "quick"}
+    ]
+    fields = list(_fields(node, by_keyword=bool(options.get("kw_only"))))
+    defined = {one.name for one in node.body if isinstance(one, ast.FunctionDef)}
+    text = "\n".join(_methods(node.name, fields, options, defined))
+    node.body += ast.parse(text).body
+
+
+def _fields(node: ast.ClassDef, *, by_keyword: bool) -> Iterator[Field]:
+    for index, one in enumerate(node.body):
+        if not isinstance(one, ast.AnnAssign) or not isinstance(one.target, ast.Name):
+            continue
+        annotation, value = ast.unparse(one.annotation), one.value
+        if annotation.startswith("ClassVar"):
+            continue
+        node.body[index] = ast.AnnAssign(
+            target=one.target, annotation=one.annotation, value=None, simple=1
+        )
+        options: dict[str, ast.expr] = {} if value is None else {"default": value}
+        if isinstance(value, ast.Call) and _name(value) == "field":
+            options = {word.arg or "": word.value for word in value.keywords}
+        unknown = options.keys() - {"default", "default_factory", "init", "kw_only"}
+        if unknown:
+            raise RewriteError(f"{node.name}.{one.target.id}: field(..., {sorted(unknown)})")
+        if "init" in options and not ast.literal_eval(options["init"]):
+            continue
+        yield Field(
+            name=one.target.id,
+            annotation=annotation,
+            default=_text(options.get("default")),
+            factory=_text(options.get("default_factory")),
+            by_keyword=by_keyword or "kw_only" in options,
+        )
+
+
+def _methods(
+    cls: str, fields: list[Field], options: dict[str | None, bool], defined: set[str]
+) -> Iterator[str]:
+    anywhere = [field.parameter for field in fields if not field.by_keyword]
+    by_keyword = [field.parameter for field in fields if field.by_keyword]
+    taken = ["self", *anywhere, *(["*"] if by_keyword else []), *by_keyword]
+    yield f"def __init__({', '.join(taken)}) -> None:"
+    yield "\n".join(f"    self.{field.name} = {field.value}" for field in fields) or "    pass"
+    if "__post_init__" in defined:
+        yield "    self.__post_init__()"
+    if "__eq__" not in defined:
+        same = " and ".join(f"self.{field.name} == other.{field.name}" for field in fields)
+        yield "def __eq__(self, other: object) -> bool:"
+        yield f"    return isinstance(other, {cls}) and ({same or True})"
+    if options.get("frozen") and "__hash__" not in defined:
+        yield "def __hash__(self) -> int:"
+        yield f"    return hash({_tuple('self', fields)})"
+    if "__repr__" not in defined:
+        shown = ", ".join(f"{field.name}={{self.{field.name}!r}}" for field in fields)
+        yield f"def __repr__(self) -> str:\n    return f'{cls}({shown})'"
+    for method, sign in _ORDER.items() if options.get("order") else ():
+        yield f"def {method}(self, other: {cls}) -> bool:"
+        yield f"    return {_tuple('self', fields)} {sign} {_tuple('other', fields)}"
+    kept = ", ".join(f"{field.name!r}: self.{field.name}" for field in fields)
+    yield f"def replaced_by_(self, changes: dict[str, object]) -> {cls}:"
+    yield f"    kept: dict[str, object] = {{{kept}}}"
+    yield f"    cls: object = {cls}"
+    yield "    return make_(cls, kept | changes)"
+
+
+def _tuple(owner: str, fields: list[Field]) -> str:
+    return f"({''.join(f'{owner}.{field.name}, ' for field in fields)})"
+
+
+def _name(node: ast.expr) -> str:
+    called = node.func if isinstance(node, ast.Call) else node
+    return called.id if isinstance(called, ast.Name) else ""
+
+
+def _text(node: ast.expr | None) -> str | None:
+    return None if node is None else ast.unparse(node)
+
+
+def _expression(text: str) -> ast.expr:
+    return ast.parse(text, mode="eval").body

@@ -1,0 +1,140 @@
+"""A rewritten module means what it meant: its values are made, compared and shown as before."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripts.native_values import HELPER, HELPER_SOURCE, RewriteError, rewritten, with_replace
+
+SOURCE = '''
+"""Some values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from flopgate_proto.quick import quick
+
+LEAST = 2
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Three of them."""
+
+    low: int
+    high: int = LEAST
+    name: str | None = None
+
+    def higher(self) -> Figures:
+        """One more."""
+        return replace(self, high=self.high + 1)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """By position."""
+
+    row: int
+    column: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Book:
+    """Open, with a list of its own."""
+
+    lines: list[int] = field(default_factory=list)
+    total: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.total = sum(self.lines)
+
+
+class BookError(RuntimeError):
+    """No value."""
+'''
+
+
+def module(name: str, source: str) -> Any:
+    made = ModuleType(name)
+    sys.modules[name] = made
+    exec(compile(source, name, "exec"), vars(made))  # noqa: S102  # what the rewriting made
+    return made
+
+
+@pytest.fixture(scope="module")
+def both() -> Iterator[tuple[Any, Any]]:
+    names = ("values_as_written", "values_rewritten", HELPER)
+    module(HELPER, HELPER_SOURCE)
+    yield module(names[0], SOURCE), module(names[1], rewritten(SOURCE))
+    for name in names:
+        del sys.modules[name]
+
+
+@given(
+    low=st.integers(), high=st.integers(0, 3), other=st.integers(0, 3), name=st.none() | st.text()
+)
+def test_values_are_equal_hashed_and_shown_as_before(
+    both: tuple[Any, Any], low: int, high: int, other: int, name: str | None
+) -> None:
+    told = []
+    for one in both:
+        a, b = (one.Figures(low=low, high=figure, name=name) for figure in (high, other))
+        told.append((repr(a), hash(a), a == b, a != b, repr(a.higher()), a == 7))
+    assert told[0] == told[1]
+
+
+@given(places=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=8))
+def test_order_is_as_before(both: tuple[Any, Any], places: list[tuple[int, int]]) -> None:
+    told = [repr(sorted(one.Place(*place) for place in places)) for one in both]
+    assert told[0] == told[1]
+
+
+def test_fields_are_taken_as_before(both: tuple[Any, Any]) -> None:
+    for one in both:
+        assert (one.Figures(low=1).high, one.Figures(low=1).name) == (2, None)
+        assert one.Place(4) == one.Place(row=4, column=0)
+        for wrong in ((), (1,)):
+            with pytest.raises(TypeError):
+                one.Figures(*wrong)
+
+
+def test_each_has_a_list_of_its_own_and_what_it_adds_up(both: tuple[Any, Any]) -> None:
+    for one in both:
+        first, second = one.Book(), one.Book(lines=[1, 2])
+        first.lines.append(5)
+        assert one.Book().lines == []
+        assert second.total == 3
+
+
+def test_what_was_rewritten_is_no_dataclass_and_errors_stay_open_to_the_interpreter() -> None:
+    text = rewritten(SOURCE)
+    assert "@dataclass" not in text
+    assert "@quick" not in text
+    assert "@mypyc_attr_(native_class=False)\nclass BookError" in text
+    kept = rewritten(SOURCE, keep_dataclasses=True)
+    assert kept.count("@mypyc_attr_(native_class=False)\nclass") == 4
+
+
+def test_a_field_of_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(RewriteError, match="compare"):
+        rewritten(SOURCE.replace("field(init=False)", "field(compare=False)"))
+
+
+def test_a_module_that_stays_takes_the_other_replace() -> None:
+    text = "from dataclasses import dataclass, replace\nx = 1"
+    assert with_replace(text).splitlines() == [
+        "from dataclasses import dataclass",
+        f"from {HELPER} import replace",
+        "x = 1",
+    ]
+    assert with_replace("from dataclasses import replace") == f"from {HELPER} import replace"
+    assert with_replace("x  =  1") == "x  =  1"
