@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flopgate_governor.neighbours import tell_neighbours
 from flopgate_governor.officer_orders import ripen
 from flopgate_governor.receive import Checked, Submission, receive
 from flopgate_governor.replies import Replies, assemble, older_batches
@@ -57,4 +58,6 @@ def commit_checked(state: State, checked: Sequence[Checked]) -> list[pb.LinkDown
         state.forget()
         raise
     work.settle_state(sealed)
-    return assemble(replies, sealed, older)
+    downs = assemble(replies, sealed, older)
+    tell_neighbours(state, checked, downs)
+    return downs

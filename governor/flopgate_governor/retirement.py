@@ -24,5 +24,6 @@ def forget_retired(state: State, hosts: Sequence[bytes]) -> None:
     for host_id in hosts:
         state.hosts.pop(host_id, None)
         state.chains.pop(host_id, None)
+        state.neighbourhoods.forget(host_id)
     if hosts:
         state.count_capacities()

@@ -18,6 +18,7 @@ from flopgate_governor.core.checkpoint import Appended, append
 from flopgate_governor.core.clusters import Clusters
 from flopgate_governor.core.decide import FLOP_PER_TFLOP, Standing
 from flopgate_governor.core.facts import Chain, Host, Totals
+from flopgate_governor.core.neighbours import Neighbourhoods
 from flopgate_governor.core.orders import Halt, OrderBook, caps_of
 from flopgate_governor.core.silence import NOBODY, Silence
 from flopgate_governor.logbook import load_frontier
@@ -88,6 +89,7 @@ class State:
         clusters: which of them are one.
         capacities: of the clusters, with all that is enrolled and was declared.
         order_ids: place of each order on record among all, by digest.
+        neighbourhoods: what hosts that hang together were charged lately; nothing rests on it.
         silence: who says nothing, as of the last look at the store; ``None``: look anew.
     """
 
@@ -108,6 +110,7 @@ class State:
     capacities: Capacities = field(default_factory=lambda: Capacities(None))
     budgets: dict[str, int] = field(default_factory=dict)
     order_ids: dict[bytes, int] = field(default_factory=dict)
+    neighbourhoods: Neighbourhoods = field(default_factory=Neighbourhoods)
     silence: Silence | None = None
     doubtful: bool = False
 

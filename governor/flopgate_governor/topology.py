@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, and_, select
 
 from flopgate_governor import schema
@@ -10,13 +12,19 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Topology
 
 
-def load_topologies(connection: Connection) -> dict[bytes, tuple[int, Topology]]:
-    """By host id: the newest one, and the sequence of the report on record that told it."""
+def load_topologies(
+    connection: Connection, hosts: Sequence[bytes] | None = None
+) -> dict[bytes, tuple[int, Topology]]:
+    """By host id: the newest one, and the sequence of the report on record that told it.
+
+    ``hosts``: of these only.
+    """
     host, report = schema.host.c, schema.report.c
     told = and_(report.host_id == host.host_id, report.sequence == host.topology_sequence)
-    rows = connection.execute(
-        select(host.host_id, report.sequence, report.envelope).join(schema.report, told)
-    )
+    asked = select(host.host_id, report.sequence, report.envelope).join(schema.report, told)
+    if hosts is not None:
+        asked = asked.where(host.host_id.in_(hosts))
+    rows = connection.execute(asked)
     found = {}
     for host_id, sequence, envelope in rows:
         topology = decode_report(pb.Envelope.FromString(envelope).payload).topology

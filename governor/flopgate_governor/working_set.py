@@ -29,6 +29,7 @@ from flopgate_governor.core.finding import learn
 from flopgate_governor.core.orders import Halt, OrderBook
 from flopgate_governor.core.quotes import Numbering, next_number, own_quote, shows_rollback
 from flopgate_governor.logbook import proof_to, write_log
+from flopgate_governor.neighbours import place_hosts
 from flopgate_governor.prepared import Row, Write
 from flopgate_governor.quoted import quotable, unknown_numbers
 from flopgate_governor.receive import Received
@@ -98,6 +99,7 @@ class Work:
             for lane in item.report.lanes
             for scope in lane_scopes(hosts[item.host_id], lane.workload)
         }
+        place_hosts(state, connection, list(hosts))
         stored = {
             (item.host_id, item.report.sequence)
             for item in received
@@ -374,6 +376,9 @@ class Work:
             self.state.chains[host_id] = Chain(facts=facts, lanes=self.lanes[host_id])
         if self.shared:
             self.state.see(self.clusters)
+        for item, _ in self.answered:
+            custodian = self.facts[item.host_id].host.custodian
+            self.state.neighbourhoods.note(custodian, item.report, self.unix_ms)
         forget_retired(self.state, self._retired)
         if sealed is not None:
             self.state.batch_number = sealed.number

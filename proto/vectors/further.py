@@ -11,6 +11,7 @@ from flopgate_proto.values import (
     Confirmation,
     Head,
     Heads,
+    Neighbours,
     Relief,
     Revocation,
     Seat,
@@ -59,6 +60,16 @@ def confirmation(pause: bytes) -> Confirmation:
 def adoption(head: bytes) -> Adoption:
     """Of the host's first report."""
     return Adoption(host_id=inputs.HOST_ID, sequence=1, head=head, **_SIGNED)
+
+
+NEIGHBOURS = Neighbours(
+    authority=inputs.AUTHORITY,
+    governor_unix_ms=inputs.GOVERNOR_UNIX_MS,
+    fabric_cluster_uuid=bytes(range(16)),
+    workload="run",
+    hosts=18,
+    median_gflop_per_s=512_000,
+)
 
 
 def heads(head: bytes) -> Heads:

@@ -27,6 +27,7 @@ from flopgate_proto.codec import (
     encode_chip_row,
     encode_enrolment,
     encode_heads,
+    encode_neighbours,
     encode_order,
     encode_report,
     envelope_to_json,
@@ -69,6 +70,7 @@ MESSAGES: Final[dict[str, type[Message]]] = {
     PayloadType.RELIEF: pb.Relief,
     PayloadType.SEATS: pb.Seats,
     PayloadType.HEADS: pb.Heads,
+    PayloadType.NEIGHBOURS: pb.Neighbours,
 }
 
 
@@ -150,6 +152,11 @@ def statement_envelopes() -> dict[str, tuple[Envelope, tuple[str, ...]]]:
         "report-tpm": (PayloadType.REPORT, encode_report(tpm), "host"),
         "retirement": (PayloadType.RETIREMENT, encode_report(last), "host"),
         "admission": (PayloadType.ADMISSION, encode_admission(admission), "permit"),
+        "neighbours": (
+            PayloadType.NEIGHBOURS,
+            encode_neighbours(further.NEIGHBOURS),
+            "permit",
+        ),
         "heads": (PayloadType.HEADS, encode_heads(further.heads(report.digest)), "permit"),
     }
     sealed = {

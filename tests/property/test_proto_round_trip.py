@@ -15,6 +15,7 @@ from flopgate_proto.codec import (
     decode_chip_row,
     decode_enrolment,
     decode_heads,
+    decode_neighbours,
     decode_order,
     decode_report,
     decode_retirement,
@@ -24,6 +25,7 @@ from flopgate_proto.codec import (
     encode_chip_row,
     encode_enrolment,
     encode_heads,
+    encode_neighbours,
     encode_order,
     encode_report,
     envelope_from_json,
@@ -60,6 +62,7 @@ STATEMENTS: dict[str, tuple[Any, Any, Any]] = {
     "batch root": (given_values.BATCH_ROOTS, encode_batch_root, decode_batch_root),
     "admission": (given_values.ADMISSIONS, encode_admission, decode_admission),
     "heads": (further_orders.HEADS, encode_heads, decode_heads),
+    "neighbours": (further_orders.NEIGHBOURS, encode_neighbours, decode_neighbours),
 }
 ORDERS: dict[str, tuple[st.SearchStrategy[Any], PayloadType]] = {
     "trust root": (given_orders.trust_roots(), PayloadType.TRUST_ROOT),

@@ -8,8 +8,6 @@ from flopgate_sim.adversaries import ADVERSARIES, Adversary, Expected, as_markdo
 from flopgate_sim.adversaries.plays import SPAN_MS
 from flopgate_sim.planted.worlds import POLICY
 
-DETECTED_WITHIN_S = 130.0
-"""A report and what hangs on it come within two minutes of everything."""
 BOUND_S = (SPAN_MS + POLICY.lifetime_ms) / 1000
 """The span of a delegation, and the lifetime of the last permit under it."""
 PLAYED = [one for one in ADVERSARIES if one.play is not None]
@@ -23,7 +21,7 @@ def test_an_adversary_gets_what_the_table_says(adversary: Adversary) -> None:
     assert played.tried > 0, "what never happened proves nothing"
     assert played.seen
     if adversary.expected is Expected.DETECTED:
-        assert 0 < played.seen_after_s <= DETECTED_WITHIN_S
+        assert 0 < played.seen_after_s <= adversary.within_s
     if adversary.expected is Expected.BOUNDED:
         assert 0 < played.seen_after_s <= BOUND_S
 

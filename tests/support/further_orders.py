@@ -14,6 +14,7 @@ from flopgate_proto.values import (
     Confirmation,
     Head,
     Heads,
+    Neighbours,
     Order,
     Relief,
     Revocation,
@@ -152,4 +153,14 @@ HEADS: Final = st.builds(
         ),
         "host_id",
     ),
+)
+
+NEIGHBOURS: Final = st.builds(
+    Neighbours,
+    authority=given_values.NAMES,
+    governor_unix_ms=_COUNTS,
+    fabric_cluster_uuid=st.binary(min_size=16, max_size=16),
+    workload=given_values.NAMES,
+    hosts=st.integers(0, 2**32 - 1),
+    median_gflop_per_s=_COUNTS,
 )

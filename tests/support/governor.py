@@ -225,6 +225,7 @@ class FakeHost:
     last: VerifiedAnswer | None = None
     last_report: Envelope | None = None
     topology: Topology | None = None
+    lately: tuple[int, Figures] = (1_000, Figures())
 
     def __post_init__(self) -> None:
         self.key = SigningKey.from_scalar(self.number + 1)
@@ -293,7 +294,7 @@ class FakeHost:
             previous=self.head,
             run_nonce=self.run_nonce,
             boot_id=bytes(16),
-            interval_start_ms=self.now_ms - 1_000,
+            interval_start_ms=self.now_ms - self.lately[0],
             interval_end_ms=self.now_ms,
             made_ms=self.now_ms,
             wall_unix_ms=0,
@@ -302,7 +303,7 @@ class FakeHost:
                     workload=self.workload,
                     state=LaneState.RUNNING,
                     chips=tuple(range(self.chips)),
-                    measured=Figures(),
+                    measured=self.lately[1],
                     gap=Figures(),
                     total=Figures(low_tflop=total, nominal_tflop=total, high_tflop=total),
                     allotted_tflop=self.allotted_tflop,

@@ -17,6 +17,7 @@ from flopgate_proto.codec import (
     decode_chip_row,
     decode_enrolment,
     decode_heads,
+    decode_neighbours,
     decode_order,
     decode_report,
     decode_retirement,
@@ -41,6 +42,7 @@ DECODERS: Final[Mapping[str, Callable[[bytes], object]]] = {
     PayloadType.BATCH_ROOT: decode_batch_root,
     PayloadType.ADMISSION: decode_admission,
     PayloadType.HEADS: decode_heads,
+    PayloadType.NEIGHBOURS: decode_neighbours,
 }
 
 TRANSPORT: Final = (

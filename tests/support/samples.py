@@ -13,13 +13,14 @@ from flopgate_proto.codec import (
     encode_chip_row,
     encode_enrolment,
     encode_heads,
+    encode_neighbours,
     encode_order,
     envelope_to_json,
     envelope_to_wire,
 )
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.joining import PREFIX
-from flopgate_proto.values import Heads
+from flopgate_proto.values import Heads, Neighbours
 from tests.support import further_orders, orders, statements
 from tests.support.fixed import HOST_KEY
 
@@ -50,6 +51,16 @@ ACCEPTED: Final = {
     **{kind.rsplit("/", 1)[1]: payload for kind, payload in (encode_order(o) for o in _ORDERS)},
     "vnd.flopgate.heads.v1+protobuf": encode_heads(
         Heads(authority="a.example", governor_unix_ms=1, heads=())
+    ),
+    "vnd.flopgate.neighbours.v1+protobuf": encode_neighbours(
+        Neighbours(
+            authority="a.example",
+            governor_unix_ms=1,
+            fabric_cluster_uuid=bytes(16),
+            workload="w",
+            hosts=4,
+            median_gflop_per_s=5,
+        )
     ),
     "chip-row": encode_chip_row(statements.chip_row()),
     "envelope-wire": _wire(_REPORT),

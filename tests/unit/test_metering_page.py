@@ -38,7 +38,7 @@ def test_the_page_lists_every_finding_of_the_meter_with_its_severity() -> None:
     agent = ROOT / "agent" / "flopgate_agent"
     code = [
         (agent / name).read_text(encoding="utf-8")
-        for name in ("meter.py", "crosscheck.py", "parts.py")
+        for name in ("meter.py", "crosscheck.py", "parts.py", "gate/neighbours.py")
     ]
     made = re.findall(r'\b(alert|warning|info|_odd)\(\s*"(meter\.[a-z_.]+)"', "".join(code))
     severities = {name: "alert" if how == "_odd" else how for how, name in made}
@@ -52,5 +52,5 @@ def test_the_page_lists_every_finding_of_the_meter_with_its_severity() -> None:
     crossed = set(re.findall(r'"(meter\.[a-z_.]+)"', code[1]))
     assert checks == crossed
     assert crossed <= QUOTED
-    others = set(re.findall(r'"(meter\.[a-z_.]+)"', code[0] + code[2]))
+    others = set(re.findall(r'"(meter\.[a-z_.]+)"', code[0] + code[2] + code[3]))
     assert others == set(severities) - crossed

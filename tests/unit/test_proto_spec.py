@@ -104,6 +104,7 @@ FIELD_TABLES: dict[str, type[Message]] = {
     "Relief": pb.Relief,
     "Seats": pb.Seats,
     "Heads": pb.Heads,
+    "Neighbours": pb.Neighbours,
 }
 
 

@@ -9,6 +9,7 @@ from flopgate_agent.gate.answers import Sent
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.chip_meter import ChipMeter
 from flopgate_agent.gate.lane import Lane
+from flopgate_agent.gate.neighbours import Neighbourhood, Own
 from flopgate_agent.gate.reporting import build_report, lane_report
 from flopgate_agent.gate.settings import GateSettings, Now
 from flopgate_agent.gate.topology import HostTopology
@@ -35,6 +36,8 @@ class Chain:
         ended: the last report is the last of all: the host retires.
         overdue: a report should be made although its time has not come.
         topology: of the host, for the reports.
+        interval_ms: of the newest report of this run, 0 before it.
+        neighbourhood: what authorities said of other hosts.
     """
 
     def __init__(self, settings: GateSettings, now_ms: int) -> None:
@@ -48,6 +51,8 @@ class Chain:
         self.ended = False
         self.overdue = True
         self.topology = HostTopology()
+        self.interval_ms = 0
+        self.neighbourhood = Neighbourhood()
 
     def introduce(self) -> None:
         """An authority follows the chain from here on: soon a report that leaves nothing out."""
@@ -102,6 +107,7 @@ class Chain:
         )
         self.ended = final
         self.sequence, self.head = keep.sequence, keep.digest
+        self.interval_ms = end_ms - self.interval_start_ms
         self.interval_start_ms = end_ms
         self.reported_ms = now.elapsed_ms
         self.overdue = False
@@ -119,6 +125,10 @@ class Chain:
         while len(self.requests) > REQUESTS_MAX:
             del self.requests[next(iter(self.requests))]
         return [keep, SendReport(sequence=keep.sequence)]
+
+    def own(self) -> Own:
+        """What other hosts are held against."""
+        return Own(self.topology.known, self.lanes, self.interval_ms)
 
     def forget(self, needless_sequence: int) -> None:
         """Drop what no authority has needed for a while; answers may still name the rest."""

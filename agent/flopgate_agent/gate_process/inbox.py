@@ -20,6 +20,9 @@ from flopgate_proto.errors import MalformedError, PeerError
 from flopgate_proto.limits import REPORTS_PER_MESSAGE_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
+NEIGHBOURS_MAX = 64
+"""Statements in one message; a host has few lanes and one fabric."""
+
 
 def take_answers(
     core: GateCore, batch: pb.AnswerBatch, now: Now
@@ -37,7 +40,24 @@ def take_answers(
             actions += core.answer(authority, proven, now)
         except PeerError as error:
             errors.append(error)
+    if len(batch.neighbours) > NEIGHBOURS_MAX:
+        errors.append(MalformedError("too many neighbours", code="neighbours.size"))
+        return actions, errors
+    for wire in batch.neighbours:
+        try:
+            take_neighbours(core, authority, wire)
+        except PeerError as error:
+            errors.append(error)
     return actions, errors
+
+
+def take_neighbours(core: GateCore, authority: str, wire: pb.Envelope) -> None:
+    """What other hosts were charged, heard by the core's own time of the answer before it."""
+    known = core.authorities.get(authority)
+    if known is not None:
+        envelope, own = envelope_from_wire(wire), core.chain.own()
+        hear = core.chain.neighbourhood.hear
+        hear(known, envelope, own, core.findings, core.running_ms)
 
 
 def take_order(core: GateCore, order: pb.SignedOrder, now: Now) -> list[Action]:

@@ -13,6 +13,7 @@ from flopgate_proto.codec.answers import (
     encode_batch_root,
 )
 from flopgate_proto.codec.heads import decode_heads, encode_heads
+from flopgate_proto.codec.neighbours import decode_neighbours, encode_neighbours
 from flopgate_proto.codec.orders import decode_order, encode_order
 from flopgate_proto.codec.payload_types import PayloadType
 from flopgate_proto.codec.reports import (
@@ -41,6 +42,7 @@ __all__ = [
     "decode_chip_row",
     "decode_enrolment",
     "decode_heads",
+    "decode_neighbours",
     "decode_order",
     "decode_report",
     "decode_retirement",
@@ -51,6 +53,7 @@ __all__ = [
     "encode_chip_row",
     "encode_enrolment",
     "encode_heads",
+    "encode_neighbours",
     "encode_order",
     "encode_report",
     "encode_topology",

@@ -28,4 +28,5 @@ class PayloadType(enum.StrEnum):
     CLOSURE = "application/vnd.flopgate.closure.v1+protobuf"
     RELIEF = "application/vnd.flopgate.relief.v1+protobuf"
     SEATS = "application/vnd.flopgate.seats.v1+protobuf"
+    NEIGHBOURS = "application/vnd.flopgate.neighbours.v1+protobuf"
     HEADS = "application/vnd.flopgate.heads.v1+protobuf"

@@ -2098,6 +2098,48 @@ class Heads(_message.Message):
 Global___Heads: _TypeAlias = Heads  # noqa: Y015
 
 @_typing.final
+class Neighbours(_message.Message):
+    """What hosts that hang together and serve one workload were charged: for each to hold itself against."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    GOVERNOR_UNIX_MS_FIELD_NUMBER: _builtins.int
+    FABRIC_CLUSTER_UUID_FIELD_NUMBER: _builtins.int
+    WORKLOAD_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    MEDIAN_GFLOP_PER_S_FIELD_NUMBER: _builtins.int
+    format: _builtins.int
+    authority: _builtins.str
+    governor_unix_ms: _builtins.int
+    fabric_cluster_uuid: _builtins.bytes
+    """Of the fabric, as the driver of their chips tells it."""
+    workload: _builtins.str
+    hosts: _builtins.int
+    """How many hosts there are, each by its newest report."""
+    median_gflop_per_s: _builtins.int
+    """The median over these hosts of what one chip was charged a second, nominal."""
+    def __init__(
+        self,
+        *,
+        format: _builtins.int = ...,
+        authority: _builtins.str = ...,
+        governor_unix_ms: _builtins.int = ...,
+        fabric_cluster_uuid: _builtins.bytes = ...,
+        workload: _builtins.str = ...,
+        hosts: _builtins.int = ...,
+        median_gflop_per_s: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "fabric_cluster_uuid", b"fabric_cluster_uuid", "format", b"format", "governor_unix_ms", b"governor_unix_ms", "hosts", b"hosts", "median_gflop_per_s", b"median_gflop_per_s", "workload", b"workload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Neighbours: _TypeAlias = Neighbours  # noqa: Y015
+
+@_typing.final
 class Head(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2230,22 +2272,28 @@ class AnswerBatch(_message.Message):
     BATCH_ROOT_FIELD_NUMBER: _builtins.int
     ANSWERS_FIELD_NUMBER: _builtins.int
     LOG_FIELD_NUMBER: _builtins.int
+    NEIGHBOURS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def batch_root(self) -> Global___Envelope: ...
     @_builtins.property
     def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___AnswerLeaf]: ...
     @_builtins.property
     def log(self) -> Global___LogProof: ...
+    @_builtins.property
+    def neighbours(self) -> _containers.RepeatedCompositeFieldContainer[Global___Envelope]:
+        """Statements of the same authority for the gates that are answered here; no answer rests on them."""
+
     def __init__(
         self,
         *,
         batch_root: Global___Envelope | None = ...,
         answers: _abc.Iterable[Global___AnswerLeaf] | None = ...,
         log: Global___LogProof | None = ...,
+        neighbours: _abc.Iterable[Global___Envelope] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["batch_root", b"batch_root", "log", b"log"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "batch_root", b"batch_root", "log", b"log"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "batch_root", b"batch_root", "log", b"log", "neighbours", b"neighbours"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -30,6 +30,7 @@ from flopgate_proto.values.common import (
     Standing,
 )
 from flopgate_proto.values.heads import Head, Heads
+from flopgate_proto.values.neighbours import Neighbours, charged_gflop_per_s
 from flopgate_proto.values.orders import (
     Adoption,
     Budget,
@@ -95,6 +96,7 @@ __all__ = [
     "LaneRequest",
     "LaneState",
     "LaneTotals",
+    "Neighbours",
     "NvLinkPeer",
     "Order",
     "Pause",
@@ -125,4 +127,5 @@ __all__ = [
     "TrustRoot",
     "Verdict",
     "Veto",
+    "charged_gflop_per_s",
 ]

@@ -33,6 +33,7 @@ class Adversary:
         tries: what he does.
         comes: what comes of it, or why it is out of reach, or the feature that it waits for.
         play: plays it; ``None`` where nothing can be played.
+        within_s: by when it is detected. A report and what hangs on it come within two minutes.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Adversary:
     expected: Expected
     comes: str
     play: Callable[[], Played] | None = None
+    within_s: float = 130.0
 
 
 ADVERSARIES = (
@@ -155,6 +157,15 @@ ADVERSARIES = (
         comes="energy and the driver's own kernel time contradict the cycles: findings in the next "
         "reports; the FLOP of that time are in no book",
         play=plays.counters_faked,
+    ),
+    Adversary(
+        name="driver-bent",
+        tries="has a driver show an idle chip in all that it says: cycles, kernels, power",
+        expected=Expected.DETECTED,
+        comes="hosts of the same fabric are charged far more for the same run: a finding within "
+        "six minutes; the FLOP of that time are in no book",
+        play=plays.driver_bent,
+        within_s=360.0,
     ),
     Adversary(
         name="two-histories",

@@ -17,16 +17,17 @@ from flopgate_sim.adversaries.stage import (
     staged,
     states,
 )
-from flopgate_sim.planted.worlds import POLICY
+from flopgate_sim.planted.worlds import CHIPS, POLICY, hosts_of
 from flopgate_sim.world.clocks import EPOCH_UNIX_MS
 from flopgate_sim.world.engine import US_PER_S
 from flopgate_sim.world.host import Host
-from flopgate_sim.world.plan import Act, Fault
+from flopgate_sim.world.plan import Act, Fault, LanePlan
 from flopgate_sim.world.tampering import Forging, Replaying
 from flopgate_sim.world.world import World
 
 PAUSE_S = 400
 KILLED_S = 600
+NEIGHBOURS = 5
 SPAN_MS = 1_200_000
 """Of the delegation in the world whose pause is withheld: 7 days by default."""
 DROPS_PERCENT = 20, 60, 90
@@ -308,19 +309,29 @@ def gate_killed() -> Played:
 
 def counters_faked() -> Played:
     """See the table."""
-    with staged() as world:
+    return _hidden({"meter.power.unexplained", "meter.active.below_kernels"}, bent=False)
+
+
+def driver_bent() -> Played:
+    """See the table."""
+    return _hidden({"meter.neighbours.apart"}, bent=True)
+
+
+def _hidden(wanted: set[str], *, bent: bool) -> Played:
+    lane = LanePlan(workload="run", chips=tuple(range(CHIPS)))
+    with staged(hosts=hosts_of(lane, NEIGHBOURS)) as world:
         host = world.hosts[0]
 
         def hide() -> None:
             host.hardware.advance(world.engine.now_us)
             for chip in host.hardware.chips:
-                chip.hiding = True
+                chip.hiding, chip.bent = True, bent
 
         at_s(world, 600, hide)
         world.run()
-        wanted = {"meter.power.unexplained", "meter.active.below_kernels"}
         told_us = host.truth.told_us
-        seen = wanted <= told_us.keys()
+        slandered = any(wanted & other.truth.told_us.keys() for other in world.hosts[1:])
+        seen = wanted <= told_us.keys() and not slandered
         return Played(
             broken=broken(world),
             tried=sum(chip.hidden_us > 0 for chip in host.hardware.chips),

@@ -37,7 +37,8 @@ RATES = {
 """Faults per hour: many, for little time."""
 
 
-def _hosts(lane: LanePlan) -> tuple[HostPlan, ...]:
+def hosts_of(lane: LanePlan, count: int = HOSTS) -> tuple[HostPlan, ...]:
+    """Hosts of one cluster, each with this lane."""
     return tuple(
         HostPlan(
             name=f"host-{number}",
@@ -50,12 +51,12 @@ def _hosts(lane: LanePlan) -> tuple[HostPlan, ...]:
             lanes=(lane,),
             drift_ppm=(number - 1) * 150,
         )
-        for number in range(HOSTS)
+        for number in range(count)
     )
 
 
 def _plan(seed: int, rates: dict[str, float], lane: LanePlan | None = None) -> WorldPlan:
-    hosts = _hosts(lane or LanePlan(workload="run", chips=tuple(range(CHIPS))))
+    hosts = hosts_of(lane or LanePlan(workload="run", chips=tuple(range(CHIPS))))
     names = [host.name for host in hosts]
     return WorldPlan(
         name="planted",

@@ -41,6 +41,7 @@ class Chip:
             opened after it tells nothing of it.
         counted_us: since when the driver counts; a reload starts anew.
         jump_cycles: what a lying or broken driver adds to every counter.
+        bent: the driver shows no kernel and no power of it either: it lies in all it says.
         hidden_us, hidden_active_us: busy and active time that the driver does not show, from
             ``hiding`` (it lies) or ``mig`` on.
         compute_mode, locked, power_mw: what the driver keeps of it; clocks are locked to the
@@ -72,6 +73,7 @@ class Chip:
     active_before_us: int = 0
     jump_cycles: int = 0
     hiding: bool = False
+    bent: bool = False
     hidden_us: int = 0
     hidden_active_us: int = 0
     energy_uj: int = 0
@@ -120,14 +122,15 @@ class Chip:
 
     def work(self, span_us: int, busy_us: int, worked_us: int) -> None:
         """Some time with kernels on it; two processes share what one chip can do."""
-        self.active_us += busy_us
+        shown_us = 0 if self.bent else busy_us
+        self.active_us += shown_us
         self.active_all_us += busy_us
         self.worked_us += worked_us
         if self.hiding or self.mig:
             self.hidden_us += worked_us
             self.hidden_active_us += busy_us
         busy_mw = min(BUSY_MW, self.power_mw)
-        self.energy_uj += (busy_us * busy_mw + (span_us - busy_us) * IDLE_MW) // 1000
+        self.energy_uj += (shown_us * busy_mw + (span_us - shown_us) * IDLE_MW) // 1000
 
     def lose(self, span_us: int, active_us: int, worked_us: int) -> None:
         """What a locked clock takes off some time, kernels and work in it."""
