@@ -37,6 +37,7 @@ from flopgate_agent.gate.memory import Memory, Moment
 from flopgate_agent.gate.phases import UNKNOWN, InForce
 from flopgate_agent.gate.resuming import begin, carry_over, resume, resume_clock, running_before
 from flopgate_agent.gate.retiring import RETIRED, Retiring
+from flopgate_agent.gate.seats import ruling
 from flopgate_agent.gate.settings import GateSettings, GateToken, Now
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.envelope import Envelope
@@ -139,7 +140,7 @@ class GateCore:
             authority.ruling = None if request is None else (request, proven)
         if accepted.late:
             self.findings.add("permit.late", Severity.INFO, subject=authority_name)
-        needless = needless_sequence(self.authorities.values())
+        needless = needless_sequence(ruling(self.authorities.values()))
         self.chain.forget(needless)
         return [keep_quote(authority, proven, needless, self._moment), *self._step()]
 
@@ -288,7 +289,7 @@ class GateCore:
         times_ms = []
         if self.enrolled:
             times = {"now_ms": self.elapsed_ms, "running_ms": self.running_ms}
-            times_ms = self._lanes.timers_ms(self._admitted, **times)
+            times_ms = self._lanes.timers_ms(ruling(self._admitted), **times)
             times_ms += ordering.due_ms(self._admitted, **times)
         return min([self.meter.stall_ms, *self._reports_ms(), *times_ms])
 
@@ -308,7 +309,7 @@ class GateCore:
         self.meter.asked(self.meter.due_since_ms)
         self._charge(self.meter.blind(now.elapsed_ms))
         silent_ms = now.elapsed_ms - self.meter.due_since_ms
-        self._faults.driver_silent(silent_ms, watchdog_ms_of(self._admitted))
+        self._faults.driver_silent(silent_ms, watchdog_ms_of(ruling(self._admitted)))
 
     # ------------------------------------------------------------------ inside
 
@@ -325,7 +326,7 @@ class GateCore:
         return ordering.take_order(authority, envelope, **times)
 
     def _charge(self, charges: Iterable[Charge]) -> None:
-        self._lanes.charge(charges, charged_figure(self.authorities.values()))
+        self._lanes.charge(charges, charged_figure(ruling(self.authorities.values())))
 
     def _step(self) -> list[Action]:
         owed, self._owed = self._owed, []
@@ -348,7 +349,7 @@ class GateCore:
         if self.retiring.asked:
             self._lanes.enforce()
         actions = self._lanes.step(
-            self.authorities.values(),
+            ruling(self.authorities.values()),
             self._faults.first,
             now_ms=self.elapsed_ms,
             running_ms=self.running_ms,
@@ -368,7 +369,7 @@ class GateCore:
         """When reports are due: each should tell what was done up to then."""
         if not self._may_report:
             return []
-        return [self.chain.next_ms, *(one.next_request_ms for one in self._admitted)]
+        return [self.chain.next_ms, *(one.next_request_ms for one in ruling(self._admitted))]
 
     @property
     def _may_report(self) -> bool:
@@ -381,7 +382,7 @@ class GateCore:
         lanes = tuple(self.lanes.values())
         if self.retiring.may_end(lanes):
             return self._append(None, final=True)
-        request = request_if_due(self._admitted, lanes, self.settings, self.elapsed_ms)
+        request = request_if_due(ruling(self._admitted), lanes, self.settings, self.elapsed_ms)
         if request is None and not self.chain.due(self.elapsed_ms):
             return []
         return self._append(request)

@@ -16,6 +16,7 @@ from flopgate_agent.gate.asking import drain_ms_of, watchdog_ms_of
 from flopgate_agent.gate.authority import admitted
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.lane import Lane
+from flopgate_agent.gate.seats import ruling
 from flopgate_agent.gate.terms import SILENT_MS_MIN, LaneTerm, Terms
 from flopgate_proto.values import LaneState
 
@@ -37,7 +38,7 @@ class Leasing:
         """
         if core.enrolled and not core.permissions:
             return None
-        authorities = admitted(core.authorities.values())
+        authorities = admitted(ruling(core.authorities.values()))
         drain_ms = drain_ms_of(authorities)
         stop_ms = drain_ms + core.settings.enforcement_bound_ms
         silent_ms = max(SILENT_MS_MIN, watchdog_ms_of(authorities) - stop_ms)

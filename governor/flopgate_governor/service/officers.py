@@ -12,6 +12,7 @@ from flopgate_governor.service.hub import Hub
 from flopgate_governor.service.status_codes import status_of
 from flopgate_governor.state import State
 from flopgate_proto.codec import envelope_from_wire, envelope_to_wire
+from flopgate_proto.envelope import statement_digest
 from flopgate_proto.errors import PeerError, StorageError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
@@ -38,7 +39,13 @@ class OfficerService:
 
             accepted, hosts = await self._committer.call(work)
         except (PeerError, StorageError) as error:
-            self._log.warning("order.refused", kind=request.order.payload_type, code=error.code)
+            digest = statement_digest(request.order.payload_type, request.order.payload)
+            self._log.warning(
+                "order.refused",
+                kind=request.order.payload_type,
+                digest=digest.hex(),
+                code=error.code,
+            )
             await context.abort(status_of(error), str(error))
         signed = pb.SignedOrder(envelope=envelope_to_wire(envelope), log=accepted.proof)
         self._hub.push(signed, hosts)

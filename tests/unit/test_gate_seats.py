@@ -1,0 +1,114 @@
+"""Several authorities: who has a say, and that none loses it without itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from flopgate_agent.gate.actions import KeepQuote
+from flopgate_agent.gate.allowance import Denied
+from flopgate_agent.gate.seats import ruling
+from flopgate_proto.envelope import Envelope
+from flopgate_proto.errors import ForgedError, HistoryError
+from flopgate_proto.values import LaneState, Seat, Standing
+from tests.support import further_orders, orders
+from tests.support.fixed import OFFICER_KEYS, WORKLOAD
+from tests.support.gate_authority import GateAuthority
+from tests.support.gate_rig import GateRig, at_once, cut, running
+from tests.unit.test_gate_authorities import pair, refuse
+
+
+def seats(by: GateAuthority, *recipients: GateAuthority, version: int = 1) -> Envelope:
+    """``by`` says that these only receive."""
+    order = further_orders.seats(
+        authority=by.name,
+        version=version,
+        seats=tuple(Seat(authority=one.name, standing=Standing.RECIPIENT) for one in recipients),
+    )
+    return orders.sealed_order(order)
+
+
+def demote(rig: GateRig, whom: GateAuthority, *by: GateAuthority, version: int = 1) -> None:
+    for one in by:
+        rig.order(seats(one, whom, version=version), one)
+
+
+def has_say(rig: GateRig, authority: GateAuthority) -> bool:
+    return authority.name in {one.name for one in ruling(rig.core.authorities.values())}
+
+
+def test_law_6_no_authority_is_demoted_by_another() -> None:
+    home, world = pair()
+    rig = running(home, world)
+    demote(rig, world, home)
+    refuse(world)
+    rig.run_until(LaneState.HALTED)
+    permission = rig.core.permissions[WORKLOAD]
+    assert isinstance(permission, Denied)
+    assert permission.authority == world.name
+
+
+def test_law_6_nor_by_itself_alone() -> None:
+    home, world = pair()
+    rig = running(home, world)
+    demote(rig, world, world)
+    assert has_say(rig, world)
+
+
+def test_what_all_agree_on_holds_and_outlives_a_restart() -> None:
+    home, world = pair()
+    rig = running(home, world)
+    demote(rig, world, home, world)
+    refuse(world)
+    rig.order(world.pause(), world)
+    assert rig.run(60_000).state is LaneState.RUNNING
+    rig.restart().run(60_000)
+    assert not has_say(rig, world)
+    assert rig.state is LaneState.RUNNING
+
+
+def test_a_recipient_still_gets_every_report_and_holds_none_back() -> None:
+    home, world = pair()
+    rig = running(home, world)
+    demote(rig, world, home, world)
+    rig.network = lambda authority, report: (cut if authority is world else at_once)(
+        authority, report
+    )
+    rig.run(60_000)
+    assert {quote.authority for quote in rig.last_report().quotes} == {home.name, world.name}
+    assert rig.state is LaneState.RUNNING
+    kept = rig.done(KeepQuote)[-1]
+    assert isinstance(kept, KeepQuote)
+    assert kept.needless_sequence > rig.core.chain.sequence - 5
+
+
+def test_a_seat_is_given_back_at_once() -> None:
+    home, world = pair()
+    rig = running(home, world)
+    demote(rig, world, home, world)
+    rig.order(seats(home, version=2), home)
+    assert has_say(rig, world)
+
+
+def test_where_nobody_would_rule_all_do() -> None:
+    home, world = pair()
+    rig = running(home, world)
+    for one in (home, world):
+        rig.order(seats(one, home, world), one)
+    assert has_say(rig, home)
+    assert has_say(rig, world)
+
+
+def test_an_older_version_of_the_seats_is_refused() -> None:
+    home, world = pair()
+    rig = running(home, world)
+    rig.order(seats(home, world, version=3), home)
+    with pytest.raises(HistoryError, match=r"seats\.version"):
+        rig.core.order(home.name, seats(home, version=2), rig.now)
+
+
+def test_one_officer_seats_nobody() -> None:
+    home, world = pair()
+    rig = running(home, world)
+    order = orders.sealed_order(further_orders.seats(authority=home.name), OFFICER_KEYS[:1])
+    with pytest.raises(ForgedError):
+        rig.core.order(home.name, order, rig.now)
