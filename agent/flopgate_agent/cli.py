@@ -20,6 +20,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "doctor": "look for what may be amiss on this host, and say how to mend it",
     "check": "tell a job's prolog, by the exit status, whether the job may start",
     "outbox": "show what leaves this host, in words and byte for byte",
+    "compact": "make this host's ledger as small as it can be; the gate stands still meanwhile",
     "retire": "take this host out of service, and tell its authorities",
     "join": "split a join token between gate and courier",
     "k8s-taint": "keep pods from a Kubernetes node while no job may start there",

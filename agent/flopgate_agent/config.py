@@ -22,8 +22,8 @@ _AUTHORITY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LANE_KEYS: Final = ("workload", "chips")
 _GATE_KEYS: Final = (
     "state_dir", "door_path", "courier_uids", "door_gid", "device_globs",
-    "sample_interval_ms", "report_interval_ms", "cgroup", "device_filter", "phase_at_least",
-    "notice_socket", "tpm", "lane",
+    "sample_interval_ms", "report_interval_ms", "ledger_bytes_max", "cgroup", "device_filter",
+    "phase_at_least", "notice_socket", "tpm", "lane",
 )  # fmt: skip
 _TPM_KEYS: Final = ("tcti", "required", "pcrs")
 _PCR_MAX: Final = 23
@@ -77,6 +77,8 @@ class GateConfig:
         device_globs: device nodes of accelerators, watched and denied.
         sample_interval_ms: 100 to 60000.
         report_interval_ms: a report at least that often, 1000 to 3600000.
+        ledger_bytes_max: what the ledger may take for reports that nobody needs any more, 1 MiB to
+            16 GiB; what an authority has not acknowledged stays beyond it.
         cgroup: whether jobs are frozen by cgroup v2; else by signals.
         device_filter: whether the kernel is asked to keep everybody out of a chip that is denied.
         phase_at_least: rules bite at least so far on this host, whatever policies say.
@@ -92,6 +94,7 @@ class GateConfig:
     device_globs: tuple[str, ...] = ("/dev/nvidia[0-9]*",)
     sample_interval_ms: int = 1000
     report_interval_ms: int = REPORT_INTERVAL_MS
+    ledger_bytes_max: int = 64 * 1024**2
     cgroup: bool = True
     device_filter: bool = True
     phase_at_least: Phase = Phase.OBSERVE
@@ -150,6 +153,7 @@ def load_gate(path: Path) -> GateConfig:
         device_globs=table.texts("device_globs", ("/dev/nvidia[0-9]*",)),
         sample_interval_ms=table.number("sample_interval_ms", 1000, 100, 60_000),
         report_interval_ms=table.number("report_interval_ms", REPORT_INTERVAL_MS, 1000, 3_600_000),
+        ledger_bytes_max=table.number("ledger_bytes_max", 64 * 1024**2, 1024**2, 16 * 1024**3),
         cgroup=table.flag("cgroup", default=True),
         device_filter=table.flag("device_filter", default=True),
         phase_at_least=_phase(table, "phase_at_least"),

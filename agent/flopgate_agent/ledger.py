@@ -1,18 +1,19 @@
 """The gate's durable memory: SQLite, WAL, synchronous FULL. What left was kept before (law 9).
 
 Every method commits before it returns. One row a report, hash-chained by the reports themselves;
-reports stay until every authority acknowledged them, and `KEEP_ACKNOWLEDGED` longer for people to
-look at. Permits are never written (DESIGN section 7).
+reports stay until every authority acknowledged them, and a while longer for people to look at, as
+`ledger_bounds` says. Permits are never written (DESIGN section 7).
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from flopgate_agent import ledger_bounds
 from flopgate_agent.gate.actions import Keep, KeepEnrolment, KeepOrder, KeepQuote, KeepReport
 from flopgate_agent.gate.memory import (
     LastReport,
@@ -22,6 +23,7 @@ from flopgate_agent.gate.memory import (
     StoredOrder,
     StoredTime,
 )
+from flopgate_agent.ledger_bounds import BYTES_MAX, FREE_BYTES_MAX, KEEP_ACKNOWLEDGED
 from flopgate_agent.ledger_schema import bring_up
 from flopgate_agent.private import PRIVATE_MODE
 from flopgate_proto.codec import (
@@ -38,9 +40,6 @@ from flopgate_proto.limits import DIGEST_BYTES
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Quote, Scope, ScopeKind
 
-KEEP_ACKNOWLEDGED: Final = 1000
-"""Acknowledged reports that are kept for `flopgate-agent outbox`."""
-
 CACHE_KIB: Final = 256
 """SQLite's page cache: the gate's memory is bounded on every host."""
 
@@ -55,12 +54,17 @@ IN_MEMORY: Final = ":memory:"
 class Ledger:
     """Owner of the ledger file; one process at a time.
 
+    Args:
+        path: of the file.
+        bytes_max: reports that nobody needs are dropped where it would take more.
+
     Raises:
         StorageError: the file cannot be opened, is of another version, damaged or in use.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, bytes_max: int = BYTES_MAX) -> None:
         self._path = str(path)
+        self._bytes_max = bytes_max
         if self._path != IN_MEMORY:
             _keep_private(Path(path))
         self._scopes_kept: dict[str, frozenset[Scope]] = {}
@@ -82,6 +86,28 @@ class Ledger:
                 code="ledger.damaged",
                 remedy="Keep the file as evidence and ask the authority to close its chain.",
             )
+
+        self._shrink_if_worth_it()
+
+    def _shrink_if_worth_it(self) -> None:
+        """Give back what an outage made the file grow by. Where a copy has no room, it stays."""
+        with suppress(sqlite3.Error):
+            free = ledger_bounds.free_bytes(self._db)
+            if free > max(FREE_BYTES_MAX, ledger_bounds.used_bytes(self._db)):
+                ledger_bounds.shrink(self._db)
+
+    def compact(self, keep: int) -> None:
+        """Drop what every authority has but for its newest ``keep``, and shrink the file.
+
+        Raises:
+            StorageError: it cannot be written, or there is no room for a copy.
+        """
+        with self._transaction() as db:
+            asked = "SELECT min(acknowledged_sequence) FROM authority WHERE enrolment IS NOT NULL"
+            needless = db.execute(asked).fetchone()[0] or 0
+            ledger_bounds.trim(db, needless, keep=keep, bytes_max=self._bytes_max)
+        with self._reported("shrink"):
+            ledger_bounds.shrink(self._db)
 
     def close(self) -> None:
         """Close the file."""
@@ -208,10 +234,8 @@ class Ledger:
             " batch_root WHERE authority=? ORDER BY batch_number DESC LIMIT 1 OFFSET ?)",
             (action.authority, action.authority, KEEP_ACKNOWLEDGED),
         )
-        db.execute(
-            "DELETE FROM report WHERE sequence <= ?",
-            (action.needless_sequence - KEEP_ACKNOWLEDGED,),
-        )
+        limits = {"keep": KEEP_ACKNOWLEDGED, "bytes_max": self._bytes_max}
+        ledger_bounds.trim(db, action.needless_sequence, **limits)
 
     def load(self) -> Memory:
         """Everything that outlives a run.

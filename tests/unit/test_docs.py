@@ -62,7 +62,13 @@ def test_every_key_of_gate_toml_is_documented_with_its_default(tmp_path: Path) -
     least = load_gate(path)
     path.write_text(LEAST + "courier_uids = [0]\n[tpm]\n")
     assert load_gate(path).tpm == shown.tpm
-    for name in ("device_globs", "sample_interval_ms", "report_interval_ms", "cgroup"):
+    for name in (
+        "device_globs",
+        "sample_interval_ms",
+        "report_interval_ms",
+        "ledger_bytes_max",
+        "cgroup",
+    ):
         assert getattr(shown, name) == getattr(least, name), name
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from flopgate_agent.gate.actions import KeepQuote, KeepReport
-from flopgate_agent.ledger import KEEP_ACKNOWLEDGED, Ledger
+from flopgate_agent.ledger import Ledger
+from flopgate_agent.ledger_bounds import KEEP_ACKNOWLEDGED
 from flopgate_proto.codec import decode_report, envelope_from_wire
 from flopgate_proto.errors import HistoryError, StorageError
 from tests.support.gate_rig import GateRig, running

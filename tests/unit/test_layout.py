@@ -21,6 +21,7 @@ GATE_MODULES = (
     "flopgate_agent.gate_process",
     "flopgate_agent.host_status",
     "flopgate_agent.ledger",
+    "flopgate_agent.ledger_bounds",
     "flopgate_agent.ledger_schema",
     "flopgate_agent.lockdown",
     "flopgate_agent.logs",

@@ -14,7 +14,8 @@ from flopgate_agent.gate.actions import (
     KeepQuote,
     KeepReport,
 )
-from flopgate_agent.ledger import IN_MEMORY, KEEP_ACKNOWLEDGED, Ledger
+from flopgate_agent.ledger import IN_MEMORY, Ledger
+from flopgate_agent.ledger_bounds import KEEP_ACKNOWLEDGED
 from flopgate_proto.errors import HistoryError
 from flopgate_sim.campaign.outcome import Job
 from flopgate_sim.scenario import find

@@ -91,7 +91,7 @@ class GateProcess:
         self._wake_r.setblocking(False)
         self._wake_w.setblocking(False)
         self._selector.register(self._wake_r, selectors.EVENT_READ, "wake")
-        self._ledger = Ledger(config.state_dir / "ledger.sqlite")
+        self._ledger = Ledger(config.state_dir / "ledger.sqlite", config.ledger_bytes_max)
         # A token that cannot be used is told now, not when the driver has named its chips.
         self._tokens = load_gate_tokens(config.state_dir)
         self._memory = self._ledger.load()

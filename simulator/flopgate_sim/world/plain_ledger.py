@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from flopgate_agent.gate.actions import Keep, KeepEnrolment, KeepOrder, KeepQuote, KeepReport
 from flopgate_agent.gate.memory import LastReport, Memory, StoredAuthority, StoredOrder
-from flopgate_agent.ledger import KEEP_ACKNOWLEDGED, out_of_order
+from flopgate_agent.ledger import out_of_order
+from flopgate_agent.ledger_bounds import KEEP_ACKNOWLEDGED
 from flopgate_proto.codec import PayloadType, decode_chip_row, decode_report, envelope_to_wire
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Scope
