@@ -8,6 +8,8 @@ from typing import Any
 from flopgate_agent import ledger
 from flopgate_agent.enforcement.chips import ChipLimits, Fact, State, Wish
 from flopgate_agent.enforcement.chips.child import Setter
+from flopgate_agent.enforcement.chips.device_filter import DeviceFilter
+from flopgate_agent.enforcement.chips.nodes import Nodes
 from flopgate_agent.gate import (
     allowance,
     answers,
@@ -97,8 +99,8 @@ def freeze_is_standstill() -> tuple[Swap, ...]:
 def kill_forgotten() -> tuple[Swap, ...]:
     kill = lane.Lane._kill  # noqa: SLF001  # as above
 
-    def spare(self: lane.Lane, now_ms: int) -> Any:
-        kill(self, now_ms)
+    def spare(self: lane.Lane, now_ms: int, *, woken: bool = False) -> Any:
+        kill(self, now_ms, woken=woken)
         return []
 
     return (Swap(lane.Lane, "_kill", spare),)
@@ -138,6 +140,18 @@ def barred_while_running() -> tuple[Swap, ...]:
 
 def slowed_never() -> tuple[Swap, ...]:
     return (Swap(lane, "RUNGS", {**RUNGS, LaneState.HALTED: frozenset({Rung.DENY})}),)
+
+
+def node_unclosed() -> tuple[Swap, ...]:
+    return (Swap(Nodes, "hold", lambda _self, _nvml, _handle: None),)
+
+
+def filter_unattached() -> tuple[Swap, ...]:
+    return (Swap(DeviceFilter, "hold", lambda _self, _nvml, _handle: None),)
+
+
+def filter_left_attached() -> tuple[Swap, ...]:
+    return (Swap(DeviceFilter, "undo", lambda _self, _nvml, _handle, _before: None),)
 
 
 def own_rung_for_before() -> tuple[Swap, ...]:

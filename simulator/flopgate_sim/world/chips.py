@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from flopgate_agent.counters.sample import ChipSample, PipeCycles
+from flopgate_agent.enforcement.bpf import Program
 from flopgate_proto.chips import ChipSpec
 from flopgate_sim.world import cutting
 from flopgate_sim.world.engine import US_PER_MS
@@ -18,6 +19,8 @@ IDLE_MW, BUSY_MW = 70_000, 650_000
 LOWEST_KHZ = 210_000
 BOARD_MW, OWN_MW, LOWEST_MW = 700_000, 600_000, 200_000
 """Power limits: the board's own, what an operator set on every second chip, the lowest."""
+ANYBODY, GROUP = (0o666, 0, 0), (0o660, 0, 44)
+"""Of device nodes: as the driver makes them, and as some operators do."""
 PROHIBITED = 2
 """NVML's compute mode in which the driver gives no process a new context."""
 
@@ -47,6 +50,8 @@ class Chip:
         compute_mode, locked, power_mw: what the driver keeps of it; clocks are locked to the
             lowest. A power limit costs nothing here but watts.
         own_mw: the power limit that its operator set.
+        node, own_node: mode and owner of its device node, and as its operator set them.
+        programs: what the kernel asks before somebody opens it; all of them close it.
         reset: it started anew since, so that its operator may find it as the board has it.
         open_us: since when nothing keeps a gate from setting it, and nobody undid what it set.
         lost_us, lost_active_us, lost_worked_us: what a lock took off the times that counters of
@@ -86,6 +91,9 @@ class Chip:
     locked: bool = False
     power_mw: int = BOARD_MW
     own_mw: int = BOARD_MW
+    node: tuple[int, int, int] = ANYBODY
+    own_node: tuple[int, int, int] = ANYBODY
+    programs: tuple[Program, ...] = ()
     reset: bool = False
     open_us: int = 0
     clock_khz: int = 0
@@ -99,17 +107,17 @@ class Chip:
     def __post_init__(self) -> None:
         """It starts at its highest clock."""
         self.clock_khz = self.high_khz = self.low_khz = self.spec.max_clock_khz
-        self.power_mw = self.own_mw
+        self.power_mw, self.node = self.own_mw, self.own_node
 
     @property
     def barred(self) -> bool:
-        """Whether no process gets a new context."""
-        return self.compute_mode == PROHIBITED
+        """Whether no process of a user gets a new context."""
+        return self.compute_mode == PROHIBITED or not self.node[0] or bool(self.programs)
 
     @property
     def restored(self) -> bool:
         """Whether it is set as its operator had it."""
-        if self.locked or self.compute_mode:
+        if self.locked or self.compute_mode or self.programs or self.node != self.own_node:
             return False
         return self.power_mw == self.own_mw or (self.reset and self.power_mw == BOARD_MW)
 
@@ -179,6 +187,7 @@ class Hardware:
         self.advance(now_us)
         for chip in self.chips:
             chip.compute_mode, chip.power_mw, chip.open_us = 0, chip.own_mw, now_us
+            chip.node, chip.programs = chip.own_node, ()
             chip.lock(locked=False)
         self.changed.clear()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from flopgate_sim.disk import Snapshot
+from flopgate_sim.world import nodes
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S
 from flopgate_sim.world.gate_side import GATE_RESTART_US, GateSide
 from flopgate_sim.world.plan import LanePlan
@@ -87,6 +88,7 @@ class Host(GateSide):
         self.hung = False
         self._known.clear()
         self._setting.boot()
+        nodes.boot(self.hardware)
         self.truth.booted()
         self._engine.note(self.name, f"boot {self._boots}")
         self.suspended = False

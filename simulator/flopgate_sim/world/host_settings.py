@@ -8,7 +8,7 @@ from flopgate_agent.gate.settings import REPORT_INTERVAL_MS, GateSettings, LaneS
 from flopgate_agent.gate.settings import Chip as GateChip
 from flopgate_proto.keys import SigningKey, key_digest
 from flopgate_proto.values import ChipIdentity, Software
-from flopgate_sim.world.chips import BOARD_MW, OWN_MW, Chip
+from flopgate_sim.world.chips import ANYBODY, BOARD_MW, GROUP, OWN_MW, Chip
 from flopgate_sim.world.plan import HostPlan
 from flopgate_sim.world.randomness import Streams
 
@@ -33,7 +33,7 @@ class GateWiring:
 
 
 def chips_of(plan: HostPlan) -> list[Chip]:
-    """The host's hardware; its operator lowered the power limit of every second chip."""
+    """The host's hardware; its operator set power and rights of every second chip."""
     return [
         Chip(
             uuid=f"GPU-{plan.name}-{index}",
@@ -41,6 +41,7 @@ def chips_of(plan: HostPlan) -> list[Chip]:
             gpm=plan.chip.gpm,
             percent=plan.chip.percent,
             own_mw=OWN_MW if index % 2 else BOARD_MW,
+            own_node=GROUP if index % 2 else ANYBODY,
         )
         for index in range(plan.chips)
     ]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.states import MAY_COMPUTE
 from flopgate_proto.values import LaneState
-from flopgate_sim.world.chips import LOWEST_MW, Chip
+from flopgate_sim.world.chips import LOWEST_MW, PROHIBITED, Chip
 from flopgate_sim.world.engine import US_PER_MS
 from flopgate_sim.world.host import Host
 from flopgate_sim.world.truth import RUNGS_MS, is_free
@@ -36,17 +36,22 @@ def _reachable(chip: Chip, now_us: int) -> bool:
 
 
 def barred(host: Host, now_us: int) -> Iterator[str]:
-    """1: where nothing may run, nobody begins, and whoever does nevertheless is slow."""
+    """1: where nothing may run, each rung keeps all out, and whoever gets in is slow."""
     for lane in _settled(host, STANDS, now_us):
         slow = lane.state is LaneState.HALTED
         for index in lane.setting.chips:
             chip = host.hardware.chips[index]
             if not _reachable(chip, now_us):
                 continue
-            if not (chip.barred or chip.mig):
-                yield f"{host.name}: {lane.workload} stands, chip {index} takes new contexts"
+            where = f"{host.name}: {lane.workload} stands, chip {index}"
+            if not (chip.compute_mode == PROHIBITED or chip.mig):
+                yield f"{where} takes new contexts"
+            elif chip.node[0]:
+                yield f"{where} has an open node"
+            elif not chip.programs:
+                yield f"{where} is closed to nobody by the kernel"
             elif slow and not (chip.locked and chip.power_mw == LOWEST_MW):
-                yield f"{host.name}: {lane.workload} stands, chip {index} is as fast as ever"
+                yield f"{where} is as fast as ever"
 
 
 def opened(host: Host, now_us: int) -> Iterator[str]:

@@ -14,13 +14,17 @@ from flopgate_agent.enforcement.chips import ChipLimits, Fact, State, Wish
 from flopgate_agent.enforcement.chips.child import ALL, Setter
 from flopgate_agent.enforcement.chips.clocks import Clocks
 from flopgate_agent.enforcement.chips.compute_mode import ComputeMode
+from flopgate_agent.enforcement.chips.device_filter import DeviceFilter
+from flopgate_agent.enforcement.chips.nodes import Nodes
 from flopgate_agent.enforcement.chips.power import Power
+from flopgate_agent.enforcement.chips.rung import Rung
 from flopgate_agent.enforcement.chips.wire import decode_wishes
 from flopgate_agent.gate.actions import Move
 from flopgate_agent.gate_process.hand import WISHES, chip_finding
 from flopgate_proto.values import Finding
 from flopgate_sim.world.chips import BOARD_MW, LOWEST_KHZ, LOWEST_MW, PROHIBITED, Chip, Hardware
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine, Event
+from flopgate_sim.world.nodes import PATTERN, WorldNodes, WorldPrograms
 
 START_US, CHIP_US = 500 * US_PER_MS, 20 * US_PER_MS
 """Until a child has the driver open, and for each chip."""
@@ -54,6 +58,7 @@ class Driver(ModuleType):
         self._engine = engine
         calls: dict[str, Callable[..., Any]] = {
             "nvmlDeviceGetHandleByUUID": self._handle,
+            "nvmlDeviceGetMinorNumber": self._minor,
             "nvmlDeviceGetComputeMode": lambda chip: chip.compute_mode,
             "nvmlDeviceSetComputeMode": self._set_compute_mode,
             "nvmlDeviceGetSupportedMemoryClocks": lambda _chip: [1_000],
@@ -76,6 +81,19 @@ class Driver(ModuleType):
                     raise DriverError(self.NVML_ERROR_GPU_IS_LOST)
                 return chip
         raise DriverError(self.NVML_ERROR_NOT_FOUND)
+
+    def of_the_host(self) -> tuple[Rung, ...]:
+        """Rungs that the host keeps and not the driver, as a new child has them."""
+        files, patterns = WorldNodes(self._hardware), (PATTERN,)
+        programs = WorldPrograms(self._hardware)
+        nobody = frozenset[int]()
+        return (
+            Nodes(patterns, files),
+            DeviceFilter(programs, patterns, "world0", lambda: nobody, files),
+        )
+
+    def _minor(self, chip: Chip) -> int:
+        return next(index for index, one in enumerate(self._hardware.chips) if one is chip)
 
     def _set_compute_mode(self, chip: Chip, mode: int) -> None:
         if chip.mig:
@@ -129,7 +147,7 @@ class SetterChild:
         self._stuck_at = stuck_at
         self._wake = wake
         self._held = held
-        self._setter = Setter(driver, records, self._say, RUNGS)
+        self._setter = Setter(driver, records, self._say, (*RUNGS, *driver.of_the_host()))
         self._said = b""
         self._todo: dict[str, Wish] = {}
         self._at = self._told_at = ALL

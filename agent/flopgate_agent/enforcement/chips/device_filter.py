@@ -9,11 +9,9 @@ outlives the gate.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,13 +20,16 @@ from typing import Any, Final
 
 from flopgate_agent.enforcement.bpf import DevicePrograms, KernelPrograms, Program
 from flopgate_agent.enforcement.cgroups import find_mount
-from flopgate_agent.enforcement.chips.nodes import chip_paths
+from flopgate_agent.enforcement.chips.node_files import HostFiles, NodeFiles, chip_paths
+from flopgate_agent.enforcement.chips.nodes import no_way
 from flopgate_agent.enforcement.chips.rung import NoWayError
 from flopgate_agent.enforcement.filter_code import SPARED_MAX, filter_code
 from flopgate_agent.enforcement.processes import ProcFs, read_bytes
 
 LABEL_DIGITS: Final = 6
 _DEVICE_BITS: Final = 32
+"""As the kernel numbers devices: 12 for the major, 20 for the minor."""
+_DEVICE_MASK: Final = (1 << _DEVICE_BITS) - 1
 _DEPTH_MAX: Final = 6
 _OF_USERS: Final = frozenset({"user.slice", "machine.slice"})
 """What runs there as a service is a user's or a guest's own."""
@@ -43,17 +44,24 @@ class DeviceFilter:
         patterns: of device nodes, see `nodes.chip_paths`; their numbers count, not their paths.
         label: tells this gate's programs from those of another on the same host.
         spared: ids of the cgroups that may open every chip, as of now.
+        files: where nodes lie.
     """
 
     name: Final = "device_filter"
 
     def __init__(
-        self, programs: DevicePrograms, patterns: Sequence[str], label: str, spared: Spared
+        self,
+        programs: DevicePrograms,
+        patterns: Sequence[str],
+        label: str,
+        spared: Spared,
+        files: NodeFiles | None = None,
     ) -> None:
         self._programs = programs
         self._patterns = patterns
         self._label = label
         self._spared = spared
+        self._files = HostFiles() if files is None else files
         # What this process attached last, by name: whoever puts another in its place is found out.
         self._tags: dict[str, bytes] = {}
 
@@ -64,7 +72,7 @@ class DeviceFilter:
                 self._programs.load(self._name(device), self._code(device))
             self._programs.attached()
         except OSError as error:
-            raise _no_way(error) from error
+            raise no_way(error) from error
 
     def before(self, nvml: ModuleType, handle: Any) -> int | None:
         """Which devices are about to be closed: their nodes may be gone when they are opened."""
@@ -82,7 +90,7 @@ class DeviceFilter:
                 name = self._name(device)
                 self._tags[name] = self._put(name, device, self._own([device]))
         except OSError as error:
-            raise _no_way(error) from error
+            raise no_way(error) from error
 
     def in_force(self, nvml: ModuleType, handle: Any) -> bool:
         """Look whether a program is attached for each."""
@@ -99,7 +107,7 @@ class DeviceFilter:
                 self._programs.detach(one)
                 self._tags.pop(one.name, None)
         except OSError as error:
-            raise _no_way(error) from error
+            raise no_way(error) from error
 
     def settle(self, *, wanted: bool) -> None:
         """What is held spares the caller, too, or is let go where this rung is not wanted any more.
@@ -138,7 +146,7 @@ class DeviceFilter:
         try:
             return [one for one in self._programs.attached() if one.name in names]
         except OSError as error:
-            raise _no_way(error) from error
+            raise no_way(error) from error
 
     def _existing(self, nvml: ModuleType, handle: Any) -> list[int]:
         found = self._devices(nvml, handle)
@@ -151,9 +159,9 @@ class DeviceFilter:
         found: dict[int, None] = {}
         for path in chip_paths(self._patterns, nvml, handle):
             with suppress(OSError):
-                state = os.lstat(path)
-                if stat.S_ISCHR(state.st_mode) and state.st_rdev < 1 << _DEVICE_BITS:
-                    found[state.st_rdev] = None
+                node = self._files.look(path)
+                if node is not None and node.device is not None:
+                    found[node.device & _DEVICE_MASK] = None
         return list(found)
 
 
@@ -217,10 +225,6 @@ def _pack(devices: Iterable[int]) -> int:
 def _unpack(packed: int) -> list[int]:
     devices = []
     while packed:
-        devices.append(packed & (1 << _DEVICE_BITS) - 1)
+        devices.append(packed & _DEVICE_MASK)
         packed >>= _DEVICE_BITS
     return devices
-
-
-def _no_way(error: OSError) -> NoWayError:
-    return NoWayError(errno.errorcode.get(error.errno or 0, "ERROR"))
