@@ -14,15 +14,7 @@ from flopgate_proto.chips import ChipSpec
 from flopgate_sim.world import cutting
 from flopgate_sim.world.engine import US_PER_MS
 from flopgate_sim.world.jobs import Job
-
-IDLE_MW, BUSY_MW = 70_000, 650_000
-LOWEST_KHZ = 210_000
-BOARD_MW, OWN_MW, LOWEST_MW = 700_000, 600_000, 200_000
-"""Power limits: the board's own, what an operator set on every second chip, the lowest."""
-ANYBODY, GROUP = (0o666, 0, 0), (0o660, 0, 44)
-"""Of device nodes: as the driver makes them, and as some operators do."""
-PROHIBITED = 2
-"""NVML's compute mode in which the driver gives no process a new context."""
+from flopgate_sim.world.levels import ANYBODY, BOARD_MW, BUSY_MW, IDLE_MW, LOWEST_KHZ, PROHIBITED
 
 
 @dataclass(slots=True, kw_only=True)

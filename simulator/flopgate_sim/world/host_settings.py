@@ -8,7 +8,8 @@ from flopgate_agent.gate.settings import REPORT_INTERVAL_MS, GateSettings, LaneS
 from flopgate_agent.gate.settings import Chip as GateChip
 from flopgate_proto.keys import SigningKey, key_digest
 from flopgate_proto.values import ChipIdentity, Software
-from flopgate_sim.world.chips import ANYBODY, BOARD_MW, GROUP, OWN_MW, Chip
+from flopgate_sim.world.chips import Chip
+from flopgate_sim.world.levels import ANYBODY, BOARD_MW, GROUP, OWN_MW
 from flopgate_sim.world.plan import HostPlan
 from flopgate_sim.world.randomness import Streams
 

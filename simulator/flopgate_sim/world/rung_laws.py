@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.states import MAY_COMPUTE
 from flopgate_proto.values import LaneState
-from flopgate_sim.world.chips import LOWEST_MW, PROHIBITED, Chip
+from flopgate_sim.world.chips import Chip
 from flopgate_sim.world.engine import US_PER_MS
 from flopgate_sim.world.host import Host
+from flopgate_sim.world.levels import LOWEST_MW, PROHIBITED
 from flopgate_sim.world.truth import RUNGS_MS, is_free
 
 STANDS = frozenset(LaneState) - MAY_COMPUTE

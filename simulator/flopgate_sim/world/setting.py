@@ -22,8 +22,9 @@ from flopgate_agent.enforcement.chips.wire import decode_wishes
 from flopgate_agent.gate.actions import Move
 from flopgate_agent.gate_process.hand import WISHES, chip_finding
 from flopgate_proto.values import Finding
-from flopgate_sim.world.chips import BOARD_MW, LOWEST_KHZ, LOWEST_MW, PROHIBITED, Chip, Hardware
+from flopgate_sim.world.chips import Chip, Hardware
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine, Event
+from flopgate_sim.world.levels import BOARD_MW, LOWEST_KHZ, LOWEST_MW, PROHIBITED
 from flopgate_sim.world.nodes import PATTERN, WorldNodes, WorldPrograms
 
 START_US, CHIP_US = 500 * US_PER_MS, 20 * US_PER_MS
