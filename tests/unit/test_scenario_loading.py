@@ -40,6 +40,7 @@ def test_the_least_file_gets_the_defaults(tmp_path: Path) -> None:
             hosts=4,
             chips_per_host=8,
             chip="h100",
+            fabric="alpha",
             workloads=(Workload(name="training"),),
         ),
     )

@@ -11,7 +11,7 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flopgate_sim.adversaries import plays
+from flopgate_sim.adversaries import cluster_plays, plays
 from flopgate_sim.adversaries.stage import Played
 
 
@@ -176,8 +176,17 @@ ADVERSARIES = (
     Adversary(
         name="cluster-split",
         tries="declares a cluster in parts below the threshold",
-        expected=Expected.PENDING,
-        comes="clusters that are found by their links",
+        expected=Expected.PREVENTED,
+        comes="its links show that it is one: covered as a whole at the next renewal; not on RoCE, "
+        "nor on subnets without a prefix of their own",
+        play=cluster_plays.cluster_split,
+    ),
+    Adversary(
+        name="fabric-claimed",
+        tries="tells that its hosts hang on a neighbour's fabric, to pull it over the threshold",
+        expected=Expected.PREVENTED,
+        comes="across custodians a merge waits for officers: nobody's permit changes",
+        play=cluster_plays.fabric_claimed,
     ),
     Adversary(
         name="training-relabelled",

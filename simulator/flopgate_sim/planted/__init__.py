@@ -10,7 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from flopgate_sim.planted import in_gate, in_governor, in_lockdown, in_meter, in_retiring
+from flopgate_sim.planted import (
+    in_clusters,
+    in_gate,
+    in_governor,
+    in_lockdown,
+    in_meter,
+    in_retiring,
+)
+from flopgate_sim.planted.cluster_worlds import all_exempt, claimed, in_parts
 from flopgate_sim.planted.patching import Swap
 from flopgate_sim.planted.worlds import (
     busy,
@@ -214,6 +222,12 @@ BUGS = (
          "no finding tells what would have been stopped"),
     _bug("runs-without-why", {10}, rollout, in_gate.runs_without_why,
          "a lane runs without permission, and its reports do not say so"),
+    _bug("declaration-believed", {10}, in_parts, in_clusters.declaration_believed,
+         "a cluster that is declared in parts stays exempt, whatever its links show"),
+    _bug("neighbour-pulled-in", {10}, claimed, in_clusters.neighbour_pulled_in,
+         "hosts that tell of another custodian's fabric make its cluster larger"),
+    _bug("exempt-unescrowed", {2}, all_exempt, in_clusters.exempt_unescrowed,
+         "what exempt hosts were granted is in no book"),
 )  # fmt: skip
 """All of them, by law."""
 

@@ -28,7 +28,7 @@ SHARE_TOLERANCE: Final = 0.001
 
 CLUSTER_KEYS: Final = (
     "name", "custodian", "site", "jurisdiction", "hosts", "chips_per_host", "chip", "budget_tflop",
-    "joins_at_s", "phase_at_least", "workload",
+    "joins_at_s", "phase_at_least", "fabric", "workload",
 )  # fmt: skip
 _PATTERN_KEYS: Final = {
     "steady": (),
@@ -78,8 +78,9 @@ def _cluster(table: ScenarioTable) -> Cluster:
     whole = sum(workload.share for workload in workloads)
     if abs(whole - 1) > SHARE_TOLERANCE:
         raise table.fault("workload", f"must have shares that add up to 1, these make {whole:g}")
+    name = table.name("name")
     return Cluster(
-        name=table.name("name"),
+        name=name,
         custodian=table.name("custodian", "operator"),
         site=table.name("site", "main"),
         jurisdiction=table.name("jurisdiction", "home"),
@@ -89,6 +90,7 @@ def _cluster(table: ScenarioTable) -> Cluster:
         budget_tflop=table.number_unless("budget_tflop", "unlimited", 0, COUNT_MAX),
         joins_at_s=table.number("joins_at_s", 0, 0, DURATION_S_MAX),
         phase_at_least=table.phase("phase_at_least", "observe"),
+        fabric=table.name("fabric", name),
         workloads=workloads,
     )
 

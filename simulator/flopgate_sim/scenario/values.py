@@ -80,6 +80,7 @@ class Cluster:
         budget_tflop: cap of the whole cluster; ``None``: the highest cap there is.
         joins_at_s: these hosts are switched on then.
         phase_at_least: of their own configuration: rules bite at least so far.
+        fabric: what they really hang on; clusters on one fabric are one, whatever was declared.
         workloads: at least one.
     """
 
@@ -93,6 +94,7 @@ class Cluster:
     budget_tflop: int | None = None
     joins_at_s: int = 0
     phase_at_least: Phase = Phase.OBSERVE
+    fabric: str = ""
     workloads: tuple[Workload, ...]
 
     @property

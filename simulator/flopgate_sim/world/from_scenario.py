@@ -96,6 +96,7 @@ def _host(host: Host, scenario: Scenario, streams: Streams) -> HostPlan:
         drift_ppm=streams.of(f"drift/{host.name}").randint(-most_ppm, most_ppm),
         joins_ms=cluster.joins_at_s * 1000,
         phase_at_least=cluster.phase_at_least,
+        fabric=cluster.fabric,
     )
 
 

@@ -11,6 +11,7 @@ from flopgate_proto.codec import PayloadType, decode_order
 from flopgate_proto.envelope import Envelope, statement_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import Pause, Policy, Resume
+from flopgate_sim.world.cluster_truth import ClusterTruth
 from flopgate_sim.world.engine import US_PER_MS
 from flopgate_sim.world.silence_truth import SilenceTruth
 from flopgate_sim.world.truth import PPM, GrantTruth, nobody
@@ -48,6 +49,7 @@ class GovernorTruth:
         restores: how often that happened.
         rolled_back_unix_ms: since this time of the governor's own a report quotes one of them.
         turned_away: why hosts were not admitted.
+        clusters: which hosts really hang together.
         faults: what went wrong, as (law, text): found when it happened.
     """
 
@@ -79,6 +81,7 @@ class GovernorTruth:
     reports: int = 0
     starts: int = 0
     faults: list[tuple[int, str]] = field(default_factory=list)
+    clusters: ClusterTruth = field(default_factory=ClusterTruth)
     silence: SilenceTruth = field(default_factory=SilenceTruth)
     _batch: dict[tuple[bytes, int], pb.Report] = field(default_factory=dict)
     mark: Callable[[], None] = nobody
@@ -107,6 +110,7 @@ class GovernorTruth:
             place: request for place, request in self.acknowledged.items() if request not in gone
         }
         self.forgetful = True
+        self.clusters.forget()
         self.restores += 1
         self.forgotten = set(self.pauses)
 
@@ -191,6 +195,10 @@ class GovernorTruth:
                         text = f"an answer leaves before {unsynced} bytes are durable"
                         self.faults.append((7, text))
 
+        for place, report in reports.items():
+            if report.HasField("topology") and place in self.acknowledged:
+                self.clusters.told(report.host_id)
+
     def count_usable(self, now_us: int, *, anew: bool) -> None:
         """Bring the sums of what gates may use up to date, for all lanes or those that moved."""
         moved = list(self.hosts) if anew else list(self.moved)
@@ -253,6 +261,7 @@ class GovernorTruth:
                 for scope in host.plan.scopes_of(lane.workload):
                     total = self.settled_tflop.get(scope, 0) + newer[1] - before[1]
                     self.settled_tflop[scope] = total
+        self._judge_terms(host, answer, retold=retold)
         for verdict in answer.verdicts:
             if verdict.HasField("ceiling"):
                 self.grants += not retold
@@ -276,6 +285,13 @@ class GovernorTruth:
             unix_ms=answer.governor_unix_ms,
         ):
             self.faults.append((3, text))
+
+    def _judge_terms(self, host: Host, answer: pb.Answer, *, retold: bool) -> None:
+        if retold or not answer.HasField("terms"):
+            return
+        doubt = self.clusters.doubt(host.plan, self.policy, exempt=answer.terms.exempt)
+        if doubt and not self.forgetful:
+            self.faults.append((10, f"{host.name}: {doubt}"))
 
     def _granted(self, host: Host, answer: pb.Answer, verdict: pb.Verdict, now_us: int) -> None:
         truth, key = host.truth, (self.name, verdict.workload)

@@ -311,6 +311,11 @@ def plain_words(host: Host, _now_us: int) -> Iterator[str]:
         yield f"{host.name}: {text}"
 
 
+def own_clusters(governor: Governor, _now_us: int) -> Iterator[str]:
+    """10: permits are exempt, or not, by how hosts really hang together."""
+    yield from _found(governor, 10)
+
+
 # ---------------------------------------------------------------------- 9: acknowledged is durable
 
 
@@ -357,7 +362,12 @@ LAWS = (
     Law(number=7, name="nothing unlogged or unsigned", host=believed, governor=logged),
     Law(number=8, name="fail closed, say why", host=fails_closed),
     Law(number=9, name="acknowledged is durable", host=kept, governor=remembered),
-    Law(number=10, name="nothing trusts the host's word alone", host=plain_words),
+    Law(
+        number=10,
+        name="nothing trusts the host's word alone",
+        host=plain_words,
+        governor=own_clusters,
+    ),
 )
 
 

@@ -58,6 +58,8 @@ class HostPlan:
         drift_ppm: how much too fast its clocks run; negative: too slow.
         joins_ms: it is switched on then.
         phase_at_least: as its own configuration says.
+        fabric: what it really hangs on; empty: one of its own cluster.
+        claims: what its gate tells instead, where somebody makes it lie.
     """
 
     name: str
@@ -71,6 +73,17 @@ class HostPlan:
     drift_ppm: int = 0
     joins_ms: int = 0
     phase_at_least: Phase = Phase.OBSERVE
+    fabric: str = ""
+    claims: str = ""
+
+    @property
+    def wire(self) -> tuple[str, str, str]:
+        """Whoever has the same can find out that they hang together, without officers.
+
+        A chip without NVLink fabric hangs on its subnet alone, which counts within one site.
+        """
+        site = "" if self.chip.gpm else self.site
+        return (self.fabric or self.cluster, self.custodian, site)
 
     def scopes_of(self, workload: str) -> tuple[str, ...]:
         """Every scope that a lane of this host belongs to, in words."""

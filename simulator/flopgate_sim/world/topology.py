@@ -1,4 +1,4 @@
-"""How the hosts of the world hang together: a fabric and a subnet for each cluster."""
+"""How the hosts of the world hang together: on a fabric and a subnet, mostly their cluster's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ NO_FABRIC: Final = "fabric=NOT_SUPPORTED nvlink=NOT_SUPPORTED platform=NOT_SUPPO
 def topology_of(plan: HostPlan, hardware: Hardware, streams: Streams) -> Topology:
     """What the driver and the kernel of this host say; the same at each start."""
     guid = 1 + int.from_bytes(streams.entropy(f"port/{plan.name}", 7), "big")
-    fabric = streams.entropy(f"fabric/{plan.cluster}", 16)
+    wire = plan.claims or plan.fabric or plan.cluster
+    fabric = streams.entropy(f"fabric/{wire}", 16)
     port = Port(
         number=1,
         link_layer="InfiniBand",
@@ -27,7 +28,7 @@ def topology_of(plan: HostPlan, hardware: Hardware, streams: Streams) -> Topolog
         active=True,
         guid=guid,
         rate_mbit_per_s=PORT_MBIT_PER_S,
-        subnet_prefix=int.from_bytes(streams.entropy(f"subnet/{plan.cluster}", 7), "big"),
+        subnet_prefix=int.from_bytes(streams.entropy(f"subnet/{wire}", 7), "big"),
         lid=MANAGER_LID + 1 + guid % (UNICAST_LIDS - MANAGER_LID),
         subnet_manager_lid=MANAGER_LID,
     )

@@ -159,6 +159,7 @@ class World:
             )
             host.couriers.append(courier)
             governor.truth.hosts[host.host_id] = host
+            governor.truth.clusters.join(host.host_id, plan)
         return host
 
     def clone(self, host: Host, *, new_key: bool = False) -> Host:

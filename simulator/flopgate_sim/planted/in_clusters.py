@@ -1,0 +1,36 @@
+"""Bugs of how a governor finds clusters, and of what it gives to exempt ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from flopgate_governor import working_set
+from flopgate_governor.core import account, finding
+from flopgate_governor.core.clusters import Clusters, Told
+from flopgate_governor.core.facts import Grant, LaneFacts
+from flopgate_sim.planted.patching import Swap
+from flopgate_sim.planted.worlds import POLICY
+
+
+def declaration_believed() -> tuple[Swap, ...]:
+    def deaf(clusters: Clusters, told: Iterable[Told]) -> Clusters:
+        return clusters.heard(told)
+
+    return (Swap(working_set, "learn", deaf),)
+
+
+def neighbour_pulled_in() -> tuple[Swap, ...]:
+    return (
+        Swap(finding, "_doubt", lambda *_arguments: ""),
+        Swap(Clusters, "party", lambda *_arguments: ()),
+    )
+
+
+def exempt_unescrowed() -> tuple[Swap, ...]:
+    give = account.give
+
+    def forgetful(lane: LaneFacts, grant: Grant) -> Any:
+        return lane if grant.lifetime_ms == POLICY.exempt_lifetime_ms else give(lane, grant)
+
+    return (Swap(account, "give", forgetful),)

@@ -1,0 +1,79 @@
+"""Which hosts of the world really hang together, and whether a governor treats them so.
+
+Worked out apart from production code, from the plan: what hosts tell may be a lie, where they hang
+is not. A governor knows of a host's links from the report on which it told them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from flopgate_proto.values.common import CapacityBasis
+from flopgate_proto.values.orders import Policy
+from flopgate_sim.world.plan import HostPlan
+
+TFLOP = 10**12
+WORDS = 2
+"""Hosts of a cluster that must have told their links, unless it has fewer."""
+
+
+class ClusterTruth:
+    """One governor's hosts."""
+
+    def __init__(self) -> None:
+        self._plans: dict[bytes, HostPlan] = {}
+        self._told: set[bytes] = set()
+        self._most: dict[tuple[str, CapacityBasis], int] = {}
+        self._least: dict[tuple[str, CapacityBasis], int] = {}
+
+    def join(self, host_id: bytes, plan: HostPlan) -> None:
+        """A host of the world."""
+        self._plans[host_id] = plan
+        self._most.clear()
+
+    def told(self, host_id: bytes) -> None:
+        """Its links are on record."""
+        if host_id in self._plans and host_id not in self._told:
+            self._told.add(host_id)
+            self._least.clear()
+
+    def forget(self) -> None:
+        """An older store took the place of what was on record."""
+        self._told.clear()
+        self._least.clear()
+
+    def doubt(self, plan: HostPlan, policy: Policy | None, *, exempt: bool) -> str:
+        """What is wrong with a permit that is given now, in words; empty if nothing is."""
+        if policy is None:
+            return ""
+        key = (plan.cluster, policy.capacity_basis)
+        sums, among = (self._least, self._told) if exempt else (self._most, set(self._plans))
+        if key not in sums:
+            sums[key] = self._capacity(plan.cluster, among, policy.capacity_basis)
+        rate = f"{sums[key] // TFLOP} TFLOP/s"
+        covered = sums[key] >= policy.threshold_tflop_per_s * TFLOP
+        if exempt and covered:
+            return f"exempt, though known hosts of its cluster do {rate}"
+        if not exempt and not covered:
+            return f"covered, though its cluster does {rate}"
+        return ""
+
+    def _capacity(self, cluster: str, among: set[bytes], basis: CapacityBasis) -> int:
+        """Of these hosts, as far as they hang together with a cluster, declared or by links."""
+        hosts = [self._plans[host_id] for host_id in among]
+        whole = Counter(one.cluster for one in self._plans.values())
+        words = Counter((one.cluster, one.wire) for one in hosts)
+        ends = [(name, wire) for (name, wire), n in words.items() if n >= min(WORDS, whole[name])]
+        names, before = {cluster}, set[str]()
+        while names != before:
+            before = set(names)
+            wires = {wire for name, wire in ends if name in before}
+            names |= {name for name, wire in ends if wire in wires}
+        return sum(_rate(one, basis) for one in hosts if one.cluster in names)
+
+
+def _rate(plan: HostPlan, basis: CapacityBasis) -> int:
+    spec = plan.spec
+    if basis is CapacityBasis.DENSE_8BIT:
+        return plan.chips * spec.peak_8bit_up_flop_per_s
+    return plan.chips * spec.peak_16bit_flop_per_s
