@@ -295,12 +295,18 @@ def reboot(host: GateHost) -> None:
     for path in (lease_path(host.door), lease_path(host.door).with_suffix(".lock")):
         path.unlink()
     host.driver.set_compute_mode(0, 0)
+    (host.driver.device_dir / "nvidia0").chmod(0o644)
 
 
-def test_law_8_after_a_boot_nothing_begins_until_a_gate_permits_it(host: GateHost) -> None:
+@pytest.mark.parametrize("damaged", [False, True])
+def test_law_8_after_a_boot_nothing_begins_until_a_gate_permits_it(
+    host: GateHost, *, damaged: bool
+) -> None:
     running(host)
     until(boot_lease_path(host.state).exists, "the next boot to be written down")
     reboot(host)
+    if damaged:
+        boot_lease_path(host.state).write_bytes(b"{")
     host.watch()
     until(lambda: host.driver.compute_mode(0) != 0, "the chip to be closed")
     refused = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
@@ -323,8 +329,10 @@ def test_law_8_who_begins_after_a_boot_where_the_driver_denies_nobody_is_killed(
     reboot(host)
     # As under MIG: the setter is refused.
     host.driver.fail_call("nvmlDeviceSetComputeMode", NvmlError.NOT_SUPPORTED)
-    host.watch()
+    # Before the lock-down closes its node, too.
     job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
+    until(lambda: host.driver.running(0), "the job to compute")
+    host.watch()
     assert job.wait(60) == -signal.SIGKILL
 
 

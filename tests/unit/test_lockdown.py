@@ -19,6 +19,8 @@ from flopgate_agent.gate_process.lease_keeper import LeaseKeeper
 from flopgate_agent.lockdown.deciding import NOTHING, Due
 from flopgate_agent.lockdown.deciding import due as decide
 from flopgate_agent.lockdown.lease import (
+    ANY_BOOT,
+    EVERY_CHIP,
     Lease,
     LeaseError,
     Reach,
@@ -265,6 +267,32 @@ def test_law_8_a_lease_that_was_never_understood_gives_way_to_what_is_denied_fro
     assert reading.look(UNREADABLE_MS, gate_lives=True) is None
     path.unlink()
     assert reading.look(UNREADABLE_MS + 500, gate_lives=False) == denied
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense", encode(LEASE)[:-5]])
+def test_law_8_a_boot_lease_that_is_damaged_denies_every_chip(
+    tmp_path: Path, damage: bytes
+) -> None:
+    boot_path = tmp_path / "boot.lease"
+    reading = Reading(tmp_path / "gate.lease", boot_path, LEASE.boot_id)
+    assert reading.look(0, gate_lives=False) is None, "without one nothing bit"
+    boot_path.write_bytes(damage)
+    denied = reading.look(500, gate_lives=False)
+    assert denied is not None
+    assert [one.chips for one in denied.reach] == [EVERY_CHIP]
+    assert [one.workload for one in due(0, denied.terms).kill] == [denied.reach[0].workload]
+    assert reading.look(1_000, gate_lives=True) is None, "a gate is there"
+
+
+@pytest.mark.parametrize("bites", [True, False])
+def test_a_gate_mends_a_boot_lease_that_is_damaged(tmp_path: Path, *, bites: bool) -> None:
+    path, boot_path = tmp_path / "gate.lease", tmp_path / "boot.lease"
+    boot_path.write_bytes(b"nonsense")
+    core = running().core if bites else GateRig().run(5_000).core
+    with closing(LeaseKeeper(path, boot_path, LEASE.boot_id, 8_000)) as keeper:
+        keeper.renew(core, 9_000)
+    assert (read_lease(boot_path, ANY_BOOT) is not None) == bites
+    assert boot_path.exists() == bites
 
 
 def test_a_lease_of_another_boot_is_none(tmp_path: Path) -> None:

@@ -57,10 +57,10 @@ def sample(index: int, at_ms: int, busy_ms: int, pids: tuple[int, ...] = (7,)) -
 
 @pytest.fixture
 def watched() -> Verifier:
-    made = Verifier({"run-7": ["GPU-0", "GPU-1"]})
+    made = Verifier()
     made.opened([chip(0), chip(1)], 0)
     made.look([sample(0, 1_000, 1_000), sample(1, 1_000, 1_000)])
-    made.began("run-7", 1_500)
+    made.began("run-7", ["GPU-0", "GPU-1"], 1_500)
     return made
 
 

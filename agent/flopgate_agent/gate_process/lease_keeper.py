@@ -55,6 +55,8 @@ class LeaseKeeper:
         self._reach: tuple[Reach, ...] = ()
         self._config = EnforcerConfig()
         self._states: list[LaneState] = []
+        # One that is there and not understood is replaced, or removed, like any other.
+        self._boot_known = self._read(boot_path, ANY_BOOT) is not None or not boot_path.exists()
         self._at_boot = self._read(boot_path, ANY_BOOT)
         self._found = self._read(path, boot_id)
         self.ran_ms = 0 if self._found is None else self._found.terms.running_ms
@@ -127,7 +129,7 @@ class LeaseKeeper:
     def _write_boot(self, lease: Lease) -> bool:
         """Where something would be stopped now, nothing may begin after a boot without a gate."""
         wanted = from_boot_on(lease) if lease.terms.lanes else None
-        if wanted == self._at_boot:
+        if wanted == self._at_boot and self._boot_known:
             return True
         try:
             if wanted is None:
@@ -137,7 +139,7 @@ class LeaseKeeper:
         except OSError as error:
             _LOG.error("cannot write %s: %s", self._boot_path, error.strerror)
             return False
-        self._at_boot = wanted
+        self._at_boot, self._boot_known = wanted, True
         return True
 
     def _write(self, lease: Lease) -> bool:

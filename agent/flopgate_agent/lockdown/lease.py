@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from flopgate_agent.enforcement.devices import DEFAULT_GLOBS
 from flopgate_agent.enforcement.lanes import is_lane_id
 from flopgate_agent.enforcement.processes import ProcessId
 from flopgate_agent.gate.terms import LaneTerm, Terms
@@ -22,6 +23,8 @@ from flopgate_agent.replacing import replace_file
 from flopgate_proto.limits import COUNT_MAX, LANES_MAX
 
 ANY_BOOT: Final = "any"
+EVERY_CHIP: Final = ("*",)
+"""In the place of a lane's chips: all that the driver names."""
 BYTES_MAX: Final = 4 * 1024 * 1024
 _VERSION: Final = 1
 _TEXT_MAX: Final = 4096
@@ -168,6 +171,29 @@ def from_boot_on(lease: Lease) -> Lease:
     gate = ProcessId(pid=0, start_ticks=0)
     terms = Terms(renewed_ms=0, running_ms=0, silent_ms=0, lanes=lanes)
     return replace(lease, boot_id=ANY_BOOT, gate=gate, terms=terms)
+
+
+def of_unknown_lanes(state_dir: Path) -> Lease:
+    """What is denied from a boot on where rules bit, and nobody can tell on which lanes.
+
+    All of it, by what gates do where nothing else is configured. No lane of a gate has this name:
+    what is held of those is left to the next gate.
+    """
+    everything = Reach(
+        workload="unknown", lane_id="lockdown", globs=DEFAULT_GLOBS, chips=EVERY_CHIP
+    )
+    lease = Lease(
+        boot_id=ANY_BOOT,
+        gate=ProcessId(pid=0, start_ticks=0),
+        terms=Terms(renewed_ms=0, running_ms=0, silent_ms=0, lanes=()),
+        records=str(state_dir / "enforcement"),
+        cgroup_base="flopgate-lockdown",
+        use_cgroups=True,
+        reach=(everything,),
+        device_filter=True,
+        nodes=DEFAULT_GLOBS,
+    )
+    return from_boot_on(lease)
 
 
 def read_lease(path: Path, boot_id: str) -> Lease | None:

@@ -6,7 +6,13 @@ import logging
 from pathlib import Path
 from typing import Final
 
-from flopgate_agent.lockdown.lease import ANY_BOOT, Lease, LeaseError, read_lease
+from flopgate_agent.lockdown.lease import (
+    ANY_BOOT,
+    Lease,
+    LeaseError,
+    of_unknown_lanes,
+    read_lease,
+)
 
 UNREADABLE_MS: Final = 30_000
 """A lease that was never understood says nothing of the time that is left. A gate that is started
@@ -59,7 +65,11 @@ class Reading:
         if gate_lives or (unread and self.unchanged_ms < UNREADABLE_MS):
             return None
         # No gate was there since the boot, or none that was understood.
-        return self._read(self._boot_path, ANY_BOOT)
+        denied = self._read(self._boot_path, ANY_BOOT)
+        if denied is None and self._boot_path in self._troubles:
+            # It stands there only where rules bit: what it said is lost, that it was said is not.
+            return of_unknown_lanes(self._boot_path.parent)
+        return denied
 
     def _read(self, path: Path, boot_id: str) -> Lease | None:
         try:

@@ -25,7 +25,7 @@ from flopgate_agent.enforcement.jobs import job_pids
 from flopgate_agent.gate.terms import LaneTerm
 from flopgate_agent.gate_process.host_chips import chips_of
 from flopgate_agent.lockdown.deciding import Due
-from flopgate_agent.lockdown.lease import Lease, Reach
+from flopgate_agent.lockdown.lease import EVERY_CHIP, Lease, Reach
 from flopgate_agent.lockdown.record import write_record
 from flopgate_agent.lockdown.verifying import Stopped, Verifier
 from flopgate_agent.logs import FIELDS
@@ -57,8 +57,9 @@ class Stopper:
         self._limits = ChipLimits(setters(how, self._enforcer.capabilities, env, boot_id))
         self._sampler = SamplerClient(env=env)
         self._started_ms: int | None = None
+        self._named: tuple[str, ...] = ()
         self._reach = {one.workload: one for one in lease.reach}
-        self._verifier = Verifier({one.workload: one.chips for one in lease.reach})
+        self._verifier = Verifier()
         self._record = (how.state_dir, boot_id)
         self._pids: dict[str, frozenset[int]] | None = None
         self._told: set[tuple[str, str]] = set()
@@ -70,7 +71,8 @@ class Stopper:
         for term in due.freeze:
             self._freeze(term, self._reach[term.workload])
         for term in due.kill:
-            self._verifier.began(term.workload, now_ms)
+            chips = self._chips(self._reach[term.workload])
+            self._verifier.began(term.workload, chips, now_ms)
             if term.still:
                 self._keep_still(term, self._reach[term.workload], now_ms)
             else:
@@ -95,6 +97,7 @@ class Stopper:
                     self._pids = {one.uuid: frozenset(one.pids or ()) for one in message.samples}
                     self._verify(message)
                 elif isinstance(message, Identities):
+                    self._named = tuple(chip.uuid for chip in message.chips)
                     self._verifier.opened(chips_of(message.chips, ()), now_ms)
         self._sampler.request(now_ms)
         own = [pid for pid in (self._sampler.pid, *self._limits.pids) if pid is not None]
@@ -113,9 +116,12 @@ class Stopper:
                 write_record(*self._record, now)
                 self._written = now
 
+    def _chips(self, reach: Reach) -> tuple[str, ...]:
+        return self._named if reach.chips == EVERY_CHIP else reach.chips
+
     def _listed(self, reach: Reach) -> set[int]:
         pids = self._pids or {}
-        return {pid for uuid in reach.chips for pid in pids.get(uuid, ())}
+        return {pid for uuid in self._chips(reach) for pid in pids.get(uuid, ())}
 
     def _newcomers(self, reach: Reach, now_ms: int) -> set[int]:
         """Who may have begun where nobody may: without a context nothing computes."""
@@ -125,19 +131,19 @@ class Stopper:
 
     def _freeze(self, term: LaneTerm, reach: Reach) -> None:
         self._tell_once(term, "frozen")
-        self._limits.want(reach.chips, Wish.DENIED)
+        self._limits.want(self._chips(reach), Wish.DENIED)
         jobs = job_pids(self._listed(reach), reach.globs)
         self._log(term, self._enforcer.freeze(reach.lane_id, jobs))
 
     def _kill(self, term: LaneTerm, reach: Reach) -> None:
         self._tell_once(term, "killed")
-        self._limits.want(reach.chips, Wish.SLOWED)
+        self._limits.want(self._chips(reach), Wish.SLOWED)
         jobs = job_pids(self._listed(reach), reach.globs)
         self._log(term, self._enforcer.kill(reach.lane_id, jobs))
 
     def _keep_still(self, term: LaneTerm, reach: Reach, now_ms: int) -> None:
         self._tell_once(term, "closed: who begins is killed")
-        self._limits.want(reach.chips, Wish.SLOWED)
+        self._limits.want(self._chips(reach), Wish.SLOWED)
         held = self._enforcer.freeze(reach.lane_id, ())
         if any(found.id is FindingId.CGROUP_THAWED for found in held.findings):
             # Who may thaw a cgroup does it again as soon as nobody looks: all that is in it woke.

@@ -5,7 +5,7 @@ Nothing is charged here: the gate that comes back measures the time from its own
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -39,15 +39,12 @@ class Stopped:
 class Verifier:
     """Looks at chips, and keeps what became of each lane.
 
-    Args:
-        chips: UUIDs of each lane's, by workload.
-
     Attributes:
         stopped: lanes that were to stand, by workload.
     """
 
-    def __init__(self, chips: Mapping[str, Sequence[str]]) -> None:
-        self._chips = chips
+    def __init__(self) -> None:
+        self._chips: dict[str, Sequence[str]] = {}
         self._meters: dict[str, ChipMeter] = {}
         self.stopped: dict[str, Stopped] = {}
 
@@ -60,8 +57,9 @@ class Verifier:
             else:
                 self._meters[uuid] = ChipMeter(index, chip, now_ms)
 
-    def began(self, workload: str, now_ms: int) -> None:
-        """From now on this lane is to stand."""
+    def began(self, workload: str, chips: Sequence[str], now_ms: int) -> None:
+        """From now on this lane, with these chips (UUIDs), is to stand."""
+        self._chips[workload] = chips
         self.stopped.setdefault(workload, Stopped(workload=workload, since_ms=now_ms))
 
     def look(self, samples: Iterable[ChipSample]) -> list[Stopped]:
