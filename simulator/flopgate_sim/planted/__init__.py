@@ -16,7 +16,9 @@ from flopgate_sim.planted import (
     in_governor,
     in_lockdown,
     in_meter,
+    in_orders,
     in_retiring,
+    order_worlds,
 )
 from flopgate_sim.planted.cluster_worlds import all_exempt, claimed, in_parts
 from flopgate_sim.planted.patching import Swap
@@ -228,12 +230,28 @@ BUGS = (
          "hosts that tell of another custodian's fabric make its cluster larger"),
     _bug("exempt-unescrowed", {2}, all_exempt, in_clusters.exempt_unescrowed,
          "what exempt hosts were granted is in no book"),
+    _bug("signatures-counted", {6}, order_worlds.one_officer_twice, in_orders.signatures_counted,
+         "one officer who signs twice is taken for two"),
+    _bug("cap-by-one", {2}, order_worlds.cap_by_one, in_orders.signatures_counted,
+         "a cap is raised without a quorum"),
+    _bug("approvals-unbound", {6}, order_worlds.other_bytes, in_orders.approvals_unbound,
+         "an approval of other bytes counts"),
+    _bug("cap-at-once", {2}, order_worlds.cap_that_waits, in_orders.loosened_at_once,
+         "a cap that is raised does not wait"),
+    _bug("resume-at-once", {6}, order_worlds.resume_that_waits, in_orders.loosened_at_once,
+         "a resume does not wait"),
+    _bug("pauses-of-before", {6}, order_worlds.pauses_that_race, in_orders.pauses_of_before,
+         "a renewal that races a pause is granted"),
+    _bug("one-pause-an-instant", {6}, order_worlds.pauses_in_one_instant,
+         in_orders.one_pause_an_instant, "of two pauses in one instant one is lost"),
+    _bug("demoted-by-another", {6}, order_worlds.demoted, in_orders.demoted_by_another,
+         "one authority alone takes another's say"),
 )  # fmt: skip
 """All of them, by law."""
 
 PENDING = (
     ("a license spent twice", "offline licenses"),
-    ("a resume without its delay and witnessed entry", "witnesses"),
+    ("a resume without its witnessed log entry", "witnesses"),
     ("a replica that grants from a stale copy", "PostgreSQL replicas"),
 )
 """Bugs that cannot be planted yet, and the feature that they wait for."""

@@ -226,7 +226,7 @@ class Governor:
         except StorageError:
             self._died()
             return False
-        self.truth.ordered(envelope, self.clocks.wall_unix_ms)
+        self.truth.ordered(envelope, self.officers.trust_root, self.clocks.wall_unix_ms)
         kind = envelope.payload_type.split(".")[2]
         self._engine.note(self.name, f"order {kind} {accepted.digest.hex()[:12]}")
         signed = pb.SignedOrder(envelope=envelope_to_wire(envelope), log=accepted.proof)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from flopgate_governor.receive import Submission
 from flopgate_proto.codec import PayloadType, decode_order
 from flopgate_proto.envelope import Envelope, statement_digest
+from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values.orders import Pause, Policy, Resume
+from flopgate_proto.values.orders import Pause, Policy, Resume, TrustRoot
 from flopgate_sim.world.cluster_truth import ClusterTruth
 from flopgate_sim.world.engine import US_PER_MS
+from flopgate_sim.world.order_truth import by_quorum, raised
 from flopgate_sim.world.silence_truth import SilenceTruth
 from flopgate_sim.world.truth import PPM, GrantTruth, nobody
 
@@ -41,6 +43,7 @@ class GovernorTruth:
         usable_tflop: by scope: sums of ``lane_usable_tflop``, the highest total that a lane may
             reach by grants that left; hosts in ``moved`` are to be looked at anew.
         pauses: by digest: taken and not lifted.
+        lifts_unix_ms: when a resume that waits may lift one, by its digest.
         forgotten: those that a store put back does not know, until officers bring them again.
         told: digest of every answer that left, with the number of its batch.
         lost: those of them that the store in use does not know: a backup took its place, and no
@@ -67,6 +70,7 @@ class GovernorTruth:
     pauses: dict[bytes, tuple[Pause, int]] = field(default_factory=dict)
     forgotten: set[bytes] = field(default_factory=set)
     lifted: set[bytes] = field(default_factory=set)
+    lifts_unix_ms: dict[bytes, int] = field(default_factory=dict)
     policy: Policy | None = None
     caps_tflop: dict[str, int] = field(default_factory=dict)
     told: dict[bytes, int] = field(default_factory=dict)
@@ -75,6 +79,7 @@ class GovernorTruth:
     forgetful: bool = False
     restores: int = 0
     turned_away: set[str] = field(default_factory=set)
+    _later: list[tuple[int, Policy]] = field(default_factory=list)
     grants: int = 0
     refusals: int = 0
     commits: int = 0
@@ -118,7 +123,23 @@ class GovernorTruth:
         """The process that starts knows these pauses."""
         self.forgotten.difference_update(pauses)
 
-    def ordered(self, envelope: Envelope, unix_ms: int) -> None:
+    @property
+    def _delay_ms(self) -> int:
+        return 0 if self.policy is None else self.policy.loosening_delay_ms
+
+    def _take_policy(self, policy: Policy) -> None:
+        self.policy = policy
+        for budget in policy.budgets:
+            self.caps_tflop[str(budget.scope)] = budget.cap_tflop
+
+    def pass_time(self, unix_ms: int) -> None:
+        """What waited long enough may be in force."""
+        for due_unix_ms, policy in self._later:
+            if due_unix_ms <= unix_ms:
+                self._take_policy(policy)
+        self._later = [one for one in self._later if one[0] > unix_ms]
+
+    def ordered(self, envelope: Envelope, root: TrustRoot, unix_ms: int) -> None:
         """An order was taken, at this time of the governor's own."""
         value = decode_order(envelope.payload_type, envelope.payload)
         match value:
@@ -126,14 +147,19 @@ class GovernorTruth:
                 self.forgotten.discard(envelope.digest)
                 if envelope.digest not in self.lifted:
                     self.pauses[envelope.digest] = (value, unix_ms)
-            case Resume():
+            case Resume() if by_quorum(envelope, root):
+                due_unix_ms = unix_ms + self._delay_ms
                 for digest in value.lifts:
+                    if self._delay_ms:
+                        self.lifts_unix_ms.setdefault(digest, due_unix_ms)
+                        continue
                     self.lifted.add(digest)
                     self.pauses.pop(digest, None)
-            case Policy():
-                self.policy = value
-                for budget in value.budgets:
-                    self.caps_tflop[str(budget.scope)] = budget.cap_tflop
+            case Policy() if by_quorum(envelope, root):
+                if self._delay_ms and raised(self.policy, value):
+                    self._later.append((unix_ms + self._delay_ms, value))
+                else:
+                    self._take_policy(value)
             case _:
                 if PayloadType.RECONCILIATION in envelope.payload_type:
                     self.rolled_back_unix_ms = None
@@ -302,6 +328,8 @@ class GovernorTruth:
         scopes = host.plan.scopes_of(verdict.workload)
         for digest, (pause, taken_unix_ms) in self.pauses.items():
             known = digest not in self.forgotten
+            if answer.governor_unix_ms >= self.lifts_unix_ms.get(digest, COUNT_MAX):
+                continue
             if known and str(pause.scope) in scopes and answer.governor_unix_ms > taken_unix_ms:
                 self.faults.append((6, f"{host.name}: a grant under pause {digest.hex()[:12]}"))
         made_us = truth.requests_us[answer.request_digest]

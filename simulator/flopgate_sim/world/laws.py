@@ -105,6 +105,8 @@ def paused_work(host: Host, now_us: int) -> Iterator[str]:
     if not _acting(host):
         return
     for digest, pause in host.truth.pauses.items():
+        if pause.ends_us is not None and now_us >= pause.ends_us:
+            continue
         stop_ms = pause.wind_down_ms + pause.drain_ms + 4_000
         until_us = pause.came_us + stop_ms * US_PER_MS
         if now_us <= until_us:
@@ -169,6 +171,7 @@ def escrow(governor: Governor, now_us: int) -> Iterator[str]:
 
 def _over_the_cap(governor: Governor, now_us: int) -> Iterator[str]:
     truth = governor.truth
+    truth.pass_time(governor.clocks.wall_unix_ms)
     truth.count_usable(now_us, anew=False)
     if any(truth.usable_tflop.get(scope, 0) > cap for scope, cap in truth.caps_tflop.items()):
         # Grants that ran out meanwhile are still in the sums.

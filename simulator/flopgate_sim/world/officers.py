@@ -8,10 +8,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from flopgate_proto.codec import encode_order
-from flopgate_proto.envelope import Envelope, seal
+from flopgate_proto.envelope import Envelope, cosign, seal
 from flopgate_proto.keys import SigningKey
 from flopgate_proto.trust import ROLE_OF, SINGLE_ROLES
-from flopgate_proto.values.common import Phase, Scope, ScopeKind
+from flopgate_proto.values.common import Phase, Scope, ScopeKind, Standing
 from flopgate_proto.values.orders import (
     Budget,
     Delegation,
@@ -23,6 +23,8 @@ from flopgate_proto.values.orders import (
     Reconciliation,
     Resume,
     Role,
+    Seat,
+    Seats,
     TrustRoot,
 )
 from flopgate_sim.world.randomness import Streams
@@ -49,7 +51,8 @@ class Officers:
         self._quorum = quorum
         self._nonces = 0
         self.issued: list[Envelope] = []
-        self.root = self.sign(self._trust_root())
+        self.trust_root = self._trust_root()
+        self.root = self.sign(self.trust_root)
 
     def _trust_root(self) -> TrustRoot:
         everyone = tuple(range(len(self._keys)))
@@ -113,13 +116,37 @@ class Officers:
 
     def resume(self, digests: tuple[bytes, ...]) -> Envelope:
         """A quorum lifts these pauses."""
+        return self.sign(self._resume(digests))
+
+    def rogue_resume(self, digests: tuple[bytes, ...]) -> Envelope:
+        """One officer lifts pauses, and signs twice."""
+        return self._twice(self._resume(digests))
+
+    def mixed_resume(self, digests: tuple[bytes, ...]) -> Envelope:
+        """One officer lifts pauses, beside the other's signature over something else."""
+        mine = seal(*encode_order(self._resume(digests)), self._keys[:1])
+        other = seal(*encode_order(self._resume((bytes(32),))), self._keys[1:2])
+        return Envelope(mine.payload_type, mine.payload, (*mine.signatures, *other.signatures))
+
+    def rogue_cap(self, scope: Scope, cap_tflop: int) -> Envelope:
+        """One officer raises a cap, and signs twice."""
+        budgets = (Budget(scope=scope, cap_tflop=cap_tflop),)
+        newer = replace(self.policy, version=self.policy.version + 1, budgets=budgets)
+        return self._twice(newer)
+
+    def demote(self, other: str) -> Envelope:
+        """A quorum says that another authority only receives."""
+        seat = Seat(authority=other, standing=Standing.RECIPIENT)
         return self.sign(
-            Resume(
-                authority=self.authority,
-                lifts=digests,
-                nonce=self._nonce(),
-                reason="drill over",
-            )
+            Seats(authority=self.authority, version=1, seats=(seat,), reason="by us alone")
+        )
+
+    def _twice(self, order: Order) -> Envelope:
+        return cosign(seal(*encode_order(order), self._keys[:1]), self._keys[0])
+
+    def _resume(self, digests: tuple[bytes, ...]) -> Resume:
+        return Resume(
+            authority=self.authority, lifts=digests, nonce=self._nonce(), reason="drill over"
         )
 
     def cap(self, scope: Scope, cap_tflop: int) -> Envelope:

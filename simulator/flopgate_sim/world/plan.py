@@ -150,7 +150,9 @@ class Act:
 
     Attributes:
         act: ``pause``, ``emergency``, ``policy_budget``, ``policy_phase``, ``resume`` (of all
-            pauses that stand) or ``resume-first`` (of the oldest).
+            pauses that stand) or ``resume-first`` (of the oldest). What must not work:
+            ``rogue-resume`` and ``rogue-cap`` (one officer signs twice), ``mixed-resume`` (his
+            signature beside another's over other bytes), ``demote`` (of the other authority).
         scope: in words, as ``cluster:alpha``.
         authority: index.
         cap_tflop: of a ``policy_budget``.

@@ -7,15 +7,16 @@ bytes that left, by protobuf alone and not by the codec that is on trial.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from flopgate_agent.gate.core import GateCore
 from flopgate_proto.codec import PayloadType, decode_order, envelope_from_wire
-from flopgate_proto.envelope import statement_digest
+from flopgate_proto.envelope import Envelope, statement_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import Pause, Resume
 from flopgate_sim.world.engine import US_PER_MS
+from flopgate_sim.world.order_truth import by_quorum
 
 if TYPE_CHECKING:
     from flopgate_sim.world.gate_side import GateSide
@@ -36,12 +37,16 @@ def nobody() -> None:
 
 @dataclass(slots=True, kw_only=True)
 class PauseTruth:
-    """A pause that reached a gate, or that a governor took."""
+    """A pause that reached a gate, or that a governor took.
+
+    ``ends_us``: when a resume that waits comes into force, at the earliest.
+    """
 
     pause: Pause
     came_us: int
     wind_down_ms: int
     drain_ms: int
+    ends_us: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -324,9 +329,21 @@ class HostTruth:
                 ),
             )
         elif isinstance(value, Resume):
-            for digest in value.lifts:
+            self._lift(core, envelope, value, now_us)
+
+    def _lift(self, core: GateCore, envelope: Envelope, resume: Resume, now_us: int) -> None:
+        """Pauses end once a quorum signed, and the delay has passed."""
+        authority = core.authorities[resume.authority]
+        if authority.trust is None or not by_quorum(envelope, authority.trust.root):
+            return
+        delay_ms = 0 if authority.policy is None else authority.policy.loosening_delay_ms
+        for digest in resume.lifts:
+            if not delay_ms:
                 self.lifted.add(digest)
                 self.pauses.pop(digest, None)
+            elif digest in self.pauses:
+                ends_us = now_us + delay_ms * US_PER_MS
+                self.pauses[digest] = replace(self.pauses[digest], ends_us=ends_us)
 
     def usable_tflop(self, authority: str, workload: str, now_us: int, allotted_tflop: int) -> int:
         """Highest total that the lane may reach, by grants of an authority that are not over."""

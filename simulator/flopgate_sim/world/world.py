@@ -95,7 +95,7 @@ class World:
         state = open_state(store, officers.permit, officers.log, lambda: clocks.wall_unix_ms)
         for order in officers.first_orders(plan.delegation_span_ms):
             accept_order(state, order)
-            governor.truth.ordered(order, clocks.wall_unix_ms)
+            governor.truth.ordered(order, officers.trust_root, clocks.wall_unix_ms)
         with store.transaction() as connection:
             for cluster in self._clusters():
                 write_token(connection, self._token(name, officers, cluster))
@@ -243,6 +243,14 @@ class World:
                 if not standing:
                     return
                 order = officers.resume(standing if act.act == "resume" else standing[:1])
+            case "rogue-resume" | "mixed-resume":
+                pauses = tuple(governor.truth.pauses)
+                lift = officers.rogue_resume if act.act == "rogue-resume" else officers.mixed_resume
+                order = lift(pauses)
+            case "rogue-cap":
+                order = officers.rogue_cap(_scope(act.scope), act.cap_tflop)
+            case "demote":
+                order = officers.demote(self.governors[1 - act.authority].name)
             case "policy_phase":
                 now_unix_ms = governor.clocks.wall_unix_ms
                 order = officers.phase(_scope(act.scope), act.phase, now_unix_ms)

@@ -1,0 +1,101 @@
+"""Worlds in which officers, or some who pose as a quorum, order this and that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flopgate_proto.values.common import Scope, ScopeKind
+from flopgate_proto.values.orders import Budget
+from flopgate_sim.planted.worlds import AUTHORITY, OTHER_AUTHORITY, POLICY, plain
+from flopgate_sim.world.plan import Act, Fault, WorldPlan
+
+CLUSTER = "cluster:alpha"
+TIGHT_TFLOP, WIDE_TFLOP = 4_000_000, 10**11
+DELAY_MS = 3_600_000
+
+
+def _acted(seed: int, *acts: Act, **changes: object) -> WorldPlan:
+    return replace(plain(seed), acts=acts, **changes)  # type: ignore[arg-type]
+
+
+def one_officer_twice(seed: int) -> WorldPlan:
+    """A pause, and a resume that one officer signed twice."""
+    return _acted(
+        seed,
+        Act(at_ms=600_000, act="pause", scope=CLUSTER),
+        Act(at_ms=900_000, act="rogue-resume"),
+    )
+
+
+def other_bytes(seed: int) -> WorldPlan:
+    """A pause, and a resume under whose bytes only one of two officers put his name."""
+    return _acted(
+        seed,
+        Act(at_ms=600_000, act="pause", scope=CLUSTER),
+        Act(at_ms=900_000, act="mixed-resume"),
+    )
+
+
+def _tight(seed: int, *acts: Act, delay_ms: int = 0) -> WorldPlan:
+    budget = Budget(scope=Scope(ScopeKind.CLUSTER, "alpha"), cap_tflop=TIGHT_TFLOP)
+    policy = replace(POLICY, budgets=(budget,), loosening_delay_ms=delay_ms)
+    return _acted(seed, *acts, policy=policy)
+
+
+def cap_by_one(seed: int) -> WorldPlan:
+    """One officer, who signs twice, raises a tight cap."""
+    return _tight(seed, Act(at_ms=300_000, act="rogue-cap", scope=CLUSTER, cap_tflop=WIDE_TFLOP))
+
+
+def cap_that_waits(seed: int) -> WorldPlan:
+    """A quorum raises a tight cap, and the world ends before the delay does."""
+    act = Act(at_ms=300_000, act="policy_budget", scope=CLUSTER, cap_tflop=WIDE_TFLOP)
+    return _tight(seed, act, delay_ms=DELAY_MS)
+
+
+def resume_that_waits(seed: int) -> WorldPlan:
+    """A quorum lifts a pause, and the world ends before the delay does."""
+    return _acted(
+        seed,
+        Act(at_ms=600_000, act="pause", scope=CLUSTER),
+        Act(at_ms=900_000, act="resume"),
+        policy=replace(POLICY, loosening_delay_ms=DELAY_MS),
+    )
+
+
+def pauses_that_race(seed: int) -> WorldPlan:
+    """Pauses come while permits are renewed, every few seconds."""
+    acts = [
+        act
+        for number in range(20)
+        for act in (
+            Act(at_ms=300_000 + 60_000 * number, act="pause", scope=CLUSTER),
+            Act(at_ms=330_000 + 60_000 * number, act="resume"),
+        )
+    ]
+    return _acted(seed, *acts, policy=replace(POLICY, renew_after_ms=2_000))
+
+
+def pauses_in_one_instant(seed: int) -> WorldPlan:
+    """Two pauses of different scopes in one instant; one is lifted, and no report gets through."""
+    plan = _acted(
+        seed,
+        Act(at_ms=600_000, act="pause", scope=CLUSTER),
+        Act(at_ms=600_000, act="pause", scope="custodian:operator"),
+        Act(at_ms=700_000, act="resume-first"),
+    )
+    cut = tuple(
+        Fault(at_ms=599_000, kind="one_way_up", target=host.name, span_ms=400_000)
+        for host in plan.hosts
+    )
+    return replace(plan, faults=cut)
+
+
+def demoted(seed: int) -> WorldPlan:
+    """One authority says that the other only receives; the other pauses."""
+    return _acted(
+        seed,
+        Act(at_ms=300_000, act="demote"),
+        Act(at_ms=600_000, act="pause", scope=CLUSTER, authority=1),
+        authorities=(AUTHORITY, OTHER_AUTHORITY),
+    )
