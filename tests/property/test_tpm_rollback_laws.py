@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,6 +127,18 @@ def test_a_loss_of_power_hides_at_most_the_slack(reports: int, dropped: int) -> 
         moved = (host.base.counter if stood is None else stood.counter) | SLACK
         named = host.base.counter if image is None else image.counter
         assert bool(host.ledger.findings) == (moved != named)
+
+
+def test_a_gate_whose_memory_was_put_back_is_stopped_at_its_next_report() -> None:
+    """A virtual machine that is restored with its memory, and not with its TPM."""
+    host = Host()
+    host.happen("report")
+    snapshot = copy(host.ledger)
+    host.happen("report")
+    host.disk.saying = snapshot.next()
+    with pytest.raises(TpmError) as error:
+        snapshot.keep(KEPT)
+    assert error.value.code == "tpm.counter.moved"
 
 
 def test_each_report_costs_one_step_and_a_restart_none() -> None:

@@ -58,11 +58,10 @@ class FakeTpm:
         )
 
     def reach(self, counter: int) -> None:
-        if self.counter == counter - 1:
-            self.counter += 1
-            self.steps += 1
-        if self.counter != counter:
+        if self.counter != counter - 1:
             raise TpmError(f"stands at {self.counter}", code="tpm.counter.moved")
+        self.counter = counter
+        self.steps += 1
 
     def reset(self, *, orderly: bool) -> None:
         """A reboot; without an orderly shutdown the counter goes to what it can have been at most.

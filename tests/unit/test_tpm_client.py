@@ -90,6 +90,20 @@ def test_a_tpm_that_hangs_costs_one_deadline_and_is_not_asked_again(tmp_path: Pa
     assert starts(tmp_path) == 1
 
 
+def test_a_request_that_is_made_again_says_so_and_a_counter_that_moved_is_not(
+    tmp_path: Path,
+) -> None:
+    step = '{} if asked.get("again") else {"error": "tpm.refused"}'
+    tpm = client(tmp_path, step)
+    tpm.reach(5)
+    tpm.close()
+    moved = client(tmp_path, '{"error": "tpm.counter.moved"}')
+    with pytest.raises(TpmError) as error:
+        moved.reach(5)
+    assert error.value.code == "tpm.counter.moved"
+    assert starts(tmp_path) == 3
+
+
 def test_a_library_that_is_not_there_is_named(tmp_path: Path) -> None:
     program = 'import sys; sys.stdin.readline(); print(\'{"error":"tpm.library","detail":"no"}\')'
     tpm = TpmClient("none", env={}, command=(sys.executable, "-c", program))

@@ -49,6 +49,7 @@ from flopgate_agent.gate_process.lockdown_told import LockdownTold
 from flopgate_agent.gate_process.runner import Doer, GateRunner, log_refused
 from flopgate_agent.gate_process.service_manager import ServiceManager
 from flopgate_agent.gate_process.status_file import StatusFile, status_path
+from flopgate_agent.gate_process.tpm_looking import TpmLooking
 from flopgate_agent.ledger import Ledger
 from flopgate_agent.lockdown.lease import boot_lease_path, is_watched, lease_path
 from flopgate_agent.logs import FIELDS, log_json
@@ -97,6 +98,7 @@ class GateProcess:
         self._memory = self._ledger.load()
         self._identity = open_identity(config.state_dir, config.tpm, os.environ)
         self._anchored = anchored(self._ledger, self._identity, self._memory)
+        self._tpm_looking = TpmLooking(self._anchored, self._memory)
         self._enrolled = enrolled_chips(self._memory)
         self._hold_at_ms: int | None = None
         self._door = GateDoor(
@@ -326,6 +328,7 @@ class GateProcess:
             if self._sampler.request(now.elapsed_ms):
                 self._looked_ms = now.elapsed_ms
         runner.handle_timer()
+        self._tpm_looking.turn(runner, now)
         if now.elapsed_ms >= self._next_snapshot_ms:
             self._next_snapshot_ms = now.elapsed_ms + SNAPSHOT_MS
             self._show(runner, now)

@@ -148,7 +148,7 @@ class GateRunner:
         except ClockError as error:
             self._clock_failed(error)
         except TpmError as error:
-            self._tpm_failed(error)
+            self.tpm_failed(error)
 
     def handle_timer(self) -> None:
         """Let the core act if its time has come, or if time went back."""
@@ -197,7 +197,7 @@ class GateRunner:
         except ClockError as error:
             self._clock_failed(error)
         except TpmError as error:
-            self._tpm_failed(error)
+            self.tpm_failed(error)
 
     def retire(self) -> pb.Reply:
         """The host's own people take it out of service; what the gate says to it."""
@@ -207,7 +207,7 @@ class GateRunner:
             if isinstance(error, ClockError):
                 self._clock_failed(error)
             elif isinstance(error, TpmError):
-                self._tpm_failed(error)
+                self.tpm_failed(error)
             return pb.Reply(code=error.code, detail=error.detail, remedy=error.remedy)
         return pb.Reply()
 
@@ -222,7 +222,7 @@ class GateRunner:
                         self._ledger_failed(error)
                         return
                     except TpmError as error:
-                        self._tpm_failed(error)
+                        self.tpm_failed(error)
                         return
                 case SendReport():
                     self.push()
@@ -266,7 +266,7 @@ class GateRunner:
         _LOG.error("%s", error)
         self.do(self.core.fault(LEDGER_FAILED, error.detail, error.remedy, self._clock()))
 
-    def _tpm_failed(self, error: TpmError) -> None:
+    def tpm_failed(self, error: TpmError) -> None:
         """Nothing can be signed: nothing may run (law 8), until a restart."""
         _LOG.error("%s", error)
         said = f"{error.code}: {error.detail}"

@@ -31,7 +31,7 @@ class Counting(Protocol):
         """What a report says of it that has this value of the counter."""
 
     def reach(self, counter: int) -> None:
-        """Have the counter stand there: one step on, unless that was done already."""
+        """Have the counter stand there by one step."""
 
 
 class AnchoredLedger:

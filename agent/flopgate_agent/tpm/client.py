@@ -2,7 +2,7 @@
 
 A TPM or its bus may hang: the gate waits `ANSWER_MS` at most, kills the child, and asks no more.
 What fails at once is tried a second time with a new child, whose connection and loaded keys are
-new. Every request may be made twice.
+new. Such a request says so (``again``): the first one may have been carried out.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from flopgate_proto.tpm_quote import TpmQuote
 from flopgate_proto.values import TpmState
 
 COMMAND: Final = (sys.executable, "-P", "-m", "flopgate_agent.tpm_child")
-ANSWER_MS: Final = 2_000
+ANSWER_MS: Final = 4_000
 """For one command: slow TPMs sign in some hundred ms. The gate does nothing else meanwhile, and a
-stop has `STOP_SLACK_MS` of 8 s."""
+stop has `STOP_SLACK_MS` of 8 s; hosts without time for the child must not be stopped for it."""
 START_MS: Final = 30_000
 """For a child to start, and for the commands before the first signature: slow TPMs take seconds to
 make keys, and test themselves after power-on."""
@@ -167,7 +167,7 @@ class TpmClient:
         )
 
     def reach(self, counter: int) -> None:
-        """Have the counter stand there: one step on, unless that was done already.
+        """Have the counter stand there by one step.
 
         Raises:
             TpmError: as `make`; the counter may stand elsewhere.
@@ -188,11 +188,11 @@ class TpmClient:
         except TpmError as error:
             self._drop()
             # Before keys are loaded a refusal is about the TPM or the files, not the connection.
-            if error.code == HUNG or self._keys is None:
+            if error.code in (HUNG, COUNTER_MOVED) or self._keys is None:
                 raise self._give_up(error) from None
         try:
             self._talk({"op": "load", "keys": self._keys}, self._start_ms)
-            return self._talk(request, timeout_ms)
+            return self._talk({**request, "again": True}, timeout_ms)
         except TpmError as error:
             raise self._give_up(error) from None
 

@@ -65,20 +65,22 @@ class Counter:
         index = self._find()
         return None if index is None else self._read(index)
 
-    def reach(self, wanted: int) -> None:
-        """Have it stand there: one step on, unless that was done already."""
+    def reach(self, wanted: int, *, again: bool) -> None:
+        """Have it stand there by one step; ``again``: that may have been done already."""
         index = self._find()
         if index is None:
             raise FailedError(COUNTER_MOVED, "the counter is not there any more")
-        stands = self._read(index)
-        if stands == wanted - 1:
+        before = self._read(index)
+        if before == wanted - 1:
             with reported("step the counter"):
                 self._esys.nv_increment(index, index)
-            stands = self._read(index)
-        if stands != wanted:
-            raise FailedError(
-                COUNTER_MOVED, f"the counter stands at {stands} where {wanted} was expected"
-            )
+            if self._read(index) == wanted:
+                return
+        elif before == wanted and again:
+            return
+        raise FailedError(
+            COUNTER_MOVED, f"the counter stood at {before} where {wanted - 1} was expected"
+        )
 
     def clock(self) -> Message:
         """TPMS_CLOCK_INFO."""

@@ -43,7 +43,8 @@ class Served:
             case "clock":
                 return device.counter.clock()
             case "reach":
-                device.counter.reach(int(request["counter"]))
+                again = bool(request.get("again"))
+                device.counter.reach(int(request["counter"]), again=again)
                 return {}
             case "quote":
                 quote = device.quote(bytes.fromhex(request["nonce"]), str(request["pcrs"]))

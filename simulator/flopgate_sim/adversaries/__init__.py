@@ -129,7 +129,7 @@ ADVERSARIES = (
         name="boot-clock-frozen",
         tries="stops the boot clock, or slows it beyond the drift bound",
         expected=Expected.OUT_OF_REACH,
-        comes="software has no other clock on the host; the TPM's clock will tell",
+        comes="software has no other clock on the host; a gate with a TPM holds it within minutes",
     ),
     Adversary(
         name="undeclared-hosts",
@@ -148,7 +148,8 @@ ADVERSARIES = (
         name="memory-snapshot",
         tries="restores a virtual machine with its memory, again and again",
         expected=Expected.PENDING,
-        comes="worlds that copy a process's memory; TPM counters against it",
+        comes="worlds that copy a process's memory, with TPMs; a TPM that is not restored with it "
+        "stops the gate at its next report",
     ),
     Adversary(
         name="counters-faked",
