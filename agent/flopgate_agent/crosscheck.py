@@ -214,7 +214,24 @@ def _moved(start: ChipSample, end: ChipSample) -> tuple[PipeCycles, PipeCycles] 
         return start.cycles, end.cycles
     if start.shares is not None and end.shares is not None:
         return start.shares, end.shares
-    return None
+    return _of_instances(start, end)
+
+
+def _of_instances(start: ChipSample, end: ChipSample) -> tuple[PipeCycles, PipeCycles] | None:
+    """Of a chip that is cut: what all its instances did, if they are the same at both ends."""
+    before, after = start.instances or (), end.instances or ()
+    if not before or [(a.id, a.sm_count) for a in before] != [(b.id, b.sm_count) for b in after]:
+        return None
+    counted = [one.cycles for one in (*before, *after) if one.cycles is not None]
+    if len(counted) < 2 * len(before):
+        return None
+    return _sum(counted[: len(before)]), _sum(counted[len(before) :])
+
+
+def _sum(counted: list[PipeCycles]) -> PipeCycles:
+    return PipeCycles(
+        **{name: sum(getattr(one, name) for one in counted) for name in PipeCycles.__slots__}
+    )
 
 
 def _shares_ppm(moved: tuple[PipeCycles, PipeCycles]) -> tuple[int, int] | None:

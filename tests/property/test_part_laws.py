@@ -6,6 +6,7 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from flopgate_agent.counters.sample import ChipSample, Instance
+from flopgate_agent.crosscheck import CrossCheck
 from flopgate_agent.parts import measure, tighten_gap
 from flopgate_proto.chips import ChipSpec, load_table
 from tests.property.test_meter_laws import SAMPLES, check, cycles
@@ -188,3 +189,11 @@ def test_any_instances_give_an_ordered_value(
 ) -> None:
     check(measure(previous, current, spec))
     check(tighten_gap(previous, current, spec, elapsed_ms))
+
+
+@given(seen=st.lists(looks(), min_size=2, max_size=4), spec=SPECS)
+def test_any_instances_give_findings_or_none(seen: list[ChipSample], spec: ChipSpec) -> None:
+    checks = CrossCheck(spec)
+    for look in seen:
+        for finding in checks.look(look):
+            assert finding.id.startswith("meter.")

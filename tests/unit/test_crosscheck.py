@@ -8,7 +8,7 @@ import pytest
 from flopgate_agent.counters.sample import ChipSample
 from flopgate_agent.crosscheck import RUN_TIME_SLACK_S, WINDOW_MS, CrossCheck, RunTime
 from flopgate_proto.chips import load_table
-from tests.support.chip_samples import ZERO, sample
+from tests.support.chip_samples import ZERO, cut, instance, sample
 
 H100 = load_table().by_name["NVIDIA H100 80GB HBM3"]
 IDLE_MW, BUSY_MW = 70_000, 650_000
@@ -239,3 +239,31 @@ def test_run_time_that_goes_back_is_found() -> None:
     (found,) = checks.look(ran(1_000, 40))
     assert (found.id, dict(found.numbers)) == ("meter.runtime.backwards", {"moved_s": -86_360})
     assert checks.look(ran(2_000, 41)) == ()
+
+
+def cut_looks(
+    *, busy_percent: int, power_mw: int, other: int | None = None, known: bool = True
+) -> set[str]:
+    """A chip cut in two halves, for a window, at whose end one may be another or unread."""
+    checks, found = CrossCheck(H100), set()
+    for second in range(11):
+        elapsed = second * 1_000 * H100.max_clock_khz * 60
+        halves = [instance(n, 60, elapsed, elapsed * busy_percent // 100) for n in (1, 2)]
+        if second == 10 and other is not None:
+            halves[1] = replace(halves[1], id=other)
+        if second == 10 and not known:
+            halves[1] = replace(halves[1], cycles=None)
+        look = replace(cut(second * 1_000, *halves), energy_mj=second * power_mw, pids=(7,))
+        found |= {one.id for one in checks.look(look)}
+    return found
+
+
+def test_power_contradicts_idle_instances_as_it_does_an_idle_chip() -> None:
+    assert cut_looks(busy_percent=1, power_mw=BUSY_MW) == {"meter.power.unexplained"}
+    assert cut_looks(busy_percent=80, power_mw=BUSY_MW) == set()
+    assert cut_looks(busy_percent=0, power_mw=IDLE_MW) == set()
+
+
+def test_instances_that_are_not_the_same_at_both_ends_contradict_nothing() -> None:
+    assert cut_looks(busy_percent=1, power_mw=BUSY_MW, other=3) == set()
+    assert cut_looks(busy_percent=1, power_mw=BUSY_MW, known=False) == set()
