@@ -116,7 +116,7 @@ def test_commands_exist_with_every_option(path: Path, capsys: pytest.CaptureFixt
     for line in commands(path):
         program, *rest = shlex.split(line, comments=True)
         words = list(takewhile(lambda word: re.fullmatch("[a-z]+", word), rest))
-        depth = 2 if words[0] in ("token", "policy", "order", "cluster") else 1
+        depth = 2 if words[0] in ("token", "policy", "order", "cluster", "heads") else 1
         depth += words[:2] == ["order", "propose"]
         with pytest.raises(SystemExit) as ended:
             MAINS[program]([*words[:depth], "--help"])

@@ -11,7 +11,7 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flopgate_sim.adversaries import cluster_plays, plays
+from flopgate_sim.adversaries import cluster_plays, histories, plays
 from flopgate_sim.adversaries.stage import Played
 
 
@@ -171,8 +171,10 @@ ADVERSARIES = (
     Adversary(
         name="two-histories",
         tries="tells each of two authorities another history",
-        expected=Expected.PENDING,
-        comes="authorities that compare the heads of chains",
+        expected=Expected.DETECTED,
+        comes="each sees one chain; when they compare its heads, of one report there are two",
+        play=histories.two_histories,
+        within_s=400.0,
     ),
     Adversary(
         name="cluster-split",

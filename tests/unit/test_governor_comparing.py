@@ -1,0 +1,90 @@
+"""Law 4 between authorities: of one sequence of a host there is one report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flopgate_governor.comparing import Verdict, compare, export, read_export
+from flopgate_proto.errors import FlopgateError
+from tests.support.governor import FakeHost, LocalGovernor, cluster_policy
+
+
+def follows(path: Path, *hosts: FakeHost) -> LocalGovernor:
+    """A governor that admits these hosts."""
+    governor = LocalGovernor.make(path, cluster_policy(10**9))
+    token = governor.token(capacity_tflop_per_s=2_000_000)
+    for host in hosts:
+        governor.enroll(host, token)
+    return governor
+
+
+def verdicts(here: LocalGovernor, there: LocalGovernor) -> list[Verdict]:
+    pinned = there.state.book.roots[0].digest
+    return [one.verdict for one in compare(here.state, read_export(export(there.state), pinned))]
+
+
+def test_law_4_the_same_envelopes_give_the_same_heads_and_totals(tmp_path: Path) -> None:
+    hosts = [FakeHost(number) for number in (1, 2)]
+    home, world = (follows(tmp_path / f"{name}.sqlite", *hosts) for name in ("home", "world"))
+    for host in hosts:
+        for spent in (3, 4):
+            host.unaccounted_tflop += spent
+            report = host.report()
+            home.send(report)
+            world.send(report)
+    assert verdicts(home, world) == [Verdict.SAME, Verdict.SAME]
+    assert verdicts(world, home) == [Verdict.SAME, Verdict.SAME]
+
+
+def test_law_4_who_is_told_another_story_finds_it(tmp_path: Path) -> None:
+    host = FakeHost(1)
+    home, world = (follows(tmp_path / f"{name}.sqlite", host) for name in ("home", "world"))
+    twin = replace(host)
+    home.send(host.report())
+    twin.unaccounted_tflop = 9
+    world.send(twin.report())
+    assert verdicts(home, world) == [Verdict.TWO_HISTORIES]
+    # Who is ahead finds it too; who is behind cannot tell yet.
+    home.send(host.report())
+    assert verdicts(home, world) == [Verdict.TWO_HISTORIES]
+    assert verdicts(world, home) == [Verdict.UNSEEN]
+
+
+def test_law_4_equal_heads_with_other_books_are_told(tmp_path: Path) -> None:
+    host = FakeHost(1)
+    home, world = (follows(tmp_path / f"{name}.sqlite", host) for name in ("home", "world"))
+    report = host.report()
+    home.send(report)
+    world.send(report)
+    with world.state.store.transaction() as connection:
+        connection.exec_driver_sql("UPDATE lane SET unaccounted_tflop = unaccounted_tflop + 1")
+    assert verdicts(home, world) == [Verdict.DIFFERENT_BOOKS]
+
+
+def test_a_host_of_one_authority_alone_is_not_compared(tmp_path: Path) -> None:
+    host = FakeHost(1)
+    home, world = follows(tmp_path / "home.sqlite", host), follows(tmp_path / "world.sqlite")
+    home.send(host.report())
+    assert verdicts(world, home) == [Verdict.UNKNOWN]
+
+
+@pytest.mark.parametrize("wrong", ["pin", "heads", "orders", "json"])
+def test_what_another_authority_did_not_sign_is_refused(tmp_path: Path, wrong: str) -> None:
+    host = FakeHost(1)
+    home = follows(tmp_path / "home.sqlite", host)
+    home.send(host.report())
+    document = json.loads(export(home.state))
+    pinned = home.state.book.roots[0].digest
+    if wrong == "pin":
+        pinned = bytes(32)
+    elif wrong == "heads":
+        document["heads"][0]["signatures"][0]["sig"] = "AAAA"
+    elif wrong == "orders":
+        document["orders"] = document["orders"][:1]
+    text = json.dumps(document)[: 40 if wrong == "json" else None]
+    with pytest.raises(FlopgateError):
+        read_export(text, pinned)
