@@ -8,6 +8,7 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?=
 ARGS ?=
 FUZZ_S ?= 30
+RACE_ROUNDS ?= 1000
 SIM_MINUTES ?= 60
 SIM_JOBS ?= 2
 
@@ -20,7 +21,7 @@ TLC := $(VENV)/.stamp-tlc
 # process of every test would compile all it imports.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup build generate demo sim compiled test unit components lint format bench fuzz model lock clean
+.PHONY: help setup build generate demo sim compiled test unit components lint format bench race fuzz model lock clean
 
 help: ## this list
 	@echo "flopgate: make TARGET [PYTHON=python3.12] [ARGS=...]"
@@ -72,6 +73,9 @@ format: setup ## format, and fix what ruff can fix
 
 bench: build ## run each bench/bench_*.py
 	@scripts/each.sh $(BIN)/python "bench/bench_*.py" $(ARGS)
+
+race: build ## 50 writers and kill -9 against nested budgets, RACE_ROUNDS times
+	@$(BIN)/python scripts/race_budgets.py --rounds $(RACE_ROUNDS) $(ARGS)
 
 fuzz: build ## fuzz each tests/fuzz/fuzz_*.py for FUZZ_S seconds
 	@scripts/each.sh $(BIN)/python "tests/fuzz/fuzz_*.py" -max_total_time=$(FUZZ_S) $(ARGS)

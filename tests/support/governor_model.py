@@ -15,6 +15,7 @@ class ModelHost:
         self.sent: list[Envelope] = []
         self.totals: list[int] = []
         self.made_ms: dict[bytes, int] = {}
+        self.acknowledged = 0
         self.ceiling = 0
         self.expires_ms = -1
 
