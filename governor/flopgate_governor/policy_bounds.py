@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from flopgate_proto.amounts import flop_text
 from flopgate_proto.limits import BUDGETS_MAX, PHASES_MAX
 from flopgate_proto.values.common import ScopeKind
 from flopgate_proto.values.orders import Policy
@@ -31,11 +32,19 @@ KILL_MS: Final = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """What is wrong with one key of a policy's form, and how to mend it."""
+    """What is wrong with one key of a policy's form, and how to mend it.
+
+    ``entry``: which of several tables of that name, from 0.
+    """
 
     key: str
+    entry: int = 0
     problem: str
     mend: str
+
+
+ROUND_TRIP_MS: Final = 1_000
+"""From a request that is made to its answer at the gate, over a slow link and a slow disk."""
 
 
 def faults(policy: Policy) -> Iterator[Fault]:
@@ -67,6 +76,13 @@ def _figures(policy: Policy) -> Iterator[Fault]:
 
 def _spans(policy: Policy) -> Iterator[Fault]:
     stop_ms = policy.drain_ms + KILL_MS
+    if policy.lifetime_ms < 2 * ROUND_TRIP_MS:
+        yield Fault(
+            key="lifetime_ms",
+            problem=f"is {policy.lifetime_ms}: a request and its answer may take {ROUND_TRIP_MS} "
+            "ms, and one lost answer must not stop a host",
+            mend=f"Write {2 * ROUND_TRIP_MS} or more.",
+        )
     if policy.wind_down_ms + stop_ms >= policy.lifetime_ms:
         yield Fault(
             key="wind_down_ms",
@@ -108,12 +124,30 @@ def _spans(policy: Policy) -> Iterator[Fault]:
 
 
 def _rules(policy: Policy) -> Iterator[Fault]:
-    for rule in policy.phases:
+    for position, rule in enumerate(policy.phases):
         if rule.scope.kind is ScopeKind.WORKLOAD:
             yield Fault(
                 key="phases",
+                entry=position,
                 problem=f"names {rule.scope}: a phase holds for hosts, whatever they compute",
                 mend="Name everything, or a jurisdiction, custodian, site or cluster.",
+            )
+    if 0 < policy.prohibit_tflop < policy.register_tflop:
+        yield Fault(
+            key="register_tflop",
+            problem=f"is {flop_text(policy.register_tflop)}: prohibit_tflop is "
+            f"{flop_text(policy.prohibit_tflop)}",
+            mend="Write no more than that.",
+        )
+    for position, budget in enumerate(policy.budgets):
+        workload = budget.scope.kind is ScopeKind.WORKLOAD
+        if workload and 0 < policy.prohibit_tflop < budget.cap_tflop:
+            yield Fault(
+                key="cap_tflop",
+                entry=position,
+                problem=f"of {budget.scope} is {flop_text(budget.cap_tflop)}: more than "
+                f"prohibit_tflop, {flop_text(policy.prohibit_tflop)}",
+                mend="Write no more than that.",
             )
     for key, entries, most in (
         ("budgets", [str(budget.scope) for budget in policy.budgets], BUDGETS_MAX),
@@ -127,4 +161,10 @@ def _rules(policy: Policy) -> Iterator[Fault]:
             )
         twice = [entry for entry, count in Counter(entries).items() if count > 1]
         if twice:
-            yield Fault(key=key, problem=f"has {twice[0]!r} twice", mend="Keep one of them.")
+            second = [n for n, entry in enumerate(entries) if entry == twice[0]][1]
+            yield Fault(
+                key=key,
+                entry=second,
+                problem=f"has {twice[0]!r} twice",
+                mend="Keep one of them.",
+            )

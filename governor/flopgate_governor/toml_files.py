@@ -11,6 +11,14 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from flopgate_governor import policy_bounds
+from flopgate_proto.amounts import (
+    flop_text,
+    parse_span_ms,
+    parse_tflop,
+    parse_tflop_per_s,
+    rate_text,
+    span_text,
+)
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values.common import CapacityBasis, ChargedFigure, Phase, Scope, ScopeKind
@@ -20,7 +28,8 @@ FILE_BYTES_MAX: Final = 1_048_576
 
 DEFAULT_POLICY: Final = """\
 # Policy of {authority}, signed by its officers: `flopgate-governor policy apply`.
-# Counts are whole teraFLOP, rates teraFLOP per second, spans milliseconds.
+# Counts are whole teraFLOP, rates teraFLOP per second, spans milliseconds; or with their unit, as
+# in "1e25 FLOP", "1e18 FLOP/s", "10m".
 threshold_tflop_per_s = 1_000_000    # a cluster of 10^18 FLOP/s or more is covered
 capacity_basis = "dense_8bit"        # or dense_16bit
 charged_figure = "nominal"           # or low, high
@@ -40,6 +49,11 @@ headroom_max_tflop = 1_000_000_000
 #
 # What loosens waits so long after officers signed it, and one officer's veto ends it meanwhile:
 # loosening_delay_ms = 86_400_000
+#
+# A workload without a budget of its own gets no further than this, and no budget goes further than
+# that, once every gate knows these keys:
+# register_tflop = "1e25 FLOP"
+# prohibit_tflop = "1e27 FLOP"
 #
 # Each covered cluster needs a budget.
 # [[budgets]]
@@ -65,6 +79,7 @@ _COUNTS: Final = (
     "loose_phase_age_ms",
     "headroom_max_tflop",
 )
+_WITH_UNIT: Final = {"_tflop_per_s": parse_tflop_per_s, "_tflop": parse_tflop, "_ms": parse_span_ms}
 E = TypeVar("E", CapacityBasis, ChargedFigure, Phase)
 
 _OPTIONAL_COUNTS: Final = (
@@ -72,6 +87,8 @@ _OPTIONAL_COUNTS: Final = (
     "loosening_delay_ms",
     "closures_max",
     "closures_span_ms",
+    "register_tflop",
+    "prohibit_tflop",
 )
 _KEYS: Final = (
     *_COUNTS, *_OPTIONAL_COUNTS, "capacity_basis", "charged_figure", "budgets", "phases", "version",
@@ -121,12 +138,17 @@ def read_policy(path: Path, authority: str, version: int) -> Policy:
     """
     policy = policy_of(read_toml(path), str(path), authority, version)
     for fault in policy_bounds.faults(policy):
-        raise ConfigError(
-            f"{path}:{_line_of(path, fault.key)}: {fault.key} {fault.problem}",
-            code="policy.bounds",
-            remedy=fault.mend,
-        )
+        raise fault_at(path, fault)
     return policy
+
+
+def fault_at(path: Path, fault: policy_bounds.Fault) -> ConfigError:
+    """A fault of a form with the line that it stands on."""
+    return ConfigError(
+        f"{path}:{_line_of(path, fault.key, fault.entry)}: {fault.key} {fault.problem}",
+        code="policy.bounds",
+        remedy=fault.mend,
+    )
 
 
 def policy_of(document: Mapping[str, Any], where: str, authority: str, version: int) -> Policy:
@@ -148,13 +170,12 @@ def policy_of(document: Mapping[str, Any], where: str, authority: str, version: 
     )
 
 
-def _line_of(path: Path, key: str) -> int:
-    """The line on which a key, or the first table of this name, stands; the parser tells none."""
+def _line_of(path: Path, key: str, entry: int) -> int:
+    """The line on which a key, or a table of this name, stands; the parser tells none."""
     found = re.compile(rf"\s*(\[\[\s*)?[\"']?{key}\b")
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        if found.match(line):
-            return number
-    return 1
+    lines = enumerate(path.read_text().splitlines(), start=1)
+    numbers = [number for number, line in lines if found.match(line)]
+    return numbers[min(entry, len(numbers) - 1)] if numbers else 1
 
 
 def parse_scope(text: str, where: str = "") -> Scope:
@@ -216,6 +237,8 @@ def _tables(document: Mapping[str, Any], name: str, where: str) -> list[dict[str
 
 def _count(document: Mapping[str, Any], name: str, where: str) -> int:
     value = _present(document, name, where)
+    if isinstance(value, str):
+        return _amount(value, name, where)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= COUNT_MAX:
         raise ConfigError(
             f"{where}: {name} is {_shown(value)}",
@@ -223,6 +246,23 @@ def _count(document: Mapping[str, Any], name: str, where: str) -> int:
             remedy="Write a whole number from 0 to 2^63-1, as in 1_000_000.",
         )
     return value
+
+
+def _amount(text: str, name: str, where: str) -> int:
+    """An amount with its unit: ``"1e25 FLOP"``, ``"1e18 FLOP/s"``, ``"10m"``."""
+    parse = next((parse for end, parse in _WITH_UNIT.items() if name.endswith(end)), None)
+    if parse is None:
+        raise ConfigError(
+            f"{where}: {name} is {text!r}",
+            code="config.count",
+            remedy="Write a whole number from 0 to 2^63-1, as in 1_000_000.",
+        )
+    try:
+        return parse(text)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{where}: {name} is {text[:40]!r}", code="config.count", remedy=error.remedy
+        ) from error
 
 
 def _present(document: Mapping[str, Any], name: str, where: str) -> object:
@@ -255,20 +295,34 @@ def _member(kind: type[E], document: Mapping[str, Any], name: str, where: str) -
     )
 
 
+def _comment(policy: Policy, name: str) -> str:
+    """What a figure comes to, for people."""
+    value = int(getattr(policy, name))
+    for end, text in (("_tflop_per_s", rate_text), ("_tflop", flop_text), ("_ms", span_text)):
+        if name.endswith(end):
+            return f"  # {text(value)}"
+    return ""
+
+
 def policy_text(policy: Policy) -> str:
     """A policy in the words of its form; ``read_policy`` reads it back, its version apart."""
     lines = [
         # No key: whoever edits what was shown would else apply the version that is in force.
         f"# Version {policy.version} is in force; `policy apply` gives the next number itself.",
-        "# Counts are whole teraFLOP, rates teraFLOP per second, spans milliseconds.",
+        "# Counts are whole teraFLOP, rates teraFLOP per second, spans milliseconds; or with",
+        '# their unit, as in "1e25 FLOP", "1e18 FLOP/s", "10m".',
         f'capacity_basis = "{policy.capacity_basis.name.lower()}"',
         f'charged_figure = "{policy.charged_figure.name.lower()}"',
-        *(f"{name} = {getattr(policy, name)}" for name in _COUNTS),
-        *(f"{n} = {getattr(policy, n)}" for n in _OPTIONAL_COUNTS if getattr(policy, n)),
+        *(f"{name} = {getattr(policy, name)}{_comment(policy, name)}" for name in _COUNTS),
+        *(
+            f"{name} = {getattr(policy, name)}{_comment(policy, name)}"
+            for name in _OPTIONAL_COUNTS
+            if getattr(policy, name)
+        ),
     ]
     for budget in policy.budgets:
         lines += ["", "[[budgets]]", f"scope = {json.dumps(str(budget.scope))}"]
-        lines += [f"cap_tflop = {budget.cap_tflop}"]
+        lines += [f"cap_tflop = {budget.cap_tflop}  # {flop_text(budget.cap_tflop)}"]
     for rule in policy.phases:
         lines += ["", "[[phases]]", f"scope = {json.dumps(str(rule.scope))}"]
         lines += [f'phase = "{rule.phase.name.lower()}"', f"from_unix_ms = {rule.from_unix_ms}"]

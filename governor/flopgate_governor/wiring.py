@@ -27,8 +27,9 @@ from flopgate_governor.pki import CertificateAuthority, Credential, server_names
 from flopgate_governor.service.server import listen
 from flopgate_governor.state import State, open_state
 from flopgate_governor.store import open_existing
-from flopgate_governor.toml_files import check_keys, policy_text, read_toml
+from flopgate_governor.toml_files import check_keys, read_toml
 from flopgate_proto.errors import ConfigError
+from flopgate_proto.values.orders import Policy
 
 GRACE_S: Final = 2.0
 """How long open streams may finish when the governor stops."""
@@ -145,18 +146,13 @@ def _calm_collector() -> None:
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
-def load_policy(layout: Layout) -> str:
-    """The policy in force, in the words of its form.
+def load_policy(layout: Layout) -> Policy | None:
+    """The policy in force, ``None`` before the first.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: keys or store are missing.
+        StorageError: the store cannot be read.
     """
     state = load_state(layout)
     state.store.close()
-    if state.book.policy is None:
-        raise ConfigError(
-            "no policy is in force",
-            code="policy.missing",
-            remedy="Run `flopgate-governor policy apply`.",
-        )
-    return policy_text(state.book.policy)
+    return state.book.ripe(state.now_ms()).policy

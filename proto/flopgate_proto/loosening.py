@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.trust import Trust
 from flopgate_proto.values.common import CapacityBasis, Phase, Scope, ScopeKind, Standing
 from flopgate_proto.values.orders import (
@@ -90,7 +91,7 @@ def loosened(order: Order, now: InForce) -> tuple[str, ...]:
         case TrustRoot():
             return tuple(_root(now.trust.root, order))
         case Policy():
-            return () if now.policy is None else tuple(_policy(now.policy, order))
+            return () if now.policy is None else tuple(looser_policy(now.policy, order))
         case Resume():
             lifted = set(order.lifts) - now.suspected
             return (f"{len(lifted)} pauses are lifted",) if lifted else ()
@@ -136,7 +137,8 @@ def _holders(root: TrustRoot) -> Mapping[str, tuple[int, dict[bytes, str]]]:
     return {role.name: (role.threshold, held(role)) for role in root.roles}
 
 
-def _policy(old: Policy, new: Policy) -> Iterator[str]:
+def looser_policy(old: Policy, new: Policy) -> Iterator[str]:
+    """In words, what a new policy would loosen of an old one."""
     for names, looser in ((MORE_IS_LOOSER, 1), (LESS_IS_LOOSER, -1)):
         for name in names:
             before, after = int(getattr(old, name)), int(getattr(new, name))
@@ -147,6 +149,10 @@ def _policy(old: Policy, new: Policy) -> Iterator[str]:
         yield f"cluster_link_mbit_per_s {before} becomes {after}"
     if new.capacity_basis is not old.capacity_basis is CapacityBasis.DENSE_8BIT:
         yield "capacity counts by the lower 16-bit rate"
+    for name in ("register_tflop", "prohibit_tflop"):
+        before, after = (int(getattr(one, name)) or COUNT_MAX for one in (old, new))
+        if after > before:
+            yield f"{name} {before} becomes {after}"
     yield from _budgets(old, new)
     yield from _phases(old, new)
 
@@ -163,6 +169,8 @@ def _budgets(old: Policy, new: Policy) -> Iterator[str]:
         elif was is None and scope.kind is ScopeKind.CLUSTER:
             # Without a budget a covered cluster is granted nothing.
             yield f"{scope} gets a budget"
+        elif was is None and scope.kind is ScopeKind.WORKLOAD and 0 < old.register_tflop < cap:
+            yield f"{scope} is registered for {cap} TFLOP"
 
 
 def _phases(old: Policy, new: Policy) -> Iterator[str]:

@@ -136,6 +136,10 @@ def statement_envelopes() -> dict[str, tuple[Envelope, tuple[str, ...]]]:
             ),
             two,
         ),
+        "policy-with-workload-tiers": (
+            replace(inputs.POLICY, register_tflop=10**13, prohibit_tflop=10**15),
+            two,
+        ),
         "veto": (further.veto(report.digest), ("officer-1",)),
         "confirmation": (further.confirmation(pause.digest), two),
         "revocation": (further.REVOCATION, two),

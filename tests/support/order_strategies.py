@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Final
 
 from hypothesis import strategies as st
@@ -63,7 +64,6 @@ def policies(draw: st.DrawFn) -> Policy:
     """Any policy whose wind-down and drain fit into its lifetime."""
     lifetime_ms = draw(st.integers(1, COUNT_MAX))
     wind_down_ms = draw(st.integers(0, lifetime_ms - 1))
-    later = ("cluster_link_mbit_per_s", "loosening_delay_ms", "closures_max", "closures_span_ms")
     rules = st.builds(PhaseRule, scope=SCOPES, phase=members(Phase), from_unix_ms=COUNTS)
     return Policy(
         authority=draw(NAMES),
@@ -81,7 +81,7 @@ def policies(draw: st.DrawFn) -> Policy:
         pause_lapse_ms=draw(COUNTS),
         loose_phase_age_ms=draw(COUNTS),
         headroom_max_tflop=draw(COUNTS),
-        **{name: draw(COUNTS) for name in later},
+        **{one.name: draw(COUNTS) for one in fields(Policy) if one.default == 0},
         budgets=draw(different(st.builds(Budget, scope=SCOPES, cap_tflop=COUNTS), "scope")),
         phases=draw(few(rules)),
     )

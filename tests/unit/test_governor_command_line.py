@@ -14,10 +14,9 @@ from flopgate_governor.announcement import (
     split_address,
 )
 from flopgate_governor.cli import main
-from flopgate_governor.commands.token import parse_capacity
 from flopgate_governor.files import Layout, read_secret, write_secret
-from flopgate_governor.spans import parse_span_ms
 from flopgate_governor.toml_files import DEFAULT_POLICY, parse_scope, policy_text, read_policy
+from flopgate_proto.amounts import parse_span_ms, parse_tflop_per_s
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.joining import JoinToken
 from flopgate_proto.values import Budget, Scope, ScopeKind
@@ -157,7 +156,8 @@ def test_two_rules_of_a_policy_for_one_scope_are_refused(
     path = form(tmp_path, DEFAULT_POLICY.format(authority="a") + entry + entry)
     with pytest.raises(ConfigError, match=re.escape(told)) as caught:
         read_policy(path, "a", 1)
-    line = path.read_text().splitlines().index(entry.splitlines()[0]) + 1
+    lines = path.read_text().splitlines()
+    line = len(lines) - lines[::-1].index(entry.splitlines()[0])
     assert caught.value.detail.startswith(f"{path}:{line}: ")
 
 
@@ -198,8 +198,8 @@ def test_scopes_and_spans_and_rates() -> None:
     assert parse_scope("everything") == Scope(ScopeKind.EVERYTHING)
     assert parse_scope("workload:a:b") == Scope(ScopeKind.WORKLOAD, "a:b")
     assert parse_span_ms("90s") == 90_000
-    assert parse_capacity("1e18") == 1_000_000
-    assert parse_capacity("1") == 1, "rounded up: a declared capacity is never made smaller"
+    assert parse_tflop_per_s("1e18") == 1_000_000
+    assert parse_tflop_per_s("1") == 1, "rounded up: a declared capacity is never made smaller"
 
 
 @pytest.mark.parametrize("text", ["", "1", "h", "-1h", "1w"])
@@ -211,7 +211,7 @@ def test_a_span_that_is_none_is_refused(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "x", "-1", "NaN", "Infinity", "1e31"])
 def test_a_capacity_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"config\.capacity"):
-        parse_capacity(text)
+        parse_tflop_per_s(text)
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])

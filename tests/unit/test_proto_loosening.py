@@ -60,7 +60,28 @@ def test_every_figure_of_a_policy_has_a_direction() -> None:
     """A field that nobody thought of would loosen at once."""
     told = {*MORE_IS_LOOSER, *LESS_IS_LOOSER, "cluster_link_mbit_per_s"}
     elsewhere = {"authority", "version", "capacity_basis", "budgets", "phases"}
+    elsewhere |= {"register_tflop", "prohibit_tflop"}
     assert told | elsewhere == set(Policy.__dataclass_fields__)
+
+
+def test_law_6_a_tier_of_workloads_waits_where_it_rises_or_falls_away() -> None:
+    def check(tier: Policy, more: Policy, less: Policy) -> None:
+        now = replace(NOW, policy=tier)
+        assert waits(more, now)
+        assert waits(POLICY, now)
+        assert not waits(less, now)
+        assert not waits(tier)
+
+    check(*(replace(POLICY, register_tflop=tflop) for tflop in (1_000, 1_001, 999)))
+    check(*(replace(POLICY, prohibit_tflop=tflop) for tflop in (1_000, 1_001, 999)))
+
+
+def test_law_6_a_workload_that_is_registered_waits() -> None:
+    now = replace(NOW, policy=replace(POLICY, register_tflop=1_000))
+    budget = Budget(scope=Scope(ScopeKind.WORKLOAD, "w"), cap_tflop=1_001)
+    policy = replace(POLICY, register_tflop=1_000, budgets=(*POLICY.budgets, budget))
+    assert waits(policy, now)
+    assert not waits(replace(policy, budgets=(*POLICY.budgets, replace(budget, cap_tflop=9))), now)
 
 
 def test_capacity_by_the_lower_rate_waits() -> None:

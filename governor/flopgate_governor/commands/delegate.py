@@ -6,8 +6,8 @@ import argparse
 
 from flopgate_governor.commands.orders import add_signing_arguments, sign_and_submit
 from flopgate_governor.files import Layout
-from flopgate_governor.spans import parse_span_ms
 from flopgate_governor.wiring import load_state
+from flopgate_proto.amounts import parse_span_ms
 from flopgate_proto.values.orders import Delegation
 
 

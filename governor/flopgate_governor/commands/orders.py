@@ -12,8 +12,8 @@ from flopgate_governor.files import Layout
 from flopgate_governor.officer_keys import signers
 from flopgate_governor.order_words import in_words
 from flopgate_governor.output import show
-from flopgate_governor.spans import parse_span_ms
 from flopgate_governor.wiring import unix_ms
+from flopgate_proto.amounts import parse_span_ms
 from flopgate_proto.envelope import Envelope, seal
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import Order
@@ -27,7 +27,7 @@ def add_directory(parser: argparse.ArgumentParser) -> None:
 
 
 def add_signing_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--dir``, and ``--key`` or ``--draft``."""
+    """``--dir``, and ``--key``, ``--draft`` or ``--dry-run``."""
     add_directory(parser)
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument(
@@ -42,18 +42,27 @@ def add_signing_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="sign nothing: write a new file that officers approve one after the other",
     )
+    how.add_argument(
+        "--dry-run", action="store_true", help="tell what would be signed; sign and send nothing"
+    )
     parser.add_argument(
         "--expires", default="7d", metavar="SPAN", help="of a draft: 90s, 30m, 24h or 7d (7d)"
     )
 
 
 def sign_and_submit(arguments: argparse.Namespace, order: Order) -> bool:
-    """Sign with every key that was named and submit, or write a draft; whether it was submitted.
+    """Sign with every key that was named and submit, or write a draft, or neither.
+
+    Tells whether it was submitted.
 
     Raises:
         ConfigError: a key file or a value cannot be used, or the governor does not run.
         UnreachableError: the governor does not answer, or refused.
     """
+    if arguments.dry_run:
+        encoded(order)
+        show("\n".join([*in_words(order), "nothing was signed or sent"]))
+        return False
     if arguments.draft is not None:
         draft = Draft.of(order, unix_ms() + parse_span_ms(arguments.expires))
         write_draft(arguments.draft, draft)

@@ -10,9 +10,9 @@ from flopgate_governor.client import status
 from flopgate_governor.commands.orders import add_signing_arguments, sign_and_submit
 from flopgate_governor.core.pauses import NARROW
 from flopgate_governor.files import Layout
-from flopgate_governor.spans import parse_span_ms
 from flopgate_governor.toml_files import parse_scope
 from flopgate_governor.wiring import load_authority
+from flopgate_proto.amounts import parse_span_ms
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import NONCE_BYTES
 from flopgate_proto.values import Scope, ScopeKind

@@ -1,33 +1,261 @@
-"""Show the policy form, or sign and apply one."""
+"""Show, check, compare, rehearse and apply policies."""
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
+import json
+import sys
+from dataclasses import asdict, replace
+from importlib import resources
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
 
-from flopgate_governor.client import status
 from flopgate_governor.commands.orders import add_directory, add_signing_arguments, sign_and_submit
-from flopgate_governor.files import Layout
+from flopgate_governor.files import Layout, read_signing_key
 from flopgate_governor.output import show
-from flopgate_governor.toml_files import read_policy
-from flopgate_governor.wiring import load_authority, load_policy
+from flopgate_governor.policy_check import books_for, remarks, spent_faults
+from flopgate_governor.policy_diff import Change, changes
+from flopgate_governor.rehearsal import Rehearsed, copy_store, rehearse
+from flopgate_governor.state import open_state
+from flopgate_governor.store import Store
+from flopgate_governor.toml_files import fault_at, policy_text, read_policy
+from flopgate_governor.wiring import load_authority, load_policy, load_state, unix_ms
+from flopgate_proto.amounts import flop_text, parse_span_ms, span_text
+from flopgate_proto.errors import ConfigError
+from flopgate_proto.loosening import looser_policy
+from flopgate_proto.values.orders import Policy
+
+SHIPPED: Final = ("source-regime", "strict")
+"""Policies in the package, as forms to start from."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``policy show`` and ``policy apply``."""
+    """Arguments of the actions."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    show = actions.add_parser("show", help="the policy in force, as TOML")
-    add_directory(show)
-    apply = actions.add_parser("apply", help="sign a form and bring it into force")
+    shown = actions.add_parser("show", help="the policy in force, or a shipped one, as TOML")
+    which = shown.add_mutually_exclusive_group(required=True)
+    which.add_argument("--dir", type=Path, metavar="DIR", help="directory of the governor")
+    which.add_argument("--shipped", choices=SHIPPED, help="a form to start from")
+    _add_json(shown)
+    check = actions.add_parser("check", help="whether a form could be signed; nothing is changed")
+    check.add_argument("file", type=Path, metavar="FILE", help="form, as `policy show` prints it")
+    check.add_argument(
+        "--dir", type=Path, metavar="DIR", help="check it against this governor's books too"
+    )
+    _add_json(check)
+    diff = actions.add_parser("diff", help="what becomes looser or stricter, rule by rule")
+    diff.add_argument("files", type=Path, nargs="+", metavar="FILE", help="old and new form")
+    diff.add_argument(
+        "--dir", type=Path, metavar="DIR", help="compare one FILE with the policy in force here"
+    )
+    _add_json(diff)
+    simulate = actions.add_parser(
+        "simulate", help="what the last day would have been under a form, on a copy of the store"
+    )
+    simulate.add_argument("file", type=Path, metavar="FILE", help="form to try")
+    add_directory(simulate)
+    simulate.add_argument(
+        "--span", default="24h", metavar="SPAN", help="how far back from the newest report (24h)"
+    )
+    _add_json(simulate)
+    apply = actions.add_parser("apply", help="sign a form and give it to the running governor")
     apply.add_argument("file", type=Path, metavar="FILE", help="form, as `policy show` prints it")
     add_signing_arguments(apply)
 
 
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="for programs, in whole units")
+
+
 def run(arguments: argparse.Namespace) -> None:
-    """Show or apply."""
-    layout = Layout(arguments.dir)
-    if arguments.action == "show":
-        show(load_policy(layout))
+    """One action."""
+    {"show": _show, "check": _check, "diff": _diff, "simulate": _simulate, "apply": _apply}[
+        arguments.action
+    ](arguments)
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    if arguments.shipped and not arguments.json:
+        show(_shipped(arguments.shipped).read_text().rstrip("\n"))
         return
-    version = status(layout).policy_version + 1
-    sign_and_submit(arguments, read_policy(arguments.file, load_authority(layout), version))
+    if arguments.shipped:
+        with resources.as_file(_shipped(arguments.shipped)) as path:
+            policy = read_policy(path, arguments.shipped, 1)
+    else:
+        policy = _in_force(Layout(arguments.dir))
+    show(json.dumps(_document(policy)) if arguments.json else policy_text(policy))
+
+
+def _shipped(name: str) -> Any:
+    return resources.files("flopgate_governor").joinpath("policies", f"{name}.toml")
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.dir is None:
+        policy = read_policy(arguments.file, "an authority", 1)
+        told: list[str] = []
+    else:
+        layout = Layout(arguments.dir)
+        policy = read_policy(arguments.file, load_authority(layout), 1)
+        told = _checked(layout, arguments.file, policy)
+    if arguments.json:
+        show(json.dumps({"ok": True, "remarks": told, "policy": _document(policy)}))
+        return
+    against = "" if arguments.dir is None else ", and what the books say allows it"
+    show("\n".join([f"{arguments.file}: it can be signed{against}", *told]))
+
+
+def _checked(layout: Layout, path: Path, policy: Policy) -> list[str]:
+    """Remarks on a form; raises what the books do not allow."""
+    state = load_state(layout)
+    try:
+        books = books_for(state, policy)
+        for fault in spent_faults(policy, books):
+            raise fault_at(path, fault)
+        state.take_book(replace(state.book, policy=policy))
+        return list(remarks(policy, books, state.capacities.covered))
+    finally:
+        state.store.close()
+
+
+def _diff(arguments: argparse.Namespace) -> None:
+    wanted = 2 if arguments.dir is None else 1
+    if len(arguments.files) != wanted:
+        raise ConfigError(
+            f"{len(arguments.files)} forms given, {wanted} can be compared",
+            code="policy.diff",
+            remedy="Give an old and a new form, or one form and --dir.",
+        )
+    new = read_policy(arguments.files[-1], "an authority", 1)
+    if arguments.dir is None:
+        old = read_policy(arguments.files[0], "an authority", 1)
+    else:
+        old = _in_force(Layout(arguments.dir))
+    found = changes(old, new)
+    if arguments.json:
+        show(json.dumps([asdict(change) for change in found]))
+    else:
+        show("\n".join(_told(found)) or "nothing changes")
+
+
+def _told(found: list[Change]) -> list[str]:
+    return [f"{one.effect:9}  {one.rule}: {one.before} -> {one.after}" for one in found]
+
+
+def _simulate(arguments: argparse.Namespace) -> None:
+    layout = Layout(arguments.dir)
+    span_ms = parse_span_ms(arguments.span)
+    old = _in_force(layout)
+    new = read_policy(arguments.file, old.authority, old.version + 1)
+    with TemporaryDirectory(prefix="flopgate-policy-") as folder:
+        copy = Path(folder) / "governor.sqlite"
+        copy_store(layout.store, copy)
+        permit, log = read_signing_key(layout.permit_key), read_signing_key(layout.log_key)
+        done = []
+        for policy in (old, new):
+            state = open_state(Store(copy), permit, log, unix_ms)
+            done.append(rehearse(state, policy, span_ms))
+            state.store.close()
+    before, after = done
+    if arguments.json:
+        show(json.dumps({"in_force": _outcome(before), "form": _outcome(after)}))
+    else:
+        show("\n".join(_rehearsal(before, after)))
+
+
+def _rehearsal(before: Rehearsed, after: Rehearsed) -> list[str]:
+    lines = [
+        f"{after.reports} reports, {_date(after.from_unix_ms)} to {_date(after.until_unix_ms)}",
+        "judged again, by the policy in force -> by the form:",
+    ]
+    for cluster in sorted(after.outcomes):
+        old, new = before.outcomes[cluster], after.outcomes[cluster]
+        lines += [
+            f"cluster {cluster}",
+            f"  requests granted {old.granted} -> {new.granted}",
+            f"  refused {_reasons(old.refused)} -> {_reasons(new.refused)}",
+            f"  done {flop_text(old.done_tflop)} -> {flop_text(new.done_tflop)}",
+            f"  stopped {flop_text(old.stopped_tflop)} -> {flop_text(new.stopped_tflop)}",
+            f"  without a grant {flop_text(new.unaccounted_tflop)}",
+        ]
+    for scope, totals in after.budgets.items():
+        cap = next(b.cap_tflop for b in after.policy.budgets if str(b.scope) == scope)
+        used = totals.settled_tflop + totals.unaccounted_tflop
+        lines.append(f"budget {scope}: {flop_text(used)} of {flop_text(cap)} spent at the end")
+    return lines
+
+
+def _reasons(refused: dict[str, int]) -> str:
+    told = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
+    return told or "none"
+
+
+def _outcome(done: Rehearsed) -> dict[str, Any]:
+    return {
+        "from_unix_ms": done.from_unix_ms,
+        "until_unix_ms": done.until_unix_ms,
+        "reports": done.reports,
+        "clusters": {
+            name: {
+                "granted": outcome.granted,
+                "refused": dict(outcome.refused),
+                "done_tflop": outcome.done_tflop,
+                "stopped_tflop": outcome.stopped_tflop,
+                "unaccounted_tflop": outcome.unaccounted_tflop,
+            }
+            for name, outcome in done.outcomes.items()
+        },
+        "budgets": {scope: asdict(totals) for scope, totals in done.budgets.items()},
+    }
+
+
+def _apply(arguments: argparse.Namespace) -> None:
+    layout = Layout(arguments.dir)
+    old = load_policy(layout)
+    version = 1 if old is None else old.version + 1
+    policy = read_policy(arguments.file, load_authority(layout), version)
+    for remark in _checked(layout, arguments.file, policy):
+        sys.stderr.write(f"flopgate-governor: {remark}\n")
+    submitted = sign_and_submit(arguments, policy)
+    lines = [] if old is None else _told(changes(old, policy))
+    if submitted:
+        lines.insert(0, f"policy {policy.version} of {policy.authority} is on record")
+    if arguments.dry_run and old is not None and any(looser_policy(old, policy)):
+        lines.append(f"it loosens: it would wait {span_text(old.loosening_delay_ms)}")
+    show("\n".join(lines))
+
+
+def _in_force(layout: Layout) -> Policy:
+    policy = load_policy(layout)
+    if policy is None:
+        raise ConfigError(
+            "no policy is in force",
+            code="policy.missing",
+            remedy="Run `flopgate-governor policy apply`.",
+        )
+    return policy
+
+
+def _document(policy: Policy) -> dict[str, Any]:
+    """A policy for programs: words for enumerations, whole units for all else."""
+    document = asdict(policy)
+    for name in ("capacity_basis", "charged_figure"):
+        document[name] = getattr(policy, name).name.lower()
+    document["budgets"] = [
+        {"scope": str(budget.scope), "cap_tflop": budget.cap_tflop} for budget in policy.budgets
+    ]
+    document["phases"] = [
+        {
+            "scope": str(rule.scope),
+            "phase": rule.phase.name.lower(),
+            "from_unix_ms": rule.from_unix_ms,
+        }
+        for rule in policy.phases
+    ]
+    return document
+
+
+def _date(unix_ms: int) -> str:
+    return dt.datetime.fromtimestamp(unix_ms / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")

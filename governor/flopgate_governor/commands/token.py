@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import secrets
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Final
 
@@ -13,13 +12,12 @@ from sqlalchemy import select
 from flopgate_governor import schema
 from flopgate_governor.announcement import read_announcement
 from flopgate_governor.commands.orders import add_directory
-from flopgate_governor.core.decide import FLOP_PER_TFLOP
 from flopgate_governor.files import Layout, read_secret, write_secret
 from flopgate_governor.output import show
-from flopgate_governor.spans import parse_span_ms
 from flopgate_governor.store import Store, open_existing
 from flopgate_governor.tokens import TokenRecord, write_token
 from flopgate_governor.wiring import load_authority, unix_ms
+from flopgate_proto.amounts import parse_span_ms, parse_tflop_per_s
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.joining import JoinToken
 from flopgate_proto.limits import DIGEST_BYTES, NONCE_BYTES, TEXT_BYTES_MAX
@@ -70,7 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
         )
     for name in ("cluster", "custodian", "site", "jurisdiction"):
         _check_text(name, getattr(arguments, name), required=name in ("cluster", "custodian"))
-    capacity_tflop_per_s = parse_capacity(arguments.capacity)
+    capacity_tflop_per_s = parse_tflop_per_s(arguments.capacity)
     expires_unix_ms = unix_ms() + parse_span_ms(arguments.expires)
     store = open_existing(layout.store)
     token = JoinToken(
@@ -111,24 +109,6 @@ def run(arguments: argparse.Namespace) -> None:
             f"{arguments.out}: for {arguments.hosts} hosts of cluster {token.cluster}, which call "
             f"{token.enroll_address}; a secret, so send it as one"
         )
-
-
-def parse_capacity(text: str) -> int:
-    """Whole TFLOP/s, rounded up, from FLOP/s such as ``1e18``.
-
-    Raises:
-        ConfigError: not a rate.
-    """
-    try:
-        rate = Decimal(text)
-        flop_per_s = int(rate)
-    except (InvalidOperation, ValueError, OverflowError):
-        flop_per_s = -1
-    if not 0 <= flop_per_s <= 10**30:
-        raise ConfigError(
-            f"{text!r} is no capacity", code="config.capacity", remedy="Write FLOP/s, as in 1e18."
-        )
-    return -(-flop_per_s // FLOP_PER_TFLOP)
 
 
 def _check_text(name: str, value: str, *, required: bool) -> None:

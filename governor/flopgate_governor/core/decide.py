@@ -1,7 +1,7 @@
 """Permission, lane by lane: one pure function, its refusals in the order of its rules.
 
     governor.rolled-back, host.*, policy.missing, delegation.missing, pause.latched, quote.stale,
-    budget.missing, governor.reconciling, budget.spent
+    budget.missing, governor.reconciling, budget.spent, workload.unregistered
 
 A ceiling is the allotted total plus the least of: what is asked, what policy allows at once, what
 the lane's chips can do in a lifetime, and what every budget over the lane has left once all others'
@@ -176,6 +176,9 @@ def _ceiling(
     own = asked.facts.outstanding_tflop
     for scope in lane_scopes(host, asked.lane.workload):
         cap = standing.budgets.get(scope)
+        registered = cap is not None
+        if not registered and policy.register_tflop and scope.startswith("workload:"):
+            cap = policy.register_tflop
         totals = books.of(scope)
         if cap is None:
             # What any host may claim beside its grants must not fill a scope that nobody capped.
@@ -185,6 +188,8 @@ def _ceiling(
             silent = standing.silence.charged_tflop(scope, standing.unix_ms, apart=host.host_id)
             left = cap - totals.used_tflop + own - silent
         if left < max(need, 1):
+            if not registered and cap == policy.register_tflop:
+                return _unregistered(scope, cap)
             return Refusal(
                 reason="budget.spent",
                 detail=_clip(
@@ -201,6 +206,16 @@ def _ceiling(
 def _with_kin(host: Host) -> str:
     others = [name for name in host.kin if name != host.cluster]
     return f" as one with {', '.join(others)}," if others else ""
+
+
+def _unregistered(scope: str, most_tflop: int) -> Refusal:
+    return Refusal(
+        reason="workload.unregistered",
+        detail=_clip(
+            f"{scope} has no budget of its own, and {most_tflop} TFLOP are allowed without"
+        ),
+        way_back="Register the workload: officers sign a policy with a budget for it.",
+    )
 
 
 def _lost_grants_run(

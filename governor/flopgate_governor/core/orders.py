@@ -23,8 +23,10 @@ from flopgate_governor.core.quotes import AHEAD_MAX, Numbering
 from flopgate_governor.core.waiting import Fallen, Waiting
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ForgedError, HistoryError, PeerError
+from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.loosening import InForce, loosened
 from flopgate_proto.trust import Trust, VerifiedOrder
+from flopgate_proto.values.common import ScopeKind
 from flopgate_proto.values.orders import (
     Adoption,
     Closure,
@@ -364,5 +366,11 @@ def _check_above(name: str, new: int, held: int) -> None:
 
 
 def caps_of(policy: Policy) -> dict[str, int]:
-    """Caps in TFLOP by scope in words."""
-    return {str(budget.scope): budget.cap_tflop for budget in policy.budgets}
+    """Caps in TFLOP by scope in words; no workload's lies above what policy prohibits."""
+    most_tflop = policy.prohibit_tflop or COUNT_MAX
+    return {
+        str(budget.scope): min(budget.cap_tflop, most_tflop)
+        if budget.scope.kind is ScopeKind.WORKLOAD
+        else budget.cap_tflop
+        for budget in policy.budgets
+    }

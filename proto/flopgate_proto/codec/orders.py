@@ -55,6 +55,8 @@ _POLICY_COUNTS: Final = (
     "loosening_delay_ms",
     "closures_max",
     "closures_span_ms",
+    "register_tflop",
+    "prohibit_tflop",
 )
 
 

@@ -1535,6 +1535,8 @@ class Policy(_message.Message):
     CLOSURES_MAX_FIELD_NUMBER: _builtins.int
     CLOSURES_SPAN_MS_FIELD_NUMBER: _builtins.int
     CLUSTER_LINK_MBIT_PER_S_FIELD_NUMBER: _builtins.int
+    REGISTER_TFLOP_FIELD_NUMBER: _builtins.int
+    PROHIBIT_TFLOP_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     version: _builtins.int
@@ -1558,6 +1560,10 @@ class Policy(_message.Message):
     closures_span_ms: _builtins.int
     cluster_link_mbit_per_s: _builtins.int
     """Rate above which a link makes two clusters one; 0: 100,000."""
+    register_tflop: _builtins.int
+    """Most that a workload without a budget of its own may spend; 0: no such rule."""
+    prohibit_tflop: _builtins.int
+    """No budget of a workload counts for more; 0: no such rule."""
     @_builtins.property
     def budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Budget]: ...
     @_builtins.property
@@ -1587,10 +1593,12 @@ class Policy(_message.Message):
         closures_max: _builtins.int = ...,
         closures_span_ms: _builtins.int = ...,
         cluster_link_mbit_per_s: _builtins.int = ...,
+        register_tflop: _builtins.int = ...,
+        prohibit_tflop: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "charged_figure", b"charged_figure", "closures_max", b"closures_max", "closures_span_ms", b"closures_span_ms", "cluster_link_mbit_per_s", b"cluster_link_mbit_per_s", "drain_ms", b"drain_ms", "drift_ppm", b"drift_ppm", "exempt_lifetime_ms", b"exempt_lifetime_ms", "format", b"format", "headroom_max_tflop", b"headroom_max_tflop", "lifetime_ms", b"lifetime_ms", "loose_phase_age_ms", b"loose_phase_age_ms", "loosening_delay_ms", b"loosening_delay_ms", "pause_lapse_ms", b"pause_lapse_ms", "phases", b"phases", "renew_after_ms", b"renew_after_ms", "threshold_tflop_per_s", b"threshold_tflop_per_s", "version", b"version", "watchdog_ms", b"watchdog_ms", "wind_down_ms", b"wind_down_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "charged_figure", b"charged_figure", "closures_max", b"closures_max", "closures_span_ms", b"closures_span_ms", "cluster_link_mbit_per_s", b"cluster_link_mbit_per_s", "drain_ms", b"drain_ms", "drift_ppm", b"drift_ppm", "exempt_lifetime_ms", b"exempt_lifetime_ms", "format", b"format", "headroom_max_tflop", b"headroom_max_tflop", "lifetime_ms", b"lifetime_ms", "loose_phase_age_ms", b"loose_phase_age_ms", "loosening_delay_ms", b"loosening_delay_ms", "pause_lapse_ms", b"pause_lapse_ms", "phases", b"phases", "prohibit_tflop", b"prohibit_tflop", "register_tflop", b"register_tflop", "renew_after_ms", b"renew_after_ms", "threshold_tflop_per_s", b"threshold_tflop_per_s", "version", b"version", "watchdog_ms", b"watchdog_ms", "wind_down_ms", b"wind_down_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -80,6 +80,8 @@ class Policy:
         loosening_delay_ms: from acceptance until what loosens comes into force; 0: at once.
         closures_max, closures_span_ms: old chains of one custodian that new enrolments may close
             within the span, without officers.
+        register_tflop: most that a workload without a budget of its own may spend; 0: no such rule.
+        prohibit_tflop: no cap of a workload lies above; 0: no such rule.
     """
 
     authority: str
@@ -103,6 +105,8 @@ class Policy:
     loosening_delay_ms: int = 0
     closures_max: int = 0
     closures_span_ms: int = 0
+    register_tflop: int = 0
+    prohibit_tflop: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

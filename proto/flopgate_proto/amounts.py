@@ -1,0 +1,97 @@
+"""Amounts as people write and read them: FLOP, FLOP/s and spans, from and to whole units.
+
+What is signed are whole teraFLOP and milliseconds; nobody reads 10,000,000,000,000 TFLOP and sees
+1e25 FLOP. Every command line takes and shows amounts through here; programs get the whole units.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+from flopgate_proto.errors import ConfigError
+from flopgate_proto.limits import COUNT_MAX
+
+FLOP_PER_TFLOP: Final = 10**12
+SPAN_MS_MAX: Final = 100 * 365 * 86_400_000
+"""A hundred years: what is meant to be longer is a slip of the pen."""
+
+_UNIT_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_SPAN: Final = re.compile(r"([0-9]{1,12})(ms|s|m|h|d)")
+_LARGEST: Final = Decimal(COUNT_MAX) * FLOP_PER_TFLOP
+
+
+def flop_text(tflop: int) -> str:
+    """A count for people, to three digits: ``1.2e25 FLOP``."""
+    return f"{_scientific(tflop)} FLOP"
+
+
+def rate_text(tflop_per_s: int) -> str:
+    """A rate for people, to three digits: ``1e18 FLOP/s``."""
+    return f"{_scientific(tflop_per_s)} FLOP/s"
+
+
+def span_text(span_ms: int) -> str:
+    """A span for people, exact, in the largest unit that divides it: ``10m``."""
+    for unit in ("d", "h", "m", "s"):
+        if span_ms and span_ms % _UNIT_MS[unit] == 0:
+            return f"{span_ms // _UNIT_MS[unit]}{unit}"
+    return f"{span_ms}ms"
+
+
+def parse_tflop(text: str) -> int:
+    """Whole TFLOP from FLOP such as ``1e25 FLOP`` or ``1.5e24``, rounded down: a cap stays one.
+
+    Raises:
+        ConfigError: not a count, or beyond 2^63-1 TFLOP.
+    """
+    return _parsed(text, "FLOP", "config.flop", "1e25 FLOP") // FLOP_PER_TFLOP
+
+
+def parse_tflop_per_s(text: str) -> int:
+    """Whole TFLOP/s from FLOP/s such as ``1e18 FLOP/s`` or ``1e18``, rounded up.
+
+    Rounded up, a capacity that is declared is never made smaller.
+
+    Raises:
+        ConfigError: not a rate, or beyond 2^63-1 TFLOP/s.
+    """
+    return -(-_parsed(text, "FLOP/s", "config.capacity", "1e18") // FLOP_PER_TFLOP)
+
+
+def parse_span_ms(text: str) -> int:
+    """Milliseconds from ``500ms``, ``90s``, ``30m``, ``24h`` or ``7d``.
+
+    Raises:
+        ConfigError: not a span, or longer than a hundred years.
+    """
+    match = _SPAN.fullmatch(text)
+    span_ms = int(match[1]) * _UNIT_MS[match[2]] if match is not None else -1
+    if not 0 <= span_ms <= SPAN_MS_MAX:
+        raise _none(f"{text[:40]!r} is no span", "config.span", "90s, 30m, 24h or 7d")
+    return span_ms
+
+
+def _none(problem: str, code: str, example: str) -> ConfigError:
+    return ConfigError(problem, code=code, remedy=f"Write {example}.")
+
+
+def _parsed(text: str, unit: str, code: str, example: str) -> int:
+    number = text.strip().removesuffix(unit).strip()
+    try:
+        value = Decimal(number)
+    except InvalidOperation:
+        value = Decimal(-1)
+    if not value.is_finite() or not 0 <= value <= _LARGEST:
+        kind = "rate" if "/" in unit else "count"
+        raise _none(f"{text[:40]!r} is no {kind} in {unit}", code, f"{unit}, as in {example}")
+    return int(value)
+
+
+def _scientific(tera: int) -> str:
+    if tera == 0:
+        return "0"
+    mantissa, _, exponent = f"{Decimal(tera) * FLOP_PER_TFLOP:.2e}".partition("e")
+    digits = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    return f"{digits}e{int(exponent)}"

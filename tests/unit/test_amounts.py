@@ -1,0 +1,74 @@
+"""Amounts as people write and read them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flopgate_proto.amounts import (
+    flop_text,
+    parse_span_ms,
+    parse_tflop,
+    parse_tflop_per_s,
+    rate_text,
+    span_text,
+)
+from flopgate_proto.errors import ConfigError
+from flopgate_proto.limits import COUNT_MAX
+
+
+@pytest.mark.parametrize(
+    ("tflop", "text"),
+    [
+        (0, "0 FLOP"),
+        (1, "1e12 FLOP"),
+        (10**13, "1e25 FLOP"),
+        (12 * 10**12, "1.2e25 FLOP"),
+        (999_999, "1e18 FLOP"),
+        (COUNT_MAX, "9.22e30 FLOP"),
+    ],
+)
+def test_counts_for_people(tflop: int, text: str) -> None:
+    assert flop_text(tflop) == text
+
+
+def test_rates_and_spans_for_people() -> None:
+    assert rate_text(1_000_000) == "1e18 FLOP/s"
+    assert [span_text(ms) for ms in (0, 5, 5_000, 600_000, 86_400_000, 90_000)] == [
+        *("0ms", "5ms", "5s", "10m", "1d", "90s")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "tflop"),
+    [
+        ("1e25 FLOP", 10**13),
+        ("1e25", 10**13),
+        (" 1.5e24FLOP ", 1_500_000_000_000),
+        ("1999999999999", 1),
+        ("0", 0),
+    ],
+)
+def test_counts_from_people_are_rounded_down(text: str, tflop: int) -> None:
+    assert parse_tflop(text) == tflop
+
+
+def test_rates_from_people_are_rounded_up() -> None:
+    assert parse_tflop_per_s("1.58e16 FLOP/s") == 15_800
+    assert parse_tflop_per_s("1 FLOP/s") == 1
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "nan", "inf", "1e25 FLOP/s", "1e31", "1 e5"])
+def test_what_is_no_count_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"config\.flop"):
+        parse_tflop(text)
+
+
+@given(st.integers(0, 10**12))
+def test_a_span_for_people_is_exact(span_ms: int) -> None:
+    assert parse_span_ms(span_text(span_ms)) == span_ms
+
+
+@given(st.integers(0, COUNT_MAX))
+def test_a_count_for_people_is_right_to_three_digits(tflop: int) -> None:
+    shown = float(flop_text(tflop).removesuffix(" FLOP"))
+    assert abs(shown - tflop * 1e12) <= 0.005 * tflop * 1e12

@@ -1,0 +1,199 @@
+"""Policies before they are signed: checked, compared, rehearsed."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flopgate_governor.cli import main
+from flopgate_governor.policy_diff import changes
+from flopgate_governor.toml_files import policy_text
+from flopgate_proto.values import Budget, Phase, PhaseRule, Policy, Scope, ScopeKind
+from tests.support.governor import POLICY, LocalGovernor, cluster_policy, joined
+from tests.support.governor_folder import folder_of
+from tests.support.governor_steps import ASK, CLUSTER, ask
+
+CAP = 4 * ASK
+WORKLOAD = Scope(ScopeKind.WORKLOAD, "w1")
+
+
+def form(folder: Path, policy: Policy) -> Path:
+    path = folder / "form.toml"
+    path.write_text(policy_text(policy))
+    return path
+
+
+def busy(tmp_path: Path) -> Path:
+    """The directory of a governor under which two hosts spent and asked for five minutes."""
+    root = tmp_path / "g"
+    root.mkdir()
+    governor = LocalGovernor.make(root / "governor.sqlite", cluster_policy(CAP))
+    hosts = joined(governor, 2)
+    for _ in range(5):
+        for host in hosts:
+            governor.clock.unix_ms += 30_000
+            ask(governor, host, spend=ASK // 10)
+    return folder_of(root, governor)
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.parametrize("name", ["source-regime", "strict"])
+def test_a_shipped_policy_can_be_signed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    code, text, _ = told(capsys, "policy", "show", "--shipped", name)
+    assert code == 0
+    (tmp_path / "form.toml").write_text(text)
+    code, out, _ = told(capsys, "policy", "check", tmp_path / "form.toml")
+    assert (code, "it can be signed" in out) == (0, True)
+    code, out, _ = told(capsys, "policy", "show", "--shipped", name, "--json")
+    document = json.loads(out)
+    lines = {
+        "source-regime": (1_000_000, 10**13, 10**15),
+        "strict": (15_800, 10**10, 10**12),
+    }
+    found = (
+        document["threshold_tflop_per_s"],
+        document["register_tflop"],
+        document["prohibit_tflop"],
+    )
+    assert found == lines[name]
+
+
+def test_a_cap_below_what_is_spent_is_refused_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = busy(tmp_path)
+    wide = Budget(scope=Scope(ScopeKind.EVERYTHING), cap_tflop=CAP)
+    low = Budget(scope=CLUSTER, cap_tflop=ASK - 1)
+    path = form(tmp_path, replace(POLICY, budgets=(wide, low)))
+    assert told(capsys, "policy", "check", path)[0] == 0, "without books it can be signed"
+    code, _, err = told(capsys, "policy", "check", path, "--dir", root)
+    lines = path.read_text().splitlines()
+    line = 1 + next(n for n, text in enumerate(lines) if text.startswith(f"cap_tflop = {ASK - 1}"))
+    assert code == 2
+    assert f"{path}:{line}: cap_tflop of cluster:c1 is" in err
+    assert f"Write {ASK} or more" in err
+
+
+def test_a_cap_below_what_is_out_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = busy(tmp_path)
+    path = form(tmp_path, cluster_policy(ASK + 1))
+    code, out, _ = told(capsys, "policy", "check", path, "--dir", root)
+    assert code == 0
+    assert "cluster:c1: 1e18 FLOP are granted and not spent yet" in out
+    code, out, _ = told(capsys, "policy", "check", form(tmp_path, POLICY), "--dir", root, "--json")
+    document = json.loads(out)
+    assert document["remarks"] == [
+        "cluster c1 would be covered and has no budget: it is granted nothing"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("policy", "line", "problem"),
+    [
+        (replace(POLICY, lifetime_ms=1_999, wind_down_ms=0), "lifetime_ms", "lost answer"),
+        (replace(POLICY, register_tflop=11, prohibit_tflop=10), "register_tflop", "prohibit"),
+        (
+            replace(
+                POLICY,
+                prohibit_tflop=10,
+                budgets=(Budget(scope=WORKLOAD, cap_tflop=11),),
+            ),
+            "cap_tflop",
+            "more than prohibit_tflop",
+        ),
+    ],
+)
+def test_a_policy_that_cannot_be_lived_by_is_refused_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], policy: Policy, line: str, problem: str
+) -> None:
+    path = form(tmp_path, policy)
+    code, _, err = told(capsys, "policy", "check", path)
+    lines = path.read_text().splitlines()
+    number = 1 + next(n for n, text in enumerate(lines) if text.startswith(line))
+    assert code == 2
+    assert f"{path}:{number}: {line} " in err
+    assert problem in err
+
+
+def test_a_difference_says_what_becomes_looser_and_stricter(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    everything = Scope(ScopeKind.EVERYTHING)
+    observe = PhaseRule(scope=everything, phase=Phase.OBSERVE, from_unix_ms=0)
+    new = replace(
+        cluster_policy(2 * CAP),
+        lifetime_ms=300_000,
+        headroom_max_tflop=2 * 10**12,
+        phases=(observe,),
+    )
+    new = replace(new, budgets=(*new.budgets, Budget(scope=everything, cap_tflop=10**13)))
+    found = {change.rule: change for change in changes(cluster_policy(CAP), new)}
+    assert {rule: change.effect for rule, change in found.items()} == {
+        "lifetime_ms": "stricter",
+        "headroom_max_tflop": "looser",
+        "cap of everything": "stricter",
+        "cap of cluster:c1": "looser",
+        "phase of everything": "looser",
+    }
+    assert (found["lifetime_ms"].before, found["lifetime_ms"].after) == ("10m", "5m")
+    assert changes(new, new) == []
+    root = busy(tmp_path)
+    code, out, _ = told(capsys, "policy", "diff", form(tmp_path, new), "--dir", root)
+    assert code == 0
+    assert "stricter   cap of everything: no cap -> 1e25 FLOP" in out
+    assert told(capsys, "policy", "diff", form(tmp_path, new))[0] == 2
+
+
+def test_yesterday_under_a_tighter_policy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = busy(tmp_path)
+    before = (root / "governor.sqlite").read_bytes()
+    same = told(
+        capsys, "policy", "simulate", form(tmp_path, cluster_policy(CAP)), "--dir", root, "--json"
+    )
+    document = json.loads(same[1])
+    assert document["form"] == document["in_force"]
+    assert document["form"]["reports"] == 10
+    (whole,) = document["form"]["clusters"].values()
+    # The first report of each host says only where it began.
+    assert (whole["granted"], whole["done_tflop"], whole["stopped_tflop"]) == (10, 8 * ASK // 10, 0)
+    code, out, _ = told(
+        capsys,
+        *("policy", "simulate", form(tmp_path, cluster_policy(ASK // 2)), "--dir", root, "--json"),
+    )
+    assert code == 0
+    (tight,) = json.loads(out)["form"]["clusters"].values()
+    assert tight["stopped_tflop"] > 0
+    assert tight["refused"]["budget.spent"] > 0
+    assert tight["granted"] + sum(tight["refused"].values()) == 10
+    assert tight["done_tflop"] + tight["stopped_tflop"] == 8 * ASK // 10
+    budget = json.loads(out)["form"]["budgets"]["cluster:c1"]
+    assert budget["settled_tflop"] + budget["outstanding_tflop"] <= ASK // 2
+    text = told(capsys, "policy", "simulate", form(tmp_path, cluster_policy(CAP)), "--dir", root)[1]
+    assert "requests granted 10 -> 10" in text
+    assert (root / "governor.sqlite").read_bytes() == before, "the store itself is not touched"
+
+
+def test_an_unregistered_workload_gets_no_further_than_policy_says(tmp_path: Path) -> None:
+    policy = replace(cluster_policy(CAP), wind_down_ms=1, drain_ms=0, register_tflop=ASK)
+    governor = LocalGovernor.make(tmp_path / "g.sqlite", policy)
+    one, two = joined(governor, 2)
+    assert ask(governor, one, headroom=ASK // 2) == ""
+    assert ask(governor, two, headroom=ASK // 2) == ""
+    assert ask(governor, two, spend=ASK // 2, headroom=ASK) == "workload.unregistered"
+    two.workload = "w2"
+    registered = Budget(scope=WORKLOAD, cap_tflop=3 * ASK)
+    governor.order(replace(policy, version=2, budgets=(*policy.budgets, registered)))
+    assert ask(governor, one, headroom=ASK) == ""
+    governor.state.store.close()
