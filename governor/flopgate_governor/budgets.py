@@ -17,7 +17,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from flopgate_governor import schema
 from flopgate_governor.core.facts import Books, Totals
-from flopgate_governor.prepared import KEYS, Read, Row, Write
+from flopgate_governor.prepared import KEYS, Query, Read, Row, Write
 from flopgate_proto.limits import COUNT_MAX
 
 _S: Final = schema.budget.c
@@ -50,6 +50,7 @@ _UNCAP: Final = Write(
     .where(_S.cap_tflop != bindparam("none"))
     .values(cap_tflop=bindparam("none"), bound_tflop=bindparam("none"))
 )
+_CAPPED: Final = Query(select(_S.scope).where(_S.cap_tflop != bindparam("none")).limit(1))
 _CAP: Final = Write(
     _new.on_conflict_do_update(
         index_elements=["scope"],
@@ -104,6 +105,12 @@ def write_caps(connection: Connection, caps_tflop: Mapping[str, int]) -> None:
         for scope, cap in caps_tflop.items()
     ]
     _CAP.run(connection, rows)
+
+
+def restore_caps(connection: Connection, caps_tflop: Mapping[str, int]) -> None:
+    """Write the caps in force into a store that knows none yet: it comes from a version before."""
+    if caps_tflop and not _CAPPED.run(connection, none=COUNT_MAX):
+        write_caps(connection, caps_tflop)
 
 
 def _row(scope: str, totals: Totals) -> Row:

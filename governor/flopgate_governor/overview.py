@@ -108,7 +108,7 @@ def _budgets(connection: Connection, state: State) -> list[pb.BudgetStatus]:
         return []
     books = load_books(connection, state.budgets)
     unix_ms = state.now_ms()
-    silence = look(connection, policy, unix_ms)
+    silence = look(connection, state, unix_ms)
     return [
         pb.BudgetStatus(
             scope=scope_to(budget.scope),

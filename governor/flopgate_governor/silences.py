@@ -11,7 +11,6 @@ from flopgate_governor.core.decide import rate_flop_per_s
 from flopgate_governor.core.silence import LOOK_MS, NOBODY, Silence, silent
 from flopgate_governor.prepared import Query
 from flopgate_governor.state import State, read_hosts
-from flopgate_proto.values.orders import Policy
 
 _H: Final = schema.host.c
 _UNHEARD: Final = Query(
@@ -19,15 +18,17 @@ _UNHEARD: Final = Query(
 )
 
 
-def look(connection: Connection, policy: Policy | None, unix_ms: int) -> Silence:
+def look(connection: Connection, state: State, unix_ms: int) -> Silence:
     """Everybody who is silent, or can become so until the next look."""
+    policy = state.book.policy
     if policy is None:
         return NOBODY
     due_unix_ms = unix_ms + min(LOOK_MS, policy.lifetime_ms)
     seen: dict[bytes, int] = dict(_UNHEARD.run(connection, before=due_unix_ms - policy.lifetime_ms))
     if not seen:
         return Silence((), unix_ms, due_unix_ms)
-    hosts = {host.host_id: host for host in read_hosts(connection, list(seen), kin={})}
+    read = read_hosts(connection, list(seen), kin=state.clusters.kin)
+    hosts = {host.host_id: host for host in read}
     chains = records.load_chains(connection, hosts)
     found = []
     for host_id, seen_unix_ms in seen.items():
@@ -43,7 +44,7 @@ def look(connection: Connection, policy: Policy | None, unix_ms: int) -> Silence
 def listen(connection: Connection, state: State, unix_ms: int) -> Silence:
     """The writer's own, looked up anew when a look is due."""
     if state.silence is None or unix_ms >= state.silence.due_unix_ms:
-        state.silence = look(connection, state.book.policy, unix_ms)
+        state.silence = look(connection, state, unix_ms)
     else:
         state.silence.advance(unix_ms)
     return state.silence

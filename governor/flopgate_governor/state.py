@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import BindParameter, Connection, bindparam, func, select
 
 from flopgate_governor import schema
+from flopgate_governor.budgets import restore_caps
 from flopgate_governor.capacity import Capacities, peaks_of
 from flopgate_governor.cluster_store import load_clusters
 from flopgate_governor.core.checkpoint import Appended, append
@@ -167,6 +168,7 @@ class State:
             # A host's scopes are those of its cluster: it is read anew.
             self.hosts.clear()
             self.chains.clear()
+            self.silence = None
 
     def forget(self) -> None:
         """A transaction failed: where chains and totals stand, only the store can tell."""
@@ -224,6 +226,8 @@ def open_state(store: Store, permit: Signer, log: Signer, clock: Callable[[], in
         order_ids={envelope.digest: number for number, (envelope, _) in enumerate(accepted)},
     )
     state.take_book(book)
+    with store.transaction() as connection:
+        restore_caps(connection, state.budgets)
     return state
 
 

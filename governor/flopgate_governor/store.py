@@ -17,7 +17,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
-from flopgate_governor import schema
+from flopgate_governor import migration, schema
 from flopgate_governor.files import SECRET_MODE
 from flopgate_governor.prepared import Query, Write, driver_of
 from flopgate_proto.errors import ConfigError, StorageError
@@ -71,6 +71,10 @@ class Store:
         found = self.meta("schema")
         if found is None:
             self.set_meta("schema", wanted)
+        elif found == str(migration.BEFORE).encode():
+            with self.transaction() as connection:
+                migration.bring_up(self._driver)
+                _SET_META.run(connection, [{"name": "schema", "value": wanted}])
         elif found != wanted:
             raise StorageError(
                 f"{self.path} has schema {found.decode()}, this software knows {wanted.decode()}",

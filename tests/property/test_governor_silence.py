@@ -125,7 +125,7 @@ def test_law_3_nothing_is_granted_once_both_books_and_silence_reach_the_cap(
                 assert upper <= cap_tflop
                 host.allotted_tflop = verdict.outcome.ceiling_tflop
         with governor.state.store.transaction() as connection:
-            fresh = look(connection, governor.state.book.policy, governor.clock.unix_ms)
+            fresh = look(connection, governor.state, governor.clock.unix_ms)
         if governor.state.silence is not None:
             governor.state.silence.advance(governor.clock.unix_ms)
             for scope in ("everything", "cluster:c1", "workload:w1"):

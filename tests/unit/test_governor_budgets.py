@@ -20,6 +20,17 @@ from flopgate_sim.planted import BUGS, in_governor, planted
 from tests.support.governor import LIFETIME_MS, LocalGovernor, cluster_policy, joined
 from tests.support.governor_steps import ASK, ask, totals
 
+_VERSION_4 = """
+ALTER TABLE lane RENAME COLUMN ungranted_tflop TO highest_ceiling_tflop;
+UPDATE lane SET highest_ceiling_tflop = (SELECT max(ceiling_tflop) FROM "grant"
+    WHERE "grant".host_id = lane.host_id);
+CREATE TABLE old (scope VARCHAR NOT NULL PRIMARY KEY, settled_tflop VARCHAR NOT NULL,
+    unaccounted_tflop VARCHAR NOT NULL, outstanding_tflop VARCHAR NOT NULL);
+INSERT INTO old SELECT scope, settled_tflop, unaccounted_tflop, outstanding_tflop FROM budget;
+DROP TABLE budget;
+ALTER TABLE old RENAME TO budget;
+UPDATE meta SET value = CAST('4' AS BLOB) WHERE name = 'schema';
+"""
 SCOPE = "cluster:c1"
 CAP = 1_000
 
@@ -117,6 +128,30 @@ def test_law_2_a_policy_that_lowers_a_cap_is_taken_and_nothing_more_is_granted(
     assert ask(governor, two) == ""
     assert totals(governor)[2] <= ASK
     governor.reopen()
+    governor.state.store.close()
+
+
+def test_law_2_a_store_of_the_version_before_is_brought_up(tmp_path: Path) -> None:
+    """Sums and lanes go on where they were, and the cap in force holds in the database."""
+    governor = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(3 * ASK))
+    one, two = joined(governor, 2)
+    ask(governor, one)
+    ask(governor, one, spend=ASK // 2)
+    ask(governor, two)
+    before = totals(governor)
+    governor.state.store.close()
+    with closing(sqlite3.connect(governor.path)) as old:
+        old.executescript(_VERSION_4)
+    governor.reopen()
+    assert totals(governor) == before
+    assert ask(governor, one, spend=ASK // 4) == ""
+    with governor.state.store.transaction() as connection:
+        found = connection.exec_driver_sql(
+            "SELECT cap_tflop, bound_tflop FROM budget WHERE scope = 'cluster:c1'"
+        ).one()
+    assert tuple(found) == (3 * ASK, 3 * ASK)
+    governor.reopen()
+    assert totals(governor)[0] == ASK // 2 + ASK // 4
     governor.state.store.close()
 
 

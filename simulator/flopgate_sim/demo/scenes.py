@@ -197,8 +197,9 @@ def spent(play: Play) -> None:
     """The budget is used up: refused, with the reason, and stopped."""
     play.teller.scene("The budget is used up")
     budget = play.governor.budget()
-    cap_tflop = budget.settled_tflop + budget.unaccounted_tflop + 1000
-    play.teller.say(f"officers lower the cap to what is spent: {exaflop(cap_tflop)}")
+    # A cap below what is spent is refused, and hosts compute while it is signed.
+    cap_tflop = budget.settled_tflop + budget.unaccounted_tflop + budget.outstanding_tflop // 3
+    play.teller.say(f"officers lower the cap to a little more than is spent: {exaflop(cap_tflop)}")
     play.governor.apply(cap_tflop)
     play.all_halted(play.lifetime_s + 15)
     reasons = sorted({view.reason for view in play.cluster.views()})
