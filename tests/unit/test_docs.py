@@ -108,7 +108,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_commands_are_found() -> None:
     """The test below looks at what is found, and at nothing where nothing is."""
     names = {path.name for path in DOCUMENTS if commands(path)}
-    assert names >= {"README.md", "phases.md", "quickstart.md", "simulator.md", "systemd.md"}
+    assert names >= {"README.md", "operators.md", "phases.md", "quickstart.md", "systemd.md"}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -209,3 +209,11 @@ def test_asking_twice_changes_nothing() -> None:
     retire(rig).run(1_000)
     assert [decode_report(one.payload) for one in rig.reports[-1:]] == retire_again
     assert rig.settings.boot_id == BOOT_ID
+
+
+def test_without_a_process_nobody_is_waited_for() -> None:
+    rig = GateRig()
+    rig.enrol().run_until(LaneState.RUNNING)
+    retire(rig).run(3_000)
+    assert rig.authority.policy.wind_down_ms > 3_000
+    assert state(rig) == "retired"

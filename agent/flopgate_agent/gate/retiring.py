@@ -11,7 +11,7 @@ others the moment that it knows (law 2).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from flopgate_agent.gate.allowance import Denied
@@ -48,9 +48,9 @@ class Retiring:
             self._deny(0)
 
     def ask(
-        self, admitted: Collection[Authority], workloads: Iterable[str], running_ms: int
+        self, admitted: Collection[Authority], lanes: Mapping[str, Lane], running_ms: int
     ) -> None:
-        """Begin, unless it has begun.
+        """Begin, unless it has begun. Where no process is left, nobody needs a wind-down.
 
         Raises:
             EnvironmentFault: nobody admitted this host, or a pause holds it.
@@ -63,15 +63,16 @@ class Retiring:
                 code="retire.unenrolled",
                 remedy="Stop its services; if it was joined, wait until it is admitted first.",
             )
-        names = list(workloads)
         for authority in admitted:
-            if any(authority.pause_of(name, running_ms) for name in names):
+            if any(authority.pause_of(name, running_ms) for name in lanes):
                 raise EnvironmentFault(
                     f"a pause of {authority.name} holds this host: retired, nothing would",
                     code="retire.paused",
                     remedy="Officers lift the pause first; `flopgate-agent explain` names it.",
                 )
-        self._deny(max((one.wind_down_ms for one in policies_of(admitted)), default=0))
+        busy = any(lane.pids for lane in lanes.values())
+        spans_ms = [one.wind_down_ms for one in policies_of(admitted)] if busy else []
+        self._deny(max(spans_ms, default=0))
 
     def _deny(self, wind_down_ms: int) -> None:
         self.asked = True
