@@ -19,6 +19,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "explain": "say in plain words why this host may or may not compute, and what to do",
     "doctor": "look for what may be amiss on this host, and say how to mend it",
     "check": "tell a job's prolog, by the exit status, whether the job may start",
+    "on-wind-down": "run a command as the job's user when a lane winds down",
     "outbox": "show what leaves this host, in words and byte for byte",
     "compact": "make this host's ledger as small as it can be; the gate stands still meanwhile",
     "retire": "take this host out of service, and tell its authorities",
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    listed = "\n".join(f"  {name:<11}{text}" for name, text in COMMANDS.items())
+    listed = "\n".join(f"  {name:<14}{text}" for name, text in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="flopgate-agent",
         description="The host side of flopgate.",

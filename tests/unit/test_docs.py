@@ -115,7 +115,7 @@ def test_commands_are_found() -> None:
 def test_commands_exist_with_every_option(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for line in commands(path):
         program, *rest = shlex.split(line, comments=True)
-        words = list(takewhile(lambda word: re.fullmatch("[a-z]+", word), rest))
+        words = list(takewhile(lambda word: re.fullmatch("[a-z][a-z0-9-]*", word), rest))
         depth = 2 if words[0] in ("token", "policy", "order", "cluster", "heads") else 1
         depth += words[:2] == ["order", "propose"]
         with pytest.raises(SystemExit) as ended:
