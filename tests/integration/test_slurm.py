@@ -24,9 +24,9 @@ def short() -> Iterator[Path]:
         yield Path(folder)
 
 
-def work(host: GateHost) -> str:
-    """A job that computes for a second."""
-    command = host.driver.workload_command(Workload(gpus=[0], fmt="fp16", seconds=1))
+def work(host: GateHost, seconds: int = 1) -> str:
+    """A job that computes for so long."""
+    command = host.driver.workload_command(Workload(gpus=[0], fmt="fp16", seconds=seconds))
     env = " ".join(f"{name}={shlex.quote(value)}" for name, value in host.driver.env().items())
     return f"{env} {shlex.join(command)}"
 
@@ -92,4 +92,26 @@ def test_what_somebody_else_drained_stays_drained(tmp_path: Path, short: Path) -
             until(lambda: slurm.asked > asked, "the node to have looked while it may")
             assert "a new cable" in slurm.state
             assert "flopgate" not in slurm.state
+        assert host.stop_gate() == 0
+
+
+def test_a_job_that_the_gate_holds_is_suspended_and_goes_on(tmp_path: Path, short: Path) -> None:
+    with GateHost(tmp_path, {"train": [0]}, gpus=1) as host:
+        host.start()
+        host.until_state("train", LaneState.RUNNING)
+        with Slurm(short, status_path(host.door), health=True, suspend=True) as slurm:
+            until(lambda: slurm.state == "IDLE", "the node to be free")
+            job = slurm.submit(work(host, seconds=8))
+            until(lambda: host.driver.running(0), "the job to compute")
+            pause = host.authority.pause()
+            host.courier.order(pause)
+            until(lambda: slurm.job(job).startswith("SUSPENDED"), "Slurm's clock to stand still")
+            assert host.state_of("train") in {LaneState.FROZEN, LaneState.HALTED}
+            assert (short / "held").read_text().split() == [job]
+            done = host.driver.truth(0).total_flop
+            host.courier.order(host.authority.resume(pause.digest))
+            until(lambda: slurm.job(job).startswith("COMPLETED"), "the job to go on to its end")
+            assert host.driver.truth(0).total_flop > done
+            until(lambda: not (short / "held").exists(), "nothing to be held any more")
+            until(lambda: slurm.state == "IDLE", "the node to be free again")
         assert host.stop_gate() == 0

@@ -50,9 +50,11 @@ class Slurm:
         folder: everything lies there; its path must be short, for a socket's sake.
         status: the gate's file.
         health: whether the node looks after itself every two seconds.
+        suspend: whether it has Slurm suspend what the gate holds.
     """
 
-    def __init__(self, folder: Path, status: Path, *, health: bool) -> None:
+    def __init__(self, folder: Path, status: Path, *, health: bool, suspend: bool = False) -> None:
+        self._suspend = suspend
         self.node = socket.gethostname().partition(".")[0]
         self._folder = folder
         self._env = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
@@ -149,6 +151,8 @@ class Slurm:
         caller.chmod(0o755)
         path.write_text(
             f"#!/bin/sh\nexport FLOPGATE_AGENT={caller} SLURM_CONF={self._folder}/slurm.conf\n"
+            f"export FLOPGATE_HELD={self._folder}/held\n"
+            f"export FLOPGATE_SUSPEND={'yes' if self._suspend else 'no'}\n"
             f"exec {SCRIPTS / name}\n"
         )
         path.chmod(0o755)
