@@ -45,8 +45,7 @@ def test_a_job_may_read_how_long_it_has(tmp_path: Path) -> None:
     with GateHost(tmp_path, {"run-7": [0]}, gpus=1) as host:
         host.start()
         host.until_state("run-7", LaneState.RUNNING)
-        host.driver.start_workload(gpus=[0], drain_ms=50)
-        until(lambda: host.driver.running(0), "the job to compute")
+        host.compute(drain_ms=50)
         host.courier.order(host.authority.pause())
         notice = host.door.parent / f"{lane_id('run-7')}.notice.json"
         until(notice.exists, "the notice")

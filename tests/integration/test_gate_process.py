@@ -24,8 +24,7 @@ def blinded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GateHost]:
         host.start()
         host.until_state("run-7", LaneState.RUNNING)
         host.kill_gate()
-        host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
-        until(lambda: host.driver.running(0), "the job to run")
+        host.compute(fmt="fp16", drain_ms=100)
         host.driver.hang_call("*")
         host.launch()
         yield host
@@ -134,8 +133,7 @@ def test_law_6_a_pushed_pause_stops_and_a_resume_lets_go_on(host: GateHost) -> N
 def test_law_8_a_gate_that_is_told_to_stop_leaves_nothing_running(host: GateHost) -> None:
     host.start()
     host.until_state("run-7", LaneState.RUNNING)
-    job = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
-    until(lambda: host.driver.running(0), "the job to compute")
+    job = host.compute(fmt="fp16", drain_ms=100)
     # One that starts while the gate stops is a known gap: it must have been looked at.
     time.sleep(1.5)
     assert host.stop_gate() == 0

@@ -46,8 +46,7 @@ def busy(host: GateHost) -> subprocess.Popen[bytes]:
     host.watch()
     host.start()
     host.until_state("run-7", LaneState.RUNNING)
-    job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
-    until(lambda: host.driver.running(0), "the job to compute")
+    job = host.compute(fmt="fp16", persistent=True)
     until(lambda: "allowance" in manager_of(host).store, "the allowance to be kept")
     # The looks and reports that follow know of the job.
     time.sleep(1.5)

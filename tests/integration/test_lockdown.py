@@ -55,8 +55,7 @@ def test_law_8_compute_stops_within_the_watchdog_time_of_a_gate_that_was_killed(
     host: GateHost,
 ) -> None:
     running(host)
-    job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
-    until(lambda: host.driver.running(0), "the job to compute")
+    job = host.compute(fmt="fp16", persistent=True)
     host.kill_gate()
     gone_ms = elapsed_ms()
     assert job.wait(60) < 0, "a kernel that does not end by itself is ended"
@@ -157,8 +156,7 @@ def test_a_gate_that_comes_back_in_time_loses_no_job(host: GateHost) -> None:
 
 def test_law_8_a_gate_that_dies_again_and_again_prolongs_nothing(host: GateHost) -> None:
     running(host)
-    job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
-    until(lambda: host.driver.running(0), "the job to compute")
+    job = host.compute(fmt="fp16", persistent=True)
     host.kill_gate()
     gone_ms = elapsed_ms()
     while job.poll() is None:
@@ -172,8 +170,7 @@ def test_law_8_a_gate_that_dies_again_and_again_prolongs_nothing(host: GateHost)
 
 def test_law_8_a_gate_that_stands_still_is_killed_and_its_lane_stopped(host: GateHost) -> None:
     running(host)
-    job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
-    until(lambda: host.driver.running(0), "the job to compute")
+    job = host.compute(fmt="fp16", persistent=True)
     assert host.gate is not None
     os.kill(host.gate.pid, signal.SIGSTOP)
     gone_ms = elapsed_ms()
@@ -196,8 +193,7 @@ def test_a_lane_that_was_let_go_a_moment_ago_is_written_down_as_one(host: GateHo
 
 def test_law_8_a_lease_that_becomes_unreadable_frees_nobody(host: GateHost) -> None:
     running(host)
-    job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
-    until(lambda: host.driver.running(0), "the job to compute")
+    job = host.compute(fmt="fp16", persistent=True)
     time.sleep(1.0)
     host.kill_gate()
     gone_ms = elapsed_ms()
@@ -210,8 +206,7 @@ def test_law_8_a_lease_that_becomes_unreadable_frees_nobody(host: GateHost) -> N
 def test_law_1_a_gate_that_stands_still_outlives_no_permit(host: GateHost) -> None:
     host.authority.policy = replace(host.authority.policy, watchdog_ms=120_000)
     running(host)
-    job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
-    until(lambda: host.driver.running(0), "the job to compute")
+    job = host.compute(fmt="fp16", persistent=True)
     assert host.gate is not None
     os.kill(host.gate.pid, signal.SIGSTOP)
     assert job.wait(60) < 0
@@ -221,8 +216,7 @@ def test_law_1_a_gate_that_stands_still_outlives_no_permit(host: GateHost) -> No
 
 def test_law_8_a_lockdown_that_is_killed_goes_on_where_it_was(host: GateHost) -> None:
     running(host)
-    job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
-    until(lambda: host.driver.running(0), "the job to compute")
+    job = host.compute(fmt="fp16", persistent=True)
     host.kill_gate()
     gone_ms = elapsed_ms()
     while job.poll() is None:
@@ -257,8 +251,7 @@ def test_law_8_a_workload_of_another_name_stops_neither_the_gate_nor_the_lockdow
     host.start()
     host.until_state("other", LaneState.RUNNING)
     assert host.state_of("run-7") is None, "nobody can start a job on a lane without chips"
-    job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
-    until(lambda: host.driver.running(0), "the job to compute")
+    job = host.compute(fmt="fp16", persistent=True)
     assert {lane.workload for lane in host.courier.chain()[-1].lanes} == {"run-7", "other"}
     host.kill_gate()
     assert job.wait(60) < 0
@@ -314,8 +307,7 @@ def test_law_8_after_a_boot_nothing_begins_until_a_gate_permits_it(
     with neighbour(host) as bystander:
         running(host)
         until(lambda: host.driver.compute_mode(0) == 0, "the chip to be open")
-        job = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
-        until(lambda: host.driver.running(0), "the job to compute")
+        job = host.compute(fmt="fp16", drain_ms=100)
         time.sleep(1.5)
         assert job.poll() is None
         assert bystander.poll() is None
@@ -330,8 +322,7 @@ def test_law_8_who_begins_after_a_boot_where_the_driver_denies_nobody_is_killed(
     # As under MIG: the setter is refused.
     host.driver.fail_call("nvmlDeviceSetComputeMode", NvmlError.NOT_SUPPORTED)
     # Before the lock-down closes its node, too.
-    job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
-    until(lambda: host.driver.running(0), "the job to compute")
+    job = host.compute(fmt="fp16", persistent=True)
     host.watch()
     assert job.wait(60) == -signal.SIGKILL
 
@@ -347,7 +338,6 @@ def test_a_boot_of_a_host_where_rules_do_not_bite_any_more_denies_nothing(host: 
     until(lambda: not boot_lease_path(host.state).exists(), "the next boot to be free")
     reboot(host)
     host.watch()
-    job = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
-    until(lambda: host.driver.running(0), "the job to compute")
+    job = host.compute(fmt="fp16", drain_ms=100)
     time.sleep(3.0)
     assert job.poll() is None

@@ -35,8 +35,7 @@ def retire(host: GateHost, *more: str) -> subprocess.CompletedProcess[str]:
 def test_a_retired_host_is_free_and_one_that_is_not_is_locked_down(host: GateHost) -> None:
     host.start()
     host.until_state("run-7", LaneState.RUNNING)
-    held = host.driver.start_workload(gpus=[0], fmt="fp16", share=0.5, drain_ms=100)
-    until(lambda: host.driver.running(0), "the job to compute")
+    held = host.compute(fmt="fp16", share=0.5, drain_ms=100)
     boot_lease = boot_lease_path(host.state)
     assert boot_lease.exists(), "after a boot without a gate nothing would begin here"
 

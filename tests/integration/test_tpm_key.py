@@ -137,8 +137,7 @@ def test_a_gate_whose_tpm_is_gone_stops_compute_and_names_it(
     with GateHost(folder, {"run-7": [0]}, tpm=tpm.tcti) as host:
         host.start()
         host.until_state("run-7", LaneState.RUNNING)
-        host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
-        until(lambda: host.driver.running(0), "the job to compute")
+        host.compute(fmt="fp16", drain_ms=100)
         before = host.courier.snapshot.sequence
         if how == "hangs":
             tpm.stop()

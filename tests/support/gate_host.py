@@ -30,6 +30,8 @@ from tests.support.service_manager import ServiceManager
 
 WAIT_S = 60.0
 POLL_S = 0.02
+REFUSED = 3
+"""Exit status of a job that got no context."""
 LIFETIME_MS = 7_000
 WIND_DOWN_MS = 1_000
 DRAIN_MS = 1_000
@@ -329,6 +331,24 @@ class GateHost:
             lambda: self.state_of(workload) is state,
             f"{workload} to be {state.name}; {self.logged()[-2000:]}",
         )
+
+    def compute(self, gpu: int = 0, **options: Any) -> subprocess.Popen[bytes]:
+        """A job that computes, on a lane that runs.
+
+        Begun again, as a scheduler would, where the driver takes nobody at that moment: on a
+        starved machine a renewal can come late, and the lane winds down meanwhile.
+        """
+        job = self.driver.start_workload(gpus=[gpu], **options)
+
+        def computes() -> bool:
+            nonlocal job
+            if job.poll() == REFUSED:
+                time.sleep(0.1)
+                job = self.driver.start_workload(gpus=[gpu], **options)
+            return bool(self.driver.running(gpu))
+
+        until(computes, f"the job to compute; {self.logged()[-2000:]}")
+        return job
 
     def last_math_ms(self, gpu: int) -> float:
         """Last instant of work on compute pipes, on the gate's clock."""

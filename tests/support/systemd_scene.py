@@ -208,8 +208,7 @@ def booted(host: UnitHost) -> None:
     host.start()
     host.until_state("run-7", LaneState.RUNNING)
     until(lambda: host.driver.compute_mode(0) == 0, "the chip to be open")
-    host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
-    until(lambda: host.driver.running(0), "the job to compute")
+    host.compute(fmt="fp16", drain_ms=100)
 
 
 SCENES: Final[dict[str, Callable[[UnitHost], None]]] = {
