@@ -11,6 +11,7 @@ packages=(
     swtpm
     swtpm-tools
     tpm2-tools
+    softhsm2 # tests/integration/test_pkcs11.py
     prometheus # tests/integration/test_metrics.py: promtool
     munge # tests/integration/test_slurm.py, and the next three
     slurm-client
@@ -44,3 +45,8 @@ grep -q '^cgroup2 \| cgroup2 ' /proc/mounts || fail "no cgroup v2 is mounted (sy
 .venv/bin/python -m pip install --quiet --disable-pip-version-check \
     --require-hashes --no-deps --no-build-isolation -r requirements/tpm.txt ||
     fail "building the extra \`tpm\` failed: see above"
+
+# The extra `pkcs11`.
+.venv/bin/python -m pip install --quiet --disable-pip-version-check \
+    --require-hashes --no-deps -r requirements/pkcs11.txt ||
+    fail "installing the extra \`pkcs11\` failed: see above"

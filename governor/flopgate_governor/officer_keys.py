@@ -1,12 +1,13 @@
-"""Officers' keys as a command line names them."""
+"""Officers' keys as a command line names them: a PEM file, or a key in a PKCS#11 token."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from flopgate_governor.files import read_signing_key
+from flopgate_governor.pkcs11_keys import SCHEME, token_signer
 from flopgate_proto.keys import Signer
 
 
@@ -17,4 +18,10 @@ def signers(names: Sequence[str]) -> Iterator[list[Signer]]:
     Raises:
         ConfigError: a key cannot be used.
     """
-    yield [read_signing_key(Path(name)) for name in names]
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(token_signer(name))
+            if name.startswith(SCHEME)
+            else read_signing_key(Path(name))
+            for name in names
+        ]

@@ -12,6 +12,7 @@ from flopgate_governor.cli import main
 from flopgate_governor.drafts import Draft, read_draft, replace_draft, write_draft
 from flopgate_governor.files import Layout, write_secret
 from flopgate_governor.order_words import in_words
+from flopgate_governor.pkcs11_keys import KeyUri
 from flopgate_governor.trust_form import read_root, root_text
 from flopgate_proto.codec import encode_order
 from flopgate_proto.errors import ConfigError, ForgedError
@@ -184,3 +185,25 @@ def test_a_form_that_nobody_could_live_by_is_refused(
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(ConfigError, match=told):
         read_root(path, "a", 2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pkcs11:",
+        "pkcs11:token=a;object=b",
+        "pkcs11:token=a;object=b?module-path=",
+        "pkcs11:token=a;object=b;token=c?module-path=m",
+        "pkcs11:token=a;object=b?module-path=m&pin-value=1234",
+    ],
+)
+def test_what_names_no_key_in_a_token_is_refused(text: str) -> None:
+    """A PIN in the URI would stand in the process list."""
+    with pytest.raises(ConfigError, match=r"pkcs11\.uri"):
+        KeyUri.parse(text)
+
+
+def test_a_key_in_a_token_is_named_by_its_uri() -> None:
+    found = KeyUri.parse("pkcs11:token=my%20card;object=ann?module-path=/m.so&pin-source=/pin")
+    assert (found.token, found.object, found.module) == ("my card", "ann", "/m.so")
+    assert found.pin_source == Path("/pin")
