@@ -15,10 +15,12 @@ from typing import Final
 import structlog
 
 from flopgate_governor.commands import (
+    budget,
     certificate,
     cluster,
     delegate,
     heads,
+    host,
     init,
     order,
     pause,
@@ -41,6 +43,8 @@ COMMANDS: Final[dict[str, ModuleType]] = {
     "order": order,
     "heads": heads,
     "policy": policy,
+    "budget": budget,
+    "host": host,
     "delegate": delegate,
     "reconcile": reconcile,
     "status": status,
@@ -54,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; the exit code."""
     parser = argparse.ArgumentParser(
         prog="flopgate-governor",
-        description="The oversight side of flopgate.",
+        description="The oversight side of flopgate: what officers look at, decide and sign. "
+        "Begin with `flopgate-governor status --dir DIR`; docs/governor.md is an officer's day.",
         epilog="`flopgate-governor COMMAND --help` says more. "
         "Exit status: 0 done, 1 refused or unreachable, 2 usage or configuration.",
     )

@@ -105,6 +105,9 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert "://" in target or (path.parent / target).exists(), f"{path.name}: {target}"
 
 
+NOUNS = ("token", "policy", "order", "cluster", "heads", "host", "budget")
+
+
 def test_commands_are_found() -> None:
     """The test below looks at what is found, and at nothing where nothing is."""
     names = {path.name for path in DOCUMENTS if commands(path)}
@@ -116,7 +119,7 @@ def test_commands_exist_with_every_option(path: Path, capsys: pytest.CaptureFixt
     for line in commands(path):
         program, *rest = shlex.split(line, comments=True)
         words = list(takewhile(lambda word: re.fullmatch("[a-z][a-z0-9-]*", word), rest))
-        depth = 2 if words[0] in ("token", "policy", "order", "cluster", "heads") else 1
+        depth = 2 if words[0] in NOUNS else 1
         depth += words[:2] == ["order", "propose"]
         with pytest.raises(SystemExit) as ended:
             MAINS[program]([*words[:depth], "--help"])

@@ -197,3 +197,28 @@ def test_an_unregistered_workload_gets_no_further_than_policy_says(tmp_path: Pat
     governor.order(replace(policy, version=2, budgets=(*policy.budgets, registered)))
     assert ask(governor, one, headroom=ASK) == ""
     governor.state.store.close()
+
+
+def test_budgets_are_told_with_all_that_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The store of a while ago: both hosts have been silent ever since, for years."""
+    root = busy(tmp_path)
+    code, out, _ = told(capsys, "budget", "list", "--dir", root, "--json")
+    (budget,) = json.loads(out)
+    assert code == 0
+    assert (budget["scope"], budget["cap_tflop"], budget["settled_tflop"]) == (
+        *("cluster:c1", CAP, 4 * ASK // 5),
+    ), "what was spent before the first grant stands in the unaccounted book"
+    assert len(budget["silent"]) in {0, 2}, "by the clock of this machine"
+    parts = ("settled_tflop", "outstanding_tflop", "unaccounted_tflop", "silent_tflop")
+    assert budget["upper_bound_tflop"] == sum(budget[part] for part in parts)
+    assert sum(lane["settled_tflop"] for lane in budget["lanes"]) == 4 * ASK // 5
+    assert sum(host["charged_tflop"] for host in budget["silent"]) in range(
+        budget["silent_tflop"], budget["silent_tflop"] + 3
+    )
+    code, out, _ = told(capsys, "budget", "explain", "workload:w1", "--dir", root)
+    assert code == 0
+    assert out.startswith("workload:w1  cap no cap  upper bound ")
+    assert "  settled      4e17 FLOP  spent of what was granted\n" in out
+    assert told(capsys, "budget", "explain", "planet:x", "--dir", root)[0] == 2

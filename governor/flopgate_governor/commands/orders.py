@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import sys
 from pathlib import Path
 
 from flopgate_governor.client import submit
@@ -15,8 +16,10 @@ from flopgate_governor.output import show
 from flopgate_governor.wiring import unix_ms
 from flopgate_proto.amounts import parse_span_ms
 from flopgate_proto.envelope import Envelope, seal
+from flopgate_proto.errors import ConfigError
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values.orders import Order
+from flopgate_proto.values.common import ScopeKind
+from flopgate_proto.values.orders import Order, Pause, Policy, Resume, Seats, TrustRoot
 
 
 def add_directory(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +49,12 @@ def add_signing_arguments(parser: argparse.ArgumentParser) -> None:
         "--dry-run", action="store_true", help="tell what would be signed; sign and send nothing"
     )
     parser.add_argument(
+        "--yes-i-mean",
+        metavar="NAME",
+        help="for scripts: the name that is asked for on a terminal before an order that reaches "
+        "everybody is signed",
+    )
+    parser.add_argument(
         "--expires", default="7d", metavar="SPAN", help="of a draft: 90s, 30m, 24h or 7d (7d)"
     )
 
@@ -69,11 +78,46 @@ def sign_and_submit(arguments: argparse.Namespace, order: Order) -> bool:
         show("\n".join([*in_words(order), f"digest {draft.digest.hex()}"]))
         show(f"next: flopgate-governor order approve {arguments.draft} --key KEY")
         return False
+    _confirm(order, arguments.yes_i_mean)
     with signers(arguments.key) as keys:
         kind, payload = encoded(order)
         envelope = seal(kind, payload, keys)
     submit_and_tell(Layout(arguments.dir), envelope)
     return True
+
+
+def _confirm(order: Order, meant: str | None) -> None:
+    """Have the name of what is reached typed back, on a terminal or in an argument.
+
+    Raises:
+        ConfigError: another name was given.
+    """
+    name = _reached(order)
+    if name is None or (meant is None and not sys.stdin.isatty()):
+        return
+    if meant is None:
+        sys.stderr.write("\n".join([*in_words(order), f"Type {name!r} to sign this: "]))
+        sys.stderr.flush()
+        meant = sys.stdin.readline().strip()
+    if meant != name:
+        raise ConfigError(
+            f"{name!r} was not typed back, but {meant[:40]!r}",
+            code="order.unconfirmed",
+            remedy="Nothing was signed. Name what you mean exactly.",
+        )
+
+
+def _reached(order: Order) -> str | None:
+    """What an order that can stop, loosen or replace everything is confirmed by."""
+    match order:
+        case Pause() if order.scope.kind is ScopeKind.EVERYTHING:
+            return str(order.scope)
+        case Policy() | TrustRoot() | Seats():
+            return order.authority
+        case Resume() if len(order.lifts) > 1:
+            return order.authority
+        case _:
+            return None
 
 
 def submit_and_tell(layout: Layout, envelope: Envelope) -> None:

@@ -64,23 +64,28 @@ def lines_of(reply: pb.GetStatusReply) -> list[str]:
         for p in reply.pauses
     ]
     for host in reply.hosts:
-        seen = _ago(reply.governor_unix_ms, host.last_seen_unix_ms)
-        lines.append(
-            f"host {host.host_id.hex()[:16]}  {host.cluster}  report {host.sequence}  "
-            f"{'linked' if host.linked else 'not linked'}{seen}{_phase(host.phase)}"
-            f"  {host.refused_reason}".rstrip()
-        )
-        if host.HasField("tpm"):
-            lines.append(_tpm(host.tpm))
-        if host.HasField("topology"):
-            lines.append(_topology(host.topology))
-        lines += [
-            f"  {word_of(pb.LaneState.DESCRIPTOR, lane.state)}  "
-            f"{lane.workload}  TFLOP: allotted {lane.allotted_tflop}  "
-            f"unaccounted {lane.unaccounted_tflop}  "
-            f"{'would be stopped: ' if would_stop(lane) else ''}{lane.stop_reason}".rstrip()
-            for lane in host.lanes
-        ]
+        lines += host_lines(host, reply.governor_unix_ms)
+    return lines
+
+
+def host_lines(host: pb.HostStatus, now_unix_ms: int) -> list[str]:
+    """One host for people, its lanes indented below it."""
+    lines = [
+        f"host {host.host_id.hex()[:16]}  {host.cluster}  report {host.sequence}  "
+        f"{'linked' if host.linked else 'not linked'}{_ago(now_unix_ms, host.last_seen_unix_ms)}"
+        f"{_phase(host.phase)}  {host.refused_reason}".rstrip()
+    ]
+    if host.HasField("tpm"):
+        lines.append(_tpm(host.tpm))
+    if host.HasField("topology"):
+        lines.append(_topology(host.topology))
+    lines += [
+        f"  {word_of(pb.LaneState.DESCRIPTOR, lane.state)}  "
+        f"{lane.workload}  TFLOP: allotted {lane.allotted_tflop}  "
+        f"unaccounted {lane.unaccounted_tflop}  "
+        f"{'would be stopped: ' if would_stop(lane) else ''}{lane.stop_reason}".rstrip()
+        for lane in host.lanes
+    ]
     return lines
 
 

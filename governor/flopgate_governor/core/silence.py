@@ -41,6 +41,11 @@ class Silent:
     rate_flop_per_s: int
     outstanding_tflop: dict[str, int]
 
+    def charged_tflop(self, scope: str, unix_ms: int) -> int:
+        """What it may have done in one of its scopes, beyond what it holds there."""
+        done = -(-self.rate_flop_per_s * (unix_ms - self.seen_unix_ms) // _MS_FLOP_PER_TFLOP)
+        return done - self.outstanding_tflop[scope]
+
 
 def silent(chain: Chain, seen_unix_ms: int, rate_flop_per_s: int, after_ms: int) -> Silent:
     """How a host counts that has said nothing since ``seen_unix_ms``.

@@ -1,0 +1,120 @@
+"""Show budgets: what is spent, granted and left, and who holds it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any, Final
+
+from flopgate_governor.commands.orders import add_directory
+from flopgate_governor.files import Layout
+from flopgate_governor.ledger_view import Explained, explain
+from flopgate_governor.output import show
+from flopgate_governor.toml_files import parse_scope
+from flopgate_governor.wiring import load_state
+from flopgate_proto.amounts import flop_text, span_text
+
+LANES_SHOWN: Final = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``budget list`` and ``budget explain``."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listed = actions.add_parser("list", help="every budget of the policy in force")
+    add_directory(listed)
+    explained = actions.add_parser(
+        "explain", help="one scope: its books, what silence may hide, who holds most"
+    )
+    explained.add_argument(
+        "scope", metavar="SCOPE", help="everything, or a kind and a name, as in cluster:NAME"
+    )
+    add_directory(explained)
+    for one in (listed, explained):
+        one.add_argument("--json", action="store_true", help="for programs, in whole TFLOP")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Read the books and print them; the governor need not run."""
+    wanted = [str(parse_scope(arguments.scope))] if arguments.action == "explain" else None
+    state = load_state(Layout(arguments.dir))
+    try:
+        found = explain(state, list(state.budgets) if wanted is None else wanted)
+    finally:
+        state.store.close()
+    if arguments.json:
+        told = [_document(one) for one in found]
+        show(json.dumps(told if wanted is None else told[0]))
+    elif wanted is None:
+        show("\n".join(_line(one) for one in found) or "no policy in force sets a budget")
+    else:
+        show("\n".join(_lines(found[0])))
+
+
+def _line(one: Explained) -> str:
+    cap = "no cap" if one.cap_tflop is None else flop_text(one.cap_tflop)
+    left = "" if one.cap_tflop is None else f"  left {flop_text(_left(one))}"
+    return f"{one.scope}  cap {cap}  upper bound {flop_text(one.upper_tflop)}{left}"
+
+
+def _left(one: Explained) -> int:
+    return max(0, (one.cap_tflop or 0) - one.upper_tflop)
+
+
+def _lines(one: Explained) -> list[str]:
+    totals = one.totals
+    lines = [
+        _line(one),
+        f"  settled      {flop_text(totals.settled_tflop)}  spent of what was granted",
+        f"  outstanding  {flop_text(totals.outstanding_tflop)}  granted, and not spent yet",
+        f"  unaccounted  {flop_text(totals.unaccounted_tflop)}  without a grant, or not measured",
+        f"  silent       {flop_text(one.silent_tflop)}  what hosts that say nothing may have done",
+    ]
+    if one.cap_tflop is not None and not _left(one):
+        lines.append("  nothing is granted here until something comes back or the cap is raised")
+    for share in one.shares[:LANES_SHOWN]:
+        lane = share.lane
+        lines.append(
+            f"  host {share.host_id.hex()[:16]}  {share.cluster}  {lane.workload}  "
+            f"settled {flop_text(lane.settled_tflop)}  "
+            f"outstanding {flop_text(lane.outstanding_tflop)}"
+        )
+    if len(one.shares) > LANES_SHOWN:
+        lines.append(f"  and {len(one.shares) - LANES_SHOWN} lanes more, see --json")
+    for host in one.silent[:LANES_SHOWN]:
+        ago_ms = (one.unix_ms - host.seen_unix_ms) // 1_000 * 1_000
+        lines.append(
+            f"  silent {host.host_id.hex()[:16]}  for {span_text(ago_ms)}  "
+            f"{flop_text(host.charged_tflop)}"
+        )
+    return lines
+
+
+def _document(one: Explained) -> dict[str, Any]:
+    return {
+        "scope": one.scope,
+        "cap_tflop": one.cap_tflop,
+        "settled_tflop": one.totals.settled_tflop,
+        "outstanding_tflop": one.totals.outstanding_tflop,
+        "unaccounted_tflop": one.totals.unaccounted_tflop,
+        "silent_tflop": one.silent_tflop,
+        "upper_bound_tflop": one.upper_tflop,
+        "lanes": [
+            {
+                "host_id": share.host_id.hex(),
+                "cluster": share.cluster,
+                "workload": share.lane.workload,
+                "settled_tflop": share.lane.settled_tflop,
+                "outstanding_tflop": share.lane.outstanding_tflop,
+                "unaccounted_tflop": share.lane.unaccounted_tflop + share.lane.ungranted_tflop,
+            }
+            for share in one.shares
+        ],
+        "silent": [
+            {
+                "host_id": host.host_id.hex(),
+                "seen_unix_ms": host.seen_unix_ms,
+                "charged_tflop": host.charged_tflop,
+            }
+            for host in one.silent
+        ],
+    }

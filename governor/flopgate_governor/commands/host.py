@@ -1,0 +1,59 @@
+"""Show hosts: where their chains stand, and what holds for them."""
+
+from __future__ import annotations
+
+import argparse
+
+from google.protobuf.json_format import MessageToJson
+
+from flopgate_governor.client import status
+from flopgate_governor.commands.orders import add_directory
+from flopgate_governor.commands.status import host_lines
+from flopgate_governor.files import Layout
+from flopgate_governor.output import show
+from flopgate_proto.errors import ConfigError
+from flopgate_proto.v1 import flopgate_pb2 as pb
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``host list`` and ``host show``."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listed = actions.add_parser("list", help="every host, one a line, or those of a cluster")
+    listed.add_argument("--cluster", metavar="NAME", help="only of this cluster")
+    shown = actions.add_parser("show", help="one host with its lanes")
+    shown.add_argument("host", metavar="HOST", help="its id, or the digits it begins with")
+    for one in (listed, shown):
+        add_directory(one)
+        one.add_argument(
+            "--json", action="store_true", help="for programs: protobuf JSON, bytes in base64"
+        )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Ask the running governor and print."""
+    reply = status(Layout(arguments.dir))
+    if arguments.action == "list":
+        hosts = [h for h in reply.hosts if arguments.cluster in (None, h.cluster)]
+        lines = [host_lines(host, reply.governor_unix_ms)[0] for host in hosts]
+        found = pb.GetStatusReply(hosts=hosts)
+    else:
+        host = _one(arguments.host, reply)
+        lines = host_lines(host, reply.governor_unix_ms)
+        lines.insert(1, f"  id {host.host_id.hex()}")
+        found = pb.GetStatusReply(hosts=[host])
+    if arguments.json:
+        show(MessageToJson(found, preserving_proto_field_name=True))
+    else:
+        show("\n".join(lines) or "no host")
+
+
+def _one(text: str, reply: pb.GetStatusReply) -> pb.HostStatus:
+    found = [host for host in reply.hosts if host.host_id.hex().startswith(text.lower())]
+    if len(found) != 1 or not text:
+        problem = "no host begins" if not found else f"{len(found)} hosts begin"
+        raise ConfigError(
+            f"{problem} with {text!r}",
+            code="host.unknown",
+            remedy="Copy its digits from `flopgate-governor host list`.",
+        )
+    return found[0]
