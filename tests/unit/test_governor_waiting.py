@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from flopgate_governor.commands.status import lines_of
+from flopgate_governor.overview import overview
 from flopgate_proto.codec import decode_order
 from flopgate_proto.errors import FlopgateError, ForgedError, HistoryError
 from flopgate_proto.keys import SigningKey
@@ -232,3 +234,14 @@ def test_law_6_an_officer_added_signs_nothing_before_the_delay(governor: LocalGo
     governor.clock.unix_ms += DAY_MS
     governor.order(pause(), [new])
     assert paused(governor) == 1
+
+
+def test_status_tells_what_waits_and_when_a_pause_lapses(governor: LocalGovernor) -> None:
+    digest = governor.order(pause(EVERYTHING), OFFICERS[:1])
+    lifted = governor.order(resume(digest))
+    said = "\n".join(lines_of(overview(governor.state, ())))
+    assert f"pause {digest.hex()}  everything  lapses after 72 h of gate running time" in said
+    assert f"waits {lifted.hex()}  resume  in force from 2027-01-16" in said
+    assert "loosens: 1 pauses are lifted" in said
+    revoke(governor, OFFICERS[0], OFFICERS[1:])
+    assert "signed by revoked keys alone" in "\n".join(lines_of(overview(governor.state, ())))

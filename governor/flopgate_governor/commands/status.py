@@ -7,7 +7,7 @@ import argparse
 from google.protobuf.json_format import MessageToJson
 
 from flopgate_governor.client import status
-from flopgate_governor.commands.orders import add_directory
+from flopgate_governor.commands.orders import add_directory, waiting_lines
 from flopgate_governor.files import Layout
 from flopgate_governor.loose_lanes import would_stop
 from flopgate_governor.output import show
@@ -58,11 +58,8 @@ def lines_of(reply: pb.GetStatusReply) -> list[str]:
         f"{f'  silent {b.silent_tflop}' if b.silent_tflop else ''}"
         for b in reply.budgets
     ]
-    lines += [
-        f"pause {p.digest.hex()}  {scope_of(p.scope)}{'  emergency' if p.emergency else ''}  "
-        f"{p.reason}"
-        for p in reply.pauses
-    ]
+    lines += [_pause(pause) for pause in reply.pauses]
+    lines += [line for waiting in reply.waiting for line in waiting_lines(waiting)]
     for host in reply.hosts:
         lines += host_lines(host, reply.governor_unix_ms)
     return lines
@@ -93,6 +90,17 @@ def _one_with(cluster: pb.ClusterStatus) -> str:
     if not cluster.one_with:
         return ""
     return f"  one with {', '.join(cluster.one_with)}: {cluster.whole_tflop_per_s} TFLOP/s"
+
+
+def _pause(pause: pb.PauseStatus) -> str:
+    marks = ["emergency"] if pause.emergency else []
+    if pause.lapse_ms:
+        marks.append(f"lapses after {pause.lapse_ms / 3_600_000:g} h of gate running time")
+    if pause.suspected:
+        marks.append("signed by revoked keys alone")
+    return "  ".join(
+        [f"pause {pause.digest.hex()}", str(scope_of(pause.scope)), *marks, pause.reason]
+    )
 
 
 def _phases(cluster: pb.ClusterStatus) -> str:
