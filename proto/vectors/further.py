@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from flopgate_proto.keys import key_digest
@@ -12,6 +13,7 @@ from flopgate_proto.values import (
     Head,
     Heads,
     Neighbours,
+    Order,
     Relief,
     Revocation,
     Seat,
@@ -87,3 +89,21 @@ def heads(head: bytes) -> Heads:
             ),
         ),
     )
+
+
+BAD: Final[tuple[tuple[str, Order, str], ...]] = (
+    ("veto-of-no-digest", veto(b""), "field.size"),
+    (
+        "confirmation-of-nothing",
+        replace(confirmation(bytes(32)), pauses=()),
+        "confirmation.empty",
+    ),
+    ("revocation-of-a-short-digest", replace(REVOCATION, key_digest=bytes(31)), "field.size"),
+    ("relief-of-nothing", replace(RELIEF, amount_tflop=0), "relief.empty"),
+    (
+        "seats-of-one-authority-twice",
+        replace(SEATS, seats=SEATS.seats[:1] * 2),
+        "field.duplicate",
+    ),
+)
+"""Orders that are refused, by name, with the code."""

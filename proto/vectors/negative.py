@@ -28,7 +28,7 @@ from flopgate_proto.limits import (
     SALTED_ROW_BYTES_MAX,
     TEXT_BYTES_MAX,
 )
-from flopgate_proto.values import Answer, Figures, Order, Report, Scope, ScopeKind
+from flopgate_proto.values import Answer, Figures, Report, Scope, ScopeKind
 from vectors import answers, further, inputs
 
 UNKNOWN_FIELD = b"\xf8\x07\x01"  # field 127, varint 1
@@ -64,7 +64,10 @@ def cases(envelopes: Mapping[str, Envelope]) -> list[Case]:
         *_payloads(envelopes),
         *_reports(),
         *_retirements(),
-        *_further_orders(),
+        *(
+            _decode(name, *encode_order(order), "MalformedError", code)
+            for name, order, code in further.BAD
+        ),
         *_answers(),
         *_batches(),
         *_orders(envelopes),
@@ -226,22 +229,6 @@ def _reports() -> list[Case]:
             row="00",
             times=SALTED_ROW_BYTES_MAX + 1,
         ),
-    ]
-
-
-def _further_orders() -> list[Case]:
-    short = replace(further.REVOCATION, key_digest=bytes(31))
-    twice = replace(further.SEATS, seats=further.SEATS.seats[:1] * 2)
-    bad: tuple[tuple[str, Order, str], ...] = (
-        ("veto-of-no-digest", further.veto(b""), "field.size"),
-        ("confirmation-of-nothing", replace(further.confirmation(bytes(32)), pauses=()),
-         "confirmation.empty"),
-        ("revocation-of-a-short-digest", short, "field.size"),
-        ("relief-of-nothing", replace(further.RELIEF, amount_tflop=0), "relief.empty"),
-        ("seats-of-one-authority-twice", twice, "field.duplicate"),
-    )  # fmt: skip
-    return [
-        _decode(name, *encode_order(order), "MalformedError", code) for name, order, code in bad
     ]
 
 
