@@ -168,9 +168,9 @@ class GateRig:
         """The highest ceiling that ever reached the gate."""
         return max(self.ceilings, default=0)
 
-    def _new_core(self, ran_ms: int = 0) -> GateCore:
+    def _new_core(self, ran_ms: int = 0, kept_ms: int = 0) -> GateCore:
         tokens = [one.token() for one in self.authorities.values()]
-        memory = replace(self.ledger.load(), ran_ms=ran_ms)
+        memory = replace(self.ledger.load(), ran_ms=ran_ms, kept_ms=kept_ms)
         return GateCore(self.settings, memory, tokens, self.now)
 
     # ------------------------------------------------------------------ what a test does
@@ -244,11 +244,16 @@ class GateRig:
         self.hardware.advance(self.now_ms)
 
     def restart(
-        self, *, boot_id: bytes | None = None, away_ms: int = 0, ran_ms: int = 0
+        self,
+        *,
+        boot_id: bytes | None = None,
+        away_ms: int = 0,
+        ran_ms: int = 0,
+        kept_ms: int = 0,
     ) -> GateRig:
         """The gate dies here and comes back after a while; a boot id means that the host did.
 
-        ``ran_ms``: the gate running time that its lease told last.
+        ``ran_ms``: the gate running time that its lease told last; ``kept_ms``: that on its disk.
         """
         self.pass_time(self.now_ms + away_ms)
         nonce = bytes([self.settings.run_nonce[0] + 1] * 16)
@@ -258,7 +263,7 @@ class GateRig:
             self._reboot()
         self._known, self._arrivals = set(), []
         self._asked_ms = self.now_ms
-        self.core = self._new_core(ran_ms)
+        self.core = self._new_core(ran_ms, kept_ms)
         return self
 
     def _reboot(self) -> None:

@@ -84,10 +84,12 @@ class Memory:
     """All of it; empty on a host that never asked for admission.
 
     ``oldest_sequence`` is of the oldest report that is still kept, 0 before the first. ``ran_ms``
-    is the gate running time that a gate of this boot wrote down last, 0 where none did.
+    is the gate running time that a gate of this boot wrote down last, 0 where none did; ``kept_ms``
+    the same of any boot.
     """
 
     authorities: tuple[StoredAuthority, ...] = ()
     last: LastReport | None = None
     oldest_sequence: int = 0
     ran_ms: int = 0
+    kept_ms: int = 0

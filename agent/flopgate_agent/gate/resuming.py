@@ -39,16 +39,18 @@ def running_before(memory: Memory, settings: GateSettings, now: Now) -> int:
     """Gate running time up to this start: up to the last report, and what is known of after it.
 
     A gate that is killed before each report would else never grow older. No more than has passed
-    since that report is believed.
+    since that report is believed, nor, after a reboot, than until the next one was due.
     """
     last = memory.last
     if last is None:
         return 0
     report = last.report
     if report.boot_id != settings.boot_id:
-        return report.running_ms
+        most_ms = report.running_ms + settings.report_interval_ms
+        return max(report.running_ms, min(memory.kept_ms, most_ms))
     passed_ms = max(0, now.elapsed_ms - report.made_ms)
-    return max(report.running_ms, min(memory.ran_ms, report.running_ms + passed_ms))
+    ran_ms = max(memory.ran_ms, memory.kept_ms)
+    return max(report.running_ms, min(ran_ms, report.running_ms + passed_ms))
 
 
 def resume_clock(

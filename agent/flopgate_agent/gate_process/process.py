@@ -46,6 +46,7 @@ from flopgate_agent.gate_process.identity import anchored, open_identity
 from flopgate_agent.gate_process.kept_memory import KeptMemory
 from flopgate_agent.gate_process.lease_keeper import LeaseKeeper
 from flopgate_agent.gate_process.lockdown_told import LockdownTold
+from flopgate_agent.gate_process.ran_file import RanFile
 from flopgate_agent.gate_process.runner import Doer, GateRunner, log_refused
 from flopgate_agent.gate_process.service_manager import ServiceManager
 from flopgate_agent.gate_process.status_file import StatusFile, status_path
@@ -116,6 +117,7 @@ class GateProcess:
         self._runner: GateRunner | None = None
         self._lease: LeaseKeeper | None = None
         self._status = StatusFile(status_path(config.door_path), read_boot_id().hex())
+        self._ran = RanFile(config.state_dir / "running")
         self._told = LockdownTold(records_dir(config), read_boot_id().hex())
         self._next_snapshot_ms = 0
         self._looked_ms = 0
@@ -142,6 +144,7 @@ class GateProcess:
             now = read_clocks()
             self._show(self._runner, now)
             self._renew_lease(self._runner, now)
+            self._ran.write(self._runner.core, now.elapsed_ms, ending=True)
         if self._lease is not None:
             self._lease.close()
         self._sampler.close()
@@ -268,7 +271,7 @@ class GateProcess:
         lease.reach(enforcer_config(config, settings), reach_of(config, settings, found))
         self._lease = lease
         hand = self._hand_maker(config, settings, found)
-        memory = replace(self._memory, ran_ms=lease.ran_ms)
+        memory = replace(self._memory, ran_ms=lease.ran_ms, kept_ms=self._ran.ran_ms)
         core = GateCore(settings, memory, self._tokens, now)
         self._carry_over(core, lease, now)
         self._told.tell(core)
@@ -333,6 +336,7 @@ class GateProcess:
             self._next_snapshot_ms = now.elapsed_ms + SNAPSHOT_MS
             self._show(runner, now)
             self._renew_lease(runner, now)
+            self._ran.write(runner.core, now.elapsed_ms)
             self._look_around(runner, now)
             for found in self._door.take_findings():
                 runner.core.findings.add(found.id, found.severity, detail=found.detail)
