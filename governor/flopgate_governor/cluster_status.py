@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from flopgate_governor.capacity import Beside
 from flopgate_governor.core.clusters import NOBODY, Clusters, Merge
 from flopgate_governor.core.decide import FLOP_PER_TFLOP
 from flopgate_governor.core.facts import ENDED
@@ -17,6 +18,10 @@ def cluster_statuses(state: State, hosts: list[pb.HostStatus]) -> list[pb.Cluste
     """Of every declared cluster, by name."""
     clusters, capacities = state.clusters, state.capacities
     hosts = [host for host in hosts if host.refused_reason not in ENDED]
+
+    def beside(name: str) -> Beside:
+        return capacities.beside.get(name) or Beside()
+
     counts = Counter(host.cluster for host in hosts)
     phases = Counter((host.cluster, host.phase) for host in hosts)
     would = Counter(host.cluster for host in hosts if any(map(would_stop, host.lanes)))
@@ -33,6 +38,9 @@ def cluster_statuses(state: State, hosts: list[pb.HostStatus]) -> list[pb.Cluste
             whole_tflop_per_s=capacities.of_whole(name) // FLOP_PER_TFLOP,
             custodians=sorted(clusters.declared.get(name, NOBODY).custodians),
             sites=sorted(clusters.declared.get(name, NOBODY).sites),
+            dense_16bit_tflop_per_s=beside(name).dense_16bit_flop_per_s // FLOP_PER_TFLOP,
+            dense_tflop_per_s=beside(name).dense_flop_per_s // FLOP_PER_TFLOP,
+            total_processing_performance=beside(name).weighted_bit_op_per_s // FLOP_PER_TFLOP,
         )
         for name, rate in sorted(capacities.flop_per_s.items())
     ]

@@ -94,7 +94,9 @@ def explain_lines(reply: pb.GetStatusReply, what: Explained) -> list[str]:
         lines += [f"  {_merge_line(merge)}" for merge in what.path]
     lines += [f"  {_merge_line(merge)}" for merge in what.between]
     shown = [what.a] if what.path is not None else [what.a, what.b]
-    return lines + [_sum_line(reply, name) for name in shown]
+    for name in shown:
+        lines += [_sum_line(reply, name), _beside_line(reply, name)]
+    return lines
 
 
 def list_lines(reply: pb.GetStatusReply) -> list[str]:
@@ -124,6 +126,17 @@ def _sum_line(reply: pb.GetStatusReply, name: str) -> str:
     sums = ", ".join(f"{part} {status[part].capacity_tflop_per_s}" for part in parts)
     hosts = sum(status[part].hosts for part in parts)
     return f"{'+'.join(parts)}  {hosts} hosts  {whole} TFLOP/s ({sums})  {told}"
+
+
+def _beside_line(reply: pb.GetStatusReply, name: str) -> str:
+    parts = [cluster for cluster in reply.clusters if cluster.cluster in _side(reply, name)]
+    sixteen = sum(part.dense_16bit_tflop_per_s for part in parts)
+    fastest = sum(part.dense_tflop_per_s for part in parts)
+    weighted = sum(part.total_processing_performance for part in parts)
+    return (
+        f"  enrolled chips, for comparison: {sixteen} TFLOP/s at 16 bit, {fastest} in their "
+        f"fastest format, TPP {weighted}"
+    )
 
 
 def _merge_line(merge: pb.MergeStatus) -> str:

@@ -1,5 +1,6 @@
 """What an operator's slip does to a running governor: nothing, and a sentence."""
 
+import json
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -93,6 +94,25 @@ def test_officers_renew_the_delegation(governor: GovernorProcess) -> None:
             )
             assert (delegation.serial, delegation.span_ms) == (expected, 86_400_000)
             link.close()
+
+
+def test_officers_say_what_is_one_cluster_and_anybody_can_ask_why(
+    governor: GovernorProcess,
+) -> None:
+    hosts = [
+        join(governor, number, governor.token("--cluster", name))[0]
+        for number, name in ((41, "hall-1"), (42, "hall-2"))
+    ]
+    ruling = ("cluster", "confirm", "hall-1", "hall-2", "--reason", "one switch")
+    refused = governor.order(*ruling)
+    assert (refused.returncode, "envelope.quorum" in refused.stderr) == (1, True)
+    _last(governor.order(*ruling, officers=2))
+    first, second = (host.host_id.hex()[:12] for host in hosts)
+    explain = cli("cluster", "explain", first, second, "--dir", governor.root, "--json")
+    (merge,) = json.loads(explain.stdout)["path"]
+    assert (merge["state"], merge["a"], merge["b"]) == ("ruled", "hall-1", "hall-2")
+    listed = cli("cluster", "list", "--dir", governor.root).stdout
+    assert any(line.startswith("hall-1+hall-2  2 hosts") for line in listed.splitlines())
 
 
 def _last(done: subprocess.CompletedProcess[str]) -> str:

@@ -26,11 +26,16 @@ class ChipPeaks:
 
     Attributes:
         dense_8bit_flop_per_s, dense_16bit_flop_per_s: published peaks, for a cluster's capacity.
+        dense_flop_per_s: the published peak of its fastest format, FP4 where it has it.
+        weighted_bit_op_per_s: the highest product of a peak and its format's bits: 10**12 of these
+            are one unit of "total processing performance" (15 CFR 774, 3A090).
         worst_nominal_flop_per_s, worst_high_flop_per_s: fastest that running totals can grow.
     """
 
     dense_8bit_flop_per_s: int
     dense_16bit_flop_per_s: int
+    dense_flop_per_s: int
+    weighted_bit_op_per_s: int
     worst_nominal_flop_per_s: int
     worst_high_flop_per_s: int
 

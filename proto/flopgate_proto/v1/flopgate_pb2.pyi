@@ -2752,6 +2752,9 @@ class ClusterStatus(_message.Message):
     WHOLE_TFLOP_PER_S_FIELD_NUMBER: _builtins.int
     CUSTODIANS_FIELD_NUMBER: _builtins.int
     SITES_FIELD_NUMBER: _builtins.int
+    DENSE_16BIT_TFLOP_PER_S_FIELD_NUMBER: _builtins.int
+    DENSE_TFLOP_PER_S_FIELD_NUMBER: _builtins.int
+    TOTAL_PROCESSING_PERFORMANCE_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     capacity_tflop_per_s: _builtins.int
     covered: _builtins.bool
@@ -2761,6 +2764,10 @@ class ClusterStatus(_message.Message):
     hosts_warned: _builtins.int
     hosts_would_stop: _builtins.int
     whole_tflop_per_s: _builtins.int
+    dense_16bit_tflop_per_s: _builtins.int
+    """Of its enrolled chips, for people: at 16 bit, in the fastest format, and weighted by bits."""
+    dense_tflop_per_s: _builtins.int
+    total_processing_performance: _builtins.int
     @_builtins.property
     def one_with(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Declared clusters that are one with it, itself left out, and what all of them can do."""
@@ -2783,10 +2790,13 @@ class ClusterStatus(_message.Message):
         whole_tflop_per_s: _builtins.int = ...,
         custodians: _abc.Iterable[_builtins.str] | None = ...,
         sites: _abc.Iterable[_builtins.str] | None = ...,
+        dense_16bit_tflop_per_s: _builtins.int = ...,
+        dense_tflop_per_s: _builtins.int = ...,
+        total_processing_performance: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity_tflop_per_s", b"capacity_tflop_per_s", "cluster", b"cluster", "covered", b"covered", "custodians", b"custodians", "hosts", b"hosts", "hosts_observed", b"hosts_observed", "hosts_warned", b"hosts_warned", "hosts_would_stop", b"hosts_would_stop", "one_with", b"one_with", "sites", b"sites", "whole_tflop_per_s", b"whole_tflop_per_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity_tflop_per_s", b"capacity_tflop_per_s", "cluster", b"cluster", "covered", b"covered", "custodians", b"custodians", "dense_16bit_tflop_per_s", b"dense_16bit_tflop_per_s", "dense_tflop_per_s", b"dense_tflop_per_s", "hosts", b"hosts", "hosts_observed", b"hosts_observed", "hosts_warned", b"hosts_warned", "hosts_would_stop", b"hosts_would_stop", "one_with", b"one_with", "sites", b"sites", "total_processing_performance", b"total_processing_performance", "whole_tflop_per_s", b"whole_tflop_per_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
