@@ -10,6 +10,8 @@ import pytest
 
 from flopgate_agent.config import TpmConfig
 from flopgate_agent.gate_process.identity import open_identity
+from flopgate_agent.tpm.quoting import read_quote
+from flopgate_proto.codec.transport import tpm_quote_from_wire
 from flopgate_proto.tpm_quote import check_quote
 from tests.support.gate_host import until
 from tests.support.swtpm import Swtpm
@@ -30,9 +32,10 @@ def test_what_the_tpm_quotes_is_what_tpm2_tools_read(tpm: Swtpm, tmp_path: Path)
     identity = open_identity(tmp_path, TpmConfig(tcti=tpm.tcti, required=True), os.environ)
     assert identity.quoting is not None
     quote = identity.quoting.of(bytes(32))
-    assert identity.quoting.of(bytes(32)) is quote
+    # The same bytes to each courier, of the next run of the gate too.
+    assert identity.quoting.of(bytes(32)) == quote == read_quote(tmp_path, bytes(32))
     identity.close()
-    checked = check_quote(quote, identity.signer.spki, bytes(32))
+    checked = check_quote(tpm_quote_from_wire(quote), identity.signer.spki, bytes(32))
     said = tpm.tool("tpm2_pcrread", "sha256:0,1,2,3,4,5,6,7", "-o", str(tmp_path / "pcrs"))
     assert "sha256" in said
     digest = tpm.tool("sha256sum", str(tmp_path / "pcrs")).split()[0]

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,9 +14,10 @@ from flopgate_agent.config import load_gate
 from flopgate_agent.gate.memory import Memory
 from flopgate_agent.gate_process.status_file import plain
 from flopgate_agent.ledger import Ledger
-from flopgate_agent.outbox.entries import Entry, enrolments, entry, reports
+from flopgate_agent.outbox.entries import Entry, Quotes, enrolments, entry, reports
 from flopgate_agent.outbox.ledger_copy import ledger_copy
 from flopgate_agent.outbox.telling import line_of, told
+from flopgate_agent.tpm.quoting import read_quote
 from flopgate_proto.codec import envelope_from_wire, envelope_to_json
 
 NEWEST: Final = 20
@@ -55,8 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
     config = load_gate(arguments.config)
     with ledger_copy(config.state_dir) as ledger:
         memory = ledger.load()
+        quotes = partial(read_quote, config.state_dir)
         if arguments.entry is not None:
-            chosen = entry(ledger, memory, arguments.entry)
+            chosen = entry(ledger, memory, arguments.entry, quotes)
             if arguments.raw:
                 sys.stdout.buffer.write(chosen.raw)
             elif arguments.json:
@@ -64,13 +67,13 @@ def run(arguments: argparse.Namespace) -> int:
             else:
                 sys.stdout.write("\n".join(told(chosen)) + "\n")
             return 0
-        for one in _listed(ledger, memory, arguments.newest):
+        for one in _listed(ledger, memory, arguments.newest, quotes):
             sys.stdout.write(f"{_as_json(one) if arguments.json else line_of(one)}\n")
     return 0
 
 
-def _listed(ledger: Ledger, memory: Memory, newest: int) -> Iterator[Entry]:
-    yield from enrolments(memory)
+def _listed(ledger: Ledger, memory: Memory, newest: int, quotes: Quotes) -> Iterator[Entry]:
+    yield from enrolments(memory, quotes)
     last = 0 if memory.last is None else memory.last.report.sequence
     yield from reports(ledger, memory, max(1, last - newest + 1), last)
 

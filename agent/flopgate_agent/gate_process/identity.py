@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from flopgate_agent.config import AUTHORITIES_MAX, TpmConfig
+from flopgate_agent.config import TpmConfig
 from flopgate_agent.counters.client import child_environment
 from flopgate_agent.gate.memory import Memory
 from flopgate_agent.gate_process.host import load_or_make_key
@@ -17,11 +17,11 @@ from flopgate_agent.tpm import kept
 from flopgate_agent.tpm.anchored import AnchoredLedger
 from flopgate_agent.tpm.client import TpmClient
 from flopgate_agent.tpm.kept import Kept
+from flopgate_agent.tpm.quoting import Quoting
 from flopgate_agent.tpm.rollback import Base
 from flopgate_agent.tpm.wire import NO_LIBRARY, UNREACHABLE
 from flopgate_proto.errors import ConfigError, TpmError
 from flopgate_proto.keys import Signer
-from flopgate_proto.tpm_quote import TpmQuote, quote_nonce
 from flopgate_proto.values import Assurance
 
 KEY_FILE: Final = "host.key"
@@ -30,28 +30,6 @@ TPM_FILE: Final = "host.tpm"
 
 
 FROM_NOTHING: Final = Base(counter=0, reset_count=0)
-
-
-class Quoting:
-    """Quotes of the TPM for enrolments, each made once: couriers say hello often."""
-
-    def __init__(self, tpm: TpmClient, pcrs: Sequence[int]) -> None:
-        self._tpm = tpm
-        self._pcrs = tuple(pcrs)
-        self._made: dict[bytes, TpmQuote] = {}
-
-    def of(self, enrolment_digest: bytes) -> TpmQuote:
-        """For one enrolment.
-
-        Raises:
-            TpmError: the TPM did not make one.
-        """
-        if enrolment_digest not in self._made:
-            while len(self._made) >= AUTHORITIES_MAX:
-                del self._made[next(iter(self._made))]
-            quote = self._tpm.quote(quote_nonce(enrolment_digest), self._pcrs)
-            self._made[enrolment_digest] = quote
-        return self._made[enrolment_digest]
 
 
 class TpmSigner:
@@ -153,7 +131,7 @@ def open_identity(state_dir: Path, tpm: TpmConfig | None, environ: Mapping[str, 
         signer=TpmSigner(client, spki),
         tpm=client,
         base=found.base,
-        quoting=Quoting(client, tpm.pcrs),
+        quoting=Quoting(client, tpm.pcrs, state_dir),
     )
 
 

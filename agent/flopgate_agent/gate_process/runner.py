@@ -31,7 +31,6 @@ from flopgate_agent.gate_process.outbox import Outbox, Reports
 from flopgate_agent.gate_process.snapshot import snapshot
 from flopgate_agent.logs import FIELDS
 from flopgate_proto.codec import envelope_to_wire
-from flopgate_proto.codec.transport import tpm_quote_to_wire
 from flopgate_proto.errors import (
     ClockError,
     EnvironmentFault,
@@ -40,7 +39,6 @@ from flopgate_proto.errors import (
     StorageError,
     TpmError,
 )
-from flopgate_proto.tpm_quote import TpmQuote
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Finding
 
@@ -77,8 +75,8 @@ class Doer(Protocol):
 class Quotes(Protocol):
     """A TPM that quotes."""
 
-    def of(self, enrolment_digest: bytes) -> TpmQuote:
-        """For one enrolment; raises ``TpmError``."""
+    def of(self, enrolment_digest: bytes) -> pb.TpmQuote:
+        """For one enrolment; raises ``TpmError``, or ``StorageError`` where it is not kept."""
 
 
 class Door(Protocol):
@@ -198,6 +196,8 @@ class GateRunner:
             self._clock_failed(error)
         except TpmError as error:
             self.tpm_failed(error)
+        except StorageError as error:
+            self._ledger_failed(error)
 
     def retire(self) -> pb.Reply:
         """The host's own people take it out of service; what the gate says to it."""
@@ -251,7 +251,7 @@ class GateRunner:
         if enrolment is not None and not any(map(self.core.has_fault, MUTING)):
             wire = pb.Enrollable(enrolment=envelope_to_wire(enrolment))
             if self._quoting is not None:
-                wire.tpm.CopyFrom(tpm_quote_to_wire(self._quoting.of(enrolment.digest)))
+                wire.tpm.CopyFrom(self._quoting.of(enrolment.digest))
             self._door.send(client_id, pb.FromGate(enrolment=wire))
 
     def _first_unacknowledged(self, authority: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +16,8 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 
 ENROLMENT: Final = "enrolment/"
 _READ: Final = 256
+Quotes = Callable[[bytes], pb.TpmQuote | None]
+"""What left beside an enrolment, by its digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,7 @@ class Entry:
         message: what its signature covers, parsed.
         held_by: authorities that signed that they have it, or joined after it.
         wanted_by: those that have not, yet.
+        quote: what the TPM signed for an enrolment; it leaves beside it.
         rows: figures of single chips that belong to it and stay on the host.
     """
 
@@ -39,21 +42,29 @@ class Entry:
     held_by: tuple[str, ...]
     wanted_by: tuple[str, ...]
     rows: int = 0
+    quote: pb.TpmQuote | None = None
 
 
-def enrolments(memory: Memory) -> Iterator[Entry]:
+def no_quote(_enrolment_digest: bytes) -> pb.TpmQuote | None:
+    """Of a host without a TPM."""
+    return None
+
+
+def enrolments(memory: Memory, quotes: Quotes = no_quote) -> Iterator[Entry]:
     """What asked each authority for admission last; earlier ones are not kept."""
     for one in memory.authorities:
         if one.enrolment is not None:
             wire = envelope_to_wire(one.enrolment)
+            quote = quotes(one.enrolment.digest)
             yield Entry(
                 name=f"{ENROLMENT}{one.name}",
-                raw=pb.EnrollRequest(enrolment=wire).SerializeToString(),
+                raw=pb.EnrollRequest(enrolment=wire, tpm=quote).SerializeToString(),
                 payload_type=wire.payload_type,
                 message=parse_message(pb.Enrolment(), one.enrolment.payload),
                 envelope=wire,
                 held_by=(one.name,) if one.admitted else (),
                 wanted_by=() if one.admitted else (one.name,),
+                quote=quote,
             )
 
 
@@ -69,7 +80,7 @@ def reports(ledger: Ledger, memory: Memory, first: int, last: int) -> Iterator[E
         first = found[-1][0] + 1
 
 
-def entry(ledger: Ledger, memory: Memory, name: str) -> Entry:
+def entry(ledger: Ledger, memory: Memory, name: str, quotes: Quotes = no_quote) -> Entry:
     """One by its name.
 
     Raises:
@@ -79,7 +90,7 @@ def entry(ledger: Ledger, memory: Memory, name: str) -> Entry:
         found = list(reports(ledger, memory, int(name), int(name)))
         found = [one for one in found if one.name == str(int(name))]
     else:
-        found = [one for one in enrolments(memory) if one.name == name]
+        found = [one for one in enrolments(memory, quotes) if one.name == name]
     if not found:
         newest = 0 if memory.last is None else memory.last.report.sequence
         raise ConfigError(

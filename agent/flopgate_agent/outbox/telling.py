@@ -59,6 +59,9 @@ def told(entry: Entry) -> Iterator[str]:
             "them yet; a seal over them is below."
         )
     yield from _fields(entry.message, 0)
+    if entry.quote is not None:
+        yield "beside it, signed by the TPM:"
+        yield from _fields(entry.quote, 1)
 
 
 def _fields(message: Message, depth: int) -> Iterator[str]:
