@@ -301,5 +301,5 @@ def test_status_tells_what_is_one_and_what_waits(governor: LocalGovernor) -> Non
     gamma = join(governor, "gamma", 5, 6, custodian="other")
     tell_all(governor, *alpha, *beta, *gamma)
     lines = lines_of(overview(governor.state, ()))
-    assert any("one with beta: 7915 TFLOP/s" in line for line in lines)
+    assert any("one with beta: 7.92e15 FLOP/s" in line for line in lines)
     assert sum("waits for officers" in line for line in lines) == 1

@@ -11,6 +11,7 @@ from flopgate_governor.commands.orders import add_directory, waiting_lines
 from flopgate_governor.files import Layout
 from flopgate_governor.loose_lanes import would_stop
 from flopgate_governor.output import show
+from flopgate_proto.amounts import flop_text, rate_text
 from flopgate_proto.codec.common import scope_of
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.words import word_of
@@ -43,7 +44,7 @@ def lines_of(reply: pb.GetStatusReply) -> list[str]:
     ]
     lines += [f"  {reply.halted_reason}"] if reply.halted_reason else []
     lines += [
-        f"cluster {c.cluster}  {c.capacity_tflop_per_s} TFLOP/s  "
+        f"cluster {c.cluster}  {rate_text(c.capacity_tflop_per_s)}  "
         f"{'covered' if c.covered else 'exempt'}  {c.hosts} hosts{_one_with(c)}{_phases(c)}"
         for c in reply.clusters
     ]
@@ -53,9 +54,10 @@ def lines_of(reply: pb.GetStatusReply) -> list[str]:
         if m.state == "waiting"
     ]
     lines += [
-        f"budget {scope_of(b.scope)}  TFLOP: cap {b.cap_tflop}  settled {b.settled_tflop}  "
-        f"outstanding {b.outstanding_tflop}  unaccounted {b.unaccounted_tflop}"
-        f"{f'  silent {b.silent_tflop}' if b.silent_tflop else ''}"
+        f"budget {scope_of(b.scope)}  cap {flop_text(b.cap_tflop)}  "
+        f"settled {flop_text(b.settled_tflop)}  outstanding {flop_text(b.outstanding_tflop)}  "
+        f"unaccounted {flop_text(b.unaccounted_tflop)}"
+        f"{f'  silent {flop_text(b.silent_tflop)}' if b.silent_tflop else ''}"
         for b in reply.budgets
     ]
     lines += [_pause(pause) for pause in reply.pauses]
@@ -78,8 +80,8 @@ def host_lines(host: pb.HostStatus, now_unix_ms: int) -> list[str]:
         lines.append(_topology(host.topology))
     lines += [
         f"  {word_of(pb.LaneState.DESCRIPTOR, lane.state)}  "
-        f"{lane.workload}  TFLOP: allotted {lane.allotted_tflop}  "
-        f"unaccounted {lane.unaccounted_tflop}  "
+        f"{lane.workload}  allotted {flop_text(lane.allotted_tflop)}  "
+        f"unaccounted {flop_text(lane.unaccounted_tflop)}  "
         f"{'would be stopped: ' if would_stop(lane) else ''}{lane.stop_reason}".rstrip()
         for lane in host.lanes
     ]
@@ -89,7 +91,7 @@ def host_lines(host: pb.HostStatus, now_unix_ms: int) -> list[str]:
 def _one_with(cluster: pb.ClusterStatus) -> str:
     if not cluster.one_with:
         return ""
-    return f"  one with {', '.join(cluster.one_with)}: {cluster.whole_tflop_per_s} TFLOP/s"
+    return f"  one with {', '.join(cluster.one_with)}: {rate_text(cluster.whole_tflop_per_s)}"
 
 
 def _pause(pause: pb.PauseStatus) -> str:

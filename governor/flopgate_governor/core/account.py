@@ -49,6 +49,8 @@ def write_books(before: LaneFacts, lane: LaneReport) -> LaneFacts:
 
 def overrun_tflop(before: LaneFacts, lane: LaneReport) -> int:
     """How far a report newly goes above every ceiling in force; 0 in honest life."""
+    if lane.allotted_tflop == before.allotted_tflop:
+        return 0
     return max(0, lane.allotted_tflop - before.reach_tflop)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flopgate_governor.core.account import PPM
-from flopgate_governor.core.facts import Books, Host, HostFacts, LaneFacts, lane_scopes
+from flopgate_governor.core.facts import EVERYTHING, Books, Host, HostFacts, LaneFacts, lane_scopes
 from flopgate_governor.core.orders import Halt
 from flopgate_governor.core.pauses import LatchedPause
 from flopgate_governor.core.silence import NOBODY, Silence
@@ -179,12 +179,15 @@ def _ceiling(
         registered = cap is not None
         if not registered and policy.register_tflop and scope.startswith("workload:"):
             cap = policy.register_tflop
-        totals = books.of(scope)
         if cap is None:
-            # What any host may claim beside its grants must not fill a scope that nobody capped.
+            # Every grant is part of everything: that it can be counted holds for all scopes. What
+            # hosts claim beside their grants must not fill a scope that nobody capped.
+            if scope != EVERYTHING:
+                continue
             cap, silent = COUNT_MAX, 0
-            left = cap - totals.granted_tflop + own
+            left = cap - books.of(scope).granted_tflop + own
         else:
+            totals = books.of(scope)
             silent = standing.silence.charged_tflop(scope, standing.unix_ms, apart=host.host_id)
             left = cap - totals.used_tflop + own - silent
         if left < max(need, 1):

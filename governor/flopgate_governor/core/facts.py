@@ -10,6 +10,7 @@ from flopgate_proto.quick import quick
 from flopgate_proto.values.common import Figures, Scope, ScopeKind
 
 NO_DIGEST = b""
+EVERYTHING = "everything"
 NO_FIGURES = Figures()
 RETIRED = "host.retired"
 """Why a chain is closed that its own host ended; every other reason is evidence."""
@@ -241,9 +242,9 @@ class Books:
 
     def move(self, scopes: tuple[str, ...], before: LaneFacts, after: LaneFacts) -> None:
         """Replace one lane's share in all its scopes."""
-        settled = after.settled_tflop - before.settled_tflop
-        unaccounted = after.unaccounted_tflop - before.unaccounted_tflop
-        unaccounted += after.ungranted_tflop - before.ungranted_tflop
+        ungranted = after.ungranted_tflop - before.ungranted_tflop
+        settled = after.allotted_tflop - before.allotted_tflop - ungranted
+        unaccounted = after.unaccounted_tflop - before.unaccounted_tflop + ungranted
         outstanding = after.outstanding_tflop - before.outstanding_tflop
         if not (settled or unaccounted or outstanding):
             return
