@@ -11,7 +11,7 @@ from flopgate_proto.codec import PayloadType, decode_order
 from flopgate_proto.envelope import Envelope, statement_digest
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values.orders import Pause, Policy, Resume, TrustRoot
+from flopgate_proto.values.orders import Adoption, Pause, Policy, Resume, TrustRoot
 from flopgate_sim.world.cluster_truth import ClusterTruth
 from flopgate_sim.world.engine import US_PER_MS
 from flopgate_sim.world.order_truth import by_quorum, raised
@@ -43,6 +43,7 @@ class GovernorTruth:
         usable_tflop: by scope: sums of ``lane_usable_tflop``, the highest total that a lane may
             reach by grants that left; hosts in ``moved`` are to be looked at anew.
         pauses: by digest: taken and not lifted.
+        spent_tflop: by scope, at most what given-up histories cost beside what they reported.
         lifts_unix_ms: when a resume that waits may lift one, by its digest.
         forgotten: those that a store put back does not know, until officers bring them again.
         told: digest of every answer that left, with the number of its batch.
@@ -71,6 +72,7 @@ class GovernorTruth:
     forgotten: set[bytes] = field(default_factory=set)
     lifted: set[bytes] = field(default_factory=set)
     lifts_unix_ms: dict[bytes, int] = field(default_factory=dict)
+    spent_tflop: dict[str, int] = field(default_factory=dict)
     policy: Policy | None = None
     caps_tflop: dict[str, int] = field(default_factory=dict)
     told: dict[bytes, int] = field(default_factory=dict)
@@ -132,6 +134,18 @@ class GovernorTruth:
         for budget in policy.budgets:
             self.caps_tflop[str(budget.scope)] = budget.cap_tflop
 
+    def _adopt(self, order: Adoption) -> None:
+        """The history that is given up is over, and all that it could have used is spent."""
+        host_id, first = order.host_id, order.sequence
+        self.acknowledged = {
+            place: request
+            for place, request in self.acknowledged.items()
+            if place[0] != host_id or place[1] < first
+        }
+        for (owner, workload), usable_tflop in self.lane_usable_tflop.items():
+            for scope in self.hosts[owner].plan.scopes_of(workload) if owner == host_id else ():
+                self.spent_tflop[scope] = self.spent_tflop.get(scope, 0) + usable_tflop
+
     def pass_time(self, unix_ms: int) -> None:
         """What waited long enough may be in force."""
         for due_unix_ms, policy in self._later:
@@ -155,6 +169,8 @@ class GovernorTruth:
                         continue
                     self.lifted.add(digest)
                     self.pauses.pop(digest, None)
+            case Adoption() if by_quorum(envelope, root):
+                self._adopt(value)
             case Policy() if by_quorum(envelope, root):
                 if self._delay_ms and raised(self.policy, value):
                     self._later.append((unix_ms + self._delay_ms, value))

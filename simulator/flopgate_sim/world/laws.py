@@ -187,6 +187,7 @@ def _over_the_cap(governor: Governor, now_us: int) -> Iterator[str]:
         # A report can be on record although its answer never left; not one that never came.
         least, most = truth.settled_tflop.get(scope, 0), truth.offered_tflop.get(scope, 0)
         # What was spent of grants that a restored store lost stands beside.
+        most += truth.spent_tflop.get(scope, 0)
         if not least - (beside if truth.restores else 0) <= done <= most:
             yield f"{scope}: {done} settled in the books, {least} acknowledged, {most} reported"
 
