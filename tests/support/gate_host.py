@@ -148,6 +148,7 @@ class GateHost:
 
     Attributes:
         manager: what starts the gate instead of the test, once it is set.
+        env: more for the gate's environment.
     """
 
     def __init__(
@@ -180,6 +181,7 @@ class GateHost:
         self.driver = FakeDriver(folder / "driver", counted_cycles=LONG_LOADED, **options)
         self.gate: subprocess.Popen[bytes] | None = None
         self.manager: ServiceManager | None = None
+        self.env: dict[str, str] = {}
         self.lockdown: subprocess.Popen[bytes] | None = None
         self._courier: Courier | None = None
 
@@ -231,7 +233,7 @@ class GateHost:
         """Start the gate's command and wait for nothing."""
         command = [sys.executable, "-m", "flopgate_agent.cli", "gate"]
         command += ["--config", str(self.config)]
-        env = {**os.environ, **self.driver.env()}
+        env = {**os.environ, **self.driver.env(), **self.env}
         if self.manager is not None:
             command, env = self.manager.command(command), env | self.manager.env()
         with self.log.open("ab") as log:
