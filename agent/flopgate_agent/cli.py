@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "outbox": "show what leaves this host, in words and byte for byte",
     "compact": "make this host's ledger as small as it can be; the gate stands still meanwhile",
     "retire": "take this host out of service, and tell its authorities",
+    "declare": "say, from within a job, which workload it computes for",
     "join": "split a join token between gate and courier",
     "k8s-taint": "keep pods from a Kubernetes node while no job may start there",
 }

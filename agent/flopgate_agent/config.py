@@ -23,7 +23,7 @@ _LANE_KEYS: Final = ("workload", "chips")
 _GATE_KEYS: Final = (
     "state_dir", "door_path", "courier_uids", "door_gid", "device_globs",
     "sample_interval_ms", "report_interval_ms", "ledger_bytes_max", "cgroup", "device_filter",
-    "phase_at_least", "notice_socket", "tpm", "lane",
+    "phase_at_least", "notice_socket", "declarable", "tpm", "lane",
 )  # fmt: skip
 _TPM_KEYS: Final = ("tcti", "required", "pcrs")
 _PCR_MAX: Final = 23
@@ -84,6 +84,7 @@ class GateConfig:
         phase_at_least: rules bite at least so far on this host, whatever policies say.
         notice_socket: Unix socket of a service that is told of wind-downs; None for nobody.
         tpm: what holds the host key; None for a file in ``state_dir``.
+        declarable: workloads that jobs may declare, at most LANES_MAX.
         lanes: at least one; no chip in two of them.
     """
 
@@ -99,6 +100,7 @@ class GateConfig:
     device_filter: bool = True
     phase_at_least: Phase = Phase.OBSERVE
     notice_socket: Path | None = None
+    declarable: tuple[str, ...] = ()
     tpm: TpmConfig | None = None
     lanes: tuple[LaneConfig, ...] = (LaneConfig(),)
 
@@ -158,6 +160,7 @@ def load_gate(path: Path) -> GateConfig:
         device_filter=table.flag("device_filter", default=True),
         phase_at_least=_phase(table, "phase_at_least"),
         notice_socket=table.optional_path("notice_socket"),
+        declarable=table.optional_texts("declarable"),
         tpm=_tpm(table),
         lanes=_lanes(table),
     )

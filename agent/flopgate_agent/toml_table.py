@@ -112,6 +112,10 @@ class Table:
             raise self.fault(key, "must list different texts")
         return tuple(value)
 
+    def optional_texts(self, key: str) -> tuple[str, ...]:
+        """The same, or nothing where the key is absent."""
+        return self.texts(key) if key in self._values else ()
+
     def digest(self, key: str, size_bytes: int) -> bytes:
         """Bytes of a fixed size, written in hexadecimal."""
         try:

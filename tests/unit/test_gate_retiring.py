@@ -7,6 +7,7 @@ import pytest
 from flopgate_agent.gate.actions import Notify, Restore, Thaw
 from flopgate_agent.gate.carrying import Kept, kept_of
 from flopgate_agent.gate.leasing import Leasing
+from flopgate_agent.gate_process.runner import retire as retire_asked
 from flopgate_agent.gate_process.snapshot import snapshot
 from flopgate_proto.codec import PayloadType, decode_report
 from flopgate_proto.errors import EnvironmentFault
@@ -217,3 +218,8 @@ def test_without_a_process_nobody_is_waited_for() -> None:
     retire(rig).run(3_000)
     assert rig.authority.policy.wind_down_ms > 3_000
     assert state(rig) == "retired"
+
+
+def test_who_may_ask_and_when_is_told() -> None:
+    assert retire_asked(None, own=False).code == "retire.rights"
+    assert retire_asked(None, own=True).code == "retire.starting"

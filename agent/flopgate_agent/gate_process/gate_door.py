@@ -25,6 +25,7 @@ from flopgate_proto.values.common import Finding, Severity
 CLIENTS_MAX: Final = 8
 BUFFER_BYTES_MAX: Final = 2 * FRAME_BYTES_MAX
 SOCKET_MODE: Final = 0o660
+OPEN_MODE: Final = 0o666
 _READ_BYTES: Final = 65536
 _BACKLOG: Final = 8
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
@@ -34,10 +35,11 @@ _LOG: Final = logging.getLogger("flopgate.door")
 class _Client:
     """One connected courier."""
 
-    __slots__ = ("decoder", "dropped", "id", "out", "sock", "uid")
+    __slots__ = ("decoder", "dropped", "id", "out", "pid", "sock", "uid")
 
-    def __init__(self, client_id: int, sock: socket.socket, uid: int) -> None:
+    def __init__(self, client_id: int, sock: socket.socket, uid: int, pid: int) -> None:
         self.id = client_id
+        self.pid = pid
         self.uid = uid
         self.sock = sock
         self.decoder = FrameDecoder()
@@ -54,6 +56,7 @@ class GateDoor:
         path: of the socket; one that a dead gate left behind is replaced.
         allowed_uids: whose processes may connect.
         owner_uids: whose may, too, and do more than carry: who could do to the gate as it likes.
+        anyone: whether everybody on the host may connect.
         gid: group of the socket file; None leaves the gate's own.
         clients_max: connections at a time; further ones are closed at once.
         buffer_bytes_max: unsent bytes held for one client, at least one whole frame.
@@ -69,6 +72,7 @@ class GateDoor:
         allowed_uids: Collection[int],
         *,
         owner_uids: Collection[int] = (),
+        anyone: bool = False,
         gid: int | None = None,
         clients_max: int = CLIENTS_MAX,
         buffer_bytes_max: int = BUFFER_BYTES_MAX,
@@ -81,6 +85,7 @@ class GateDoor:
         self._path = path
         self._allowed_uids = frozenset(allowed_uids)
         self._owner_uids = frozenset(owner_uids)
+        self._anyone = anyone
         self._clients_max = clients_max
         self._buffer_bytes_max = buffer_bytes_max
         self._clients: dict[int, _Client] = {}
@@ -88,7 +93,7 @@ class GateDoor:
         self._last_id = 0
         self._findings: dict[int, Finding] = {}
         self._selector: selectors.BaseSelector | None = None
-        self._listener = _listen(path, gid)
+        self._listener = _listen(path, gid, OPEN_MODE if anyone else SOCKET_MODE)
         made = path.lstat()
         self._inode = (made.st_dev, made.st_ino)
 
@@ -110,6 +115,11 @@ class GateDoor:
         """Whether a client is one of the door's owners."""
         client = self._clients.get(client_id)
         return client is not None and client.uid in self._owner_uids
+
+    def pid_of(self, client_id: int) -> int | None:
+        """Who connected, by the kernel's word."""
+        client = self._clients.get(client_id)
+        return None if client is None else client.pid
 
     def take_findings(self) -> tuple[Finding, ...]:
         """Findings since the last call, one for each refused uid."""
@@ -174,7 +184,7 @@ class GateDoor:
             return
         credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         pid, uid, _gid = _CREDENTIALS.unpack(credentials)
-        if uid not in self._allowed_uids | self._owner_uids:
+        if not self._anyone and uid not in self._allowed_uids | self._owner_uids:
             self._refuse(pid, uid)
             sock.close()
             return
@@ -184,7 +194,7 @@ class GateDoor:
             return
         sock.setblocking(False)
         self._last_id += 1
-        client = _Client(self._last_id, sock, uid)
+        client = _Client(self._last_id, sock, uid, pid)
         self._clients[client.id] = client
         self._by_fd[sock.fileno()] = client
         self._selector.register(sock, selectors.EVENT_READ, self)
@@ -248,13 +258,13 @@ class GateDoor:
         client.sock.close()
 
 
-def _listen(path: Path, gid: int | None) -> socket.socket:
+def _listen(path: Path, gid: int | None, mode: int) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         _remove_stale(path)
         listener.bind(str(path))
         # Nobody can connect before listen(): the mode holds from the first connection on.
-        path.chmod(SOCKET_MODE)
+        path.chmod(mode)
         if gid is not None:
             os.chown(path, -1, gid)
         listener.setblocking(False)

@@ -31,6 +31,7 @@ from flopgate_agent.gate.enrolling import enrolled_chips
 from flopgate_agent.gate.faults import DRIVER_SILENT
 from flopgate_agent.gate.settings import GateSettings, Now
 from flopgate_agent.gate_process.announcing import Announcer
+from flopgate_agent.gate_process.declaring import with_declared
 from flopgate_agent.gate_process.gate_door import GateDoor
 from flopgate_agent.gate_process.hand import Hand
 from flopgate_agent.gate_process.host import free_bytes, read_clocks
@@ -43,11 +44,12 @@ from flopgate_agent.gate_process.host_settings import (
     records_dir,
 )
 from flopgate_agent.gate_process.identity import anchored, open_identity
+from flopgate_agent.gate_process.jobs_door import JobsDoor
 from flopgate_agent.gate_process.kept_memory import KeptMemory
 from flopgate_agent.gate_process.lease_keeper import LeaseKeeper
 from flopgate_agent.gate_process.lockdown_told import LockdownTold
 from flopgate_agent.gate_process.ran_file import RanFile
-from flopgate_agent.gate_process.runner import Doer, GateRunner, log_refused
+from flopgate_agent.gate_process.runner import Doer, GateRunner, log_refused, retire
 from flopgate_agent.gate_process.service_manager import ServiceManager
 from flopgate_agent.gate_process.status_file import StatusFile, status_path
 from flopgate_agent.gate_process.tpm_looking import TpmLooking
@@ -113,6 +115,7 @@ class GateProcess:
             env=child_environment(os.environ),
         )
         self._selector.register(self._sampler, selectors.EVENT_READ, "sampler")
+        self._jobs = JobsDoor(config, self._selector, read_clocks().elapsed_ms)
         self._topology = TopologyClient(env=child_environment(os.environ))
         self._runner: GateRunner | None = None
         self._lease: LeaseKeeper | None = None
@@ -151,6 +154,7 @@ class GateProcess:
         self._topology.close()
         self._identity.close()
         self._door.close()
+        self._jobs.close()
         self._ledger.close()
         return 0
 
@@ -173,7 +177,7 @@ class GateProcess:
         runner = self._runner
         if runner is None or not runner.core.enrolled:
             return
-        if self._kept.stored and is_watched(self._lease_path):
+        if self._outlives:
             _LOG.info("lanes run on: the next gate or the lock-down sees to them")
             # The fewer the next one has to make up for, the better.
             runner.core.chain.overdue = True
@@ -184,6 +188,11 @@ class GateProcess:
         give_up_ms = read_clocks().elapsed_ms + STOP_MS_MAX
         while runner.core.must_stand and read_clocks().elapsed_ms < give_up_ms:
             self._turn()
+
+    @property
+    def _outlives(self) -> bool:
+        """Whether what is permitted, and whoever stops the lanes, are there without this run."""
+        return bool(self._kept.stored) and is_watched(self._lease_path)
 
     def _next_wake_ms(self) -> int:
         times = [self._next_snapshot_ms]
@@ -209,6 +218,10 @@ class GateProcess:
         elif key.data == "sampler":
             for message in self._sampler.on_readable(now.elapsed_ms):
                 self._on_sampler(message, now)
+        elif self._jobs.owns(key):
+            core = self._runner.core if self._runner else None
+            self._jobs.on_ready(key, core, kept=self._outlives, now_ms=now.elapsed_ms)
+            self._stopping = self._stopping or self._jobs.moved
         else:
             for client_id, incoming in self._door.on_ready(key):
                 self._on_courier(client_id, incoming)
@@ -260,7 +273,8 @@ class GateProcess:
     def _start(self, found: Sequence[NvmlIdentity], driver_version: str, now: Now) -> GateRunner:
         config = self._config
         settings = make_settings(config, found, driver_version, self._enrolled, self._identity)
-        settings = replace(settings, witness=self._anchored)
+        lanes = with_declared(settings.lanes, settings.chips, self._jobs.declared)
+        settings = replace(settings, witness=self._anchored, lanes=lanes)
         # Before the hand: a lock-down at work must have ended when it takes over what is held.
         lease = LeaseKeeper(
             self._lease_path,
@@ -338,6 +352,8 @@ class GateProcess:
             self._renew_lease(runner, now)
             self._ran.write(runner.core, now.elapsed_ms)
             self._look_around(runner, now)
+            self._jobs.look(runner.core, now.elapsed_ms, kept=self._outlives)
+            self._stopping = self._stopping or self._jobs.moved
             for found in self._door.take_findings():
                 runner.core.findings.add(found.id, found.severity, detail=found.detail)
         elif self._outdated(runner):
@@ -359,20 +375,10 @@ class GateProcess:
 
     def _on_courier(self, client_id: int, message: pb.ToGate) -> None:
         if message.HasField("retire"):
-            self._door.send(client_id, pb.FromGate(reply=self._retire(client_id)))
+            reply = retire(self._runner, own=self._door.is_own(client_id))
+            self._door.send(client_id, pb.FromGate(reply=reply))
         elif self._runner is not None:
             self._runner.from_courier(client_id, message)
-
-    def _retire(self, client_id: int) -> pb.Reply:
-        if not self._door.is_own(client_id):
-            who = "only root and the gate's own user may take this host out of service"
-            return pb.Reply(code="retire.rights", detail=who, remedy="Run this as root.")
-        if self._runner is None:
-            starting = "the driver has not named its chips yet"
-            return pb.Reply(
-                code="retire.starting", detail=starting, remedy="Try again in a moment."
-            )
-        return self._runner.retire()
 
 
 def run(config_path: Path, hand_maker: HandMaker = make_hand) -> int:

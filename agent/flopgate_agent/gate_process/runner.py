@@ -276,3 +276,14 @@ class GateRunner:
         _LOG.error("%s", error)
         if not self.core.has_fault(error.code):
             self.do(self.core.fault(error.code, error.detail, error.remedy, self._clock()))
+
+
+def retire(runner: GateRunner | None, *, own: bool) -> pb.Reply:
+    """What is said to whoever asks; ``own``: it is root or the gate's own user."""
+    if not own:
+        who = "only root and the gate's own user may take this host out of service"
+        return pb.Reply(code="retire.rights", detail=who, remedy="Run this as root.")
+    if runner is None:
+        starting = "the driver has not named its chips yet"
+        return pb.Reply(code="retire.starting", detail=starting, remedy="Try again in a moment.")
+    return runner.retire()

@@ -3090,6 +3090,7 @@ class ToGate(_message.Message):
     ADMISSION_FIELD_NUMBER: _builtins.int
     RESEND_FIELD_NUMBER: _builtins.int
     RETIRE_FIELD_NUMBER: _builtins.int
+    DECLARE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___CourierHello: ...
     @_builtins.property
@@ -3102,6 +3103,8 @@ class ToGate(_message.Message):
     def resend(self) -> Global___Resend: ...
     @_builtins.property
     def retire(self) -> Global___Retire: ...
+    @_builtins.property
+    def declare(self) -> Global___Declare: ...
     def __init__(
         self,
         *,
@@ -3111,16 +3114,38 @@ class ToGate(_message.Message):
         admission: Global___EnrollReply | None = ...,
         resend: Global___Resend | None = ...,
         retire: Global___Retire | None = ...,
+        declare: Global___Declare | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "answers", b"answers", "hello", b"hello", "message", b"message", "order", b"order", "resend", b"resend", "retire", b"retire"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "answers", b"answers", "declare", b"declare", "hello", b"hello", "message", b"message", "order", b"order", "resend", b"resend", "retire", b"retire"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "answers", b"answers", "hello", b"hello", "message", b"message", "order", b"order", "resend", b"resend", "retire", b"retire"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "answers", b"answers", "declare", b"declare", "hello", b"hello", "message", b"message", "order", b"order", "resend", b"resend", "retire", b"retire"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "answers", "order", "admission", "resend", "retire"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "answers", "order", "admission", "resend", "retire", "declare"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___ToGate: _TypeAlias = ToGate  # noqa: Y015
+
+@_typing.final
+class Declare(_message.Message):
+    """A job says what it computes; at a door of its own, open to everybody on the host."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKLOAD_FIELD_NUMBER: _builtins.int
+    workload: _builtins.str
+    def __init__(
+        self,
+        *,
+        workload: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["workload", b"workload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Declare: _TypeAlias = Declare  # noqa: Y015
 
 @_typing.final
 class CourierHello(_message.Message):
