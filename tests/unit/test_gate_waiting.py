@@ -10,7 +10,7 @@ import pytest
 from flopgate_agent.gate.actions import Tell
 from flopgate_agent.gate.allowance import Allowed, Denied
 from flopgate_proto.envelope import Envelope
-from flopgate_proto.errors import HistoryError
+from flopgate_proto.errors import ForgedError, HistoryError
 from flopgate_proto.keys import SigningKey
 from flopgate_proto.values import LaneState, Scope, ScopeKind
 from tests.support import further_orders, orders
@@ -177,3 +177,24 @@ def test_what_waits_is_told_as_such_and_again_when_it_is_in_force() -> None:
     rig.order(pause)
     actions = rig.core.order(rig.authority.name, rig.authority.resume(pause.digest), rig.now)
     assert "order.waits.resume" in [one.event for one in actions if isinstance(one, Tell)]
+
+
+def test_what_only_a_waiting_root_lets_hold_comes_into_force_with_it() -> None:
+    """At the authority the new root may rule already: its clock is another."""
+    rig = slow()
+    base = orders.trust_root(authority=rig.authority.name, version=2)
+    newcomer = SigningKey.from_scalar(4711)
+    keys = (*base.keys, replace(base.keys[0], name="newcomer", spki=newcomer.spki))
+    roles = tuple(replace(role, keys=(*role.keys, len(base.keys))) for role in base.roles)
+    rig.order(orders.sealed_order(replace(base, keys=keys, roles=roles)))
+    signers = [OFFICER_KEYS[0], newcomer]
+    held = rig.authority.policy
+    stricter = replace(held, version=held.version + 1, renew_after_ms=2_000)
+    rig.order(orders.sealed_order(stricter, signers))
+    authority = rig.core.authorities[rig.authority.name]
+    assert authority.policy == held
+    rig.restart().run(DELAY_MS + 2_000)
+    assert rig.core.authorities[rig.authority.name].policy == stricter
+    alone = orders.sealed_order(replace(stricter, version=9), [newcomer])
+    with pytest.raises(ForgedError):
+        rig.core.order(rig.authority.name, alone, rig.now)
