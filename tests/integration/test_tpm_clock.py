@@ -32,15 +32,19 @@ def found(host: GateHost) -> set[str]:
     return {one.id for report in host.courier.chain() for one in report.findings}
 
 
-def test_a_tpm_clock_that_went_back_is_told(both: tuple[GateHost, Swtpm]) -> None:
-    """A power cut sets it back to its last save, and in the same boot nothing else resets a TPM."""
+def test_a_tpm_whose_clock_may_have_gone_back_is_told(both: tuple[GateHost, Swtpm]) -> None:
+    """A power cut sets it back to its last save, and in the same boot nothing else resets a TPM.
+
+    Where it has caught up with the last report by the first look, it still says that it is unsafe.
+    """
     host, tpm = both
     host.kill_gate()
     tpm.cut()
     tpm.on()
     host.start()
     host.until_state("run-7", LaneState.RUNNING)
-    until(lambda: {"tpm.reset", "tpm.clock.backwards"} <= found(host), "both to be told")
+    until(lambda: "tpm.reset" in found(host), "the reset to be told")
+    assert found(host) & {"tpm.clock.backwards", "tpm.clock.unsafe"}
 
 
 def test_law_1_a_host_clock_that_hides_time_stops_the_host(both: tuple[GateHost, Swtpm]) -> None:

@@ -49,6 +49,13 @@ def test_a_host_clock_at_half_its_pace_is_seen_within_the_hour() -> None:
         assert true_ms <= 3_600_000
 
 
+def test_a_look_that_came_late_is_no_alarm() -> None:
+    """A host that is busy reads its two clocks some time apart."""
+    watch = ClockWatch()
+    watch.see(look(0, 0))
+    assert watch.see(look(59_000, 0)) == ((), None)
+
+
 def test_it_is_told_anew_while_it_lasts_and_no_longer() -> None:
     watch = ClockWatch()
     watch.see(look(0, 0))
