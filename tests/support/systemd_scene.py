@@ -131,9 +131,7 @@ def busy(host: UnitHost, watchdog_ms: int = 60_000) -> subprocess.Popen[bytes]:
     host.start()
     host.until_state("run-7", LaneState.RUNNING)
     assert main_pid(LOCKDOWN), "the gate wants its lock-down"
-    job = host.driver.start_workload(gpus=[0], fmt="fp16", persistent=True)
-    until(lambda: host.driver.running(0) or job.poll() is not None, "the job to compute")
-    assert job.poll() is None, "it was let in"
+    job = host.compute(fmt="fp16", persistent=True)
     time.sleep(1.5)
     return job
 
