@@ -12,7 +12,7 @@ that the building feeds, and what neighbours saw.
 
 from __future__ import annotations
 
-from flopgate_agent.counters.sample import ChipSample, PipeCycles
+from flopgate_agent.counters.sample import CYCLES, ChipSample, PipeCycles
 from flopgate_agent.measured import Finding, alert
 from flopgate_proto.chips import ChipSpec
 
@@ -229,9 +229,7 @@ def _of_instances(start: ChipSample, end: ChipSample) -> tuple[PipeCycles, PipeC
 
 
 def _sum(counted: list[PipeCycles]) -> PipeCycles:
-    return PipeCycles(
-        **{name: sum(getattr(one, name) for one in counted) for name in PipeCycles.__slots__}
-    )
+    return PipeCycles(**{name: sum(getattr(one, name) for one in counted) for name in CYCLES})
 
 
 def _shares_ppm(moved: tuple[PipeCycles, PipeCycles]) -> tuple[int, int] | None:

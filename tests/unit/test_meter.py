@@ -1,10 +1,10 @@
 """The meter's rules, one by one, on hand-made samples of an H100 (132 SMs, 1980 MHz)."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
-from flopgate_agent.counters.sample import ChipSample, PipeCycles
+from flopgate_agent.counters.sample import CYCLES, ChipSample, PipeCycles
 from flopgate_agent.measured import Flop, Measured, Pipe
 from flopgate_agent.meter import calibration, measure, worst_case
 from flopgate_proto.chips import load_table
@@ -28,6 +28,10 @@ def second(**pipes: int) -> Measured:
 
 def ids(measured: Measured) -> list[str]:
     return [finding.id for finding in measured.findings]
+
+
+def test_the_names_of_the_cycles_are_those_of_the_value() -> None:
+    assert tuple(field.name for field in fields(PipeCycles)) == CYCLES
 
 
 def test_hmma_is_tf32_to_fp8_with_16_bit_nominal() -> None:

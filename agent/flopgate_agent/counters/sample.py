@@ -7,6 +7,7 @@ are cumulative as the driver gives them; no arithmetic happens before the meter.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from flopgate_proto.quick import quick
 
@@ -59,7 +60,22 @@ class PipeCycles:
     fp16: int
 
 
-@quick
+CYCLES: Final = (
+    "elapsed",
+    "active",
+    "mma",
+    "dmma",
+    "hmma",
+    "imma",
+    "dfma",
+    "integer",
+    "fp64",
+    "fp32",
+    "fp16",
+)
+"""The names of `PipeCycles`, in their order."""
+
+
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from operator import attrgetter
 
 from flopgate_agent import meter, parts
-from flopgate_agent.counters.sample import ChipSample, PipeCycles
+from flopgate_agent.counters.sample import CYCLES, ChipSample, PipeCycles
 from flopgate_agent.crosscheck import CrossCheck, RunTime
 from flopgate_agent.gate.book import figures_of
 from flopgate_agent.gate.settings import TFLOP, Chip
@@ -18,21 +18,8 @@ from flopgate_proto.values import (
     PipeFigures,
 )
 
-_CYCLES = (
-    "elapsed",
-    "active",
-    "mma",
-    "dmma",
-    "hmma",
-    "imma",
-    "dfma",
-    "integer",
-    "fp64",
-    "fp32",
-    "fp16",
-)
-_COUNTERS = tuple(f"cycles.{name}" for name in _CYCLES)
-_values_of = attrgetter(*_CYCLES)
+_COUNTERS = tuple(f"cycles.{name}" for name in CYCLES)
+_values_of = attrgetter(*CYCLES)
 _RUN_S = "driver.run_s"
 _PIPES = tuple(pipe.value for pipe in Pipe)
 PIPES_READ = frozenset({CounterSource.GPM_CYCLES, CounterSource.GPM_PERCENT})
@@ -93,7 +80,7 @@ class ChipMeter:
             self._survivor = ChipSample(
                 uuid=self.chip.identity.uuid,
                 taken_ms=covered_until_ms,
-                cycles=PipeCycles(**{name: raw[f"cycles.{name}"] for name in _CYCLES}),
+                cycles=PipeCycles(**{name: raw[f"cycles.{name}"] for name in CYCLES}),
                 kernel_active_ms=None,
                 sm_clock_mhz=None,
                 energy_mj=row.energy_mj,
