@@ -55,7 +55,7 @@ COMPILED = (
         for name in (
             "admission", "batch", "capacity", "commit", "logbook", "loose_lanes",
             "officer_orders", "policy_bounds", "prepared", "receive", "records", "replies",
-            "state", "store", "topology", "working_set",
+            "state", "store", "working_set",
         )
     ),
     "flopgate_sim/world/[!_]*.py",
