@@ -15,7 +15,7 @@ from flopgate_agent.config import TpmConfig
 from flopgate_agent.counters.client import child_environment
 from flopgate_agent.gate_process.identity import open_identity
 from flopgate_agent.tpm.client import TpmClient
-from flopgate_agent.tpm_child.counter import INDEX
+from flopgate_agent.tpm.wire import COUNTER_INDEX
 from flopgate_proto.errors import TpmError
 from flopgate_proto.values import LaneState
 from tests.support.fake_tpm import FakeTpm
@@ -124,7 +124,7 @@ def test_a_counter_that_somebody_removed_is_named(tpm: Swtpm, tmp_path: Path) ->
     with reporting(tpm, tmp_path / "host") as host:
         ends = [one.tpm.counter for one in host.courier.chain() if one.tpm is not None]
         host.stop_gate()
-        tpm.tool("tpm2_nvundefine", "-C", "o", hex(INDEX))
+        tpm.tool("tpm2_nvundefine", "-C", "o", hex(COUNTER_INDEX))
         said = refused(host)
         assert "tpm.counter.undefined" in said
         # A new one goes on from the highest, so that this is no way around.
@@ -140,7 +140,7 @@ def test_a_counter_that_somebody_steps_stops_the_host_and_is_named(
 ) -> None:
     with reporting(tpm, tmp_path / "host") as host:
         host.stop_gate()
-        tpm.tool("tpm2_nvincrement", "-C", hex(INDEX), hex(INDEX))
+        tpm.tool("tpm2_nvincrement", "-C", hex(COUNTER_INDEX), hex(COUNTER_INDEX))
         assert "tpm.ledger.old" in refused(host)
 
 
@@ -185,7 +185,7 @@ def test_a_tpm_without_room_for_a_counter_is_named(tpm: Swtpm, tmp_path: Path) -
 
 
 def test_an_index_of_somebody_else_is_not_taken_for_the_counter(tpm: Swtpm, tmp_path: Path) -> None:
-    assert fits(tpm, INDEX)
+    assert fits(tpm, COUNTER_INDEX)
     with pytest.raises(TpmError) as error:
         open_identity(tmp_path, TpmConfig(tcti=tpm.tcti, required=True), os.environ)
     assert error.value.code == "tpm.counter.foreign"

@@ -1,5 +1,6 @@
 """The repository's shape: what no linter holds."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,9 @@ GATE_MODULES = (
 # A gate with one of these could open a connection, or already has an event loop for it.
 NEVER_IN_THE_GATE = ("grpc", "asyncio", "http", "urllib.request", "ssl")
 
+# `make setup` installs neither: pytest reads every test module before it leaves any out.
+NEVER_AT_COLLECTION = r"(?:from|import) (?:tpm2_pytss|pkcs11|flopgate_agent\.tpm_child)\b"
+
 
 def _sources() -> list[Path]:
     return [
@@ -71,6 +75,15 @@ def test_every_module_is_at_most_400_lines() -> None:
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in sources}
     too_long = {str(path.relative_to(ROOT)): n for path, n in lengths.items() if n > MAX_LINES}
     assert too_long == {}
+
+
+def test_tests_are_collected_without_what_only_components_installs() -> None:
+    def imports(path: Path) -> list[str]:
+        code = re.sub(r'""".*?"""', "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        return re.findall(rf"^{NEVER_AT_COLLECTION}", code, re.MULTILINE)
+
+    found = {path.name: imports(path) for path in (ROOT / "tests").rglob("*.py")}
+    assert {name: lines for name, lines in found.items() if lines} == {}
 
 
 def test_gate_modules_stay_away_from_networks() -> None:

@@ -24,6 +24,8 @@ HUNG: Final = "tpm.hung"
 ENDED: Final = "tpm.ended"
 """The child ended, or said what cannot be understood."""
 
+COUNTER_INDEX: Final = 0x0181_F10B
+"""Of the owner's range, which TCG's registry of handles leaves to whoever owns the host."""
 COUNTER_SPACE: Final = "tpm.counter.space"
 """The TPM has no room for a counter."""
 COUNTER_FOREIGN: Final = "tpm.counter.foreign"

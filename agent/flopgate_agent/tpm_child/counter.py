@@ -15,11 +15,15 @@ from tpm2_pytss import (
     TSS2_Exception,
 )
 
-from flopgate_agent.tpm.wire import COUNTER_FOREIGN, COUNTER_MOVED, COUNTER_SPACE, Message
+from flopgate_agent.tpm.wire import (
+    COUNTER_FOREIGN,
+    COUNTER_INDEX,
+    COUNTER_MOVED,
+    COUNTER_SPACE,
+    Message,
+)
 from flopgate_agent.tpm_child.failing import FailedError, reported
 
-INDEX: Final = 0x0181_F10B
-"""Of the owner's range, which TCG's registry of handles leaves to whoever owns the host."""
 _BYTES: Final = 8
 # Without TPMA_NV_ORDERLY each report would wear the TPM's memory. Whoever has root can step it,
 # nobody can set it back: a new counter goes on from the highest that the TPM ever had.
@@ -49,7 +53,10 @@ class Counter:
         attributes = TPMA_NV.parse(_ATTRIBUTES)
         public = TPM2B_NV_PUBLIC(
             nvPublic=TPMS_NV_PUBLIC(
-                nvIndex=INDEX, nameAlg=TPM2_ALG.SHA256, attributes=attributes, dataSize=_BYTES
+                nvIndex=COUNTER_INDEX,
+                nameAlg=TPM2_ALG.SHA256,
+                attributes=attributes,
+                dataSize=_BYTES,
             )
         )
         try:
@@ -105,7 +112,7 @@ class Counter:
 
     def _find(self) -> ESYS_TR | None:
         try:
-            index = self._esys.tr_from_tpmpublic(INDEX)
+            index = self._esys.tr_from_tpmpublic(COUNTER_INDEX)
         except TSS2_Exception as error:
             if error.rc == _RC_NO_HANDLE:
                 return None
@@ -114,7 +121,8 @@ class Counter:
             found = int(self._esys.nv_read_public(index)[0].nvPublic.attributes)
         if found & ~_WRITTEN != int(TPMA_NV.parse(_ATTRIBUTES)):
             raise FailedError(
-                COUNTER_FOREIGN, f"index {INDEX:#x} has attributes {found:#x}: not this counter's"
+                COUNTER_FOREIGN,
+                f"index {COUNTER_INDEX:#x} has attributes {found:#x}: not this counter's",
             )
         if not found & _WRITTEN:
             # Whoever made it lost power before the first step.
