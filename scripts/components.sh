@@ -41,12 +41,12 @@ fi
 # Freezing and killing real processes needs cgroup v2, alone or beside v1.
 grep -q '^cgroup2 \| cgroup2 ' /proc/mounts || fail "no cgroup v2 is mounted (systemd.unified_cgroup_hierarchy=1)"
 
-# The extra `tpm` has no wheels: built here, against the TSS just installed, with what dev.txt locks.
-.venv/bin/python -m pip install --quiet --disable-pip-version-check \
-    --require-hashes --no-deps --no-build-isolation -r requirements/tpm.txt ||
-    fail "building the extra \`tpm\` failed: see above"
-
-# The extra `pkcs11`.
-.venv/bin/python -m pip install --quiet --disable-pip-version-check \
-    --require-hashes --no-deps -r requirements/pkcs11.txt ||
-    fail "installing the extra \`pkcs11\` failed: see above"
+# What no wheel of requirements/dev.txt covers.
+install() {
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps "$@" ||
+        fail "installing ${*: -1} failed: see above"
+}
+# Has no wheels: built here, against the TSS just installed, with what dev.txt locks.
+install --no-build-isolation -r requirements/tpm.txt
+install -r requirements/pkcs11.txt
+install -r requirements/kubernetes.txt # tests/integration/test_k8s_manifest.py
