@@ -64,7 +64,7 @@ def resume_that_waits(seed: int) -> WorldPlan:
 
 
 def pauses_that_race(seed: int) -> WorldPlan:
-    """Pauses come while permits are renewed, every few seconds."""
+    """Pauses come while permits are renewed, every ten seconds."""
     acts = [
         act
         for number in range(20)
@@ -73,7 +73,7 @@ def pauses_that_race(seed: int) -> WorldPlan:
             Act(at_ms=330_000 + 60_000 * number, act="resume"),
         )
     ]
-    return _acted(seed, *acts, policy=replace(POLICY, renew_after_ms=2_000))
+    return _acted(seed, *acts, policy=replace(POLICY, renew_after_ms=10_000))
 
 
 def pauses_in_one_instant(seed: int) -> WorldPlan:
