@@ -105,6 +105,34 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert "://" in target or (path.parent / target).exists(), f"{path.name}: {target}"
 
 
+def anchors(path: Path) -> set[str]:
+    """What a link into a page can name: its headings, as a forge spells them."""
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_into_a_page_name_a_heading(path: Path) -> None:
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]*)\)", text):
+        page = path.parent / target if target else path
+        assert page.suffix != ".md" or anchor in anchors(page), f"{path.name}: {target}#{anchor}"
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    readme = (ROOT / "README.md").read_text()
+    missing = [page.name for page in ROOT.glob("docs/*.md") if f"](docs/{page.name})" not in readme]
+    assert missing == []
+
+
+def test_each_decision_has_a_number_of_its_own() -> None:
+    decisions = sorted(ROOT.glob("docs/adr/*.md"))
+    assert [int(path.name[:4]) for path in decisions] == list(range(1, len(decisions) + 1))
+    for path in decisions:
+        assert path.read_text().startswith(f"# {int(path.name[:4])}. "), path.name
+
+
 NOUNS = ("token", "policy", "order", "cluster", "heads", "host", "budget")
 
 
@@ -112,6 +140,14 @@ def test_commands_are_found() -> None:
     """The test below looks at what is found, and at nothing where nothing is."""
     names = {path.name for path in DOCUMENTS if commands(path)}
     assert names >= {"README.md", "operators.md", "phases.md", "quickstart.md", "systemd.md"}
+
+
+def needed(known: str) -> list[str]:
+    """Options that a command does not run without: those that its usage puts into no brackets."""
+    usage = known.split("\n\n", maxsplit=1)[0]
+    for _ in range(usage.count("[")):
+        usage = re.sub(r"\[[^\[\]]*\]|\([^()]*\)", "", usage)
+    return re.findall(r"--[a-z-]+", usage)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -125,5 +161,8 @@ def test_commands_exist_with_every_option(path: Path, capsys: pytest.CaptureFixt
             MAINS[program]([*words[:depth], "--help"])
         assert ended.value.code == 0, line
         known = capsys.readouterr().out
-        for option in (word.split("=")[0] for word in rest if word.startswith("--")):
+        given = [word.split("=")[0] for word in rest if word.startswith("--")]
+        for option in given:
             assert re.search(rf"{option}\b(?!-)", known), f"{line}: {option}"
+        for option in needed(known):
+            assert option in given or "--help" in given, f"{line}: {option} is missing"
