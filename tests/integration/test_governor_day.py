@@ -1,34 +1,13 @@
 """The day of docs/governor.md: each of its commands, run as it stands there."""
 
 import json
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Final
 
-from tests.support.governor_process import WAIT_S, GovernorProcess, cli, join
+from tests.support.governor_process import GovernorProcess, cli, join
+from tests.support.page import blocks, run
 
-PAGE: Final = Path(__file__).parents[2] / "docs" / "governor.md"
-STEPS: Final = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-
-
-def run(step: str, folder: Path) -> str:
-    """A block of the page, in the folder beside ``agency``; what it printed."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", step],
-        cwd=folder,
-        env={**os.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        timeout=4 * WAIT_S,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+STEPS: Final = blocks("governor.md")
 
 
 def test_the_day_on_the_page_does_what_the_page_says(tmp_path: Path) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +11,10 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.governor_process import WAIT_S, GovernorProcess, cli, join
+from tests.support.governor_process import GovernorProcess, cli, join
+from tests.support.page import blocks, run
 
-PAGE: Final = Path(__file__).parents[2] / "docs" / "phases.md"
-STEPS: Final = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+STEPS: Final = blocks("phases.md")
 DAY_MS: Final = 86_400_000
 
 
@@ -27,22 +24,6 @@ def governor(tmp_path: Path) -> Iterator[GovernorProcess]:
     made.start()
     yield made
     made.stop()
-
-
-def run(step: str, folder: Path) -> str:
-    """A block of the page, in the folder beside ``agency``; what it printed."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", step],
-        cwd=folder,
-        env={**os.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=4 * WAIT_S,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def phases(governor: GovernorProcess) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,21 +15,12 @@ from typing import Final
 
 from flopgate_sim.nvml import FakeDriver
 from tests.support.governor_process import GovernorProcess, cli
+from tests.support.page import blocks
 
 ROOT: Final = Path(__file__).parents[2]
 STATE: Final = "/var/lib/flopgate-gate"
 UNITS: Final = ("flopgate-gate", "flopgate-lockdown", "flopgate-courier")
 BLOCK_S: Final = 60.0
-
-
-def blocks(page: str, heading: str = "") -> list[str]:
-    """Shell blocks of a page, or of one part of it."""
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    if heading:
-        text = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    found = re.findall(r"^ *```sh\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
-    assert found, page
-    return found
 
 
 def run(block: str, folder: Path) -> str:

@@ -12,7 +12,6 @@ from typing import Any, Final
 from flopgate_proto.batches import ProvenAnswer, seal_batch
 from flopgate_proto.codec import (
     PayloadType,
-    encode_admission,
     encode_answer,
     encode_enrolment,
     encode_report,
@@ -323,8 +322,3 @@ def admission(**fields: Any) -> Admission:
         governor_unix_ms=GOVERNOR_UNIX_MS,
     )
     return replace(base, **fields)
-
-
-def sealed_admission(value: Admission, signer: Signer = PERMIT_KEY) -> Envelope:
-    """An admission signed by the permit key."""
-    return seal(PayloadType.ADMISSION, encode_admission(value), [signer])

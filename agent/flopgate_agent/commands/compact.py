@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
+from flopgate_agent.commands.gate_config import add_gate_config
 from flopgate_agent.config import load_gate
 from flopgate_agent.ledger import Ledger
 from flopgate_agent.outbox.ledger_copy import NAME
@@ -14,13 +14,7 @@ from flopgate_proto.errors import StorageError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument(
-        "--config",
-        type=Path,
-        default=Path("/etc/flopgate/gate.toml"),
-        metavar="FILE",
-        help="the gate's configuration (/etc/flopgate/gate.toml)",
-    )
+    add_gate_config(parser)
     parser.add_argument(
         "--keep",
         type=int,

@@ -7,9 +7,9 @@ import json
 import sys
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Final
 
+from flopgate_agent.commands.gate_config import add_gate_config
 from flopgate_agent.config import load_gate
 from flopgate_agent.gate.memory import Memory
 from flopgate_agent.gate_process.status_file import plain
@@ -31,13 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ENTRY",
         help="a report's number or enrolment/AUTHORITY, told whole; without it a list",
     )
-    parser.add_argument(
-        "--config",
-        type=Path,
-        default=Path("/etc/flopgate/gate.toml"),
-        metavar="FILE",
-        help="the gate's configuration (/etc/flopgate/gate.toml)",
-    )
+    add_gate_config(parser)
     parser.add_argument(
         "--newest",
         type=int,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from pathlib import Path
 from typing import Final
 
+from flopgate_agent.commands.gate_config import add_gate_config
 from flopgate_agent.config import load_gate
 from flopgate_agent.gate_process.status_file import status_path
 from flopgate_agent.host_status import read_status
@@ -21,13 +21,7 @@ _POLL_S: Final = 0.2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument(
-        "--config",
-        type=Path,
-        default=Path("/etc/flopgate/gate.toml"),
-        metavar="FILE",
-        help="the gate's configuration (/etc/flopgate/gate.toml)",
-    )
+    add_gate_config(parser)
     parser.add_argument(
         "--wait",
         type=int,

@@ -359,7 +359,7 @@ class Hardware:
         chip.window_ms, chip.window_now_us = elapsed_ms, self.now_us
         chip.window_worked_us, chip.window_active_us = chip.worked_us, chip.active_all_us
         elapsed, busy, active = chip.shared_us
-        return _by_hmma(elapsed, active, busy)
+        return cutting.by_hmma(elapsed, active, busy)
 
     def _cycles(self, chip: Chip, same: dict[tuple[int, int, int, int], PipeCycles]) -> PipeCycles:
         """Summed over SMs, as GPM may give them; chips that did the same share one value."""
@@ -374,22 +374,5 @@ class Hardware:
             busy = worked_us * khz * sms // (1000 * 100) + jump
             active = active_us * khz * sms // 1000 + jump
             elapsed = (self.now_us - counted_us) * khz * sms // 1000 + jump
-            found = same[key] = _by_hmma(elapsed, max(active, busy), busy)
+            found = same[key] = cutting.by_hmma(elapsed, max(active, busy), busy)
         return found
-
-
-def _by_hmma(elapsed: int, active: int, busy: int) -> PipeCycles:
-    """All work of these chips is 16-bit work on the tensor pipe."""
-    return PipeCycles(
-        elapsed=elapsed,
-        active=active,
-        mma=busy,
-        dmma=0,
-        hmma=busy,
-        imma=0,
-        dfma=0,
-        integer=0,
-        fp64=0,
-        fp32=0,
-        fp16=0,
-    )

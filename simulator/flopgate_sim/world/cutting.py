@@ -69,15 +69,21 @@ def shown(chip: Chip, now_us: int) -> tuple[Instance, ...] | None:
 
 
 def _show(chip: Chip, part: Part, now_us: int) -> Instance:
-    """Summed over its SMs. All work of these chips is 16-bit work on the tensor pipe."""
+    """Summed over its SMs."""
     khz, sms = chip.spec.max_clock_khz, part.sm_count
     elapsed_us = now_us - part.since_us - (chip.lost_us - part.lost_us)
     active_us = min(elapsed_us, chip.active_all_us - part.active_us)
     worked_us = (chip.worked_us - chip.lost_flop_us - part.worked_us) * part.percent // 100
     busy = worked_us * khz * chip.spec.sm_count // (1000 * 100)
     active = max(busy, active_us * khz * sms // 1000)
-    cycles = PipeCycles(
-        elapsed=elapsed_us * khz * sms // 1000,
+    cycles = by_hmma(elapsed_us * khz * sms // 1000, active, busy)
+    return Instance(id=part.number, sm_count=sms, cycles=cycles)
+
+
+def by_hmma(elapsed: int, active: int, busy: int) -> PipeCycles:
+    """All work of these chips is 16-bit work on the tensor pipe."""
+    return PipeCycles(
+        elapsed=elapsed,
         active=active,
         mma=busy,
         dmma=0,
@@ -89,4 +95,3 @@ def _show(chip: Chip, part: Part, now_us: int) -> Instance:
         fp32=0,
         fp16=0,
     )
-    return Instance(id=part.number, sm_count=sms, cycles=cycles)
