@@ -127,7 +127,7 @@ def _write_effects(
     if book.policy is not None and book.policy is not state.book.policy:
         write_caps(connection, caps_of(book.policy))
     clusters = state.clusters
-    for verified in book.rulings[len(state.book.rulings) :]:
+    for verified in book.cluster_rulings[len(state.book.cluster_rulings) :]:
         if isinstance(verified.order, ClusterRuling):
             clusters = rule(clusters, verified.order, verified.digest)
     write_clusters(connection, state.clusters.merges, clusters, ())

@@ -37,6 +37,8 @@ TOPOLOGY_BYTES_MAX: Final = 64 * 1024
 QUOTES_MAX: Final = 8
 SCOPES_MAX: Final = 64
 PAUSES_MAX: Final = 64
+ORDERS_WAITING_MAX: Final = 64
+"""Orders that loosen and are not in force yet, of one authority."""
 KEYS_MAX: Final = 64
 ROLES_MAX: Final = 16
 BUDGETS_MAX: Final = 1024

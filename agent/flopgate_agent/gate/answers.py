@@ -189,7 +189,7 @@ def resume_answer(
         authority.granted |= dict.fromkeys(permit.ceilings, permit)
     authority.refusals = _refusals(answer)
     authority.unseen_pauses = frozenset(kept.unseen) - authority.pauses.keys() - authority.lifted
-    authority.ruling = (kept.report, kept.proven)
+    authority.last_answer = (kept.report, kept.proven)
 
 
 def _refusals(answer: Answer) -> dict[str, Refusal]:

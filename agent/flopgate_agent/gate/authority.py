@@ -54,7 +54,7 @@ class Authority(OfficerOrders):
         enrolment, asked: newest statement, and digests of those that an answer may still name.
         granted: by workload, the newest grant that was accepted for it; it outlives a refusal,
             for the authority holds it outstanding until it expires (law 2).
-        ruling: the report whose request was answered last, and that answer, for the next run.
+        last_answer: the report whose request was answered last, and that answer, for the next run.
         told_time: what its signed answers say of the time, ``None`` before the admission.
     """
 
@@ -71,7 +71,7 @@ class Authority(OfficerOrders):
         self.scopes = stored.scopes
         self.permit: Permit | None = None
         self.granted: dict[str, Permit] = {}
-        self.ruling: tuple[Envelope, ProvenAnswer] | None = None
+        self.last_answer: tuple[Envelope, ProvenAnswer] | None = None
         self.refusals: dict[str, Refusal] = {}
         self.next_request_ms = 0
         self.asked_ms = 0

@@ -53,8 +53,8 @@ def kept_of(core: GateCore) -> Kept:
         return Kept()
     answers = []
     for authority in core.authorities.values():
-        if authority.ruling is not None:
-            report, proven = authority.ruling
+        if authority.last_answer is not None:
+            report, proven = authority.last_answer
             unseen = tuple(sorted(authority.unseen_pauses))
             answers.append(
                 KeptAnswer(authority=authority.name, report=report, proven=proven, unseen=unseen)

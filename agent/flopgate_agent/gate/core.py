@@ -137,7 +137,7 @@ class GateCore:
         if accepted.rules:
             plan_renewal(authority, now.elapsed_ms)
             request = self.chain.requests.get(accepted.verified.answer.request_digest)
-            authority.ruling = None if request is None else (request, proven)
+            authority.last_answer = None if request is None else (request, proven)
         if accepted.late:
             self.findings.add("permit.late", Severity.INFO, subject=authority_name)
         needless = needless_sequence(ruling(self.authorities.values()))

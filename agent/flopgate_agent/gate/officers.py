@@ -18,7 +18,7 @@ from flopgate_agent.gate.latched import LatchedPause, PermitKey, Taken, WaitingO
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ForgedError, HistoryError, PeerError
 from flopgate_proto.keys import VerifyingKey
-from flopgate_proto.limits import COUNT_MAX
+from flopgate_proto.limits import COUNT_MAX, ORDERS_WAITING_MAX
 from flopgate_proto.loosening import InForce, loosened
 from flopgate_proto.trust import Trust, VerifiedOrder
 from flopgate_proto.values import (
@@ -35,17 +35,12 @@ from flopgate_proto.values import (
     TrustRoot,
     Veto,
 )
-
-NARROW: Final = frozenset({ScopeKind.CLUSTER})
-"""Scopes no wider than one cluster: a pause of these may last until it is lifted. A workload may
-run on several clusters."""
+from flopgate_proto.values.orders import NARROW
 
 DELEGATE: Final = (
     "Officers of the authority run `flopgate-governor delegate`; the courier brings it."
 )
 """The way back from an expired delegation."""
-
-WAITING_MAX: Final = 64
 
 
 class OfficerOrders:
@@ -151,8 +146,8 @@ class OfficerOrders:
             raise
 
     def _let_wait(self, verified: VerifiedOrder, seen_ms: int, due_ms: int) -> None:
-        if len(self.waiting) >= WAITING_MAX:
-            raise HistoryError(f"{WAITING_MAX} orders wait already", code="order.waiting")
+        if len(self.waiting) >= ORDERS_WAITING_MAX:
+            raise HistoryError(f"{ORDERS_WAITING_MAX} orders wait already", code="order.waiting")
         held = WaitingOrder(verified=verified, first_seen_running_ms=seen_ms, due_running_ms=due_ms)
         self.waiting = (*self.waiting, held)
 

@@ -8,7 +8,6 @@ import sys
 
 from flopgate_governor.client import status
 from flopgate_governor.commands.orders import add_signing_arguments, sign_and_submit
-from flopgate_governor.core.pauses import NARROW
 from flopgate_governor.files import Layout
 from flopgate_governor.toml_files import parse_scope
 from flopgate_governor.wiring import load_authority
@@ -16,7 +15,7 @@ from flopgate_proto.amounts import parse_span_ms
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import NONCE_BYTES
 from flopgate_proto.values import Scope, ScopeKind
-from flopgate_proto.values.orders import Pause
+from flopgate_proto.values.orders import NARROW, Pause
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,16 +18,17 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from flopgate_governor.core.clusters import fenced
-from flopgate_governor.core.pauses import NARROW, LatchedPause
+from flopgate_governor.core.pauses import LatchedPause
 from flopgate_governor.core.quotes import AHEAD_MAX, Numbering
 from flopgate_governor.core.waiting import Fallen, Waiting
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ForgedError, HistoryError, PeerError
-from flopgate_proto.limits import COUNT_MAX
+from flopgate_proto.limits import COUNT_MAX, ORDERS_WAITING_MAX
 from flopgate_proto.loosening import InForce, loosened
 from flopgate_proto.trust import Trust, VerifiedOrder
 from flopgate_proto.values.common import ScopeKind
 from flopgate_proto.values.orders import (
+    NARROW,
     Adoption,
     Closure,
     ClusterRuling,
@@ -48,7 +49,6 @@ from flopgate_proto.values.orders import (
 PAUSE_LAPSE_MS: Final = 72 * 3600 * 1000
 """Longest lapse of one officer's wide pause where no policy says otherwise."""
 
-WAITING_MAX: Final = 64
 FALLEN_KEPT: Final = 64
 
 RESUMES_KEPT: Final = 1_024
@@ -82,7 +82,7 @@ class OrderBook:
         fallen: the newest that waited and never came into force.
         ruled: adoptions, closures and reliefs in force: what they do stands in the store.
         told: envelopes of vetoes, confirmations, revocations and seats, for hosts.
-        rulings: on clusters, in the order in which they came into force.
+        cluster_rulings: in the order in which they came into force.
     """
 
     trust: Trust
@@ -104,7 +104,7 @@ class OrderBook:
     seats: Seats | None = None
     ruled: tuple[VerifiedOrder, ...] = ()
     told: tuple[Envelope, ...] = ()
-    rulings: tuple[VerifiedOrder, ...] = ()
+    cluster_rulings: tuple[VerifiedOrder, ...] = ()
 
     @classmethod
     def first(cls, root: Envelope) -> OrderBook:
@@ -161,7 +161,7 @@ class OrderBook:
     def fences(self) -> dict[str, bytes]:
         """Digest of the ruling that keeps a declared cluster apart, by its name."""
         fences: dict[str, bytes] = {}
-        for verified in self.rulings:
+        for verified in self.cluster_rulings:
             if isinstance(verified.order, ClusterRuling):
                 fences = fenced(fences, verified.order, verified.digest)
         return fences
@@ -200,7 +200,7 @@ class OrderBook:
             due_unix_ms=unix_ms + delay_ms,
             why=why,
         )
-        if len(book.waiting) >= WAITING_MAX:
+        if len(book.waiting) >= ORDERS_WAITING_MAX:
             raise HistoryError(
                 f"{len(book.waiting)} orders wait already",
                 code="order.waiting",
@@ -255,7 +255,7 @@ class OrderBook:
             case Reconciliation():
                 return self._reconcile(order, unix_ms)
             case ClusterRuling():
-                return replace(self, rulings=(*self.rulings, verified))
+                return replace(self, cluster_rulings=(*self.cluster_rulings, verified))
             case _:
                 return self._judge(order, verified)
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
 
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_proto.values.orders import Pause
-
-NARROW: Final = frozenset({ScopeKind.CLUSTER})
-"""Scopes no wider than one cluster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from flopgate_proto.values.common import CapacityBasis, ChargedFigure, Phase, Scope, Standing
+from flopgate_proto.values.common import (
+    CapacityBasis,
+    ChargedFigure,
+    Phase,
+    Scope,
+    ScopeKind,
+    Standing,
+)
 
 LINK_MBIT_PER_S: Final = 100_000
 """Links above this make one cluster where policy names no rate. Executive Order 14110 of the United
 States (2023, section 4.2 (b) (ii)) drew its line for one computing cluster at over 100 Gbit/s."""
+
+NARROW: Final = frozenset({ScopeKind.CLUSTER})
+"""Scopes no wider than one cluster: one officer's pause of these may last until it is lifted. A
+workload may run on several clusters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
