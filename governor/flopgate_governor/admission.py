@@ -10,7 +10,7 @@ from sqlalchemy import BindParameter, Connection, bindparam, insert, select, tup
 from flopgate_governor import schema, tpm_quotes
 from flopgate_governor.capacity import peaks_of
 from flopgate_governor.core.decide import FLOP_PER_TFLOP
-from flopgate_governor.core.facts import CLOSED, RETIRED, Host, LaneFacts
+from flopgate_governor.core.facts import ENDED, Host, LaneFacts
 from flopgate_governor.logbook import write_log
 from flopgate_governor.officer_orders import orders_for
 from flopgate_governor.prepared import Query, Read, Row, Write
@@ -97,7 +97,7 @@ def admit(state: State, envelope: Envelope, quote: pb.TpmQuote | None = None) ->
 def _recognise(state: State, enrolment: Enrolment, host_id: bytes) -> pb.Envelope:
     with state.store.transaction() as connection:
         ((reason,),) = _REASON.run(connection, host_id=host_id)
-        if reason in {RETIRED, CLOSED}:
+        if reason in ENDED:
             raise HistoryError(
                 f"this host's chain is over ({reason}), and its key with it",
                 code="enrolment.retired",
@@ -195,6 +195,7 @@ def _free_chips(
         HistoryError: a chip is another host's, and officers must close its chain.
     """
     closed: list[bytes] = []
+    uuids = {identity.uuid for identity in enrolment.chips}
     for identity, other in _holders(connection, enrolment.chips):
         if other in closed:
             continue
@@ -204,8 +205,10 @@ def _free_chips(
             enrolment.custodian,
             enrolment.cluster,
         )
+        # All of its chips: those left behind would be metered by nobody, and silent for nobody.
+        whole = {row[0] for row in _UUIDS.run(connection, host_id=other)} <= uuids
         left = closures_left(connection, state, enrolment.custodian, unix_ms)
-        if reason or not same or not left:
+        if reason or not (same and whole and left):
             raise HistoryError(
                 f"chip {identity.uuid} is enrolled under host {other.hex()[:16]}",
                 code="enrolment.chip-known",

@@ -19,7 +19,7 @@ from flopgate_proto.codec import decode_order, encode_order
 from flopgate_proto.envelope import Envelope, Signature, pae, statement_digest
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.keys import Signer, key_digest
-from flopgate_proto.limits import COUNT_MAX, MESSAGE_BYTES_MAX
+from flopgate_proto.limits import COUNT_MAX, DIGEST_BYTES, MESSAGE_BYTES_MAX
 from flopgate_proto.values.orders import Order
 
 _MEMBERS: Final = {"payloadType", "payload", "signatures", "expires_unix_ms"}
@@ -173,11 +173,19 @@ def _parse(document: Any) -> Draft:
         payload_type=str(document["payloadType"]),
         payload=base64.b64decode(document["payload"], validate=True),
         signatures=tuple(
-            Signature(str(one["keyid"]), base64.b64decode(one["sig"], validate=True))
+            Signature(_key_id(one["keyid"]), base64.b64decode(one["sig"], validate=True))
             for one in document["signatures"]
         ),
         expires_unix_ms=document["expires_unix_ms"],
     )
+
+
+def _key_id(text: Any) -> str:
+    # It is shown to officers: anything else could paint over what the order says.
+    key_id = bytes.fromhex(text).hex()
+    if key_id != text or len(text) != 2 * DIGEST_BYTES:
+        raise ValueError
+    return key_id
 
 
 def write_draft(path: Path, draft: Draft) -> None:

@@ -18,7 +18,7 @@ from flopgate_governor.core.pauses import concerns_host
 from flopgate_governor.core.waiting import Waiting
 from flopgate_governor.logbook import proof_to, write_log
 from flopgate_governor.prepared import Query, Write
-from flopgate_governor.rulings import Settling, carry_out, check, settle
+from flopgate_governor.rulings import Settling, carry_out, check, note_done, settle
 from flopgate_governor.state import State
 from flopgate_governor.store import Store
 from flopgate_proto.codec import PayloadType, decode_order, envelope_to_wire
@@ -90,6 +90,8 @@ def accept_order(state: State, envelope: Envelope) -> Accepted:
         write_log(connection, appended)
         _write(connection, envelope, appended.logged, unix_ms)
         book, settlings = _write_effects(connection, state, book, unix_ms)
+    # A clock that is set back takes nothing out of force, nor brings later orders before it.
+    state.unix_ms = unix_ms
     state.frontier = appended.frontier
     state.order_ids[envelope.digest] = len(state.order_ids)
     state.take_book(book)
@@ -116,6 +118,7 @@ def ripen(state: State) -> None:
     book = state.book.ripe(unix_ms)
     with state.store.transaction() as connection:
         book, settlings = _write_effects(connection, state, book, unix_ms)
+    state.unix_ms = unix_ms
     state.take_book(book)
     settle(state, settlings)
 
@@ -136,7 +139,8 @@ def _write_effects(
         try:
             settlings.append(carry_out(connection, state, verified, unix_ms))
         except HistoryError as error:
-            # It waited, and what it was signed for is there no more.
+            # It waited, and what it was signed for is there no more: nor after the next start.
+            note_done(connection, verified.digest, unix_ms)
             book = book.let_fall(verified.digest, error.code, error.detail)
     return book, settlings
 

@@ -158,8 +158,13 @@ def carry_out(
             _RELIEVE.run(connection, [{**row, "amount_tflop": order.amount_tflop}])
             budgets.write_totals(connection, books)
     settling.moved.append(order.host_id)
-    _NEW_RULING.run(connection, [{"digest": verified.digest, "unix_ms": unix_ms}])
+    note_done(connection, verified.digest, unix_ms)
     return settling
+
+
+def note_done(connection: Connection, digest: bytes, unix_ms: int) -> None:
+    """Nothing more is done for this ruling, whenever the governor starts."""
+    _NEW_RULING.run(connection, [{"digest": digest, "unix_ms": unix_ms}])
 
 
 def settle(state: State, settlings: list[Settling]) -> None:

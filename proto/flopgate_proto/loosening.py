@@ -4,7 +4,7 @@
 |---|---|
 | trust root | where somebody gains a role, a quorum shrinks, or who may pause, veto, confirm or revoke loses it or needs more |
 | policy | where any figure, cap, phase or delay becomes looser; then as a whole |
-| resume | unless only revoked keys signed every pause that it lifts |
+| resume | unless only revoked keys signed every pause that it lifts, and no quorum confirmed one |
 | adoption, relief | always |
 | seats | where an authority loses its say |
 | cluster ruling | where clusters stand apart: each may be small |

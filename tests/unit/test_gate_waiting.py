@@ -171,6 +171,20 @@ def test_law_6_a_revoked_key_pauses_nobody_and_its_pauses_go_without_delay() -> 
     assert not denied(rig)
 
 
+def test_law_6_a_confirmed_pause_is_nobodys_alone() -> None:
+    rig = slow()
+    pause = rig.authority.pause()
+    rig.order(pause)
+    confirmation = further_orders.confirmation(pauses=(pause.digest,))
+    rig.order(orders.sealed_order(confirmation, OFFICER_KEYS[1:]))
+    revocation = further_orders.revocation(key_digest=bytes.fromhex(OFFICER_KEYS[0].key_id))
+    rig.order(orders.sealed_order(revocation, OFFICER_KEYS[1:]))
+    resume = orders.resume(lifts=(pause.digest,), nonce=bytes([7] * 16))
+    rig.order(orders.sealed_order(resume, OFFICER_KEYS[1:]))
+    rig.run(10_000)
+    assert denied(rig) == "pause.latched"
+
+
 def test_what_waits_is_told_as_such_and_again_when_it_is_in_force() -> None:
     rig = slow()
     pause = rig.authority.pause()

@@ -127,6 +127,9 @@ def test_a_draft_that_nobody_signed_is_not_submitted(
         lambda document: document | {"more": 1},
         lambda document: document | {"payload": "#"},
         lambda document: document | {"signatures": 5},
+        # A key id is shown: it must not move the cursor over what the order says.
+        lambda document: document | {"signatures": [{"keyid": "\x1b[5Apause", "sig": "AAAA"}]},
+        lambda document: document | {"signatures": [{"keyid": "AB" * 32, "sig": "AAAA"}]},
         lambda document: document | {"expires_unix_ms": "soon"},
         lambda document: [document],
         str,

@@ -206,6 +206,20 @@ def test_law_4_a_lost_ledger_closes_its_old_chain_by_itself_up_to_a_rate(
     governor.enroll(anew(second), governor.token())
 
 
+def test_law_3_no_chip_is_left_behind_by_enrolling_some_of_them_anew(
+    governor: LocalGovernor,
+) -> None:
+    automatic(governor, 5)
+    token = governor.token(capacity_tflop_per_s=2_000_000)
+    host = FakeHost(1, chips=8)
+    governor.enroll(host, token)
+    with pytest.raises(HistoryError, match=r"enrolment\.chip-known"):
+        governor.enroll(Reimaged(1, chips=7), token)
+    assert not reason(governor, host)
+    governor.enroll(Reimaged(1, chips=8), token)
+    assert reason(governor, host) == "host.closed"
+
+
 def test_law_4_evidence_is_not_shed_by_enrolling_anew(
     governor: LocalGovernor, host: FakeHost
 ) -> None:
@@ -286,3 +300,22 @@ def test_a_relief_of_an_amount_that_is_none_is_refused(
 def test_a_ruling_on_a_host_that_is_not_known_is_refused(governor: LocalGovernor) -> None:
     with pytest.raises(HistoryError, match=r"ruling\.host-unknown"):
         governor.order(Closure(host_id=bytes(32), **SIGNED))
+
+
+def test_a_ruling_that_fell_stays_fallen_when_the_governor_starts_anew(
+    governor: LocalGovernor, host: FakeHost
+) -> None:
+    governor.order(replace(cluster_policy(CAP, 2), loosening_delay_ms=DAY_MS))
+    host.unaccounted_tflop += 500
+    host.accept(governor.send(host.report(1_000)))
+    governor.order(relief(host, 300, 1))
+    governor.order(relief(host, 300, 2))
+    governor.clock.unix_ms += DAY_MS
+    host.accept(governor.send(host.report(1_000)))
+    assert [fallen.code for fallen in governor.state.book.fallen] == ["relief.amount"]
+    # What it was signed for is there again.
+    host.unaccounted_tflop += 500
+    host.accept(governor.send(host.report(1_000)))
+    governor.reopen()
+    host.accept(governor.send(host.report(1_000)))
+    assert totals(governor).unaccounted_tflop == 700

@@ -179,6 +179,40 @@ def test_law_6_a_revoked_key_pauses_nobody_and_its_pauses_are_lifted_at_once(
     assert paused(governor) == 0
 
 
+def test_law_6_a_confirmed_pause_is_nobodys_alone(governor: LocalGovernor) -> None:
+    """Revoking who signed it first is no short cut past the delay."""
+    confirmed = governor.order(pause(), OFFICERS[:1])
+    confirmation = Confirmation(
+        authority=AUTHORITY, pauses=(confirmed,), nonce=bytes(16), reason="looked into"
+    )
+    governor.order(confirmation, OFFICERS[1:])
+    revoke(governor, OFFICERS[0], OFFICERS[1:])
+    governor.order(resume(confirmed), OFFICERS[1:])
+    assert paused(governor) == 1
+
+
+def test_law_9_a_clock_set_back_brings_no_order_before_the_one_that_allows_it(
+    governor: LocalGovernor,
+) -> None:
+    """Else a start anew would refuse what was accepted, and the governor would stand."""
+    newcomer = SigningKey.from_scalar(4000)
+    old = governor_root()
+    governor.order(
+        replace(
+            old,
+            version=2,
+            keys=(*old.keys, Key(name="officer-4", spki=newcomer.spki)),
+            roles=tuple(replace(role, keys=(*role.keys, 3)) for role in old.roles),
+        )
+    )
+    governor.clock.unix_ms += DAY_MS
+    overview(governor.state, ())
+    governor.clock.unix_ms -= 5_000
+    governor.order(pause(), [newcomer])
+    governor.reopen()
+    assert paused(governor) == 1
+
+
 def test_law_6_a_revoked_officer_still_vetoes(governor: LocalGovernor) -> None:
     """Else a quorum could silence an officer and loosen before he can object."""
     revoke(governor, OFFICERS[0], OFFICERS[1:])

@@ -181,7 +181,7 @@ class OfficerOrders:
         suspected = {
             digest
             for digest, held in self.pauses.items()
-            if held.signers and held.signers <= trust.revoked
+            if held.signers and held.signers <= trust.revoked and digest not in self._confirmed
         }
         return InForce(
             trust=trust, policy=self.policy, seats=self.seats, suspected=frozenset(suspected)

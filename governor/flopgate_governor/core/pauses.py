@@ -30,8 +30,8 @@ class LatchedPause:
         return None if self.confirmed else self.pause.lapse_ms
 
     def suspected(self, revoked: frozenset[str]) -> bool:
-        """Whether only revoked keys signed it."""
-        return bool(self.signers) and self.signers <= revoked
+        """Whether only revoked keys stand behind it: no quorum confirmed it."""
+        return not self.confirmed and bool(self.signers) and self.signers <= revoked
 
 
 def pauses_for(
