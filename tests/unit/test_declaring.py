@@ -97,6 +97,16 @@ def test_as_many_workloads_as_a_report_carries() -> None:
         moved_to("one-more", ["u"], before)
 
 
+def test_a_workload_that_no_report_has_room_for_is_refused_before_the_gate_ends() -> None:
+    """The next run would end at once, and again: an older lane stays in every report."""
+    known = [f"w{number}" for number in range(LANES_MAX)]
+    assert moved_to("w7", ["u"], {}, known) == {"w7": ("u",)}
+    assert moved_to("one-more", ["u"], {}, known[1:]) == {"one-more": ("u",)}
+    with pytest.raises(EnvironmentFault) as error:
+        moved_to("one-more", ["u"], {}, known)
+    assert error.value.code == "declare.lanes"
+
+
 def test_a_chip_goes_back_once_its_job_is_gone_for_long() -> None:
     abandoned = Abandoned()
     declared = {"run-8": ("a", "b"), "eval": ("c",)}

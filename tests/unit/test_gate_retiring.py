@@ -223,3 +223,14 @@ def test_without_a_process_nobody_is_waited_for() -> None:
 def test_who_may_ask_and_when_is_told() -> None:
     assert retire_asked(None, own=False).code == "retire.rights"
     assert retire_asked(None, own=True).code == "retire.starting"
+
+
+def test_law_6_an_emergency_does_not_wait_for_the_wind_down_of_who_leaves() -> None:
+    rig = retire(running()).run(1_000)
+    assert rig.done(Notify)
+    rig.order(rig.authority.pause(emergency=True))
+    stopped_ms = rig.now_ms
+    rig.run(4_000)
+    assert rig.state is LaneState.HALTED
+    assert not rig.work_since(stopped_ms + 2_000)
+    assert state(rig) == "retiring"

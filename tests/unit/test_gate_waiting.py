@@ -212,3 +212,23 @@ def test_what_only_a_waiting_root_lets_hold_comes_into_force_with_it() -> None:
     alone = orders.sealed_order(replace(stricter, version=9), [newcomer])
     with pytest.raises(ForgedError):
         rig.core.order(rig.authority.name, alone, rig.now)
+
+
+def test_it_is_so_where_several_roots_wait_that_follow_each_other() -> None:
+    rig = slow()
+    second = orders.trust_root(authority=rig.authority.name, version=2)
+    newcomers = [SigningKey.from_scalar(4711), SigningKey.from_scalar(4712)]
+    for number, newcomer in enumerate(newcomers):
+        added = replace(second.keys[0], name=f"newcomer-{number}", spki=newcomer.spki)
+        keys = (*second.keys, added)
+        roles = tuple(replace(role, keys=(*role.keys, len(keys) - 1)) for role in second.roles)
+        second = replace(second, keys=keys, roles=roles, version=2 + number)
+        # The third root holds by the second one alone.
+        signers = [OFFICER_KEYS[0], newcomers[0] if number else OFFICER_KEYS[1]]
+        rig.order(orders.sealed_order(second, signers))
+    held = rig.authority.policy
+    stricter = replace(held, version=held.version + 1, renew_after_ms=2_000)
+    rig.order(orders.sealed_order(stricter, newcomers))
+    assert rig.core.authorities[rig.authority.name].policy == held
+    rig.restart().run(DELAY_MS + 2_000)
+    assert rig.core.authorities[rig.authority.name].policy == stricter

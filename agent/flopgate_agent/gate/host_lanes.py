@@ -14,6 +14,7 @@ from flopgate_agent.gate.lane import COMPUTING, Lane
 from flopgate_agent.gate.outlook import WouldStop
 from flopgate_agent.gate.phases import InForce, next_change_ms, phase_in_force
 from flopgate_agent.gate.settings import GateSettings
+from flopgate_agent.gate.states import MAY_COMPUTE
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values import ChargedFigure, LaneState, Phase, Severity
 
@@ -25,6 +26,20 @@ def charged_figure(authorities: Collection[Authority]) -> ChargedFigure:
         # An authority that has not said yet which one it charges may charge the highest.
         return ChargedFigure.HIGH
     return max((one.charged_figure for one in policies), default=ChargedFigure.HIGH)
+
+
+def _denied_by(fault: Denied | None, permission: Allowed | Denied, lane: Lane) -> Denied | None:
+    """The fault, unless an authority leaves a lane that still computes less time than it does.
+
+    Only a host that retires has a fault with a wind-down: no emergency waits for that.
+    """
+    sooner = (
+        fault is not None
+        and lane.state in MAY_COMPUTE
+        and isinstance(permission, Denied)
+        and permission.wind_down_ms < fault.wind_down_ms
+    )
+    return None if sooner else fault
 
 
 class HostLanes:
@@ -107,7 +122,8 @@ class HostLanes:
         drain_ms = drain_ms_of(admitted(authorities))
         figure = charged_figure(authorities)
         for lane in self.by_workload.values():
-            permission = fault or allowance(lane.workload, authorities, now_ms, running_ms)
+            permission = allowance(lane.workload, authorities, now_ms, running_ms)
+            permission = _denied_by(fault, permission, lane) or permission
             self.permissions[lane.workload] = permission
             lane.ceiling_tflop = ceiling_of(permission, lane.workload, authorities, now_ms)
             lane.figure = figure

@@ -138,11 +138,13 @@ class OfficerOrders:
         try:
             return self._trust().verify(envelope), None
         except ForgedError:
+            roots = [self._trust()]
             for held in self.waiting:
-                if isinstance(held.verified.order, TrustRoot):
+                known = roots if isinstance(held.verified.order, TrustRoot) else []
+                for before in tuple(known):
                     with suppress(PeerError):
-                        root = self._trust().successor(held.verified.envelope)
-                        return root.verify(envelope), held.due_running_ms
+                        roots.append(before.successor(held.verified.envelope))
+                        return roots[-1].verify(envelope), held.due_running_ms
             raise
 
     def _let_wait(self, verified: VerifiedOrder, seen_ms: int, due_ms: int) -> None:

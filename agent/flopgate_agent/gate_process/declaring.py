@@ -133,8 +133,16 @@ def judge(
     return tuple(mine)
 
 
-def moved_to(workload: str, uuids: Iterable[str], before: Declared) -> dict[str, tuple[str, ...]]:
+def moved_to(
+    workload: str, uuids: Iterable[str], before: Declared, known: Collection[str] = ()
+) -> dict[str, tuple[str, ...]]:
     """What is declared once these chips are this workload's.
+
+    Args:
+        workload: that was declared.
+        uuids: the chips.
+        before: what was declared so far.
+        known: workloads that this host ever had: their totals stay in every report.
 
     Raises:
         EnvironmentFault: more workloads than a report carries.
@@ -143,8 +151,13 @@ def moved_to(workload: str, uuids: Iterable[str], before: Declared) -> dict[str,
     after = {name: tuple(one for one in old if one not in mine) for name, old in before.items()}
     after[workload] = (*after.get(workload, ()), *mine)
     kept = {name: chips for name, chips in after.items() if chips}
-    if len(kept) >= LANES_MAX:
-        raise EnvironmentFault("too many workloads at once", code="declare.lanes")
+    # With one more the next gate could not start.
+    if len(kept) >= LANES_MAX or len({*known, workload}) > LANES_MAX:
+        raise EnvironmentFault(
+            f"a report carries {LANES_MAX} workloads, and this host has had as many",
+            code="declare.lanes",
+            remedy="Declare one that it served before, or have it enrolled anew.",
+        )
     return kept
 
 

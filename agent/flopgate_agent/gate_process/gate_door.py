@@ -18,7 +18,7 @@ from typing import Final
 
 from flopgate_agent.door import FRAME_BYTES_MAX, FrameDecoder, encode_frame, parse_to_gate
 from flopgate_proto.errors import ConfigError, EnvironmentFault, MisuseError, PeerError
-from flopgate_proto.limits import FINDINGS_MAX
+from flopgate_proto.limits import FINDINGS_MAX, MESSAGE_BYTES_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import Finding, Severity
 
@@ -26,6 +26,8 @@ CLIENTS_MAX: Final = 8
 BUFFER_BYTES_MAX: Final = 2 * FRAME_BYTES_MAX
 SOCKET_MODE: Final = 0o660
 OPEN_MODE: Final = 0o666
+OPEN_BYTES_MAX: Final = 4096
+"""Longest message at a door for everybody: nobody may fill the gate's memory."""
 _READ_BYTES: Final = 65536
 _BACKLOG: Final = 8
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
@@ -37,12 +39,14 @@ class _Client:
 
     __slots__ = ("decoder", "dropped", "id", "out", "pid", "sock", "uid")
 
-    def __init__(self, client_id: int, sock: socket.socket, uid: int, pid: int) -> None:
+    def __init__(
+        self, client_id: int, sock: socket.socket, uid: int, pid: int, bytes_max: int
+    ) -> None:
         self.id = client_id
         self.pid = pid
         self.uid = uid
         self.sock = sock
-        self.decoder = FrameDecoder()
+        self.decoder = FrameDecoder(bytes_max)
         self.out = bytearray()
         self.dropped = 0
 
@@ -56,7 +60,8 @@ class GateDoor:
         path: of the socket; one that a dead gate left behind is replaced.
         allowed_uids: whose processes may connect.
         owner_uids: whose may, too, and do more than carry: who could do to the gate as it likes.
-        anyone: whether everybody on the host may connect.
+        anyone: whether everybody on the host may connect. Then messages are short, and who came
+            first makes room for who comes when all places are taken: nobody can hold them all.
         gid: group of the socket file; None leaves the gate's own.
         clients_max: connections at a time; further ones are closed at once.
         buffer_bytes_max: unsent bytes held for one client, at least one whole frame.
@@ -188,13 +193,16 @@ class GateDoor:
             self._refuse(pid, uid)
             sock.close()
             return
+        if self._anyone and len(self._clients) >= self._clients_max:
+            self._drop(next(iter(self._clients.values())))
         if self._selector is None or len(self._clients) >= self._clients_max:
             _LOG.warning("door.full: %d clients are connected already", len(self._clients))
             sock.close()
             return
         sock.setblocking(False)
         self._last_id += 1
-        client = _Client(self._last_id, sock, uid, pid)
+        bytes_max = OPEN_BYTES_MAX if self._anyone else MESSAGE_BYTES_MAX
+        client = _Client(self._last_id, sock, uid, pid, bytes_max)
         self._clients[client.id] = client
         self._by_fd[sock.fileno()] = client
         self._selector.register(sock, selectors.EVENT_READ, self)

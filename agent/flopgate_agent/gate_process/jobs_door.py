@@ -51,10 +51,14 @@ class JobsDoor:
     def on_ready(
         self, key: selectors.SelectorKey, core: GateCore | None, *, kept: bool, now_ms: int
     ) -> None:
-        """Hear jobs. ``kept``: what is permitted outlives a restart of the gate."""
+        """Hear jobs. ``kept``: what is permitted outlives a restart of the gate.
+
+        One question at a time, what else came with it goes unanswered: anybody may ask, each one
+        costs looks into /proc, and the gate does nothing else meanwhile.
+        """
         if self._door is None:
             return
-        for client_id, message in self._door.on_ready(key):
+        for client_id, message in self._door.on_ready(key)[:1]:
             try:
                 pid = self._door.pid_of(client_id)
                 self._take(message, pid, core, kept=kept, now_ms=now_ms)
@@ -78,7 +82,7 @@ class JobsDoor:
         caller = None if pid is None else self._processes.cgroup(pid)
         holders = declaring.holders_of(core.meter.chips, self._processes)
         mine = declaring.judge(workload, self._config.declarable, caller, holders)
-        after = declaring.moved_to(workload, mine, self.declared)
+        after = declaring.moved_to(workload, mine, self.declared, core.lanes)
         lanes = declaring.with_declared(core.settings.lanes, core.settings.chips, after)
         if lanes == tuple(lane for lane in core.settings.lanes if lane.chips):
             return
