@@ -122,7 +122,9 @@ def _sum_line(reply: pb.GetStatusReply, name: str) -> str:
     basis = word_of(pb.CapacityBasis.DESCRIPTOR, reply.capacity_basis)
     threshold = reply.threshold_tflop_per_s
     standing = "covered" if status[name].covered else "exempt"
-    told = f"{standing}: threshold {threshold}, peaks at {basis}" if threshold else "no policy"
+    told = (
+        f"{standing}: threshold {threshold} TFLOP/s, peaks at {basis}" if threshold else "no policy"
+    )
     sums = ", ".join(f"{part} {status[part].capacity_tflop_per_s}" for part in parts)
     hosts = sum(status[part].hosts for part in parts)
     return f"{'+'.join(parts)}  {hosts} hosts  {whole} TFLOP/s ({sums})  {told}"
@@ -134,8 +136,8 @@ def _beside_line(reply: pb.GetStatusReply, name: str) -> str:
     fastest = sum(part.dense_tflop_per_s for part in parts)
     weighted = sum(part.total_processing_performance for part in parts)
     return (
-        f"  enrolled chips, for comparison: {sixteen} TFLOP/s at 16 bit, {fastest} in their "
-        f"fastest format, TPP {weighted}"
+        f"  enrolled chips, for comparison: {sixteen} TFLOP/s at 16 bit, {fastest} TFLOP/s "
+        f"in their fastest format, TPP {weighted}"
     )
 
 

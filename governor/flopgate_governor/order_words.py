@@ -62,7 +62,8 @@ def _says(order: Order) -> Iterator[str]:
             yield f"for hosts that know policy {order.least_policy_version} or a newer one"
         case Policy():
             yield f"version {order.version}"
-            yield from (f"  {line}" for line in policy_text(order).splitlines()[2:])
+            lines = policy_text(order).splitlines()
+            yield from (f"  {line}" for line in lines if not line.startswith("#"))
         case Pause():
             yield f"{order.scope} stops{' at once: an emergency' if order.emergency else ''}"
             lapse = "never" if order.lapse_ms is None else f"after {order.lapse_ms} ms of running"

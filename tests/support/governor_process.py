@@ -26,7 +26,7 @@ from flopgate_proto.v1 import flopgate_pb2_grpc as rpc
 from tests.support.governor import AUTHORITY, FakeHost
 
 WAIT_S = 60.0
-BUDGET = '\n[[budgets]]\nscope = "cluster:c1"\ncap_tflop = 1_000_000_000_000\n'
+BUDGET = '\n[[budgets]]\nscope = "cluster:{cluster}"\ncap_tflop = 1_000_000_000_000\n'
 
 
 def cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -43,10 +43,10 @@ class GovernorProcess:
     process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def make(cls, root: Path) -> "GovernorProcess":
-        """A new directory whose policy has a budget for cluster ``c1``."""
+    def make(cls, root: Path, cluster: str = "c1") -> "GovernorProcess":
+        """A new directory whose policy has a budget for one cluster."""
         form = root.with_suffix(".toml")
-        form.write_text(DEFAULT_POLICY.format(authority=AUTHORITY) + BUDGET)
+        form.write_text(DEFAULT_POLICY.format(authority=AUTHORITY) + BUDGET.format(cluster=cluster))
         done = cli("init", root, "--authority", AUTHORITY, "--policy", form)
         assert done.returncode == 0, done.stderr
         return cls(root)

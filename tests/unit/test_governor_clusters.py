@@ -241,7 +241,9 @@ def test_the_list_sums_up_each_whole_and_tells_what_waits(governor: LocalGoverno
     mine, theirs = join(governor, "alpha", 1, 2), join(governor, "beta", 3, 4, custodian="other")
     tell_all(governor, *mine, *theirs)
     first, second, waits, ways = told_lines(governor)
-    assert first.startswith("alpha  2 hosts  3957 TFLOP/s (alpha 3957)  exempt: threshold 7906")
+    assert first.startswith(
+        "alpha  2 hosts  3957 TFLOP/s (alpha 3957)  exempt: threshold 7906 TFLOP/s, peaks at "
+    )
     assert second.startswith("beta  2 hosts")
     key = FABRIC.chips[0].fabric_cluster_uuid.hex()
     assert waits.startswith(f"alpha - beta: waiting, hosts of both name fabric {key} (report 1 of ")

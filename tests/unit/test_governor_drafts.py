@@ -64,6 +64,12 @@ def test_every_order_is_told_in_words_and_comes_back_from_its_file(
     assert len(lines) > 1
 
 
+def test_a_policy_in_words_is_its_rules_and_no_hints_to_who_edits_a_form() -> None:
+    title, version, first, *_ = in_words(orders.policy())
+    assert title.startswith("A policy, for ")
+    assert (version, first.split(" = ")[0]) == ("version 1", "  capacity_basis")
+
+
 def test_law_6_approvals_over_the_same_bytes_make_a_quorum(tmp_path: Path) -> None:
     path = draft(tmp_path)
     assert approve(tmp_path, path, 0) == 0

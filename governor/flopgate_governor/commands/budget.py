@@ -51,9 +51,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _line(one: Explained) -> str:
-    cap = "no cap" if one.cap_tflop is None else flop_text(one.cap_tflop)
+    cap = "no cap" if one.cap_tflop is None else f"cap {flop_text(one.cap_tflop)}"
     left = "" if one.cap_tflop is None else f"  left {flop_text(_left(one))}"
-    return f"{one.scope}  cap {cap}  upper bound {flop_text(one.upper_tflop)}{left}"
+    return f"{one.scope}  {cap}  upper bound {flop_text(one.upper_tflop)}{left}"
 
 
 def _left(one: Explained) -> int:
@@ -71,6 +71,8 @@ def _lines(one: Explained) -> list[str]:
     ]
     if one.cap_tflop is not None and not _left(one):
         lines.append("  nothing is granted here until something comes back or the cap is raised")
+    if one.cap_tflop is None and not one.shares:
+        lines.append("  no budget names it, no host of it reported: compare the name with `status`")
     for share in one.shares[:LANES_SHOWN]:
         lane = share.lane
         lines.append(

@@ -223,7 +223,11 @@ def _apply(arguments: argparse.Namespace) -> None:
     if submitted:
         lines.insert(0, f"policy {policy.version} of {policy.authority} is on record")
     if arguments.dry_run and old is not None and any(looser_policy(old, policy)):
-        lines.append(f"it loosens: it would wait {span_text(old.loosening_delay_ms)}")
+        delay_ms = old.loosening_delay_ms
+        when = (
+            f"would wait {span_text(delay_ms)}" if delay_ms else "would not wait: no delay is set"
+        )
+        lines.append(f"it loosens, and {when}")
     show("\n".join(lines))
 
 
