@@ -15,6 +15,10 @@ import flopgate_agent.cli
 import flopgate_governor.cli
 import flopgate_sim.cli
 from flopgate_agent.config import CourierConfig, GateConfig, TpmConfig, load_courier, load_gate
+from flopgate_agent.gate.faults import DRIVER_SILENT, LEDGER_FAILED, TPM_FAILED
+from flopgate_agent.gate.retiring import RETIRING
+from flopgate_agent.gate_process.tpm_looking import CLOCK_SLOW
+from flopgate_governor.core.facts import CLOSED
 from flopgate_governor.toml_files import DEFAULT_POLICY, read_policy
 from flopgate_proto.values.orders import Policy
 
@@ -131,6 +135,19 @@ def test_each_decision_has_a_number_of_its_own() -> None:
     assert [int(path.name[:4]) for path in decisions] == list(range(1, len(decisions) + 1))
     for path in decisions:
         assert path.read_text().startswith(f"# {int(path.name[:4])}. "), path.name
+
+
+def test_every_reason_why_a_lane_stands_is_explained() -> None:
+    reason = r'(?:reason=|\bdenied\(\s*|fault, )"([a-z]+(?:\.[a-z-]+)+)"'
+    gate = ROOT / "agent" / "flopgate_agent"
+    folders = (gate / "gate", gate / "gate_process", ROOT / "governor/flopgate_governor/core")
+    sources = [path.read_text() for folder in folders for path in folder.glob("*.py")]
+    reasons = {found for text in sources for found in re.findall(reason, text)}
+    reasons |= {DRIVER_SILENT, LEDGER_FAILED, TPM_FAILED, CLOCK_SLOW, RETIRING, CLOSED}
+    assert len(reasons) > 20
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    section = page.split("\n## Why a lane stands\n")[1].split("\n## ")[0]
+    assert sorted(one for one in reasons if f"`{one}`" not in section) == []
 
 
 NOUNS = ("token", "policy", "order", "cluster", "heads", "host", "budget")
