@@ -282,7 +282,7 @@ def _other_head(connection: Connection, facts: HostFacts, order: Adoption) -> Re
         f"no report {order.sequence} with digest {order.head.hex()[:16]} is on record or kept as "
         "evidence",
         code="adoption.head",
-        remedy="`flopgate-governor order heads` shows what can be adopted.",
+        remedy="`flopgate-governor order propose adopt` without --head shows those that can be.",
     )
 
 

@@ -167,16 +167,30 @@ def needed(known: str) -> list[str]:
     return re.findall(r"--[a-z-]+", usage)
 
 
+def ask_for_help(program: str, words: list[str]) -> None:
+    """Fail where these words name no command."""
+    depth = 2 if words[0] in NOUNS else 1
+    depth += words[:2] == ["order", "propose"]
+    with pytest.raises(SystemExit) as ended:
+        MAINS[program]([*words[:depth], "--help"])
+    assert ended.value.code == 0, (program, words)
+
+
+@pytest.mark.parametrize("part", ["agent", "governor", "proto", "simulator"])
+def test_commands_that_remedies_and_docstrings_name_exist(part: str) -> None:
+    text = "\n".join(path.read_text() for path in sorted((ROOT / part).rglob("*.py")))
+    found = set(re.findall(r"`(flopgate-(?:agent|governor|sim)) ([a-z][a-z0-9 -]*)", text))
+    assert found
+    for program, words in sorted(found):
+        ask_for_help(program, words.split())
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_commands_exist_with_every_option(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for line in commands(path):
         program, *rest = shlex.split(line, comments=True)
         words = list(takewhile(lambda word: re.fullmatch("[a-z][a-z0-9-]*", word), rest))
-        depth = 2 if words[0] in NOUNS else 1
-        depth += words[:2] == ["order", "propose"]
-        with pytest.raises(SystemExit) as ended:
-            MAINS[program]([*words[:depth], "--help"])
-        assert ended.value.code == 0, line
+        ask_for_help(program, words)
         known = capsys.readouterr().out
         given = [word.split("=")[0] for word in rest if word.startswith("--")]
         for option in given:
