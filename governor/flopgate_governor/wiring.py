@@ -8,6 +8,8 @@ import gc
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import structlog
@@ -83,6 +85,20 @@ def load_state(layout: Layout) -> State:
     """
     permit, log = read_signing_key(layout.permit_key), read_signing_key(layout.log_key)
     return open_state(open_existing(layout.store), permit, log, unix_ms)
+
+
+@contextmanager
+def opened(layout: Layout) -> Iterator[State]:
+    """What `load_state` loads, with the store open for as long as the block lasts.
+
+    Raises:
+        ConfigError, StorageError: as `load_state`.
+    """
+    state = load_state(layout)
+    try:
+        yield state
+    finally:
+        state.store.close()
 
 
 async def serve(

@@ -6,12 +6,12 @@ import argparse
 import json
 from typing import Any, Final
 
-from flopgate_governor.commands.orders import add_directory
+from flopgate_governor.commands.signing import add_directory
 from flopgate_governor.files import Layout
 from flopgate_governor.ledger_view import Explained, explain
 from flopgate_governor.output import show
 from flopgate_governor.toml_files import parse_scope
-from flopgate_governor.wiring import load_state
+from flopgate_governor.wiring import opened
 from flopgate_proto.amounts import flop_text, span_text
 
 LANES_SHOWN: Final = 10
@@ -36,11 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Read the books and print them; the governor need not run."""
     wanted = [str(parse_scope(arguments.scope))] if arguments.action == "explain" else None
-    state = load_state(Layout(arguments.dir))
-    try:
+    with opened(Layout(arguments.dir)) as state:
         found = explain(state, list(state.budgets) if wanted is None else wanted)
-    finally:
-        state.store.close()
     if arguments.json:
         told = [_document(one) for one in found]
         show(json.dumps(told if wanted is None else told[0]))

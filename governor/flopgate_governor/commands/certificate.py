@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from flopgate_governor.commands.orders import add_directory
+from flopgate_governor.commands.signing import add_directory
 from flopgate_governor.files import Layout, write_secret
 from flopgate_governor.output import show
 from flopgate_governor.service.authorization import Role, uri_of

@@ -10,7 +10,7 @@ from google.protobuf.json_format import MessageToDict, MessageToJson
 
 from flopgate_governor.client import status
 from flopgate_governor.cluster_words import Explained, explain_lines, explained, list_lines
-from flopgate_governor.commands.orders import add_directory, add_signing_arguments, sign_and_submit
+from flopgate_governor.commands.signing import add_directory, add_signing_arguments, sign_and_submit
 from flopgate_governor.files import Layout
 from flopgate_governor.output import show
 from flopgate_governor.wiring import load_authority

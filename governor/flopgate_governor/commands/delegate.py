@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from flopgate_governor.commands.orders import add_signing_arguments, sign_and_submit
+from flopgate_governor.commands.signing import add_signing_arguments, sign_and_submit
 from flopgate_governor.files import Layout
 from flopgate_governor.wiring import load_state
 from flopgate_proto.amounts import parse_span_ms

@@ -5,18 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from flopgate_governor.commands.orders import add_directory
 from flopgate_governor.commands.propose import digest_of
+from flopgate_governor.commands.signing import add_directory
 from flopgate_governor.comparing import Compared, Verdict, compare, export, read_export
 from flopgate_governor.files import Layout, write_secret
 from flopgate_governor.output import show
-from flopgate_governor.state import State
-from flopgate_governor.wiring import load_state
+from flopgate_governor.wiring import opened
 from flopgate_proto.errors import ConfigError, HistoryError
 
 EXPORT_BYTES_MAX: Final = 1 << 28
@@ -43,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.action == "compare":
         _compare(arguments)
         return
-    with _opened(arguments) as state:
+    with opened(Layout(arguments.dir)) as state:
         text = export(state)
     if arguments.out is None:
         show(text.rstrip("\n"))
@@ -53,18 +50,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _compare(arguments: argparse.Namespace) -> None:
     others = read_export(_text(arguments.file), digest_of(arguments.trust_root))
-    with _opened(arguments) as state:
+    with opened(Layout(arguments.dir)) as state:
         found = list(compare(state, others))
     _tell(found, as_json=arguments.json)
-
-
-@contextmanager
-def _opened(arguments: argparse.Namespace) -> Iterator[State]:
-    state = load_state(Layout(arguments.dir))
-    try:
-        yield state
-    finally:
-        state.store.close()
 
 
 def _tell(found: list[Compared], *, as_json: bool) -> None:

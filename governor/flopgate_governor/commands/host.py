@@ -7,7 +7,7 @@ import argparse
 from google.protobuf.json_format import MessageToJson
 
 from flopgate_governor.client import status
-from flopgate_governor.commands.orders import add_directory
+from flopgate_governor.commands.signing import add_directory
 from flopgate_governor.commands.status import host_lines
 from flopgate_governor.files import Layout
 from flopgate_governor.output import show

@@ -12,7 +12,7 @@ from google.protobuf.json_format import MessageToJson
 
 from flopgate_governor.client import status
 from flopgate_governor.commands import propose
-from flopgate_governor.commands.orders import add_directory, submit_and_tell, waiting_lines
+from flopgate_governor.commands.signing import add_directory, submit_and_tell, waiting_lines
 from flopgate_governor.drafts import Draft, read_draft, replace_draft
 from flopgate_governor.files import Layout
 from flopgate_governor.officer_keys import signers

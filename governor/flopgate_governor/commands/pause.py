@@ -7,7 +7,7 @@ import secrets
 import sys
 
 from flopgate_governor.client import status
-from flopgate_governor.commands.orders import add_signing_arguments, sign_and_submit
+from flopgate_governor.commands.signing import add_signing_arguments, sign_and_submit
 from flopgate_governor.files import Layout
 from flopgate_governor.toml_files import parse_scope
 from flopgate_governor.wiring import load_authority

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from flopgate_governor.commands.orders import add_directory, add_signing_arguments, sign_and_submit
+from flopgate_governor.commands.signing import add_directory, add_signing_arguments, sign_and_submit
 from flopgate_governor.files import Layout, read_signing_key
 from flopgate_governor.output import show
 from flopgate_governor.policy_check import books_for, remarks, spent_faults
@@ -21,7 +21,7 @@ from flopgate_governor.rehearsal import Rehearsed, copy_store, rehearse
 from flopgate_governor.state import open_state
 from flopgate_governor.store import Store
 from flopgate_governor.toml_files import fault_at, policy_text, read_policy
-from flopgate_governor.wiring import load_authority, load_policy, load_state, unix_ms
+from flopgate_governor.wiring import load_authority, load_policy, opened, unix_ms
 from flopgate_proto.amounts import flop_text, parse_span_ms, span_text
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.loosening import looser_policy
@@ -109,15 +109,12 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _checked(layout: Layout, path: Path, policy: Policy) -> list[str]:
     """Remarks on a form; raises what the books do not allow."""
-    state = load_state(layout)
-    try:
+    with opened(layout) as state:
         books = books_for(state, policy)
         for fault in spent_faults(policy, books):
             raise fault_at(path, fault)
         state.take_book(replace(state.book, policy=policy))
         return list(remarks(policy, books, state.capacities.covered))
-    finally:
-        state.store.close()
 
 
 def _diff(arguments: argparse.Namespace) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from flopgate_governor.client import status
-from flopgate_governor.commands.orders import add_signing_arguments, sign_and_submit
+from flopgate_governor.commands.signing import add_signing_arguments, sign_and_submit
 from flopgate_governor.files import Layout
 from flopgate_governor.heads import adoptable
 from flopgate_governor.trust_form import read_root
-from flopgate_governor.wiring import load_authority, load_state
+from flopgate_governor.wiring import load_authority, load_state, opened
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.keys import key_digest
 from flopgate_proto.limits import DIGEST_BYTES, NONCE_BYTES
@@ -131,11 +131,8 @@ def _revoke(arguments: argparse.Namespace, layout: Layout) -> Order:
 
 def _adopt(arguments: argparse.Namespace, layout: Layout) -> Order:
     host_id = digest_of(arguments.host)
-    state = load_state(layout)
-    try:
+    with opened(layout) as state:
         heads = adoptable(state, host_id)
-    finally:
-        state.store.close()
     for sequence, head, _ in heads:
         if arguments.head == head.hex():
             signed = _signed(arguments, layout)

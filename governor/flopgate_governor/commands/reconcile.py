@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import secrets
 
-from flopgate_governor.commands.orders import add_signing_arguments, sign_and_submit
+from flopgate_governor.commands.signing import add_signing_arguments, sign_and_submit
 from flopgate_governor.files import Layout
 from flopgate_governor.wiring import load_authority
 from flopgate_proto.limits import NONCE_BYTES

@@ -6,8 +6,8 @@ import argparse
 import secrets
 
 from flopgate_governor.client import status
-from flopgate_governor.commands.orders import add_signing_arguments, sign_and_submit
 from flopgate_governor.commands.propose import digest_of
+from flopgate_governor.commands.signing import add_signing_arguments, sign_and_submit
 from flopgate_governor.files import Layout
 from flopgate_governor.wiring import load_authority
 from flopgate_proto.errors import ConfigError

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from flopgate_governor import schema
 from flopgate_governor.announcement import read_announcement
-from flopgate_governor.commands.orders import add_directory
+from flopgate_governor.commands.signing import add_directory
 from flopgate_governor.files import Layout, read_secret, write_secret
 from flopgate_governor.output import show
 from flopgate_governor.store import Store, open_existing
