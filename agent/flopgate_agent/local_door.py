@@ -14,8 +14,8 @@ WAIT_S: Final = 10.0
 _READ_BYTES: Final = 65536
 
 
-def ask_gate(door: Path, question: pb.ToGate) -> None:
-    """Have the gate do something.
+def ask_gate(door: Path, question: pb.ToGate, *, if_silent: str) -> None:
+    """Have the gate do something. ``if_silent``: what helps where nobody answers at the door.
 
     Raises:
         EnvironmentFault: no gate answers, or it says why it does not.
@@ -36,7 +36,7 @@ def ask_gate(door: Path, question: pb.ToGate) -> None:
         raise EnvironmentFault(
             f"no gate answers at {door}: {error.strerror or error}",
             code="gate.silent",
-            remedy="Start the gate, or name its own gate.toml.",
+            remedy=if_silent,
         ) from error
     if reply is None:
         raise EnvironmentFault(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flopgate_governor.toml_files import policy_text
+from flopgate_proto.amounts import span_text
 from flopgate_proto.keys import key_digest
 from flopgate_proto.values.orders import (
     Adoption,
@@ -58,7 +59,7 @@ def _says(order: Order) -> Iterator[str]:
             yield from _root(order)
         case Delegation():
             yield f"key {key_digest(order.permit_spki).hex()}, serial {order.serial}"
-            yield f"for {order.span_ms} ms of each gate's running time"
+            yield f"for {span_text(order.span_ms)} of each gate's running time"
             yield f"for hosts that know policy {order.least_policy_version} or a newer one"
         case Policy():
             yield f"version {order.version}"
@@ -66,8 +67,9 @@ def _says(order: Order) -> Iterator[str]:
             yield from (f"  {line}" for line in lines if not line.startswith("#"))
         case Pause():
             yield f"{order.scope} stops{' at once: an emergency' if order.emergency else ''}"
-            lapse = "never" if order.lapse_ms is None else f"after {order.lapse_ms} ms of running"
-            yield f"lapses {lapse}"
+            lapse_ms = order.lapse_ms
+            after = "never" if lapse_ms is None else f"after {span_text(lapse_ms)} of running time"
+            yield f"lapses {after}"
         case Reconciliation():
             yield f"batches go on above {order.batch_number}"
         case ClusterRuling():

@@ -16,7 +16,7 @@ def test_the_day_on_the_page_does_what_the_page_says(tmp_path: Path) -> None:
     governor.start()
     try:
         host, _, _ = join(governor, 1, governor.token("--cluster", "alpha"))
-        assert len(STEPS) == 4
+        assert len(STEPS) == 5
         morning = run(STEPS[0], tmp_path)
         assert f"host {host.host_id.hex()[:16]}  alpha" in morning
         assert "cluster:alpha  cap 1e24 FLOP  upper bound 0 FLOP  left 1e24 FLOP" in morning
@@ -25,8 +25,10 @@ def test_the_day_on_the_page_does_what_the_page_says(tmp_path: Path) -> None:
         assert "looser     cap of cluster:alpha: 1e24 FLOP -> 2e24 FLOP" in noon
         assert "judged again, by the policy in force -> by the form:" in noon
         assert "nothing was signed or sent" in noon
+        assert "it loosens, and would not wait: no delay is set" in noon
         assert "policy 2 of gov.example is on record" in run(STEPS[2], tmp_path)
         run(STEPS[3], tmp_path)
+        assert "log index" in run(STEPS[4], tmp_path)
         shown = json.loads(cli("policy", "show", "--dir", governor.root, "--json").stdout)
         assert (shown["version"], shown["prohibit_tflop"]) == (2, 10**15)
         told = cli("host", "show", host.host_id.hex()[:8], "--dir", governor.root)

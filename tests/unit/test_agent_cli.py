@@ -115,6 +115,13 @@ def test_any_other_fault_exits_1(host: Path, capsys: pytest.CaptureFixture[str])
     assert "courier.state.unwritable" in capsys.readouterr().err
 
 
+def test_a_job_whose_declaration_nobody_hears_is_told_what_opens_that_door(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["declare", "run-8", "--door", str(tmp_path / "gate.sock")]) == 1
+    assert "gate.toml has the key declarable" in capsys.readouterr().err
+
+
 def test_the_command_line_loads_no_network_by_itself() -> None:
     """The gate's process starts here: only the chosen command's module may be loaded."""
     program = (

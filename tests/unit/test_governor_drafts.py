@@ -70,6 +70,12 @@ def test_a_policy_in_words_is_its_rules_and_no_hints_to_who_edits_a_form() -> No
     assert (version, first.split(" = ")[0]) == ("version 1", "  capacity_basis")
 
 
+def test_spans_are_told_in_units_that_officers_think_in() -> None:
+    assert "lapses after 3d of running time" in in_words(orders.pause(lapse_ms=259_200_000))
+    week = replace(orders.delegation(), span_ms=604_800_000)
+    assert "for 7d of each gate's running time" in in_words(week)
+
+
 def test_law_6_approvals_over_the_same_bytes_make_a_quorum(tmp_path: Path) -> None:
     path = draft(tmp_path)
     assert approve(tmp_path, path, 0) == 0

@@ -107,7 +107,7 @@ def test_status_names_the_phase_of_hosts_and_clusters_and_what_would_be_stopped(
     assert told(governor)[1].endswith("2 hosts: 2 observe  1 would be stopped")
     lines = lines_of(overview(governor.state, ()))
     hosts = [line for line in lines if line.startswith("host ")]
-    assert all(line.endswith("observe") for line in hosts)
+    assert all(line.endswith("  not linked  told 0 s ago  observe") for line in hosts)
     lanes = [line for line in lines if line.startswith("  running")]
     assert sorted("would be stopped: pause.latched" in line for line in lanes) == [False, True]
     governor.clock.unix_ms += 60_000

@@ -37,7 +37,7 @@ def asked(tmp_path: Path) -> Asked:
             thread = Thread(target=answer)
             thread.start()
             try:
-                ask_gate(tmp_path / "door", QUESTION)
+                ask_gate(tmp_path / "door", QUESTION, if_silent="")
             except EnvironmentFault as error:
                 return error.code
             finally:
@@ -67,5 +67,5 @@ def test_why_it_does_not_is_told(asked: Asked, said: bytes, code: str) -> None:
 
 def test_where_no_gate_is_that_is_told(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFault) as error:
-        ask_gate(tmp_path / "none", QUESTION)
-    assert error.value.code == "gate.silent"
+        ask_gate(tmp_path / "none", QUESTION, if_silent="Start it.")
+    assert (error.value.code, error.value.remedy) == ("gate.silent", "Start it.")

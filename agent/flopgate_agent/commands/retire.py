@@ -34,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Ask the gate, then wait until every authority has acknowledged it."""
     config = load_gate(arguments.config)
-    ask_gate(config.door_path, pb.ToGate(retire=pb.Retire()))
+    question = pb.ToGate(retire=pb.Retire())
+    ask_gate(config.door_path, question, if_silent="Start the gate, or name its own gate.toml.")
     path = str(status_path(config.door_path))
     end_s, told = time.monotonic() + arguments.wait, ""
     while time.monotonic() < end_s:

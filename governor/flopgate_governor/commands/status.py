@@ -140,4 +140,4 @@ def _topology(told: pb.TopologyStatus) -> str:
 
 def _ago(now_unix_ms: int, seen_unix_ms: int) -> str:
     """What a host tells is as old as its last report."""
-    return f"  {max(0, now_unix_ms - seen_unix_ms) // 1000} s ago" if seen_unix_ms else ""
+    return f"  told {max(0, now_unix_ms - seen_unix_ms) // 1000} s ago" if seen_unix_ms else ""
