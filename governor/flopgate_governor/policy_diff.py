@@ -6,12 +6,11 @@ looked at in both directions.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
-from flopgate_proto.amounts import flop_text, rate_text, span_text
+from flopgate_proto.amounts import date_text, flop_text, rate_text, span_text
 from flopgate_proto.loosening import looser_policy
 from flopgate_proto.values.common import Scope
 from flopgate_proto.values.orders import Budget, PhaseRule, Policy
@@ -73,7 +72,7 @@ def _cap(budget: Budget | None) -> str:
 
 
 def _told(rules: list[PhaseRule]) -> str:
-    told = [f"{rule.phase.name.lower()} from {_date(rule.from_unix_ms)}" for rule in rules]
+    told = [f"{rule.phase.name.lower()} from {_begin(rule.from_unix_ms)}" for rule in rules]
     return ", ".join(told) or "no rule"
 
 
@@ -100,10 +99,5 @@ def _place(scope: Scope) -> tuple[int, str]:
     return scope.kind, scope.id
 
 
-def _date(unix_ms: int) -> str:
-    if unix_ms == 0:
-        return "the beginning"
-    try:
-        return dt.datetime.fromtimestamp(unix_ms / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    except (ValueError, OverflowError, OSError):
-        return f"{unix_ms} ms"
+def _begin(unix_ms: int) -> str:
+    return date_text(unix_ms) if unix_ms else "the beginning"

@@ -1,4 +1,4 @@
-"""Amounts as people write and read them: FLOP, FLOP/s and spans, from and to whole units.
+"""Amounts as people write and read them: FLOP, FLOP/s, spans and dates, from and to whole units.
 
 What is signed are whole teraFLOP and milliseconds; nobody reads 10,000,000,000,000 TFLOP and sees
 1e25 FLOP. Every command line takes and shows amounts through here; programs get the whole units.
@@ -6,6 +6,7 @@ What is signed are whole teraFLOP and milliseconds; nobody reads 10,000,000,000,
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from decimal import Decimal, InvalidOperation
 from typing import Final
@@ -17,6 +18,7 @@ FLOP_PER_TFLOP: Final = 10**12
 SPAN_MS_MAX: Final = 100 * 365 * 86_400_000
 """A hundred years: what is meant to be longer is a slip of the pen."""
 
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _UNIT_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _SPAN: Final = re.compile(r"([0-9]{1,12})(ms|s|m|h|d)")
 _LARGEST: Final = Decimal(COUNT_MAX) * FLOP_PER_TFLOP
@@ -38,6 +40,14 @@ def span_text(span_ms: int) -> str:
         if span_ms and span_ms % _UNIT_MS[unit] == 0:
             return f"{span_ms // _UNIT_MS[unit]}{unit}"
     return f"{span_ms}ms"
+
+
+def date_text(unix_ms: int) -> str:
+    """A date for people, cut to the second; past the calendar's end the milliseconds stay."""
+    try:
+        return f"{_EPOCH + dt.timedelta(milliseconds=unix_ms):%Y-%m-%d %H:%M:%S} UTC"
+    except OverflowError:
+        return f"{unix_ms} ms"
 
 
 def parse_tflop(text: str) -> int:

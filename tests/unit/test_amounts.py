@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flopgate_governor.commands.signing import waiting_lines
 from flopgate_proto.amounts import (
+    date_text,
     flop_text,
     parse_span_ms,
     parse_tflop,
@@ -14,6 +16,7 @@ from flopgate_proto.amounts import (
 )
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import COUNT_MAX
+from flopgate_proto.v1 import flopgate_pb2 as pb
 
 
 @pytest.mark.parametrize(
@@ -72,3 +75,14 @@ def test_a_span_for_people_is_exact(span_ms: int) -> None:
 def test_a_count_for_people_is_right_to_three_digits(tflop: int) -> None:
     shown = float(flop_text(tflop).removesuffix(" FLOP"))
     assert abs(shown - tflop * 1e12) <= 0.005 * tflop * 1e12
+
+
+def test_a_date_for_people_is_one_whatever_was_signed() -> None:
+    assert date_text(1_700_000_000_999) == "2023-11-14 22:13:20 UTC"
+    assert date_text(0) == "1970-01-01 00:00:00 UTC"
+    assert date_text(COUNT_MAX) == f"{COUNT_MAX} ms"
+
+
+def test_an_order_that_waits_beyond_the_calendar_is_shown() -> None:
+    (line,) = waiting_lines(pb.WaitingOrder(digest=b"\x01", due_unix_ms=COUNT_MAX))
+    assert f"in force from {COUNT_MAX} ms on" in line

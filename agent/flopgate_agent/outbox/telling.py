@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from google.protobuf.message import Message
 
 from flopgate_agent.outbox.entries import Entry
 from flopgate_agent.outbox.words import FIELDS
+from flopgate_proto.amounts import date_text
 from flopgate_proto.codec import PayloadType
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.words import word_of
@@ -31,7 +31,7 @@ def line_of(entry: Entry) -> str:
             f"{lane.total.nominal_tflop} TFLOP"
             for lane in message.lanes
         ]
-        said = f"{_date(message.wall_unix_ms)}  {'; '.join(lanes)}"
+        said = f"{date_text(message.wall_unix_ms)}  {'; '.join(lanes)}"
         said += "; asks" if message.HasField("request") else ""
         said += "; the last one" if entry.payload_type == PayloadType.RETIREMENT else ""
     return f"{entry.name}  {len(entry.raw)} bytes  {who_has(entry)}  {said}"
@@ -96,13 +96,6 @@ def _plain(field: Any, value: Any) -> str:
     if isinstance(value, str):
         return value or "none"
     if field.name == "wall_unix_ms":
-        return f"{value} ms ({_date(value)})"
+        return f"{value} ms ({date_text(value)})"
     unit = next((unit for end, unit in _UNITS.items() if field.name.endswith(end)), "")
     return f"{value} {unit}".rstrip()
-
-
-def _date(unix_ms: int) -> str:
-    try:
-        return datetime.fromtimestamp(unix_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (OverflowError, ValueError, OSError):
-        return "no date"

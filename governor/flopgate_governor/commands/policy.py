@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import json
 import sys
 from dataclasses import asdict, replace
@@ -22,7 +21,7 @@ from flopgate_governor.state import open_state
 from flopgate_governor.store import Store
 from flopgate_governor.toml_files import fault_at, policy_text, read_policy
 from flopgate_governor.wiring import load_authority, load_policy, opened, unix_ms
-from flopgate_proto.amounts import flop_text, parse_span_ms, span_text
+from flopgate_proto.amounts import date_text, flop_text, parse_span_ms, span_text
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.loosening import looser_policy
 from flopgate_proto.values.orders import Policy
@@ -164,7 +163,7 @@ def _simulate(arguments: argparse.Namespace) -> None:
 
 def _rehearsal(before: Rehearsed, after: Rehearsed) -> list[str]:
     lines = [
-        f"{after.reports} reports, {_date(after.from_unix_ms)} to {_date(after.until_unix_ms)}",
+        f"{after.reports} reports, {date_text(after.from_unix_ms)} to {date_text(after.until_unix_ms)}",
         "judged again, by the policy in force -> by the form:",
     ]
     for cluster in sorted(after.outcomes):
@@ -256,7 +255,3 @@ def _document(policy: Policy) -> dict[str, Any]:
         for rule in policy.phases
     ]
     return document
-
-
-def _date(unix_ms: int) -> str:
-    return dt.datetime.fromtimestamp(unix_ms / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import sys
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from flopgate_governor.officer_keys import signers
 from flopgate_governor.order_words import in_words
 from flopgate_governor.output import show
 from flopgate_governor.wiring import unix_ms
-from flopgate_proto.amounts import parse_span_ms
+from flopgate_proto.amounts import date_text, parse_span_ms
 from flopgate_proto.envelope import Envelope, seal
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -135,9 +134,9 @@ def submit_and_tell(layout: Layout, envelope: Envelope) -> None:
 
 def waiting_lines(waiting: pb.WaitingOrder) -> list[str]:
     """What is told of an order that is not in force yet."""
-    due = dt.datetime.fromtimestamp(waiting.due_unix_ms // 1000, dt.UTC)
+    due = date_text(waiting.due_unix_ms)
     kind = waiting.payload_type.removeprefix("application/vnd.flopgate.").split(".")[0]
     return [
-        f"waits {waiting.digest.hex()}  {kind}  in force from {due:%Y-%m-%d %H:%M:%S} UTC on",
+        f"waits {waiting.digest.hex()}  {kind}  in force from {due} on",
         *(f"  loosens: {what}" for what in waiting.loosens),
     ]
