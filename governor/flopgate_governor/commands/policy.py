@@ -162,8 +162,9 @@ def _simulate(arguments: argparse.Namespace) -> None:
 
 
 def _rehearsal(before: Rehearsed, after: Rehearsed) -> list[str]:
+    begin, end = date_text(after.from_unix_ms), date_text(after.until_unix_ms)
     lines = [
-        f"{after.reports} reports, {date_text(after.from_unix_ms)} to {date_text(after.until_unix_ms)}",
+        f"{after.reports} reports, {begin} to {end}",
         "judged again, by the policy in force -> by the form:",
     ]
     for cluster in sorted(after.outcomes):
