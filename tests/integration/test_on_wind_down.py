@@ -89,3 +89,35 @@ def test_each_user_of_a_job_saves_as_himself() -> None:
             commands.turn()
         job.kill()
         assert saved.read_text().split()[:3] == [str(NOBODY), str(NOBODY), str(job.pid)]
+
+
+TRACED = "import ctypes, time; ctypes.CDLL(None).prctl(0x59616D61, -1); time.sleep(600)"
+"""Lets whoever wants trace it (PR_SET_PTRACER), where the kernel asks."""
+TRACER = """
+import ctypes, sys, time
+while ctypes.CDLL(None).ptrace(0x4206, int(sys.argv[1]), None, None):
+    time.sleep(0.05)
+print("seized", flush=True)
+time.sleep(600)
+"""
+
+
+def test_nobody_who_traces_his_own_command_keeps_others_from_theirs() -> None:
+    """Until its tracer waits for it, a traced process that was killed ends for nobody else."""
+    commands = Commands([sys.executable, "-c", TRACED])
+    deadline_ms = boottime_ms() + 3_000
+    commands.begin(WindDown(workload="run-7", deadline_ms=deadline_ms, pids=(os.getpid(),)))
+    (running,) = commands.running
+    line = [sys.executable, "-c", TRACER, str(running.process.pid)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE) as tracer:
+        assert tracer.stdout is not None
+        assert tracer.stdout.readline() == b"seized\n"
+        while boottime_ms() < deadline_ms:
+            commands.turn()
+        commands.turn()
+        assert len(commands.running) == 1, "nobody waits here"
+        tracer.kill()
+    while not commands.idle:
+        assert boottime_ms() < deadline_ms + 60_000
+        commands.turn()
+    assert running.process.returncode == -signal.SIGKILL

@@ -110,6 +110,13 @@ def open_identity(state_dir: Path, tpm: TpmConfig | None, environ: Mapping[str, 
             )
         return Identity(signer=load_or_make_key(in_file))
     if in_file.exists():
+        if in_tpm.exists():
+            # An older version of the gate, which knows no TPM, made another one.
+            raise ConfigError(
+                f"there are two host keys, {in_file} and {in_tpm}",
+                code="key.two",
+                remedy="Keep the one under which this host is enrolled, and move the other away.",
+            )
         if not tpm.required:
             return Identity(signer=load_or_make_key(in_file))
         raise ConfigError(
