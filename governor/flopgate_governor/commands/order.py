@@ -13,6 +13,7 @@ from google.protobuf.json_format import MessageToJson
 from flopgate_governor.client import status
 from flopgate_governor.commands import propose
 from flopgate_governor.commands.signing import add_directory, submit_and_tell, waiting_lines
+from flopgate_governor.commands.token import first_root
 from flopgate_governor.drafts import Draft, read_draft, replace_draft
 from flopgate_governor.files import Layout
 from flopgate_governor.officer_keys import signers
@@ -20,7 +21,8 @@ from flopgate_governor.order_words import in_words
 from flopgate_governor.output import show
 from flopgate_governor.state import State
 from flopgate_governor.trust_form import root_text
-from flopgate_governor.wiring import load_state, unix_ms
+from flopgate_governor.wiring import load_state, opened, unix_ms
+from flopgate_proto.amounts import span_text
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.loosening import loosened
 from flopgate_proto.trust import ROLE_OF
@@ -91,7 +93,7 @@ def _judged(draft: Draft, state: State) -> list[str]:
     ]
     lines += [f"loosens: {what}" for what in loosened(draft.order, book.in_force)]
     if lines[2:]:
-        lines.append(f"so it waits {book.in_force.delay_ms} ms once it is accepted")
+        lines.append(f"so it waits {span_text(book.in_force.delay_ms)} once it is accepted")
     return lines
 
 
@@ -135,8 +137,9 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _trust(arguments: argparse.Namespace) -> None:
-    state = load_state(Layout(arguments.dir))
-    state.store.close()
+    with opened(Layout(arguments.dir)) as state:
+        pinned = first_root(state.store)
+    show(f"# Hosts and other authorities pin the first trust root: {pinned.hex()}")
     show(root_text(state.book.trust.root))
 
 

@@ -50,14 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     revoke = kind("revoke", "a suspected key counts for nothing but a veto from now on")
     revoke.add_argument("officer", metavar="OFFICER", help="name or key id, as in the trust root")
     adopt = kind("adopt", "a host whose chain was closed on evidence goes on after one report")
-    adopt.add_argument("host", metavar="HOST", help="its id, as `status` shows it")
+    adopt.add_argument("host", metavar="HOST", help="its id, whole, as `host show` shows it")
     adopt.add_argument(
         "--head", metavar="DIGEST", help="of that report; without it, those are shown that can be"
     )
     close = kind("close", "a host's chain is over and its chips are free")
-    close.add_argument("host", metavar="HOST", help="its id, as `status` shows it")
+    close.add_argument("host", metavar="HOST", help="its id, whole, as `host show` shows it")
     relieve = kind("relieve", "evidence shows that FLOP were not computed")
-    relieve.add_argument("host", metavar="HOST", help="its id, as `status` shows it")
+    relieve.add_argument("host", metavar="HOST", help="its id, whole, as `host show` shows it")
     relieve.add_argument("--workload", required=True, metavar="NAME", help="of which lane")
     relieve.add_argument("--tflop", required=True, type=int, metavar="N", help="whole teraFLOP")
     relieve.add_argument(
@@ -205,7 +205,8 @@ def digest_of(text: str) -> bytes:
         raise ConfigError(
             f"{text!r} is no digest",
             code="config.digest",
-            remedy="Copy the 64 digits that `flopgate-governor status` shows.",
+            remedy="Copy all 64 digits: `flopgate-governor status` shows those of orders, "
+            "`flopgate-governor host show` of a host, `flopgate-governor order trust` of the root.",
         )
     return digest
 

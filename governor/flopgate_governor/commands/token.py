@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
     store = open_existing(layout.store)
     token = JoinToken(
         authority=authority,
-        trust_root_digest=_first_root(store),
+        trust_root_digest=first_root(store),
         enroll_address=announced.hosts_enroll,
         link_address=announced.hosts_link,
         tls_ca_pem=read_secret(layout.ca_certificate).decode(),
@@ -123,7 +123,12 @@ def _check_text(name: str, value: str, *, required: bool) -> None:
         )
 
 
-def _first_root(store: Store) -> bytes:
+def first_root(store: Store) -> bytes:
+    """Digest of the trust root that hosts and other authorities pin.
+
+    Raises:
+        ConfigError: there is none.
+    """
     with store.transaction() as connection:
         digest: bytes | None = connection.execute(
             select(schema.order.c.digest).order_by(schema.order.c.id).limit(1)
