@@ -41,7 +41,7 @@ def read_status(path: str = DEFAULT_PATH) -> Status:
             living gate keeps it up.
     """
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  # as above
+        with open(path, "rb") as file:  # noqa: PTH123 - pathlib takes long to load
             status: Status = json.loads(file.read(BYTES_MAX))
         if status["version"] != VERSION:
             raise EnvironmentFault(

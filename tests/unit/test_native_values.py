@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scripts.compiled import COMPILED, FIELDS_ASKED, INTERPRETED, PACKAGES, ROOT
 from scripts.native_values import HELPER, HELPER_SOURCE, RewriteError, rewritten, with_replace
 
 SOURCE = '''
@@ -138,3 +139,9 @@ def test_a_module_that_stays_takes_the_other_replace() -> None:
     ]
     assert with_replace("from dataclasses import replace") == f"from {HELPER} import replace"
     assert with_replace("x  =  1") == "x  =  1"
+
+
+@pytest.mark.parametrize("name", sorted({*COMPILED, *FIELDS_ASKED, *INTERPRETED}))
+def test_what_is_said_of_a_module_is_said_of_one_that_is_there(name: str) -> None:
+    """A module that was renamed would run interpreted, and nobody would notice."""
+    assert any(list((ROOT / package).parent.glob(name)) for package in PACKAGES)
