@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,7 +28,6 @@ from flopgate_governor.core.facts import (
     Host,
     HostFacts,
     IssuedAnswer,
-    LaneFacts,
     lane_scopes,
 )
 from flopgate_governor.core.quotes import own_quote
@@ -45,6 +44,8 @@ from flopgate_proto.values.reports import Report
 
 BY_ORDER: Final = "order"
 BY_POLICY: Final = "policy"
+FORKED: Final = "host.forked"
+"""Why a chain is closed of which another history was shown."""
 
 _DONE: Final = Query(
     select(schema.ruling.c.digest).where(schema.ruling.c.digest == bindparam("digest"))
@@ -83,6 +84,17 @@ _KEPT: Final = Query(
 _FROM: Final[BindParameter[Any]] = bindparam("b_from")
 _OF: Final[BindParameter[Any]] = bindparam("b_host")
 _R: Final = schema.report.c
+_ON_RECORD: Final = Query(
+    select(_R.envelope).where(_R.host_id == bindparam("host"), _R.digest == bindparam("head"))
+)
+_FORK: Final = Query(
+    select(schema.evidence.c.envelope)
+    .where(
+        schema.evidence.c.host_id == bindparam("host"), schema.evidence.c.kind == "report.forked"
+    )
+    .order_by(schema.evidence.c.id.desc())
+    .limit(1)
+)
 _GIVEN_UP: Final = Query(
     select(_R.digest, _R.envelope).where(
         _R.host_id == bindparam("host"), _R.sequence >= bindparam("first")
@@ -216,16 +228,18 @@ def closures_left(connection: Connection, state: State, custodian: str, unix_ms:
 def _adopt(connection: Connection, state: State, order: Adoption, unix_ms: int) -> None:
     host, chain = _chain(connection, state, order.host_id)
     rulings.check_adoptable(chain.facts)
-    books = _books(connection, host, chain.lanes)
     other = _other_head(connection, chain.facts, order)
+    rival = _rival(connection, chain.facts) if other is None else other
+    added = {} if rival is None else rulings.added(rival, _parting(connection, rival))
+    books = _books(connection, host, {*chain.lanes, *added})
     given_up: list[Row] = []
     if other is None:
-        facts, lanes = rulings.adopt_own(chain, books)
+        facts, lanes = rulings.adopt_own(chain, books, added_tflop=added)
     else:
-        told = {lane.workload: LaneFacts(workload=lane.workload) for lane in other.lanes}
-        books = _books(connection, host, {**told, **chain.lanes})
         quoted = _quoted(connection, state, chain.facts, other)
-        facts, lanes = rulings.adopt_other(chain, other, order.head, quoted, books)
+        facts, lanes = rulings.adopt_other(
+            chain, other, order.head, quoted, books, added_tflop=added
+        )
         given_up = _give_up(connection, order, unix_ms)
     _write(connection, Chain(facts=facts, lanes=lanes), books, before=chain, evidence=given_up)
 
@@ -260,7 +274,7 @@ def _chain(connection: Connection, state: State, host_id: bytes) -> tuple[Host, 
     return host, records.load_chains(connection, {host_id: host})[host_id]
 
 
-def _books(connection: Connection, host: Host, lanes: Mapping[str, LaneFacts]) -> Books:
+def _books(connection: Connection, host: Host, lanes: Iterable[str]) -> Books:
     workloads = {*lanes, rulings.UNDECLARED}
     scopes = {scope for workload in workloads for scope in lane_scopes(host, workload)}
     return budgets.load_books(connection, scopes)
@@ -275,7 +289,7 @@ def _other_head(connection: Connection, facts: HostFacts, order: Adoption) -> Re
     if (order.sequence, order.head) == (facts.sequence, facts.head):
         return None
     for (envelope,) in _KEPT.run(connection, host=order.host_id, head=order.head):
-        report = decode_report(pb.Envelope.FromString(envelope).payload)
+        report = _report_of(envelope)
         if report.sequence == order.sequence:
             return report
     raise HistoryError(
@@ -284,6 +298,27 @@ def _other_head(connection: Connection, facts: HostFacts, order: Adoption) -> Re
         code="adoption.head",
         remedy="`flopgate-governor order propose adopt` without --head shows those that can be.",
     )
+
+
+def _rival(connection: Connection, facts: HostFacts) -> Report | None:
+    """The report of another history that closed the chain; ``None`` where other evidence did."""
+    if facts.refused_reason != FORKED:
+        return None
+    ((envelope,),) = _FORK.run(connection, host=facts.host.host_id)
+    return _report_of(envelope)
+
+
+def _parting(connection: Connection, rival: Report) -> Report | None:
+    """The report that both histories follow; ``None`` where it is not on record."""
+    for query in (_ON_RECORD, _KEPT):
+        for (envelope,) in query.run(connection, host=rival.host_id, head=rival.previous):
+            return _report_of(envelope)
+    return None
+
+
+def _report_of(envelope: bytes) -> Report:
+    # The last report of a chain reads as any other.
+    return decode_report(pb.Envelope.FromString(envelope).payload)
 
 
 def _quoted(connection: Connection, state: State, facts: HostFacts, report: Report) -> IssuedAnswer:

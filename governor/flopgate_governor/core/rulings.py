@@ -27,7 +27,7 @@ from flopgate_governor.core.facts import (
 from flopgate_proto.errors import HistoryError
 from flopgate_proto.values.common import ChargedFigure
 from flopgate_proto.values.orders import Relief
-from flopgate_proto.values.reports import Report
+from flopgate_proto.values.reports import LaneReport, Report
 
 UNDECLARED: Final = "undeclared"
 """Whose book a closed host's silence is written into: nobody knows what it would have run."""
@@ -86,45 +86,46 @@ def check_adoptable(facts: HostFacts) -> None:
         )
 
 
-def adopt_own(chain: Chain, books: Books) -> tuple[HostFacts, dict[str, LaneFacts]]:
-    """The chain goes on from what is on record."""
+def adopt_own(
+    chain: Chain, books: Books, *, added_tflop: Mapping[str, int]
+) -> tuple[HostFacts, dict[str, LaneFacts]]:
+    """The chain goes on from what is on record; what the other history added is charged."""
     spend_all(chain, books)
+    _charge(chain.facts.host, added_tflop, books)
     # What the totals say stays true: the spent ceilings lie in the books beside them.
     lanes = {workload: replace(lane, grants=()) for workload, lane in chain.lanes.items()}
     return replace(chain.facts, refused_reason=""), lanes
 
 
 def adopt_other(
-    chain: Chain, head: Report, digest: bytes, quoted: IssuedAnswer, books: Books
+    chain: Chain,
+    head: Report,
+    digest: bytes,
+    quoted: IssuedAnswer,
+    books: Books,
+    *,
+    added_tflop: Mapping[str, int],
 ) -> tuple[HostFacts, dict[str, LaneFacts]]:
-    """The chain goes on from a report of the other history, and what that adds is charged.
+    """The chain goes on from a report of the other history, and what that added is charged.
 
-    ``quoted``: the answer that it quotes, as all after it may until they hear a newer one.
+    Args:
+        chain: what is on record.
+        head: the report of the other history.
+        digest: of that report.
+        quoted: the answer that it quotes, as all after it may until they hear a newer one.
+        books: moved.
+        added_tflop: of the other history, see `added`.
     """
-    spent = spend_all(chain, books)
-    lanes: dict[str, LaneFacts] = {}
+    lanes = spend_all(chain, books)
+    _charge(chain.facts.host, added_tflop, books)
     for told in head.lanes:
-        before = chain.lanes.get(told.workload) or LaneFacts(workload=told.workload)
-        counted = spent.get(told.workload, before)
-        after = LaneFacts(
+        lanes[told.workload] = LaneFacts(
             workload=told.workload,
             allotted_tflop=told.allotted_tflop,
             unaccounted_tflop=told.unaccounted_tflop,
             total=told.total,
             ungranted_tflop=told.allotted_tflop,
         )
-        # Never less than before: what the given-up history held stays counted.
-        more = replace(
-            counted,
-            unaccounted_tflop=max(
-                counted.unaccounted_tflop,
-                told.allotted_tflop + told.unaccounted_tflop - counted.allotted_tflop,
-            ),
-        )
-        books.move(lane_scopes(chain.facts.host, told.workload), counted, more)
-        lanes[told.workload] = after
-    for workload, lane in spent.items():
-        lanes.setdefault(workload, lane)
     host = replace(chain.facts.host, enrolled_sequence=head.sequence)
     facts = HostFacts(
         host=host,
@@ -138,6 +139,29 @@ def adopt_other(
         quoted=quoted,
     )
     return facts, lanes
+
+
+def added(head: Report, before: Report | None) -> dict[str, int]:
+    """What a report of another history counted, by workload, since the one that both follow.
+
+    Both histories were computed: by two machines, or by one before and after its disk was put back.
+    ``before`` is ``None`` where the parting is not on record: then all of it was added.
+    """
+    parted = {} if before is None else {lane.workload: _counted(lane) for lane in before.lanes}
+    return {
+        lane.workload: max(0, _counted(lane) - parted.get(lane.workload, 0)) for lane in head.lanes
+    }
+
+
+def _counted(lane: LaneReport) -> int:
+    return lane.allotted_tflop + lane.unaccounted_tflop
+
+
+def _charge(host: Host, added_tflop: Mapping[str, int], books: Books) -> None:
+    for workload, tflop in added_tflop.items():
+        before = LaneFacts(workload=workload)
+        after = LaneFacts(workload=workload, unaccounted_tflop=tflop)
+        books.move(lane_scopes(host, workload), before, after)
 
 
 def relieve(
