@@ -50,6 +50,21 @@ def load_clusters(
     connection: Connection, link_mbit_per_s: int, fences: Mapping[str, bytes]
 ) -> Clusters:
     """All that is on record, and what follows from it under this rate; what is new is written."""
+    now, merges, unread = _read(connection, link_mbit_per_s, fences)
+    write_clusters(connection, {merge.place: merge for merge in merges}, now, unread)
+    return now
+
+
+def clusters_under(
+    connection: Connection, link_mbit_per_s: int, fences: Mapping[str, bytes]
+) -> Clusters:
+    """The same, and nothing is written: a policy that nobody signed finds nothing for good."""
+    return _read(connection, link_mbit_per_s, fences)[0]
+
+
+def _read(
+    connection: Connection, link_mbit_per_s: int, fences: Mapping[str, bytes]
+) -> tuple[Clusters, list[Merge], list[Told]]:
     declared: dict[str, Declared] = {}
     for cluster, custodian, site, count in _DECLARED.run(connection):
         before = declared.get(cluster) or Declared()
@@ -71,9 +86,7 @@ def load_clusters(
         fences=fences,
     )
     unread = _unread(connection)
-    now = learn(clusters, unread) if unread else clusters
-    write_clusters(connection, {merge.place: merge for merge in merges}, now, unread)
-    return now
+    return (learn(clusters, unread) if unread else clusters), merges, unread
 
 
 def write_clusters(

@@ -14,7 +14,7 @@ from sqlalchemy import BindParameter, Connection, bindparam, func, select
 from flopgate_governor import schema
 from flopgate_governor.budgets import restore_caps
 from flopgate_governor.capacity import Capacities, peaks_of
-from flopgate_governor.cluster_store import load_clusters
+from flopgate_governor.cluster_store import clusters_under, load_clusters
 from flopgate_governor.core.checkpoint import Appended, append
 from flopgate_governor.core.clusters import Clusters
 from flopgate_governor.core.decide import FLOP_PER_TFLOP, Standing
@@ -158,6 +158,12 @@ class State:
             self.capacities = _capacities(connection, policy, clusters)
         self.see(clusters)
         self.doubtful = False
+
+    def covered_under(self, policy: Policy) -> frozenset[str]:
+        """Clusters that another policy would cover; nothing is changed."""
+        with self.store.transaction() as connection:
+            clusters = clusters_under(connection, policy.cluster_link_mbit_per_s, self.book.fences)
+            return _capacities(connection, policy, clusters).covered
 
     def see(self, clusters: Clusters) -> None:
         """Other clusters are one than before: it is on record."""

@@ -10,9 +10,11 @@ from flopgate_governor.cli import main
 from flopgate_governor.policy_diff import changes
 from flopgate_governor.toml_files import policy_text
 from flopgate_proto.values import Budget, Phase, PhaseRule, Policy, Scope, ScopeKind
+from tests.support.found_clusters import join
 from tests.support.governor import POLICY, LocalGovernor, cluster_policy, joined
 from tests.support.governor_folder import folder_of
 from tests.support.governor_steps import ASK, CLUSTER, ask
+from tests.support.statements import PORT, topology
 
 CAP = 4 * ASK
 WORKLOAD = Scope(ScopeKind.WORKLOAD, "w1")
@@ -80,6 +82,27 @@ def test_a_cap_below_what_is_spent_is_refused_with_its_line(
     assert code == 2
     assert f"{path}:{line}: cap_tflop of cluster:c1 is" in err
     assert f"Write {ASK} or more" in err
+
+
+def test_a_form_that_nobody_signed_finds_no_cluster_for_good(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "g"
+    root.mkdir()
+    slow = replace(PORT, subnet_prefix=7, rate_mbit_per_s=10_000)
+    governor = LocalGovernor.make(root / "governor.sqlite", POLICY)
+    for host in [*join(governor, "alpha", 1, 2), *join(governor, "beta", 3, 4)]:
+        host.topology = replace(topology(), ports=(slow,))
+        governor.send(host.report())
+    folder_of(root, governor)
+    # Together they would be covered: what is judged is what such a policy would find.
+    wider = replace(POLICY, cluster_link_mbit_per_s=1_000, threshold_tflop_per_s=4 * 1_900)
+    code, out, _ = told(capsys, "policy", "check", form(tmp_path, wider), "--dir", root)
+    assert code == 0
+    assert "cluster alpha would be covered" in out
+    governor.reopen()
+    assert governor.count("cluster_merge") == 0
+    governor.state.store.close()
 
 
 def test_a_cap_below_what_is_out_is_told(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -112,8 +112,7 @@ def _checked(layout: Layout, path: Path, policy: Policy) -> list[str]:
         books = books_for(state, policy)
         for fault in spent_faults(policy, books):
             raise fault_at(path, fault)
-        state.take_book(replace(state.book, policy=policy))
-        return list(remarks(policy, books, state.capacities.covered))
+        return list(remarks(policy, books, state.covered_under(policy)))
 
 
 def _diff(arguments: argparse.Namespace) -> None:
