@@ -35,6 +35,7 @@ REGRESSIONS = (
     ("tiny-faults", 92_323),
     ("tiny-faults", 203_354),
     ("tiny-faults", 700_541),
+    ("tiny-faults", 2_003_423),
 )
 """Worlds that broke a law once, or that the judge took for one."""
 PROCESSES = 2

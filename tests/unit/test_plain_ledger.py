@@ -19,11 +19,11 @@ from flopgate_agent.ledger_bounds import KEEP_ACKNOWLEDGED
 from flopgate_proto.errors import HistoryError
 from flopgate_sim.campaign.outcome import Job
 from flopgate_sim.scenario import find
+from flopgate_sim.world.durable import Durable
 from flopgate_sim.world.from_scenario import plan_of
 from flopgate_sim.world.plain_ledger import PlainLedger
 from flopgate_sim.world.plan import Fault
 from flopgate_sim.world.run import run_plan
-from flopgate_sim.world.truth import Durable
 from tests.support.gate_authority import GateAuthority
 from tests.support.gate_rig import GateRig, running
 
@@ -52,11 +52,16 @@ class Both:
         memory = self.plain.load()
         assert memory == self.real.load()
         last = memory.last.report.sequence if memory.last else 0
-        assert self.plain.durable == Durable(
+        durable = self.plain.durable
+        assert durable == Durable(
             sequence=last,
             asked=bool(memory.authorities),
             admitted=any(one.admitted for one in memory.authorities),
+            orders=durable.orders,
         )
+        # Those of an authority that is not known yet are kept as well.
+        told = {order.envelope.digest for one in memory.authorities for order in one.orders}
+        assert told <= durable.orders
         for first, most in ((0, 1), (1, 5), (3, 2), (max(1, last), 32)):
             assert self.plain.reports(first, most) == self.real.reports(first, most)
 

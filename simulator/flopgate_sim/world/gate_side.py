@@ -23,6 +23,7 @@ from flopgate_sim.disk import Disk
 from flopgate_sim.world.chips import Hardware
 from flopgate_sim.world.clocks import Clocks
 from flopgate_sim.world.courier import Courier
+from flopgate_sim.world.durable import LEDGER, Durable, durable_on
 from flopgate_sim.world.engine import US_PER_S, Engine, Event
 from flopgate_sim.world.host_settings import GateWiring, chips_of, settings_of
 from flopgate_sim.world.lockdown import Lockdown
@@ -32,14 +33,13 @@ from flopgate_sim.world.plan import HostPlan, LanePlan
 from flopgate_sim.world.randomness import Streams
 from flopgate_sim.world.setting import ChipSetting
 from flopgate_sim.world.topology import topology_of
-from flopgate_sim.world.truth import Durable, HostTruth
+from flopgate_sim.world.truth import HostTruth
 
 SNAPSHOT_MS, SNAPSHOT_MS_MAX = 100_000, 300_000
 """Between snapshots for couriers, when the gate wakes anyway and at most; the process shows one
 each second, which people look at."""
 GATE_RESTART_US = 2 * US_PER_S
 """From the death of a gate to its next start, when somebody restarts it at once."""
-LEDGER = "ledger.sqlite"
 
 
 class GateSide:
@@ -140,7 +140,7 @@ class GateSide:
         core.chain.topology.take(seen, core.findings)
         self._looked_ms = self._shown_ms = self.clocks.elapsed_ms
         durable, now_us = self._durable(), self._engine.now_us
-        self.truth.gate_started(core.chain.sequence, durable, now_us)
+        self.truth.gate_started(core, durable, now_us)
         self.phases.gate_started(
             core.chain.sequence, boot=self._boots, admitted=durable.admitted, now_us=now_us
         )
@@ -154,13 +154,7 @@ class GateSide:
     def _durable(self) -> Durable:
         if self._plain is not None:
             return self._plain.durable
-        sequence, asked, admitted = self.disk.ask_durable(
-            LEDGER,
-            "SELECT max(sequence) FROM report",
-            "SELECT count(*) FROM authority",
-            "SELECT max(admitted) FROM authority",
-        )
-        return Durable(sequence=sequence or 0, asked=bool(asked), admitted=bool(admitted))
+        return durable_on(self.disk)
 
     def kill_gate(self, why: str) -> None:
         """The gate is gone between two instructions; nothing of it is done any more."""
@@ -258,6 +252,7 @@ class GateSide:
             orders.append(message.order)
         for order in orders if kept else ():
             self.truth.order_taken(runner.core, order, now_us)
+        self.truth.unsure = orders if self.disk.died else []
         if authority.policy is not None and not self.disk.died:
             self.phases.took(
                 authority.name, authority.policy, authority.policy_digest, now_us, kept=kept

@@ -16,7 +16,7 @@ from flopgate_agent.ledger_bounds import KEEP_ACKNOWLEDGED
 from flopgate_proto.codec import PayloadType, decode_chip_row, decode_report, envelope_to_wire
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Scope
-from flopgate_sim.world.truth import Durable
+from flopgate_sim.world.durable import Durable
 
 
 @dataclass(slots=True)
@@ -36,6 +36,7 @@ class PlainLedger:
             sequence=self._last,
             asked=bool(self._authorities),
             admitted=any(one.admitted for one in self._authorities.values()),
+            orders=frozenset(digest for kept in self._orders.values() for digest in kept),
         )
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from flopgate_proto.codec import PayloadType, decode_order, envelope_from_wire
 from flopgate_proto.envelope import Envelope, statement_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import Pause, Resume
+from flopgate_sim.world.durable import Durable
 from flopgate_sim.world.engine import US_PER_MS
 from flopgate_sim.world.order_truth import by_quorum
 
@@ -60,15 +61,6 @@ class GrantTruth:
     until_us: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Durable:
-    """What the ledger of a host holds as it would be found after a loss of power."""
-
-    sequence: int
-    asked: bool
-    admitted: bool
-
-
 @dataclass(slots=True)
 class HostTruth:
     """One host.
@@ -81,6 +73,7 @@ class HostTruth:
         granted_sequence: by authority and request: report of each grant that ever left.
         grants: those that may still be used.
         pauses: by digest: that reached a gate of this host and that no resume lifted since.
+        unsure: orders over whose writing the gate died: the disk tells whether they were kept.
         acting_since_us: since when a gate sees and acts, ``None`` while none does.
         asked: whether the host asked for admission; its books count from there, above
             ``baseline_flop`` by workload.
@@ -114,6 +107,7 @@ class HostTruth:
     grants: list[GrantTruth] = field(default_factory=list)
     pauses: dict[bytes, PauseTruth] = field(default_factory=dict)
     lifted: set[bytes] = field(default_factory=set)
+    unsure: list[pb.SignedOrder] = field(default_factory=list)
     acting_since_us: int | None = None
     asked: bool = False
     enrolled_us: int | None = None
@@ -141,9 +135,14 @@ class HostTruth:
     odd: list[str] = field(default_factory=list)
     mark: Callable[[], None] = nobody
 
-    def gate_started(self, sequence: int, durable: Durable, now_us: int) -> None:
-        """A gate runs from now on, from this report, on what its disk really holds."""
+    def gate_started(self, core: GateCore, durable: Durable, now_us: int) -> None:
+        """A gate runs from now on, on what its disk really holds."""
+        sequence = core.chain.sequence
         self.acting_since_us = now_us
+        for order in self.unsure:
+            if envelope_from_wire(order.envelope).digest in durable.orders:
+                self.order_taken(core, order, now_us)
+        self.unsure = []
         # What could not be kept was never asked or admitted: the host asks again.
         self.asked = self.asked and durable.asked
         if not durable.admitted:
