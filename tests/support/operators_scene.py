@@ -105,7 +105,7 @@ def play(folder: Path) -> None:
         (one, fleet, phase, strict, loose, upgrade, explain, status, doctor, outbox, retire) = (
             blocks("operators.md")
         )
-        assert "enrolled" in run(one, folder)
+        assert "\nphase observe" in run(one, folder), "no check is open before the admission"
         run(fleet, folder)
         assert len(hosts(governor)) == 1, "whoever joins twice is one host"
         assert run(phase, folder).startswith("phase observe")

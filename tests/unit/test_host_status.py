@@ -131,11 +131,20 @@ def test_a_host_that_nobody_admitted_is_only_watched(path: Path, said: Said) -> 
     _write(path, _with_lane(lane, host_state="unenrolled"))
     out = said("status")[1]
     assert "lane w  watched  host.unenrolled\n  way back: Join.\n" in out
-    assert "nothing is stopped" in out
+    assert "\nphase none  nothing is stopped before an authority admits this host" in out
     assert said("check")[:2] == (0, "w: open\n")
+    shut = "w: host.unenrolled: no authority has admitted this host. Join.\n"
+    assert said("check", "--admitted") == (1, shut, "")
     assert "no authority has admitted this host. Nothing is stopped here" in " ".join(
         said("explain")[1].split()
     )
+
+
+@pytest.mark.parametrize("state", ["unenrolled", "retired", "enrolled", "retiring"])
+def test_status_always_has_a_line_for_the_phase(path: Path, said: Said, state: str) -> None:
+    _write(path, _with_lane(RUNS, host_state=state))
+    (line,) = [one for one in said("status")[1].splitlines() if one.startswith("phase ")]
+    assert line.startswith("phase none  ") == (state in {"unenrolled", "retired"})
 
 
 def test_what_would_be_stopped_is_told_with_the_phase(path: Path, said: Said) -> None:
@@ -162,6 +171,7 @@ def test_check_is_open_only_where_a_job_may_start(path: Path, said: Said) -> Non
     shut = "serve: pause.latched: paused (cluster:alpha): rehearsal. Officers lift it.\n"
     assert said("check", "--workload", "serve") == (1, shut, "")
     assert said("check") == (1, "train: open\n" + shut, "")
+    assert said("check", "--admitted", "--workload", "train") == (0, "train: open\n", "")
     assert said("check", "--quiet") == (1, "", "")
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from flopgate_agent.host_status import add_file_argument, lanes_of, read_status, why_not
+from flopgate_agent.host_status import (
+    add_file_argument,
+    is_ruled,
+    lanes_of,
+    read_status,
+    why_not,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,14 +21,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workload", metavar="NAME", help="of the job; without it every lane must be open"
     )
     parser.add_argument(
+        "--admitted",
+        action="store_true",
+        help="only where an authority has admitted this host: one that nobody rules is else open",
+    )
+    parser.add_argument(
         "--quiet", action="store_true", help="nothing on standard output, only the exit status"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0 if a job may start, 1 if not; that nobody can tell is an error, and 1, too."""
-    lanes = lanes_of(read_status(arguments.file), arguments.workload)
-    shut = [lane for lane in lanes if not lane["may_start"]]
+    status = read_status(arguments.file)
+    lanes = lanes_of(status, arguments.workload)
+    ruled = is_ruled(status) or not arguments.admitted
+    shut = [lane for lane in lanes if not (lane["may_start"] and ruled)]
     if not arguments.quiet:
         for lane in lanes:
             sys.stdout.write(f"{lane['workload']}: {why_not(lane) if lane in shut else 'open'}\n")

@@ -32,10 +32,10 @@ def _lines(status: Status) -> list[str]:
     if enrolled:
         lines.append(f"phase {status['phase']}  {status['phase_reason']}")
     elif status["host_state"] == "retired":
-        lines.append("nothing is stopped: this host was taken out of service")
+        lines.append("phase none  nothing is stopped: this host was taken out of service")
     else:
-        lines.append("nothing is stopped before an authority admits this host: join one; if it was")
-        lines.append("joined, the courier's log says what is amiss")
+        lines.append("phase none  nothing is stopped before an authority admits this host:")
+        lines.append("  join one; if it was joined, the courier's log says what is amiss")
     for lane in status["lanes"]:
         # Before enrolment a lane's state is where it starts from, not what is done to its jobs.
         state = lane["state"] if enrolled else "watched"
