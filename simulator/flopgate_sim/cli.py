@@ -19,7 +19,7 @@ from flopgate_sim.demo import command as demo
 from flopgate_sim.live import command as live
 
 COMMANDS = {
-    "demo": (demo, "the whole path, from a GPU counter to a stopped GPU, in about a minute"),
+    "demo": (demo, "the whole path, from a GPU counter to a stopped GPU, in two minutes"),
     "driver": (driver_command, "fake GPUs for a gate that is started by hand"),
     "job": (job_command, "a job on these GPUs"),
     "list": (list_command, "scenarios of the simulated cluster that are shipped"),

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-SCENES = 10
+SCENES = 16
 
 
 @pytest.mark.timeout(300)

@@ -1,4 +1,4 @@
-"""Compare the heads of hosts' chains with another authority's."""
+"""Compare the heads of hosts' chains with another authority's, and prove what differs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from flopgate_governor.commands.signing import add_directory
 from flopgate_governor.comparing import Compared, Verdict, compare, export, read_export
 from flopgate_governor.files import Layout, write_secret
 from flopgate_governor.output import show
+from flopgate_governor.proof import check_proof, read_signed, report_text
+from flopgate_governor.state import State
 from flopgate_governor.wiring import opened
+from flopgate_proto.amounts import flop_text
 from flopgate_proto.errors import ConfigError, HistoryError
 
 EXPORT_BYTES_MAX: Final = 1 << 28
@@ -21,7 +24,7 @@ WRONG: Final = frozenset({Verdict.TWO_HISTORIES, Verdict.DIFFERENT_BOOKS})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``heads export`` and ``heads compare``."""
+    """Arguments of ``heads ACTION``."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     out = actions.add_parser("export", help="sign where the chains of all hosts stand")
     add_directory(out)
@@ -33,19 +36,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--trust-root", required=True, metavar="DIGEST", help="of its first trust root, from itself"
     )
     held.add_argument("--json", action="store_true", help="for programs: one object a host")
+    told = actions.add_parser("report", help="one report as its host signed it, for a proof")
+    told.add_argument("host", metavar="HOST", help="all digits of its id")
+    told.add_argument("sequence", metavar="NUMBER", type=int, help="of the report")
+    add_directory(told)
+    told.add_argument("--out", type=Path, metavar="FILE", help="new file; printed otherwise")
+    proven = actions.add_parser(
+        "prove", help="whether two signed reports prove that their host told two histories"
+    )
+    proven.add_argument("files", nargs=2, type=Path, metavar="FILE", help="from `heads report`")
+    proven.add_argument("--json", action="store_true", help="for programs: one object")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Export, or compare."""
-    if arguments.action == "compare":
-        _compare(arguments)
-        return
-    with opened(Layout(arguments.dir)) as state:
-        text = export(state)
+    """Do one of them."""
+    match arguments.action:
+        case "compare":
+            _compare(arguments)
+        case "prove":
+            _prove(arguments)
+        case action:
+            with opened(Layout(arguments.dir)) as state:
+                _write(_asked(arguments, state) if action == "report" else export(state), arguments)
+
+
+def _asked(arguments: argparse.Namespace, state: State) -> str:
+    return report_text(state, digest_of(arguments.host), arguments.sequence)
+
+
+def _write(text: str, arguments: argparse.Namespace) -> None:
     if arguments.out is None:
         show(text.rstrip("\n"))
     else:
         write_secret(arguments.out, text.encode())
+
+
+def _prove(arguments: argparse.Namespace) -> None:
+    one, other = (read_signed(_text(path)) for path in arguments.files)
+    check_proof(one, other)
+    host, number = one.report.host_id.hex(), one.report.sequence
+    if arguments.json:
+        digests = [one.digest.hex(), other.digest.hex()]
+        show(json.dumps({"host": host, "sequence": number, "reports": digests}))
+        return
+    show(f"host {host} signed two reports {number}: it told two histories")
+    for path, said in zip(arguments.files, (one, other), strict=True):
+        spent = ", ".join(
+            f"{lane.workload} {flop_text(lane.allotted_tflop + lane.unaccounted_tflop)}"
+            for lane in said.report.lanes
+        )
+        show(f"  {path}: {spent or 'no lane'}\n    {said.digest.hex()}")
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -82,8 +122,9 @@ def _tell(found: list[Compared], *, as_json: bool) -> None:
         raise HistoryError(
             f"{wrong} hosts are not told alike",
             code="heads.differ",
-            remedy="Exchange the signed reports: two of one sequence are proof. Then pause the "
-            "hosts, and adopt one history or close the chain.",
+            remedy="Exchange the signed reports (`heads report`): two of one number are the proof, "
+            "and `heads prove` checks it. Then pause the hosts, and adopt one history or close "
+            "the chain.",
         )
 
 
@@ -95,8 +136,8 @@ def _text(path: Path) -> str:
         raise ConfigError(
             f"cannot read {path}: {error.strerror}",
             code="heads.unreadable",
-            remedy="Name a file that `flopgate-governor heads export` wrote.",
+            remedy="Name a file that `flopgate-governor heads` wrote.",
         ) from error
     if len(data) > EXPORT_BYTES_MAX:
-        raise ConfigError(f"{path} is too long for an export", code="heads.oversized")
+        raise ConfigError(f"{path} is longer than any export", code="heads.oversized")
     return data.decode(errors="replace")

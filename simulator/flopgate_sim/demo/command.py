@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flopgate_sim.demo import scenes
+from flopgate_sim.demo import scenes, treaty, treaty_scenes
 from flopgate_sim.demo.real_host import GPUS, RealHost
 from flopgate_sim.live.cluster import Cluster
 from flopgate_sim.live.governor import LEAST_DECLARED_FLOP_PER_S, Governor, declared_flop_per_s
@@ -76,6 +76,10 @@ def run(arguments: argparse.Namespace) -> int:
             play = _raise_curtain(arguments, root, stack, teller)
             governor = play.governor
             _play(play)
+            if has_nvidia_driver():
+                teller.say("Two authorities are not played here: their hosts need the fake driver.")
+            else:
+                treaty_scenes.play(treaty.raise_curtain(root, stack, teller))
         except RehearsalError as error:
             teller.check("the demonstration runs to its end", str(error), held=False)
             show_logs(root, console)
@@ -178,6 +182,7 @@ def _stay(governor: Governor, root: Path, console: Console) -> None:
         "Everything is still up. Look around:\n"
         f"  {command} status --dir {governor.directory}\n"
         f"  {command} policy show --dir {governor.directory}\n"
+        f"  {command} status --dir {root}/world/governor    # where two authorities were played\n"
         f"  tail -f {root}/real0/gate.log\n"
         "Ctrl-C ends it.",
         highlight=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import threading
 from pathlib import Path
 
 from flopgate_agent.door import FrameDecoder, parse_from_gate
+from flopgate_agent.gate_process.status_file import status_path
 from flopgate_proto.joining import JoinToken
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_sim.live.hosts import HostView
@@ -38,61 +40,86 @@ class RealHost:
         self.driver = driver
         self._dir = directory / name
         self._dir.mkdir()
+        self._door = self._dir / "gate.sock"
+        self._gate, self._courier = self._dir / "gate.toml", self._dir / "courier.toml"
         self.acts = acts
         self._job: subprocess.Popen[bytes] | None = None
         self._children: list[Child] = []
         self._snapshot: pb.Snapshot | None = None
 
-    def start(self, token: JoinToken) -> None:
-        """Join, then gate and courier."""
-        gate_dir, courier_dir = self._dir / "gate", self._dir / "courier"
-        for folder in (gate_dir, courier_dir):
+    def start(self, *tokens: JoinToken) -> None:
+        """Join every authority, then gate and courier."""
+        for folder in (self._dir / "gate", self._dir / "courier"):
             folder.mkdir(mode=0o700)
+        self._configure()
         token_file = self._dir / "token"
         token_file.touch(mode=0o600)
-        token_file.write_text(token.text(), encoding="ascii")
-        door = self._dir / "gate.sock"
-        gate, courier = self._dir / "gate.toml", self._dir / "courier.toml"
-        gate.write_text(
-            f'state_dir = "{gate_dir}"\ndoor_path = "{door}"\ncourier_uids = [{os.getuid()}]\n'
+        for token in tokens:
+            token_file.write_text(token.text(), encoding="ascii")
+            self._agent(
+                *("join", "--token-file", str(token_file), "--no-doctor"),
+                *("--gate-config", str(self._gate), "--courier-config", str(self._courier)),
+            )
+        self.launch()
+
+    def twin(self, name: str) -> RealHost:
+        """A copy of its disk as a host of another name, not launched; this one must be ended."""
+        twin = RealHost(self._dir.parent, name, self.workload, self.driver, acts=self.acts)
+        for folder in ("gate", "courier"):
+            shutil.copytree(self._dir / folder, twin._dir / folder)
+        twin._configure()
+        return twin
+
+    def forget(self, authority: str) -> None:
+        """Its courier, once launched, carries nothing to this authority any more."""
+        for path in (self._dir / "courier" / "authorities").glob(f"{authority}.*"):
+            path.unlink()
+
+    def launch(self) -> None:
+        """Gate and courier, on what is there."""
+        env = self.driver.env() if self.driver else {}
+        module = "flopgate_agent.cli" if self.acts else "flopgate_sim.demo.watching_gate"
+        arguments = ["gate", "--config"] if self.acts else []
+        gate = [*arguments, str(self._gate)]
+        self._children.append(Child(module, gate, self._dir / "gate.log", env))
+        wait_until("the gate's door", self._door.exists, START_S)
+        threading.Thread(target=self._watch, args=(self._door,), daemon=True).start()
+        wait_until("the gate's first words", self._speaks, START_S)
+        courier = ["courier", "--config", str(self._courier)]
+        self._children.append(Child("flopgate_agent.cli", courier, self._dir / "courier.log"))
+
+    def end(self) -> None:
+        """End courier and gate; ``launch`` starts them again."""
+        while self._children:
+            self._children.pop().stop()
+        self._snapshot = None
+
+    def explain(self) -> str:
+        """What ``flopgate-agent explain`` says on this host."""
+        return self._agent("explain", "--file", str(status_path(self._door)))
+
+    def _configure(self) -> None:
+        state = f'state_dir = "{self._dir}/%s"\ndoor_path = "{self._door}"\n'
+        self._gate.write_text(
+            state % "gate" + f"courier_uids = [{os.getuid()}]\n"
             f'[[lane]]\nworkload = "{self.workload}"\nchips = "all"\n',
             encoding="utf-8",
         )
-        courier.write_text(
-            f'state_dir = "{courier_dir}"\ndoor_path = "{door}"\nbackoff_ms_max = 1000\n'
-            "keepalive_ms = 5000\n",
-            encoding="utf-8",
+        self._courier.write_text(
+            state % "courier" + "backoff_ms_max = 1000\nkeepalive_ms = 5000\n", encoding="utf-8"
         )
+
+    def _agent(self, *arguments: str) -> str:
         done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "flopgate_agent.cli",
-                "join",
-                "--token-file",
-                str(token_file),
-                "--no-doctor",
-                "--gate-config",
-                str(gate),
-                "--courier-config",
-                str(courier),
-            ],
+            [sys.executable, "-m", "flopgate_agent.cli", *arguments],
             capture_output=True,
             text=True,
             check=False,
             timeout=60,
         )
         if done.returncode:
-            raise RehearsalError(f"flopgate-agent join: {done.stderr.strip()}")
-        env = self.driver.env() if self.driver else {}
-        module = "flopgate_agent.cli" if self.acts else "flopgate_sim.demo.watching_gate"
-        arguments = ["gate", "--config", str(gate)] if self.acts else [str(gate)]
-        self._children.append(Child(module, arguments, self._dir / "gate.log", env))
-        wait_until("the gate's door", door.exists, START_S)
-        threading.Thread(target=self._watch, args=(door,), daemon=True).start()
-        wait_until("the gate's first words", self._speaks, START_S)
-        arguments = ["courier", "--config", str(courier)]
-        self._children.append(Child("flopgate_agent.cli", arguments, self._dir / "courier.log"))
+            raise RehearsalError(f"flopgate-agent {arguments[0]}: {done.stderr.strip()}")
+        return done.stdout
 
     def wait_until_enrolled(self) -> None:
         """From there on its totals count."""
@@ -180,8 +207,7 @@ class RealHost:
 
     def stop(self) -> None:
         """End courier and gate, then job and driver."""
-        for child in reversed(self._children):
-            child.stop()
+        self.end()
         if self._job is not None:
             self._job.kill()
             self._job.wait()

@@ -81,7 +81,9 @@ class Governor:
         times: Mapping[str, int],
         listen: Addresses,
         prefix: Sequence[str] = (),
+        authority: str = AUTHORITY,
     ) -> None:
+        self.authority = authority
         self.directory = directory / "governor"
         self._work = directory
         self._times = times
@@ -90,16 +92,16 @@ class Governor:
         self._child: Child | None = None
         self._policies = 0
 
-    def cli(self, *arguments: str) -> str:
-        """Run ``flopgate-governor``; what it printed.
+    def attempt(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run ``flopgate-governor``, whatever its exit status.
 
         Raises:
-            RehearsalError: it failed, with its own sentence.
+            RehearsalError: it does not end.
         """
         command = [*self.prefix, sys.executable, "-m", "flopgate_governor.cli", *arguments]
         try:
             with undisturbed():
-                done = subprocess.run(
+                return subprocess.run(
                     command,
                     capture_output=True,
                     text=True,
@@ -111,6 +113,14 @@ class Governor:
             raise RehearsalError(
                 f"flopgate-governor {arguments[0]}: nothing in {CLI_S} s"
             ) from error
+
+    def cli(self, *arguments: str) -> str:
+        """Run ``flopgate-governor``; what it printed.
+
+        Raises:
+            RehearsalError: it failed, with its own sentence.
+        """
+        done = self.attempt(*arguments)
         if done.returncode:
             raise RehearsalError(f"flopgate-governor {arguments[0]}: {done.stderr.strip()[-400:]}")
         return done.stdout
@@ -133,7 +143,7 @@ class Governor:
     def make(self) -> None:
         """``init`` with a policy that grants nothing yet."""
         form = str(self.policy_file(None))
-        self.cli("init", str(self.directory), "--authority", AUTHORITY, "--policy", form)
+        self.cli("init", str(self.directory), "--authority", self.authority, "--policy", form)
 
     def start(self) -> None:
         """``serve``."""
@@ -207,6 +217,16 @@ class Governor:
         """Last sequence of each host's chain in the store, by the host's id in hex."""
         return {
             base64.b64decode(host["host_id"]).hex(): int(host.get("sequence", 0))
+            for host in self.status().get("hosts", [])
+        }
+
+    def totals(self) -> dict[str, tuple[int, int]]:
+        """Allotted and unaccounted teraFLOP of each host in the store, by its id in hex."""
+        return {
+            base64.b64decode(host["host_id"]).hex(): (
+                sum(int(lane.get("allotted_tflop", 0)) for lane in host.get("lanes", [])),
+                sum(int(lane.get("unaccounted_tflop", 0)) for lane in host.get("lanes", [])),
+            )
             for host in self.status().get("hosts", [])
         }
 
