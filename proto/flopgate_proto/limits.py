@@ -39,6 +39,8 @@ SCOPES_MAX: Final = 64
 PAUSES_MAX: Final = 64
 ORDERS_WAITING_MAX: Final = 64
 """Orders that loosen and are not in force yet, of one authority."""
+LICENSED_HOSTS_MAX: Final = 1024
+"""Requests that one approval names."""
 KEYS_MAX: Final = 64
 ROLES_MAX: Final = 16
 BUDGETS_MAX: Final = 1024

@@ -11,6 +11,7 @@
 | delegation | never: its span and the policy bound it, and without it everything stops |
 | reconciliation | never: grants wait by themselves until those that were lost have run out |
 | closure | never: it ends a chain, and what enrols anew needs a token |
+| license approval | never: policy and budgets bound it, and the governor reserves what it may spend |
 | pause, veto, confirmation, revocation | never: they restrain |
 
 Doubt counts as loosening: an order that waits without need costs time, the other mistake costs law 6.
@@ -53,6 +54,12 @@ MORE_IS_LOOSER: Final = (
     "loose_phase_age_ms",
     "headroom_max_tflop",
     "closures_max",
+    "license_span_ms",
+    "license_age_ms",
+    "license_headroom_max_tflop",
+    "license_step_ms",
+    "reserve_span_ms",
+    "reserve_headroom_max_tflop",
 )
 LESS_IS_LOOSER: Final = (
     "drift_ppm",
@@ -149,6 +156,9 @@ def looser_policy(old: Policy, new: Policy) -> Iterator[str]:
         yield f"cluster_link_mbit_per_s {before} becomes {after}"
     if new.capacity_basis is not old.capacity_basis is CapacityBasis.DENSE_8BIT:
         yield "capacity counts by the lower 16-bit rate"
+    before, after = old.reserve_after_ms, new.reserve_after_ms
+    if after and not 0 < before <= after:
+        yield f"reserve_after_ms {before} becomes {after}"
     for name in ("register_tflop", "prohibit_tflop"):
         before, after = (int(getattr(one, name)) or COUNT_MAX for one in (old, new))
         if after > before:

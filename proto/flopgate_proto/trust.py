@@ -40,6 +40,7 @@ ROLE_OF: Final[Mapping[str, str]] = {
     PayloadType.CLOSURE: "close",
     PayloadType.RELIEF: "relieve",
     PayloadType.SEATS: "root",
+    PayloadType.LICENSE_APPROVAL: "license",
 }
 """Which role signs which payload type; anything else is no order."""
 

@@ -13,6 +13,12 @@ from flopgate_proto.codec.answers import (
     encode_batch_root,
 )
 from flopgate_proto.codec.heads import decode_heads, encode_heads
+from flopgate_proto.codec.licenses import (
+    decode_opening,
+    decode_trusted_time,
+    encode_opening,
+    encode_trusted_time,
+)
 from flopgate_proto.codec.neighbours import decode_neighbours, encode_neighbours
 from flopgate_proto.codec.orders import decode_order, encode_order
 from flopgate_proto.codec.payload_types import PayloadType
@@ -43,10 +49,12 @@ __all__ = [
     "decode_enrolment",
     "decode_heads",
     "decode_neighbours",
+    "decode_opening",
     "decode_order",
     "decode_report",
     "decode_retirement",
     "decode_topology",
+    "decode_trusted_time",
     "encode_admission",
     "encode_answer",
     "encode_batch_root",
@@ -54,9 +62,11 @@ __all__ = [
     "encode_enrolment",
     "encode_heads",
     "encode_neighbours",
+    "encode_opening",
     "encode_order",
     "encode_report",
     "encode_topology",
+    "encode_trusted_time",
     "envelope_from_json",
     "envelope_from_wire",
     "envelope_to_json",

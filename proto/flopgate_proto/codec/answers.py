@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from flopgate_proto.codec import checks
+from flopgate_proto.codec import checks, licenses
 from flopgate_proto.codec.common import scope_of, scope_to
 from flopgate_proto.errors import MalformedError
 from flopgate_proto.limits import LANES_MAX, NONCE_BYTES, PAUSES_MAX, SCOPES_MAX
@@ -65,6 +65,7 @@ def _terms(terms: Terms) -> bytes:
             renew_after_ms=terms.renew_after_ms,
             exempt=terms.exempt,
             phase=checks.wire(terms.phase),
+            license=None if terms.license is None else licenses.terms_to(terms.license),
         )
     ).SerializeToString(deterministic=True)
 
@@ -143,6 +144,7 @@ def _terms_of(message: pb.Terms) -> Terms:
         renew_after_ms=checks.count(message.renew_after_ms, "renewal"),
         exempt=message.exempt,
         phase=checks.member(Phase, message.phase, "phase"),
+        license=licenses.terms_of(message.license) if message.HasField("license") else None,
     )
     if terms.wind_down_ms > terms.lifetime_ms or terms.renew_after_ms > terms.lifetime_ms:
         raise MalformedError("wind-down or renewal beyond the lifetime", code="answer.terms")

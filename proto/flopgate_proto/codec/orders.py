@@ -7,7 +7,7 @@ from typing import Final
 
 from google.protobuf.message import Message
 
-from flopgate_proto.codec import checks, further_orders
+from flopgate_proto.codec import checks, further_orders, licenses
 from flopgate_proto.codec.common import scope_of, scope_to
 from flopgate_proto.codec.payload_types import PayloadType
 from flopgate_proto.errors import MalformedError, UnknownVersionError
@@ -23,6 +23,7 @@ from flopgate_proto.limits import (
 )
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import CapacityBasis, ChargedFigure, Phase
+from flopgate_proto.values.licenses import LicenseApproval
 from flopgate_proto.values.orders import (
     Budget,
     ClusterRuling,
@@ -57,6 +58,13 @@ _POLICY_COUNTS: Final = (
     "closures_span_ms",
     "register_tflop",
     "prohibit_tflop",
+    "license_span_ms",
+    "license_age_ms",
+    "license_headroom_max_tflop",
+    "license_step_ms",
+    "reserve_after_ms",
+    "reserve_span_ms",
+    "reserve_headroom_max_tflop",
 )
 
 
@@ -142,6 +150,8 @@ def _order_to(value: Order) -> tuple[PayloadType, Message]:
                 nonce=value.nonce,
                 reason=value.reason,
             )
+        case LicenseApproval():
+            return PayloadType.LICENSE_APPROVAL, licenses.approval_to(value)
         case _:
             return further_orders.message_of(value)
 
@@ -310,5 +320,6 @@ _DECODERS: Final[dict[str, Callable[[bytes], Order]]] = {
     PayloadType.RESUME: _resume,
     PayloadType.RECONCILIATION: _reconciliation,
     PayloadType.CLUSTER_RULING: _cluster_ruling,
+    PayloadType.LICENSE_APPROVAL: licenses.decode_approval,
     **further_orders.DECODERS,
 }

@@ -28,5 +28,8 @@ class PayloadType(enum.StrEnum):
     CLOSURE = "application/vnd.flopgate.closure.v1+protobuf"
     RELIEF = "application/vnd.flopgate.relief.v1+protobuf"
     SEATS = "application/vnd.flopgate.seats.v1+protobuf"
+    LICENSE_APPROVAL = "application/vnd.flopgate.license-approval.v1+protobuf"
+    RESERVE_OPENING = "application/vnd.flopgate.reserve-opening.v1+protobuf"
+    TRUSTED_TIME = "application/vnd.flopgate.trusted-time.v1+protobuf"
     NEIGHBOURS = "application/vnd.flopgate.neighbours.v1+protobuf"
     HEADS = "application/vnd.flopgate.heads.v1+protobuf"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from flopgate_proto.codec import checks
+from flopgate_proto.codec import checks, licenses
 from flopgate_proto.codec.common import (
     figures_of,
     figures_to,
@@ -166,6 +166,8 @@ def encode_report(value: Report) -> bytes:
         quoted.answer_digest = quote.answer_digest
         quoted.batch_number = quote.batch_number
         quoted.grant = quote.grant
+        if quote.license is not None:
+            quoted.license.CopyFrom(licenses.quote_to(quote.license))
     message.assurance = checks.wire(value.assurance)
     message.software.CopyFrom(software_to(value.software))
     if value.topology is not None:
@@ -179,6 +181,9 @@ def encode_report(value: Report) -> bytes:
             asked = message.request.lanes.add()
             asked.workload = wanted.workload
             asked.headroom_tflop = wanted.headroom_tflop
+        if value.request.license is not None:
+            message.request.license.span_ms = value.request.license.span_ms
+            message.request.license.reserve = value.request.license.reserve
     if value.tpm is not None:
         message.tpm.SetInParent()
         message.tpm.counter = value.tpm.counter
@@ -186,6 +191,7 @@ def encode_report(value: Report) -> bytes:
         message.tpm.reset_count = value.tpm.reset_count
         message.tpm.restart_count = value.tpm.restart_count
         message.tpm.safe = value.tpm.safe
+        message.tpm.spent_counter = value.tpm.spent_counter
     return message.SerializeToString(deterministic=True)
 
 
@@ -238,6 +244,7 @@ def _tpm_of(message: pb.TpmState) -> TpmState:
         reset_count=message.reset_count,
         restart_count=message.restart_count,
         safe=message.safe,
+        spent_counter=checks.count(message.spent_counter, "spent counter"),
     )
 
 
@@ -292,6 +299,7 @@ def _quote_of(message: pb.Quote) -> Quote:
         answer_digest=checks.digest_or_empty(message.answer_digest, "answer digest"),
         batch_number=checks.count(message.batch_number, "batch number"),
         grant=checks.digest_or_empty(message.grant, "grant"),
+        license=licenses.quote_of(message.license) if message.HasField("license") else None,
     )
 
 
@@ -301,7 +309,8 @@ def _request_of(message: pb.Request, workloads: list[str]) -> Request:
     checks.unique(asked, "workloads asked for")
     if not set(asked) <= set(workloads):
         raise MalformedError("asks for a workload it does not report", code="request.workload")
-    return Request(lanes=lanes)
+    wish = licenses.wish_of(message.license) if message.HasField("license") else None
+    return Request(lanes=lanes, license=wish)
 
 
 def _asked_of(message: pb.LaneRequest) -> LaneRequest:

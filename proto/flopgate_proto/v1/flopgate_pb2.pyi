@@ -136,6 +136,55 @@ LANE_STATE_FROZEN: LaneState.ValueType  # 4
 LANE_STATE_EXEMPT: LaneState.ValueType  # 5
 Global___LaneState: _TypeAlias = LaneState  # noqa: Y015
 
+class _SingleUse:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SingleUseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SingleUse.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SINGLE_USE_UNSPECIFIED: _SingleUse.ValueType  # 0
+    SINGLE_USE_SOFTWARE: _SingleUse.ValueType  # 1
+    """Nothing that survives a restored disk: the chips' peak over the whole span is reserved."""
+    SINGLE_USE_TPM: _SingleUse.ValueType  # 2
+    """An NV counter of the host's TPM, stepped with each reservation."""
+
+class SingleUse(_SingleUse, metaclass=_SingleUseEnumTypeWrapper):
+    """What stands behind the single use of a license (law 5)."""
+
+SINGLE_USE_UNSPECIFIED: SingleUse.ValueType  # 0
+SINGLE_USE_SOFTWARE: SingleUse.ValueType  # 1
+"""Nothing that survives a restored disk: the chips' peak over the whole span is reserved."""
+SINGLE_USE_TPM: SingleUse.ValueType  # 2
+"""An NV counter of the host's TPM, stepped with each reservation."""
+Global___SingleUse: _TypeAlias = SingleUse  # noqa: Y015
+
+class _LicenseState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LicenseStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LicenseState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LICENSE_STATE_UNSPECIFIED: _LicenseState.ValueType  # 0
+    LICENSE_STATE_NONE: _LicenseState.ValueType  # 1
+    """None is held, and none for a request up to `floor` ever will be."""
+    LICENSE_STATE_HELD: _LicenseState.ValueType  # 2
+    LICENSE_STATE_SEALED: _LicenseState.ValueType  # 3
+    """A reserve license that was not opened."""
+    LICENSE_STATE_OPENED: _LicenseState.ValueType  # 4
+    """A reserve license that its openers opened."""
+
+class LicenseState(_LicenseState, metaclass=_LicenseStateEnumTypeWrapper): ...
+
+LICENSE_STATE_UNSPECIFIED: LicenseState.ValueType  # 0
+LICENSE_STATE_NONE: LicenseState.ValueType  # 1
+"""None is held, and none for a request up to `floor` ever will be."""
+LICENSE_STATE_HELD: LicenseState.ValueType  # 2
+LICENSE_STATE_SEALED: LicenseState.ValueType  # 3
+"""A reserve license that was not opened."""
+LICENSE_STATE_OPENED: LicenseState.ValueType  # 4
+"""A reserve license that its openers opened."""
+Global___LicenseState: _TypeAlias = LicenseState  # noqa: Y015
+
 class _Severity:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -861,6 +910,7 @@ class TpmState(_message.Message):
     RESET_COUNT_FIELD_NUMBER: _builtins.int
     RESTART_COUNT_FIELD_NUMBER: _builtins.int
     SAFE_FIELD_NUMBER: _builtins.int
+    SPENT_COUNTER_FIELD_NUMBER: _builtins.int
     counter: _builtins.int
     """Of the NV counter that goes up by one with each report: its value once this report is kept."""
     clock_ms: _builtins.int
@@ -869,6 +919,8 @@ class TpmState(_message.Message):
     restart_count: _builtins.int
     safe: _builtins.bool
     """No greater value of the clock was ever told."""
+    spent_counter: _builtins.int
+    """Of the NV counter that goes up with each reservation of a license; 0 before the first."""
     def __init__(
         self,
         *,
@@ -877,10 +929,11 @@ class TpmState(_message.Message):
         reset_count: _builtins.int = ...,
         restart_count: _builtins.int = ...,
         safe: _builtins.bool = ...,
+        spent_counter: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock_ms", b"clock_ms", "counter", b"counter", "reset_count", b"reset_count", "restart_count", b"restart_count", "safe", b"safe"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock_ms", b"clock_ms", "counter", b"counter", "reset_count", b"reset_count", "restart_count", b"restart_count", "safe", b"safe", "spent_counter", b"spent_counter"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1067,12 +1120,17 @@ class Quote(_message.Message):
     ANSWER_DIGEST_FIELD_NUMBER: _builtins.int
     BATCH_NUMBER_FIELD_NUMBER: _builtins.int
     GRANT_FIELD_NUMBER: _builtins.int
+    LICENSE_FIELD_NUMBER: _builtins.int
     authority: _builtins.str
     answer_digest: _builtins.bytes
     """Digest of the last answer accepted, empty before the first."""
     batch_number: _builtins.int
     grant: _builtins.bytes
     """Digest of the request whose grant was accepted last, empty before the first."""
+    @_builtins.property
+    def license(self) -> Global___LicenseQuote:
+        """Absent before the first license was taken or given back."""
+
     def __init__(
         self,
         *,
@@ -1080,34 +1138,102 @@ class Quote(_message.Message):
         answer_digest: _builtins.bytes = ...,
         batch_number: _builtins.int = ...,
         grant: _builtins.bytes = ...,
+        license: Global___LicenseQuote | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["license", b"license"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_digest", b"answer_digest", "authority", b"authority", "batch_number", b"batch_number", "grant", b"grant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_digest", b"answer_digest", "authority", b"authority", "batch_number", b"batch_number", "grant", b"grant", "license", b"license"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Quote: _TypeAlias = Quote  # noqa: Y015
 
 @_typing.final
+class LicenseQuote(_message.Message):
+    """Where the gate stands with licenses of one authority (law 5)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    FLOOR_FIELD_NUMBER: _builtins.int
+    USED_MS_FIELD_NUMBER: _builtins.int
+    OPENING_FIELD_NUMBER: _builtins.int
+    state: Global___LicenseState.ValueType
+    request: _builtins.bytes
+    """Digest of the request whose license is held; empty where none is."""
+    floor: _builtins.int
+    """Sequence: no license for a request up to here will be taken any more, but the one held."""
+    used_ms: _builtins.int
+    """Gate running time spent of its span, reserved time included."""
+    opening: _builtins.bytes
+    """Digest of the statement that opened it, empty unless `OPENED`."""
+    def __init__(
+        self,
+        *,
+        state: Global___LicenseState.ValueType = ...,
+        request: _builtins.bytes = ...,
+        floor: _builtins.int = ...,
+        used_ms: _builtins.int = ...,
+        opening: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["floor", b"floor", "opening", b"opening", "request", b"request", "state", b"state", "used_ms", b"used_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LicenseQuote: _TypeAlias = LicenseQuote  # noqa: Y015
+
+@_typing.final
 class Request(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LANES_FIELD_NUMBER: _builtins.int
+    LICENSE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def lanes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LaneRequest]: ...
+    @_builtins.property
+    def license(self) -> Global___LicenseWish:
+        """Set where a license is asked for instead of a permit."""
+
     def __init__(
         self,
         *,
         lanes: _abc.Iterable[Global___LaneRequest] | None = ...,
+        license: Global___LicenseWish | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["license", b"license"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lanes", b"lanes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lanes", b"lanes", "license", b"license"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Request: _TypeAlias = Request  # noqa: Y015
+
+@_typing.final
+class LicenseWish(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPAN_MS_FIELD_NUMBER: _builtins.int
+    RESERVE_FIELD_NUMBER: _builtins.int
+    span_ms: _builtins.int
+    """Of gate running time."""
+    reserve: _builtins.bool
+    """Sealed, for when every authority is out of reach."""
+    def __init__(
+        self,
+        *,
+        span_ms: _builtins.int = ...,
+        reserve: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reserve", b"reserve", "span_ms", b"span_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LicenseWish: _TypeAlias = LicenseWish  # noqa: Y015
 
 @_typing.final
 class LaneRequest(_message.Message):
@@ -1290,11 +1416,16 @@ class Terms(_message.Message):
     RENEW_AFTER_MS_FIELD_NUMBER: _builtins.int
     EXEMPT_FIELD_NUMBER: _builtins.int
     PHASE_FIELD_NUMBER: _builtins.int
+    LICENSE_FIELD_NUMBER: _builtins.int
     lifetime_ms: _builtins.int
     wind_down_ms: _builtins.int
     renew_after_ms: _builtins.int
     exempt: _builtins.bool
     phase: Global___Phase.ValueType
+    @_builtins.property
+    def license(self) -> Global___LicenseTerms:
+        """Set where this is a license: `lifetime_ms` is then its span of gate running time."""
+
     def __init__(
         self,
         *,
@@ -1303,14 +1434,42 @@ class Terms(_message.Message):
         renew_after_ms: _builtins.int = ...,
         exempt: _builtins.bool = ...,
         phase: Global___Phase.ValueType = ...,
+        license: Global___LicenseTerms | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["license", b"license"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exempt", b"exempt", "lifetime_ms", b"lifetime_ms", "phase", b"phase", "renew_after_ms", b"renew_after_ms", "wind_down_ms", b"wind_down_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exempt", b"exempt", "license", b"license", "lifetime_ms", b"lifetime_ms", "phase", b"phase", "renew_after_ms", b"renew_after_ms", "wind_down_ms", b"wind_down_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Terms: _TypeAlias = Terms  # noqa: Y015
+
+@_typing.final
+class LicenseTerms(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPROVAL_FIELD_NUMBER: _builtins.int
+    STEP_MS_FIELD_NUMBER: _builtins.int
+    SINGLE_USE_FIELD_NUMBER: _builtins.int
+    approval: _builtins.bytes
+    """Digest of the `LicenseApproval` that it stands on."""
+    step_ms: _builtins.int
+    """It is reserved in steps of this span, and of what the lane's chips can do in it."""
+    single_use: Global___SingleUse.ValueType
+    def __init__(
+        self,
+        *,
+        approval: _builtins.bytes = ...,
+        step_ms: _builtins.int = ...,
+        single_use: Global___SingleUse.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "single_use", b"single_use", "step_ms", b"step_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LicenseTerms: _TypeAlias = LicenseTerms  # noqa: Y015
 
 @_typing.final
 class BatchRoot(_message.Message):
@@ -1537,6 +1696,13 @@ class Policy(_message.Message):
     CLUSTER_LINK_MBIT_PER_S_FIELD_NUMBER: _builtins.int
     REGISTER_TFLOP_FIELD_NUMBER: _builtins.int
     PROHIBIT_TFLOP_FIELD_NUMBER: _builtins.int
+    LICENSE_SPAN_MS_FIELD_NUMBER: _builtins.int
+    LICENSE_AGE_MS_FIELD_NUMBER: _builtins.int
+    LICENSE_HEADROOM_MAX_TFLOP_FIELD_NUMBER: _builtins.int
+    LICENSE_STEP_MS_FIELD_NUMBER: _builtins.int
+    RESERVE_AFTER_MS_FIELD_NUMBER: _builtins.int
+    RESERVE_SPAN_MS_FIELD_NUMBER: _builtins.int
+    RESERVE_HEADROOM_MAX_TFLOP_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     version: _builtins.int
@@ -1564,6 +1730,19 @@ class Policy(_message.Message):
     """Most that a workload without a budget of its own may spend; 0: no such rule."""
     prohibit_tflop: _builtins.int
     """No budget of a workload counts for more; 0: no such rule."""
+    license_span_ms: _builtins.int
+    """Licenses: longest span of gate running time, and longest time from the issue to `not_after`; 0:
+    none is given.
+    """
+    license_age_ms: _builtins.int
+    license_headroom_max_tflop: _builtins.int
+    """Most that a license's ceiling may lie above the reported total."""
+    license_step_ms: _builtins.int
+    """Span of one reservation."""
+    reserve_after_ms: _builtins.int
+    """Reserve licenses: gate running time without an answer before one opens; 0: none is given."""
+    reserve_span_ms: _builtins.int
+    reserve_headroom_max_tflop: _builtins.int
     @_builtins.property
     def budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Budget]: ...
     @_builtins.property
@@ -1595,10 +1774,17 @@ class Policy(_message.Message):
         cluster_link_mbit_per_s: _builtins.int = ...,
         register_tflop: _builtins.int = ...,
         prohibit_tflop: _builtins.int = ...,
+        license_span_ms: _builtins.int = ...,
+        license_age_ms: _builtins.int = ...,
+        license_headroom_max_tflop: _builtins.int = ...,
+        license_step_ms: _builtins.int = ...,
+        reserve_after_ms: _builtins.int = ...,
+        reserve_span_ms: _builtins.int = ...,
+        reserve_headroom_max_tflop: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "charged_figure", b"charged_figure", "closures_max", b"closures_max", "closures_span_ms", b"closures_span_ms", "cluster_link_mbit_per_s", b"cluster_link_mbit_per_s", "drain_ms", b"drain_ms", "drift_ppm", b"drift_ppm", "exempt_lifetime_ms", b"exempt_lifetime_ms", "format", b"format", "headroom_max_tflop", b"headroom_max_tflop", "lifetime_ms", b"lifetime_ms", "loose_phase_age_ms", b"loose_phase_age_ms", "loosening_delay_ms", b"loosening_delay_ms", "pause_lapse_ms", b"pause_lapse_ms", "phases", b"phases", "prohibit_tflop", b"prohibit_tflop", "register_tflop", b"register_tflop", "renew_after_ms", b"renew_after_ms", "threshold_tflop_per_s", b"threshold_tflop_per_s", "version", b"version", "watchdog_ms", b"watchdog_ms", "wind_down_ms", b"wind_down_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "charged_figure", b"charged_figure", "closures_max", b"closures_max", "closures_span_ms", b"closures_span_ms", "cluster_link_mbit_per_s", b"cluster_link_mbit_per_s", "drain_ms", b"drain_ms", "drift_ppm", b"drift_ppm", "exempt_lifetime_ms", b"exempt_lifetime_ms", "format", b"format", "headroom_max_tflop", b"headroom_max_tflop", "license_age_ms", b"license_age_ms", "license_headroom_max_tflop", b"license_headroom_max_tflop", "license_span_ms", b"license_span_ms", "license_step_ms", b"license_step_ms", "lifetime_ms", b"lifetime_ms", "loose_phase_age_ms", b"loose_phase_age_ms", "loosening_delay_ms", b"loosening_delay_ms", "pause_lapse_ms", b"pause_lapse_ms", "phases", b"phases", "prohibit_tflop", b"prohibit_tflop", "register_tflop", b"register_tflop", "renew_after_ms", b"renew_after_ms", "reserve_after_ms", b"reserve_after_ms", "reserve_headroom_max_tflop", b"reserve_headroom_max_tflop", "reserve_span_ms", b"reserve_span_ms", "threshold_tflop_per_s", b"threshold_tflop_per_s", "version", b"version", "watchdog_ms", b"watchdog_ms", "wind_down_ms", b"wind_down_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2017,6 +2203,129 @@ class Relief(_message.Message):
 Global___Relief: _TypeAlias = Relief  # noqa: Y015
 
 @_typing.final
+class LicenseApproval(_message.Message):
+    """Officers let licenses be given to these requests, within these bounds. Where it is for a reserve,
+    `opener_spkis` names the custodian's own officers.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_UNIX_MS_FIELD_NUMBER: _builtins.int
+    NOT_AFTER_UNIX_MS_FIELD_NUMBER: _builtins.int
+    SPAN_MS_FIELD_NUMBER: _builtins.int
+    HEADROOM_MAX_TFLOP_FIELD_NUMBER: _builtins.int
+    RESERVE_FIELD_NUMBER: _builtins.int
+    OPENER_SPKIS_FIELD_NUMBER: _builtins.int
+    OPENER_THRESHOLD_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    format: _builtins.int
+    authority: _builtins.str
+    not_before_unix_ms: _builtins.int
+    not_after_unix_ms: _builtins.int
+    span_ms: _builtins.int
+    """Of gate running time."""
+    headroom_max_tflop: _builtins.int
+    """Most that each ceiling may lie above the total reported with the request."""
+    reserve: _builtins.bool
+    opener_threshold: _builtins.int
+    nonce: _builtins.bytes
+    reason: _builtins.str
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Digests of the reports that ask."""
+
+    @_builtins.property
+    def opener_spkis(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        format: _builtins.int = ...,
+        authority: _builtins.str = ...,
+        requests: _abc.Iterable[_builtins.bytes] | None = ...,
+        not_before_unix_ms: _builtins.int = ...,
+        not_after_unix_ms: _builtins.int = ...,
+        span_ms: _builtins.int = ...,
+        headroom_max_tflop: _builtins.int = ...,
+        reserve: _builtins.bool = ...,
+        opener_spkis: _abc.Iterable[_builtins.bytes] | None = ...,
+        opener_threshold: _builtins.int = ...,
+        nonce: _builtins.bytes = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "format", b"format", "headroom_max_tflop", b"headroom_max_tflop", "nonce", b"nonce", "not_after_unix_ms", b"not_after_unix_ms", "not_before_unix_ms", b"not_before_unix_ms", "opener_spkis", b"opener_spkis", "opener_threshold", b"opener_threshold", "reason", b"reason", "requests", b"requests", "reserve", b"reserve", "span_ms", b"span_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LicenseApproval: _TypeAlias = LicenseApproval  # noqa: Y015
+
+@_typing.final
+class ReserveOpening(_message.Message):
+    """The custodian's own officers open the reserve licenses of one approval."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    APPROVAL_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    format: _builtins.int
+    authority: _builtins.str
+    approval: _builtins.bytes
+    """Digest of the approval."""
+    nonce: _builtins.bytes
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        format: _builtins.int = ...,
+        authority: _builtins.str = ...,
+        approval: _builtins.bytes = ...,
+        nonce: _builtins.bytes = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "authority", b"authority", "format", b"format", "nonce", b"nonce", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReserveOpening: _TypeAlias = ReserveOpening  # noqa: Y015
+
+@_typing.final
+class TrustedTime(_message.Message):
+    """An authority's online key tells the time, for hosts without a link."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    GOVERNOR_UNIX_MS_FIELD_NUMBER: _builtins.int
+    format: _builtins.int
+    authority: _builtins.str
+    governor_unix_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        format: _builtins.int = ...,
+        authority: _builtins.str = ...,
+        governor_unix_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "format", b"format", "governor_unix_ms", b"governor_unix_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrustedTime: _TypeAlias = TrustedTime  # noqa: Y015
+
+@_typing.final
 class Seats(_message.Message):
     """Which authorities have a say, as far as this one is asked."""
 
@@ -2332,6 +2641,46 @@ class SignedOrder(_message.Message):
 Global___SignedOrder: _TypeAlias = SignedOrder  # noqa: Y015
 
 @_typing.final
+class HostLicense(_message.Message):
+    """One host's license as it travels, with what its gate must know first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    APPROVAL_FIELD_NUMBER: _builtins.int
+    ORDERS_FIELD_NUMBER: _builtins.int
+    host_id: _builtins.bytes
+    authority: _builtins.str
+    @_builtins.property
+    def answer(self) -> Global___AnswerBatch:
+        """One answer, to the report that asked."""
+
+    @_builtins.property
+    def approval(self) -> Global___Envelope: ...
+    @_builtins.property
+    def orders(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedOrder]:
+        """Trust roots, delegation, policy, pauses and resumes in force."""
+
+    def __init__(
+        self,
+        *,
+        host_id: _builtins.bytes = ...,
+        authority: _builtins.str = ...,
+        answer: Global___AnswerBatch | None = ...,
+        approval: Global___Envelope | None = ...,
+        orders: _abc.Iterable[Global___SignedOrder] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "approval", b"approval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "approval", b"approval", "authority", b"authority", "host_id", b"host_id", "orders", b"orders"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HostLicense: _TypeAlias = HostLicense  # noqa: Y015
+
+@_typing.final
 class Notice(_message.Message):
     """Advice of the transport. Unsigned: no gate changes its mind over it."""
 
@@ -2583,6 +2932,175 @@ class SubmitOrderReply(_message.Message):
 Global___SubmitOrderReply: _TypeAlias = SubmitOrderReply  # noqa: Y015
 
 @_typing.final
+class DeliverRequest(_message.Message):
+    """Reports that somebody carried here: accounted, and acknowledged. Nothing is granted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def reports(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedReport]: ...
+    def __init__(
+        self,
+        *,
+        reports: _abc.Iterable[Global___SignedReport] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reports", b"reports"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeliverRequest: _TypeAlias = DeliverRequest  # noqa: Y015
+
+@_typing.final
+class DeliverReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOSTS_FIELD_NUMBER: _builtins.int
+    NOTICES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Delivered]:
+        """Where each host stands now."""
+
+    @_builtins.property
+    def notices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Notice]: ...
+    def __init__(
+        self,
+        *,
+        hosts: _abc.Iterable[Global___Delivered] | None = ...,
+        notices: _abc.Iterable[Global___Notice] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "notices", b"notices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeliverReply: _TypeAlias = DeliverReply  # noqa: Y015
+
+@_typing.final
+class Delivered(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
+    host_id: _builtins.bytes
+    sequence: _builtins.int
+    head: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        host_id: _builtins.bytes = ...,
+        sequence: _builtins.int = ...,
+        head: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["head", b"head", "host_id", b"host_id", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Delivered: _TypeAlias = Delivered  # noqa: Y015
+
+@_typing.final
+class IssueLicensesRequest(_message.Message):
+    """Requests are the last reports of their hosts, delivered before. Without an approval it is a
+    preview: nothing is kept.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
+    APPROVAL_FIELD_NUMBER: _builtins.int
+    preview: _builtins.bytes
+    """Of a `LicenseApproval`, unsigned."""
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    @_builtins.property
+    def approval(self) -> Global___Envelope: ...
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[_builtins.bytes] | None = ...,
+        preview: _builtins.bytes = ...,
+        approval: Global___Envelope | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "approved", b"approved", "preview", b"preview"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "approved", b"approved", "preview", b"preview", "requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_approved: _TypeAlias = _typing.Literal["preview", "approval"]  # noqa: Y015
+    _WhichOneofArgType_approved: _TypeAlias = _typing.Literal["approved", b"approved"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_approved) -> _WhichOneofReturnType_approved | None: ...
+
+Global___IssueLicensesRequest: _TypeAlias = IssueLicensesRequest  # noqa: Y015
+
+@_typing.final
+class IssueLicensesReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LICENSES_FIELD_NUMBER: _builtins.int
+    ISSUED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def licenses(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostLicense]: ...
+    @_builtins.property
+    def issued(self) -> _containers.RepeatedCompositeFieldContainer[Global___IssuedLicense]:
+        """What each host gets, or why not, in the order asked."""
+
+    def __init__(
+        self,
+        *,
+        licenses: _abc.Iterable[Global___HostLicense] | None = ...,
+        issued: _abc.Iterable[Global___IssuedLicense] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["issued", b"issued", "licenses", b"licenses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssueLicensesReply: _TypeAlias = IssueLicensesReply  # noqa: Y015
+
+@_typing.final
+class IssuedLicense(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    VERDICTS_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    RESERVED_TFLOP_FIELD_NUMBER: _builtins.int
+    host_id: _builtins.bytes
+    request: _builtins.bytes
+    @_builtins.property
+    def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Verdict]: ...
+    @_builtins.property
+    def terms(self) -> Global___LicenseTerms: ...
+    @_builtins.property
+    def reserved_tflop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Held from the budgets for it, by lane in the order of the verdicts."""
+
+    def __init__(
+        self,
+        *,
+        host_id: _builtins.bytes = ...,
+        request: _builtins.bytes = ...,
+        verdicts: _abc.Iterable[Global___Verdict] | None = ...,
+        terms: Global___LicenseTerms | None = ...,
+        reserved_tflop: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["terms", b"terms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_id", b"host_id", "request", b"request", "reserved_tflop", b"reserved_tflop", "terms", b"terms", "verdicts", b"verdicts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssuedLicense: _TypeAlias = IssuedLicense  # noqa: Y015
+
+@_typing.final
 class GetStatusRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2618,6 +3136,7 @@ class GetStatusReply(_message.Message):
     THRESHOLD_TFLOP_PER_S_FIELD_NUMBER: _builtins.int
     CAPACITY_BASIS_FIELD_NUMBER: _builtins.int
     CLUSTER_LINK_MBIT_PER_S_FIELD_NUMBER: _builtins.int
+    LICENSES_FIELD_NUMBER: _builtins.int
     authority: _builtins.str
     governor_unix_ms: _builtins.int
     policy_version: _builtins.int
@@ -2648,6 +3167,8 @@ class GetStatusReply(_message.Message):
 
     @_builtins.property
     def merges(self) -> _containers.RepeatedCompositeFieldContainer[Global___MergeStatus]: ...
+    @_builtins.property
+    def licenses(self) -> _containers.RepeatedCompositeFieldContainer[Global___LicenseStatus]: ...
     def __init__(
         self,
         *,
@@ -2668,14 +3189,67 @@ class GetStatusReply(_message.Message):
         threshold_tflop_per_s: _builtins.int = ...,
         capacity_basis: Global___CapacityBasis.ValueType = ...,
         cluster_link_mbit_per_s: _builtins.int = ...,
+        licenses: _abc.Iterable[Global___LicenseStatus] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "batch_number", b"batch_number", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "cluster_link_mbit_per_s", b"cluster_link_mbit_per_s", "clusters", b"clusters", "fallen", b"fallen", "governor_unix_ms", b"governor_unix_ms", "halted_reason", b"halted_reason", "hosts", b"hosts", "log_size", b"log_size", "merges", b"merges", "pauses", b"pauses", "policy_version", b"policy_version", "threshold_tflop_per_s", b"threshold_tflop_per_s", "tolerated_outage_ms", b"tolerated_outage_ms", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "batch_number", b"batch_number", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "cluster_link_mbit_per_s", b"cluster_link_mbit_per_s", "clusters", b"clusters", "fallen", b"fallen", "governor_unix_ms", b"governor_unix_ms", "halted_reason", b"halted_reason", "hosts", b"hosts", "licenses", b"licenses", "log_size", b"log_size", "merges", b"merges", "pauses", b"pauses", "policy_version", b"policy_version", "threshold_tflop_per_s", b"threshold_tflop_per_s", "tolerated_outage_ms", b"tolerated_outage_ms", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusReply: _TypeAlias = GetStatusReply  # noqa: Y015
+
+@_typing.final
+class LicenseStatus(_message.Message):
+    """A license that no report has settled yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    APPROVAL_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    SINGLE_USE_FIELD_NUMBER: _builtins.int
+    RESERVE_FIELD_NUMBER: _builtins.int
+    SPAN_MS_FIELD_NUMBER: _builtins.int
+    USED_MS_FIELD_NUMBER: _builtins.int
+    NOT_AFTER_UNIX_MS_FIELD_NUMBER: _builtins.int
+    RESERVED_TFLOP_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    host_id: _builtins.bytes
+    request: _builtins.bytes
+    approval: _builtins.bytes
+    state: Global___LicenseState.ValueType
+    single_use: Global___SingleUse.ValueType
+    reserve: _builtins.bool
+    span_ms: _builtins.int
+    used_ms: _builtins.int
+    """As the newest report told."""
+    not_after_unix_ms: _builtins.int
+    reserved_tflop: _builtins.int
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        host_id: _builtins.bytes = ...,
+        request: _builtins.bytes = ...,
+        approval: _builtins.bytes = ...,
+        state: Global___LicenseState.ValueType = ...,
+        single_use: Global___SingleUse.ValueType = ...,
+        reserve: _builtins.bool = ...,
+        span_ms: _builtins.int = ...,
+        used_ms: _builtins.int = ...,
+        not_after_unix_ms: _builtins.int = ...,
+        reserved_tflop: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "host_id", b"host_id", "not_after_unix_ms", b"not_after_unix_ms", "reason", b"reason", "request", b"request", "reserve", b"reserve", "reserved_tflop", b"reserved_tflop", "single_use", b"single_use", "span_ms", b"span_ms", "state", b"state", "used_ms", b"used_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LicenseStatus: _TypeAlias = LicenseStatus  # noqa: Y015
 
 @_typing.final
 class WaitingOrder(_message.Message):
@@ -3091,6 +3665,11 @@ class ToGate(_message.Message):
     RESEND_FIELD_NUMBER: _builtins.int
     RETIRE_FIELD_NUMBER: _builtins.int
     DECLARE_FIELD_NUMBER: _builtins.int
+    ASK_LICENSE_FIELD_NUMBER: _builtins.int
+    LICENSE_FIELD_NUMBER: _builtins.int
+    RETURN_LICENSE_FIELD_NUMBER: _builtins.int
+    OPEN_RESERVE_FIELD_NUMBER: _builtins.int
+    TELL_TIME_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___CourierHello: ...
     @_builtins.property
@@ -3105,6 +3684,16 @@ class ToGate(_message.Message):
     def retire(self) -> Global___Retire: ...
     @_builtins.property
     def declare(self) -> Global___Declare: ...
+    @_builtins.property
+    def ask_license(self) -> Global___AskLicense: ...
+    @_builtins.property
+    def license(self) -> Global___HostLicense: ...
+    @_builtins.property
+    def return_license(self) -> Global___ReturnLicense: ...
+    @_builtins.property
+    def open_reserve(self) -> Global___OpenReserve: ...
+    @_builtins.property
+    def tell_time(self) -> Global___TellTime: ...
     def __init__(
         self,
         *,
@@ -3115,16 +3704,104 @@ class ToGate(_message.Message):
         resend: Global___Resend | None = ...,
         retire: Global___Retire | None = ...,
         declare: Global___Declare | None = ...,
+        ask_license: Global___AskLicense | None = ...,
+        license: Global___HostLicense | None = ...,
+        return_license: Global___ReturnLicense | None = ...,
+        open_reserve: Global___OpenReserve | None = ...,
+        tell_time: Global___TellTime | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "answers", b"answers", "declare", b"declare", "hello", b"hello", "message", b"message", "order", b"order", "resend", b"resend", "retire", b"retire"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "answers", b"answers", "ask_license", b"ask_license", "declare", b"declare", "hello", b"hello", "license", b"license", "message", b"message", "open_reserve", b"open_reserve", "order", b"order", "resend", b"resend", "retire", b"retire", "return_license", b"return_license", "tell_time", b"tell_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "answers", b"answers", "declare", b"declare", "hello", b"hello", "message", b"message", "order", b"order", "resend", b"resend", "retire", b"retire"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "answers", b"answers", "ask_license", b"ask_license", "declare", b"declare", "hello", b"hello", "license", b"license", "message", b"message", "open_reserve", b"open_reserve", "order", b"order", "resend", b"resend", "retire", b"retire", "return_license", b"return_license", "tell_time", b"tell_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "answers", "order", "admission", "resend", "retire", "declare"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "answers", "order", "admission", "resend", "retire", "declare", "ask_license", "license", "return_license", "open_reserve", "tell_time"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___ToGate: _TypeAlias = ToGate  # noqa: Y015
+
+@_typing.final
+class AskLicense(_message.Message):
+    """The host's own people want a license: the gate makes the report that asks. Root alone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WISH_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def wish(self) -> Global___LicenseWish: ...
+    def __init__(
+        self,
+        *,
+        wish: Global___LicenseWish | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["wish", b"wish"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["wish", b"wish"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskLicense: _TypeAlias = AskLicense  # noqa: Y015
+
+@_typing.final
+class ReturnLicense(_message.Message):
+    """They give back what they hold, or never got, of this authority. Root alone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    authority: _builtins.str
+    def __init__(
+        self,
+        *,
+        authority: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReturnLicense: _TypeAlias = ReturnLicense  # noqa: Y015
+
+@_typing.final
+class OpenReserve(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPENING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def opening(self) -> Global___Envelope: ...
+    def __init__(
+        self,
+        *,
+        opening: Global___Envelope | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["opening", b"opening"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["opening", b"opening"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenReserve: _TypeAlias = OpenReserve  # noqa: Y015
+
+@_typing.final
+class TellTime(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def time(self) -> Global___Envelope: ...
+    def __init__(
+        self,
+        *,
+        time: Global___Envelope | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TellTime: _TypeAlias = TellTime  # noqa: Y015
 
 @_typing.final
 class Declare(_message.Message):
@@ -3309,6 +3986,7 @@ class Snapshot(_message.Message):
     PHASE_FIELD_NUMBER: _builtins.int
     PHASE_REASON_FIELD_NUMBER: _builtins.int
     LEDGER_FREE_BYTES_FIELD_NUMBER: _builtins.int
+    LICENSES_FIELD_NUMBER: _builtins.int
     host_id: _builtins.bytes
     elapsed_ms: _builtins.int
     sequence: _builtins.int
@@ -3325,6 +4003,8 @@ class Snapshot(_message.Message):
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___FindingCount]:
         """How often each finding was noted in this run of the gate."""
 
+    @_builtins.property
+    def licenses(self) -> _containers.RepeatedCompositeFieldContainer[Global___LicenseSnapshot]: ...
     def __init__(
         self,
         *,
@@ -3338,16 +4018,62 @@ class Snapshot(_message.Message):
         phase: Global___Phase.ValueType = ...,
         phase_reason: _builtins.str = ...,
         ledger_free_bytes: _builtins.int | None = ...,
+        licenses: _abc.Iterable[Global___LicenseSnapshot] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_ledger_free_bytes", b"_ledger_free_bytes", "ledger_free_bytes", b"ledger_free_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ledger_free_bytes", b"_ledger_free_bytes", "acknowledged_sequence", b"acknowledged_sequence", "elapsed_ms", b"elapsed_ms", "findings", b"findings", "host_id", b"host_id", "host_state", b"host_state", "lanes", b"lanes", "ledger_free_bytes", b"ledger_free_bytes", "phase", b"phase", "phase_reason", b"phase_reason", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ledger_free_bytes", b"_ledger_free_bytes", "acknowledged_sequence", b"acknowledged_sequence", "elapsed_ms", b"elapsed_ms", "findings", b"findings", "host_id", b"host_id", "host_state", b"host_state", "lanes", b"lanes", "ledger_free_bytes", b"ledger_free_bytes", "licenses", b"licenses", "phase", b"phase", "phase_reason", b"phase_reason", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ledger_free_bytes: _TypeAlias = _typing.Literal["ledger_free_bytes"]  # noqa: Y015
     _WhichOneofArgType__ledger_free_bytes: _TypeAlias = _typing.Literal["_ledger_free_bytes", b"_ledger_free_bytes"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ledger_free_bytes) -> _WhichOneofReturnType__ledger_free_bytes | None: ...
 
 Global___Snapshot: _TypeAlias = Snapshot  # noqa: Y015
+
+@_typing.final
+class LicenseSnapshot(_message.Message):
+    """A license as the gate holds it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    SINGLE_USE_FIELD_NUMBER: _builtins.int
+    SPAN_MS_FIELD_NUMBER: _builtins.int
+    USED_MS_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_UNIX_MS_FIELD_NUMBER: _builtins.int
+    NOT_AFTER_UNIX_MS_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    APPROVAL_FIELD_NUMBER: _builtins.int
+    authority: _builtins.str
+    state: Global___LicenseState.ValueType
+    single_use: Global___SingleUse.ValueType
+    span_ms: _builtins.int
+    used_ms: _builtins.int
+    not_before_unix_ms: _builtins.int
+    not_after_unix_ms: _builtins.int
+    request: _builtins.bytes
+    approval: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        authority: _builtins.str = ...,
+        state: Global___LicenseState.ValueType = ...,
+        single_use: Global___SingleUse.ValueType = ...,
+        span_ms: _builtins.int = ...,
+        used_ms: _builtins.int = ...,
+        not_before_unix_ms: _builtins.int = ...,
+        not_after_unix_ms: _builtins.int = ...,
+        request: _builtins.bytes = ...,
+        approval: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "authority", b"authority", "not_after_unix_ms", b"not_after_unix_ms", "not_before_unix_ms", b"not_before_unix_ms", "request", b"request", "single_use", b"single_use", "span_ms", b"span_ms", "state", b"state", "used_ms", b"used_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LicenseSnapshot: _TypeAlias = LicenseSnapshot  # noqa: Y015
 
 @_typing.final
 class FindingCount(_message.Message):
@@ -3391,6 +4117,7 @@ class LaneSnapshot(_message.Message):
     UNTIL_BY_FIELD_NUMBER: _builtins.int
     CEILING_BY_FIELD_NUMBER: _builtins.int
     MAY_START_FIELD_NUMBER: _builtins.int
+    LICENSED_FIELD_NUMBER: _builtins.int
     workload: _builtins.str
     state: Global___LaneState.ValueType
     stop_reason: _builtins.str
@@ -3409,6 +4136,8 @@ class LaneSnapshot(_message.Message):
     ceiling_by: _builtins.str
     may_start: _builtins.bool
     """Whether a job that starts now is let run: permitted, or not enforced upon, and its chips open."""
+    licensed: _builtins.bool
+    """Whether it runs on a license."""
     @_builtins.property
     def total(self) -> Global___Figures: ...
     @_builtins.property
@@ -3434,10 +4163,11 @@ class LaneSnapshot(_message.Message):
         until_by: _builtins.str = ...,
         ceiling_by: _builtins.str = ...,
         may_start: _builtins.bool = ...,
+        licensed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total", "would_stop", b"would_stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allotted_tflop", b"allotted_tflop", "ceiling_by", b"ceiling_by", "left_ms", b"left_ms", "left_tflop", b"left_tflop", "may_start", b"may_start", "state", b"state", "stop_authority", b"stop_authority", "stop_detail", b"stop_detail", "stop_order_digest", b"stop_order_digest", "stop_reason", b"stop_reason", "total", b"total", "unaccounted_tflop", b"unaccounted_tflop", "until_by", b"until_by", "way_back", b"way_back", "workload", b"workload", "would_stop", b"would_stop"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allotted_tflop", b"allotted_tflop", "ceiling_by", b"ceiling_by", "left_ms", b"left_ms", "left_tflop", b"left_tflop", "licensed", b"licensed", "may_start", b"may_start", "state", b"state", "stop_authority", b"stop_authority", "stop_detail", b"stop_detail", "stop_order_digest", b"stop_order_digest", "stop_reason", b"stop_reason", "total", b"total", "unaccounted_tflop", b"unaccounted_tflop", "until_by", b"until_by", "way_back", b"way_back", "workload", b"workload", "would_stop", b"would_stop"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from flopgate_proto.quick import quick
 from flopgate_proto.values.common import Phase, Scope
+from flopgate_proto.values.licenses import LicenseTerms
 
 
 @quick
@@ -40,7 +41,8 @@ class Verdict:
 class Terms:
     """How long what is granted holds. All three spans lie inside ``lifetime_ms``.
 
-    ``lifetime_ms`` counts from the making of the request, on the host's elapsed clock.
+    ``lifetime_ms`` counts from the making of the request, on the host's elapsed clock; of a
+    ``license`` it is the span, and counts gate running time spent.
     """
 
     lifetime_ms: int
@@ -48,6 +50,7 @@ class Terms:
     renew_after_ms: int
     exempt: bool
     phase: Phase
+    license: LicenseTerms | None = None
 
 
 @quick

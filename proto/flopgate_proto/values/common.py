@@ -62,6 +62,22 @@ class LaneState(enum.IntEnum):
     EXEMPT = 5
 
 
+class SingleUse(enum.IntEnum):
+    """What stands behind the single use of a license (law 5)."""
+
+    SOFTWARE = 1
+    TPM = 2
+
+
+class LicenseState(enum.IntEnum):
+    """Where a license stands at its gate."""
+
+    NONE = 1
+    HELD = 2
+    SEALED = 3
+    OPENED = 4
+
+
 class Severity(enum.IntEnum):
     """How much a finding matters."""
 

@@ -13,6 +13,7 @@ from flopgate_proto.values.common import (
     ScopeKind,
     Standing,
 )
+from flopgate_proto.values.licenses import LicenseApproval
 
 LINK_MBIT_PER_S: Final = 100_000
 """Links above this make one cluster where policy names no rate. Executive Order 14110 of the United
@@ -93,6 +94,13 @@ class Policy:
             within the span, without officers.
         register_tflop: most that a workload without a budget of its own may spend; 0: no such rule.
         prohibit_tflop: no cap of a workload lies above; 0: no such rule.
+        license_span_ms, license_age_ms: of a license, most gate running time and most time from its
+            issue to ``not_after_unix_ms``; 0: none is given.
+        license_headroom_max_tflop: most that a license's ceiling may lie above the reported total.
+        license_step_ms: span of one reservation.
+        reserve_after_ms: gate running time without an answer before a reserve license opens; 0:
+            none is given.
+        reserve_span_ms, reserve_headroom_max_tflop: of a reserve license, as above.
     """
 
     authority: str
@@ -118,6 +126,13 @@ class Policy:
     closures_span_ms: int = 0
     register_tflop: int = 0
     prohibit_tflop: int = 0
+    license_span_ms: int = 0
+    license_age_ms: int = 0
+    license_headroom_max_tflop: int = 0
+    license_step_ms: int = 0
+    reserve_after_ms: int = 0
+    reserve_span_ms: int = 0
+    reserve_headroom_max_tflop: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,4 +281,5 @@ Order = (
     | Closure
     | Relief
     | Seats
+    | LicenseApproval
 )

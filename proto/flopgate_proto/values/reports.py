@@ -13,6 +13,7 @@ from flopgate_proto.values.common import (
     LaneState,
     Software,
 )
+from flopgate_proto.values.licenses import LicenseQuote, LicenseWish
 from flopgate_proto.values.topology import Topology
 
 
@@ -131,6 +132,7 @@ class Quote:
     answer_digest: bytes = b""
     batch_number: int = 0
     grant: bytes = b""
+    license: LicenseQuote | None = None
 
 
 @quick
@@ -145,9 +147,13 @@ class LaneRequest:
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Asks for permission; identified by the digest of the report that carries it."""
+    """Asks for permission; identified by the digest of the report that carries it.
+
+    ``license``: set where a license is asked for instead of a permit.
+    """
 
     lanes: tuple[LaneRequest, ...]
+    license: LicenseWish | None = None
 
 
 @quick
@@ -160,6 +166,8 @@ class TpmState:
         clock_ms: time during which the TPM was ever powered, as it counts it.
         reset_count, restart_count: below 2**32.
         safe: no greater value of the clock was ever told.
+        spent_counter: of the NV counter that goes up with each reservation of a license; 0 before
+            the first.
     """
 
     counter: int
@@ -167,6 +175,7 @@ class TpmState:
     reset_count: int
     restart_count: int
     safe: bool
+    spent_counter: int = 0
 
 
 @quick
