@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flopgate_governor.toml_files import policy_text
-from flopgate_proto.amounts import span_text
+from flopgate_proto.amounts import date_text, flop_text, span_text
 from flopgate_proto.keys import key_digest
+from flopgate_proto.values.licenses import LicenseApproval
 from flopgate_proto.values.orders import (
     Adoption,
     Closure,
@@ -49,6 +50,7 @@ def _title(order: Order) -> str:
         Closure: "Close the chain of a host for good",
         Relief: "Take FLOP off the unaccounted book",
         Seats: "Say which authorities rule",
+        LicenseApproval: "Let licenses be given to hosts without a link",
     }
     return titles[type(order)]
 
@@ -79,6 +81,8 @@ def _says(order: Order) -> Iterator[str]:
             yield f"version {order.version}"
             yield from (f"{seat.authority}: {seat.standing.name.lower()}" for seat in order.seats)
             yield "every other authority rules"
+        case LicenseApproval():
+            yield from _approves(order)
         case _:
             yield from _judges(order)
 
@@ -101,6 +105,16 @@ def _judges(order: Order) -> Iterator[str]:
         case Relief():
             yield f"{order.amount_tflop} TFLOP of {order.workload} on host {order.host_id.hex()}"
             yield f"evidence {order.evidence_digest.hex()}"
+
+
+def _approves(order: LicenseApproval) -> Iterator[str]:
+    yield from (f"request {digest.hex()}" for digest in order.requests)
+    yield f"{span_text(order.span_ms)} of running time each"
+    yield f"from {date_text(order.not_before_unix_ms)} to {date_text(order.not_after_unix_ms)}"
+    yield f"each ceiling at most {flop_text(order.headroom_max_tflop)} above what was reported"
+    if order.reserve:
+        yield f"sealed until {order.opener_threshold} of these open it:"
+        yield from (f"opener: key {key_digest(spki).hex()}" for spki in order.opener_spkis)
 
 
 def _root(root: TrustRoot) -> Iterator[str]:

@@ -55,6 +55,11 @@ headroom_max_tflop = 1_000_000_000
 # register_tflop = "1e25 FLOP"
 # prohibit_tflop = "1e27 FLOP"
 #
+# Licenses for hosts without a link, once every gate knows these keys:
+# license_span_ms = "7d"
+# license_age_ms = "14d"
+# license_headroom_max_tflop = "1e25 FLOP"
+#
 # Each covered cluster needs a budget.
 # [[budgets]]
 # scope = "cluster:NAME"
@@ -89,6 +94,13 @@ _OPTIONAL_COUNTS: Final = (
     "closures_span_ms",
     "register_tflop",
     "prohibit_tflop",
+    "license_span_ms",
+    "license_age_ms",
+    "license_headroom_max_tflop",
+    "license_step_ms",
+    "reserve_after_ms",
+    "reserve_span_ms",
+    "reserve_headroom_max_tflop",
 )
 _KEYS: Final = (
     *_COUNTS, *_OPTIONAL_COUNTS, "capacity_basis", "charged_figure", "budgets", "phases", "version",

@@ -1,17 +1,20 @@
-"""Frozen answers of the vectors: a grant, a refusal, a mere acknowledgement, an exempt grant."""
+"""Frozen answers of the vectors: grant, refusal, acknowledgement, exemption, license."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Final
 
 from flopgate_proto.values import (
     Answer,
     Ceiling,
+    LicenseTerms,
     Phase,
     Refusal,
     Scope,
     ScopeKind,
+    SingleUse,
     Terms,
     Verdict,
 )
@@ -26,6 +29,9 @@ SCOPES: Final = (
     Scope(ScopeKind.WORKLOAD, "run-7"),
 )
 PAUSE_DIGEST: Final = bytes([0x9A] * 32)
+LICENSE: Final = LicenseTerms(
+    approval=bytes([0xA9] * 32), step_ms=1_800_000, single_use=SingleUse.TPM
+)
 
 
 def _terms(*, exempt: bool) -> Terms:
@@ -99,4 +105,10 @@ def _exempt(request_digest: bytes) -> Answer:
     return _answer(request_digest, (most, _refusal()), _terms(exempt=True))
 
 
-_KINDS: Final = (grant, _refused, _acknowledged, _exempt)
+def licensed(request_digest: bytes) -> Answer:
+    """One ceiling for a week of running time."""
+    terms = replace(_terms(exempt=False), lifetime_ms=604_800_000, license=LICENSE)
+    return replace(grant(request_digest), terms=terms)
+
+
+_KINDS: Final = (grant, _refused, _acknowledged, _exempt, licensed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
+from flopgate_proto.codec import encode_order
 from flopgate_proto.keys import key_digest
 from flopgate_proto.values import (
     Adoption,
@@ -91,7 +92,7 @@ def heads(head: bytes) -> Heads:
     )
 
 
-BAD: Final[tuple[tuple[str, Order, str], ...]] = (
+_BAD: Final[tuple[tuple[str, Order, str], ...]] = (
     ("veto-of-no-digest", veto(b""), "field.size"),
     (
         "confirmation-of-nothing",
@@ -106,4 +107,8 @@ BAD: Final[tuple[tuple[str, Order, str], ...]] = (
         "field.duplicate",
     ),
 )
-"""Orders that are refused, by name, with the code."""
+
+
+def bad() -> list[tuple[str, str, bytes, str]]:
+    """Orders that are refused: name, payload type, bytes, code."""
+    return [(name, *encode_order(order), code) for name, order, code in _BAD]

@@ -28,15 +28,17 @@ from flopgate_proto.codec import (
     encode_enrolment,
     encode_heads,
     encode_neighbours,
+    encode_opening,
     encode_order,
     encode_report,
+    encode_trusted_time,
     envelope_to_json,
 )
 from flopgate_proto.envelope import Envelope, pae, seal
 from flopgate_proto.joining import token_proof
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Admission, Order, Resume
-from vectors import answers, further, inputs, negative
+from vectors import answers, further, inputs, licenses, negative
 
 HERE: Final = Path(__file__).parent
 BATCH_SIZES: Final = (1, 2, 3, 7)
@@ -71,6 +73,9 @@ MESSAGES: Final[dict[str, type[Message]]] = {
     PayloadType.SEATS: pb.Seats,
     PayloadType.HEADS: pb.Heads,
     PayloadType.NEIGHBOURS: pb.Neighbours,
+    PayloadType.LICENSE_APPROVAL: pb.LicenseApproval,
+    PayloadType.RESERVE_OPENING: pb.ReserveOpening,
+    PayloadType.TRUSTED_TIME: pb.TrustedTime,
 }
 
 
@@ -100,6 +105,7 @@ def statement_envelopes() -> dict[str, tuple[Envelope, tuple[str, ...]]]:
     second = _sealed(PayloadType.REPORT, encode_report(later), ("host",))
     last = inputs.last_report(later, second.digest)
     tpm = inputs.report_with_tpm(later, second.digest)
+    asking = licenses.asking(inputs.first_report(chip_root))
     admission = Admission(
         authority=inputs.AUTHORITY,
         host_id=inputs.HOST_ID,
@@ -147,6 +153,9 @@ def statement_envelopes() -> dict[str, tuple[Envelope, tuple[str, ...]]]:
         "closure": (further.CLOSURE, two),
         "relief": (further.RELIEF, two),
         "seats": (further.SEATS, two),
+        "policy-with-licenses": (licenses.POLICY, two),
+        "license-approval": (licenses.approval(report.digest), two),
+        "license-approval-reserve": (licenses.reserve_approval(report.digest), two),
     }
     others = {
         "enrolment": (PayloadType.ENROLMENT, enrolled, "host"),
@@ -162,11 +171,28 @@ def statement_envelopes() -> dict[str, tuple[Envelope, tuple[str, ...]]]:
             "permit",
         ),
         "heads": (PayloadType.HEADS, encode_heads(further.heads(report.digest)), "permit"),
+        "report-asks-for-license": (PayloadType.REPORT, encode_report(asking), "host"),
+        "report-holds-license": (
+            PayloadType.REPORT,
+            encode_report(licenses.holding(tpm, report.digest)),
+            "host",
+        ),
+        "trusted-time": (
+            PayloadType.TRUSTED_TIME,
+            encode_trusted_time(licenses.TIME),
+            "permit",
+        ),
     }
     sealed = {
         name: (_sealed(*encode_order(order), signers), signers)
         for name, (order, signers) in orders.items()
     }
+    openers = ("officer-2", "stranger")
+    opened = licenses.opening(sealed["license-approval-reserve"][0].digest)
+    sealed["reserve-opening"] = (
+        _sealed(PayloadType.RESERVE_OPENING, encode_opening(opened), openers),
+        openers,
+    )
     return sealed | {
         name: (_sealed(kind, payload, (signer,)), (signer,))
         for name, (kind, payload, signer) in others.items()

@@ -29,7 +29,7 @@ from flopgate_proto.limits import (
     TEXT_BYTES_MAX,
 )
 from flopgate_proto.values import Answer, Figures, Report, Scope, ScopeKind
-from vectors import answers, further, inputs
+from vectors import answers, further, inputs, licenses
 
 UNKNOWN_FIELD = b"\xf8\x07\x01"  # field 127, varint 1
 Case = dict[str, Any]
@@ -65,8 +65,8 @@ def cases(envelopes: Mapping[str, Envelope]) -> list[Case]:
         *_reports(),
         *_retirements(),
         *(
-            _decode(name, *encode_order(order), "MalformedError", code)
-            for name, order, code in further.BAD
+            _decode(name, kind, payload, "MalformedError", code)
+            for name, kind, payload, code in (*further.bad(), *licenses.bad())
         ),
         *_answers(),
         *_batches(),
@@ -332,6 +332,7 @@ def _orders(envelopes: Mapping[str, Envelope]) -> list[Case]:
         successor("root-without-old-quorum", first, new_only, "ForgedError", "envelope.quorum"),
         order("policy-below-quorum", half, "ForgedError", "envelope.quorum"),
         order("order-of-another-authority", foreign, "MisdirectedError", "order.authority"),
+        order("role-not-named", envelopes["license-approval"], "ForgedError", "order.role"),
         order(
             "report-is-no-order",
             envelopes["report-first"],

@@ -14,13 +14,16 @@ from flopgate_proto.values import (
     Confirmation,
     Head,
     Heads,
+    LicenseApproval,
     Neighbours,
     Order,
     Relief,
+    ReserveOpening,
     Revocation,
     Seat,
     Seats,
     Standing,
+    TrustedTime,
     Veto,
 )
 from tests.support import strategies as given_values
@@ -79,6 +82,31 @@ def seats(**fields: Any) -> Seats:
     return replace(base, **fields)
 
 
+def approval(**fields: Any) -> LicenseApproval:
+    """Seven days for one request."""
+    base = LicenseApproval(
+        requests=(DIGEST,),
+        not_before_unix_ms=0,
+        not_after_unix_ms=2**41,
+        span_ms=604_800_000,
+        headroom_max_tflop=10**9,
+        reserve=False,
+        **_SIGNED,
+    )
+    return replace(base, **fields)
+
+
+def reserve(**fields: Any) -> LicenseApproval:
+    """The same, sealed until its one opener opens it."""
+    openers = (OFFICER_KEYS[-1].spki,)
+    return approval(**{"reserve": True, "opener_spkis": openers, "opener_threshold": 1} | fields)
+
+
+def opening(**fields: Any) -> ReserveOpening:
+    """Of the reserve licenses of some approval."""
+    return replace(ReserveOpening(approval=DIGEST, **_SIGNED), **fields)
+
+
 ALL: Final[tuple[Order, ...]] = (
     veto(),
     confirmation(),
@@ -87,6 +115,7 @@ ALL: Final[tuple[Order, ...]] = (
     closure(),
     relief(),
     seats(),
+    approval(),
 )
 
 _TEXTS: Final = {
@@ -95,6 +124,28 @@ _TEXTS: Final = {
     "reason": given_values.NAMES,
 }
 _DIGESTS, _COUNTS = given_values.DIGESTS, given_values.COUNTS
+
+
+@st.composite
+def _approvals(draw: st.DrawFn) -> LicenseApproval:
+    """Any approval, of a reserve or not."""
+    begins_ms = draw(st.integers(0, 2**63 - 2))
+    openers = draw(st.lists(given_values.KEYS, max_size=3, unique=True).map(tuple))
+    return LicenseApproval(
+        authority=draw(given_values.NAMES),
+        requests=tuple(draw(st.lists(_DIGESTS, min_size=1, max_size=3, unique=True))),
+        not_before_unix_ms=begins_ms,
+        not_after_unix_ms=draw(st.integers(begins_ms + 1, 2**63 - 1)),
+        span_ms=draw(st.integers(1, 2**63 - 1)),
+        headroom_max_tflop=draw(_COUNTS),
+        reserve=bool(openers),
+        opener_spkis=openers,
+        opener_threshold=draw(st.integers(1, len(openers))) if openers else 0,
+        nonce=draw(given_values.NONCES),
+        reason=draw(given_values.NAMES),
+    )
+
+
 _SEATS: Final = st.builds(
     Seat, authority=given_values.NAMES, standing=given_values.members(Standing)
 )
@@ -135,8 +186,12 @@ ANY: Final[dict[str, tuple[st.SearchStrategy[Any], PayloadType]]] = {
         ),
         PayloadType.SEATS,
     ),
+    "license approval": (_approvals(), PayloadType.LICENSE_APPROVAL),
 }
 """Any such order, by its name."""
+
+OPENINGS: Final = st.builds(ReserveOpening, approval=_DIGESTS, **_TEXTS)
+TIMES: Final = st.builds(TrustedTime, authority=given_values.NAMES, governor_unix_ms=_COUNTS)
 
 HEADS: Final = st.builds(
     Heads,

@@ -18,10 +18,12 @@ from flopgate_proto.codec import (
     decode_enrolment,
     decode_heads,
     decode_neighbours,
+    decode_opening,
     decode_order,
     decode_report,
     decode_retirement,
     decode_topology,
+    decode_trusted_time,
     envelope_from_json,
     envelope_from_wire,
     parse_message,
@@ -43,6 +45,8 @@ DECODERS: Final[Mapping[str, Callable[[bytes], object]]] = {
     PayloadType.ADMISSION: decode_admission,
     PayloadType.HEADS: decode_heads,
     PayloadType.NEIGHBOURS: decode_neighbours,
+    PayloadType.RESERVE_OPENING: decode_opening,
+    PayloadType.TRUSTED_TIME: decode_trusted_time,
 }
 
 TRANSPORT: Final = (
@@ -56,6 +60,11 @@ TRANSPORT: Final = (
     pb.EnrollReply,
     pb.SubmitOrderRequest,
     pb.SubmitOrderReply,
+    pb.HostLicense,
+    pb.DeliverRequest,
+    pb.DeliverReply,
+    pb.IssueLicensesRequest,
+    pb.IssueLicensesReply,
     pb.GetStatusReply,
     pb.ToGate,
     pb.FromGate,

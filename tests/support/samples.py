@@ -14,13 +14,15 @@ from flopgate_proto.codec import (
     encode_enrolment,
     encode_heads,
     encode_neighbours,
+    encode_opening,
     encode_order,
+    encode_trusted_time,
     envelope_to_json,
     envelope_to_wire,
 )
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.joining import PREFIX
-from flopgate_proto.values import Heads, Neighbours
+from flopgate_proto.values import Heads, Neighbours, TrustedTime
 from tests.support import further_orders, orders, statements
 from tests.support.fixed import HOST_KEY
 
@@ -61,6 +63,10 @@ ACCEPTED: Final = {
             hosts=4,
             median_gflop_per_s=5,
         )
+    ),
+    "vnd.flopgate.reserve-opening.v1+protobuf": encode_opening(further_orders.opening()),
+    "vnd.flopgate.trusted-time.v1+protobuf": encode_trusted_time(
+        TrustedTime(authority="a.example", governor_unix_ms=1)
     ),
     "chip-row": encode_chip_row(statements.chip_row()),
     "envelope-wire": _wire(_REPORT),

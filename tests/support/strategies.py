@@ -25,6 +25,10 @@ from flopgate_proto.values import (
     LaneRequest,
     LaneState,
     LaneTotals,
+    LicenseQuote,
+    LicenseState,
+    LicenseTerms,
+    LicenseWish,
     NvLinkPeer,
     Phase,
     PipeFigures,
@@ -36,6 +40,7 @@ from flopgate_proto.values import (
     Scope,
     ScopeKind,
     Severity,
+    SingleUse,
     Software,
     Terms,
     Topology,
@@ -203,12 +208,35 @@ def _lanes(draw: st.DrawFn) -> tuple[LaneReport, ...]:
     )
 
 
+@st.composite
+def license_quotes(draw: st.DrawFn) -> LicenseQuote:
+    """Any place of a gate, with what it must name."""
+    state = draw(members(LicenseState))
+    return LicenseQuote(
+        state=state,
+        request=b"" if state is LicenseState.NONE else draw(DIGESTS),
+        floor=draw(COUNTS),
+        used_ms=draw(COUNTS),
+        opening=draw(DIGESTS) if state is LicenseState.OPENED else b"",
+    )
+
+
+WISHES: Final = st.none() | st.builds(
+    LicenseWish, span_ms=st.integers(1, COUNT_MAX), reserve=st.booleans()
+)
+LICENSE_TERMS: Final = st.builds(
+    LicenseTerms,
+    approval=DIGESTS,
+    step_ms=st.integers(1, COUNT_MAX),
+    single_use=members(SingleUse),
+)
 QUOTES: Final = st.builds(
     Quote,
     authority=NAMES,
     answer_digest=st.just(b"") | DIGESTS,
     batch_number=COUNTS,
     grant=st.just(b"") | DIGESTS,
+    license=st.none() | license_quotes(),
 )
 
 
@@ -241,7 +269,7 @@ def reports(draw: st.DrawFn) -> Report:
         topology=draw(st.none() | TOPOLOGIES),
         findings=draw(few(FINDINGS)),
         running_ms=draw(COUNTS),
-        request=draw(st.sampled_from((None, Request(lanes=asked)))),
+        request=draw(st.sampled_from((None, Request(lanes=asked, license=draw(WISHES))))),
         tpm=draw(st.none() | TPM_STATES),
     )
 
@@ -253,6 +281,7 @@ TPM_STATES: Final = st.builds(
     reset_count=UINT32,
     restart_count=UINT32,
     safe=st.booleans(),
+    spent_counter=COUNTS,
 )
 CHIP_ROWS: Final = st.builds(
     ChipRow,
@@ -283,6 +312,7 @@ def _terms(draw: st.DrawFn) -> Terms:
         renew_after_ms=draw(st.integers(0, lifetime_ms)),
         exempt=draw(st.booleans()),
         phase=draw(members(Phase)),
+        license=draw(st.none() | LICENSE_TERMS),
     )
 
 

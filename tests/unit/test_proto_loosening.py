@@ -60,7 +60,7 @@ def test_every_figure_of_a_policy_has_a_direction() -> None:
     """A field that nobody thought of would loosen at once."""
     told = {*MORE_IS_LOOSER, *LESS_IS_LOOSER, "cluster_link_mbit_per_s"}
     elsewhere = {"authority", "version", "capacity_basis", "budgets", "phases"}
-    elsewhere |= {"register_tflop", "prohibit_tflop"}
+    elsewhere |= {"register_tflop", "prohibit_tflop", "reserve_after_ms"}
     assert told | elsewhere == set(Policy.__dataclass_fields__)
 
 
@@ -74,6 +74,19 @@ def test_law_6_a_tier_of_workloads_waits_where_it_rises_or_falls_away() -> None:
 
     check(*(replace(POLICY, register_tflop=tflop) for tflop in (1_000, 1_001, 999)))
     check(*(replace(POLICY, prohibit_tflop=tflop) for tflop in (1_000, 1_001, 999)))
+
+
+def test_law_6_reserve_licenses_wait_where_they_become_possible_or_open_sooner() -> None:
+    now = replace(NOW, policy=replace(POLICY, reserve_after_ms=1_000))
+    assert waits(replace(POLICY, reserve_after_ms=999), now)
+    assert not waits(replace(POLICY, reserve_after_ms=1_001), now)
+    assert not waits(POLICY, now)
+    assert waits(replace(POLICY, reserve_after_ms=1_000))
+
+
+def test_an_approval_of_licenses_waits_for_nobody() -> None:
+    """Policy bounds it, and what it may spend is held from the budgets."""
+    assert not waits(further_orders.approval())
 
 
 def test_law_6_a_workload_that_is_registered_waits() -> None:

@@ -105,6 +105,9 @@ FIELD_TABLES: dict[str, type[Message]] = {
     "Seats": pb.Seats,
     "Heads": pb.Heads,
     "Neighbours": pb.Neighbours,
+    "LicenseApproval": pb.LicenseApproval,
+    "ReserveOpening": pb.ReserveOpening,
+    "Time floor": pb.TrustedTime,
 }
 
 
@@ -137,6 +140,10 @@ INLINE = (
     pb.Port,
     pb.Request,
     pb.LaneRequest,
+    pb.LicenseWish,
+    pb.LicenseQuote,
+    pb.LicenseTerms,
+    pb.HostLicense,
     pb.SaltedRow,
     pb.TpmState,
     pb.TpmQuote,

@@ -1,4 +1,4 @@
-"""Offline permission: approval, opening of a reserve, trusted time, parts of requests and answers."""
+"""Approvals of licenses, openings of reserves, trusted time; parts of requests and answers."""
 
 from __future__ import annotations
 
