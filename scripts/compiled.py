@@ -35,6 +35,7 @@ PACKAGES = (
 COMPILED = (
     "flopgate_proto/[!_]*.py",
     "flopgate_proto/codec/[!_]*.py",
+    "flopgate_proto/orders/[!_]*.py",
     "flopgate_proto/values/[!_]*.py",
     "flopgate_agent/crosscheck.py",
     "flopgate_agent/measured.py",

@@ -16,7 +16,7 @@ from typing import Any, Final
 from sqlalchemy import bindparam, func, select
 
 from flopgate_governor import schema
-from flopgate_governor.core.orders import OrderBook
+from flopgate_governor.core.orders import GovernorBook
 from flopgate_governor.prepared import Query
 from flopgate_governor.state import State
 from flopgate_proto.codec import PayloadType, decode_heads, encode_heads
@@ -122,8 +122,8 @@ def export(state: State) -> str:
 def _trusted(state: State) -> list[Envelope]:
     book = state.book
     envelopes = [*book.roots, *(one for one in book.told if one.payload_type in _OF_KEYS)]
-    if book.policy_envelope is not None:
-        envelopes.append(book.policy_envelope)
+    if book.orders.policy_order is not None:
+        envelopes.append(book.orders.policy_order.envelope)
     if book.delegation is not None:
         envelopes.append(book.delegation.envelope)
     return sorted(envelopes, key=lambda envelope: state.order_ids[envelope.digest])
@@ -147,7 +147,7 @@ def read_export(text: str, pinned: bytes) -> list[Heads]:
         raise MalformedError("not an export of heads", code="heads.malformed") from error
     if not orders:
         raise MalformedError("an export without a trust root", code="heads.malformed")
-    book = OrderBook.first(Trust.pinned(orders[0], pinned).envelope)
+    book = GovernorBook.first(Trust.pinned(orders[0], pinned).envelope)
     for number, order in enumerate(orders[1:], start=1):
         book = book.accept(order, number * _LONG_MS)
     book = book.ripe((len(orders) + 1) * _LONG_MS)

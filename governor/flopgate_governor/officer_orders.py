@@ -13,9 +13,8 @@ from flopgate_governor.cluster_store import write_clusters
 from flopgate_governor.core.checkpoint import Logged
 from flopgate_governor.core.facts import Host
 from flopgate_governor.core.finding import check_ruling, rule
-from flopgate_governor.core.orders import OrderBook, caps_of
+from flopgate_governor.core.orders import GovernorBook, caps_of
 from flopgate_governor.core.pauses import concerns_host
-from flopgate_governor.core.waiting import Waiting
 from flopgate_governor.logbook import proof_to, write_log
 from flopgate_governor.prepared import Query, Write
 from flopgate_governor.rulings import Settling, carry_out, check, note_done, settle
@@ -24,6 +23,7 @@ from flopgate_governor.store import Store
 from flopgate_proto.codec import PayloadType, decode_order, envelope_to_wire
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import HistoryError
+from flopgate_proto.orders.held import Waiting
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import ScopeKind
 from flopgate_proto.values.orders import ClusterRuling, Pause, Veto
@@ -78,7 +78,7 @@ def accept_order(state: State, envelope: Envelope) -> Accepted:
             envelope=envelope,
             proof=stored,
             new=False,
-            waiting=_waiting(state, envelope.digest),
+            waiting=state.book.orders.waits(envelope.digest),
         )
     unix_ms = state.now_ms()
     book = state.book.accept(envelope, unix_ms)
@@ -102,7 +102,7 @@ def accept_order(state: State, envelope: Envelope) -> Accepted:
         envelope=envelope,
         proof=proof_to(appended.logged),
         new=True,
-        waiting=_waiting(state, envelope.digest),
+        waiting=state.book.orders.waits(envelope.digest),
     )
 
 
@@ -112,7 +112,7 @@ def ripen(state: State) -> None:
     Raises:
         StorageError: nothing came into force.
     """
-    unix_ms, due_ms = state.now_ms(), state.book.due_unix_ms
+    unix_ms, due_ms = state.now_ms(), state.book.orders.due_ms
     if due_ms is None or due_ms > unix_ms:
         return
     book = state.book.ripe(unix_ms)
@@ -124,11 +124,11 @@ def ripen(state: State) -> None:
 
 
 def _write_effects(
-    connection: Connection, state: State, book: OrderBook, unix_ms: int
-) -> tuple[OrderBook, list[Settling]]:
+    connection: Connection, state: State, book: GovernorBook, unix_ms: int
+) -> tuple[GovernorBook, list[Settling]]:
     """What came into force, in the transaction that brings it there."""
-    if book.policy is not None and book.policy is not state.book.policy:
-        write_caps(connection, caps_of(book.policy))
+    if book.orders.policy is not None and book.orders.policy is not state.book.orders.policy:
+        write_caps(connection, caps_of(book.orders.policy))
     clusters = state.clusters
     for verified in book.cluster_rulings[len(state.book.cluster_rulings) :]:
         if isinstance(verified.order, ClusterRuling):
@@ -152,18 +152,14 @@ def _check_ruling(state: State, envelope: Envelope) -> None:
         check_ruling(state.clusters, order)
 
 
-def _waiting(state: State, digest: bytes) -> Waiting | None:
-    return next((held for held in state.book.waiting if held.digest == digest), None)
-
-
 def _check_in_time(state: State, envelope: Envelope) -> None:
     """A veto of what is in force would look like success and stop nothing."""
     order = decode_order(envelope.payload_type, envelope.payload)
-    if not isinstance(order, Veto) or _waiting(state, order.order_digest) is not None:
+    if not isinstance(order, Veto) or state.book.orders.waits(order.order_digest) is not None:
         return
     with state.store.transaction() as connection:
         late = _stored(connection, order.order_digest) is not None
-    if late and order.order_digest not in {fallen.digest for fallen in state.book.fallen}:
+    if late and order.order_digest not in {fallen.digest for fallen in state.book.orders.fallen}:
         raise HistoryError(
             f"order {order.order_digest.hex()[:16]} is in force",
             code="veto.late",
@@ -178,7 +174,7 @@ def found(store: Store, root: Envelope) -> None:
         PeerError: the root does not carry its own threshold.
         StorageError: it was not written.
     """
-    OrderBook.first(root)
+    GovernorBook.first(root)
     with store.transaction() as connection:
         # The first root needs no log entry: its digest is pinned in every join token.
         _write(connection, root, None, 0)
@@ -193,16 +189,16 @@ def orders_for(state: State, hosts: list[Host] | None) -> list[pb.SignedOrder]:
     """
     ripen(state)
     book = state.book
-    envelopes = [*book.roots, *book.told, *(held.envelope for held in book.waiting)]
+    envelopes = [*book.roots, *book.told, *(held.envelope for held in book.orders.waiting)]
     if book.delegation is not None:
         envelopes.append(book.delegation.envelope)
-    if book.policy_envelope is not None:
-        envelopes.append(book.policy_envelope)
+    if book.orders.policy_order is not None:
+        envelopes.append(book.orders.policy_order.envelope)
     # A host that was away may hold a pause that was lifted: only the resume itself ends that.
     envelopes += book.resumes
     envelopes += [
         held.envelope
-        for held in book.pauses
+        for held in book.orders.pauses
         if hosts is None or any(concerns_host(held.pause, host.scopes) for host in hosts)
     ]
     # As they were accepted: each was signed under the root of its day.

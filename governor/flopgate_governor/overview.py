@@ -10,7 +10,6 @@ from flopgate_governor import schema, tpm_quotes
 from flopgate_governor.budgets import load_books
 from flopgate_governor.cluster_status import cluster_statuses, merge_statuses
 from flopgate_governor.core.facts import ENDED, host_scopes
-from flopgate_governor.core.waiting import Waiting
 from flopgate_governor.officer_orders import ripen
 from flopgate_governor.policy_bounds import KILL_MS
 from flopgate_governor.silences import look
@@ -20,6 +19,7 @@ from flopgate_proto.codec import decode_report
 from flopgate_proto.codec.common import scope_to
 from flopgate_proto.codec.reports import lane_to
 from flopgate_proto.limits import COUNT_MAX
+from flopgate_proto.orders.held import Waiting
 from flopgate_proto.phases import phase_at
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import Policy
@@ -34,7 +34,7 @@ def tolerated_outage_ms(policy: Policy) -> int:
 def overview(state: State, linked: Collection[bytes]) -> pb.GetStatusReply:
     """Where everything stands. ``linked``: hosts with an open stream now."""
     ripen(state)
-    book, policy = state.book, state.book.policy
+    book, policy = state.book, state.book.orders.policy
     outage_ms = 0 if policy is None else tolerated_outage_ms(policy)
     with state.store.transaction() as connection:
         hosts = _hosts(connection, state, linked)
@@ -42,7 +42,7 @@ def overview(state: State, linked: Collection[bytes]) -> pb.GetStatusReply:
     return pb.GetStatusReply(
         authority=state.authority,
         governor_unix_ms=state.now_ms(),
-        policy_version=book.policy_version,
+        policy_version=book.orders.policy_version,
         batch_number=state.batch_number,
         log_size=state.frontier.size,
         tolerated_outage_ms=outage_ms,
@@ -55,18 +55,18 @@ def overview(state: State, linked: Collection[bytes]) -> pb.GetStatusReply:
                 scope=scope_to(held.pause.scope),
                 reason=held.pause.reason,
                 emergency=held.pause.emergency,
-                accepted_unix_ms=held.accepted_unix_ms,
+                accepted_unix_ms=held.since_ms,
                 lapse_ms=held.lapse_ms or 0,
                 confirmed=held.confirmed,
-                suspected=held.suspected(book.trust.revoked),
+                suspected=held.suspected(book.orders.trust.revoked),
             )
-            for held in book.pauses
+            for held in book.orders.pauses
         ],
         hosts=hosts,
-        waiting=[waiting_to(held) for held in book.waiting],
+        waiting=[waiting_to(held) for held in book.orders.waiting],
         fallen=[
             pb.FallenOrder(digest=one.digest, reason=one.code, detail=one.detail)
-            for one in book.fallen
+            for one in book.orders.fallen
         ],
         merges=merge_statuses(state.clusters),
         threshold_tflop_per_s=0 if policy is None else policy.threshold_tflop_per_s,
@@ -80,8 +80,8 @@ def waiting_to(held: Waiting) -> pb.WaitingOrder:
     return pb.WaitingOrder(
         digest=held.digest,
         payload_type=held.envelope.payload_type,
-        accepted_unix_ms=held.accepted_unix_ms,
-        due_unix_ms=held.due_unix_ms,
+        accepted_unix_ms=held.since_ms,
+        due_unix_ms=held.due_ms,
         loosens=held.why,
     )
 
@@ -95,7 +95,7 @@ def _halted_reason(state: State) -> str:
             f"{halt.quoted_batch}, this governor is sure of {halt.own_batch}; if its store was set "
             f"back, run `flopgate-governor reconcile --batch {halt.quoted_batch}`"
         )
-    if state.book.policy is None:
+    if state.book.orders.policy is None:
         return "policy.missing: run `flopgate-governor policy apply`"
     if state.book.permit_spki != state.permit.spki:
         return "delegation.missing: run `flopgate-governor delegate`"
@@ -103,7 +103,7 @@ def _halted_reason(state: State) -> str:
 
 
 def _budgets(connection: Connection, state: State) -> list[pb.BudgetStatus]:
-    policy = state.book.policy
+    policy = state.book.orders.policy
     if policy is None:
         return []
     books = load_books(connection, state.budgets)
@@ -123,7 +123,7 @@ def _budgets(connection: Connection, state: State) -> list[pb.BudgetStatus]:
 
 
 def _hosts(connection: Connection, state: State, linked: Collection[bytes]) -> list[pb.HostStatus]:
-    policy, unix_ms, kin = state.book.policy, state.now_ms(), state.clusters.kin
+    policy, unix_ms, kin = state.book.orders.policy, state.now_ms(), state.clusters.kin
     host, report = schema.host.c, schema.report.c
     newest = and_(report.host_id == host.host_id, report.sequence == host.sequence)
     rows = connection.execute(

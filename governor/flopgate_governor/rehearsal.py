@@ -57,7 +57,8 @@ def rehearse(state: State, policy: Policy, span_ms: int) -> Rehearsed:
     Raises:
         StorageError: the store cannot be read.
     """
-    state.take_book(replace(state.book, policy=policy, halt=None, reconciled_unix_ms=None))
+    orders = replace(state.book.orders, policy=policy)
+    state.take_book(replace(state.book, orders=orders, halt=None, reconciled_unix_ms=None))
     with closing(sqlite3.connect(state.store.path)) as store:
         (until_unix_ms,) = store.execute(_END).fetchone()
         from_unix_ms = max(0, until_unix_ms - span_ms)

@@ -200,7 +200,7 @@ def close(connection: Connection, state: State, host_id: bytes, *, by: str, unix
     rulings.check_closable(chain.facts)
     books = _books(connection, host, chain.lanes)
     ((seen_unix_ms,),) = _SEEN.run(connection, host=host_id)
-    policy = state.book.policy
+    policy = state.book.orders.policy
     facts, lanes = rulings.close(
         chain,
         books,
@@ -217,7 +217,7 @@ def close(connection: Connection, state: State, host_id: bytes, *, by: str, unix
 
 def closures_left(connection: Connection, state: State, custodian: str, unix_ms: int) -> int:
     """How many old chains new enrolments of a custodian may still close by themselves."""
-    policy = state.book.policy
+    policy = state.book.orders.policy
     if policy is None:
         return 0
     since = unix_ms - policy.closures_span_ms

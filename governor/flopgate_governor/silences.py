@@ -20,7 +20,7 @@ _UNHEARD: Final = Query(
 
 def look(connection: Connection, state: State, unix_ms: int) -> Silence:
     """Everybody who is silent, or can become so until the next look."""
-    policy = state.book.policy
+    policy = state.book.orders.policy
     if policy is None:
         return NOBODY
     due_unix_ms = unix_ms + min(LOOK_MS, policy.lifetime_ms)

@@ -20,7 +20,7 @@ from flopgate_governor.core.clusters import Clusters
 from flopgate_governor.core.decide import FLOP_PER_TFLOP, Standing
 from flopgate_governor.core.facts import Chain, Host, Totals
 from flopgate_governor.core.neighbours import Neighbourhoods
-from flopgate_governor.core.orders import Halt, OrderBook, caps_of
+from flopgate_governor.core.orders import GovernorBook, Halt, caps_of
 from flopgate_governor.core.silence import NOBODY, Silence
 from flopgate_governor.logbook import load_frontier
 from flopgate_governor.prepared import Query, Read
@@ -98,7 +98,7 @@ class State:
     permit: Signer
     log: Signer
     clock: Callable[[], int]
-    book: OrderBook
+    book: GovernorBook
     frontier: Frontier
     batch_number: int
     batch_digest: bytes
@@ -128,7 +128,7 @@ class State:
         """What holds for all hosts in a batch that is decided now."""
         return Standing(
             halt=self.book.halt,
-            policy=self.book.policy,
+            policy=self.book.orders.policy,
             delegated=self.book.permit_spki == self.permit.spki,
             covered=self.capacities.covered,
             budgets=self.budgets,
@@ -141,17 +141,17 @@ class State:
         """The log with these statements, not written yet."""
         return append(self.frontier, statements, self.authority, self.log)
 
-    def take_book(self, book: OrderBook) -> None:
+    def take_book(self, book: GovernorBook) -> None:
         """Let orders take effect that were committed."""
         self.book = book
         self.silence = None
-        policy = book.policy
+        policy = book.orders.policy
         self.budgets = {} if policy is None else caps_of(policy)
         self.count_capacities()
 
     def count_capacities(self) -> None:
         """Add up what the clusters can do, from the store, and which of them are one."""
-        policy = self.book.policy
+        policy = self.book.orders.policy
         link_mbit_per_s = 0 if policy is None else policy.cluster_link_mbit_per_s
         with self.store.transaction() as connection:
             clusters = load_clusters(connection, link_mbit_per_s, self.book.fences)
@@ -237,7 +237,7 @@ def open_state(store: Store, permit: Signer, log: Signer, clock: Callable[[], in
     return state
 
 
-def _replay(connection: Connection, accepted: list[tuple[Envelope, int]]) -> OrderBook:
+def _replay(connection: Connection, accepted: list[tuple[Envelope, int]]) -> GovernorBook:
     if not accepted:
         raise ConfigError(
             "the store holds no trust root",
@@ -245,7 +245,7 @@ def _replay(connection: Connection, accepted: list[tuple[Envelope, int]]) -> Ord
             remedy="Run `flopgate-governor init` first.",
         )
     halts = _HALTS.run(connection)
-    book = OrderBook.first(accepted[0][0])
+    book = GovernorBook.first(accepted[0][0])
     seen = (Halt(own_batch=own, quoted_batch=quoted, host_id=who) for own, quoted, who in halts)
     # A halt stands until the reconciliation that answers it, in the same order.
     pending = next(seen, None)
@@ -297,7 +297,7 @@ def _parse(data: bytes) -> Envelope:
     return envelope_from_wire(pb.Envelope.FromString(data))
 
 
-def halt_row(book: OrderBook, halt: Halt) -> dict[str, int | bytes]:
+def halt_row(book: GovernorBook, halt: Halt) -> dict[str, int | bytes]:
     """The halt of a book as it is stored."""
     return {
         "position": len(book.lost),

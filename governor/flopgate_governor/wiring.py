@@ -171,4 +171,4 @@ def load_policy(layout: Layout) -> Policy | None:
     """
     state = load_state(layout)
     state.store.close()
-    return state.book.ripe(state.now_ms()).policy
+    return state.book.ripe(state.now_ms()).orders.policy

@@ -26,7 +26,7 @@ from flopgate_governor.core.facts import (
     lane_scopes,
 )
 from flopgate_governor.core.finding import learn
-from flopgate_governor.core.orders import Halt, OrderBook
+from flopgate_governor.core.orders import GovernorBook, Halt
 from flopgate_governor.core.quotes import Numbering, next_number, own_quote, shows_rollback
 from flopgate_governor.logbook import proof_to, write_log
 from flopgate_governor.neighbours import place_hosts
@@ -65,7 +65,7 @@ class Work:
 
     state: State
     connection: Connection
-    book: OrderBook
+    book: GovernorBook
     number: int
     unix_ms: int
     standing: Standing
@@ -111,7 +111,7 @@ class Work:
         if len(state.totals) > TOTALS_KEPT:
             state.totals.clear()
         budgets.learn_totals(connection, scopes, state.totals)
-        lapsing = any(held.lapse_ms is not None for held in state.book.pauses)
+        lapsing = any(held.lapse_ms is not None for held in state.book.orders.pauses)
         return cls(
             state=state,
             connection=connection,
@@ -215,7 +215,7 @@ class Work:
             lanes=self.lanes[item.host_id],
             books=self.books,
             standing=self.standing,
-            pauses=self.book.pauses,
+            pauses=self.book.orders.pauses,
             numbering=self.numbering,
         )
 

@@ -64,6 +64,12 @@ class VerifyingKey:
         self.spki = spki
         self.key_id = key_digest(spki).hex()
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, VerifyingKey) and other.spki == self.spki
+
+    def __hash__(self) -> int:
+        return hash(self.spki)
+
     def verify(self, signature: bytes, message: bytes) -> None:
         """Return if the signature holds.
 

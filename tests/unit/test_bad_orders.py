@@ -163,4 +163,4 @@ def test_law_6_a_resume_that_is_replayed_lifts_no_newer_pause(governor: State) -
     accept_order(governor, orders.sealed_order(newer, OFFICER_KEYS[:1]))
     accept_order(governor, pause)
     accept_order(governor, orders.sealed_order(resume))
-    assert [held.pause for held in governor.book.pauses] == [newer]
+    assert [held.pause for held in governor.book.orders.pauses] == [newer]

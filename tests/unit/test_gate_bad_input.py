@@ -230,19 +230,19 @@ BAD_ORDERS: Sequence[BadOrder] = (
         "an older policy",
         lambda one: sealed(orders.policy(authority=one.name, version=0)),
         HistoryError,
-        "policy.version",
+        "order.version",
     ),
     (
         "another policy of the same version",
         lambda one: sealed(orders.policy(authority=one.name, version=1, drift_ppm=1)),
         HistoryError,
-        "policy.version",
+        "order.version",
     ),
     (
         "an older delegation",
         lambda one: one.delegation(serial=0, permit_spki=STRANGER_KEY.spki),
         HistoryError,
-        "delegation.serial",
+        "order.version",
     ),
     (
         "a root of the same version",
@@ -337,7 +337,7 @@ def test_another_trust_root_than_the_pinned_one_is_refused() -> None:
     with pytest.raises(MisdirectedError) as error:
         rig.core.admission(authority.name, authority.admission(enrolment), [usurped], rig.now)
     assert error.value.code == "trust-root.pin"
-    assert rig.core.authorities[authority.name].trust is None
+    assert rig.core.authorities[authority.name].orders is None
 
 
 def test_an_enrolment_without_a_token_is_refused() -> None:

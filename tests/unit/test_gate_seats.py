@@ -102,7 +102,7 @@ def test_an_older_version_of_the_seats_is_refused() -> None:
     home, world = pair()
     rig = running(home, world)
     rig.order(seats(home, world, version=3), home)
-    with pytest.raises(HistoryError, match=r"seats\.version"):
+    with pytest.raises(HistoryError, match=r"order\.version"):
         rig.core.order(home.name, seats(home, version=2), rig.now)
 
 

@@ -119,7 +119,8 @@ def test_law_6_a_stricter_policy_does_not_wait() -> None:
     rig = slow()
     rig.order(looser(rig, headroom_max_tflop=1_000, renew_after_ms=2_000))
     authority = rig.core.authorities[rig.authority.name]
-    assert not authority.waiting
+    assert authority.orders is not None
+    assert not authority.orders.waiting
     assert authority.policy is not None
     assert authority.policy.headroom_max_tflop == 1_000
 
@@ -137,14 +138,14 @@ def test_law_6_a_new_host_takes_what_is_in_force_at_once() -> None:
     authority.first_orders = lambda: [*first(), orders.sealed_order(more)]  # type: ignore[method-assign]
     rig = running(authority)
     held = rig.core.authorities[authority.name]
-    assert not held.waiting
-    assert held.trust is not None
-    assert held.trust.root.version == 2
+    assert held.orders is not None
+    assert not held.orders.waiting
+    assert held.orders.trust.root.version == 2
     rig.restart().run(1_000)
     held = rig.core.authorities[authority.name]
-    assert not held.waiting
-    assert held.trust is not None
-    assert held.trust.root.version == 2
+    assert held.orders is not None
+    assert not held.orders.waiting
+    assert held.orders.trust.root.version == 2
 
 
 def test_law_6_a_confirmed_pause_outlasts_its_lapse() -> None:

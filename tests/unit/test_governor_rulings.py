@@ -289,7 +289,7 @@ def test_a_ruling_that_can_no_longer_take_effect_falls(
     governor.clock.unix_ms += DAY_MS
     host.accept(governor.send(host.report(1_000)))
     assert totals(governor).unaccounted_tflop == 100
-    assert [one.code for one in governor.state.book.fallen] == ["relief.amount"]
+    assert [one.code for one in governor.state.book.orders.fallen] == ["relief.amount"]
 
 
 @pytest.mark.parametrize("amount_tflop", [0, COUNT_MAX + 1])
@@ -315,7 +315,7 @@ def test_a_ruling_that_fell_stays_fallen_when_the_governor_starts_anew(
     governor.order(relief(host, 300, 2))
     governor.clock.unix_ms += DAY_MS
     host.accept(governor.send(host.report(1_000)))
-    assert [fallen.code for fallen in governor.state.book.fallen] == ["relief.amount"]
+    assert [fallen.code for fallen in governor.state.book.orders.fallen] == ["relief.amount"]
     # What it was signed for is there again.
     host.unaccounted_tflop += 500
     host.accept(governor.send(host.report(1_000)))

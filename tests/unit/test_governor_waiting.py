@@ -71,11 +71,11 @@ def raised(version: int = 2) -> Policy:
 
 
 def paused(governor: LocalGovernor) -> int:
-    return len(governor.state.book.ripe(governor.clock()).pauses)
+    return len(governor.state.book.ripe(governor.clock()).orders.pauses)
 
 
 def cap(governor: LocalGovernor) -> int:
-    (budget,) = (governor.state.book.ripe(governor.clock()).policy or POLICY).budgets
+    (budget,) = (governor.state.book.ripe(governor.clock()).orders.policy or POLICY).budgets
     return budget.cap_tflop
 
 
@@ -94,7 +94,7 @@ def test_law_6_one_officers_veto_ends_what_waits_for_good(governor: LocalGoverno
     governor.order(veto(lifted), OFFICERS[2:])
     governor.clock.unix_ms += 9 * DAY_MS
     assert paused(governor) == 1
-    (fallen,) = governor.state.book.fallen
+    (fallen,) = governor.state.book.orders.fallen
     assert (fallen.digest, fallen.code) == (lifted, "order.vetoed")
     assert "officer-3" in fallen.detail
 
@@ -120,7 +120,7 @@ def test_law_6_a_cap_raised_waits_and_one_lowered_does_not(governor: LocalGovern
     # The newer one rules: what waited before it never comes.
     governor.clock.unix_ms += 2 * DAY_MS
     assert cap(governor) == 5
-    assert governor.state.book.ripe(governor.clock()).fallen[-1].code == "order.version"
+    assert governor.state.book.ripe(governor.clock()).orders.fallen[-1].code == "order.version"
 
 
 def test_law_6_the_delay_cannot_be_shortened_at_once(governor: LocalGovernor) -> None:
@@ -135,9 +135,9 @@ def test_law_6_what_waits_is_the_same_after_a_restart(governor: LocalGovernor) -
     digest = governor.order(pause(), OFFICERS[:1])
     governor.order(resume(digest))
     governor.order(raised())
-    before = governor.state.book.waiting
+    before = governor.state.book.orders.waiting
     governor.reopen()
-    assert governor.state.book.waiting == before
+    assert governor.state.book.orders.waiting == before
     governor.clock.unix_ms += DAY_MS
     governor.reopen()
     assert (paused(governor), cap(governor)) == (0, 10**10)
@@ -159,7 +159,7 @@ def test_law_6_signers_who_lost_their_say_while_it_waited_do_not_count(
     revoke(governor, OFFICERS[0], OFFICERS[1:])
     governor.clock.unix_ms += DAY_MS
     assert cap(governor) == 10**9
-    assert governor.state.book.ripe(governor.clock()).fallen[-1].code == "envelope.quorum"
+    assert governor.state.book.ripe(governor.clock()).orders.fallen[-1].code == "envelope.quorum"
 
 
 def revoke(governor: LocalGovernor, key: SigningKey, signers: list[SigningKey]) -> None:
@@ -239,9 +239,9 @@ def test_law_6_a_confirmed_pause_does_not_lapse(governor: LocalGovernor, first: 
         governor.order(confirmation)
     governor.order(pause(EVERYTHING), OFFICERS[:1])
     if first == "pause":
-        assert governor.state.book.pauses[0].lapse_ms is not None
+        assert governor.state.book.orders.pauses[0].lapse_ms is not None
         governor.order(confirmation)
-    assert governor.state.book.pauses[0].lapse_ms is None
+    assert governor.state.book.orders.pauses[0].lapse_ms is None
 
 
 def test_law_6_a_lower_version_of_the_seats_is_refused(governor: LocalGovernor) -> None:
@@ -254,7 +254,7 @@ def test_law_6_a_lower_version_of_the_seats_is_refused(governor: LocalGovernor) 
     governor.order(seats)
     with pytest.raises(FlopgateError, match=r"order\.version"):
         governor.order(replace(seats, version=1))
-    assert governor.state.book.seats == seats
+    assert governor.state.book.orders.seats == seats
 
 
 def test_law_6_an_officer_added_signs_nothing_before_the_delay(governor: LocalGovernor) -> None:

@@ -20,6 +20,7 @@ SOURCES: Final = (
         for folder in (
             "agent/flopgate_agent/gate",
             "governor/flopgate_governor/core",
+            "proto/flopgate_proto/orders",
             "proto/flopgate_proto/values",
         )
         for path in sorted((ROOT / folder).glob("*.py"))
@@ -40,7 +41,7 @@ def small_names(text: str) -> set[str]:
 
 
 def names_in_code() -> set[str]:
-    """Everything that the code of gate, governor core and values defines."""
+    """Everything that the code of gate, governor core, order book and values defines."""
     names = {path.stem for path in SOURCES}
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

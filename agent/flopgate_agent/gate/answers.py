@@ -125,8 +125,7 @@ def take_answer(accepted: Accepted, authority: Authority, now_ms: int) -> None:
     authority.acknowledged_sequence = accepted.acknowledged_sequence
     authority.note_scopes(frozenset(answer.scopes))
     authority.hear_time(answer.governor_unix_ms, made_ms=accepted.made_ms, received_ms=now_ms)
-    seen = (authority.pauses, authority.lifted)
-    authority.unseen_pauses = frozenset(answer.pauses).difference(*seen)
+    authority.unseen_pauses = frozenset(answer.pauses) - authority.seen_pauses
     if accepted.permit is not None:
         authority.note_grant(accepted.quote.grant, now_ms)
     if accepted.rules:
@@ -188,7 +187,7 @@ def resume_answer(
         authority.permit = permit
         authority.granted |= dict.fromkeys(permit.ceilings, permit)
     authority.refusals = _refusals(answer)
-    authority.unseen_pauses = frozenset(kept.unseen) - authority.pauses.keys() - authority.lifted
+    authority.unseen_pauses = frozenset(kept.unseen) - authority.seen_pauses
     authority.last_answer = (kept.report, kept.proven)
 
 

@@ -34,7 +34,10 @@ def take_order(
     # What was refused may be granted now, and what is paused should be reported.
     authority.next_request_ms = now_ms
     kept = keep(authority, envelope, taken.first_seen_running_ms)
-    return [kept, _tell(authority, taken.verified, waits=taken.waits)]
+    told = [_tell(authority, verified) for verified in taken.came]
+    if taken.waits is not None:
+        told.append(_tell(authority, taken.waits.verified, waits=True))
+    return [kept, *told]
 
 
 def come_into_force(
@@ -43,21 +46,19 @@ def come_into_force(
     """What waited long enough is in force from now on."""
     actions: list[Action] = []
     for authority in authorities:
-        if not authority.waiting:
-            continue
         for verified in authority.ripe(running_ms):
             authority.next_request_ms = now_ms
-            actions.append(_tell(authority, verified, waits=False))
+            actions.append(_tell(authority, verified))
     return actions
 
 
 def due_ms(authorities: Iterable[Authority], *, now_ms: int, running_ms: int) -> list[int]:
     """Host elapsed times at which an order comes into force."""
-    due = [one.due_running_ms() for one in authorities if one.waiting]
+    due = [one.due_running_ms() for one in authorities]
     return [now_ms + one - running_ms for one in due if one is not None]
 
 
-def _tell(authority: Authority, verified: VerifiedOrder, *, waits: bool) -> Tell:
+def _tell(authority: Authority, verified: VerifiedOrder, *, waits: bool = False) -> Tell:
     kind = type(verified.order).__name__.lower()
     event = f"order.waits.{kind}" if waits else f"order.{kind}"
     return Tell(event=event, subject=authority.name, detail=verified.digest.hex())

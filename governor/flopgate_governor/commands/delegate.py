@@ -25,14 +25,14 @@ def run(arguments: argparse.Namespace) -> None:
     """Sign and submit a delegation of the permit key that the governor holds."""
     state = load_state(Layout(arguments.dir))
     state.store.close()
-    held = state.book.delegation.order if state.book.delegation is not None else None
+    held = state.book.delegation
     sign_and_submit(
         arguments,
         Delegation(
             authority=state.authority,
-            serial=held.serial + 1 if isinstance(held, Delegation) else 1,
+            serial=1 if held is None else held.delegation.serial + 1,
             permit_spki=state.permit.spki,
             span_ms=parse_span_ms(arguments.span),
-            least_policy_version=state.book.policy_version,
+            least_policy_version=state.book.orders.policy_version,
         ),
     )

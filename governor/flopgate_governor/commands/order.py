@@ -86,14 +86,14 @@ def _show(arguments: argparse.Namespace) -> None:
 def _judged(draft: Draft, state: State) -> list[str]:
     """What the trust root and the policy in force make of a draft."""
     book, role = state.book, ROLE_OF[draft.payload_type]
-    signed = sorted(book.trust.officers(one.key_id for one in draft.signatures))
+    signed = sorted(book.orders.trust.officers(one.key_id for one in draft.signatures))
     lines = [
-        f"role {role}: {book.trust.needed(role)} officers sign",
+        f"role {role}: {book.orders.trust.needed(role)} officers sign",
         f"signatures, not checked here, of: {', '.join(signed) or 'nobody'}",
     ]
-    lines += [f"loosens: {what}" for what in loosened(draft.order, book.in_force)]
+    lines += [f"loosens: {what}" for what in loosened(draft.order, book.orders.in_force)]
     if lines[2:]:
-        lines.append(f"so it waits {span_text(book.in_force.delay_ms)} once it is accepted")
+        lines.append(f"so it waits {span_text(book.orders.in_force.delay_ms)} once it is accepted")
     return lines
 
 
@@ -140,7 +140,7 @@ def _trust(arguments: argparse.Namespace) -> None:
     with opened(Layout(arguments.dir)) as state:
         pinned = first_root(state.store)
     show(f"# Hosts and other authorities pin the first trust root: {pinned.hex()}")
-    show(root_text(state.book.trust.root))
+    show(root_text(state.book.orders.trust.root))
 
 
 _ACTIONS: Final[dict[str, Callable[[argparse.Namespace], None]]] = {

@@ -117,7 +117,7 @@ def _revoke(arguments: argparse.Namespace, layout: Layout) -> Order:
     state.store.close()
     named = {
         key_digest(key.spki): key.name
-        for key in state.book.trust.root.keys
+        for key in state.book.orders.trust.root.keys
         if arguments.officer in {key.name, key_digest(key.spki).hex()}
     }
     if len(named) != 1:
@@ -164,7 +164,7 @@ def _seats(arguments: argparse.Namespace, layout: Layout) -> Order:
     state.store.close()
     return Seats(
         authority=state.authority,
-        version=1 if state.book.seats is None else state.book.seats.version + 1,
+        version=1 if state.book.orders.seats is None else state.book.orders.seats.version + 1,
         seats=tuple(
             Seat(authority=name, standing=Standing.RECIPIENT)
             for name in dict.fromkeys(arguments.recipient)
@@ -176,7 +176,7 @@ def _seats(arguments: argparse.Namespace, layout: Layout) -> Order:
 def _trust(arguments: argparse.Namespace, layout: Layout) -> Order:
     state = load_state(layout)
     state.store.close()
-    return read_root(arguments.file, state.authority, state.book.trust.root.version + 1)
+    return read_root(arguments.file, state.authority, state.book.orders.trust.root.version + 1)
 
 
 _ORDERS: Final[dict[str, Callable[[argparse.Namespace, Layout], Order]]] = {

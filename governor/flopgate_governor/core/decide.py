@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from flopgate_governor.core.account import PPM
 from flopgate_governor.core.facts import EVERYTHING, Books, Host, HostFacts, LaneFacts, lane_scopes
 from flopgate_governor.core.orders import Halt
-from flopgate_governor.core.pauses import LatchedPause
 from flopgate_governor.core.silence import NOBODY, Silence
 from flopgate_proto.limits import COUNT_MAX, STOP_SLACK_MS
+from flopgate_proto.orders.held import LatchedPause
 from flopgate_proto.quick import quick
 from flopgate_proto.values.answers import Ceiling, Refusal, Verdict
 from flopgate_proto.values.common import ChargedFigure, Scope, ScopeKind

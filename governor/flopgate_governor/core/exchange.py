@@ -24,10 +24,11 @@ from flopgate_governor.core.facts import (
     LaneFacts,
     lane_scopes,
 )
-from flopgate_governor.core.pauses import LatchedPause, not_lapsed, pauses_for
+from flopgate_governor.core.pauses import not_lapsed, pauses_for
 from flopgate_governor.core.quotes import Numbering, QuoteRead, own_quote, read_quote
 from flopgate_proto.errors import MisuseError
 from flopgate_proto.limits import PAUSES_MAX
+from flopgate_proto.orders.held import LatchedPause
 from flopgate_proto.phases import phase_at
 from flopgate_proto.quick import quick
 from flopgate_proto.values.answers import Answer, Ceiling, Refusal, Terms, Verdict

@@ -3,35 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from flopgate_proto.envelope import Envelope
+from flopgate_proto.orders.held import LatchedPause
 from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_proto.values.orders import Pause
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatchedPause:
-    """A pause in force, since ``accepted_unix_ms`` of our own time.
-
-    ``confirmed``: a quorum said that it does not lapse. ``signers``: key ids.
-    """
-
-    accepted_unix_ms: int
-    digest: bytes
-    pause: Pause
-    envelope: Envelope
-    confirmed: bool = False
-    signers: frozenset[str] = frozenset()
-
-    @property
-    def lapse_ms(self) -> int | None:
-        """Gate running time after which it lapses; ``None`` never."""
-        return None if self.confirmed else self.pause.lapse_ms
-
-    def suspected(self, revoked: frozenset[str]) -> bool:
-        """Whether only revoked keys stand behind it: no quorum confirmed it."""
-        return not self.confirmed and bool(self.signers) and self.signers <= revoked
 
 
 def pauses_for(
@@ -63,5 +38,5 @@ def not_lapsed(
         for held in pauses
         if held.lapse_ms is None
         or running_ms < told_ms.get(held.digest, running_ms) + held.lapse_ms
-        or unix_ms < held.accepted_unix_ms + held.lapse_ms
+        or unix_ms < held.since_ms + held.lapse_ms
     )

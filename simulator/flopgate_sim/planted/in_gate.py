@@ -26,7 +26,6 @@ from flopgate_agent.gate.allowance import Allowed
 from flopgate_agent.gate.authority import Authority, admitted
 from flopgate_agent.gate.host_lanes import HostLanes
 from flopgate_agent.gate.host_meter import HostMeter
-from flopgate_agent.gate.latched import LatchedPause
 from flopgate_agent.gate.memory import Moment
 from flopgate_agent.gate.officers import OfficerOrders
 from flopgate_agent.gate.phases import InForce
@@ -36,6 +35,7 @@ from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer
 from flopgate_proto.codec import PayloadType
 from flopgate_proto.codec.answers import decode_answer, decode_batch_root
 from flopgate_proto.envelope import statement_digest
+from flopgate_proto.orders.held import LatchedPause
 from flopgate_proto.phases import strictest_between
 from flopgate_proto.values import Assurance, LaneState, Phase, ScopeKind
 from flopgate_sim.planted.patching import Swap
@@ -201,7 +201,7 @@ def pause_forgotten() -> tuple[Swap, ...]:
 
     def brief(self: OfficerOrders, workload: str, running_ms: int) -> LatchedPause | None:
         found = pause_of(self, workload, running_ms)
-        if found is None or running_ms - found.first_seen_running_ms > FORGOTTEN_AFTER_MS:
+        if found is None or running_ms - found.since_ms > FORGOTTEN_AFTER_MS:
             return None
         return found
 

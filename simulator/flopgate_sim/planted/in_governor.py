@@ -10,7 +10,7 @@ from sqlalchemy import insert
 from flopgate_governor import logbook, records, replies, schema, store, working_set
 from flopgate_governor.core import account, chain, decide, exchange, quotes
 from flopgate_governor.core.facts import Books, lane_scopes
-from flopgate_governor.core.orders import OrderBook
+from flopgate_governor.core.orders import GovernorBook
 from flopgate_governor.core.quotes import QuoteRead
 from flopgate_governor.core.silence import Silence
 from flopgate_governor.prepared import Write
@@ -115,14 +115,18 @@ def restored_grants() -> tuple[Swap, ...]:
 
 
 def resume_lifts_all() -> tuple[Swap, ...]:
-    accept = OrderBook.accept
+    accept = GovernorBook.accept
 
-    def careless(self: OrderBook, envelope: Any, unix_ms: int) -> OrderBook:
+    def careless(self: GovernorBook, envelope: Any, unix_ms: int) -> GovernorBook:
         taken = accept(self, envelope, unix_ms)
-        verified = self.trust.verify(envelope)
-        return replace(taken, pauses=()) if isinstance(verified.order, Resume) else taken
+        verified = self.orders.trust.verify(envelope)
+        return (
+            replace(taken, orders=replace(taken.orders, pauses=()))
+            if isinstance(verified.order, Resume)
+            else taken
+        )
 
-    return (Swap(OrderBook, "accept", careless),)
+    return (Swap(GovernorBook, "accept", careless),)
 
 
 def granted_under_pause() -> tuple[Swap, ...]:

@@ -6,17 +6,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from flopgate_agent.gate import core as gate_core
-from flopgate_agent.gate import officers
 from flopgate_agent.gate.authority import Authority
-from flopgate_agent.gate.officers import OfficerOrders
 from flopgate_governor import working_set
 from flopgate_governor.core import exchange
-from flopgate_governor.core import orders as governor_orders
-from flopgate_governor.core.pauses import LatchedPause, pauses_for
+from flopgate_governor.core.pauses import pauses_for
 from flopgate_proto import trust
 from flopgate_proto.envelope import Envelope, Verified, pae, statement_digest
 from flopgate_proto.errors import ForgedError
 from flopgate_proto.keys import VerifyingKey
+from flopgate_proto.orders import book
+from flopgate_proto.orders.book import GATE, OrderBook
+from flopgate_proto.orders.held import LatchedPause
 from flopgate_sim.planted.patching import Swap
 
 INSTANT_MS: Final = 2_000
@@ -67,10 +67,7 @@ def _counted(envelope: Envelope, kind: str, good: int, threshold: int) -> Verifi
 
 def loosened_at_once() -> tuple[Swap, ...]:
     """What loosens does not wait."""
-    return (
-        Swap(governor_orders, "loosened", lambda *_arguments: ()),
-        Swap(officers, "loosened", lambda *_arguments: ()),
-    )
+    return (Swap(book, "loosened", lambda *_arguments: ()),)
 
 
 def pauses_of_before() -> tuple[Swap, ...]:
@@ -85,21 +82,20 @@ def pauses_of_before() -> tuple[Swap, ...]:
 
     def settled(self: Any, sealed: Any) -> None:
         judge(self, sealed)
-        before["told"] = self.book.pauses
+        before["told"] = self.book.orders.pauses
 
     return (Swap(exchange, "pauses_for", late), Swap(working_set.Work, "settle_state", settled))
 
 
 def one_pause_an_instant() -> tuple[Swap, ...]:
     """A pause is not latched where another came in the same instant."""
-    take = OfficerOrders._take_pause  # noqa: SLF001  # the bug goes where the rule is
+    take = OrderBook._take_pause  # noqa: SLF001  # the bug goes where the rule is
 
-    def careless(self: OfficerOrders, pause: Any, verified: Any, running_ms: int) -> None:
-        seen_ms = [held.first_seen_running_ms for held in self.pauses.values()]
-        if all(running_ms - one > INSTANT_MS for one in seen_ms):
-            take(self, pause, verified, running_ms)
+    def careless(self: OrderBook, pause: Any, verified: Any, since_ms: int) -> OrderBook:
+        held = any(since_ms - one.since_ms <= INSTANT_MS for one in self.pauses)
+        return self if held and self.side is GATE else take(self, pause, verified, since_ms)
 
-    return (Swap(OfficerOrders, "_take_pause", careless),)
+    return (Swap(OrderBook, "_take_pause", careless),)
 
 
 def demoted_by_another() -> tuple[Swap, ...]:

@@ -253,10 +253,10 @@ class GateSide:
         for order in orders if kept else ():
             self.truth.order_taken(runner.core, order, now_us)
         self.truth.unsure = orders if self.disk.died else []
-        if authority.policy is not None and not self.disk.died:
-            self.phases.took(
-                authority.name, authority.policy, authority.policy_digest, now_us, kept=kept
-            )
+        orders_held = authority.orders
+        if orders_held is not None and orders_held.policy is not None and not self.disk.died:
+            digest = orders_held.policy_digest
+            self.phases.took(authority.name, orders_held.policy, digest, now_us, kept=kept)
         if message.HasField("admission") and refused == self._refusals:
             if kept:
                 self.truth.admitted(now_us)

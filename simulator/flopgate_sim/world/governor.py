@@ -93,7 +93,7 @@ class Governor:
         self._engine.note(self.name, f"starts at batch {self.state.batch_number}")
         (durable,) = self.disk.ask_durable(STORE, "SELECT max(number) FROM batch")
         self.truth.started(self.state.opened_batch, durable or 0)
-        self.truth.knows(held.digest for held in self.state.book.pauses)
+        self.truth.knows(held.digest for held in self.state.book.orders.pauses)
 
     def kill(self, why: str) -> None:
         """The process is gone between two instructions."""

@@ -333,7 +333,8 @@ class HostTruth:
     def _lift(self, core: GateCore, envelope: Envelope, resume: Resume, now_us: int) -> None:
         """Pauses end once a quorum signed, and the delay has passed."""
         authority = core.authorities[resume.authority]
-        if authority.trust is None or not by_quorum(envelope, authority.trust.root):
+        orders = authority.orders
+        if orders is None or not by_quorum(envelope, orders.trust.root):
             return
         delay_ms = 0 if authority.policy is None else authority.policy.loosening_delay_ms
         for digest in resume.lifts:
