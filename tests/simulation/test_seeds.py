@@ -20,6 +20,8 @@ REGRESSIONS = (
     ("small-faults", 50_011),
     ("small-faults", 50_410),
     ("small-faults", 60_888),
+    ("small-faults", 520_002),
+    ("small-faults", 520_230),
     ("tiny-faults", 83),
     ("tiny-faults", 20_520),
     ("tiny-faults", 22_130),

@@ -23,6 +23,7 @@ class ClusterTruth:
     def __init__(self) -> None:
         self._plans: dict[bytes, HostPlan] = {}
         self._told: set[bytes] = set()
+        self._gone: set[bytes] = set()
         self._most: dict[tuple[str, CapacityBasis], int] = {}
         self._least: dict[tuple[str, CapacityBasis], int] = {}
 
@@ -37,6 +38,11 @@ class ClusterTruth:
             self._told.add(host_id)
             self._least.clear()
 
+    def gone(self, host_id: bytes) -> None:
+        """Its retirement was acknowledged: its chips count no more."""
+        self._gone.add(host_id)
+        self._least.clear()
+
     def forget(self) -> None:
         """An older store took the place of what was on record."""
         self._told.clear()
@@ -47,8 +53,10 @@ class ClusterTruth:
         if policy is None:
             return ""
         key = (plan.cluster, policy.capacity_basis)
-        sums, among = (self._least, self._told) if exempt else (self._most, set(self._plans))
+        # A host that left may have been there still when others were judged with its last report.
+        sums = self._least if exempt else self._most
         if key not in sums:
+            among = self._told - self._gone if exempt else set(self._plans)
             sums[key] = self._capacity(plan.cluster, among, policy.capacity_basis)
         rate = f"{sums[key] // TFLOP} TFLOP/s"
         covered = sums[key] >= policy.threshold_tflop_per_s * TFLOP

@@ -293,6 +293,7 @@ class GovernorTruth:
         acknowledged[self.name] = max(acknowledged.get(self.name, 0), answer.acknowledged_sequence)
         if host.truth.ended_by is not None and acknowledged[self.name] >= host.truth.ended_by:
             self.silence.gone(host.host_id)
+            self.clusters.gone(host.host_id)
         report = reports.get(key)
         if report is not None:
             for lane in report.lanes:
