@@ -37,7 +37,8 @@ from flopgate_agent.enforcement.signals import Signaller, pidfd_works
 from flopgate_proto.values import LaneState
 from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_sim.nvml.values import Workload
-from tests.support.gate_host import DRAIN_MS, GateHost, until
+from tests.support.gate_host import DRAIN_MS, GateHost
+from tests.support.waiting import until
 
 RUNS = 200
 LANES_A_KIND = 2

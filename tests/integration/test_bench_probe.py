@@ -5,8 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.waiting import WAIT_S
+
 ROOT = Path(__file__).parents[2]
-WAIT_S = 60.0
 
 
 def test_a_stretch_that_ended_before_the_probe_was_up_is_answered() -> None:

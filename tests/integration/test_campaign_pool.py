@@ -16,9 +16,9 @@ from flopgate_sim.campaign.outcome import Job, Runner
 from flopgate_sim.campaign.pool import FAILURES_MAX, Pool
 from flopgate_sim.campaign.worker import Done, Failure, Result
 from tests.support import worlds
+from tests.support.waiting import WAIT_S
 
 ROOT = Path(__file__).parents[2]
-WAIT_S = 60.0
 
 
 def jobs(seeds: Iterable[int]) -> list[Job]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from flopgate_agent.gate_process.status_file import status_path
 from flopgate_proto.values import LaneState
-from tests.support.gate_host import GateHost, until
+from tests.support.gate_host import GateHost
+from tests.support.waiting import until
 
 
 def check(door: Path) -> tuple[int, str]:

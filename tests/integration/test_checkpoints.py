@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 from flopgate_proto.values import LaneState
-from tests.support.gate_host import WIND_DOWN_MS, GateHost, until
+from tests.support.gate_host import WIND_DOWN_MS, GateHost
+from tests.support.waiting import WAIT_S, until
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "docs" / "samples" / "pytorch_checkpoint.py"
@@ -42,7 +43,7 @@ def test_a_service_is_told_of_a_wind_down(tmp_path: Path) -> None:
         GateHost(tmp_path, {"run-7": [0]}, gpus=1) as host,
     ):
         service.bind(str(path))
-        service.settimeout(60)
+        service.settimeout(WAIT_S)
         use_socket(host, path)
         pid = pause_a_job(host)
         event = json.loads(service.recv(65536))

@@ -12,9 +12,10 @@ import pytest
 
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from tests.support.connect_proxy import ConnectProxy
-from tests.support.courier_site import WAIT_S, Site, rss_kib, until
+from tests.support.courier_site import Site, rss_kib
 from tests.support.fake_authority import Life
 from tests.support.fake_gate import HOST_ID
+from tests.support.waiting import WAIT_S, until
 
 DAY = dt.timedelta(days=1)
 

@@ -13,9 +13,10 @@ import pytest
 
 from flopgate_agent.door import encode_frame
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from tests.support.courier_site import WAIT_S, Site, rss_kib, until
+from tests.support.courier_site import Site, rss_kib
 from tests.support.fake_gate import HOST_ID
 from tests.support.forwarder import Forwarder
+from tests.support.waiting import WAIT_S, until
 
 SECOND_ANSWER_MS = 1000
 

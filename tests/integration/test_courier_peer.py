@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from flopgate_agent.gate_process.gate_door import GateDoor
+from tests.support.waiting import WAIT_S
 
 NOBODY = 65534
 CONNECT = (
@@ -46,13 +47,13 @@ def test_a_peer_of_another_user_is_refused() -> None:
         try:
             with _connect_as(NOBODY, path) as stranger:
                 # The socket's mode alone keeps other users out.
-                assert stranger.communicate(timeout=60)[0].split() == ["denied"]
+                assert stranger.communicate(timeout=WAIT_S)[0].split() == ["denied"]
             path.chmod(0o666)
             with _connect_as(NOBODY, path) as stranger:
                 for key, _ in selector.select(60):
                     assert door.on_ready(key) == []
                 # Closed without a byte.
-                assert stranger.communicate(timeout=60)[0].split() == ["connected", "0"]
+                assert stranger.communicate(timeout=WAIT_S)[0].split() == ["connected", "0"]
             assert dict(door.clients) == {}
             findings = door.take_findings()
             assert [finding.id for finding in findings] == ["door.peer-refused"]

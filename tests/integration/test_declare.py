@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from flopgate_proto.values import LaneState
-from tests.support.gate_host import WAIT_S, GateHost, until
+from tests.support.gate_host import GateHost
 from tests.support.service_manager import ServiceManager
+from tests.support.waiting import WAIT_S, until
 
 TFLOP = 10**12
 

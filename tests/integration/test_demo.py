@@ -3,19 +3,18 @@
 import subprocess
 import sys
 
-import pytest
+from tests.support.waiting import WAIT_S
 
 SCENES = 16
 
 
-@pytest.mark.timeout(300)
 def test_every_scene_plays_and_every_law_holds() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "flopgate_sim.cli", "demo", "--hosts", "8"],
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=2 * WAIT_S,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert f"\n{SCENES}. " in done.stdout
@@ -29,7 +28,7 @@ def test_a_demonstration_too_small_says_so() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=WAIT_S,
     )
     assert done.returncode == 2
     assert "--hosts must be at least 4" in done.stderr

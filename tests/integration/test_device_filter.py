@@ -23,7 +23,8 @@ from flopgate_agent.enforcement.chips.device_filter import (
 from flopgate_agent.enforcement.filter_code import filter_code
 from flopgate_agent.enforcement.processes import ProcFs
 from tests.support.chip_host import ChipHost, chip_host
-from tests.support.stage import mount, wait_for
+from tests.support.stage import mount
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.components
 
@@ -57,7 +58,7 @@ def job(tmp_path: Path) -> Iterator[Cgroup]:
     made = Cgroup(f"{mount()}/flopgate-test-{os.getpid()}-{tmp_path.name[-12:]}")
     made.create()
     yield made
-    wait_for(made.remove, "the job's cgroup to be empty")
+    until(made.remove, "the job's cgroup to be empty")
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ def test_a_gate_in_a_new_cgroup_is_let_in(job: Cgroup, tmp_path: Path) -> None:
         assert [one.name for one in programs.attached()] == ["of_another"]
     finally:
         for cgroup in inner:
-            wait_for(cgroup.remove, "it to be empty")
+            until(cgroup.remove, "it to be empty")
 
 
 def test_services_of_the_system_are_spared_and_those_of_users_are_not(tmp_path: Path) -> None:

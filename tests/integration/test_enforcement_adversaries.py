@@ -15,8 +15,9 @@ from flopgate_agent.enforcement.cgroups import Cgroup
 from flopgate_proto.values import LaneState
 from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_sim.nvml.values import Workload
-from tests.support.gate_host import GateHost, until
-from tests.support.stage import Stage, mount, until_complete, wait_for
+from tests.support.gate_host import GateHost
+from tests.support.stage import Stage, mount, until_complete
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.components
 
@@ -86,7 +87,7 @@ class Scene:
         self._stack.close()
         for folder in _folders() - self._before:
             for cgroup in (*_inner(folder), folder):
-                wait_for(Cgroup(str(cgroup)).remove, f"{cgroup} to be empty")
+                until(Cgroup(str(cgroup)).remove, f"{cgroup} to be empty")
 
     def _clear(self) -> None:
         for process in self._started:
@@ -161,7 +162,7 @@ def test_who_hides_in_namespaces_stands_and_dies(
         until_complete(lambda: enforcer.thaw("lane"))
         victim.beats(*FAMILY)
         until_complete(lambda: enforcer.kill("lane", named))
-        wait_for(lambda: victim.living() <= {victim.pid}, "everybody inside to be gone")
+        until(lambda: victim.living() <= {victim.pid}, "everybody inside to be gone")
         neighbour.beats(*FAMILY)
     finally:
         stage.close()

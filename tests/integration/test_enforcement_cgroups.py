@@ -16,7 +16,8 @@ from flopgate_agent.enforcement.lanes import Journal
 from flopgate_agent.enforcement.moves import move_into, own_cgroup
 from flopgate_agent.enforcement.processes import ProcessId, ProcFs
 from flopgate_agent.enforcement.signals import Signaller
-from tests.support.stage import Stage, mount, until_complete, wait_for
+from tests.support.stage import Stage, mount, until_complete
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.components
 
@@ -165,7 +166,7 @@ def test_a_job_that_somebody_else_froze_stays_frozen_after_thaw(stage: Stage) ->
     enforcer, victim = stage.enforcer(), stage.start("beat")
     job = stage.job(victim)
     job.set_frozen(frozen=True)
-    wait_for(job.frozen, "the job to freeze")
+    until(job.frozen, "the job to freeze")
     freeze(enforcer, victim.pid)
     thaw(enforcer)
     assert job.frozen()
@@ -209,7 +210,7 @@ def test_where_the_origin_is_gone_the_lane_runs_on_where_it_is(stage: Stage) -> 
     job = stage.job(victim, neighbour)
     freeze(enforcer, victim.pid)
     Cgroup(mount()).add(neighbour.pid)
-    wait_for(job.remove, "the job's cgroup to go")
+    until(job.remove, "the job's cgroup to go")
     assert ids(thaw(enforcer)) == {FindingId.CGROUP_ORIGIN_GONE}
     victim.beats()
     assert freeze(enforcer, victim.pid).done == (victim.pid,)
@@ -229,7 +230,7 @@ def test_a_lane_is_found_by_its_cgroup_when_the_record_is_lost(stage: Stage) -> 
 
 def test_a_process_whose_main_thread_exited_elsewhere_is_stopped_by_signal(stage: Stage) -> None:
     enforcer, victim = stage.enforcer(), stage.start("headless")
-    wait_for(lambda: ProcFs().thread_states(victim.pid).startswith("Z"), "the main thread to exit")
+    until(lambda: ProcFs().thread_states(victim.pid).startswith("Z"), "the main thread to exit")
     stage.job(victim)  # moves the living thread, but lists the process where it was
     frozen = freeze(enforcer, victim.pid)
     assert frozen.mechanisms == (Mechanism.SIGNAL,)

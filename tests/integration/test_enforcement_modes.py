@@ -12,7 +12,8 @@ import pytest
 
 from flopgate_agent.enforcement import FindingId, Mechanism, ProcessId, device_holders
 from flopgate_agent.enforcement.processes import ProcFs
-from tests.support.stage import Stage, until_complete, wait_for
+from tests.support.stage import Stage, until_complete
+from tests.support.waiting import WAIT_S, until
 
 FAMILY = (0, 1, 2, 3, 4)
 
@@ -82,7 +83,7 @@ def test_a_fork_storm_stands_and_moves_on(stage: Stage) -> None:
     assert set(until_complete(lambda: enforcer.freeze("lane", [])).done) == held
     until_complete(lambda: enforcer.thaw("lane"))
     victim.beats()
-    wait_for(lambda: bool(victim.living() - held), "the storm to fork again")
+    until(lambda: bool(victim.living() - held), "the storm to fork again")
 
 
 def test_kill_ends_a_fork_storm(stage: Stage) -> None:
@@ -180,7 +181,7 @@ def test_the_gate_its_ancestors_init_and_protected_children_are_refused(stage: S
 def test_what_somebody_else_stopped_stays_stopped_after_a_thaw(stage: Stage) -> None:
     enforcer, victim = stage.enforcer(), stage.start("beat")
     os.kill(victim.pid, signal.SIGSTOP)
-    wait_for(lambda: ProcFs().standing(victim.pid), "the victim to stop")
+    until(lambda: ProcFs().standing(victim.pid), "the victim to stop")
     until_complete(lambda: enforcer.freeze("lane", [victim.pid]))
     until_complete(lambda: enforcer.thaw("lane"))
     victim.stands()
@@ -192,7 +193,7 @@ def test_notify_reaches_listeners_and_does_not_kill_the_deaf(stage: Stage) -> No
     enforcer, listener, deaf = stage.enforcer(), stage.start("listen"), stage.start("beat")
     outcome = enforcer.notify("lane", [listener.pid, deaf.pid], time_left_ms=120_000)
     assert outcome.done == (listener.pid,)
-    wait_for(lambda: listener.slot(1) == 1, "the signal to arrive")
+    until(lambda: listener.slot(1) == 1, "the signal to arrive")
     deaf.beats()
     notice = stage.folder / "state" / "lane.notice.json"
     assert b"deadline_boottime_ms" in notice.read_bytes()
@@ -200,7 +201,7 @@ def test_notify_reaches_listeners_and_does_not_kill_the_deaf(stage: Stage) -> No
 
 def test_a_process_whose_main_thread_exited_is_no_zombie(stage: Stage) -> None:
     enforcer, victim = stage.enforcer(), stage.start("headless")
-    wait_for(lambda: ProcFs().thread_states(victim.pid).startswith("Z"), "the main thread to exit")
+    until(lambda: ProcFs().thread_states(victim.pid).startswith("Z"), "the main thread to exit")
     assert {who.pid for who in device_holders([f"{victim.file}*"]).holders} == {victim.pid}
     frozen = until_complete(lambda: enforcer.freeze("lane", [victim.pid]))
     assert frozen.done == (victim.pid,)
@@ -209,7 +210,7 @@ def test_a_process_whose_main_thread_exited_is_no_zombie(stage: Stage) -> None:
     victim.beats()
     killed = until_complete(lambda: enforcer.kill("lane", [victim.pid]))
     assert killed.done == (victim.pid,)
-    assert victim.process.wait(timeout=30) == -signal.SIGKILL
+    assert victim.process.wait(WAIT_S) == -signal.SIGKILL
 
 
 def test_thaw_and_kill_of_an_unknown_lane_do_nothing(stage: Stage) -> None:

@@ -13,7 +13,8 @@ from flopgate_agent.enforcement import FindingId
 from flopgate_agent.enforcement.processes import ProcessId, ProcFs
 from flopgate_agent.enforcement.signals import Sent, Signaller, pidfd_works
 from flopgate_proto.values import Severity
-from tests.support.stage import Stage, until_complete, wait_for
+from tests.support.stage import Stage, until_complete
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_who_was_continued_by_somebody_else_is_stopped_again(stage: Stage) -> No
 def test_who_was_continued_while_held_is_ours_to_continue_in_the_end(stage: Stage) -> None:
     enforcer, victim = stage.enforcer(), stage.start("beat")
     os.kill(victim.pid, signal.SIGSTOP)
-    wait_for(lambda: ProcFs().standing(victim.pid), "the victim to stop")
+    until(lambda: ProcFs().standing(victim.pid), "the victim to stop")
     until_complete(lambda: enforcer.freeze("lane", [victim.pid]))
     os.kill(victim.pid, signal.SIGCONT)  # its owner wants it to run
     victim.beats()
@@ -90,7 +91,7 @@ def test_a_signal_reaches_its_process_and_no_later_one(stage: Stage, *, pidfd: b
     stranger = ProcessId(pid=victim.pid, start_ticks=found.id.start_ticks - 1)
     assert signaller.send(stranger, signal.SIGKILL) is Sent.GONE
     assert signaller.send(found.id, signal.SIGUSR1) is Sent.SENT
-    wait_for(lambda: victim.slot(1) == 1, "the signal to arrive")
+    until(lambda: victim.slot(1) == 1, "the signal to arrive")
     victim.process.kill()
     victim.process.wait()
     assert signaller.send(found.id, signal.SIGUSR1) is Sent.GONE

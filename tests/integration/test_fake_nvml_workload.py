@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from flopgate_sim.nvml import FakeDriver, Probe, Truth, layout
+from tests.support.waiting import WAIT_S
 
 NOT_REACHED_MS = 120_000
 
@@ -97,7 +98,7 @@ def test_a_reused_pid_is_not_taken_for_the_process(driver: FakeDriver, *, reused
 
 def wait_gone(pid: int) -> None:
     """Raises ProcessLookupError as soon as a process that nobody here reaps is gone."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + WAIT_S
     while time.monotonic() < until:
         state = Path(f"/proc/{pid}/stat")
         if not state.exists() or state.read_text(encoding="utf-8").rsplit(") ", 1)[1][0] == "Z":

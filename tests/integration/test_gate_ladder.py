@@ -6,7 +6,8 @@ from pathlib import Path
 
 from flopgate_agent.enforcement.jobs import lane_id
 from flopgate_proto.values import LaneState
-from tests.support.gate_host import GateHost, until
+from tests.support.gate_host import GateHost
+from tests.support.waiting import until
 
 PROHIBITED = 2
 

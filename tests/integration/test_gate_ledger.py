@@ -15,6 +15,7 @@ from flopgate_agent.ledger import Ledger
 from flopgate_proto.codec import decode_report, envelope_from_wire
 from flopgate_proto.errors import StorageError
 from tests.support.fixed import HOST_ID
+from tests.support.waiting import WAIT_S
 
 ROOT = Path(__file__).parents[2]
 CHILD = ROOT / "tests" / "support" / "ledger_child.py"
@@ -78,7 +79,7 @@ def test_law_9_kill_9_at_any_moment_loses_nothing_that_was_kept(tmp_path: Path) 
 def test_law_8_a_full_disk_is_said_and_costs_nothing_that_was_kept(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     child = start(path, str(400_000))
-    output, errors = child.communicate(timeout=60)
+    output, errors = child.communicate(timeout=WAIT_S)
     assert child.returncode == 3
     assert errors.startswith(f"ledger.failed cannot write the ledger {path}")
     kept, said = chain(path), told(output)

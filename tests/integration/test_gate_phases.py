@@ -15,7 +15,8 @@ from flopgate_agent.gate_process.status_file import status_path
 from flopgate_proto.codec import decode_report
 from flopgate_proto.values import LaneState, Phase, PhaseRule, Scope, ScopeKind
 from tests.support.fixed import GOVERNOR_UNIX_MS
-from tests.support.gate_host import LIFETIME_MS, GateHost, until
+from tests.support.gate_host import LIFETIME_MS, GateHost
+from tests.support.waiting import WAIT_S, until
 
 EVERYTHING = Scope(ScopeKind.EVERYTHING)
 
@@ -37,7 +38,7 @@ def rule(phase: Phase, from_unix_ms: int = 0) -> PhaseRule:
 def status(host: GateHost) -> str:
     file = str(status_path(host.door))
     command = [sys.executable, "-m", "flopgate_agent.cli", "status", "--file", file]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=WAIT_S)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -77,7 +78,7 @@ def test_a_date_comes_while_the_host_is_cut_off(host: GateHost) -> None:
     until(lambda: "would be stopped: permit.exp" in status(host), "the permit to run out")
     assert host.driver.running(0)
     host.until_state("run-7", LaneState.HALTED)
-    assert job.wait(60) < 0
+    assert job.wait(WAIT_S) < 0
     policy = host.authority.policy
     stop_ms = policy.wind_down_ms + policy.drain_ms + 2_000
     assert host.last_math_ms(0) <= admitted_ms + begins_ms + stop_ms

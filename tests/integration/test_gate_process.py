@@ -12,7 +12,8 @@ import pytest
 from flopgate_agent.clocks import elapsed_ms
 from flopgate_proto.codec import decode_report
 from flopgate_proto.values import LaneState, Topology
-from tests.support.gate_host import LIFETIME_MS, GateHost, until
+from tests.support.gate_host import LIFETIME_MS, GateHost
+from tests.support.waiting import WAIT_S, until
 
 TFLOP = 10**12
 
@@ -75,7 +76,7 @@ def test_law_1_nothing_runs_without_a_permit_and_nothing_after_it(tmp_path: Path
             assert host.last_math_ms(gpu) <= deadline_ms
             assert not host.driver.truth(gpu).running or gpu == 2
         assert host.last_math_ms(0) > deadline_ms - LIFETIME_MS, "it did use its permit"
-        assert persistent.wait(10) < 0, "killed"
+        assert persistent.wait(WAIT_S) < 0, "killed"
         assert held.poll() is None
         assert network.poll() is None
 
@@ -279,7 +280,7 @@ def test_a_host_key_that_others_can_read_is_refused(host: GateHost) -> None:
     host.start()
     assert host.stop_gate() == 0
     (host.state / "host.key").chmod(0o644)
-    assert host.launch().wait(60) == 2
+    assert host.launch().wait(WAIT_S) == 2
     assert "key.permissions" in host.logged()
 
 
@@ -288,7 +289,7 @@ def test_a_join_token_that_others_can_read_is_refused_before_anything_starts(
 ) -> None:
     (token,) = (host.state / "join").glob("*.token")
     token.chmod(0o644)
-    assert host.launch().wait(60) == 2
+    assert host.launch().wait(WAIT_S) == 2
     assert f"chmod 600 {token}" in host.logged()
     assert not host.door.exists()
 
@@ -298,7 +299,7 @@ def test_a_lane_that_names_a_chip_which_is_not_here_is_refused(host: GateHost) -
     unknown = text.replace(host.driver.uuid(0), "GPU-ffffffff-ffff-4fff-8fff-ffffffffffff")
     assert unknown != text
     host.config.write_text(unknown, encoding="utf-8")
-    assert host.launch().wait(60) == 2
+    assert host.launch().wait(WAIT_S) == 2
     assert "config.lane.chip" in host.logged()
 
 

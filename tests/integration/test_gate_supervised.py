@@ -12,9 +12,10 @@ import pytest
 
 from flopgate_agent.clocks import elapsed_ms
 from flopgate_proto.values import LaneReport, LaneState
-from tests.support.gate_host import GateHost, until
+from tests.support.gate_host import GateHost
 from tests.support.resting import Resting
 from tests.support.service_manager import ServiceManager
+from tests.support.waiting import WAIT_S, until
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_law_1_what_was_kept_ends_when_the_permit_does(host: GateHost) -> None:
     host.stop_gate()
     host.start("cut")
     host.until_state("run-7", LaneState.HALTED)
-    assert job.wait(60) < 0, "a kernel that does not end by itself"
+    assert job.wait(WAIT_S) < 0, "a kernel that does not end by itself"
     assert host.last_math_ms(0) <= max(until_ms, host.courier.last_grant_ms)
     host.stop_gate()
     host.start("cut")
@@ -114,7 +115,7 @@ def test_law_8_a_gate_that_was_stopped_and_does_not_come_back_leaves_nothing_run
     assert host.stop_gate() == 0
     gone_ms = elapsed_ms()
     assert job.poll() is None
-    assert job.wait(60) < 0
+    assert job.wait(WAIT_S) < 0
     assert host.last_math_ms(0) <= gone_ms + 4_000 + 2_000
 
 
@@ -132,5 +133,5 @@ def test_without_a_lockdown_a_gate_that_is_told_to_stop_holds_its_lanes(host: Ga
     job = busy(host)
     host.kill_lockdown()
     assert host.stop_gate() == 0
-    assert job.wait(10) < 0
+    assert job.wait(WAIT_S) < 0
     assert not host.driver.running(0)

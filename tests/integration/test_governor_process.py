@@ -25,6 +25,7 @@ from tests.support.governor_process import (
     cli,
     join,
 )
+from tests.support.waiting import WAIT_S
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +214,7 @@ def test_without_a_certificate_the_link_port_answers_nobody(
         grpc.secure_channel(governor.address("link"), credentials) as channel,
         pytest.raises(grpc.RpcError, match="UNAVAILABLE"),
     ):
-        rpc.GovernorServiceStub(channel).GetStatus(pb.GetStatusRequest(), timeout=10)
+        rpc.GovernorServiceStub(channel).GetStatus(pb.GetStatusRequest(), timeout=WAIT_S)
 
 
 @pytest.mark.parametrize("port", ["link", "enroll"])

@@ -14,7 +14,7 @@ from flopgate_agent.gate_process.announcing import Announcer
 from flopgate_agent.gate_process.hand import OPEN_S_MAX, Hand
 from flopgate_proto.limits import COUNT_MAX
 from tests.support.chip_host import ChipHost, chip_host
-from tests.support.gate_host import until
+from tests.support.waiting import until
 
 PROHIBITED = 2
 LANES = ("run-7", "run-8")

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from flopgate_proto.values import LaneState
-from tests.support.gate_host import GateHost, until
+from tests.support.gate_host import GateHost
 from tests.support.moved_clocks import MovedClocks
+from tests.support.waiting import WAIT_S, until
 
 HOUR_MS = 3_600_000
 CLOSE_MS = 60_000
@@ -81,5 +82,5 @@ def test_law_1_a_suspend_uses_up_a_permit(tmp_path: Path, clocks: MovedClocks) -
         job = host.compute(fmt="fp16", persistent=True)
         host.courier.mode = "cut"
         clocks.move(boottime=HOUR_MS, realtime=HOUR_MS)
-        assert job.wait(60) < 0, "a kernel that does not end by itself is ended"
+        assert job.wait(WAIT_S) < 0, "a kernel that does not end by itself is ended"
         until(lambda: "permit.expir" in host.logged(), "the reason to be told")

@@ -18,7 +18,7 @@ from flopgate_agent.kubernetes.patches import Permitted, condition, taint
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from tests.support.api_server import NODE, OTHERS, ApiServer
-from tests.support.gate_host import until
+from tests.support.waiting import WAIT_S, until
 
 RUNS = pb.LaneSnapshot(workload="train", state=pb.LANE_STATE_RUNNING, may_start=True)
 STANDS = pb.LaneSnapshot(
@@ -95,7 +95,7 @@ def test_a_node_is_tainted_with_the_reason_and_freed_again(gate: Gate, server: A
         assert OTHERS in server.taints
     finally:
         process.terminate()
-        _, told = process.communicate(timeout=30)
+        _, told = process.communicate(timeout=WAIT_S)
         ended.set()
         writer.join()
     assert process.returncode == 0

@@ -10,17 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.support.live import LIVE, alive_in, closing, live
+from tests.support.waiting import WAIT_S
 
 LIFETIME_S = 15
 
 
 def test_law_1_hosts_that_are_cut_stop_and_hosts_that_are_killed_go_on() -> None:
     done = live(
-        [
-            *("--hosts", "4", "--network", "forwarder", "--faults", "cut,loss,host-kill"),
-            *("--policy-lifetime-s", str(LIFETIME_S)),
-        ],
-        timeout_s=110,
+        *("--hosts", "4", "--network", "forwarder", "--faults", "cut,loss,host-kill"),
+        *("--policy-lifetime-s", str(LIFETIME_S)),
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     seen = closing(done.stdout)
@@ -47,7 +45,7 @@ def test_an_interrupt_ends_every_process() -> None:
             finally:
                 process.send_signal(signal.SIGINT)
             assert process.stdout.read().endswith("stopped\n")
-            assert process.wait(60) == 130
+            assert process.wait(WAIT_S) == 130
         assert alive_in(Path(name)) == []
         assert list(Path(name).iterdir()) == []
 
@@ -63,6 +61,6 @@ def test_an_interrupt_ends_every_process() -> None:
     ],
 )
 def test_odd_options_are_refused_in_one_line(wrong: list[str], words: str) -> None:
-    done = live(wrong, timeout_s=60)
+    done = live(*wrong)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(rf"flopgate-sim: sim\.live\.option: {re.escape(words)}.*\n", done.stderr)

@@ -20,7 +20,8 @@ from flopgate_agent.lockdown.lease import boot_lease_path, lease_path
 from flopgate_proto.values import LaneState, Phase, PhaseRule, Scope, ScopeKind
 from flopgate_sim.nvml import Workload
 from flopgate_sim.nvml.values import NvmlError
-from tests.support.gate_host import GateHost, until
+from tests.support.gate_host import GateHost
+from tests.support.waiting import WAIT_S, until
 
 WATCHDOG_MS = 4_000
 """Of the policy that `GateHost` signs."""
@@ -58,7 +59,7 @@ def test_law_8_compute_stops_within_the_watchdog_time_of_a_gate_that_was_killed(
     job = host.compute(fmt="fp16", persistent=True)
     host.kill_gate()
     gone_ms = elapsed_ms()
-    assert job.wait(60) < 0, "a kernel that does not end by itself is ended"
+    assert job.wait(WAIT_S) < 0, "a kernel that does not end by itself is ended"
     host.driver.wait_idle(0)
     assert host.last_math_ms(0) <= gone_ms + WATCHDOG_MS + BOUND_MS
     assert host.last_math_ms(0) > gone_ms, "it was given the time to come back"
@@ -87,16 +88,16 @@ def test_law_8_who_begins_or_wakes_on_a_halted_lane_without_a_gate_is_killed(
     host.kill_gate()
     with neighbour(host) as bystander:
         refused = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
-        assert refused.wait(60) > 0, "the driver takes nobody new"
+        assert refused.wait(WAIT_S) > 0, "the driver takes nobody new"
         until(lambda: "closed" in host.watched(), "the lock-down to act")
         # Somebody with root lets a job in.
         host.driver.set_compute_mode(0, 0)
         (host.driver.device_dir / "nvidia0").chmod(0o666)
         late = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
-        assert late.wait(60) == -signal.SIGKILL
+        assert late.wait(WAIT_S) == -signal.SIGKILL
         host.driver.wait_idle(0)
         os.kill(held.pid, signal.SIGCONT)
-        assert held.wait(60) == -signal.SIGKILL, "it was woken"
+        assert held.wait(WAIT_S) == -signal.SIGKILL, "it was woken"
         assert bystander.poll() is None, "without a context nothing computes"
 
 
@@ -174,8 +175,8 @@ def test_law_8_a_gate_that_stands_still_is_killed_and_its_lane_stopped(host: Gat
     assert host.gate is not None
     os.kill(host.gate.pid, signal.SIGSTOP)
     gone_ms = elapsed_ms()
-    assert job.wait(60) < 0
-    assert host.gate.wait(60) == -signal.SIGKILL
+    assert job.wait(WAIT_S) < 0
+    assert host.gate.wait(WAIT_S) == -signal.SIGKILL
     host.driver.wait_idle(0)
     assert host.last_math_ms(0) <= gone_ms + WATCHDOG_MS + BOUND_MS
 
@@ -198,7 +199,7 @@ def test_law_8_a_lease_that_becomes_unreadable_frees_nobody(host: GateHost) -> N
     host.kill_gate()
     gone_ms = elapsed_ms()
     lease_path(host.door).write_bytes(b"nonsense")
-    assert job.wait(60) < 0
+    assert job.wait(WAIT_S) < 0
     host.driver.wait_idle(0)
     assert gone_ms < host.last_math_ms(0) <= gone_ms + WATCHDOG_MS + BOUND_MS
 
@@ -209,7 +210,7 @@ def test_law_1_a_gate_that_stands_still_outlives_no_permit(host: GateHost) -> No
     job = host.compute(fmt="fp16", persistent=True)
     assert host.gate is not None
     os.kill(host.gate.pid, signal.SIGSTOP)
-    assert job.wait(60) < 0
+    assert job.wait(WAIT_S) < 0
     host.driver.wait_idle(0)
     assert host.last_math_ms(0) <= host.courier.last_grant_ms
 
@@ -254,7 +255,7 @@ def test_law_8_a_workload_of_another_name_stops_neither_the_gate_nor_the_lockdow
     job = host.compute(fmt="fp16", persistent=True)
     assert {lane.workload for lane in host.courier.chain()[-1].lanes} == {"run-7", "other"}
     host.kill_gate()
-    assert job.wait(60) < 0
+    assert job.wait(WAIT_S) < 0
     assert host.lockdown is not None
     assert host.lockdown.poll() is None
 
@@ -303,7 +304,7 @@ def test_law_8_after_a_boot_nothing_begins_until_a_gate_permits_it(
     host.watch()
     until(lambda: host.driver.compute_mode(0) != 0, "the chip to be closed")
     refused = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
-    assert refused.wait(60) > 0
+    assert refused.wait(WAIT_S) > 0
     with neighbour(host) as bystander:
         running(host)
         until(lambda: host.driver.compute_mode(0) == 0, "the chip to be open")
@@ -324,7 +325,7 @@ def test_law_8_who_begins_after_a_boot_where_the_driver_denies_nobody_is_killed(
     # Before the lock-down closes its node, too.
     job = host.compute(fmt="fp16", persistent=True)
     host.watch()
-    assert job.wait(60) == -signal.SIGKILL
+    assert job.wait(WAIT_S) == -signal.SIGKILL
 
 
 def test_a_boot_of_a_host_where_rules_do_not_bite_any_more_denies_nothing(host: GateHost) -> None:

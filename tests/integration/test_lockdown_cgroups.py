@@ -14,7 +14,8 @@ from flopgate_agent.gate.terms import LaneTerm, Terms
 from flopgate_agent.lockdown.deciding import Due
 from flopgate_agent.lockdown.lease import Lease, Reach
 from flopgate_agent.lockdown.stopping import Stopper
-from tests.support.stage import Stage, until_complete, wait_for
+from tests.support.stage import Stage, until_complete
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.components
 
@@ -58,5 +59,5 @@ def test_law_8_who_thaws_a_halted_job_without_a_gate_loses_it(
         (stage.lane("lane") if shared else job).set_frozen(frozen=False)
         victim.beats()
         lockdown.act(DUE, elapsed_ms())
-        wait_for(lambda: victim.process.poll() is not None, "who woke to be killed")
+        until(lambda: victim.process.poll() is not None, "who woke to be killed")
     neighbour.beats()

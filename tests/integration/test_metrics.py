@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from flopgate_sim.live.processes import free_ports
-from tests.support.courier_site import Site, rss_kib, until
+from tests.support.courier_site import Site, rss_kib
+from tests.support.waiting import WAIT_S, until
 
 ROOT = Path(__file__).parents[2]
 PROMTOOL = "promtool"
@@ -35,7 +36,7 @@ def scrape(site: Site) -> str:
     until(site.acknowledged("home", 3), "all arrive")
 
     def text() -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=WAIT_S) as answer:
             return str(answer.read().decode())
 
     until(lambda: "flopgate_reports_acknowledged_total 3.0" in text(), "the gate shows itself")
@@ -64,7 +65,7 @@ def test_a_port_that_is_taken_is_one_error(site: Site) -> None:
     with site.config.open("a", encoding="utf-8") as config:
         config.write(f'metrics_listen = "203.0.113.1:{port}"\n')
     site.open_authority("home")
-    assert site.start_courier().wait(30) == 1
+    assert site.start_courier().wait(WAIT_S) == 1
     assert "courier.metrics.listen" in site.logged()
 
 

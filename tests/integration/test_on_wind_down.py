@@ -16,7 +16,8 @@ import pytest
 from flopgate_agent.winding_down.event import WindDown
 from flopgate_agent.winding_down.process import Commands, boottime_ms
 from tests.integration.test_checkpoints import pause_a_job, use_socket
-from tests.support.gate_host import GateHost, until
+from tests.support.gate_host import GateHost
+from tests.support.waiting import WAIT_S, until
 
 NOBODY = 65534
 SAVE = """
@@ -54,7 +55,7 @@ def test_the_command_runs_with_the_time_that_is_left(tmp_path: Path) -> None:
         assert (int(uid), pids, workload) == (os.getuid(), str(pid), "run-7")
         assert 0 < int(left_ms) <= 60_000
         made.send_signal(signal.SIGTERM)
-        assert made.wait(60) == 0
+        assert made.wait(WAIT_S) == 0
         assert not path.exists()
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from flopgate_proto.codec import envelope_from_wire
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LaneState
-from tests.support.gate_host import GateHost, until
+from tests.support.gate_host import GateHost
+from tests.support.waiting import until
 
 
 def outbox(host: GateHost, *arguments: str) -> bytes:

@@ -15,7 +15,8 @@ from flopgate_agent.host_status import read_status
 from flopgate_agent.lockdown.lease import boot_lease_path
 from flopgate_proto.codec import PayloadType
 from flopgate_proto.values import LaneState
-from tests.support.gate_host import GateHost, until
+from tests.support.gate_host import GateHost
+from tests.support.waiting import until
 
 COMMAND = [sys.executable, "-m", "flopgate_agent.cli", "retire"]
 

@@ -14,8 +14,8 @@ from flopgate_agent.counters.client import SAMPLER_COMMAND, SamplerClient, child
 from flopgate_agent.counters.frames import Identities, Message
 from flopgate_agent.counters.topology_client import TOPOLOGY_COMMAND
 from flopgate_sim.nvml import FakeDriver
+from tests.support.waiting import WAIT_S
 
-PATIENCE_S = 40
 IDENTITIES = layout.pack_identities([], "580.0")
 
 
@@ -33,7 +33,7 @@ class Clocked:
         client.start(self.now_ms)
 
     def until(self, what: str, done: Callable[[], bool]) -> None:
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + WAIT_S
         while not done():
             assert time.monotonic() < end, f"waited in vain for {what}"
             self.messages.extend(self.client.on_readable(self.now_ms))
@@ -191,6 +191,6 @@ def test_a_child_whose_parent_died_before_it_could_watch_it_ends(
             asked.kill()
             asked.communicate()
         orphan = subprocess.run(
-            command, env=env | {layout.PARENT_PID: str(asked.pid)}, timeout=PATIENCE_S, check=False
+            command, env=env | {layout.PARENT_PID: str(asked.pid)}, timeout=WAIT_S, check=False
         )
         assert orphan.returncode == 0

@@ -20,7 +20,8 @@ from flopgate_agent.meter import measure, spec_of, worst_case
 from flopgate_proto.values import CounterSource
 from flopgate_sim.nvml import FakeDriver, NvmlError
 from flopgate_sim.nvml.values import Format, Profile
-from tests.support.sampler_host import PATIENCE_S, finish, host, now_ms
+from tests.support.sampler_host import finish, host, now_ms
+from tests.support.waiting import WAIT_S
 
 MIB = 1 << 20
 
@@ -343,7 +344,7 @@ def test_the_child_dies_with_its_parent(tmp_path: Path, *, hung: bool) -> None:
             assert stat.exists()
             parent.send_signal(signal.SIGKILL)
             parent.wait()
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + WAIT_S
         # Whoever inherits the child reaps it in its own time: a zombie is dead too.
         while stat.exists() and " Z " not in stat.read_text(encoding="utf-8"):
             assert time.monotonic() < end, "the sampler outlived its parent"

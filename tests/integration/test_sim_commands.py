@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-WAIT_S = 60.0
+from tests.support.waiting import WAIT_S
+
 SIM = [sys.executable, "-m", "flopgate_sim.cli"]
 
 

@@ -16,6 +16,7 @@ from flopgate_sim.campaign.session import Request
 from flopgate_sim.cli import main
 from flopgate_sim.world.run import run_job
 from tests.support import worlds
+from tests.support.waiting import WAIT_S
 
 TINY = """
 name = "tiny"
@@ -188,7 +189,7 @@ def test_real_worlds_from_the_command_line(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=110,
+        timeout=WAIT_S,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert "no law was broken in 2 seeds" in done.stdout

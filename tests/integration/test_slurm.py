@@ -12,10 +12,11 @@ import pytest
 from flopgate_agent.gate_process.status_file import status_path
 from flopgate_proto.values import LaneState
 from flopgate_sim.nvml import Workload
-from tests.support.gate_host import GateHost, until
+from tests.support.gate_host import GateHost
 from tests.support.slurm import Slurm
+from tests.support.waiting import until
 
-pytestmark = [pytest.mark.components, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.components
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from flopgate_proto.values import LaneState
-from tests.support.gate_host import GateHost, until
+from tests.support.gate_host import GateHost
 from tests.support.swtpm import Swtpm
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.components
 

@@ -19,8 +19,9 @@ from flopgate_agent.tpm.wire import COUNTER_INDEX
 from flopgate_proto.errors import TpmError
 from flopgate_proto.values import LaneState
 from tests.support.fake_tpm import FakeTpm
-from tests.support.gate_host import WAIT_S, GateHost, until
+from tests.support.gate_host import GateHost
 from tests.support.swtpm import Swtpm
+from tests.support.waiting import WAIT_S, until
 
 pytestmark = pytest.mark.components
 DEFINE = ("tpm2_nvdefine", "-C", "o", "-s", "8", "-a")

@@ -17,8 +17,9 @@ from flopgate_agent.gate_process.identity import open_identity
 from flopgate_proto.errors import ConfigError, ForgedError, TpmError
 from flopgate_proto.keys import VerifyingKey
 from flopgate_proto.values import Assurance, LaneState
-from tests.support.gate_host import GateHost, until
+from tests.support.gate_host import GateHost
 from tests.support.swtpm import Swtpm
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.components
 NOWHERE = TpmConfig(tcti="swtpm:host=127.0.0.1,port=1", required=True)

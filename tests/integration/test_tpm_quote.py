@@ -13,9 +13,9 @@ from flopgate_agent.gate_process.identity import open_identity
 from flopgate_agent.tpm.quoting import read_quote
 from flopgate_proto.codec.transport import tpm_quote_from_wire
 from flopgate_proto.tpm_quote import check_quote
-from tests.support.gate_host import until
 from tests.support.swtpm import Swtpm
 from tests.support.versions import Versions, unpack_previous
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.components
 NEW = frozenset[str]()

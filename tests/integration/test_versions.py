@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gate_host import until
 from tests.support.versions import PARTS, Versions, unpack_previous
+from tests.support.waiting import until
 
 MIXED = [frozenset(old) for n in (1, 2) for old in combinations(PARTS, n)]
 

@@ -10,6 +10,7 @@ import pytest
 
 from flopgate_sim.campaign.outcome import CHEAP, REAL, Job
 from flopgate_sim.world.run import run_job
+from tests.support.waiting import WAIT_S
 
 SEED = 7
 GOLDEN = {
@@ -52,6 +53,6 @@ def _trace(python: str, hash_seed: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=WAIT_S,
     )
     return done.stdout.strip()

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from flopgate_agent.counters.client import child_environment
 from flopgate_agent.enforcement.chips import ChipLimits, Fact, SetterProcess, Wish
 from flopgate_sim.nvml import FakeDriver
+from tests.support.waiting import WAIT_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATIENCE_S = 30.0
 BOOT = "11" * 16
 
 
@@ -60,7 +60,7 @@ class ChipHost:
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Let the gate turn until something holds; its clock runs ten times as fast as ours."""
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + WAIT_S
         while not condition():
             assert time.monotonic() < end, f"waited in vain: {what}; told {self.told}"
             self.turn()

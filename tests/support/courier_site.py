@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,16 +12,7 @@ from pathlib import Path
 from tests.support.fake_authority import FakeAuthority, Life
 from tests.support.fake_gate import FakeGate
 
-WAIT_S = 60.0
 QUEUE_BYTES_MAX = 65536
-
-
-def until(condition: Callable[[], object], what: str, wait_s: float = WAIT_S) -> None:
-    """Wait, with a bound that only a broken courier reaches."""
-    deadline = time.monotonic() + wait_s
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def rss_kib(pid: int) -> int:

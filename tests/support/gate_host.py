@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -27,22 +26,13 @@ from tests.support.fixed import COURIER_KEY
 from tests.support.gate_authority import GateAuthority
 from tests.support.sampler_host import LONG_LOADED
 from tests.support.service_manager import ServiceManager
+from tests.support.waiting import WAIT_S, until
 
-WAIT_S = 60.0
-POLL_S = 0.02
 REFUSED = 3
 """Exit status of a job that got no context."""
 LIFETIME_MS = 7_000
 WIND_DOWN_MS = 1_000
 DRAIN_MS = 1_000
-
-
-def until(condition: Callable[[], object], what: str, wait_s: float = WAIT_S) -> None:
-    """Wait, with a bound that only a broken gate reaches."""
-    end = time.monotonic() + wait_s
-    while not condition():
-        assert time.monotonic() < end, f"waited in vain: {what}"
-        time.sleep(POLL_S)
 
 
 class Courier:
@@ -250,7 +240,7 @@ class GateHost:
     def start(self, mode: str = "grant") -> GateHost:
         """Start the gate, and a courier once the door opens and the core is up."""
         self.launch()
-        until(self._is_up, f"the gate to come up: {self.logged()}")
+        until(self._is_up, lambda: f"the gate to come up: {self.logged()}")
         self.reach(mode)
         return self
 
@@ -331,7 +321,7 @@ class GateHost:
         """Wait for a lane."""
         until(
             lambda: self.state_of(workload) is state,
-            f"{workload} to be {state.name}; {self.logged()[-2000:]}",
+            lambda: f"{workload} to be {state.name}; {self.logged()[-2000:]}",
         )
 
     def compute(self, gpu: int = 0, **options: Any) -> subprocess.Popen[bytes]:
@@ -349,7 +339,7 @@ class GateHost:
                 job = self.driver.start_workload(gpus=[gpu], **options)
             return bool(self.driver.running(gpu))
 
-        until(computes, f"the job to compute; {self.logged()[-2000:]}")
+        until(computes, lambda: f"the job to compute; {self.logged()[-2000:]}")
         return job
 
     def last_math_ms(self, gpu: int) -> float:

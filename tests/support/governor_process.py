@@ -24,8 +24,8 @@ from flopgate_proto.joining import JoinToken
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.v1 import flopgate_pb2_grpc as rpc
 from tests.support.governor import AUTHORITY, FakeHost
+from tests.support.waiting import WAIT_S
 
-WAIT_S = 60.0
 BUDGET = '\n[[budgets]]\nscope = "cluster:{cluster}"\ncap_tflop = 1_000_000_000_000\n'
 
 

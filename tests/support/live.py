@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+
+from tests.support.waiting import WAIT_S
 
 LIVE = [sys.executable, "-m", "flopgate_sim.cli", "live"]
 
 
-def live(arguments: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
+def live(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run it to its end."""
     return subprocess.run(
-        [*LIVE, *arguments], capture_output=True, text=True, check=False, timeout=timeout_s
+        [*LIVE, *arguments], capture_output=True, text=True, check=False, timeout=2 * WAIT_S
     )
 
 

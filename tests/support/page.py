@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.support.governor_process import WAIT_S
+from tests.support.waiting import WAIT_S
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 
@@ -33,7 +33,7 @@ def run(block: str, folder: Path) -> str:
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
-        timeout=4 * WAIT_S,
+        timeout=2 * WAIT_S,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

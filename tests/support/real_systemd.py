@@ -12,11 +12,10 @@ from typing import Final, Self
 
 from flopgate_agent.enforcement.bpf import KernelPrograms
 from flopgate_agent.enforcement.cgroups import Cgroup
-from tests.support.gate_host import until
 from tests.support.stage import mount
+from tests.support.waiting import until
 
 ROOT: Final = Path(__file__).parents[2]
-WAIT_S: Final = 60.0
 
 
 class Machine:
@@ -68,7 +67,7 @@ class Machine:
                 env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
             )
         try:
-            until(self._is_up, f"a booted container: {self._said()}", WAIT_S)
+            until(self._is_up, lambda: f"a booted container: {self._said()}")
         except BaseException:
             self.__exit__()
             raise

@@ -23,8 +23,8 @@ from flopgate_agent.meter import spec_of
 from flopgate_agent.parts import calibration, measure
 from flopgate_proto.chips import ChipSpec
 from flopgate_sim.nvml import FakeDriver
+from tests.support.waiting import WAIT_S
 
-PATIENCE_S = 40
 LONG_LOADED = 10**15
 """SM cycles of an hour at an H100's highest clock: no shorter gap hides a reset of them."""
 
@@ -59,7 +59,7 @@ class Host:
 
     def until(self, what: str, done: Callable[[], bool]) -> None:
         """Turn the loop until ``done``."""
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + WAIT_S
         while not done():
             assert time.monotonic() < end, f"waited in vain for {what}"
             self.turn()

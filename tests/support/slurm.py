@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from flopgate_sim.live.processes import free_ports
-from tests.support.gate_host import until
+from tests.support.waiting import WAIT_S, until
 
 SCRIPTS = Path(__file__).parents[2] / "packaging" / "slurm"
 CONF = """\
@@ -129,7 +129,7 @@ class Slurm:
 
     def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, env=self._env, capture_output=True, text=True, check=False, timeout=60
+            command, env=self._env, capture_output=True, text=True, check=False, timeout=WAIT_S
         )
 
     def _start(self, name: str, *arguments: str | Path) -> None:

@@ -16,24 +16,16 @@ from pathlib import Path
 
 from flopgate_agent.enforcement import Enforcer, EnforcerConfig, Outcome
 from flopgate_agent.enforcement.cgroups import Cgroup, find_mount
+from tests.support.waiting import WAIT_S, until
 
 SCRIPT = Path(__file__).with_name("victim.py")
-PATIENCE_S = 30.0
 STANDSTILL_S = 0.15
 _NUMBERS = itertools.count()
 
 
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    """Wait until ``condition`` holds; generous, for the machine may be busy."""
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end, f"waited in vain: {what}"
-        time.sleep(0.005)
-
-
 def until_complete(call: Callable[[], Outcome]) -> Outcome:
     """Call again, as the gate does, until the outcome is complete."""
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + WAIT_S
     while True:
         outcome = call()
         if outcome.complete:
@@ -61,7 +53,7 @@ class Victim:
         """Each slot moves on."""
         for slot in slots or (0,):
             before = self.slot(slot)
-            wait_for(partial(self._moved, slot, before), f"slot {slot} to move")
+            until(partial(self._moved, slot, before), f"slot {slot} to move")
 
     def _moved(self, slot: int, before: int) -> bool:
         return self.slot(slot) != before
@@ -139,13 +131,13 @@ class Stage:
         """End everything that the test started."""
         for victim in self._victims:
             victim.process.kill()
-            wait_for(partial(_strike, victim), "victims to die")
+            until(partial(_strike, victim), "victims to die")
             victim.process.wait()
         if self._jobs or self.use_cgroups:
             base = Cgroup(f"{mount()}/{self.cgroup_base}")
             inner = [Cgroup(entry.path) for entry in _folders(base.path)]
             for cgroup in [*inner, base, *self._jobs]:
-                wait_for(cgroup.remove, f"{cgroup.path} to be empty")
+                until(cgroup.remove, f"{cgroup.path} to be empty")
 
 
 def _strike(victim: Victim) -> bool:

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Final, Self
 
-from tests.support.gate_host import WAIT_S, until
+from tests.support.waiting import WAIT_S, until
 
 _PORTS_TRIED: Final = 20
 

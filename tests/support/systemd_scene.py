@@ -18,8 +18,9 @@ from typing import Final
 from flopgate_agent.clocks import elapsed_ms
 from flopgate_agent.lockdown.lease import boot_lease_path, lease_path
 from flopgate_proto.values import LaneState
-from tests.support.gate_host import GateHost, until
+from tests.support.gate_host import GateHost
 from tests.support.resting import Resting
+from tests.support.waiting import WAIT_S, until
 
 ROOT: Final = Path(__file__).parents[2]
 UNITS: Final = ROOT / "packaging" / "systemd"
@@ -32,7 +33,7 @@ GATE, LOCKDOWN = "flopgate-gate.service", "flopgate-lockdown.service"
 def systemctl(*arguments: str) -> str:
     """It has to succeed."""
     ended = subprocess.run(
-        ["systemctl", *arguments], capture_output=True, text=True, check=False, timeout=60
+        ["systemctl", *arguments], capture_output=True, text=True, check=False, timeout=WAIT_S
     )
     assert ended.returncode == 0, (arguments, ended.stderr)
     return ended.stdout.strip()
@@ -159,7 +160,7 @@ def gone(host: UnitHost) -> None:
     systemctl("stop", GATE)
     assert job.poll() is None, "it had its time to come back"
     systemctl("kill", "--signal=KILL", LOCKDOWN)
-    assert job.wait(60) < 0
+    assert job.wait(WAIT_S) < 0
     host.driver.wait_idle(0)
     stopped_ms = host.last_math_ms(0) - gone_ms
     assert stopped_ms <= 4_000 + 2_000, stopped_ms
@@ -196,7 +197,7 @@ def booted(host: UnitHost) -> None:
     until(lambda: host.driver.compute_mode(0) != 0, "the chip to be closed")
     until(lambda: not host.opens(JOBS), "the chip to be closed for root")
     refused = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
-    assert refused.wait(60) > 0
+    assert refused.wait(WAIT_S) > 0
     # An authority whose batches did not begin anew.
     host.authority.batch_number = 1_000
     host.authority.policy = replace(host.authority.policy, lifetime_ms=60_000)

@@ -11,8 +11,8 @@ from flopgate_agent.counters.client import child_environment
 from flopgate_agent.counters.topology_client import TOPOLOGY_COMMAND, TopologyClient
 from flopgate_proto.values import Topology
 from flopgate_sim.nvml import FakeDriver
+from tests.support.waiting import WAIT_S
 
-PATIENCE_S = 30.0
 NODE_GUID = "a088:c203:0012:3456"
 INFINIBAND = {
     "link_layer": "InfiniBand",
@@ -56,7 +56,7 @@ def client(driver: FakeDriver, sysfs: Path, **options: int) -> TopologyClient:
 
 def answer(reader: TopologyClient, now_ms: int = 0) -> Topology | str:
     """What the next child brings, or why it brings nothing."""
-    until_s = time.monotonic() + PATIENCE_S
+    until_s = time.monotonic() + WAIT_S
     while time.monotonic() < until_s:
         seen = reader.handle_timer(now_ms)
         if seen is not None:

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 from flopgate_governor.toml_files import DEFAULT_POLICY
 from flopgate_sim.nvml import FakeDriver
-from tests.support.gate_host import WAIT_S, until
+from tests.support.waiting import WAIT_S, until
 
 ROOT: Final = Path(__file__).parents[2]
 PREVIOUS: Final = ROOT / "tests" / "data" / "previous.tar.xz"
@@ -119,7 +119,9 @@ class Versions:
             )
         self._running[part] = process
         if part == "governor":
-            until(lambda: self._announced(process.pid), f"the governor: {self.logged(part)}")
+            until(
+                lambda: self._announced(process.pid), lambda: f"the governor: {self.logged(part)}"
+            )
 
     def stop(self, part: str, number: signal.Signals = signal.SIGTERM) -> None:
         """End the process of one part."""
@@ -166,7 +168,7 @@ class Versions:
         """Wait for the gate to tell of it."""
         until(
             lambda: self.count(event) > more_than,
-            f"{event}; {self.logged('gate')[-1500:]} {self.logged('courier')[-1500:]}",
+            lambda: f"{event}; {self.logged('gate')[-1500:]} {self.logged('courier')[-1500:]}",
         )
 
     def logged(self, part: str) -> str:

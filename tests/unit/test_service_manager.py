@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from flopgate_agent.gate_process.service_manager import ServiceManager
 from tests.support import service_manager as stand_in
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -20,10 +20,7 @@ def systemd(tmp_path: Path) -> Iterator[stand_in.ServiceManager]:
 
 
 def heard(systemd: stand_in.ServiceManager, count: int) -> list[str]:
-    end = time.monotonic() + 10
-    while len(systemd.said) < count:
-        assert time.monotonic() < end, systemd.said
-        time.sleep(0.001)
+    until(lambda: len(systemd.said) >= count, lambda: str(systemd.said))
     return systemd.said
 
 
