@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.lane import Lane
@@ -39,19 +39,30 @@ def plan_renewal(authority: Authority, now_ms: int) -> None:
         authority.next_request_ms = now_ms + _renew_ms(authority)
 
 
+def request_times_ms(
+    authorities: Sequence[Authority], lanes: Collection[Lane], settings: GateSettings
+) -> list[int]:
+    """Host elapsed times at which a request is due.
+
+    The renewal of each authority; and where a ceiling comes near, once all have rested for
+    `retry_ms`: an answer that got lost is not waited for until the next renewal.
+    """
+    times_ms = [one.next_request_ms for one in authorities]
+    if times_ms and any(lane.pressed for lane in lanes):
+        times_ms.append(max(one.asked_ms for one in authorities) + settings.retry_ms)
+    return times_ms
+
+
 def request_if_due(
-    authorities: Sequence[Authority], lanes: Sequence[Lane], settings: GateSettings, now_ms: int
+    authorities: Sequence[Authority], lanes: Collection[Lane], settings: GateSettings, now_ms: int
 ) -> Request | None:
-    """One request to all authorities as soon as one is due, sooner where a ceiling comes near.
+    """One request to all authorities as soon as one is due (`request_times_ms`).
 
     An answer that does not come is asked for again after `retry_ms`, then twice that, up to the
     renewal interval. A request asks for as much as the longest permit could hold; the authority
     trims it to what policy and budgets allow.
     """
-    due = any(now_ms >= one.next_request_ms for one in authorities)
-    pressed = any(lane.pressed for lane in lanes)
-    rested = all(now_ms >= one.asked_ms + settings.retry_ms for one in authorities)
-    if not due and not (pressed and rested and authorities):
+    if all(now_ms < due_ms for due_ms in request_times_ms(authorities, lanes, settings)):
         return None
     for authority in authorities:
         authority.asked_ms = now_ms

@@ -14,11 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from flopgate_agent.counters.sample import ChipSample
-from flopgate_agent.gate import enrolling, ordering
+from flopgate_agent.gate import asking, enrolling, ordering
 from flopgate_agent.gate.actions import Action, KeepEnrolment, Tell
 from flopgate_agent.gate.allowance import Denied
 from flopgate_agent.gate.answers import check_answer, keep_quote, take_answer
-from flopgate_agent.gate.asking import plan_renewal, request_if_due, watchdog_ms_of
 from flopgate_agent.gate.authority import (
     Authority,
     admitted,
@@ -135,7 +134,7 @@ class GateCore:
             return []
         take_answer(accepted, authority, now.elapsed_ms)
         if accepted.rules:
-            plan_renewal(authority, now.elapsed_ms)
+            asking.plan_renewal(authority, now.elapsed_ms)
             request = self.chain.requests.get(accepted.verified.answer.request_digest)
             authority.last_answer = None if request is None else (request, proven)
         if accepted.late:
@@ -309,7 +308,7 @@ class GateCore:
         self.meter.asked(self.meter.due_since_ms)
         self._charge(self.meter.blind(now.elapsed_ms))
         silent_ms = now.elapsed_ms - self.meter.due_since_ms
-        self._faults.driver_silent(silent_ms, watchdog_ms_of(ruling(self._admitted)))
+        self._faults.driver_silent(silent_ms, asking.watchdog_ms_of(ruling(self._admitted)))
 
     # ------------------------------------------------------------------ inside
 
@@ -369,7 +368,8 @@ class GateCore:
         """When reports are due: each should tell what was done up to then."""
         if not self._may_report:
             return []
-        return [self.chain.next_ms, *(one.next_request_ms for one in ruling(self._admitted))]
+        rulers, lanes = ruling(self._admitted), self.lanes.values()
+        return [self.chain.next_ms, *asking.request_times_ms(rulers, lanes, self.settings)]
 
     @property
     def _may_report(self) -> bool:
@@ -379,11 +379,11 @@ class GateCore:
     def _report_if_due(self) -> list[Action]:
         if not self._may_report:
             return []
-        lanes = tuple(self.lanes.values())
+        rulers, lanes, now_ms = ruling(self._admitted), self.lanes.values(), self.elapsed_ms
         if self.retiring.may_end(lanes):
             return self._append(None, final=True)
-        request = request_if_due(ruling(self._admitted), lanes, self.settings, self.elapsed_ms)
-        if request is None and not self.chain.due(self.elapsed_ms):
+        request = asking.request_if_due(rulers, lanes, self.settings, now_ms)
+        if request is None and not self.chain.due(now_ms):
             return []
         return self._append(request)
 
