@@ -23,9 +23,9 @@ from flopgate_proto.limits import COUNT_MAX
 _S: Final = schema.budget.c
 _GRANTED: Final = _S.settled_tflop + _S.outstanding_tflop
 _TOTALS: Final = Read(
-    select(_S.scope, _S.settled_tflop, _S.unaccounted_tflop, _S.outstanding_tflop).where(
-        _S.scope.in_(KEYS)
-    )
+    select(
+        _S.scope, _S.settled_tflop, _S.unaccounted_tflop, _S.outstanding_tflop, _S.rate_tflop_per_s
+    ).where(_S.scope.in_(KEYS))
 )
 _new = insert(schema.budget)
 _granted = _new.excluded.settled_tflop + _new.excluded.outstanding_tflop
@@ -36,6 +36,7 @@ _WRITE: Final = Write(
             "settled_tflop": _new.excluded.settled_tflop,
             "outstanding_tflop": _new.excluded.outstanding_tflop,
             "unaccounted_tflop": _new.excluded.unaccounted_tflop,
+            "rate_tflop_per_s": _new.excluded.rate_tflop_per_s,
             "bound_tflop": case(
                 (_granted <= _S.cap_tflop, _S.cap_tflop),
                 (_granted < _S.bound_tflop, _granted),
@@ -43,7 +44,7 @@ _WRITE: Final = Write(
             ),
         },
     ),
-    ("scope", "settled_tflop", "outstanding_tflop", "unaccounted_tflop"),
+    ("scope", "settled_tflop", "outstanding_tflop", "unaccounted_tflop", "rate_tflop_per_s"),
 )
 _UNCAP: Final = Write(
     update(schema.budget)
@@ -66,6 +67,7 @@ _CAP: Final = Write(
         "settled_tflop",
         "outstanding_tflop",
         "unaccounted_tflop",
+        "rate_tflop_per_s",
         "cap_tflop",
         "bound_tflop",
     ),
@@ -120,4 +122,5 @@ def _row(scope: str, totals: Totals) -> Row:
         "outstanding_tflop": totals.outstanding_tflop,
         # Any host may write any count there, and sums of counts pass 64 bits.
         "unaccounted_tflop": str(totals.unaccounted_tflop),
+        "rate_tflop_per_s": totals.rate_tflop_per_s,
     }

@@ -9,7 +9,6 @@ from flopgate_governor.core.decide import FLOP_PER_TFLOP
 from flopgate_governor.core.facts import ChipPeaks
 from flopgate_governor.core.kinship import united
 from flopgate_proto.chips import load_table
-from flopgate_proto.values.common import CapacityBasis
 from flopgate_proto.values.orders import Policy
 
 
@@ -90,7 +89,7 @@ class Capacities:
         if self._policy is None:
             return
         basis = self._policy.capacity_basis
-        added = sum(_peak(peaks, basis) for peaks in chips) * count
+        added = sum(peaks.capacity_flop_per_s(basis) for peaks in chips) * count
         enrolled = self._enrolled_flop_per_s.get(cluster, 0) + added
         self._enrolled_flop_per_s[cluster] = enrolled
         self._raise(cluster, enrolled)
@@ -116,9 +115,3 @@ class Capacities:
             return
         if self.of_whole(cluster) >= policy.threshold_tflop_per_s * FLOP_PER_TFLOP:
             self.covered |= set(united(self._kin, cluster))
-
-
-def _peak(peaks: ChipPeaks, basis: CapacityBasis) -> int:
-    if basis is CapacityBasis.DENSE_16BIT:
-        return peaks.dense_16bit_flop_per_s
-    return peaks.dense_8bit_flop_per_s

@@ -30,6 +30,7 @@ from flopgate_governor.commands import (
     serve,
     status,
     token,
+    workload,
 )
 from flopgate_proto.errors import ConfigError, FlopgateError
 from flopgate_proto.version import VERSION
@@ -44,6 +45,7 @@ COMMANDS: Final[dict[str, ModuleType]] = {
     "heads": heads,
     "policy": policy,
     "budget": budget,
+    "workload": workload,
     "host": host,
     "delegate": delegate,
     "reconcile": reconcile,

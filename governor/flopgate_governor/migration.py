@@ -5,36 +5,35 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.schema import CreateTable
+from flopgate_governor.core.facts import run_key
 
-from flopgate_governor import schema
-from flopgate_proto.limits import COUNT_MAX
-
-BEFORE: Final = 4
+BEFORE: Final = 5
 """The one version that is brought up."""
+_LANES: Final = """
+SELECT host.custodian, lane.workload, lane.allotted_tflop, lane.ungranted_tflop,
+       lane.unaccounted_tflop,
+       (SELECT max(ceiling_tflop) FROM "grant"
+        WHERE "grant".host_id = lane.host_id AND "grant".workload = lane.workload)
+FROM lane JOIN host ON host.host_id = lane.host_id
+"""
 
 
 def bring_up(driver: sqlite3.Connection) -> None:
-    """From version 4: sums become integers under their constraint.
+    """From version 5: sums of what each custodian computes under each name.
 
-    What a host had claimed above its ceilings stays where it was counted; later claims do not join
-    it. Caps are written when the policy in force is known.
+    Grants of before have no rate: they run out within the life of a permit.
     """
-    driver.execute("ALTER TABLE lane RENAME COLUMN highest_ceiling_tflop TO ungranted_tflop")
-    driver.execute("UPDATE lane SET ungranted_tflop = max(0, allotted_tflop - ungranted_tflop)")
-    rows = driver.execute(
-        "SELECT scope, settled_tflop, outstanding_tflop, unaccounted_tflop FROM budget"
-    ).fetchall()
-    driver.execute("DROP TABLE budget")
-    driver.execute(str(CreateTable(schema.budget).compile(dialect=sqlite.dialect())))
-    for scope, *texts in rows:
-        settled, outstanding, unaccounted = map(int, texts)
-        # Sums of what hosts claimed could pass 64 bits; that is in no escrow.
-        outstanding = min(outstanding, COUNT_MAX)
-        over = max(0, settled + outstanding - COUNT_MAX)
+    for table in ('"grant"', "budget"):
+        driver.execute(f"ALTER TABLE {table} ADD COLUMN rate_tflop_per_s BIGINT NOT NULL DEFAULT 0")
+    sums: dict[str, list[int]] = {}
+    for custodian, workload, allotted, ungranted, unaccounted, ceiling in driver.execute(_LANES):
+        held = sums.setdefault(run_key(custodian, workload), [0, 0, 0])
+        held[0] += allotted - ungranted
+        held[1] += max(0, (ceiling or 0) - allotted)
+        held[2] += unaccounted + ungranted
+    for key, (settled, outstanding, unaccounted) in sums.items():
         driver.execute(
             "INSERT INTO budget (scope, settled_tflop, outstanding_tflop, unaccounted_tflop) "
             "VALUES (?, ?, ?, ?)",
-            (scope, settled - over, outstanding, str(unaccounted + over)),
+            (key, settled, outstanding, str(unaccounted)),
         )

@@ -35,6 +35,7 @@ OF_GOVERNORS: Final = frozenset(
         PayloadType.RELIEF,
         PayloadType.RECONCILIATION,
         PayloadType.CLUSTER_RULING,
+        PayloadType.REGISTRATION,
     }
 )
 """Orders that no gate acts on."""

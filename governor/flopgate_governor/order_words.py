@@ -18,6 +18,7 @@ from flopgate_proto.values.orders import (
     Pause,
     Policy,
     Reconciliation,
+    Registration,
     Relief,
     Resume,
     Revocation,
@@ -49,6 +50,7 @@ def _title(order: Order) -> str:
         Adoption: "Adopt one history of a host",
         Closure: "Close the chain of a host for good",
         Relief: "Take FLOP off the unaccounted book",
+        Registration: "Register a workload",
         Seats: "Say which authorities rule",
         LicenseApproval: "Let licenses be given to hosts without a link",
     }
@@ -81,6 +83,12 @@ def _says(order: Order) -> Iterator[str]:
             yield f"version {order.version}"
             yield from (f"{seat.authority}: {seat.standing.name.lower()}" for seat in order.seats)
             yield "every other authority rules"
+        case Registration():
+            yield f"{order.workload}: {order.kind.name.lower()} of {order.custodian}"
+            yield from (f"descends from {parent}" for parent in order.parents)
+            yield f"approved: tier {order.tier}" if order.tier else "registered, and not approved"
+            if order.prior_tflop:
+                yield f"{flop_text(order.prior_tflop)} went into it elsewhere"
         case LicenseApproval():
             yield from _approves(order)
         case _:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from flopgate_proto.amounts import flop_text
-from flopgate_proto.limits import BUDGETS_MAX, PHASES_MAX
+from flopgate_proto.amounts import flop_text, rate_text
+from flopgate_proto.limits import BUDGETS_MAX, PHASES_MAX, TIERS_MAX
 from flopgate_proto.values.common import ScopeKind
 from flopgate_proto.values.orders import Policy
 
@@ -52,6 +52,7 @@ def faults(policy: Policy) -> Iterator[Fault]:
     yield from _figures(policy)
     yield from _spans(policy)
     yield from _rules(policy)
+    yield from _tiers(policy)
 
 
 def _figures(policy: Policy) -> Iterator[Fault]:
@@ -121,6 +122,44 @@ def _spans(policy: Policy) -> Iterator[Fault]:
             "not reach has stopped",
             mend=f"Write lifetime_ms {policy.lifetime_ms} or more.",
         )
+
+
+def _tiers(policy: Policy) -> Iterator[Fault]:
+    if not policy.register_tflop and (policy.tiers or policy.prohibit_tflop_per_s):
+        key = "tiers" if policy.tiers else "prohibit_tflop_per_s"
+        yield Fault(
+            key=key,
+            problem="binds only what is registered, and without register_tflop nothing need be",
+            mend="Write register_tflop too.",
+        )
+    if len(policy.tiers) > TIERS_MAX:
+        yield Fault(
+            key="tiers",
+            problem=f"has {len(policy.tiers)} entries, at most {TIERS_MAX} are taken",
+            mend="Take fewer.",
+        )
+    for key, text, least, most in (
+        ("training_tflop", flop_text, policy.register_tflop, policy.prohibit_tflop),
+        ("inference_tflop_per_s", rate_text, 0, policy.prohibit_tflop_per_s),
+    ):
+        below = least
+        for position, tier in enumerate(policy.tiers):
+            value: int = getattr(tier, key)
+            if value < below:
+                yield Fault(
+                    key=key,
+                    entry=position,
+                    problem=f"is {text(value)}: what needs less approval may have {text(below)}",
+                    mend="Write no less than that, the lowest tier first.",
+                )
+            if 0 < most < value:
+                yield Fault(
+                    key=key,
+                    entry=position,
+                    problem=f"is {text(value)}: {text(most)} is prohibited",
+                    mend="Write no more than that.",
+                )
+            below = value
 
 
 def _rules(policy: Policy) -> Iterator[Fault]:

@@ -13,9 +13,9 @@ from typing import Any, Final
 from flopgate_proto.amounts import date_text, flop_text, rate_text, span_text
 from flopgate_proto.loosening import looser_policy
 from flopgate_proto.values.common import Scope
-from flopgate_proto.values.orders import Budget, PhaseRule, Policy
+from flopgate_proto.values.orders import Budget, PhaseRule, Policy, Tier
 
-_NO_RULES: Final = frozenset({"authority", "version", "budgets", "phases"})
+_NO_RULES: Final = frozenset({"authority", "version", "budgets", "phases", "tiers"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class Change:
 
 def changes(old: Policy, new: Policy) -> list[Change]:
     """Every rule that differs, in the order of the form."""
-    return [*_figures(old, new), *_budgets(old, new), *_phases(old, new)]
+    return [*_figures(old, new), *_tiers(old, new), *_budgets(old, new), *_phases(old, new)]
 
 
 def _figures(old: Policy, new: Policy) -> Iterator[Change]:
@@ -41,6 +41,25 @@ def _figures(old: Policy, new: Policy) -> Iterator[Change]:
         if before != after:
             changed = replace(old, **{one.name: after})
             yield _change(one.name, shown(one.name, before), shown(one.name, after), old, changed)
+
+
+def _tiers(old: Policy, new: Policy) -> Iterator[Change]:
+    for position in range(max(len(old.tiers), len(new.tiers))):
+        was, now = old.tiers[position : position + 1], new.tiers[position : position + 1]
+        if was == now:
+            continue
+        # Those below as they become: the tiers of a policy are in a row.
+        before = replace(old, tiers=(*new.tiers[:position], *was))
+        changed = replace(old, tiers=(*new.tiers[:position], *now))
+        name = f"tier {position + 1}"
+        yield _change(name, _allowed(was), _allowed(now), before, changed)
+
+
+def _allowed(tier: tuple[Tier, ...]) -> str:
+    if not tier:
+        return "none"
+    flop, rate = tier[0].training_tflop, tier[0].inference_tflop_per_s
+    return f"training {flop_text(flop)}, inference {rate_text(rate)}"
 
 
 def _budgets(old: Policy, new: Policy) -> Iterator[Change]:

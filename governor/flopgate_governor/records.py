@@ -113,7 +113,7 @@ _WRITE_GRANT: Final = _upsert(
     ("host_id", "workload", "position"),
     (
         "sequence", "request_digest", "made_ms", "run_nonce", "lifetime_ms", "ceiling_tflop",
-        "governor_unix_ms",
+        "governor_unix_ms", "rate_tflop_per_s",
     ),
 )  # fmt: skip
 _CUT_GRANTS: Final = Write(
@@ -180,6 +180,7 @@ def _load_lanes(
                 lifetime_ms=row[7],
                 ceiling_tflop=row[8],
                 governor_unix_ms=row[9],
+                rate_tflop_per_s=row[10],
             )
         )
     lanes: dict[bytes, dict[str, LaneFacts]] = {host_id: {} for host_id in ids}
@@ -296,6 +297,7 @@ def grant_row(host_id: bytes, workload: str, position: int, grant: Grant) -> Row
         "lifetime_ms": grant.lifetime_ms,
         "ceiling_tflop": grant.ceiling_tflop,
         "governor_unix_ms": grant.governor_unix_ms,
+        "rate_tflop_per_s": grant.rate_tflop_per_s,
     }
 
 

@@ -11,8 +11,11 @@ from pathlib import Path
 from flopgate_governor import records
 from flopgate_governor.budgets import load_books
 from flopgate_governor.core.facts import Books, HostFacts, Totals, lane_scopes
+from flopgate_governor.core.lineage import Ground, key_of
 from flopgate_governor.core.replay import Outcome, Replay
+from flopgate_governor.core.silence import NOBODY
 from flopgate_governor.state import State
+from flopgate_governor.workload_view import Known, known_of
 from flopgate_proto.codec import decode_report
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import Policy
@@ -35,6 +38,7 @@ class Rehearsed:
         reports: so many were judged.
         outcomes: by cluster.
         budgets: by scope in words: totals at the end of the span.
+        works: registered workloads, at the end of it.
     """
 
     policy: Policy
@@ -43,6 +47,7 @@ class Rehearsed:
     reports: int
     outcomes: dict[str, Outcome]
     budgets: dict[str, Totals]
+    works: tuple[Known, ...]
 
 
 def copy_store(source: Path, target: Path) -> None:
@@ -77,6 +82,17 @@ def rehearse(state: State, policy: Policy, span_ms: int) -> Rehearsed:
         reports=reports,
         outcomes=replay.outcomes,
         budgets={str(budget.scope): books.of(str(budget.scope)) for budget in policy.budgets},
+        works=tuple(
+            known_of(
+                Ground(
+                    works=state.book.orders.works,
+                    policy=policy,
+                    books=books,
+                    silence=NOBODY,
+                    unix_ms=until_unix_ms,
+                )
+            )
+        ),
     )
 
 
@@ -112,10 +128,11 @@ def _books_before(
             sums = grown.setdefault(scope, [0, 0])
             sums[0] += end[0] - start[0]
             sums[1] += end[1] - start[1]
+    scopes = {*grown, *state.budgets, *map(key_of, state.book.orders.works.by_name.values())}
     with state.store.transaction() as connection:
-        now = load_books(connection, {*grown, *state.budgets})
+        now = load_books(connection, scopes)
     totals = {}
-    for scope in {*grown, *state.budgets}:
+    for scope in scopes:
         allotted, unaccounted = grown.get(scope, [0, 0])
         found = now.of(scope)
         totals[scope] = Totals(

@@ -36,6 +36,7 @@ from flopgate_governor.retirement import forget_retired, free_chips
 from flopgate_governor.state import State
 from flopgate_proto.codec import decode_report
 from flopgate_proto.errors import HistoryError
+from flopgate_proto.orders.works import UNDECLARED
 from flopgate_proto.trust import VerifiedOrder
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import ChargedFigure
@@ -275,7 +276,7 @@ def _chain(connection: Connection, state: State, host_id: bytes) -> tuple[Host, 
 
 
 def _books(connection: Connection, host: Host, lanes: Iterable[str]) -> Books:
-    workloads = {*lanes, rulings.UNDECLARED}
+    workloads = {*lanes, UNDECLARED}
     scopes = {scope for workload in workloads for scope in lane_scopes(host, workload)}
     return budgets.load_books(connection, scopes)
 

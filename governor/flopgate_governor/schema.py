@@ -23,7 +23,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from flopgate_proto.limits import COUNT_MAX
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 
 metadata: Final = MetaData()
 
@@ -106,6 +106,7 @@ grant: Final = Table(
     Column("lifetime_ms", BigInteger, nullable=False),
     Column("ceiling_tflop", BigInteger, nullable=False),
     Column("governor_unix_ms", BigInteger, nullable=False),
+    Column("rate_tflop_per_s", BigInteger, nullable=False, server_default=text("0")),
 )
 
 # A report on record always has exactly one answer, so they are one row.
@@ -182,13 +183,15 @@ token: Final = Table(
 budget: Final = Table(
     "budget",
     metadata,
-    # In words: cluster:c1.
+    # In words: cluster:c1; or what one custodian computes under one name.
     Column("scope", String, primary_key=True),
     Column("settled_tflop", BigInteger, nullable=False),
     Column("outstanding_tflop", BigInteger, nullable=False),
     # A sum of signed 64-bit counts can pass 64 bits: decimal text.
     Column("unaccounted_tflop", String, nullable=False),
     Column("cap_tflop", BigInteger, nullable=False, server_default=text(str(COUNT_MAX))),
+    # Peak of all that holds a grant.
+    Column("rate_tflop_per_s", BigInteger, nullable=False, server_default=text("0")),
     # The most that settled and outstanding may come to: the cap, or what was out when it fell.
     Column("bound_tflop", BigInteger, nullable=False, server_default=text(str(COUNT_MAX))),
     CheckConstraint(

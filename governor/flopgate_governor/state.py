@@ -135,6 +135,7 @@ class State:
             silence=silence,
             unix_ms=unix_ms,
             reconciled_unix_ms=self.book.reconciled_unix_ms,
+            works=self.book.orders.works,
         )
 
     def appended(self, statements: list[Envelope]) -> Appended:

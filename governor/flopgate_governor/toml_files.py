@@ -22,7 +22,7 @@ from flopgate_proto.amounts import (
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values.common import CapacityBasis, ChargedFigure, Phase, Scope, ScopeKind
-from flopgate_proto.values.orders import Budget, PhaseRule, Policy
+from flopgate_proto.values.orders import Budget, PhaseRule, Policy, Tier
 
 FILE_BYTES_MAX: Final = 1_048_576
 
@@ -50,10 +50,16 @@ headroom_max_tflop = 1_000_000_000
 # What loosens waits so long after officers signed it, and one officer's veto ends it meanwhile:
 # loosening_delay_ms = 86_400_000
 #
-# A workload without a budget of its own gets no further than this, and no budget goes further than
-# that, once every gate knows these keys:
+# All that one custodian computes and nobody registered gets no further than this, no lineage of a
+# registered workload further than that, no deployment faster, once every gate knows these keys:
 # register_tflop = "1e25 FLOP"
 # prohibit_tflop = "1e27 FLOP"
+# prohibit_tflop_per_s = "1e20 FLOP/s"
+#
+# What an approval allows, tier 1 first:
+# [[tiers]]
+# training_tflop = "1e26 FLOP"
+# inference_tflop_per_s = "1e19 FLOP/s"
 #
 # Licenses for hosts without a link, once every gate knows these keys:
 # license_span_ms = "7d"
@@ -101,9 +107,11 @@ _OPTIONAL_COUNTS: Final = (
     "reserve_after_ms",
     "reserve_span_ms",
     "reserve_headroom_max_tflop",
+    "prohibit_tflop_per_s",
 )
 _KEYS: Final = (
-    *_COUNTS, *_OPTIONAL_COUNTS, "capacity_basis", "charged_figure", "budgets", "phases", "version",
+    *_COUNTS, *_OPTIONAL_COUNTS, "capacity_basis", "charged_figure", "budgets", "phases", "tiers",
+    "version",
 )  # fmt: skip
 
 
@@ -177,6 +185,7 @@ def policy_of(document: Mapping[str, Any], where: str, authority: str, version: 
         charged_figure=_member(ChargedFigure, document, "charged_figure", where),
         budgets=tuple(_budget(entry, where) for entry in _tables(document, "budgets", where)),
         phases=tuple(_phase(entry, where) for entry in _tables(document, "phases", where)),
+        tiers=tuple(_tier(entry, where) for entry in _tables(document, "tiers", where)),
         **{name: _count(document, name, where) for name in _COUNTS},
         **{name: _count(document, name, where) for name in _OPTIONAL_COUNTS if name in document},
     )
@@ -222,6 +231,14 @@ def _phase(entry: Mapping[str, Any], where: str) -> PhaseRule:
         scope=_scope(entry, where),
         phase=_member(Phase, entry, "phase", where),
         from_unix_ms=_count(entry, "from_unix_ms", where),
+    )
+
+
+def _tier(entry: Mapping[str, Any], where: str) -> Tier:
+    check_keys(entry, ("training_tflop", "inference_tflop_per_s"), f"{where} [[tiers]]")
+    return Tier(
+        training_tflop=_count(entry, "training_tflop", where),
+        inference_tflop_per_s=_count(entry, "inference_tflop_per_s", where),
     )
 
 
@@ -338,4 +355,8 @@ def policy_text(policy: Policy) -> str:
     for rule in policy.phases:
         lines += ["", "[[phases]]", f"scope = {json.dumps(str(rule.scope))}"]
         lines += [f'phase = "{rule.phase.name.lower()}"', f"from_unix_ms = {rule.from_unix_ms}"]
+    for tier in policy.tiers:
+        flop, rate = tier.training_tflop, tier.inference_tflop_per_s
+        lines += ["", "[[tiers]]", f"training_tflop = {flop}  # {flop_text(flop)}"]
+        lines += [f"inference_tflop_per_s = {rate}  # {rate_text(rate)}"]
     return "\n".join(lines)

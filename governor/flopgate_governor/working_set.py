@@ -26,6 +26,7 @@ from flopgate_governor.core.facts import (
     lane_scopes,
 )
 from flopgate_governor.core.finding import learn
+from flopgate_governor.core.lineage import keys
 from flopgate_governor.core.orders import GovernorBook, Halt
 from flopgate_governor.core.quotes import Numbering, next_number, own_quote, shows_rollback
 from flopgate_governor.logbook import proof_to, write_log
@@ -99,6 +100,10 @@ class Work:
             for lane in item.report.lanes
             for scope in lane_scopes(hosts[item.host_id], lane.workload)
         }
+        for item in received:
+            custodian = hosts[item.host_id].custodian
+            for lane in item.report.lanes:
+                scopes |= keys(state.book.orders.works, custodian, lane.workload)
         place_hosts(state, connection, list(hosts))
         stored = {
             (item.host_id, item.report.sequence)

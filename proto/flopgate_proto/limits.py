@@ -46,6 +46,11 @@ ROLES_MAX: Final = 16
 BUDGETS_MAX: Final = 1024
 RULED_CLUSTERS_MAX: Final = 1024
 PHASES_MAX: Final = 256
+TIERS_MAX: Final = 8
+WORKLOADS_MAX: Final = 1024
+"""Registered workloads of one authority."""
+PARENTS_MAX: Final = 64
+"""Of one registered workload."""
 PIPES_MAX: Final = 16
 COUNTERS_MAX: Final = 32
 REPORTS_PER_MESSAGE_MAX: Final = 256

@@ -6,6 +6,7 @@
 | policy | where any figure, cap, phase or delay becomes looser; then as a whole |
 | resume | unless only revoked keys signed every pause that it lifts, and no quorum confirmed one |
 | adoption, relief | always |
+| registration | unless it only adds parents or prior FLOP to a workload, or lowers its tier |
 | seats | where an authority loses its say |
 | cluster ruling | where clusters stand apart: each may be small |
 | delegation | never: its span and the policy bound it, and without it everything stops |
@@ -20,7 +21,7 @@ Doubt counts as loosening: an order that waits without need costs time, the othe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from flopgate_proto.limits import COUNT_MAX
@@ -33,10 +34,12 @@ from flopgate_proto.values.orders import (
     Order,
     PhaseRule,
     Policy,
+    Registration,
     Relief,
     Resume,
     Role,
     Seats,
+    Tier,
     TrustRoot,
 )
 
@@ -79,12 +82,14 @@ class InForce:
         policy: ``None`` before the first, under which nothing runs.
         seats: ``None`` before the first: every authority rules.
         suspected: digests of the pauses that only revoked keys signed.
+        registered: workloads by name; a gate knows none, and needs none.
     """
 
     trust: Trust
     policy: Policy | None = None
     seats: Seats | None = None
     suspected: frozenset[bytes] = frozenset()
+    registered: Mapping[str, Registration] = field(default_factory=dict)
 
     @property
     def delay_ms(self) -> int:
@@ -106,6 +111,8 @@ def loosened(order: Order, now: InForce) -> tuple[str, ...]:
             return (f"host {order.host_id.hex()[:16]} may be granted again",)
         case Relief():
             return (f"{order.amount_tflop} TFLOP no longer count against the caps",)
+        case Registration():
+            return tuple(_registration(now.registered.get(order.workload), order))
         case ClusterRuling():
             return (f"{', '.join(order.clusters)} stand apart",) if order.apart else ()
         case Seats():
@@ -159,12 +166,37 @@ def looser_policy(old: Policy, new: Policy) -> Iterator[str]:
     before, after = old.reserve_after_ms, new.reserve_after_ms
     if after and not 0 < before <= after:
         yield f"reserve_after_ms {before} becomes {after}"
-    for name in ("register_tflop", "prohibit_tflop"):
+    for name in ("register_tflop", "prohibit_tflop", "prohibit_tflop_per_s"):
         before, after = (int(getattr(one, name)) or COUNT_MAX for one in (old, new))
         if after > before:
             yield f"{name} {before} becomes {after}"
+    yield from _tiers(old, new)
     yield from _budgets(old, new)
     yield from _phases(old, new)
+
+
+def tier_of(policy: Policy, tier: int) -> Tier:
+    """What an approval allows; without tiers only what is prohibited binds."""
+    if tier == 0 or not policy.tiers:
+        limit = 0 if tier else policy.register_tflop
+        return Tier(training_tflop=limit or COUNT_MAX, inference_tflop_per_s=COUNT_MAX)
+    return policy.tiers[min(tier, len(policy.tiers)) - 1]
+
+
+def _tiers(old: Policy, new: Policy) -> Iterator[str]:
+    for tier in range(1, max(len(old.tiers), len(new.tiers)) + 1):
+        before, after = tier_of(old, tier), tier_of(new, tier)
+        for name in ("training_tflop", "inference_tflop_per_s"):
+            was, now = getattr(before, name), getattr(after, name)
+            if now > was:
+                yield f"{name} of tier {tier} {was} becomes {now}"
+
+
+def _registration(old: Registration | None, new: Registration) -> Iterator[str]:
+    if old is None:
+        yield f"workload {new.workload} is registered, tier {new.tier}"
+    elif new.tier > old.tier:
+        yield f"tier of workload {new.workload} {old.tier} becomes {new.tier}"
 
 
 def _budgets(old: Policy, new: Policy) -> Iterator[str]:
@@ -179,8 +211,6 @@ def _budgets(old: Policy, new: Policy) -> Iterator[str]:
         elif was is None and scope.kind is ScopeKind.CLUSTER:
             # Without a budget a covered cluster is granted nothing.
             yield f"{scope} gets a budget"
-        elif was is None and scope.kind is ScopeKind.WORKLOAD and 0 < old.register_tflop < cap:
-            yield f"{scope} is registered for {cap} TFLOP"
 
 
 def _phases(old: Policy, new: Policy) -> Iterator[str]:

@@ -39,6 +39,7 @@ ROLE_OF: Final[Mapping[str, str]] = {
     PayloadType.ADOPTION: "adopt",
     PayloadType.CLOSURE: "close",
     PayloadType.RELIEF: "relieve",
+    PayloadType.REGISTRATION: "policy",
     PayloadType.SEATS: "root",
     PayloadType.LICENSE_APPROVAL: "license",
 }

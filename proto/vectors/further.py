@@ -15,12 +15,14 @@ from flopgate_proto.values import (
     Heads,
     Neighbours,
     Order,
+    Registration,
     Relief,
     Revocation,
     Seat,
     Seats,
     Standing,
     Veto,
+    WorkloadKind,
 )
 from vectors import inputs
 
@@ -37,6 +39,15 @@ RELIEF: Final = Relief(
     workload="run-7",
     amount_tflop=12_000,
     evidence_digest=bytes(range(0x60, 0x80)),
+    **_SIGNED,
+)
+REGISTRATION: Final = Registration(
+    workload="run-7",
+    kind=WorkloadKind.TRAINING,
+    custodian="operator",
+    parents=("run-5", "run-6"),
+    tier=2,
+    prior_tflop=10**12,
     **_SIGNED,
 )
 SEATS: Final = Seats(
@@ -101,6 +112,12 @@ _BAD: Final[tuple[tuple[str, Order, str], ...]] = (
     ),
     ("revocation-of-a-short-digest", replace(REVOCATION, key_digest=bytes(31)), "field.size"),
     ("relief-of-nothing", replace(RELIEF, amount_tflop=0), "relief.empty"),
+    ("registration-beyond-tiers", replace(REGISTRATION, tier=9), "registration.tier"),
+    (
+        "registration-of-a-parent-twice",
+        replace(REGISTRATION, parents=("run-5", "run-5")),
+        "field.duplicate",
+    ),
     (
         "seats-of-one-authority-twice",
         replace(SEATS, seats=SEATS.seats[:1] * 2),

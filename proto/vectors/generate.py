@@ -37,7 +37,7 @@ from flopgate_proto.codec import (
 from flopgate_proto.envelope import Envelope, pae, seal
 from flopgate_proto.joining import token_proof
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import Admission, Order, Resume
+from flopgate_proto.values import Admission, Order, Resume, Tier
 from vectors import answers, further, inputs, licenses, negative
 
 HERE: Final = Path(__file__).parent
@@ -70,6 +70,7 @@ MESSAGES: Final[dict[str, type[Message]]] = {
     PayloadType.ADOPTION: pb.Adoption,
     PayloadType.CLOSURE: pb.Closure,
     PayloadType.RELIEF: pb.Relief,
+    PayloadType.REGISTRATION: pb.Registration,
     PayloadType.SEATS: pb.Seats,
     PayloadType.HEADS: pb.Heads,
     PayloadType.NEIGHBOURS: pb.Neighbours,
@@ -143,7 +144,16 @@ def statement_envelopes() -> dict[str, tuple[Envelope, tuple[str, ...]]]:
             two,
         ),
         "policy-with-workload-tiers": (
-            replace(inputs.POLICY, register_tflop=10**13, prohibit_tflop=10**15),
+            replace(
+                inputs.POLICY,
+                register_tflop=10**13,
+                prohibit_tflop=10**15,
+                prohibit_tflop_per_s=10**8,
+                tiers=(
+                    Tier(training_tflop=10**14, inference_tflop_per_s=10**6),
+                    Tier(training_tflop=10**15, inference_tflop_per_s=10**7),
+                ),
+            ),
             two,
         ),
         "veto": (further.veto(report.digest), ("officer-1",)),
@@ -152,6 +162,7 @@ def statement_envelopes() -> dict[str, tuple[Envelope, tuple[str, ...]]]:
         "adoption": (further.adoption(report.digest), two),
         "closure": (further.CLOSURE, two),
         "relief": (further.RELIEF, two),
+        "registration": (further.REGISTRATION, two),
         "seats": (further.SEATS, two),
         "policy-with-licenses": (licenses.POLICY, two),
         "license-approval": (licenses.approval(report.digest), two),

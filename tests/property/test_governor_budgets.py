@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flopgate_governor.core.facts import Totals
+from flopgate_governor.core.facts import Totals, run_key
 from flopgate_governor.state import State
 from flopgate_governor.tokens import TokenRecord, write_token
 from flopgate_proto.limits import COUNT_MAX
@@ -60,6 +60,7 @@ class World:
             f"custodian:{custodian}",
             f"cluster:{cluster}",
             f"workload:{workload}",
+            run_key(custodian, workload),
         }
 
     def order_caps(self, caps: dict[str, int]) -> None:

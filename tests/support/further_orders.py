@@ -8,6 +8,7 @@ from typing import Any, Final
 from hypothesis import strategies as st
 
 from flopgate_proto.codec import PayloadType
+from flopgate_proto.limits import TIERS_MAX
 from flopgate_proto.values import (
     Adoption,
     Closure,
@@ -17,6 +18,7 @@ from flopgate_proto.values import (
     LicenseApproval,
     Neighbours,
     Order,
+    Registration,
     Relief,
     ReserveOpening,
     Revocation,
@@ -25,6 +27,7 @@ from flopgate_proto.values import (
     Standing,
     TrustedTime,
     Veto,
+    WorkloadKind,
 )
 from tests.support import strategies as given_values
 from tests.support.fixed import AUTHORITY, HOST_ID, OFFICER_KEYS, ORDER_NONCE, WORKLOAD
@@ -67,6 +70,20 @@ def relief(**fields: Any) -> Relief:
     """Of five teraFLOP of the host's lane."""
     base = Relief(
         host_id=HOST_ID, workload=WORKLOAD, amount_tflop=5, evidence_digest=DIGEST, **_SIGNED
+    )
+    return replace(base, **fields)
+
+
+def registration(**fields: Any) -> Registration:
+    """Of a training run, approved by the first tier."""
+    base = Registration(
+        workload=WORKLOAD,
+        kind=WorkloadKind.TRAINING,
+        custodian="operator",
+        parents=(),
+        tier=1,
+        prior_tflop=0,
+        **_SIGNED,
     )
     return replace(base, **fields)
 
@@ -114,6 +131,7 @@ ALL: Final[tuple[Order, ...]] = (
     adoption(),
     closure(),
     relief(),
+    registration(),
     seats(),
     approval(),
 )
@@ -175,6 +193,19 @@ ANY: Final[dict[str, tuple[st.SearchStrategy[Any], PayloadType]]] = {
             **_TEXTS,
         ),
         PayloadType.RELIEF,
+    ),
+    "registration": (
+        st.builds(
+            Registration,
+            workload=given_values.NAMES,
+            kind=given_values.members(WorkloadKind),
+            custodian=given_values.NAMES,
+            parents=st.lists(given_values.NAMES, max_size=3, unique=True).map(tuple),
+            tier=st.integers(0, TIERS_MAX),
+            prior_tflop=_COUNTS,
+            **_TEXTS,
+        ),
+        PayloadType.REGISTRATION,
     ),
     "seats": (
         st.builds(

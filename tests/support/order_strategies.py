@@ -21,6 +21,7 @@ from flopgate_proto.values import (
     Reconciliation,
     Resume,
     Role,
+    Tier,
     TrustRoot,
 )
 from tests.support.strategies import (
@@ -84,9 +85,11 @@ def policies(draw: st.DrawFn) -> Policy:
         **{one.name: draw(COUNTS) for one in fields(Policy) if one.default == 0},
         budgets=draw(different(st.builds(Budget, scope=SCOPES, cap_tflop=COUNTS), "scope")),
         phases=draw(few(rules)),
+        tiers=draw(few(TIERS)),
     )
 
 
+TIERS: Final = st.builds(Tier, training_tflop=COUNTS, inference_tflop_per_s=COUNTS)
 PAUSES: Final = st.builds(
     Pause,
     authority=NAMES,

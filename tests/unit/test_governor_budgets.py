@@ -20,16 +20,15 @@ from flopgate_sim.planted import BUGS, in_governor, planted
 from tests.support.governor import LIFETIME_MS, LocalGovernor, cluster_policy, joined
 from tests.support.governor_steps import ASK, ask, totals
 
-_VERSION_4 = """
-ALTER TABLE lane RENAME COLUMN ungranted_tflop TO highest_ceiling_tflop;
-UPDATE lane SET highest_ceiling_tflop = (SELECT max(ceiling_tflop) FROM "grant"
-    WHERE "grant".host_id = lane.host_id);
-CREATE TABLE old (scope VARCHAR NOT NULL PRIMARY KEY, settled_tflop VARCHAR NOT NULL,
-    unaccounted_tflop VARCHAR NOT NULL, outstanding_tflop VARCHAR NOT NULL);
-INSERT INTO old SELECT scope, settled_tflop, unaccounted_tflop, outstanding_tflop FROM budget;
-DROP TABLE budget;
-ALTER TABLE old RENAME TO budget;
-UPDATE meta SET value = CAST('4' AS BLOB) WHERE name = 'schema';
+_VERSION_5 = """
+DELETE FROM budget WHERE scope LIKE 'run:%';
+ALTER TABLE budget DROP COLUMN rate_tflop_per_s;
+ALTER TABLE "grant" DROP COLUMN rate_tflop_per_s;
+UPDATE meta SET value = CAST('5' AS BLOB) WHERE name = 'schema';
+"""
+_RUNS = """
+SELECT scope, settled_tflop, outstanding_tflop, unaccounted_tflop FROM budget
+WHERE scope LIKE 'run:%'
 """
 SCOPE = "cluster:c1"
 CAP = 1_000
@@ -132,7 +131,7 @@ def test_law_2_a_policy_that_lowers_a_cap_is_taken_and_nothing_more_is_granted(
 
 
 def test_law_2_a_store_of_the_version_before_is_brought_up(tmp_path: Path) -> None:
-    """Sums and lanes go on where they were, and the cap in force holds in the database."""
+    """Sums go on where they were, those of what a custodian computes under a name too."""
     governor = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(3 * ASK))
     one, two = joined(governor, 2)
     ask(governor, one)
@@ -141,9 +140,12 @@ def test_law_2_a_store_of_the_version_before_is_brought_up(tmp_path: Path) -> No
     before = totals(governor)
     governor.state.store.close()
     with closing(sqlite3.connect(governor.path)) as old:
-        old.executescript(_VERSION_4)
+        runs = old.execute(_RUNS).fetchall()
+        old.executescript(_VERSION_5)
     governor.reopen()
     assert totals(governor) == before
+    with governor.state.store.transaction() as connection:
+        assert connection.exec_driver_sql(_RUNS).fetchall() == runs
     assert ask(governor, one, spend=ASK // 4) == ""
     with governor.state.store.transaction() as connection:
         found = connection.exec_driver_sql(

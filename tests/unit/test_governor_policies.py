@@ -9,7 +9,7 @@ import pytest
 from flopgate_governor.cli import main
 from flopgate_governor.policy_diff import changes
 from flopgate_governor.toml_files import policy_text
-from flopgate_proto.values import Budget, Phase, PhaseRule, Policy, Scope, ScopeKind
+from flopgate_proto.values import Budget, Phase, PhaseRule, Policy, Scope, ScopeKind, Tier
 from tests.support.found_clusters import join
 from tests.support.governor import POLICY, LocalGovernor, cluster_policy, joined
 from tests.support.governor_folder import folder_of
@@ -18,6 +18,11 @@ from tests.support.statements import PORT, topology
 
 CAP = 4 * ASK
 WORKLOAD = Scope(ScopeKind.WORKLOAD, "w1")
+
+
+def tiered(*allowed: tuple[int, int]) -> Policy:
+    tiers = tuple(Tier(training_tflop=tflop, inference_tflop_per_s=rate) for tflop, rate in allowed)
+    return replace(POLICY, register_tflop=5, prohibit_tflop=12, prohibit_tflop_per_s=4, tiers=tiers)
 
 
 def form(folder: Path, policy: Policy) -> Path:
@@ -66,6 +71,18 @@ def test_a_shipped_policy_can_be_signed(
         document["prohibit_tflop"],
     )
     assert found == lines[name]
+
+
+def test_tiers_are_compared_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = []
+    for name, policy in (("old", tiered((6, 1))), ("new", tiered((7, 1), (9, 1)))):
+        (tmp_path / name).mkdir()
+        paths.append(form(tmp_path / name, policy))
+    code, out, _ = told(capsys, "policy", "diff", *paths)
+    assert code == 0
+    assert "looser     tier 1: training 6e12 FLOP, inference 1e12 FLOP/s -> training 7e12" in out
+    assert "looser     tier 2: none -> training 9e12 FLOP, inference 1e12 FLOP/s" in out
+    assert told(capsys, "policy", "diff", *reversed(paths))[1].count("stricter") == 2
 
 
 def test_a_cap_below_what_is_spent_is_refused_with_its_line(
@@ -125,6 +142,11 @@ def test_a_cap_below_what_is_out_is_told(
     [
         (replace(POLICY, lifetime_ms=1_999, wind_down_ms=0), "lifetime_ms", "lost answer"),
         (replace(POLICY, register_tflop=11, prohibit_tflop=10), "register_tflop", "prohibit"),
+        (replace(POLICY, prohibit_tflop_per_s=10), "prohibit_tflop_per_s", "register_tflop"),
+        (tiered((11, 3), (10, 3)), "training_tflop = 10", "less approval"),
+        (tiered((10, 3), (13, 3)), "training_tflop = 13", "prohibited"),
+        (tiered((10, 3), (11, 2)), "inference_tflop_per_s = 2", "less approval"),
+        (tiered((10, 5)), "inference_tflop_per_s = 5", "prohibited"),
         (
             replace(
                 POLICY,
@@ -144,7 +166,7 @@ def test_a_policy_that_cannot_be_lived_by_is_refused_with_its_line(
     lines = path.read_text().splitlines()
     number = 1 + next(n for n, text in enumerate(lines) if text.startswith(line))
     assert code == 2
-    assert f"{path}:{number}: {line} " in err
+    assert f"{path}:{number}: {line.split(maxsplit=1)[0]} " in err
     assert problem in err
 
 
@@ -206,20 +228,6 @@ def test_yesterday_under_a_tighter_policy(
     text = told(capsys, "policy", "simulate", form(tmp_path, cluster_policy(CAP)), "--dir", root)[1]
     assert "requests granted 10 -> 10" in text
     assert (root / "governor.sqlite").read_bytes() == before, "the store itself is not touched"
-
-
-def test_an_unregistered_workload_gets_no_further_than_policy_says(tmp_path: Path) -> None:
-    policy = replace(cluster_policy(CAP), wind_down_ms=1, drain_ms=0, register_tflop=ASK)
-    governor = LocalGovernor.make(tmp_path / "g.sqlite", policy)
-    one, two = joined(governor, 2)
-    assert ask(governor, one, headroom=ASK // 2) == ""
-    assert ask(governor, two, headroom=ASK // 2) == ""
-    assert ask(governor, two, spend=ASK // 2, headroom=ASK) == "workload.unregistered"
-    two.workload = "w2"
-    registered = Budget(scope=WORKLOAD, cap_tflop=3 * ASK)
-    governor.order(replace(policy, version=2, budgets=(*policy.budgets, registered)))
-    assert ask(governor, one, headroom=ASK) == ""
-    governor.state.store.close()
 
 
 def test_budgets_are_told_with_all_that_counts(

@@ -21,6 +21,7 @@ from flopgate_proto.values import (
     ScopeKind,
     Seat,
     Standing,
+    Tier,
     TrustRoot,
 )
 from tests.support import further_orders, orders
@@ -59,8 +60,8 @@ def test_law_6_a_figure_waits_in_one_direction_only(name: str) -> None:
 def test_every_figure_of_a_policy_has_a_direction() -> None:
     """A field that nobody thought of would loosen at once."""
     told = {*MORE_IS_LOOSER, *LESS_IS_LOOSER, "cluster_link_mbit_per_s"}
-    elsewhere = {"authority", "version", "capacity_basis", "budgets", "phases"}
-    elsewhere |= {"register_tflop", "prohibit_tflop", "reserve_after_ms"}
+    elsewhere = {"authority", "version", "capacity_basis", "budgets", "phases", "tiers"}
+    elsewhere |= {"register_tflop", "prohibit_tflop", "prohibit_tflop_per_s", "reserve_after_ms"}
     assert told | elsewhere == set(Policy.__dataclass_fields__)
 
 
@@ -74,6 +75,11 @@ def test_law_6_a_tier_of_workloads_waits_where_it_rises_or_falls_away() -> None:
 
     check(*(replace(POLICY, register_tflop=tflop) for tflop in (1_000, 1_001, 999)))
     check(*(replace(POLICY, prohibit_tflop=tflop) for tflop in (1_000, 1_001, 999)))
+    check(*(replace(POLICY, prohibit_tflop_per_s=rate) for rate in (1_000, 1_001, 999)))
+    check(*(tiers((tflop, 9)) for tflop in (1_000, 1_001, 999)))
+    check(*(tiers((9, rate)) for rate in (1_000, 1_001, 999)))
+    # Another tier on top lets whoever has its approval go further; without it he has the one below.
+    check(tiers((5, 5), (9, 9)), tiers((5, 5), (9, 9), (10, 9)), tiers((5, 5)))
 
 
 def test_law_6_reserve_licenses_wait_where_they_become_possible_or_open_sooner() -> None:
@@ -89,12 +95,18 @@ def test_an_approval_of_licenses_waits_for_nobody() -> None:
     assert not waits(further_orders.approval())
 
 
-def test_law_6_a_workload_that_is_registered_waits() -> None:
-    now = replace(NOW, policy=replace(POLICY, register_tflop=1_000))
-    budget = Budget(scope=Scope(ScopeKind.WORKLOAD, "w"), cap_tflop=1_001)
-    policy = replace(POLICY, register_tflop=1_000, budgets=(*POLICY.budgets, budget))
-    assert waits(policy, now)
-    assert not waits(replace(policy, budgets=(*POLICY.budgets, replace(budget, cap_tflop=9))), now)
+def tiers(*allowed: tuple[int, int]) -> Policy:
+    made = (Tier(training_tflop=tflop, inference_tflop_per_s=rate) for tflop, rate in allowed)
+    return replace(POLICY, tiers=tuple(made))
+
+
+def test_law_6_a_workload_that_is_registered_or_approved_waits() -> None:
+    first = further_orders.registration(tier=1, parents=("a",), prior_tflop=5)
+    now = replace(NOW, registered={first.workload: first})
+    assert waits(first)
+    assert waits(replace(first, workload="another"), now)
+    assert waits(replace(first, tier=2), now)
+    assert not waits(replace(first, tier=0, parents=("a", "b"), prior_tflop=6), now)
 
 
 def test_capacity_by_the_lower_rate_waits() -> None:

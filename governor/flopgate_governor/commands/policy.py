@@ -23,6 +23,7 @@ from flopgate_governor.toml_files import fault_at, policy_text, read_policy
 from flopgate_governor.wiring import load_authority, load_policy, opened, unix_ms
 from flopgate_proto.amounts import date_text, flop_text, parse_span_ms, span_text
 from flopgate_proto.errors import ConfigError
+from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.loosening import looser_policy
 from flopgate_proto.values.orders import Policy
 
@@ -112,7 +113,7 @@ def _checked(layout: Layout, path: Path, policy: Policy) -> list[str]:
         books = books_for(state, policy)
         for fault in spent_faults(policy, books):
             raise fault_at(path, fault)
-        return list(remarks(policy, books, state.covered_under(policy)))
+        return list(remarks(policy, books, state.covered_under(policy), state.book.orders.works))
 
 
 def _diff(arguments: argparse.Namespace) -> None:
@@ -180,6 +181,9 @@ def _rehearsal(before: Rehearsed, after: Rehearsed) -> list[str]:
         cap = next(b.cap_tflop for b in after.policy.budgets if str(b.scope) == scope)
         used = totals.settled_tflop + totals.unaccounted_tflop
         lines.append(f"budget {scope}: {flop_text(used)} of {flop_text(cap)} spent at the end")
+    for work in after.works:
+        most = "no bound" if work.most_tflop == COUNT_MAX else f"of {flop_text(work.most_tflop)}"
+        lines.append(f"workload {work.workload}: lineage {flop_text(work.training_tflop)} {most}")
     return lines
 
 
@@ -204,6 +208,7 @@ def _outcome(done: Rehearsed) -> dict[str, Any]:
             for name, outcome in done.outcomes.items()
         },
         "budgets": {scope: asdict(totals) for scope, totals in done.budgets.items()},
+        "workloads": [asdict(work) for work in done.works],
     }
 
 

@@ -1,27 +1,31 @@
 """Permission, lane by lane: one pure function, its refusals in the order of its rules.
 
     governor.rolled-back, host.*, policy.missing, delegation.missing, pause.latched, quote.stale,
-    budget.missing, governor.reconciling, budget.spent, workload.unregistered
+    budget.missing, governor.reconciling, budget.spent,
+    workload.unregistered, workload.rate, workload.tier, workload.prohibited (`core.lineage`)
 
 A ceiling is the allotted total plus the least of: what is asked, what policy allows at once, what
-the lane's chips can do in a lifetime, and what every budget over the lane has left once all others'
-outstanding ceilings, both books and what silence may hide are taken off (laws 2 and 3).
+the lane's chips can do in a lifetime, and what every budget over the lane, and every lineage that
+its workload is in, has left once all others' outstanding ceilings, both books and what silence may
+hide are taken off (laws 2 and 3).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flopgate_governor.core.account import PPM
 from flopgate_governor.core.facts import EVERYTHING, Books, Host, HostFacts, LaneFacts, lane_scopes
+from flopgate_governor.core.lineage import Ground, Wanted, room_tflop
 from flopgate_governor.core.orders import Halt
 from flopgate_governor.core.silence import NOBODY, Silence
 from flopgate_proto.limits import COUNT_MAX, STOP_SLACK_MS
 from flopgate_proto.orders.held import LatchedPause
+from flopgate_proto.orders.works import NO_WORKS, Works
 from flopgate_proto.quick import quick
 from flopgate_proto.values.answers import Ceiling, Refusal, Verdict
-from flopgate_proto.values.common import ChargedFigure, Scope, ScopeKind
+from flopgate_proto.values.common import CapacityBasis, ChargedFigure, Scope, ScopeKind
 from flopgate_proto.values.orders import Policy
 from flopgate_proto.values.reports import LaneReport
 
@@ -42,6 +46,7 @@ class Standing:
         silence: of hosts that say nothing.
         unix_ms: the governor's time for every answer of the batch.
         reconciled_unix_ms: when officers last reconciled a rollback, ``None`` if they never did.
+        works: registered workloads.
     """
 
     halt: Halt | None
@@ -52,6 +57,7 @@ class Standing:
     unix_ms: int
     silence: Silence = NOBODY
     reconciled_unix_ms: int | None = None
+    works: Works = NO_WORKS
 
 
 @quick
@@ -69,6 +75,12 @@ def rate_flop_per_s(host: Host, chips: tuple[int, ...], figure: ChargedFigure) -
     if figure is ChargedFigure.HIGH:
         return sum([host.chips[chip].worst_high_flop_per_s for chip in chips])
     return sum([host.chips[chip].worst_nominal_flop_per_s for chip in chips])
+
+
+def held_tflop_per_s(host: Host, chips: tuple[int, ...], basis: CapacityBasis) -> int:
+    """Published peak of these chips, as a cluster's capacity counts them, rounded up."""
+    peak = sum([host.chips[chip].capacity_flop_per_s(basis) for chip in chips])
+    return -(-peak // FLOP_PER_TFLOP)
 
 
 def reach_tflop(rate_flop_per_s: int, span_ms: int) -> int:
@@ -176,9 +188,6 @@ def _ceiling(
     own = asked.facts.outstanding_tflop
     for scope in lane_scopes(host, asked.lane.workload):
         cap = standing.budgets.get(scope)
-        registered = cap is not None
-        if not registered and policy.register_tflop and scope.startswith("workload:"):
-            cap = policy.register_tflop
         if cap is None:
             # Every grant is part of everything: that it can be counted holds for all scopes. What
             # hosts claim beside their grants must not fill a scope that nobody capped.
@@ -191,8 +200,6 @@ def _ceiling(
             silent = standing.silence.charged_tflop(scope, standing.unix_ms, apart=host.host_id)
             left = cap - totals.used_tflop + own - silent
         if left < max(need, 1):
-            if not registered and cap == policy.register_tflop:
-                return _unregistered(scope, cap)
             return Refusal(
                 reason="budget.spent",
                 detail=_clip(
@@ -203,22 +210,30 @@ def _ceiling(
                 "the cap.",
             )
         headroom = min(headroom, left)
+    room = room_tflop(
+        Wanted(
+            host=host,
+            lane=asked.facts,
+            need_tflop=need,
+            rate_tflop_per_s=held_tflop_per_s(host, asked.lane.chips, policy.capacity_basis),
+        ),
+        Ground(
+            works=standing.works,
+            policy=policy,
+            books=books,
+            silence=standing.silence,
+            unix_ms=standing.unix_ms,
+        ),
+    )
+    if isinstance(room, Refusal):
+        return replace(room, detail=_clip(room.detail))
+    headroom = min(headroom, room)
     return Ceiling(ceiling_tflop=min(asked.facts.allotted_tflop + headroom, COUNT_MAX))
 
 
 def _with_kin(host: Host) -> str:
     others = [name for name in host.kin if name != host.cluster]
     return f" as one with {', '.join(others)}," if others else ""
-
-
-def _unregistered(scope: str, most_tflop: int) -> Refusal:
-    return Refusal(
-        reason="workload.unregistered",
-        detail=_clip(
-            f"{scope} has no budget of its own, and {most_tflop} TFLOP are allowed without"
-        ),
-        way_back="Register the workload: officers sign a policy with a budget for it.",
-    )
 
 
 def _lost_grants_run(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from flopgate_governor.core import account
 from flopgate_governor.core.chain import Place, check_continuity, check_end, place
-from flopgate_governor.core.decide import Asked, Standing, decide, lifetime_ms
+from flopgate_governor.core.decide import Asked, Standing, decide, held_tflop_per_s, lifetime_ms
 from flopgate_governor.core.facts import (
     RETIRED,
     Books,
@@ -252,7 +252,8 @@ def _judge(
             standing=standing,
         )
         verdicts.append(verdict)
-        if isinstance(verdict.outcome, Ceiling) and terms is not None:
+        policy = standing.policy
+        if isinstance(verdict.outcome, Ceiling) and terms is not None and policy is not None:
             grant = Grant(
                 request_digest=arrived.digest,
                 sequence=report.sequence,
@@ -261,6 +262,9 @@ def _judge(
                 lifetime_ms=terms.lifetime_ms,
                 ceiling_tflop=verdict.outcome.ceiling_tflop,
                 governor_unix_ms=standing.unix_ms,
+                rate_tflop_per_s=held_tflop_per_s(
+                    host.host, by_workload[wanted.workload].chips, policy.capacity_basis
+                ),
             )
             held = account.give(facts, grant)
             books.move(lane_scopes(host.host, wanted.workload), facts, held)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from flopgate_proto.limits import SCOPES_MAX
 from flopgate_proto.quick import quick
-from flopgate_proto.values.common import Figures, Scope, ScopeKind
+from flopgate_proto.values.common import CapacityBasis, Figures, Scope, ScopeKind
 
 NO_DIGEST = b""
 EVERYTHING = "everything"
@@ -39,6 +39,12 @@ class ChipPeaks:
     weighted_bit_op_per_s: int
     worst_nominal_flop_per_s: int
     worst_high_flop_per_s: int
+
+    def capacity_flop_per_s(self, basis: CapacityBasis) -> int:
+        """What it counts towards a cluster's capacity, and a deployment's rate."""
+        if basis is CapacityBasis.DENSE_16BIT:
+            return self.dense_16bit_flop_per_s
+        return self.dense_8bit_flop_per_s
 
 
 def host_scopes(
@@ -150,7 +156,7 @@ class HostFacts:
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """A ceiling that was given and is not settled yet (law 2)."""
+    """A ceiling that was given and is not settled yet (law 2), to chips of this peak rate."""
 
     request_digest: bytes
     sequence: int
@@ -159,6 +165,7 @@ class Grant:
     lifetime_ms: int
     ceiling_tflop: int
     governor_unix_ms: int
+    rate_tflop_per_s: int = 0
 
 
 @quick
@@ -191,6 +198,11 @@ class LaneFacts:
         return self.reach_tflop - self.allotted_tflop
 
     @property
+    def rate_tflop_per_s(self) -> int:
+        """Fastest that it can go on unsettled grants."""
+        return max([grant.rate_tflop_per_s for grant in self.grants], default=0)
+
+    @property
     def settled_tflop(self) -> int:
         """What was spent of our grants."""
         return self.allotted_tflop - self.ungranted_tflop
@@ -210,11 +222,13 @@ class Totals:
     """Sums over all lanes of a scope, since each was enrolled.
 
     ``settled_tflop`` is what was spent of grants; ``unaccounted_tflop`` takes all else.
+    ``rate_tflop_per_s``: peak of all that holds a grant.
     """
 
     settled_tflop: int = 0
     unaccounted_tflop: int = 0
     outstanding_tflop: int = 0
+    rate_tflop_per_s: int = 0
 
     @property
     def granted_tflop(self) -> int:
@@ -246,7 +260,8 @@ class Books:
         settled = after.allotted_tflop - before.allotted_tflop - ungranted
         unaccounted = after.unaccounted_tflop - before.unaccounted_tflop + ungranted
         outstanding = after.outstanding_tflop - before.outstanding_tflop
-        if not (settled or unaccounted or outstanding):
+        rate = after.rate_tflop_per_s - before.rate_tflop_per_s
+        if not (settled or unaccounted or outstanding or rate):
             return
         for scope in scopes:
             totals = self.totals.get(scope)
@@ -255,9 +270,18 @@ class Books:
             totals.settled_tflop += settled
             totals.unaccounted_tflop += unaccounted
             totals.outstanding_tflop += outstanding
+            totals.rate_tflop_per_s += rate
         self.changed.update(scopes)
 
 
 def lane_scopes(host: Host, workload: str) -> tuple[str, ...]:
     """Every scope that a lane belongs to, in words; scopes of lanes are hashed often."""
-    return (*host.scope_keys, f"workload:{workload}")
+    return (*host.scope_keys, f"workload:{workload}", run_key(host.custodian, workload))
+
+
+def run_key(custodian: str, workload: str) -> str:
+    """Key of the books for what one custodian computes under a name.
+
+    Neither can hold the character between them.
+    """
+    return f"run:{custodian}\x1f{workload}"

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from flopgate_governor.core import account
-from flopgate_governor.core.decide import Asked, Standing, decide, lifetime_ms
+from flopgate_governor.core.decide import Asked, Standing, decide, held_tflop_per_s, lifetime_ms
 from flopgate_governor.core.facts import Books, Grant, HostFacts, LaneFacts, lane_scopes
 from flopgate_proto.values.answers import Refusal
 from flopgate_proto.values.orders import Policy
@@ -131,6 +131,9 @@ class Replay:
             lifetime_ms=lifetime_ms(self._policy, exempt=exempt),
             ceiling_tflop=verdict.outcome.ceiling_tflop,
             governor_unix_ms=standing.unix_ms,
+            rate_tflop_per_s=held_tflop_per_s(
+                host.host, known.reported.chips, self._policy.capacity_basis
+            ),
         )
         held = account.give(known.facts, grant)
         self.books.move(lane_scopes(host.host, wanted.workload), known.facts, held)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Final
 
 from flopgate_governor.core.decide import rate_flop_per_s, reach_tflop
 from flopgate_governor.core.facts import (
@@ -25,12 +24,10 @@ from flopgate_governor.core.facts import (
     lane_scopes,
 )
 from flopgate_proto.errors import HistoryError
+from flopgate_proto.orders.works import UNDECLARED
 from flopgate_proto.values.common import ChargedFigure
 from flopgate_proto.values.orders import Relief
 from flopgate_proto.values.reports import LaneReport, Report
-
-UNDECLARED: Final = "undeclared"
-"""Whose book a closed host's silence is written into: nobody knows what it would have run."""
 
 
 def spend_all(chain: Chain, books: Books) -> dict[str, LaneFacts]:
@@ -51,6 +48,7 @@ def close(
     """The chain, ended; ``silent_ms`` since its last report are charged at the peak."""
     host = chain.facts.host
     lanes = spend_all(chain, books)
+    # Nobody knows what it would have run.
     rate = rate_flop_per_s(host, tuple(range(len(host.chips))), figure)
     before = lanes.get(UNDECLARED) or LaneFacts(workload=UNDECLARED)
     silent_tflop = reach_tflop(rate, max(0, silent_ms))

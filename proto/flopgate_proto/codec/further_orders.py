@@ -10,13 +10,14 @@ from google.protobuf.message import Message
 from flopgate_proto.codec import checks
 from flopgate_proto.codec.payload_types import PayloadType
 from flopgate_proto.errors import MalformedError
-from flopgate_proto.limits import NONCE_BYTES, PAUSES_MAX, QUOTES_MAX
+from flopgate_proto.limits import NONCE_BYTES, PARENTS_MAX, PAUSES_MAX, QUOTES_MAX, TIERS_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values.common import Standing
+from flopgate_proto.values.common import Standing, WorkloadKind
 from flopgate_proto.values.orders import (
     Adoption,
     Closure,
     Confirmation,
+    Registration,
     Relief,
     Revocation,
     Seat,
@@ -24,7 +25,7 @@ from flopgate_proto.values.orders import (
     Veto,
 )
 
-FurtherOrder = Veto | Confirmation | Revocation | Adoption | Closure | Relief | Seats
+FurtherOrder = Veto | Confirmation | Revocation | Adoption | Closure | Relief | Registration | Seats
 
 
 def message_of(value: FurtherOrder) -> tuple[PayloadType, Message]:
@@ -39,6 +40,19 @@ def message_of(value: FurtherOrder) -> tuple[PayloadType, Message]:
             authority=value.authority,
             version=value.version,
             seats=seats,
+            reason=value.reason,
+        )
+    if isinstance(value, Registration):
+        return PayloadType.REGISTRATION, pb.Registration(
+            format=checks.FORMAT,
+            authority=value.authority,
+            workload=value.workload,
+            kind=checks.wire(value.kind),
+            custodian=value.custodian,
+            parents=value.parents,
+            tier=value.tier,
+            prior_tflop=value.prior_tflop,
+            nonce=value.nonce,
             reason=value.reason,
         )
     kind, message, names = _PLAIN[type(value)]
@@ -120,6 +134,26 @@ def _relief(data: bytes) -> Relief:
     )
 
 
+def _registration(data: bytes) -> Registration:
+    message = checks.check_format(checks.parse_exact(pb.Registration(), data))
+    parents = tuple(
+        checks.text(parent, "parent", required=True)
+        for parent in checks.few(message.parents, PARENTS_MAX, "parents")
+    )
+    checks.unique(parents, "parents")
+    if message.tier > TIERS_MAX:
+        raise MalformedError(f"no policy has a tier {message.tier}", code="registration.tier")
+    return Registration(
+        workload=checks.text(message.workload, "workload", required=True),
+        kind=checks.member(WorkloadKind, message.kind, "kind"),
+        custodian=checks.text(message.custodian, "custodian", required=True),
+        parents=parents,
+        tier=message.tier,
+        prior_tflop=checks.count(message.prior_tflop, "prior_tflop"),
+        **_signed(message),
+    )
+
+
 def _seats(data: bytes) -> Seats:
     message = checks.check_format(checks.parse_exact(pb.Seats(), data))
     seats = tuple(
@@ -145,5 +179,6 @@ DECODERS: Final[Mapping[str, Callable[[bytes], FurtherOrder]]] = {
     PayloadType.ADOPTION: _adoption,
     PayloadType.CLOSURE: _closure,
     PayloadType.RELIEF: _relief,
+    PayloadType.REGISTRATION: _registration,
     PayloadType.SEATS: _seats,
 }

@@ -20,6 +20,7 @@ from flopgate_proto.limits import (
     ROLES_MAX,
     RULED_CLUSTERS_MAX,
     SPKI_BYTES_MAX,
+    TIERS_MAX,
 )
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import CapacityBasis, ChargedFigure, Phase
@@ -36,6 +37,7 @@ from flopgate_proto.values.orders import (
     Reconciliation,
     Resume,
     Role,
+    Tier,
     TrustRoot,
 )
 
@@ -65,6 +67,7 @@ _POLICY_COUNTS: Final = (
     "reserve_after_ms",
     "reserve_span_ms",
     "reserve_headroom_max_tflop",
+    "prohibit_tflop_per_s",
 )
 
 
@@ -112,6 +115,13 @@ def _order_to(value: Order) -> tuple[PayloadType, Message]:
                         from_unix_ms=p.from_unix_ms,
                     )
                     for p in value.phases
+                ],
+                tiers=[
+                    pb.Tier(
+                        training_tflop=tier.training_tflop,
+                        inference_tflop_per_s=tier.inference_tflop_per_s,
+                    )
+                    for tier in value.tiers
                 ],
                 **{name: getattr(value, name) for name in _POLICY_COUNTS},
             )
@@ -243,6 +253,15 @@ def _policy(data: bytes) -> Policy:
                 from_unix_ms=checks.count(rule.from_unix_ms, "from_unix_ms"),
             )
             for rule in checks.few(message.phases, PHASES_MAX, "phase rules")
+        ),
+        tiers=tuple(
+            Tier(
+                training_tflop=checks.count(tier.training_tflop, "training_tflop"),
+                inference_tflop_per_s=checks.count(
+                    tier.inference_tflop_per_s, "inference_tflop_per_s"
+                ),
+            )
+            for tier in checks.few(message.tiers, TIERS_MAX, "tiers")
         ),
         **counts,
     )

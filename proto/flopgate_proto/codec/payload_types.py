@@ -27,6 +27,7 @@ class PayloadType(enum.StrEnum):
     ADOPTION = "application/vnd.flopgate.adoption.v1+protobuf"
     CLOSURE = "application/vnd.flopgate.closure.v1+protobuf"
     RELIEF = "application/vnd.flopgate.relief.v1+protobuf"
+    REGISTRATION = "application/vnd.flopgate.registration.v1+protobuf"
     SEATS = "application/vnd.flopgate.seats.v1+protobuf"
     LICENSE_APPROVAL = "application/vnd.flopgate.license-approval.v1+protobuf"
     RESERVE_OPENING = "application/vnd.flopgate.reserve-opening.v1+protobuf"

@@ -24,6 +24,7 @@ from flopgate_proto.keys import VerifyingKey
 from flopgate_proto.limits import COUNT_MAX, ORDERS_WAITING_MAX
 from flopgate_proto.loosening import InForce, loosened
 from flopgate_proto.orders.held import DelegatedKey, Fallen, LatchedPause, Waiting
+from flopgate_proto.orders.works import NO_WORKS, Works
 from flopgate_proto.trust import Trust, VerifiedOrder
 from flopgate_proto.values.orders import (
     NARROW,
@@ -31,6 +32,7 @@ from flopgate_proto.values.orders import (
     Delegation,
     Pause,
     Policy,
+    Registration,
     Resume,
     Revocation,
     Seats,
@@ -75,6 +77,7 @@ class OrderBook:
         seats: which authorities have a say; ``None``: all.
         waiting: what loosens and is not in force yet, in the order in which it was accepted.
         fallen: the newest that waited and never came into force.
+        works: registered workloads; a gate is told of none.
     """
 
     side: Side
@@ -90,6 +93,7 @@ class OrderBook:
     seats: Seats | None = None
     waiting: tuple[Waiting, ...] = ()
     fallen: tuple[Fallen, ...] = ()
+    works: Works = NO_WORKS
 
     @property
     def policy_version(self) -> int:
@@ -110,6 +114,7 @@ class OrderBook:
             policy=self.policy,
             seats=self.seats,
             suspected=frozenset(held.digest for held in self.pauses if held.suspected(revoked)),
+            registered=self.works.by_name,
         )
 
     @property
@@ -218,6 +223,8 @@ class OrderBook:
                 return self._take_confirmation(order)
             case Veto():
                 return self._take_veto(order, verified)
+            case Registration():
+                return replace(self, works=self.works.registered(order))
             case _:
                 # What only a governor acts on.
                 return self

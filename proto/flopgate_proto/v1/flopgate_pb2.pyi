@@ -242,6 +242,23 @@ CAPACITY_BASIS_DENSE_8BIT: CapacityBasis.ValueType  # 1
 CAPACITY_BASIS_DENSE_16BIT: CapacityBasis.ValueType  # 2
 Global___CapacityBasis: _TypeAlias = CapacityBasis  # noqa: Y015
 
+class _WorkloadKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WorkloadKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WorkloadKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WORKLOAD_KIND_UNSPECIFIED: _WorkloadKind.ValueType  # 0
+    WORKLOAD_KIND_TRAINING: _WorkloadKind.ValueType  # 1
+    WORKLOAD_KIND_INFERENCE: _WorkloadKind.ValueType  # 2
+
+class WorkloadKind(_WorkloadKind, metaclass=_WorkloadKindEnumTypeWrapper): ...
+
+WORKLOAD_KIND_UNSPECIFIED: WorkloadKind.ValueType  # 0
+WORKLOAD_KIND_TRAINING: WorkloadKind.ValueType  # 1
+WORKLOAD_KIND_INFERENCE: WorkloadKind.ValueType  # 2
+Global___WorkloadKind: _TypeAlias = WorkloadKind  # noqa: Y015
+
 class _Standing:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1703,6 +1720,8 @@ class Policy(_message.Message):
     RESERVE_AFTER_MS_FIELD_NUMBER: _builtins.int
     RESERVE_SPAN_MS_FIELD_NUMBER: _builtins.int
     RESERVE_HEADROOM_MAX_TFLOP_FIELD_NUMBER: _builtins.int
+    PROHIBIT_TFLOP_PER_S_FIELD_NUMBER: _builtins.int
+    TIERS_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     version: _builtins.int
@@ -1727,9 +1746,11 @@ class Policy(_message.Message):
     cluster_link_mbit_per_s: _builtins.int
     """Rate above which a link makes two clusters one; 0: 100,000."""
     register_tflop: _builtins.int
-    """Most that a workload without a budget of its own may spend; 0: no such rule."""
+    """Most that all workloads of one custodian together may spend that nobody registered; 0: no such
+    rule.
+    """
     prohibit_tflop: _builtins.int
-    """No budget of a workload counts for more; 0: no such rule."""
+    """Most training compute of a registered workload, its ancestors included; 0: no such rule."""
     license_span_ms: _builtins.int
     """Licenses: longest span of gate running time, and longest time from the issue to `not_after`; 0:
     none is given.
@@ -1743,10 +1764,16 @@ class Policy(_message.Message):
     """Reserve licenses: gate running time without an answer before one opens; 0: none is given."""
     reserve_span_ms: _builtins.int
     reserve_headroom_max_tflop: _builtins.int
+    prohibit_tflop_per_s: _builtins.int
+    """Fastest that a registered inference deployment may be; 0: no such rule."""
     @_builtins.property
     def budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Budget]: ...
     @_builtins.property
     def phases(self) -> _containers.RepeatedCompositeFieldContainer[Global___PhaseRule]: ...
+    @_builtins.property
+    def tiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tier]:
+        """What registrations of tier 1, 2 and so on allow."""
+
     def __init__(
         self,
         *,
@@ -1781,14 +1808,40 @@ class Policy(_message.Message):
         reserve_after_ms: _builtins.int = ...,
         reserve_span_ms: _builtins.int = ...,
         reserve_headroom_max_tflop: _builtins.int = ...,
+        prohibit_tflop_per_s: _builtins.int = ...,
+        tiers: _abc.Iterable[Global___Tier] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "charged_figure", b"charged_figure", "closures_max", b"closures_max", "closures_span_ms", b"closures_span_ms", "cluster_link_mbit_per_s", b"cluster_link_mbit_per_s", "drain_ms", b"drain_ms", "drift_ppm", b"drift_ppm", "exempt_lifetime_ms", b"exempt_lifetime_ms", "format", b"format", "headroom_max_tflop", b"headroom_max_tflop", "license_age_ms", b"license_age_ms", "license_headroom_max_tflop", b"license_headroom_max_tflop", "license_span_ms", b"license_span_ms", "license_step_ms", b"license_step_ms", "lifetime_ms", b"lifetime_ms", "loose_phase_age_ms", b"loose_phase_age_ms", "loosening_delay_ms", b"loosening_delay_ms", "pause_lapse_ms", b"pause_lapse_ms", "phases", b"phases", "prohibit_tflop", b"prohibit_tflop", "register_tflop", b"register_tflop", "renew_after_ms", b"renew_after_ms", "reserve_after_ms", b"reserve_after_ms", "reserve_headroom_max_tflop", b"reserve_headroom_max_tflop", "reserve_span_ms", b"reserve_span_ms", "threshold_tflop_per_s", b"threshold_tflop_per_s", "version", b"version", "watchdog_ms", b"watchdog_ms", "wind_down_ms", b"wind_down_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "charged_figure", b"charged_figure", "closures_max", b"closures_max", "closures_span_ms", b"closures_span_ms", "cluster_link_mbit_per_s", b"cluster_link_mbit_per_s", "drain_ms", b"drain_ms", "drift_ppm", b"drift_ppm", "exempt_lifetime_ms", b"exempt_lifetime_ms", "format", b"format", "headroom_max_tflop", b"headroom_max_tflop", "license_age_ms", b"license_age_ms", "license_headroom_max_tflop", b"license_headroom_max_tflop", "license_span_ms", b"license_span_ms", "license_step_ms", b"license_step_ms", "lifetime_ms", b"lifetime_ms", "loose_phase_age_ms", b"loose_phase_age_ms", "loosening_delay_ms", b"loosening_delay_ms", "pause_lapse_ms", b"pause_lapse_ms", "phases", b"phases", "prohibit_tflop", b"prohibit_tflop", "prohibit_tflop_per_s", b"prohibit_tflop_per_s", "register_tflop", b"register_tflop", "renew_after_ms", b"renew_after_ms", "reserve_after_ms", b"reserve_after_ms", "reserve_headroom_max_tflop", b"reserve_headroom_max_tflop", "reserve_span_ms", b"reserve_span_ms", "threshold_tflop_per_s", b"threshold_tflop_per_s", "tiers", b"tiers", "version", b"version", "watchdog_ms", b"watchdog_ms", "wind_down_ms", b"wind_down_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Policy: _TypeAlias = Policy  # noqa: Y015
+
+@_typing.final
+class Tier(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAINING_TFLOP_FIELD_NUMBER: _builtins.int
+    INFERENCE_TFLOP_PER_S_FIELD_NUMBER: _builtins.int
+    training_tflop: _builtins.int
+    """Of training, ancestors included."""
+    inference_tflop_per_s: _builtins.int
+    """Of an inference deployment."""
+    def __init__(
+        self,
+        *,
+        training_tflop: _builtins.int = ...,
+        inference_tflop_per_s: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inference_tflop_per_s", b"inference_tflop_per_s", "training_tflop", b"training_tflop"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tier: _TypeAlias = Tier  # noqa: Y015
 
 @_typing.final
 class Budget(_message.Message):
@@ -2324,6 +2377,60 @@ class TrustedTime(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TrustedTime: _TypeAlias = TrustedTime  # noqa: Y015
+
+@_typing.final
+class Registration(_message.Message):
+    """Makes a workload known by name, says what it descends from, and how far it may go."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    WORKLOAD_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    CUSTODIAN_FIELD_NUMBER: _builtins.int
+    PARENTS_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
+    PRIOR_TFLOP_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    format: _builtins.int
+    authority: _builtins.str
+    workload: _builtins.str
+    kind: Global___WorkloadKind.ValueType
+    custodian: _builtins.str
+    """Whose hosts compute it."""
+    tier: _builtins.int
+    """Approved: 0 none, else the tier of the policy."""
+    prior_tflop: _builtins.int
+    """Training compute that went into it and stands in none of this authority's books."""
+    nonce: _builtins.bytes
+    reason: _builtins.str
+    @_builtins.property
+    def parents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Registered workloads whose results went into it."""
+
+    def __init__(
+        self,
+        *,
+        format: _builtins.int = ...,
+        authority: _builtins.str = ...,
+        workload: _builtins.str = ...,
+        kind: Global___WorkloadKind.ValueType = ...,
+        custodian: _builtins.str = ...,
+        parents: _abc.Iterable[_builtins.str] | None = ...,
+        tier: _builtins.int = ...,
+        prior_tflop: _builtins.int = ...,
+        nonce: _builtins.bytes = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "custodian", b"custodian", "format", b"format", "kind", b"kind", "nonce", b"nonce", "parents", b"parents", "prior_tflop", b"prior_tflop", "reason", b"reason", "tier", b"tier", "workload", b"workload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Registration: _TypeAlias = Registration  # noqa: Y015
 
 @_typing.final
 class Seats(_message.Message):

@@ -30,6 +30,7 @@ from flopgate_proto.values.common import (
     SingleUse,
     Software,
     Standing,
+    WorkloadKind,
 )
 from flopgate_proto.values.heads import Head, Heads
 from flopgate_proto.values.licenses import (
@@ -54,12 +55,14 @@ from flopgate_proto.values.orders import (
     PhaseRule,
     Policy,
     Reconciliation,
+    Registration,
     Relief,
     Resume,
     Revocation,
     Role,
     Seat,
     Seats,
+    Tier,
     TrustRoot,
     Veto,
 )
@@ -123,6 +126,7 @@ __all__ = [
     "Quote",
     "Reconciliation",
     "Refusal",
+    "Registration",
     "Relief",
     "Report",
     "Request",
@@ -139,11 +143,13 @@ __all__ = [
     "Software",
     "Standing",
     "Terms",
+    "Tier",
     "Topology",
     "TpmState",
     "TrustRoot",
     "TrustedTime",
     "Verdict",
     "Veto",
+    "WorkloadKind",
     "charged_gflop_per_s",
 ]

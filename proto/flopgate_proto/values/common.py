@@ -34,6 +34,13 @@ class Standing(enum.IntEnum):
     RECIPIENT = 2
 
 
+class WorkloadKind(enum.IntEnum):
+    """What a registered workload is for."""
+
+    TRAINING = 1
+    INFERENCE = 2
+
+
 class Assurance(enum.IntEnum):
     """What stands behind a figure (law 10)."""
 

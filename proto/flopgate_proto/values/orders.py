@@ -12,6 +12,7 @@ from flopgate_proto.values.common import (
     Scope,
     ScopeKind,
     Standing,
+    WorkloadKind,
 )
 from flopgate_proto.values.licenses import LicenseApproval
 
@@ -80,6 +81,19 @@ class PhaseRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """How far an approval goes.
+
+    Attributes:
+        training_tflop: training compute of a workload and all that it descends from.
+        inference_tflop_per_s: of an inference deployment, by the peak of the chips that it holds.
+    """
+
+    training_tflop: int
+    inference_tflop_per_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Signed, versioned data that decides; DESIGN sections 8 and 9 give the defaults.
 
@@ -92,8 +106,11 @@ class Policy:
         loosening_delay_ms: from acceptance until what loosens comes into force; 0: at once.
         closures_max, closures_span_ms: old chains of one custodian that new enrolments may close
             within the span, without officers.
-        register_tflop: most that a workload without a budget of its own may spend; 0: no such rule.
-        prohibit_tflop: no cap of a workload lies above; 0: no such rule.
+        register_tflop: most that all unregistered workloads of one custodian may spend together,
+            and the lineage of one that is registered and not approved; 0: no such rule.
+        prohibit_tflop: no lineage, and no cap of a workload, goes further; 0: no such rule.
+        prohibit_tflop_per_s: no inference deployment is faster; 0: no such rule.
+        tiers: what tier 1, 2 and so on allow; higher ones than these allow what the last does.
         license_span_ms, license_age_ms: of a license, most gate running time and most time from its
             issue to ``not_after_unix_ms``; 0: none is given.
         license_headroom_max_tflop: most that a license's ceiling may lie above the reported total.
@@ -133,6 +150,8 @@ class Policy:
     reserve_after_ms: int = 0
     reserve_span_ms: int = 0
     reserve_headroom_max_tflop: int = 0
+    prohibit_tflop_per_s: int = 0
+    tiers: tuple[Tier, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +268,28 @@ class Relief:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """A workload by name: what it is for, what it descends from, how far it may go.
+
+    Attributes:
+        custodian: whose hosts compute it; under the same name others compute something else.
+        parents: registered workloads whose results went into it.
+        tier: that officers approved, 0 for none.
+        prior_tflop: training compute that went into it and stands in none of our books.
+    """
+
+    authority: str
+    workload: str
+    kind: WorkloadKind
+    custodian: str
+    parents: tuple[str, ...]
+    tier: int
+    prior_tflop: int
+    nonce: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seat:
     """Whether an authority has a say."""
 
@@ -280,6 +321,7 @@ Order = (
     | Adoption
     | Closure
     | Relief
+    | Registration
     | Seats
     | LicenseApproval
 )
