@@ -83,6 +83,12 @@ def _says(order: Order) -> Iterator[str]:
             yield f"version {order.version}"
             yield from (f"{seat.authority}: {seat.standing.name.lower()}" for seat in order.seats)
             yield "every other authority rules"
+            if order.fallback_ms:
+                yield (
+                    f"fallback: where {order.authority} is silent for "
+                    f"{span_text(order.fallback_ms)} of gate running time, the others decide "
+                    "without it whether it has a say"
+                )
         case Registration():
             yield f"{order.workload}: {order.kind.name.lower()} of {order.custodian}"
             yield from (f"descends from {parent}" for parent in order.parents)

@@ -7,7 +7,7 @@
 | resume | unless only revoked keys signed every pause that it lifts, and no quorum confirmed one |
 | adoption, relief | always |
 | registration | unless it only adds parents or prior FLOP to a workload, or lowers its tier |
-| seats | where an authority loses its say |
+| seats | where an authority loses its say, or may lose its own by a fallback that it had not, or sooner |
 | cluster ruling | where clusters stand apart: each may be small |
 | delegation | never: its span and the policy bound it, and without it everything stops |
 | reconciliation | never: grants wait by themselves until those that were lost have run out |
@@ -24,6 +24,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from flopgate_proto.amounts import span_text
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.trust import Trust
 from flopgate_proto.values.common import CapacityBasis, Phase, Scope, ScopeKind, Standing
@@ -249,3 +250,6 @@ def _seats(old: Seats | None, new: Seats) -> Iterator[str]:
         was = before.get(seat.authority, Standing.REQUIRED)
         if seat.standing is Standing.RECIPIENT and was is Standing.REQUIRED:
             yield f"{seat.authority} has no say any more"
+    span_ms, was_ms = new.fallback_ms, 0 if old is None else old.fallback_ms
+    if 0 < span_ms < (was_ms or COUNT_MAX + 1):
+        yield f"{new.authority} has no say once it is silent for {span_text(span_ms)}"

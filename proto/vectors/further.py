@@ -58,6 +58,7 @@ SEATS: Final = Seats(
         Seat(authority="other.example", standing=Standing.RECIPIENT),
     ),
     reason="Treaty of the two agencies.",
+    fallback_ms=30 * 86_400_000,
 )
 
 

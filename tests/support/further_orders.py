@@ -214,6 +214,7 @@ ANY: Final[dict[str, tuple[st.SearchStrategy[Any], PayloadType]]] = {
             version=_COUNTS,
             seats=given_values.different(_SEATS, "authority"),
             reason=given_values.NAMES,
+            fallback_ms=_COUNTS,
         ),
         PayloadType.SEATS,
     ),

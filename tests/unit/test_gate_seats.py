@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from flopgate_agent.gate.actions import KeepQuote
+from flopgate_agent.gate.actions import KeepQuote, Tell
 from flopgate_agent.gate.allowance import Denied
+from flopgate_agent.gate.ordering import due_ms
 from flopgate_agent.gate.seats import ruling
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ForgedError, HistoryError
@@ -15,6 +16,8 @@ from tests.support.fixed import OFFICER_KEYS, WORKLOAD
 from tests.support.gate_authority import GateAuthority
 from tests.support.gate_rig import GateRig, at_once, cut, running
 from tests.unit.test_gate_authorities import pair, refuse
+
+FALLBACK_MS = 300_000
 
 
 def seats(by: GateAuthority, *recipients: GateAuthority, version: int = 1) -> Envelope:
@@ -33,7 +36,8 @@ def demote(rig: GateRig, whom: GateAuthority, *by: GateAuthority, version: int =
 
 
 def has_say(rig: GateRig, authority: GateAuthority) -> bool:
-    return authority.name in {one.name for one in ruling(rig.core.authorities.values())}
+    rule = ruling(rig.core.authorities.values(), rig.core.running_ms)
+    return authority.name in {one.name for one in rule}
 
 
 def test_law_6_no_authority_is_demoted_by_another() -> None:
@@ -112,3 +116,91 @@ def test_one_officer_seats_nobody() -> None:
     order = orders.sealed_order(further_orders.seats(authority=home.name), OFFICER_KEYS[:1])
     with pytest.raises(ForgedError):
         rig.core.order(home.name, order, rig.now)
+
+
+def gave_fallback(home: GateAuthority, world: GateAuthority, *, by_home: bool = True) -> GateRig:
+    """World signed a fallback; home says that it only receives; world is cut off from now on."""
+    rig = running(home, world)
+    order = further_orders.seats(authority=world.name, seats=(), fallback_ms=FALLBACK_MS)
+    rig.order(orders.sealed_order(order), world)
+    if by_home:
+        demote(rig, world, home)
+    rig.network = lambda authority, report: (cut if authority is world else at_once)(
+        authority, report
+    )
+    return rig
+
+
+def told(rig: GateRig, event: str) -> list[int]:
+    return [at_ms for at_ms, one in rig.actions if isinstance(one, Tell) and one.event == event]
+
+
+def test_a_fallback_counts_once_its_authority_was_silent_for_so_long() -> None:
+    home, world = pair()
+    rig = gave_fallback(home, world)
+    heard_ms = rig.core.running_ms
+    rig.run_until(LaneState.HALTED)
+    rig.run(heard_ms + FALLBACK_MS - rig.core.running_ms - 10_000)
+    assert has_say(rig, world)
+    permission = rig.core.permissions[WORKLOAD]
+    assert isinstance(permission, Denied)
+    assert permission.authority == world.name
+    assert not told(rig, "authority.fallback")
+    assert rig.run(60_000).state is LaneState.RUNNING
+    assert not has_say(rig, world)
+    assert len(told(rig, "authority.fallback")) == 1
+
+
+def test_the_silence_is_counted_over_restarts() -> None:
+    home, world = pair()
+    rig = gave_fallback(home, world)
+    heard_ms = rig.core.running_ms
+    rig.run(FALLBACK_MS // 2)
+    rig = rig.restart()
+    rig.network = lambda authority, _report: None if authority.name == world.name else 10
+    rig.run(heard_ms + FALLBACK_MS - rig.core.running_ms - 10_000)
+    assert has_say(rig, world)
+    rig.run(20_000)
+    assert not has_say(rig, world)
+
+
+def test_who_speaks_again_rules_again_and_lacks_no_report() -> None:
+    home, world = pair()
+    rig = gave_fallback(home, world)
+    rig.run(FALLBACK_MS + 60_000)
+    assert not has_say(rig, world)
+    kept = rig.done(KeepQuote)[-1]
+    assert isinstance(kept, KeepQuote)
+    assert kept.needless_sequence <= rig.core.authorities[world.name].acknowledged_sequence
+    refuse(world)
+    rig.network = at_once
+    rig.run_until(LaneState.HALTED)
+    assert has_say(rig, world)
+    assert len(told(rig, "authority.rules-again")) == 1
+
+
+@pytest.mark.parametrize("case", ["nobody agrees", "paused", "not signed"])
+def test_law_6_a_fallback_takes_no_more_than_was_signed(case: str) -> None:
+    home, world = pair()
+    rig = gave_fallback(home, world, by_home=case != "nobody agrees")
+    match case:
+        case "paused":
+            rig.order(world.pause(lapse_ms=10 * FALLBACK_MS), world)
+        case "not signed":
+            # What one signed for itself says nothing of another.
+            demote(rig, home, world, version=2)
+            rig.network = lambda authority, _report: None if authority is home else 10
+    rig.run(2 * FALLBACK_MS)
+    assert has_say(rig, home if case == "not signed" else world)
+    assert rig.state is LaneState.HALTED
+
+
+def test_the_gate_wakes_when_a_fallback_begins_to_count() -> None:
+    home, world = pair()
+    rig = gave_fallback(home, world)
+    authority = rig.core.authorities[world.name]
+    falls_ms = authority.falls_running_ms()
+    assert falls_ms is not None
+    times = {"now_ms": rig.core.elapsed_ms, "running_ms": rig.core.running_ms}
+    wakes = due_ms(rig.core.authorities.values(), **times)
+    assert wakes == [rig.core.elapsed_ms + falls_ms - rig.core.running_ms]

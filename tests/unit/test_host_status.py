@@ -93,6 +93,12 @@ def test_everybody_may_read_it_and_a_draft_is_never_seen(path: Path) -> None:
     assert [one.name for one in path.parent.iterdir()] == [path.name]
 
 
+def test_status_names_who_is_silent_and_rules_no_more(path: Path, said: Said) -> None:
+    shown = _with_lane(STANDS, without_authorities=["world.example"])
+    _write(path, shown)
+    assert "without world.example  silent for as long" in said("status")[1]
+
+
 def test_status_says_what_is_allowed_and_why_not(path: Path, said: Said) -> None:
     _write(path, ENROLLED)
     status, out, _ = said("status")

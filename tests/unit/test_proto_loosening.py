@@ -251,6 +251,16 @@ def test_law_6_a_seat_lost_waits_and_one_given_back_does_not() -> None:
     assert waits(replace(demoted, seats=(*demoted.seats, other)), replace(NOW, seats=demoted))
 
 
+def test_law_6_a_fallback_waits_and_one_that_ends_or_comes_later_does_not() -> None:
+    signed = further_orders.seats(seats=(), fallback_ms=1_000)
+    assert waits(signed)
+    assert waits(replace(signed, fallback_ms=2**63 - 1))
+    now = replace(NOW, seats=signed)
+    assert waits(replace(signed, fallback_ms=999), now)
+    assert not waits(replace(signed, fallback_ms=1_001), now)
+    assert not waits(replace(signed, fallback_ms=0), now)
+
+
 def test_law_6_keys_of_one_name_are_one_officer() -> None:
     base = orders.trust_root()
     twins = replace(

@@ -36,6 +36,10 @@ def _lines(status: Status) -> list[str]:
     else:
         lines.append("phase none  nothing is stopped before an authority admits this host:")
         lines.append("  join one; if it was joined, the courier's log says what is amiss")
+    lines += [
+        f"without {name}  silent for as long as its own fallback says: the others rule"
+        for name in status["without_authorities"]
+    ]
     for lane in status["lanes"]:
         # Before enrolment a lane's state is where it starts from, not what is done to its jobs.
         state = lane["state"] if enrolled else "watched"

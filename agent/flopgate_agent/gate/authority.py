@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import dropwhile
 
 from flopgate_agent.gate.memory import Moment, StoredAuthority, StoredTime
-from flopgate_agent.gate.officers import OfficerOrders
+from flopgate_agent.gate.officers import OfficerOrders, lapsed
 from flopgate_agent.gate.settings import GateToken
 from flopgate_agent.gate.told_time import ToldTime
 from flopgate_proto.batches import ProvenAnswer
@@ -56,6 +56,8 @@ class Authority(OfficerOrders):
             for the authority holds it outstanding until it expires (law 2).
         last_answer: the report whose request was answered last, and that answer, for the next run.
         told_time: what its signed answers say of the time, ``None`` before the admission.
+        heard_running_ms: gate running time of its last signed word, no earlier; ``None``: unknown.
+        lost_say: whether its own fallback took its say, as far as that was told.
     """
 
     def __init__(self, stored: StoredAuthority) -> None:
@@ -68,6 +70,8 @@ class Authority(OfficerOrders):
         self.asked = stored.asked
         self.told_time: ToldTime | None = None
         self._stored_time = stored.time
+        self.heard_running_ms = None if stored.time is None else stored.time.at.running_ms
+        self.lost_say = False
         self.scopes = stored.scopes
         self.permit: Permit | None = None
         self.granted: dict[str, Permit] = {}
@@ -108,6 +112,19 @@ class Authority(OfficerOrders):
         self.told_time = ToldTime.heard(
             unix_ms, made_ms=made_ms, received_ms=received_ms, before=self.told_time
         )
+
+    def falls_running_ms(self) -> int | None:
+        """Gate running time from which its fallback counts, if it stays silent."""
+        if self.seats is None or not self.seats.fallback_ms or self.heard_running_ms is None:
+            return None
+        return self.heard_running_ms + self.seats.fallback_ms
+
+    def gave_way(self, running_ms: int) -> bool:
+        """Whether its own word is not needed any more to take its say, by its fallback."""
+        falls_ms = self.falls_running_ms()
+        if falls_ms is None or running_ms < falls_ms or self.unseen_pauses:
+            return False
+        return all(lapsed(latched, running_ms) for latched in self.pauses)
 
     def note_scopes(self, scopes: frozenset[Scope]) -> None:
         """Scopes an answer names are added for good: leaving one lifts nothing (law 6)."""

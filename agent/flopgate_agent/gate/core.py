@@ -4,9 +4,9 @@ All decisions of a host are taken here, without clock, entropy, file, socket or 
 carries out `Action`s in order; when one that keeps something fails, it drops the rest and calls
 `fault`. It calls `handle_timer` no later than `get_timer` says.
 
-Laws served here: 1 (expiry by elapsed time since the request was made), 3 (every chip and
-interval measured or charged), 4 (one chain, quotes), 7 (nothing unsigned acts), 8 (faults stop),
-9 (durable before it leaves).
+Laws served here: 1 (expiry by elapsed time since the request was made), 3 (every chip and interval
+measured or charged), 4 (one chain, quotes), 7 (nothing unsigned acts), 8 (faults stop), 9 (durable
+before it leaves).
 """
 
 from __future__ import annotations
@@ -18,13 +18,7 @@ from flopgate_agent.gate import asking, enrolling, ordering
 from flopgate_agent.gate.actions import Action, KeepEnrolment, Tell
 from flopgate_agent.gate.allowance import Denied
 from flopgate_agent.gate.answers import check_answer, keep_quote, take_answer
-from flopgate_agent.gate.authority import (
-    Authority,
-    admitted,
-    known,
-    needless_sequence,
-    required,
-)
+from flopgate_agent.gate.authority import Authority, admitted, known, needless_sequence, required
 from flopgate_agent.gate.carrying import Kept
 from flopgate_agent.gate.chain import Chain
 from flopgate_agent.gate.clock import HostClock
@@ -36,7 +30,7 @@ from flopgate_agent.gate.memory import Memory, Moment
 from flopgate_agent.gate.phases import UNKNOWN, InForce
 from flopgate_agent.gate.resuming import begin, carry_over, resume, resume_clock, running_before
 from flopgate_agent.gate.retiring import RETIRED, Retiring
-from flopgate_agent.gate.seats import ruling
+from flopgate_agent.gate.seats import entitled, ruling
 from flopgate_agent.gate.settings import GateSettings, GateToken, Now
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.envelope import Envelope
@@ -96,8 +90,7 @@ class GateCore:
 
     def carry_over(self, kept: Kept) -> list[PeerError]:
         """Before the first step: go on with what an earlier run was left; what did not hold."""
-        times = {"running_ms": self.running_ms, "now_ms": self.elapsed_ms}
-        return carry_over(kept, self.authorities, self.lanes, self.settings, **times)
+        return carry_over(kept, self.authorities, self.lanes, self.settings, **self._times)
 
     # ------------------------------------------------------------------ what goes in
 
@@ -139,7 +132,8 @@ class GateCore:
             authority.last_answer = None if request is None else (request, proven)
         if accepted.late:
             self.findings.add("permit.late", Severity.INFO, subject=authority_name)
-        needless = needless_sequence(ruling(self.authorities.values()))
+        authority.heard_running_ms = self.running_ms
+        needless = needless_sequence(entitled(self.authorities.values()))
         self.chain.forget(needless)
         return [keep_quote(authority, proven, needless, self._moment), *self._step()]
 
@@ -173,6 +167,7 @@ class GateCore:
                 self._owed += self._take_order(authority, envelope)
         said = enrolling.check_admission(admission, authority, self.settings, self.running_ms)
         enrolling.hear_admission(said, authority, self.settings, now.elapsed_ms)
+        authority.heard_running_ms = self.running_ms
         if not authority.admitted and authority.enrolment is not None:
             authority.admitted = True
             self._admitted = admitted(self.authorities.values())
@@ -287,9 +282,8 @@ class GateCore:
     def _due_ms(self) -> int:
         times_ms = []
         if self.enrolled:
-            times = {"now_ms": self.elapsed_ms, "running_ms": self.running_ms}
-            times_ms = self._lanes.timers_ms(ruling(self._admitted), **times)
-            times_ms += ordering.due_ms(self._admitted, **times)
+            times_ms = self._lanes.timers_ms(self._ruling(self._admitted), **self._times)
+            times_ms += ordering.due_ms(self._admitted, **self._times)
         return min([self.meter.stall_ms, *self._reports_ms(), *times_ms])
 
     def went_back(self, now: Now) -> bool:
@@ -308,9 +302,16 @@ class GateCore:
         self.meter.asked(self.meter.due_since_ms)
         self._charge(self.meter.blind(now.elapsed_ms))
         silent_ms = now.elapsed_ms - self.meter.due_since_ms
-        self._faults.driver_silent(silent_ms, asking.watchdog_ms_of(ruling(self._admitted)))
+        self._faults.driver_silent(silent_ms, asking.watchdog_ms_of(self._ruling(self._admitted)))
 
     # ------------------------------------------------------------------ inside
+
+    @property
+    def _times(self) -> dict[str, int]:
+        return {"now_ms": self.elapsed_ms, "running_ms": self.running_ms}
+
+    def _ruling(self, among: Iterable[Authority]) -> list[Authority]:
+        return ruling(among, self.running_ms)
 
     @property
     def _moment(self) -> Moment:
@@ -321,16 +322,14 @@ class GateCore:
         return enrolling.keep(authority, envelope, self._moment)
 
     def _take_order(self, authority: Authority, envelope: Envelope) -> list[Action]:
-        times = {"now_ms": self.elapsed_ms, "running_ms": self.running_ms}
-        return ordering.take_order(authority, envelope, **times)
+        return ordering.take_order(authority, envelope, **self._times)
 
     def _charge(self, charges: Iterable[Charge]) -> None:
-        self._lanes.charge(charges, charged_figure(ruling(self.authorities.values())))
+        self._lanes.charge(charges, charged_figure(self._ruling(self.authorities.values())))
 
     def _step(self) -> list[Action]:
         owed, self._owed = self._owed, []
-        times = {"now_ms": self.elapsed_ms, "running_ms": self.running_ms}
-        owed += ordering.come_into_force(self.authorities.values(), **times)
+        owed += ordering.come_into_force(self.authorities.values(), **self._times)
         actions = [*owed, *self._step_lanes(), *self._report_if_due()]
         self._plan_look()
         return actions
@@ -348,10 +347,9 @@ class GateCore:
         if self.retiring.asked:
             self._lanes.enforce()
         actions = self._lanes.step(
-            ruling(self.authorities.values()),
+            self._ruling(self.authorities.values()),
             self._faults.first,
-            now_ms=self.elapsed_ms,
-            running_ms=self.running_ms,
+            **self._times,
         )
         # What was not used is released by the report of the halt.
         self.chain.overdue |= self._lanes.halted
@@ -368,7 +366,7 @@ class GateCore:
         """When reports are due: each should tell what was done up to then."""
         if not self._may_report:
             return []
-        rulers, lanes = ruling(self._admitted), self.lanes.values()
+        rulers, lanes = self._ruling(self._admitted), self.lanes.values()
         return [self.chain.next_ms, *asking.request_times_ms(rulers, lanes, self.settings)]
 
     @property
@@ -379,7 +377,7 @@ class GateCore:
     def _report_if_due(self) -> list[Action]:
         if not self._may_report:
             return []
-        rulers, lanes, now_ms = ruling(self._admitted), self.lanes.values(), self.elapsed_ms
+        rulers, lanes, now_ms = self._ruling(self._admitted), self.lanes.values(), self.elapsed_ms
         if self.retiring.may_end(lanes):
             return self._append(None, final=True)
         request = asking.request_if_due(rulers, lanes, self.settings, now_ms)

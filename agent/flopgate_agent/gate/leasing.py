@@ -38,7 +38,7 @@ class Leasing:
         """
         if core.enrolled and not core.permissions:
             return None
-        authorities = admitted(ruling(core.authorities.values()))
+        authorities = admitted(ruling(core.authorities.values(), core.running_ms))
         drain_ms = drain_ms_of(authorities)
         stop_ms = drain_ms + core.settings.enforcement_bound_ms
         silent_ms = max(SILENT_MS_MIN, watchdog_ms_of(authorities) - stop_ms)

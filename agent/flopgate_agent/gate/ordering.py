@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from flopgate_agent.gate.actions import Action, KeepOrder, Tell
 from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.seats import changes
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.trust import VerifiedOrder
 
@@ -45,16 +46,20 @@ def come_into_force(
 ) -> list[Action]:
     """What waited long enough is in force from now on."""
     actions: list[Action] = []
-    for authority in authorities:
+    known = list(authorities)
+    for authority in known:
         for verified in authority.ripe(running_ms):
             authority.next_request_ms = now_ms
             actions.append(_tell(authority, verified))
-    return actions
+    return [*actions, *changes(known, running_ms)]
 
 
 def due_ms(authorities: Iterable[Authority], *, now_ms: int, running_ms: int) -> list[int]:
-    """Host elapsed times at which an order comes into force."""
-    due = [one.due_running_ms() for one in authorities]
+    """Host elapsed times at which an order, or a fallback that was signed, comes into force."""
+    known = list(authorities)
+    due = [one.due_running_ms() for one in known]
+    falls = [one.falls_running_ms() for one in known]
+    due += [one for one in falls if one is not None and one > running_ms]
     return [now_ms + one - running_ms for one in due if one is not None]
 
 

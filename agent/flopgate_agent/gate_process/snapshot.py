@@ -36,6 +36,7 @@ def snapshot(
             for name, count in sorted(core.findings.counts.items())
         ],
         ledger_free_bytes=ledger_free_bytes,
+        without_authorities=[one.name for one in admitted if one.lost_say],
     )
 
 

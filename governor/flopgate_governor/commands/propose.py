@@ -15,6 +15,7 @@ from flopgate_governor.files import Layout
 from flopgate_governor.heads import adoptable
 from flopgate_governor.trust_form import read_root
 from flopgate_governor.wiring import load_authority, load_state, opened
+from flopgate_proto.amounts import parse_span_ms
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.keys import key_digest
 from flopgate_proto.limits import DIGEST_BYTES, NONCE_BYTES
@@ -70,6 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     seats = kind("seats", "which authorities have no say, as far as this one is asked")
     seats.add_argument(
         "--recipient", nargs="*", default=[], metavar="AUTHORITY", help="these only receive"
+    )
+    seats.add_argument(
+        "--fallback-after",
+        metavar="SPAN",
+        help="silent for so long of gate running time, this authority need not be asked about "
+        "itself, as in 30d; without it there is no fallback, and one signed before ends",
     )
     trust = kind("trust", "officers, their keys and their roles", reasoned=False)
     trust.add_argument("file", type=Path, metavar="FILE", help="form, as `order trust` prints it")
@@ -170,6 +177,7 @@ def _seats(arguments: argparse.Namespace, layout: Layout) -> Order:
             for name in dict.fromkeys(arguments.recipient)
         ),
         reason=arguments.reason,
+        fallback_ms=parse_span_ms(arguments.fallback_after) if arguments.fallback_after else 0,
     )
 
 

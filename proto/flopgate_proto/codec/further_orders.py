@@ -41,6 +41,7 @@ def message_of(value: FurtherOrder) -> tuple[PayloadType, Message]:
             version=value.version,
             seats=seats,
             reason=value.reason,
+            fallback_ms=value.fallback_ms,
         )
     if isinstance(value, Registration):
         return PayloadType.REGISTRATION, pb.Registration(
@@ -169,6 +170,7 @@ def _seats(data: bytes) -> Seats:
         version=checks.count(message.version, "version"),
         seats=seats,
         reason=checks.text(message.reason, "reason", required=True),
+        fallback_ms=checks.count(message.fallback_ms, "fallback"),
     )
 
 

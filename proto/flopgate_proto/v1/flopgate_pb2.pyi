@@ -2443,10 +2443,13 @@ class Seats(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     SEATS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    FALLBACK_MS_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     version: _builtins.int
     reason: _builtins.str
+    fallback_ms: _builtins.int
+    """Its fallback: silent for so long of gate running time it has no say, if all others say so; 0: none."""
     @_builtins.property
     def seats(self) -> _containers.RepeatedCompositeFieldContainer[Global___Seat]:
         """Those that are not listed rule."""
@@ -2459,10 +2462,11 @@ class Seats(_message.Message):
         version: _builtins.int = ...,
         seats: _abc.Iterable[Global___Seat] | None = ...,
         reason: _builtins.str = ...,
+        fallback_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "format", b"format", "reason", b"reason", "seats", b"seats", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "fallback_ms", b"fallback_ms", "format", b"format", "reason", b"reason", "seats", b"seats", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -4094,6 +4098,7 @@ class Snapshot(_message.Message):
     PHASE_REASON_FIELD_NUMBER: _builtins.int
     LEDGER_FREE_BYTES_FIELD_NUMBER: _builtins.int
     LICENSES_FIELD_NUMBER: _builtins.int
+    WITHOUT_AUTHORITIES_FIELD_NUMBER: _builtins.int
     host_id: _builtins.bytes
     elapsed_ms: _builtins.int
     sequence: _builtins.int
@@ -4112,6 +4117,10 @@ class Snapshot(_message.Message):
 
     @_builtins.property
     def licenses(self) -> _containers.RepeatedCompositeFieldContainer[Global___LicenseSnapshot]: ...
+    @_builtins.property
+    def without_authorities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Authorities that rule nothing while they are silent, by the fallback that they signed."""
+
     def __init__(
         self,
         *,
@@ -4126,10 +4135,11 @@ class Snapshot(_message.Message):
         phase_reason: _builtins.str = ...,
         ledger_free_bytes: _builtins.int | None = ...,
         licenses: _abc.Iterable[Global___LicenseSnapshot] | None = ...,
+        without_authorities: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_ledger_free_bytes", b"_ledger_free_bytes", "ledger_free_bytes", b"ledger_free_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ledger_free_bytes", b"_ledger_free_bytes", "acknowledged_sequence", b"acknowledged_sequence", "elapsed_ms", b"elapsed_ms", "findings", b"findings", "host_id", b"host_id", "host_state", b"host_state", "lanes", b"lanes", "ledger_free_bytes", b"ledger_free_bytes", "licenses", b"licenses", "phase", b"phase", "phase_reason", b"phase_reason", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ledger_free_bytes", b"_ledger_free_bytes", "acknowledged_sequence", b"acknowledged_sequence", "elapsed_ms", b"elapsed_ms", "findings", b"findings", "host_id", b"host_id", "host_state", b"host_state", "lanes", b"lanes", "ledger_free_bytes", b"ledger_free_bytes", "licenses", b"licenses", "phase", b"phase", "phase_reason", b"phase_reason", "sequence", b"sequence", "without_authorities", b"without_authorities"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ledger_free_bytes: _TypeAlias = _typing.Literal["ledger_free_bytes"]  # noqa: Y015
     _WhichOneofArgType__ledger_free_bytes: _TypeAlias = _typing.Literal["_ledger_free_bytes", b"_ledger_free_bytes"]  # noqa: Y015

@@ -299,12 +299,17 @@ class Seat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seats:
-    """Which authorities have a say, as far as ``authority`` is asked; those not listed rule."""
+    """Which authorities have a say, as far as ``authority`` is asked; those not listed rule.
+
+    ``fallback_ms``: 0, or the gate running time without a signed word of ``authority`` after which
+    it is not asked about itself.
+    """
 
     authority: str
     version: int
     seats: tuple[Seat, ...]
     reason: str
+    fallback_ms: int = 0
 
 
 Order = (

@@ -246,6 +246,12 @@ BUGS = (
          in_orders.one_pause_an_instant, "of two pauses in one instant one is lost"),
     _bug("demoted-by-another", {6}, order_worlds.demoted, in_orders.demoted_by_another,
          "one authority alone takes another's say"),
+    _bug("fallback-at-once", {1}, order_worlds.fell_silent, in_orders.fallback_at_once,
+         "a fallback that an authority signed counts before it was silent for so long"),
+    _bug("fallback-for-good", {6}, order_worlds.fell_silent, in_orders.fallback_for_good,
+         "an authority that speaks again after its fallback stays without a say"),
+    _bug("fallback-of-another", {1}, order_worlds.silent_without_fallback,
+         in_orders.fallback_of_another, "an authority falls by a fallback that another signed"),
 )  # fmt: skip
 """All of them, by law."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from flopgate_agent.gate import core as gate_core
+from flopgate_agent.gate import seats
 from flopgate_agent.gate.authority import Authority
 from flopgate_governor import working_set
 from flopgate_governor.core import exchange
@@ -101,8 +102,44 @@ def one_pause_an_instant() -> tuple[Swap, ...]:
 def demoted_by_another() -> tuple[Swap, ...]:
     """One authority's word is enough to take another's."""
 
-    def one_is_enough(authorities: Iterable[Authority]) -> list[Authority]:
+    def one_is_enough(authorities: Iterable[Authority], _running_ms: int) -> list[Authority]:
         known = list(authorities)
         return [one for one in known if all(by.keeps_say_of(one.name) for by in known)]
 
     return (Swap(gate_core, "ruling", one_is_enough),)
+
+
+def fallback_at_once() -> tuple[Swap, ...]:
+    """A fallback counts from its arrival."""
+
+    def signed(self: Authority, _running_ms: int) -> bool:
+        return self.seats is not None and self.seats.fallback_ms > 0
+
+    return (Swap(Authority, "gave_way", signed),)
+
+
+def fallback_for_good() -> tuple[Swap, ...]:
+    """Who fell silent once never rules again."""
+    gave_way = Authority.gave_way
+    fallen: set[int] = set()
+
+    def remembered(self: Authority, running_ms: int) -> bool:
+        if gave_way(self, running_ms):
+            fallen.add(id(self))
+        return id(self) in fallen
+
+    return (Swap(Authority, "gave_way", remembered),)
+
+
+def fallback_of_another() -> tuple[Swap, ...]:
+    """Whoever is silent falls by a fallback that anybody signed."""
+
+    def anybodys(authority: Authority, known: Sequence[Authority], running_ms: int) -> bool:
+        signed = [one.seats.fallback_ms for one in known if one.seats is not None]
+        heard_ms, spans_ms = authority.heard_running_ms, list(filter(None, signed))
+        if heard_ms is None or not spans_ms or running_ms < heard_ms + min(spans_ms):
+            return False
+        others = [by for by in known if by is not authority]
+        return not any(by.keeps_say_of(authority.name) for by in others)
+
+    return (Swap(seats, "fell", anybodys),)

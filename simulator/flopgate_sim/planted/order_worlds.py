@@ -12,6 +12,7 @@ from flopgate_sim.world.plan import Act, Fault, WorldPlan
 CLUSTER = "cluster:alpha"
 TIGHT_TFLOP, WIDE_TFLOP = 4_000_000, 10**11
 DELAY_MS = 3_600_000
+FALLBACK_MS = 900_000
 
 
 def _acted(seed: int, *acts: Act, **changes: object) -> WorldPlan:
@@ -89,6 +90,32 @@ def pauses_in_one_instant(seed: int) -> WorldPlan:
         for host in plan.hosts
     )
     return replace(plan, faults=cut)
+
+
+def _without_the_other(seed: int, *acts: Act, down_ms: int = 1_500_000) -> WorldPlan:
+    """The other authority's governor is down from 600 s on."""
+    gone = Fault(at_ms=600_000, kind="governor_crash", target=OTHER_AUTHORITY, span_ms=down_ms)
+    plan = _acted(seed, *acts, authorities=(AUTHORITY, OTHER_AUTHORITY))
+    return replace(plan, faults=(gone,))
+
+
+def fell_silent(seed: int) -> WorldPlan:
+    """One signed a fallback of 15 minutes, is gone for 25, and pauses once it is back."""
+    return _without_the_other(
+        seed,
+        Act(at_ms=200_000, act="fallback", authority=1, fallback_ms=FALLBACK_MS),
+        Act(at_ms=300_000, act="demote"),
+        Act(at_ms=2_200_000, act="pause", scope=CLUSTER, authority=1),
+    )
+
+
+def silent_without_fallback(seed: int) -> WorldPlan:
+    """One is gone for good; the fallback is the other's, of itself."""
+    return _without_the_other(
+        seed,
+        Act(at_ms=200_000, act="demote", fallback_ms=FALLBACK_MS),
+        down_ms=10_000_000,
+    )
 
 
 def demoted(seed: int) -> WorldPlan:

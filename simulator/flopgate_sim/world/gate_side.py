@@ -261,10 +261,12 @@ class GateSide:
             if kept:
                 self.truth.admitted(now_us)
                 self.phases.admitted(authority.name, now_us)
+                self.truth.seats.heard(authority.name, now_us)
             elif authority.admitted:
                 self.phases.admitted_unkept()
         if kept and authority.quote.answer_digest != answered:
             self.phases.heard(authority.name, now_us)
+            self.truth.seats.heard(authority.name, now_us)
         runner.push()
         self._settle()
 

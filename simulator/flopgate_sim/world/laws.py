@@ -67,10 +67,10 @@ def _joined(host: Host) -> list[str]:
     return [courier.authority.name for courier in host.couriers]
 
 
-def _until_us(host: Host, lane: LanePlan) -> int:
-    """Up to when all authorities that the host joined allow the lane to work."""
-    truth = host.truth
-    return min(truth.deadline_us.get((name, lane.workload), 0) for name in _joined(host))
+def _until_us(host: Host, lane: LanePlan, now_us: int) -> int:
+    """Up to when all authorities that the host needs allow the lane to work."""
+    needed = host.truth.needed(_joined(host), now_us)
+    return min(host.truth.deadline_us.get((name, lane.workload), 0) for name in needed)
 
 
 def _late_jobs(host: Host, lane: LanePlan, until_us: int) -> Iterator[tuple[Job, int]]:
@@ -80,6 +80,8 @@ def _late_jobs(host: Host, lane: LanePlan, until_us: int) -> Iterator[tuple[Job,
     since_us = max(acting_us, enrolled_us, host.seeing_since_us)
     if host.phases.loose_until_us:
         since_us = max(since_us, host.phases.loose_until_us + host.phases.wind_down_us)
+    if host.truth.seats.back_us:
+        since_us = max(since_us, host.truth.seats.back_us + host.phases.wind_down_us)
     for job in host.hardware.jobs:
         last_us = job.last_work_us
         if last_us <= until_us or job.spinning or not set(job.chips) & set(lane.chips):
@@ -93,7 +95,7 @@ def expiry(host: Host, now_us: int) -> Iterator[str]:
     if not _acting(host):
         return
     for lane in host.plan.lanes:
-        until_us = _until_us(host, lane)
+        until_us = _until_us(host, lane, now_us)
         for job, last_us in _late_jobs(host, lane, until_us):
             late_ms = (last_us - until_us) // US_PER_MS
             yield f"{host.name}: process {job.pid} worked {late_ms} ms after all permission"
@@ -145,7 +147,8 @@ def ceilings(host: Host, _now_us: int) -> Iterator[str]:
     core = _core(host)
     if core is None:
         return
-    truth, joined = host.truth, _joined(host)
+    truth = host.truth
+    joined = [name for name in _joined(host) if name not in truth.seats.ever_out]
     for lane in core.lanes.values():
         most = min(truth.ceiling_tflop.get((name, lane.workload), 0) for name in joined)
         if lane.book.allotted_tflop > most:

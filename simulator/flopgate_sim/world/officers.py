@@ -134,11 +134,16 @@ class Officers:
         newer = replace(self.policy, version=self.policy.version + 1, budgets=budgets)
         return self._twice(newer)
 
-    def demote(self, other: str) -> Envelope:
-        """A quorum says that another authority only receives."""
-        seat = Seat(authority=other, standing=Standing.RECIPIENT)
+    def seats(self, recipients: tuple[str, ...], fallback_ms: int) -> Envelope:
+        """A quorum says that others only receive, and of itself when it need not be asked."""
         return self.sign(
-            Seats(authority=self.authority, version=1, seats=(seat,), reason="by us alone")
+            Seats(
+                authority=self.authority,
+                version=1,
+                seats=tuple(Seat(authority=one, standing=Standing.RECIPIENT) for one in recipients),
+                reason="treaty",
+                fallback_ms=fallback_ms,
+            )
         )
 
     def _twice(self, order: Order) -> Envelope:

@@ -152,11 +152,13 @@ class Act:
         act: ``pause``, ``emergency``, ``policy_budget``, ``policy_phase``, ``resume`` (of all
             pauses that stand) or ``resume-first`` (of the oldest). What must not work:
             ``rogue-resume`` and ``rogue-cap`` (one officer signs twice), ``mixed-resume`` (his
-            signature beside another's over other bytes), ``demote`` (of the other authority).
+            signature beside another's over other bytes). Of seats: ``demote`` (the other authority
+            only receives, as far as this one is asked), ``fallback`` (this one alone).
         scope: in words, as ``cluster:alpha``.
         authority: index.
         cap_tflop: of a ``policy_budget``.
         phase: of a ``policy_phase``, from then on.
+        fallback_ms: of ``demote`` and ``fallback``.
     """
 
     at_ms: int
@@ -165,6 +167,7 @@ class Act:
     authority: int = 0
     cap_tflop: int = 0
     phase: Phase = Phase.ENFORCE
+    fallback_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

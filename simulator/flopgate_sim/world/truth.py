@@ -14,10 +14,11 @@ from flopgate_agent.gate.core import GateCore
 from flopgate_proto.codec import PayloadType, decode_order, envelope_from_wire
 from flopgate_proto.envelope import Envelope, statement_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values.orders import Pause, Resume
+from flopgate_proto.values.orders import Pause, Resume, Seats
 from flopgate_sim.world.durable import Durable
 from flopgate_sim.world.engine import US_PER_MS
 from flopgate_sim.world.order_truth import by_quorum
+from flopgate_sim.world.seat_truth import SeatTruth
 
 if TYPE_CHECKING:
     from flopgate_sim.world.gate_side import GateSide
@@ -95,6 +96,7 @@ class HostTruth:
         lacking: by digest of a report: lanes that had no permission when it was made.
         excused: why law 3 is not judged at the next look. What was lost is taken off the truth
             there, and the law judged from there on.
+        seats: whose permission it needs.
         mark: called when something moved.
     """
 
@@ -133,6 +135,7 @@ class HostTruth:
     wall_by: int | None = None
     boot_clock_trusted: bool = True
     odd: list[str] = field(default_factory=list)
+    seats: SeatTruth = field(default_factory=SeatTruth)
     mark: Callable[[], None] = nobody
 
     def gate_started(self, core: GateCore, durable: Durable, now_us: int) -> None:
@@ -202,8 +205,14 @@ class HostTruth:
         return True
 
     def _lacks(self, core: GateCore, workload: str, now_us: int) -> bool:
-        until_us = [self.deadline_us.get((name, workload), 0) for name in core.authorities]
+        needed = self.needed(core.authorities, now_us)
+        until_us = [self.deadline_us.get((name, workload), 0) for name in needed]
         return min(until_us, default=0) < now_us
+
+    def needed(self, joined: Iterable[str], now_us: int) -> list[str]:
+        """Of the authorities that the host joined those whose permission it needs."""
+        pausing = {held.pause.authority for held in self.pauses.values()}
+        return self.seats.needed(joined, pausing, now_us)
 
     def looked(self) -> None:
         """The gate read its counters."""
@@ -329,6 +338,10 @@ class HostTruth:
             )
         elif isinstance(value, Resume):
             self._lift(core, envelope, value, now_us)
+        elif isinstance(value, Seats):
+            orders = core.authorities[value.authority].orders
+            if orders is not None and by_quorum(envelope, orders.trust.root):
+                self.seats.order(value)
 
     def _lift(self, core: GateCore, envelope: Envelope, resume: Resume, now_us: int) -> None:
         """Pauses end once a quorum signed, and the delay has passed."""

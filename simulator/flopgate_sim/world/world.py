@@ -250,7 +250,10 @@ class World:
             case "rogue-cap":
                 order = officers.rogue_cap(_scope(act.scope), act.cap_tflop)
             case "demote":
-                order = officers.demote(self.governors[1 - act.authority].name)
+                other = self.governors[1 - act.authority].name
+                order = officers.seats((other,), act.fallback_ms)
+            case "fallback":
+                order = officers.seats((), act.fallback_ms)
             case "policy_phase":
                 now_unix_ms = governor.clocks.wall_unix_ms
                 order = officers.phase(_scope(act.scope), act.phase, now_unix_ms)
