@@ -7,7 +7,7 @@ shift
 export CUSTOM_COMPILE_COMMAND="make lock"
 
 # dev first: the other locks take its versions as constraints.
-for name in dev gate courier governor tpm pkcs11 kubernetes; do
+for name in dev gate courier governor qr tpm pkcs11 kubernetes; do
     echo "locking requirements/$name.txt"
     (cd requirements && "$bin/pip-compile" --quiet --generate-hashes --strip-extras --allow-unsafe \
         --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \

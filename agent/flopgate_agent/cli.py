@@ -22,6 +22,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "on-wind-down": "run a command as the job's user when a lane winds down",
     "outbox": "show what leaves this host, in words and byte for byte",
     "compact": "make this host's ledger as small as it can be; the gate stands still meanwhile",
+    "license": "ask for, carry, install and give back permission for a host without a link",
     "retire": "take this host out of service, and tell its authorities",
     "declare": "say, from within a job, which workload it computes for",
     "join": "split a join token between gate and courier",

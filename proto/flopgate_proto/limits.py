@@ -41,6 +41,14 @@ ORDERS_WAITING_MAX: Final = 64
 """Orders that loosen and are not in force yet, of one authority."""
 LICENSED_HOSTS_MAX: Final = 1024
 """Requests that one approval names."""
+FILE_LINE_BYTES_MAX: Final = 512 * 1024
+"""One line of a request or license file: the largest payload in base64, and its signatures."""
+LICENSE_STATEMENTS_MAX: Final = 4096
+"""Statements that the licenses of one file share."""
+CARRIED_BYTES_MAX: Final = 64 * 1024
+"""What goes onto paper or into QR codes, before it is packed."""
+ARMOR_CHARS_MAX: Final = 256 * 1024
+QR_PARTS_MAX: Final = 64
 KEYS_MAX: Final = 64
 ROLES_MAX: Final = 16
 BUDGETS_MAX: Final = 1024

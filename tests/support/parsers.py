@@ -33,6 +33,7 @@ from flopgate_proto.joining import JoinToken
 from flopgate_proto.keys import SigningKey, VerifyingKey
 from flopgate_proto.trust import Trust
 from flopgate_proto.v1 import flopgate_pb2 as pb
+from tests.support.file_parsers import FILE_PARSERS
 from tests.support.fixed import AUTHORITY, OFFICER_KEYS, PERMIT_KEY
 from tests.support.orders import trust
 
@@ -155,5 +156,6 @@ PARSERS: Final[Mapping[str, Callable[[bytes], object]]] = {
     "trust-pinned-wire": _wire_root,
     "trust-verify-wire": _wire_order,
     "merkle-path": _path,
+    **FILE_PARSERS,
 }
 """Any bytes whatever give a value or a FlopgateError, never another exception."""

@@ -24,6 +24,7 @@ from flopgate_proto.envelope import Envelope
 from flopgate_proto.joining import PREFIX
 from flopgate_proto.values import Heads, Neighbours, TrustedTime
 from tests.support import further_orders, orders, statements
+from tests.support.file_parsers import FILES_ACCEPTED
 from tests.support.fixed import HOST_KEY
 
 _REPORT: Final = statements.sealed_report(statements.report())
@@ -78,6 +79,7 @@ ACCEPTED: Final = {
     "join-token-of-prefix": statements.join_token().text().removeprefix(PREFIX).encode(),
     "key": HOST_KEY.spki,
     "merkle-path": bytes([0, 1, 0, 3]) + bytes(64),
+    **FILES_ACCEPTED,
 }
 """Bytes that the parser of this name takes."""
 

@@ -34,8 +34,10 @@ from flopgate_proto.codec.reports import (
 from flopgate_proto.codec.topology import decode_topology, encode_topology
 from flopgate_proto.codec.transport import (
     envelope_from_json,
+    envelope_from_object,
     envelope_from_wire,
     envelope_to_json,
+    envelope_to_object,
     envelope_to_wire,
     parse_message,
 )
@@ -68,8 +70,10 @@ __all__ = [
     "encode_topology",
     "encode_trusted_time",
     "envelope_from_json",
+    "envelope_from_object",
     "envelope_from_wire",
     "envelope_to_json",
+    "envelope_to_object",
     "envelope_to_wire",
     "parse_message",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
@@ -76,17 +76,18 @@ def envelope_from_wire(message: pb.Envelope) -> Envelope:
 
 def envelope_to_json(value: Envelope) -> str:
     """DSSE's JSON form, for files; any DSSE library reads it."""
-    return json.dumps(
-        {
-            "payload": base64.b64encode(value.payload).decode(),
-            "payloadType": value.payload_type,
-            "signatures": [
-                {"keyid": s.key_id, "sig": base64.b64encode(s.sig).decode()}
-                for s in value.signatures
-            ],
-        },
-        indent=1,
-    )
+    return json.dumps(envelope_to_object(value), indent=1)
+
+
+def envelope_to_object(value: Envelope) -> dict[str, Any]:
+    """DSSE's JSON form before it is written."""
+    return {
+        "payload": base64.b64encode(value.payload).decode(),
+        "payloadType": value.payload_type,
+        "signatures": [
+            {"keyid": s.key_id, "sig": base64.b64encode(s.sig).decode()} for s in value.signatures
+        ],
+    }
 
 
 def envelope_from_json(data: str) -> Envelope:
@@ -99,7 +100,18 @@ def envelope_from_json(data: str) -> Envelope:
     if len(data) > MESSAGE_BYTES_MAX:
         raise OversizedError(f"file of {len(data)} characters", code="envelope.oversized")
     try:
-        document = json.loads(data)
+        return envelope_from_object(json.loads(data))
+    except (ValueError, RecursionError) as error:
+        raise MalformedError("not a DSSE envelope in JSON", code="envelope.malformed") from error
+
+
+def envelope_from_object(document: Any) -> Envelope:
+    """Envelope from DSSE's JSON form after it was read.
+
+    Raises:
+        MalformedError, OversizedError: not such a document.
+    """
+    try:
         return Envelope(
             _string(document["payloadType"]),
             _decode(document["payload"]),
@@ -107,7 +119,7 @@ def envelope_from_json(data: str) -> Envelope:
                 Signature(_string(s["keyid"]), _decode(s["sig"])) for s in document["signatures"]
             ),
         )
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise MalformedError("not a DSSE envelope in JSON", code="envelope.malformed") from error
 
 

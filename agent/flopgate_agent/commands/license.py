@@ -1,0 +1,250 @@
+"""``flopgate-agent license``: permission for hosts without a link, carried by people."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from flopgate_agent.commands.gate_config import add_gate_config
+from flopgate_agent.config import load_gate
+from flopgate_agent.gate_process.status_file import status_path
+from flopgate_agent.host_status import read_status
+from flopgate_agent.licensing.gathering import look_at, merged
+from flopgate_agent.licensing.given import chunks, opened, read_given
+from flopgate_agent.licensing.opening import opening_of
+from flopgate_agent.licensing.progress import Progress
+from flopgate_agent.licensing.requesting import IF_SILENT, Wanted, request_file
+from flopgate_agent.licensing.showing import (
+    asking_line,
+    contents,
+    license_lines,
+    statement_lines,
+    write_qr,
+)
+from flopgate_agent.local_door import ask_gate
+from flopgate_proto.amounts import date_text, parse_span_ms, span_text
+from flopgate_proto.codec import PayloadType, envelope_to_json, envelope_to_wire
+from flopgate_proto.errors import ConfigError
+from flopgate_proto.files import armored, asking_hosts, is_lines, license_of
+from flopgate_proto.files.requests import KIND as REQUEST
+from flopgate_proto.v1 import flopgate_pb2 as pb
+
+WAIT_S: Final = 60
+_FILES_HELP: Final = "file, text, pictures or texts of QR codes; - reads standard input"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What can be done with licenses."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    ask = actions.add_parser("request", help="write this host's request to standard output")
+    ask.add_argument("--span", required=True, metavar="SPAN", help="running time, as in 7d")
+    ask.add_argument("--reserve", action="store_true", help="sealed, for when nobody answers")
+    ask.add_argument("--authority", default="", metavar="NAME", help="of several, for this one")
+    ask.add_argument(
+        "--name",
+        default=platform.node(),
+        metavar="NAME",
+        help="of this host, for people (its own name)",
+    )
+    ask.add_argument(
+        "--wait",
+        type=int,
+        default=WAIT_S,
+        metavar="SECONDS",
+        help=f"for the report that asks ({WAIT_S})",
+    )
+    gather = actions.add_parser("gather", help="merge hosts' requests into one of the site")
+    gather.add_argument("files", nargs="+", metavar="FILE", help="of `license request`")
+    gather.add_argument(
+        "--expect",
+        type=Path,
+        metavar="FILE",
+        help="names of hosts, one a line: who has not sent is told, and the exit status is 1",
+    )
+    install = actions.add_parser("install", help="give this host's gate its license")
+    install.add_argument("files", nargs="+", metavar="FILE", help=_FILES_HELP)
+    back = actions.add_parser("return", help="give back what is left of a license")
+    back.add_argument("authority", metavar="AUTHORITY", help="whose license it is")
+    sign = actions.add_parser("opening", help="sign the opening of a reserve license")
+    sign.add_argument("file", metavar="FILE", help="the license, or an opening that others began")
+    sign.add_argument("--reason", default="", metavar="TEXT", help="why it is opened")
+    sign.add_argument(
+        "--key",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="an opener's private key (PEM); may be given several times",
+    )
+    unseal = actions.add_parser("open", help="open this host's reserve license")
+    unseal.add_argument("files", nargs="+", metavar="FILE", help=f"opening: {_FILES_HELP}")
+    tell = actions.add_parser("time", help="tell the gate the time that an authority signed")
+    tell.add_argument("files", nargs="+", metavar="FILE", help=f"time: {_FILES_HELP}")
+    show = actions.add_parser("show", help="say what files hold, or what this host's gate holds")
+    show.add_argument("files", nargs="*", metavar="FILE", help=_FILES_HELP)
+    show.add_argument(
+        "--form",
+        choices=("words", "text", "qr"),
+        default="words",
+        help="in words; as text for paper; as QR codes, a PNG each",
+    )
+    show.add_argument(
+        "--host", default="", metavar="HEX", help="of this host alone: its id begins so"
+    )
+    show.add_argument("--out", type=Path, metavar="FOLDER", help="where QR codes go")
+    for one in (ask, install, back, unseal, tell, show):
+        add_gate_config(one)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what is asked."""
+    return _ACTIONS[arguments.action](arguments)
+
+
+def _request(arguments: argparse.Namespace) -> int:
+    wanted = Wanted(
+        span_ms=parse_span_ms(arguments.span),
+        reserve=arguments.reserve,
+        authority=arguments.authority,
+        name=arguments.name,
+        wait_s=arguments.wait,
+    )
+    for line in request_file(load_gate(arguments.config), wanted):
+        sys.stdout.buffer.write(line)
+    return 0
+
+
+def _gather(arguments: argparse.Namespace) -> int:
+    expected = _names(arguments.expect) if arguments.expect else []
+    progress = Progress(len(arguments.files), sys.stderr)
+    gathered = look_at(arguments.files, progress.tell)
+    progress.end()
+    if gathered.chosen:
+        for line in merged(gathered):
+            sys.stdout.buffer.write(line)
+    sent = gathered.names()
+    missing = [name for name in expected if name not in sent]
+    for one in gathered.bad:
+        sys.stderr.write(f"not taken: {one}\n")
+    for name in missing:
+        sys.stderr.write(f"has not sent: {name}\n")
+    of = f" of {len(expected)}" if expected else ""
+    sys.stderr.write(f"gathered: {len(gathered.chosen)}{of} hosts\n")
+    return 1 if missing or gathered.bad or not gathered.chosen else 0
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}", code="license.unreadable") from error
+
+
+def _install(arguments: argparse.Namespace) -> int:
+    config = load_gate(arguments.config)
+    host_id = bytes.fromhex(read_status(str(status_path(config.door_path)))["host_id"])
+    for one in license_of(read_given(arguments.files).licenses, host_id):
+        ask_gate(config.door_path, pb.ToGate(license=one), if_silent=IF_SILENT)
+        sys.stdout.write("\n".join(["installed:", *license_lines(one)]) + "\n")
+    return 0
+
+
+def _return(arguments: argparse.Namespace) -> int:
+    question = pb.ToGate(return_license=pb.ReturnLicense(authority=arguments.authority))
+    ask_gate(load_gate(arguments.config).door_path, question, if_silent=IF_SILENT)
+    sys.stdout.write(
+        "given back: the next report says so; carry it with `flopgate-agent license request`, or "
+        "let the courier\n"
+    )
+    return 0
+
+
+def _opening(arguments: argparse.Namespace) -> int:
+    given = read_given([arguments.file])
+    opening = opening_of(given, arguments.reason, arguments.key)
+    sys.stdout.write(envelope_to_json(opening) + "\n")
+    return 0
+
+
+def _open(arguments: argparse.Namespace) -> int:
+    found = read_given(arguments.files).statement(PayloadType.RESERVE_OPENING, "an opening")
+    question = pb.ToGate(open_reserve=pb.OpenReserve(opening=envelope_to_wire(found)))
+    ask_gate(load_gate(arguments.config).door_path, question, if_silent=IF_SILENT)
+    sys.stdout.write("opened: it is reported first once there is a link again\n")
+    return 0
+
+
+def _time(arguments: argparse.Namespace) -> int:
+    found = read_given(arguments.files).statement(PayloadType.TRUSTED_TIME, "a signed time")
+    question = pb.ToGate(tell_time=pb.TellTime(time=envelope_to_wire(found)))
+    ask_gate(load_gate(arguments.config).door_path, question, if_silent=IF_SILENT)
+    sys.stdout.write("\n".join(["told:", *statement_lines(found)]) + "\n")
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    if not arguments.files:
+        return _held(arguments)
+    if arguments.form == "words" and _is_request(arguments.files[0]):
+        for path in arguments.files:
+            with opened(path) as file:
+                for asking in asking_hosts(chunks(file)):
+                    sys.stdout.write(f"{asking_line(asking)}\n")
+        return 0
+    given = read_given(arguments.files)
+    if arguments.form == "words":
+        for license_ in given.licenses:
+            if license_.host_id.hex().startswith(arguments.host):
+                sys.stdout.write("\n".join(license_lines(license_)) + "\n")
+        for statement in given.statements:
+            sys.stdout.write("\n".join(statement_lines(statement)) + "\n")
+        return 0
+    carried = contents(given, arguments.host)
+    if arguments.form == "text":
+        sys.stdout.write("\n".join(armored(content) for content in carried))
+        return 0
+    if arguments.out is None:
+        raise ConfigError(
+            "where QR codes go is not said", code="license.out", remedy="Add --out FOLDER."
+        )
+    for path in write_qr(carried, arguments.out):
+        sys.stdout.write(f"{path}\n")
+    return 0
+
+
+def _is_request(path: str) -> bool:
+    if path == "-":
+        return False
+    with opened(path) as file:
+        first = file.read(200)
+    return is_lines(first) and f'"{REQUEST}"'.encode() in first
+
+
+def _held(arguments: argparse.Namespace) -> int:
+    status = read_status(str(status_path(load_gate(arguments.config).door_path)))
+    for held in status["licenses"]:
+        left_ms = max(0, held["span_ms"] - held["used_ms"])
+        sys.stdout.write(
+            f"{held['authority']}: {held['state']}, {span_text(left_ms)} of "
+            f"{span_text(held['span_ms'])} left, from {date_text(held['not_before_unix_ms'])} to "
+            f"{date_text(held['not_after_unix_ms'])}, single use by {held['single_use']}\n"
+        )
+    if not status["licenses"]:
+        sys.stdout.write("this host's gate holds no license\n")
+    return 0
+
+
+_ACTIONS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
+    "request": _request,
+    "gather": _gather,
+    "install": _install,
+    "return": _return,
+    "opening": _opening,
+    "open": _open,
+    "time": _time,
+    "show": _show,
+}

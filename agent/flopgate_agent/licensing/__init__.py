@@ -1,0 +1,1 @@
+"""Licenses as the host's people carry them: files, paper, QR codes, and the gate's door."""

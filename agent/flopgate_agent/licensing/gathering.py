@@ -1,0 +1,71 @@
+"""One request file of a whole site out of the files of its hosts, and who has not sent his."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+
+from flopgate_agent.licensing.given import chunks, naming, opened
+from flopgate_proto.envelope import Envelope
+from flopgate_proto.errors import FlopgateError
+from flopgate_proto.files import (
+    AskingHost,
+    ReportingHost,
+    asking_hosts,
+    read_requests,
+    write_requests,
+)
+
+Tell = Callable[[str, int], object]
+"""What was looked at, and how many files are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What the files hold.
+
+    Attributes:
+        chosen: of each host its newest request, and the file that has it.
+        bad: of files that cannot be used, what is wrong with them.
+    """
+
+    chosen: dict[bytes, tuple[AskingHost, str]]
+    bad: list[str]
+
+    def names(self) -> set[str]:
+        """Of the hosts that have sent."""
+        return {asking.host.name for asking, _ in self.chosen.values()}
+
+
+def look_at(paths: Sequence[str], tell: Tell) -> Gathered:
+    """Read every file once; one that is not whole keeps nobody else waiting."""
+    chosen: dict[bytes, tuple[AskingHost, str]] = {}
+    bad = []
+    for done, path in enumerate(paths, start=1):
+        try:
+            with naming(path), opened(path) as file:
+                for asking in asking_hosts(chunks(file)):
+                    held = chosen.get(asking.host.host_id)
+                    if held is None or held[0].sequence < asking.sequence:
+                        chosen[asking.host.host_id] = asking, path
+        except FlopgateError as error:
+            # Its other hosts may be whole, but a file that was changed is not to be trusted to be.
+            chosen = {host: one for host, one in chosen.items() if one[1] != path}
+            bad.append(f"{error.code}: {error.detail}")
+        tell(path, done)
+    return Gathered(chosen, bad)
+
+
+def merged(gathered: Gathered) -> Iterator[bytes]:
+    """Lines of the site's file, host by host, one report in memory at a time."""
+    return write_requests(_hosts(gathered))
+
+
+def _hosts(gathered: Gathered) -> Iterator[tuple[ReportingHost, Iterator[Envelope]]]:
+    for path in dict.fromkeys(path for _, path in gathered.chosen.values()):
+        with naming(path), opened(path) as file:
+            for host, reports in groupby(read_requests(chunks(file)), key=itemgetter(0)):
+                if gathered.chosen[host.host_id][1] == path:
+                    yield host, (envelope for _, envelope in reports)

@@ -1,0 +1,125 @@
+"""What the command is given: files of any form, each told by how it begins."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from flopgate_proto.codec import envelope_from_json
+from flopgate_proto.envelope import Envelope
+from flopgate_proto.errors import ConfigError, FlopgateError, MalformedError
+from flopgate_proto.files import (
+    Content,
+    is_armor,
+    is_lines,
+    is_qr_part,
+    join_qr,
+    license_in,
+    read_armor,
+    read_licenses,
+    statement_in,
+)
+from flopgate_proto.files.content import Kind
+from flopgate_proto.files.qr_images import is_image, read_qr
+from flopgate_proto.limits import ARMOR_CHARS_MAX, MESSAGE_BYTES_MAX
+from flopgate_proto.v1 import flopgate_pb2 as pb
+
+CHUNK_BYTES: Final = 65_536
+_TEXT_BYTES_MAX: Final = max(4 * ARMOR_CHARS_MAX, MESSAGE_BYTES_MAX)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Licenses and statements of all files together."""
+
+    licenses: list[pb.HostLicense] = field(default_factory=list)
+    statements: list[Envelope] = field(default_factory=list)
+
+    def statement(self, payload_type: str, what: str) -> Envelope:
+        """The one statement of this type.
+
+        Raises:
+            MalformedError: it is not there, or something else is.
+        """
+        if len(self.statements) != 1 or self.statements[0].payload_type != payload_type:
+            raise MalformedError(
+                f"what was given is not {what}",
+                code="license.given",
+                remedy="Look at it with `flopgate-agent license show`.",
+            )
+        return self.statements[0]
+
+
+def read_given(paths: Sequence[str]) -> Given:
+    """Everything in these files; QR codes may be spread over several.
+
+    Raises:
+        ConfigError, MalformedError, OversizedError: naming the file.
+    """
+    given, codes = Given(), []
+    for path in paths:
+        with naming(path), opened(path) as file:
+            first = file.read(CHUNK_BYTES)
+            if is_lines(first):
+                given.licenses.extend(read_licenses(chunks(file, first)))
+                continue
+            data = first + file.read(_TEXT_BYTES_MAX)
+            if is_image(data):
+                codes += read_qr(data)
+                continue
+            text = data.decode(errors="replace")
+            lines = [line for line in text.splitlines() if line.strip()]
+            if is_armor(text):
+                _add(given, read_armor(text))
+            elif lines and is_qr_part(lines[0]):
+                codes += lines
+            else:
+                given.statements.append(envelope_from_json(text))
+    if codes:
+        _add(given, join_qr(codes))
+    return given
+
+
+@contextmanager
+def opened(path: str) -> Iterator[BinaryIO]:
+    """The file, or standard input for ``-``.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        if path == "-":
+            yield sys.stdin.buffer
+            return
+        with Path(path).open("rb") as file:
+            yield file
+    except OSError as error:
+        raise ConfigError(f"cannot read it: {error.strerror}", code="license.unreadable") from error
+
+
+def chunks(file: BinaryIO, first: bytes = b"") -> Iterator[bytes]:
+    """The file piece by piece."""
+    yield first
+    while chunk := file.read(CHUNK_BYTES):
+        yield chunk
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Says which file an error is about."""
+    try:
+        yield
+    except FlopgateError as error:
+        error.detail = f"{path}: {error.detail}"
+        raise
+
+
+def _add(given: Given, content: Content) -> None:
+    if content.kind is Kind.LICENSE:
+        given.licenses.append(license_in(content))
+    else:
+        given.statements.append(statement_in(content))

@@ -1,0 +1,116 @@
+"""Licenses, requests and statements in words; licenses as text for paper and as QR codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from flopgate_agent.licensing.given import Given
+from flopgate_proto.amounts import date_text, span_text
+from flopgate_proto.codec import decode_answer, decode_opening, decode_order, decode_trusted_time
+from flopgate_proto.codec.payload_types import PayloadType
+from flopgate_proto.envelope import Envelope
+from flopgate_proto.errors import ConfigError
+from flopgate_proto.files import (
+    AskingHost,
+    Content,
+    license_content,
+    qr_parts,
+    spoken,
+    statement_content,
+)
+from flopgate_proto.files.qr_images import qr_png
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values import Ceiling, LicenseApproval
+
+
+def contents(given: Given, host: str) -> list[Content]:
+    """What is to be carried: the licenses of the host so named, or all, and the statements.
+
+    Raises:
+        ConfigError: no license is for this host.
+    """
+    licenses = [one for one in given.licenses if one.host_id.hex().startswith(host)]
+    if host and not licenses:
+        raise ConfigError(
+            f"no license is for a host {host}",
+            code="license.host",
+            remedy="`flopgate-agent license show` lists them.",
+        )
+    carried = [license_content(one) for one in licenses]
+    return carried + [statement_content(one) for one in given.statements]
+
+
+def write_qr(carried: Sequence[Content], folder: Path) -> list[Path]:
+    """A PNG for each part, named by checksum, number and count.
+
+    Raises:
+        ConfigError: the folder cannot be written, or what draws QR codes is not installed.
+    """
+    paths = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for content in carried:
+            parts = qr_parts(content)
+            for number, part in enumerate(parts, start=1):
+                name = f"{content.checksum}-{number:02}-of-{len(parts):02}.png"
+                (folder / name).write_bytes(qr_png(part))
+                paths.append(folder / name)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write {folder}: {error.strerror}", code="license.unwritable"
+        ) from error
+    return paths
+
+
+def license_lines(license_: pb.HostLicense) -> Iterator[str]:
+    """One license, as its bytes say; whether it counts is for the gate to judge."""
+    answer = decode_answer(license_.answer.answers[0].payload)
+    approval = decode_order(PayloadType.LICENSE_APPROVAL, license_.approval.payload)
+    yield f"license for host {license_.host_id.hex()}, of {license_.authority}"
+    yield f"  checksum {license_content(license_).checksum}"
+    if answer.terms is not None and answer.terms.license is not None:
+        span, step = answer.terms.lifetime_ms, answer.terms.license.step_ms
+        yield f"  {span_text(span)} of running time, in steps of {span_text(step)}"
+        yield f"  single use rests on: {answer.terms.license.single_use.name.lower()}"
+    if isinstance(approval, LicenseApproval):
+        begin, end = approval.not_before_unix_ms, approval.not_after_unix_ms
+        yield f"  from {date_text(begin)} to {date_text(end)}"
+        yield f"  because: {approval.reason}"
+        if approval.reserve:
+            count = len(approval.opener_spkis)
+            yield f"  sealed until {approval.opener_threshold} of {count} openers open it"
+    for verdict in answer.verdicts:
+        outcome = verdict.outcome
+        said = (
+            f"up to {outcome.ceiling_tflop} TFLOP in all"
+            if isinstance(outcome, Ceiling)
+            else f"refused: {outcome.reason}: {outcome.detail}"
+        )
+        yield f"  {verdict.workload}: {said}"
+
+
+def statement_lines(envelope: Envelope) -> Iterator[str]:
+    """An opening or a time in words, anything else by its type."""
+    if envelope.payload_type == PayloadType.RESERVE_OPENING:
+        opening = decode_opening(envelope.payload)
+        yield f"opening of the reserve licenses of {opening.authority}"
+        yield f"  approval {opening.approval.hex()}"
+        yield f"  because: {opening.reason}"
+        yield f"  signed by {len(envelope.signatures)}"
+    elif envelope.payload_type == PayloadType.TRUSTED_TIME:
+        time = decode_trusted_time(envelope.payload)
+        yield f"time of {time.authority}: {date_text(time.governor_unix_ms)}"
+    else:
+        yield f"a statement of type {envelope.payload_type}"
+    yield f"  checksum {statement_content(envelope).checksum}"
+
+
+def asking_line(asking: AskingHost) -> str:
+    """One host of a request file."""
+    kind = "a reserve license" if asking.wish.reserve else "a license"
+    return (
+        f"{asking.host.host_id.hex()}  {asking.host.name or '-'}  {asking.host.reports} reports, "
+        f"the last asks for {kind} of {span_text(asking.wish.span_ms)}  "
+        f"checksum {spoken(asking.request)}"
+    )

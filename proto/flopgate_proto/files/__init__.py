@@ -1,0 +1,49 @@
+"""What a person carries: request files, license files, text for paper, QR codes. Bytes and values.
+
+Nothing rests on these forms: what counts are the signatures of the statements inside. They are to
+be told apart, and to say in one sentence what is wrong with them.
+"""
+
+from flopgate_proto.files.armor import armored, is_armor, read_armor
+from flopgate_proto.files.carried import (
+    license_content,
+    license_in,
+    statement_content,
+    statement_in,
+)
+from flopgate_proto.files.checksum import spoken
+from flopgate_proto.files.content import Content
+from flopgate_proto.files.licenses import license_of, read_licenses, write_licenses
+from flopgate_proto.files.lines import is_lines
+from flopgate_proto.files.qr import is_qr_part, join_qr, qr_parts
+from flopgate_proto.files.requests import (
+    AskingHost,
+    ReportingHost,
+    asking_hosts,
+    read_requests,
+    write_requests,
+)
+
+__all__ = [
+    "AskingHost",
+    "Content",
+    "ReportingHost",
+    "armored",
+    "asking_hosts",
+    "is_armor",
+    "is_lines",
+    "is_qr_part",
+    "join_qr",
+    "license_content",
+    "license_in",
+    "license_of",
+    "qr_parts",
+    "read_armor",
+    "read_licenses",
+    "read_requests",
+    "spoken",
+    "statement_content",
+    "statement_in",
+    "write_licenses",
+    "write_requests",
+]

@@ -1,0 +1,156 @@
+"""The request file: reports of one host or of a whole site, the last of each asks for a license."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from flopgate_proto.codec import PayloadType, checks, decode_report, envelope_to_object
+from flopgate_proto.envelope import Envelope
+from flopgate_proto.errors import FlopgateError, MalformedError, OversizedError
+from flopgate_proto.files.json_envelopes import envelope_of
+from flopgate_proto.files.lines import Line, malformed, read_lines, write_lines
+from flopgate_proto.limits import COUNT_MAX, DIGEST_BYTES, LICENSED_HOSTS_MAX
+from flopgate_proto.values.licenses import LicenseWish
+
+KIND: Final = "license-request"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportingHost:
+    """One host of the file.
+
+    Attributes:
+        host_id: 32 bytes; its reports are signed by this key, which the file does not prove.
+        name: what people call it, unsigned, may be empty.
+        reports: how many follow, at least 1, in the order of the chain.
+    """
+
+    host_id: bytes
+    name: str
+    reports: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskingHost:
+    """What a host's last report asks for.
+
+    Attributes:
+        request: digest of that report.
+        sequence: of it.
+    """
+
+    host: ReportingHost
+    request: bytes
+    sequence: int
+    wish: LicenseWish
+
+
+def write_requests(hosts: Iterable[tuple[ReportingHost, Iterable[Envelope]]]) -> Iterator[bytes]:
+    """Lines of the file. As many reports follow each host as it says."""
+    return write_lines(KIND, _bodies(hosts))
+
+
+def read_requests(chunks: Iterable[bytes]) -> Iterator[tuple[ReportingHost, Envelope]]:
+    """Every report with its host, one at a time; an error at the end if the file is not whole.
+
+    Raises:
+        MalformedError, OversizedError, UnknownVersionError: in one sentence.
+    """
+    host, left = ReportingHost(host_id=b"", name="", reports=0), 0
+    seen: set[bytes] = set()
+    for line in read_lines(KIND, chunks):
+        if left:
+            envelope = envelope_of(line, f"report {host.reports - left + 1} of {told(host)}")
+            _check_type(envelope, host)
+            left -= 1
+            yield host, envelope
+            continue
+        host = _host_of(line)
+        if host.host_id in seen:
+            raise MalformedError(
+                f"{told(host)} is in the file twice",
+                code="license-file.host-twice",
+                remedy="Merge request files with `flopgate-agent license gather`.",
+            )
+        seen.add(host.host_id)
+        if len(seen) > LICENSED_HOSTS_MAX:
+            raise OversizedError(
+                f"more than {LICENSED_HOSTS_MAX} hosts in one file",
+                code="license-file.hosts",
+                remedy="Gather the site into several files.",
+            )
+        left = host.reports
+    if left:
+        raise malformed(f"{left} reports of {told(host)} are missing")
+    if not seen:
+        raise malformed("the file holds no host")
+
+
+def asking_hosts(chunks: Iterable[bytes]) -> list[AskingHost]:
+    """Reads the whole file and tells what each host asks for; nothing is kept of the rest.
+
+    Raises:
+        MalformedError, OversizedError, UnknownVersionError: it is not whole, or the last report
+            of a host is another's or asks for no license.
+    """
+    asking, left = [], 0
+    for host, envelope in read_requests(chunks):
+        left = (left or host.reports) - 1
+        if not left:
+            asking.append(_asking(host, envelope))
+    return asking
+
+
+def told(host: ReportingHost) -> str:
+    """A host for people."""
+    number = host.host_id.hex()[:16]
+    return f"host {host.name} ({number})" if host.name else f"host {number}"
+
+
+def _bodies(hosts: Iterable[tuple[ReportingHost, Iterable[Envelope]]]) -> Iterator[Line]:
+    for host, envelopes in hosts:
+        yield {"host": host.host_id.hex(), "name": host.name, "reports": host.reports}
+        for envelope in envelopes:
+            yield envelope_to_object(envelope)
+
+
+def _host_of(line: Line) -> ReportingHost:
+    number, name, reports = (line.get(key) for key in ("host", "name", "reports"))
+    if not isinstance(name, str) or not isinstance(reports, int) or not 1 <= reports <= COUNT_MAX:
+        raise malformed("a host without its name, or without the number of its reports")
+    try:
+        host_id = bytes.fromhex(number) if isinstance(number, str) else b""
+        # JSON can spell a lone surrogate, which no text has.
+        name = checks.text(name.encode().decode(), "name of a host")
+    except UnicodeEncodeError as error:
+        raise malformed("the name of a host is no text") from error
+    except ValueError as error:
+        raise malformed("a host's number is not hexadecimal") from error
+    if len(host_id) != DIGEST_BYTES:
+        raise malformed("a host without its number")
+    return ReportingHost(host_id=host_id, name=name, reports=reports)
+
+
+def _check_type(envelope: Envelope, host: ReportingHost) -> None:
+    if envelope.payload_type != PayloadType.REPORT:
+        raise malformed(f"a statement of {told(host)} is not a report")
+
+
+def _asking(host: ReportingHost, envelope: Envelope) -> AskingHost:
+    try:
+        report = decode_report(envelope.payload)
+    except FlopgateError as error:
+        raise malformed(
+            f"the last report of {told(host)} cannot be read: {error.detail}"
+        ) from error
+    wish = None if report.request is None else report.request.license
+    if report.host_id != host.host_id or wish is None:
+        raise MalformedError(
+            f"the last report of {told(host)} is "
+            + ("another host's" if wish else "one that asks for no license"),
+            code="license-file.request",
+            remedy="Run `flopgate-agent license request` on that host.",
+        )
+    return AskingHost(host=host, request=envelope.digest, sequence=report.sequence, wish=wish)

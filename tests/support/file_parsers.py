@@ -1,0 +1,66 @@
+"""Parsers of what a courier on foot carries, each under one name, for any bytes whatever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from flopgate_proto.files import (
+    armored,
+    asking_hosts,
+    join_qr,
+    license_content,
+    license_in,
+    qr_parts,
+    read_armor,
+    read_licenses,
+    read_requests,
+    statement_content,
+    statement_in,
+)
+from flopgate_proto.files.content import Content, Kind
+from tests.support import further_orders, license_files, orders
+
+
+def _chunks(data: bytes) -> list[bytes]:
+    """As a file comes: in pieces that end anywhere."""
+    return [data[at : at + 97] for at in range(0, len(data), 97)]
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _from_armor(data: bytes) -> object:
+    return license_in(read_armor(_text(data)))
+
+
+def _from_qr(data: bytes) -> object:
+    return license_in(join_qr(_text(data).splitlines()))
+
+
+FILE_PARSERS: Final[Mapping[str, Callable[[bytes], object]]] = {
+    "request-file": lambda data: list(read_requests(_chunks(data))),
+    "request-file-asking": lambda data: asking_hosts(_chunks(data)),
+    "license-file": lambda data: list(read_licenses(_chunks(data))),
+    "armor": _from_armor,
+    "armored-statement": lambda data: statement_in(read_armor(_text(data))),
+    "qr": _from_qr,
+    "carried-license": lambda data: license_in(Content(Kind.LICENSE, data)),
+    "carried-statement": lambda data: statement_in(Content(Kind.STATEMENT, data)),
+}
+
+_LICENSE: Final = license_content(license_files.license_for()[0])
+_OPENING: Final = statement_content(orders.sealed_order(further_orders.approval()))
+
+FILES_ACCEPTED: Final[Mapping[str, bytes]] = {
+    "request-file": license_files.request_file(),
+    "request-file-asking": license_files.request_file(),
+    "license-file": license_files.license_file(),
+    "armor": armored(_LICENSE).encode(),
+    "armored-statement": armored(_OPENING).encode(),
+    "qr": "\n".join(qr_parts(_LICENSE)).encode(),
+    "carried-license": _LICENSE.data,
+    "carried-statement": _OPENING.data,
+}
+"""What the parser of this name takes."""
