@@ -14,16 +14,25 @@ from pathlib import Path
 from typing import Final
 
 from flopgate_agent import ledger_bounds
-from flopgate_agent.gate.actions import Keep, KeepEnrolment, KeepOrder, KeepQuote, KeepReport
-from flopgate_agent.gate.memory import (
-    LastReport,
-    Memory,
-    Moment,
-    StoredAuthority,
-    StoredOrder,
-    StoredTime,
+from flopgate_agent.gate.actions import (
+    Keep,
+    KeepEnrolment,
+    KeepLicenses,
+    KeepOrder,
+    KeepQuote,
+    KeepReport,
+    KeepTime,
 )
+from flopgate_agent.gate.memory import LastReport, Memory, StoredAuthority, StoredOrder
 from flopgate_agent.ledger_bounds import BYTES_MAX, FREE_BYTES_MAX, KEEP_ACKNOWLEDGED
+from flopgate_agent.ledger_rows import (
+    from_bytes,
+    keep_licenses,
+    keep_time,
+    load_licenses,
+    load_time,
+    to_bytes,
+)
 from flopgate_agent.ledger_schema import bring_up
 from flopgate_agent.private import PRIVATE_MODE
 from flopgate_proto.codec import (
@@ -34,7 +43,6 @@ from flopgate_proto.codec import (
     envelope_to_wire,
     parse_message,
 )
-from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import FlopgateError, HistoryError, StorageError
 from flopgate_proto.limits import DIGEST_BYTES
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -160,7 +168,7 @@ class Ledger:
                         (
                             action.authority,
                             action.digest,
-                            _to_bytes(action.envelope),
+                            to_bytes(action.envelope),
                             action.first_seen_running_ms,
                         ),
                     )
@@ -176,14 +184,18 @@ class Ledger:
                         " acknowledged_sequence=excluded.acknowledged_sequence",
                         (
                             action.authority,
-                            _to_bytes(action.envelope),
+                            to_bytes(action.envelope),
                             b"".join(action.asked),
                             int(action.admitted),
                             action.acknowledged_sequence,
                         ),
                     )
-                    _keep_time(db, action.authority, action.time)
+                    keep_time(db, action.authority, action.time, heard=True)
                     self._keep_scopes(db, action)
+                case KeepLicenses():
+                    keep_licenses(db, action)
+                case KeepTime():
+                    keep_time(db, action.authority, action.time, heard=False)
         if isinstance(action, KeepQuote | KeepEnrolment):
             self._scopes_kept[action.authority] = action.scopes
 
@@ -212,7 +224,7 @@ class Ledger:
     def _keep_quote(self, db: sqlite3.Connection, action: KeepQuote) -> None:
         quote = action.quote
         self._keep_scopes(db, action)
-        _keep_time(db, action.authority, action.time)
+        keep_time(db, action.authority, action.time, heard=True)
         db.execute(
             "UPDATE authority SET answer_digest=?, batch_number=?, batch_digest=?,"
             " grant_digest=?, acknowledged_sequence=? WHERE name=?",
@@ -227,7 +239,7 @@ class Ledger:
         )
         db.execute(
             "INSERT OR IGNORE INTO batch_root VALUES (?,?,?)",
-            (action.authority, quote.batch_number, _to_bytes(action.batch_root)),
+            (action.authority, quote.batch_number, to_bytes(action.batch_root)),
         )
         db.execute(
             "DELETE FROM batch_root WHERE authority=? AND batch_number <= (SELECT batch_number FROM"
@@ -250,6 +262,7 @@ class Ledger:
                     authorities=tuple(self._authorities()),
                     last=self._last(),
                     oldest_sequence=oldest or 0,
+                    licenses=load_licenses(self._db),
                 )
         except (FlopgateError, ValueError) as error:
             if isinstance(error, StorageError):
@@ -263,9 +276,11 @@ class Ledger:
     def _authorities(self) -> Iterator[StoredAuthority]:
         rows = self._db.execute(
             "SELECT name, enrolment, asked, admitted, answer_digest, batch_number, batch_digest,"
-            " grant_digest, acknowledged_sequence FROM authority ORDER BY name"
+            " grant_digest, acknowledged_sequence, heard_running_ms FROM authority ORDER BY name"
         ).fetchall()
-        for name, enrolment, asked, admitted, answer, number, batch, grant, acknowledged in rows:
+        for row in rows:
+            name, enrolment, asked, admitted, answer, number, batch, grant, *times = row
+            acknowledged, heard_ms = times
             orders = self._db.execute(
                 "SELECT envelope, first_seen_running_ms FROM accepted_order WHERE authority=?"
                 " ORDER BY position",
@@ -274,7 +289,7 @@ class Ledger:
             yield StoredAuthority(
                 name=name,
                 orders=tuple(
-                    StoredOrder(envelope=_from_bytes(envelope), first_seen_running_ms=seen_ms)
+                    StoredOrder(envelope=from_bytes(envelope), first_seen_running_ms=seen_ms)
                     for envelope, seen_ms in orders
                 ),
                 quote=Quote(authority=name, answer_digest=answer, batch_number=number, grant=grant)
@@ -282,33 +297,20 @@ class Ledger:
                 else None,
                 batch_digest=batch,
                 acknowledged_sequence=acknowledged,
-                enrolment=_from_bytes(enrolment) if enrolment else None,
+                enrolment=from_bytes(enrolment) if enrolment else None,
                 asked=tuple(
                     asked[start : start + DIGEST_BYTES]
                     for start in range(0, len(asked), DIGEST_BYTES)
                 ),
                 admitted=bool(admitted),
                 scopes=self._scopes(name),
-                time=self._time(name),
+                time=load_time(self._db, name),
+                heard_running_ms=heard_ms,
             )
 
     def _scopes(self, authority: str) -> frozenset[Scope]:
         rows = self._db.execute("SELECT kind, id FROM scope WHERE authority=?", (authority,))
         return frozenset(Scope(ScopeKind(kind), scope_id) for kind, scope_id in rows)
-
-    def _time(self, authority: str) -> StoredTime | None:
-        earliest_ms, latest_ms, running_ms, boot_id, elapsed_ms = self._db.execute(
-            "SELECT earliest_unix_ms, latest_unix_ms, time_running_ms, time_boot_id,"
-            " time_elapsed_ms FROM authority WHERE name=?",
-            (authority,),
-        ).fetchone()
-        if earliest_ms is None:
-            return None
-        return StoredTime(
-            earliest_unix_ms=earliest_ms,
-            latest_unix_ms=latest_ms,
-            at=Moment(running_ms=running_ms, boot_id=boot_id, elapsed_ms=elapsed_ms),
-        )
 
     def _last(self) -> LastReport | None:
         row = self._db.execute(
@@ -374,27 +376,3 @@ def _keep_private(path: Path) -> None:
             code="ledger.private",
             remedy="Name a writable state_dir of the gate's own user.",
         ) from error
-
-
-def _keep_time(db: sqlite3.Connection, authority: str, told: StoredTime | None) -> None:
-    if told is not None:
-        db.execute(
-            "UPDATE authority SET earliest_unix_ms=?, latest_unix_ms=?, time_running_ms=?,"
-            " time_boot_id=?, time_elapsed_ms=? WHERE name=?",
-            (
-                told.earliest_unix_ms,
-                told.latest_unix_ms,
-                told.at.running_ms,
-                told.at.boot_id,
-                told.at.elapsed_ms,
-                authority,
-            ),
-        )
-
-
-def _to_bytes(envelope: Envelope) -> bytes:
-    return envelope_to_wire(envelope).SerializeToString()
-
-
-def _from_bytes(data: bytes) -> Envelope:
-    return envelope_from_wire(parse_message(pb.Envelope(), data))

@@ -7,7 +7,7 @@ from typing import Final
 
 from flopgate_proto.errors import StorageError
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 
 _SCHEMA: Final = """
 CREATE TABLE report (
@@ -29,7 +29,8 @@ CREATE TABLE authority (
     latest_unix_ms INTEGER,
     time_running_ms INTEGER,
     time_boot_id BLOB NOT NULL DEFAULT x'',
-    time_elapsed_ms INTEGER NOT NULL DEFAULT 0
+    time_elapsed_ms INTEGER NOT NULL DEFAULT 0,
+    heard_running_ms INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE accepted_order (
     position INTEGER PRIMARY KEY,
@@ -51,6 +52,11 @@ CREATE TABLE batch_root (
     envelope BLOB NOT NULL,
     PRIMARY KEY (authority, batch_number)
 ) STRICT;
+CREATE TABLE license (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    number INTEGER NOT NULL,
+    row BLOB NOT NULL
+) STRICT;
 """
 
 _FROM_2: Final = """
@@ -66,7 +72,23 @@ ALTER TABLE authority ADD COLUMN time_elapsed_ms INTEGER NOT NULL DEFAULT 0;
 """
 """The same moment on the host's own clock."""
 
-_FROM: Final = {0: _SCHEMA, 2: _FROM_2 + _FROM_3, 3: _FROM_3}
+_FROM_4: Final = """
+ALTER TABLE authority ADD COLUMN heard_running_ms INTEGER NOT NULL DEFAULT 0;
+UPDATE authority SET heard_running_ms=coalesce(time_running_ms, 0);
+CREATE TABLE license (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    number INTEGER NOT NULL,
+    row BLOB NOT NULL
+) STRICT;
+"""
+"""Licenses; and when an authority was heard last."""
+
+_FROM: Final = {
+    0: _SCHEMA,
+    2: _FROM_2 + _FROM_3 + _FROM_4,
+    3: _FROM_3 + _FROM_4,
+    4: _FROM_4,
+}
 """By the version found: 0 is a new file."""
 
 

@@ -21,12 +21,14 @@ class FakeTpm:
     Attributes:
         counter: ``None`` once somebody removed it.
         steps: how often it was stepped.
+        reservations: the counter of those; ``None`` before it is needed.
     """
 
     def __init__(self) -> None:
         self.counter: int | None = 1
         self.clock_ms = 0
         self.steps = 0
+        self.reservations: int | None = None
         self._resets = 1
         self._restarts = 0
         self._safe = True
@@ -46,6 +48,7 @@ class FakeTpm:
             safe=self._safe,
             orderly=self._orderly,
             slack=SLACK,
+            spent=self.reservations,
         )
 
     def state(self, counter: int) -> TpmState:
@@ -62,6 +65,17 @@ class FakeTpm:
             raise TpmError(f"stands at {self.counter}", code="tpm.counter.moved")
         self.counter = counter
         self.steps += 1
+
+    def spent(self) -> int:
+        if self.reservations is None:
+            # A new one goes on from the highest that the TPM ever had.
+            self.reservations = (self.counter or 0) + 1
+        return self.reservations
+
+    def spend(self, counter: int) -> None:
+        if self.reservations != counter - 1:
+            raise TpmError(f"stands at {self.reservations}", code="tpm.counter.moved")
+        self.reservations = counter
 
     def reset(self, *, orderly: bool) -> None:
         """A reboot; without an orderly shutdown the counter goes to what it can have been at most.

@@ -16,9 +16,11 @@ from flopgate_agent.gate.actions import (
     Deny,
     Freeze,
     KeepEnrolment,
+    KeepLicenses,
     KeepOrder,
     KeepQuote,
     KeepReport,
+    KeepTime,
     Kill,
     Notify,
     Restore,
@@ -31,6 +33,7 @@ from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.settings import Chip, GateSettings, LaneSetting, Now
 from flopgate_agent.ledger import Ledger
+from flopgate_agent.tpm.anchored import Keeper
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import decode_answer, decode_report
 from flopgate_proto.envelope import Envelope
@@ -125,6 +128,7 @@ class GateRig:
         self.authorities = {one.name: one for one in authorities or (GateAuthority(),)}
         self.hardware = Hardware(len(self.settings.chips), START_MS, LOADED_MS)
         self.ledger = ledger or Ledger(":memory:")
+        self.keeper: Keeper
         self.network = network
         self.actions: list[tuple[int, Action]] = []
         self.reports: list[Envelope] = []
@@ -170,6 +174,7 @@ class GateRig:
 
     def _new_core(self, ran_ms: int = 0, kept_ms: int = 0) -> GateCore:
         tokens = [one.token() for one in self.authorities.values()]
+        self.keeper = self.ledger
         memory = replace(self.ledger.load(), ran_ms=ran_ms, kept_ms=kept_ms)
         return GateCore(self.settings, memory, tokens, self.now)
 
@@ -343,10 +348,10 @@ class GateRig:
             self.actions.append((self.now_ms, action))
             match action:
                 case KeepReport():
-                    self.ledger.keep(action)
+                    self.keeper.keep(action)
                     self.reports.append(action.envelope)
-                case KeepOrder() | KeepQuote() | KeepEnrolment():
-                    self.ledger.keep(action)
+                case KeepOrder() | KeepQuote() | KeepEnrolment() | KeepLicenses() | KeepTime():
+                    self.keeper.keep(action)
                 case SendReport():
                     self._send(self.reports[-1])
                 case Freeze():

@@ -119,9 +119,10 @@ def test_a_ledger_of_the_version_before_is_brought_up(tmp_path: Path) -> None:
     with sqlite3.connect(path) as db:
         for column in (
             *("earliest_unix_ms", "latest_unix_ms"),
-            *("time_running_ms", "time_boot_id", "time_elapsed_ms"),
+            *("time_running_ms", "time_boot_id", "time_elapsed_ms", "heard_running_ms"),
         ):
             db.execute(f"ALTER TABLE authority DROP COLUMN {column}")
+        db.execute("DROP TABLE license")
         db.execute("PRAGMA user_version=2")
     db.close()
     ledger = Ledger(path)

@@ -7,10 +7,11 @@ import pytest
 from flopgate_agent.gate.actions import Notify, Restore, Thaw
 from flopgate_agent.gate.carrying import Kept, kept_of
 from flopgate_agent.gate.leasing import Leasing
-from flopgate_agent.gate_process.runner import retire as retire_asked
+from flopgate_agent.gate_process.runner import answered
 from flopgate_agent.gate_process.snapshot import snapshot
 from flopgate_proto.codec import PayloadType, decode_report
 from flopgate_proto.errors import EnvironmentFault
+from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LaneState, Phase, PhaseRule, Report, Scope, ScopeKind
 from tests.support.fixed import BOOT_ID, COURIER_KEY
 from tests.support.gate_authority import GateAuthority
@@ -221,8 +222,8 @@ def test_without_a_process_nobody_is_waited_for() -> None:
 
 
 def test_who_may_ask_and_when_is_told() -> None:
-    assert retire_asked(None, own=False).code == "retire.rights"
-    assert retire_asked(None, own=True).code == "retire.starting"
+    assert answered(None, pb.ToGate(retire=pb.Retire()), own=False).code == "door.rights"
+    assert answered(None, pb.ToGate(retire=pb.Retire()), own=True).code == "door.starting"
 
 
 def test_law_6_an_emergency_does_not_wait_for_the_wind_down_of_who_leaves() -> None:

@@ -23,6 +23,7 @@ GATE_MODULES = (
     "flopgate_agent.host_status",
     "flopgate_agent.ledger",
     "flopgate_agent.ledger_bounds",
+    "flopgate_agent.ledger_rows",
     "flopgate_agent.ledger_schema",
     "flopgate_agent.lockdown",
     "flopgate_agent.logs",

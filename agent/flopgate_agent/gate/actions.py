@@ -69,6 +69,25 @@ class KeepEnrolment:
     time: StoredTime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepLicenses:
+    """Make durable where all licenses stand, and then step the TPM's counter to ``number``.
+
+    What was reserved runs only after that (law 5).
+    """
+
+    number: int
+    row: Envelope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepTime:
+    """Make durable what a signed statement told of the time."""
+
+    authority: str
+    time: StoredTime
+
+
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendReport:
@@ -147,7 +166,7 @@ class Tell:
     detail: str
 
 
-Keep = KeepReport | KeepOrder | KeepQuote | KeepEnrolment
+Keep = KeepReport | KeepOrder | KeepQuote | KeepEnrolment | KeepLicenses | KeepTime
 Move = Deny | Slow | Restore | Freeze | Thaw | Kill | Notify
 """What is done to the chips and processes of a lane."""
 Action = Keep | SendReport | Move | Tell

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.authority import Authority, Permit
 from flopgate_agent.gate.officers import DELEGATE
 from flopgate_proto.quick import quick
 
@@ -21,6 +21,7 @@ class Allowed:
         until_by: authority whose permit ends first.
         ceiling_tflop: bound on the allotted book of the lane.
         ceiling_by: authority whose ceiling is the lowest.
+        licensed_by: authorities that permit it by a license.
     """
 
     until_ms: int
@@ -29,6 +30,7 @@ class Allowed:
     ceiling_by: str
     wind_down_ms: int
     exempt: bool
+    licensed_by: tuple[str, ...] = ()
 
 
 @quick
@@ -55,16 +57,47 @@ UNENROLLED: Final = Denied(
     wind_down_ms=0,
 )
 
+NEXT_LICENSE: Final = (
+    "Ask the authority for the next license and install it, or let the courier reach the authority."
+)
+"""The way back from a license that is over."""
+
 
 def allowance(
     workload: str, authorities: Iterable[Authority], now_ms: int, running_ms: int
 ) -> Allowed | Denied:
     """Permission of one lane, from every authority that must give it.
 
+    Of a license only what is reserved counts.
+
     Of several denials the one that leaves the least time rules: an emergency of one authority
     does not wait for the wind-down that another one grants. One that was joined and has not
     admitted the host denies as soon as another has: what ran before is in no book of its own.
     """
+    return _of_all(workload, authorities, now_ms, running_ms, reserved=True)
+
+
+def projected(
+    workloads: Iterable[str], authorities: Iterable[Authority], now_ms: int, running_ms: int
+) -> dict[str, set[str]]:
+    """Workloads that each authority would permit by a license, were all of it reserved."""
+    known, found = list(authorities), dict[str, set[str]]()
+    for name in workloads:
+        permission = _of_all(name, known, now_ms, running_ms, reserved=False)
+        if isinstance(permission, Allowed):
+            for authority in permission.licensed_by:
+                found.setdefault(authority, set()).add(name)
+    return found
+
+
+def _of_all(
+    workload: str,
+    authorities: Iterable[Authority],
+    now_ms: int,
+    running_ms: int,
+    *,
+    reserved: bool,
+) -> Allowed | Denied:
     granted: list[Allowed] = []
     denied: list[Denied] = []
     awaited: list[str] = []
@@ -72,7 +105,7 @@ def allowance(
         if not authority.admitted:
             awaited.append(authority.name)
             continue
-        match _from_one(authority, workload, now_ms, running_ms):
+        match _from_one(authority, workload, now_ms, running_ms, reserved=reserved):
             case Denied() as one:
                 denied.append(one)
             case Allowed() as one:
@@ -99,6 +132,7 @@ def allowance(
         ceiling_by=least.ceiling_by,
         wind_down_ms=max(one.wind_down_ms for one in granted),
         exempt=all(one.exempt for one in granted),
+        licensed_by=tuple(name for one in granted for name in one.licensed_by),
     )
 
 
@@ -118,14 +152,19 @@ def ceiling_of(
     ceilings = []
     for authority in authorities:
         permit = authority.granted.get(workload)
-        if permit is None or now_ms >= permit.made_ms + permit.lifetime_ms:
+        alive = permit is not None and now_ms < permit.made_ms + permit.lifetime_ms
+        licensed_tflop = authority.desk.bound_tflop(workload, reserved=True)
+        if permit is not None and alive:
+            ceilings.append(max(permit.ceilings[workload], licensed_tflop or 0))
+        elif licensed_tflop is not None:
+            ceilings.append(licensed_tflop)
+        else:
             return None
-        ceilings.append(permit.ceilings[workload])
     return min(ceilings, default=None)
 
 
 def _from_one(
-    authority: Authority, workload: str, now_ms: int, running_ms: int
+    authority: Authority, workload: str, now_ms: int, running_ms: int, *, reserved: bool
 ) -> Allowed | Denied:
     def denied(
         reason: str,
@@ -172,6 +211,14 @@ def _from_one(
         )
     permit = authority.permit
     alive = permit is not None and now_ms < permit.made_ms + permit.lifetime_ms
+    fresh = permit is not None and workload in permit.ceilings and now_ms < _handover_ms(permit)
+    if not fresh:
+        licensed = _by_license(authority, workload, now_ms, reserved=reserved)
+        if licensed is not None:
+            return licensed
+        words = None if alive else _no_license(authority, now_ms)
+        if words is not None:
+            return denied(*words)
     if not alive and authority.delegation_expired(running_ms):
         return denied(
             "delegation.expired",
@@ -201,3 +248,60 @@ def _from_one(
         wind_down_ms=permit.wind_down_ms,
         exempt=permit.exempt,
     )
+
+
+def _handover_ms(permit: Permit) -> int:
+    """From here on a license rules that stands beside a permit: before any wind-down begins.
+
+    A permit that is renewed is replaced before that.
+    """
+    orderly_ms = permit.lifetime_ms - permit.wind_down_ms
+    return permit.made_ms + (permit.renew_after_ms + max(permit.renew_after_ms, orderly_ms)) // 2
+
+
+def _by_license(
+    authority: Authority, workload: str, now_ms: int, *, reserved: bool
+) -> Allowed | None:
+    """What a license lets run: of what is reserved of it, or of all that is left."""
+    desk, told = authority.desk, authority.told_time
+    held, ceiling_tflop = desk.license, desk.bound_tflop(workload, reserved=reserved)
+    if held is None or ceiling_tflop is None or not (desk.opens() and desk.begun(told, now_ms)):
+        return None
+    if reserved and not desk.reserved:
+        return None
+    return Allowed(
+        until_ms=now_ms + desk.left_ms(told, now_ms, reserved=reserved),
+        until_by=authority.name,
+        ceiling_tflop=ceiling_tflop,
+        ceiling_by=authority.name,
+        wind_down_ms=held.wind_down_ms,
+        exempt=held.exempt,
+        licensed_by=(authority.name,),
+    )
+
+
+_NO_LICENSE: Final = {
+    "license.used-up": "was used up",
+    "license.expired": "is past its end",
+    "license.returned": "was given back",
+    "license.retired": "went back when the host was retired",
+}
+"""Why there is none any more, by code."""
+
+
+def _no_license(authority: Authority, now_ms: int) -> tuple[str, str, str] | None:
+    """Reason, detail and way back, where a license would let run and does not (law 8)."""
+    desk = authority.desk
+    if desk.standing.ended in _NO_LICENSE:
+        detail = f"the license of {authority.name} {_NO_LICENSE[desk.standing.ended]}"
+        return desk.standing.ended, detail, NEXT_LICENSE
+    if not desk.opens():
+        return None
+    if not desk.begun(authority.told_time, now_ms):
+        detail = (
+            f"the license of {authority.name} has not begun, as far as this gate knows the time"
+        )
+        way_back = "Wait, or bring a file in which the authority tells the time."
+        return "license.early", detail, way_back
+    detail = f"nothing is reserved yet of the license of {authority.name}"
+    return "license.unreserved", detail, "It goes on by itself once nothing else denies."

@@ -88,7 +88,7 @@ def check_answer(
             "answer for another run of this gate: its permission died with that run",
             code="answer.run",
         )
-    _check_batch(verified, authority)
+    check_batch(verified, authority)
     if _superseded(verified, authority) or verified.digest == authority.quote.answer_digest:
         # Or a retry was answered with the bytes of the first time: nothing new.
         return None
@@ -98,7 +98,9 @@ def check_answer(
             code="answer.request",
         )
     _check_head(answer, sent)
-    permit = _permit(answer, request, authority, settings, now_ms)
+    licensed = answer.terms is not None and answer.terms.license is not None
+    # A license counts where its approval is, in a file of its own: here it acknowledges.
+    permit = None if licensed else _permit(answer, request, authority, settings, now_ms)
     quote = Quote(
         authority=authority.name,
         answer_digest=verified.digest,
@@ -111,8 +113,8 @@ def check_answer(
         quote=quote,
         acknowledged_sequence=max(authority.acknowledged_sequence, answer.acknowledged_sequence),
         permit=permit,
-        late=answer.terms is not None and permit is None,
-        asked=request.asked,
+        late=answer.terms is not None and permit is None and not licensed,
+        asked=request.asked and not licensed,
         made_ms=request.made_ms,
     )
 
@@ -133,6 +135,34 @@ def take_answer(accepted: Accepted, authority: Authority, now_ms: int) -> None:
         if accepted.permit is not None:
             authority.granted |= dict.fromkeys(accepted.permit.ceilings, accepted.permit)
         authority.refusals = _refusals(answer)
+
+
+def take_licensed(
+    verified: VerifiedAnswer, authority: Authority, *, made_ms: int | None, received_ms: int
+) -> None:
+    """Put in force what the answer that gives a license says beside it.
+
+    ``made_ms``: when its request was made; ``None`` where no clock of this boot knows.
+    """
+    answer = verified.answer
+    authority.quote = replace(
+        authority.quote,
+        answer_digest=verified.digest,
+        batch_number=verified.batch.batch_number,
+    )
+    authority.batch_digest = verified.batch_digest
+    authority.acknowledged_sequence = max(
+        authority.acknowledged_sequence, answer.acknowledged_sequence
+    )
+    authority.note_scopes(frozenset(answer.scopes))
+    if made_ms is None:
+        authority.hear_later(answer.governor_unix_ms, received_ms)
+    else:
+        authority.hear_time(answer.governor_unix_ms, made_ms=made_ms, received_ms=received_ms)
+    authority.unseen_pauses = frozenset(answer.pauses) - authority.seen_pauses
+    licensed = {one.workload for one in answer.verdicts if isinstance(one.outcome, Ceiling)}
+    kept = {name: one for name, one in authority.refusals.items() if name not in licensed}
+    authority.refusals = kept
 
 
 def keep_quote(
@@ -207,7 +237,8 @@ def _superseded(verified: VerifiedAnswer, authority: Authority) -> bool:
     return number < newest
 
 
-def _check_batch(verified: VerifiedAnswer, authority: Authority) -> None:
+def check_batch(verified: VerifiedAnswer, authority: Authority) -> None:
+    """Refuse another batch of the same number."""
     number = verified.batch.batch_number
     same_batch = authority.quote.batch_number == number
     if same_batch and authority.batch_digest not in {b"", verified.batch_digest}:
@@ -284,7 +315,7 @@ def _bounded(
         ):
             raise
     longest_ms, most_tflop = _bounds(terms, policy)
-    if terms.exempt and _alone_covered(policy, settings):
+    if terms.exempt and alone_covered(policy, settings):
         raise ForgedError("exempts a host that alone reaches the threshold", code="permit.waits")
     lifetime_ms = min(terms.lifetime_ms, longest_ms)
     return (
@@ -320,7 +351,8 @@ def _bounds(terms: Terms, policy: Policy) -> tuple[int, int]:
     return policy.lifetime_ms, policy.headroom_max_tflop
 
 
-def _alone_covered(policy: Policy, settings: GateSettings) -> bool:
+def alone_covered(policy: Policy, settings: GateSettings) -> bool:
+    """Whether this host alone reaches the threshold."""
     return settings.capacity_tflop_per_s(policy.capacity_basis) >= policy.threshold_tflop_per_s
 
 
@@ -333,7 +365,7 @@ def _check_policy(
 ) -> None:
     """Hold the online key to what the officers signed: lifetime, FLOP and workloads."""
     longest_ms, most_tflop = _bounds(terms, policy)
-    if terms.exempt and _alone_covered(policy, settings):
+    if terms.exempt and alone_covered(policy, settings):
         raise ForgedError(
             "exempts a host that alone reaches the threshold", code="permit.beyond-policy"
         )

@@ -73,15 +73,17 @@ def request_if_due(
     policies = policies_of(authorities)
     longest = [max(policy.lifetime_ms, policy.exempt_lifetime_ms) for policy in policies]
     span_ms = max(longest, default=0)
-    return Request(
-        lanes=tuple(
-            LaneRequest(
-                workload=lane.workload,
-                headroom_tflop=-(-lane.peak_tflop_per_s * span_ms // 1000),
-            )
-            for lane in lanes
-            if lane.setting.chips
+    return Request(lanes=wanted(lanes, span_ms))
+
+
+def wanted(lanes: Iterable[Lane], span_ms: int) -> tuple[LaneRequest, ...]:
+    """As much as each lane can do in a span."""
+    return tuple(
+        LaneRequest(
+            workload=lane.workload, headroom_tflop=-(-lane.peak_tflop_per_s * span_ms // 1000)
         )
+        for lane in lanes
+        if lane.setting.chips
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import dropwhile
 
+from flopgate_agent.gate.license import LicenseDesk
 from flopgate_agent.gate.memory import Moment, StoredAuthority, StoredTime
 from flopgate_agent.gate.officers import OfficerOrders, lapsed
 from flopgate_agent.gate.settings import GateToken
@@ -58,6 +59,7 @@ class Authority(OfficerOrders):
         told_time: what its signed answers say of the time, ``None`` before the admission.
         heard_running_ms: gate running time of its last signed word, no earlier; ``None``: unknown.
         lost_say: whether its own fallback took its say, as far as that was told.
+        desk: the license that it gave, if it did.
     """
 
     def __init__(self, stored: StoredAuthority) -> None:
@@ -70,8 +72,9 @@ class Authority(OfficerOrders):
         self.asked = stored.asked
         self.told_time: ToldTime | None = None
         self._stored_time = stored.time
-        self.heard_running_ms = None if stored.time is None else stored.time.at.running_ms
+        self.heard_running_ms = None if stored.time is None else stored.heard_running_ms
         self.lost_say = False
+        self.desk = LicenseDesk()
         self.scopes = stored.scopes
         self.permit: Permit | None = None
         self.granted: dict[str, Permit] = {}
@@ -95,13 +98,15 @@ class Authority(OfficerOrders):
         """
         while len(self._grants) > 1 and self._grants[1][0] <= end_ms:
             del self._grants[0]
-        quote, grant = self.quote, self._grants[0][1]
-        return quote if quote.grant == grant else replace(quote, grant=grant)
+        quote, grant, licensed = self.quote, self._grants[0][1], self.desk.quote_at(end_ms)
+        if quote.grant == grant and licensed is None:
+            return quote
+        return replace(quote, grant=grant, license=licensed)
 
-    def resume_time(self, now: Moment) -> None:
-        """Go on from the time that the ledger knows."""
+    def resume_time(self, now: Moment, least_running_ms: int = 0) -> None:
+        """Go on from the time that the ledger knows; see `ToldTime.resumed`."""
         if self._stored_time is not None:
-            self.told_time = ToldTime.resumed(self._stored_time, now)
+            self.told_time = ToldTime.resumed(self._stored_time, now, least_running_ms)
 
     def time_to_keep(self, now: Moment) -> StoredTime | None:
         """The time as it was told, for the ledger."""
@@ -125,6 +130,10 @@ class Authority(OfficerOrders):
         if falls_ms is None or running_ms < falls_ms or self.unseen_pauses:
             return False
         return all(lapsed(latched, running_ms) for latched in self.pauses)
+
+    def hear_later(self, unix_ms: int, now_ms: int) -> None:
+        """A signed statement says that it is no earlier than this; nothing else follows from it."""
+        self.told_time = ToldTime.raised(unix_ms, now_ms, self.told_time)
 
     def note_scopes(self, scopes: frozenset[Scope]) -> None:
         """Scopes an answer names are added for good: leaving one lifts nothing (law 6)."""

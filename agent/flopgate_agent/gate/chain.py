@@ -79,6 +79,7 @@ class Chain:
         request: Request | None,
         now: Now,
         final: bool = False,
+        spent_counter: int = 0,
     ) -> list[Action]:
         """Make the next report: kept first, sent after (law 9).
 
@@ -104,6 +105,7 @@ class Chain:
             request=request,
             final=final,
             now=now,
+            spent_counter=spent_counter,
         )
         self.ended = final
         self.sequence, self.head = keep.sequence, keep.digest
@@ -115,12 +117,13 @@ class Chain:
             sequence=keep.sequence,
             made_ms=now.elapsed_ms,
             allotted={lane.workload: lane.book.allotted_tflop for lane in lanes},
-            asked=request is not None,
+            # A license comes in a file: an answer to the report that asks for one acknowledges.
+            asked=request is not None and request.license is None,
             run_nonce=self._settings.run_nonce,
         )
         while len(self.sent) > SENT_MAX:
             del self.sent[next(iter(self.sent))]
-        if request is not None:
+        if request is not None and request.license is None:
             self.requests[keep.digest] = keep.envelope
         while len(self.requests) > REQUESTS_MAX:
             del self.requests[next(iter(self.requests))]

@@ -253,7 +253,8 @@ class Lane:
             now_ms=now_ms,
         )
         pressed_tflop = PRESSED * looked.orderly_tflop
-        self.pressed = looked.left_tflop <= pressed_tflop
+        # More of a license is reserved, not asked for.
+        self.pressed = not allowed.licensed_by and looked.left_tflop <= pressed_tflop
         if looked.why is None:
             self._look_after_ms = self._patience_ms(looked.left_tflop, pressed_tflop)
         return looked

@@ -52,6 +52,7 @@ class StoredAuthority:
         asked: digests of all that an answer may still name.
         scopes: all that the host was ever in.
         time: as it was told last; ``None`` before the admission.
+        heard_running_ms: gate running time of its last signed word about this host.
     """
 
     name: str
@@ -64,6 +65,15 @@ class StoredAuthority:
     admitted: bool = False
     scopes: frozenset[Scope] = frozenset()
     time: StoredTime | None = None
+    heard_running_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredLicenses:
+    """The newest row of licenses, sealed by the host key; ``number`` as the row says it."""
+
+    number: int
+    row: Envelope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +95,8 @@ class Memory:
 
     ``oldest_sequence`` is of the oldest report that is still kept, 0 before the first. ``ran_ms``
     is the gate running time that a gate of this boot wrote down last, 0 where none did; ``kept_ms``
-    the same of any boot.
+    the same of any boot. ``off_ms``: so much time passed since the last report, at least, as a TPM
+    tells.
     """
 
     authorities: tuple[StoredAuthority, ...] = ()
@@ -93,3 +104,5 @@ class Memory:
     oldest_sequence: int = 0
     ran_ms: int = 0
     kept_ms: int = 0
+    off_ms: int = 0
+    licenses: StoredLicenses | None = None

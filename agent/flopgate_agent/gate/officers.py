@@ -16,7 +16,7 @@ from flopgate_proto.keys import VerifyingKey
 from flopgate_proto.orders.book import GATE, OrderBook
 from flopgate_proto.orders.held import DelegatedKey, LatchedPause, Waiting
 from flopgate_proto.trust import Trust, VerifiedOrder
-from flopgate_proto.values import Policy, Scope, ScopeKind, Seats, Standing
+from flopgate_proto.values import LicenseApproval, Policy, Scope, ScopeKind, Seats, Standing
 
 DELEGATE: Final = (
     "Officers of the authority run `flopgate-governor delegate`; the courier brings it."
@@ -187,6 +187,21 @@ class OfficerOrders:
         """Whether every key that officers let sign has had its span."""
         spans = [entry.until_ms for entry in self._delegated.values()]
         return bool(spans) and running_ms >= max(spans)
+
+    def check_approval(self, envelope: Envelope) -> tuple[LicenseApproval, bytes]:
+        """Officers of the role for it approved licenses; what they signed, and its digest.
+
+        Raises:
+            PeerError: it does not hold, or is another order.
+        """
+        verified = self._orders().trust.verify(envelope)
+        if not isinstance(verified.order, LicenseApproval):
+            raise ForgedError(
+                "no approval of licenses that holds now",
+                code="license.approval",
+                remedy="Take the license file as the authority made it.",
+            )
+        return verified.order, verified.digest
 
     def check_delegated(self, envelope: Envelope, running_ms: int) -> None:
         """Say why a key that officers once let sign does not count now.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flopgate_agent.gate.allowance import Allowed, Denied
+from flopgate_agent.gate.allowance import NEXT_LICENSE, Allowed, Denied
 from flopgate_proto.quick import quick
 
 
@@ -80,6 +80,14 @@ def outlook(
 
 
 def _expiring(allowed: Allowed) -> Denied:
+    if allowed.until_by in allowed.licensed_by:
+        return Denied(
+            reason="license.ending",
+            detail="the license runs out",
+            way_back=NEXT_LICENSE,
+            authority=allowed.until_by,
+            wind_down_ms=0,
+        )
     return Denied(
         reason="permit.expiring",
         detail="the permit runs out and was not renewed",
@@ -93,7 +101,9 @@ def _spent(allowed: Allowed) -> Denied:
     return Denied(
         reason="ceiling.reached",
         detail="what is left of the ceiling is needed to stop in time",
-        way_back="The next grant lifts it, if the budget allows.",
+        way_back=NEXT_LICENSE
+        if allowed.ceiling_by in allowed.licensed_by
+        else "The next grant lifts it, if the budget allows.",
         authority=allowed.ceiling_by,
         wind_down_ms=0,
     )

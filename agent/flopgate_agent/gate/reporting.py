@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence
+from dataclasses import replace
 
 from flopgate_agent.gate.actions import KeepReport
 from flopgate_agent.gate.authority import Authority
@@ -71,10 +72,12 @@ def build_report(
     request: Request | None,
     final: bool,
     now: Now,
+    spent_counter: int = 0,
 ) -> KeepReport:
     """The signed report of one interval (host elapsed time), and its rows.
 
-    ``final``: it ends the chain, and asks for nothing.
+    ``final``: it ends the chain, and asks for nothing. ``spent_counter``: of reservations, for
+    hosts whose TPM counts them.
     """
     rows, chip_root = salted_rows(settings.salt_secret, sequence, chips)
     report = Report(
@@ -97,7 +100,9 @@ def build_report(
         findings=tuple(findings[:FINDINGS_MAX]),
         running_ms=running_ms,
         request=request,
-        tpm=None if settings.witness is None else settings.witness.next(),
+        tpm=None
+        if settings.witness is None
+        else replace(settings.witness.next(), spent_counter=spent_counter),
     )
     kind = PayloadType.RETIREMENT if final else PayloadType.REPORT
     envelope = seal(kind, encode_report(report), [settings.signer])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from flopgate_agent.gate.allowance import Allowed, allowance, ceiling_of
+from flopgate_agent.gate.allowance import Allowed, allowance, ceiling_of, projected
 from flopgate_agent.gate.answers import Sent, resume_answer
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.book import LaneBook
@@ -51,6 +51,11 @@ def running_before(memory: Memory, settings: GateSettings, now: Now) -> int:
     passed_ms = max(0, now.elapsed_ms - report.made_ms)
     ran_ms = max(memory.ran_ms, memory.kept_ms)
     return max(report.running_ms, min(ran_ms, report.running_ms + passed_ms))
+
+
+def least_running_ms(memory: Memory) -> int:
+    """Gate running time up to this start, had one run as long as a TPM's clock did."""
+    return 0 if memory.last is None else memory.last.report.running_ms + memory.off_ms
 
 
 def resume_clock(
@@ -145,10 +150,11 @@ def carry_over(
                 resume_answer(answer, authority, settings, running_ms=running_ms, now_ms=now_ms)
         except PeerError as error:
             errors.append(error)
+    licensed = projected(lanes, authorities.values(), now_ms, running_ms).values()
     for name, lane in lanes.items():
         # The first look charges what ran meanwhile, before the first step.
         found = allowance(name, authorities.values(), now_ms, running_ms)
-        lane.allowed = isinstance(found, Allowed)
+        lane.allowed = isinstance(found, Allowed) or any(name in names for names in licensed)
         lane.ceiling_tflop = ceiling_of(found, name, authorities.values(), now_ms)
     for one in kept.winding_down:
         if one.workload in lanes:

@@ -80,6 +80,13 @@ class Witness(Protocol):
             TpmError: it does not answer.
         """
 
+    def spent(self) -> int:
+        """Where its counter of reservations stands; made where there is none.
+
+        Raises:
+            TpmError: it does not answer, or has no room for one.
+        """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateSettings:

@@ -8,7 +8,7 @@ passed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from flopgate_agent.gate.memory import Moment, StoredTime
@@ -59,13 +59,29 @@ class ToldTime:
         )
 
     @classmethod
-    def resumed(cls, stored: StoredTime, now: Moment) -> ToldTime:
+    def raised(cls, unix_ms: int, now_ms: int, before: ToldTime | None) -> ToldTime:
+        """It is no earlier, and nothing else is known; what was told before is never undone."""
+        after_ms = unix_ms - now_ms
+        if before is None:
+            return cls(earliest_after_ms=after_ms, latest_after_ms=after_ms)
+        return replace(
+            before,
+            earliest_after_ms=max(before.earliest_after_ms, after_ms),
+            latest_after_ms=max(before.latest_after_ms, after_ms),
+            meanwhile_after_ms=max(before.meanwhile_after_ms, after_ms),
+        )
+
+    @classmethod
+    def resumed(cls, stored: StoredTime, now: Moment, least_running_ms: int = 0) -> ToldTime:
         """After a restart or reboot: at least the time that gates ran since has passed.
 
         In the same boot the host's clock tells how long none ran; after a reboot nothing on the
-        host does, the next answer will.
+        host does but a TPM, as long as it had power; the next answer will.
+
+        ``least_running_ms``: what the gate running time would be, had a gate run while the TPM's
+        clock did.
         """
-        passed_ms = max(0, now.running_ms - stored.at.running_ms)
+        passed_ms = max(0, max(now.running_ms, least_running_ms) - stored.at.running_ms)
         if stored.at.boot_id == now.boot_id:
             passed_ms = max(passed_ms, now.elapsed_ms - stored.at.elapsed_ms)
         return cls(

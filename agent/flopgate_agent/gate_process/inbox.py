@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from flopgate_agent.gate.actions import Action
 from flopgate_agent.gate.core import GateCore
+from flopgate_agent.gate.license_check import LicenseFile
 from flopgate_agent.gate.settings import Now
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import (
@@ -16,10 +17,13 @@ from flopgate_proto.codec import (
     decode_order,
     envelope_from_wire,
 )
+from flopgate_proto.codec.licenses import wish_of
 from flopgate_proto.errors import MalformedError, PeerError
 from flopgate_proto.limits import REPORTS_PER_MESSAGE_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
+ORDERS_MAX = 1024
+"""Orders in force, in one license."""
 NEIGHBOURS_MAX = 64
 """Statements in one message; a host has few lanes and one fabric."""
 
@@ -73,3 +77,46 @@ def take_admission(core: GateCore, reply: pb.EnrollReply, now: Now) -> list[Acti
     authority = decode_admission(admission.payload).authority
     orders = [envelope_from_wire(order.envelope) for order in reply.orders]
     return core.admission(authority, admission, orders, now)
+
+
+def take_wish(core: GateCore, message: pb.ToGate, now: Now) -> list[Action]:
+    """What the host's own people want."""
+    match message.WhichOneof("message"):
+        case "retire":
+            return core.retire(now)
+        case "ask_license":
+            return core.ask_license(wish_of(message.ask_license.wish), now)
+        case "license":
+            return core.license(license_file(message.license), now)
+        case "return_license":
+            return core.return_license(message.return_license.authority, now)
+        case "open_reserve":
+            return core.open_reserve(envelope_from_wire(message.open_reserve.opening), now)
+        case "tell_time":
+            return core.hear_time(envelope_from_wire(message.tell_time.time), now)
+        case kind:
+            raise MalformedError(f"{kind} is not for the host's own people", code="door.message")
+
+
+def license_file(wire: pb.HostLicense) -> LicenseFile:
+    """One host's part of a license file, with nothing believed yet."""
+    if len(wire.answer.answers) != 1:
+        raise MalformedError(
+            f"a license with {len(wire.answer.answers)} answers, one is taken",
+            code="license.answers",
+            remedy="Take the license file as the authority made it.",
+        )
+    if len(wire.orders) > ORDERS_MAX:
+        raise MalformedError(
+            f"a license with {len(wire.orders)} orders, at most {ORDERS_MAX} are taken",
+            code="license.orders",
+            remedy="Take the license file as the authority made it.",
+        )
+    root, leaf = envelope_from_wire(wire.answer.batch_root), wire.answer.answers[0]
+    return LicenseFile(
+        host_id=wire.host_id,
+        authority=wire.authority,
+        proven=ProvenAnswer(leaf.payload, leaf.index, tuple(leaf.path), root),
+        approval=envelope_from_wire(wire.approval),
+        orders=tuple(envelope_from_wire(one.envelope) for one in wire.orders),
+    )

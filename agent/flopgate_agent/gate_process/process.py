@@ -49,7 +49,7 @@ from flopgate_agent.gate_process.kept_memory import KeptMemory
 from flopgate_agent.gate_process.lease_keeper import LeaseKeeper
 from flopgate_agent.gate_process.lockdown_told import LockdownTold
 from flopgate_agent.gate_process.ran_file import RanFile
-from flopgate_agent.gate_process.runner import Doer, GateRunner, log_refused, retire
+from flopgate_agent.gate_process.runner import OWNERS, Doer, GateRunner, answered, log_refused
 from flopgate_agent.gate_process.service_manager import ServiceManager
 from flopgate_agent.gate_process.status_file import StatusFile, status_path
 from flopgate_agent.gate_process.tpm_looking import TpmLooking
@@ -101,6 +101,8 @@ class GateProcess:
         self._memory = self._ledger.load()
         self._identity = open_identity(config.state_dir, config.tpm, os.environ)
         self._anchored = anchored(self._ledger, self._identity, self._memory)
+        if self._anchored is not None:
+            self._memory = replace(self._memory, off_ms=self._anchored.off_ms)
         self._tpm_looking = TpmLooking(self._anchored, self._memory)
         self._enrolled = enrolled_chips(self._memory)
         self._hold_at_ms: int | None = None
@@ -188,11 +190,15 @@ class GateProcess:
         give_up_ms = read_clocks().elapsed_ms + STOP_MS_MAX
         while runner.core.must_stand and read_clocks().elapsed_ms < give_up_ms:
             self._turn()
+        if not runner.core.must_stand:
+            runner.enter(runner.core.settle_reserved)
 
     @property
     def _outlives(self) -> bool:
         """Whether what is permitted, and whoever stops the lanes, are there without this run."""
-        return bool(self._kept.stored) and is_watched(self._lease_path)
+        runner = self._runner
+        found = self._kept.stored or (runner is not None and runner.core.runs_on_licenses)
+        return found and is_watched(self._lease_path)
 
     def _next_wake_ms(self) -> int:
         times = [self._next_snapshot_ms]
@@ -374,8 +380,8 @@ class GateProcess:
             self._lease.renew(runner.core, now.elapsed_ms)
 
     def _on_courier(self, client_id: int, message: pb.ToGate) -> None:
-        if message.HasField("retire"):
-            reply = retire(self._runner, own=self._door.is_own(client_id))
+        if message.WhichOneof("message") in OWNERS:
+            reply = answered(self._runner, message, own=self._door.is_own(client_id))
             self._door.send(client_id, pb.FromGate(reply=reply))
         elif self._runner is not None:
             self._runner.from_courier(client_id, message)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from flopgate_agent.gate.actions import (
     Action,
     Keep,
     KeepEnrolment,
+    KeepLicenses,
     KeepOrder,
     KeepQuote,
     KeepReport,
+    KeepTime,
     Move,
     Restore,
     SendReport,
@@ -34,6 +36,7 @@ from flopgate_proto.codec import envelope_to_wire
 from flopgate_proto.errors import (
     ClockError,
     EnvironmentFault,
+    FlopgateError,
     HistoryError,
     PeerError,
     StorageError,
@@ -42,6 +45,15 @@ from flopgate_proto.errors import (
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Finding
 
+OWNERS: Final[Mapping[str, str]] = {
+    "retire": "take this host out of service",
+    "ask_license": "ask for a license",
+    "license": "install a license",
+    "return_license": "give a license back",
+    "open_reserve": "open a reserve license",
+    "tell_time": "bring the time",
+}
+"""What only the host's own people may want of the gate."""
 _LOG = logging.getLogger("flopgate.gate")
 
 
@@ -199,30 +211,43 @@ class GateRunner:
         except StorageError as error:
             self._ledger_failed(error)
 
-    def retire(self) -> pb.Reply:
-        """The host's own people take it out of service; what the gate says to it."""
+    def from_owner(self, message: pb.ToGate) -> pb.Reply:
+        """What the host's own people want, carried out; what the gate says to it."""
         try:
-            self.do(self.core.retire(self._clock()))
+            self.do(inbox.take_wish(self.core, message, self._clock()))
+        except PeerError as error:
+            self._refused(error)
+            return _reply(error)
         except EnvironmentFault as error:
             if isinstance(error, ClockError):
                 self._clock_failed(error)
             elif isinstance(error, TpmError):
                 self.tpm_failed(error)
-            return pb.Reply(code=error.code, detail=error.detail, remedy=error.remedy)
+            return _reply(error)
+        fault = next((one for one in MUTING if self.core.has_fault(one)), None)
+        if fault is not None:
+            # What was to be kept was not, or is not sure to be.
+            said = "the gate could not keep what was asked for: see its log"
+            return pb.Reply(code=fault, detail=said, remedy="Mend it, and restart the gate.")
         return pb.Reply()
+
+    def retire(self) -> pb.Reply:
+        """The host's own people take it out of service; what the gate says to it."""
+        return self.from_owner(pb.ToGate(retire=pb.Retire()))
 
     def do(self, actions: Sequence[Action]) -> None:
         """Carry out actions in order; when one cannot be kept, none after it happens."""
         for action in actions:
             match action:
-                case KeepReport() | KeepOrder() | KeepQuote() | KeepEnrolment():
-                    try:
-                        self._ledger.keep(action)
-                    except (StorageError, HistoryError) as error:
-                        self._ledger_failed(error)
-                        return
-                    except TpmError as error:
-                        self.tpm_failed(error)
+                case (
+                    KeepReport()
+                    | KeepOrder()
+                    | KeepQuote()
+                    | KeepEnrolment()
+                    | KeepLicenses()
+                    | KeepTime()
+                ):
+                    if not self._kept(action):
                         return
                 case SendReport():
                     self.push()
@@ -233,6 +258,18 @@ class GateRunner:
                     _LOG.error("%s of %s came too late", doing, action.workload)
                 case _:
                     self._note(self.hand.carry_out(action))
+
+    def _kept(self, action: Keep) -> bool:
+        """Whether it is durable; else the host is held."""
+        try:
+            self._ledger.keep(action)
+        except (StorageError, HistoryError) as error:
+            self._ledger_failed(error)
+        except TpmError as error:
+            self.tpm_failed(error)
+        else:
+            return True
+        return False
 
     def turn(self) -> None:
         """Let the hand go on with what takes its time."""
@@ -278,12 +315,17 @@ class GateRunner:
             self.do(self.core.fault(error.code, error.detail, error.remedy, self._clock()))
 
 
-def retire(runner: GateRunner | None, *, own: bool) -> pb.Reply:
+def answered(runner: GateRunner | None, message: pb.ToGate, *, own: bool) -> pb.Reply:
     """What is said to whoever asks; ``own``: it is root or the gate's own user."""
+    what = OWNERS[message.WhichOneof("message") or ""]
     if not own:
-        who = "only root and the gate's own user may take this host out of service"
-        return pb.Reply(code="retire.rights", detail=who, remedy="Run this as root.")
+        who = f"only root and the gate's own user may {what}"
+        return pb.Reply(code="door.rights", detail=who, remedy="Run this as root.")
     if runner is None:
         starting = "the driver has not named its chips yet"
-        return pb.Reply(code="retire.starting", detail=starting, remedy="Try again in a moment.")
-    return runner.retire()
+        return pb.Reply(code="door.starting", detail=starting, remedy="Try again in a moment.")
+    return runner.from_owner(message)
+
+
+def _reply(error: FlopgateError) -> pb.Reply:
+    return pb.Reply(code=error.code, detail=error.detail, remedy=error.remedy)

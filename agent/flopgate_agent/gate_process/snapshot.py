@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 
 from flopgate_agent.gate.allowance import Allowed
+from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.lane import Lane
 from flopgate_proto.codec.common import figures_to
@@ -37,6 +38,7 @@ def snapshot(
         ],
         ledger_free_bytes=ledger_free_bytes,
         without_authorities=[one.name for one in admitted if one.lost_say],
+        licenses=[_license(core, one) for one in admitted if one.desk.license is not None],
     )
 
 
@@ -44,6 +46,24 @@ def _state(core: GateCore) -> str:
     if core.enrolled:
         return "retiring" if core.retiring.asked else "enrolled"
     return "retired" if core.chain.ended else "unenrolled"
+
+
+def _license(core: GateCore, authority: Authority) -> pb.LicenseSnapshot:
+    desk, held = authority.desk, authority.desk.license
+    if held is None:
+        return pb.LicenseSnapshot(authority=authority.name)
+    message = pb.LicenseSnapshot(
+        authority=authority.name,
+        span_ms=held.span_ms,
+        used_ms=desk.used_until(core.elapsed_ms),
+        not_before_unix_ms=held.not_before_unix_ms,
+        not_after_unix_ms=held.not_after_unix_ms,
+        request=held.request,
+        approval=held.approval,
+    )
+    message.state = pb.LicenseState.ValueType(desk.standing.state.value)
+    message.single_use = pb.SingleUse.ValueType(held.single_use.value)
+    return message
 
 
 def _lane(core: GateCore, lane: Lane, closed: Container[str]) -> pb.LaneSnapshot:
@@ -65,6 +85,7 @@ def _lane(core: GateCore, lane: Lane, closed: Container[str]) -> pb.LaneSnapshot
         total=figures_to(lane.book.reported_measured + lane.book.reported_gap),
         allotted_tflop=lane.book.allotted_tflop,
         unaccounted_tflop=lane.book.unaccounted_tflop,
+        licensed=allowed is not None and bool(allowed.licensed_by),
         may_start=not core.enrolled or (lane.state in _MAY_START and lane.workload not in closed),
     )
     message.state = pb.LaneState.ValueType(lane.state.value)

@@ -174,6 +174,22 @@ class TpmClient:
         """
         self.ask({"op": "reach", "counter": counter})
 
+    def spent(self) -> int:
+        """Where the counter of reservations stands; made where there is none.
+
+        Raises:
+            TpmError: as `make`.
+        """
+        return int(self.ask({"op": "spent"}, self._start_ms)["spent"])
+
+    def spend(self, counter: int) -> None:
+        """Have the counter of reservations stand there by one step.
+
+        Raises:
+            TpmError: as `make`; the counter may stand elsewhere.
+        """
+        self.ask({"op": "spend", "counter": counter})
+
     def ask(self, request: Message, timeout_ms: int | None = None) -> Message:
         """One answer.
 
@@ -269,9 +285,10 @@ def failure(code: str, detail: str) -> TpmError:
 
 
 def _seen(answer: Message) -> Seen:
-    counter = answer["counter"]
+    counter, spent = answer["counter"], answer["spent"]
     return Seen(
         counter=None if counter is None else int(counter),
+        spent=None if spent is None else int(spent),
         clock_ms=int(answer["clock_ms"]),
         reset_count=int(answer["reset_count"]),
         restart_count=int(answer["restart_count"]),

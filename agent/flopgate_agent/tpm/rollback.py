@@ -7,6 +7,9 @@ two, one more. Anything less is a ledger that was put back.
 The counter is an orderly one (TPMA_NV_ORDERLY): it lives in the TPM's memory and is written down by
 an orderly shutdown, and else every `slack` + 1 steps. After a loss of power it goes on from the
 highest value that it can have had: ahead of the ledger by `slack` at most.
+
+The counter of reservations is none: each of its steps is written down, and no loss of power moves
+it. The ledger's row of licenses names where it stands, or, after a crash between the two, one more.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ class Seen:
         counter: where it stands; ``None`` where there is none.
         orderly: the last time the TPM was reset it had been told before.
         slack: most by which a loss of power can move the counter on.
+        spent: where the counter of reservations stands; ``None`` where there is none.
     """
 
     counter: int | None
@@ -40,6 +44,7 @@ class Seen:
     safe: bool
     orderly: bool
     slack: int
+    spent: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,3 +130,28 @@ def _lost_power(resets: int, seen: Seen) -> bool:
     if resets == 1:
         return not seen.orderly
     return resets > 1 and seen.counter is not None and seen.counter & seen.slack == seen.slack
+
+
+def judge_spent(row: int | None, last: TpmState | None, spent: int | None) -> bool:
+    """Compare the ledger's row of licenses with the TPM; whether a step is missing.
+
+    Args:
+        row: its number; ``None`` without one.
+        last: what the last report says.
+        spent: where the counter of reservations stands.
+
+    Raises:
+        TpmError: licenses were taken or reserved of which this ledger does not know, or the
+            counter is not there.
+    """
+    if row is None and (last is None or not last.spent_counter):
+        return False
+    if row is not None and spent is not None and row - 1 <= spent <= row:
+        return spent < row
+    stands = "is not there any more" if spent is None else f"stands at {spent}"
+    raise TpmError(
+        f"the counter of reservations {stands}, the ledger at {row or 'none'}: a license may have "
+        "been used of which this ledger does not know",
+        code="license.rolled-back",
+        remedy="An older image of the disk was put back, or the counter removed. " + _EVIDENCE,
+    )

@@ -26,6 +26,8 @@ ENDED: Final = "tpm.ended"
 
 COUNTER_INDEX: Final = 0x0181_F10B
 """Of the owner's range, which TCG's registry of handles leaves to whoever owns the host."""
+SPENT_INDEX: Final = 0x0181_F10C
+"""The counter of reservations, beside it."""
 COUNTER_SPACE: Final = "tpm.counter.space"
 """The TPM has no room for a counter."""
 COUNTER_FOREIGN: Final = "tpm.counter.foreign"

@@ -1,4 +1,4 @@
-"""The NV counter that goes up with each report, and the TPM's clock."""
+"""The NV counters that go up with each report and with each reservation, and the TPM's clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from tpm2_pytss import (
 
 from flopgate_agent.tpm.wire import (
     COUNTER_FOREIGN,
-    COUNTER_INDEX,
     COUNTER_MOVED,
     COUNTER_SPACE,
     Message,
@@ -25,9 +24,11 @@ from flopgate_agent.tpm.wire import (
 from flopgate_agent.tpm_child.failing import FailedError, reported
 
 _BYTES: Final = 8
-# Without TPMA_NV_ORDERLY each report would wear the TPM's memory. Whoever has root can step it,
-# nobody can set it back: a new counter goes on from the highest that the TPM ever had.
-_ATTRIBUTES: Final = "ownerread|authread|authwrite|no_da|orderly|nt=0x1"
+# Whoever has root can step it, nobody can set it back: a new counter goes on from the highest that
+# the TPM ever had.
+_ATTRIBUTES: Final = "ownerread|authread|authwrite|no_da|nt=0x1"
+# Of reports: without TPMA_NV_ORDERLY each of them would wear the TPM's memory.
+_ORDERLY_ATTRIBUTES: Final = f"{_ATTRIBUTES}|orderly"
 _WRITTEN: Final = 1 << 29
 _RC_NV_SPACE: Final = 0x14B
 _RC_NO_HANDLE: Final = 0x18B  # TPM_RC_HANDLE of the first handle
@@ -37,10 +38,19 @@ _ORDERLY: Final = 1 << 31
 
 
 class Counter:
-    """The counter of one connection."""
+    """A counter of one connection.
 
-    def __init__(self, esys: ESAPI) -> None:
+    Args:
+        esys: the connection.
+        index: its place.
+        orderly: it lives in the TPM's memory, and a loss of power moves it on; else each step is
+            written down at once.
+    """
+
+    def __init__(self, esys: ESAPI, index: int, *, orderly: bool) -> None:
         self._esys = esys
+        self._at = index
+        self._attributes = TPMA_NV.parse(_ORDERLY_ATTRIBUTES if orderly else _ATTRIBUTES)
 
     def define(self) -> None:
         """Make it, where there is none.
@@ -50,12 +60,11 @@ class Counter:
         """
         if self._find() is not None:
             return
-        attributes = TPMA_NV.parse(_ATTRIBUTES)
         public = TPM2B_NV_PUBLIC(
             nvPublic=TPMS_NV_PUBLIC(
-                nvIndex=COUNTER_INDEX,
+                nvIndex=self._at,
                 nameAlg=TPM2_ALG.SHA256,
-                attributes=attributes,
+                attributes=self._attributes,
                 dataSize=_BYTES,
             )
         )
@@ -112,17 +121,17 @@ class Counter:
 
     def _find(self) -> ESYS_TR | None:
         try:
-            index = self._esys.tr_from_tpmpublic(COUNTER_INDEX)
+            index = self._esys.tr_from_tpmpublic(self._at)
         except TSS2_Exception as error:
             if error.rc == _RC_NO_HANDLE:
                 return None
             raise FailedError(COUNTER_FOREIGN, f"look for the counter: {error}") from error
         with reported("look at the counter"):
             found = int(self._esys.nv_read_public(index)[0].nvPublic.attributes)
-        if found & ~_WRITTEN != int(TPMA_NV.parse(_ATTRIBUTES)):
+        if found & ~_WRITTEN != int(self._attributes):
             raise FailedError(
                 COUNTER_FOREIGN,
-                f"index {COUNTER_INDEX:#x} has attributes {found:#x}: not this counter's",
+                f"index {self._at:#x} has attributes {found:#x}: not this counter's",
             )
         if not found & _WRITTEN:
             # Whoever made it lost power before the first step.

@@ -25,7 +25,13 @@ from tpm2_pytss import (
     TPMT_TK_HASHCHECK,
 )
 
-from flopgate_agent.tpm.wire import OTHER, REFUSED, UNREACHABLE
+from flopgate_agent.tpm.wire import (
+    COUNTER_INDEX,
+    OTHER,
+    REFUSED,
+    SPENT_INDEX,
+    UNREACHABLE,
+)
 from flopgate_agent.tpm_child.counter import Counter
 from flopgate_agent.tpm_child.failing import FailedError, reported
 
@@ -62,7 +68,8 @@ class TpmDevice:
             self._root = self.esys.create_primary(None, _template(_ROOT), ESYS_TR.OWNER)[0]
         self._handles: dict[str, ESYS_TR] = {}
         self._publics: dict[str, bytes] = {}
-        self.counter: Final = Counter(self.esys)
+        self.counter: Final = Counter(self.esys, COUNTER_INDEX, orderly=True)
+        self.spent: Final = Counter(self.esys, SPENT_INDEX, orderly=False)
 
     def _flush(self) -> None:
         """Drop what a child that was killed left loaded.

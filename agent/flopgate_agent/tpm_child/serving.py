@@ -37,20 +37,31 @@ class Served:
                 return {"signature": device.sign(bytes.fromhex(request["digest"])).hex()}
             case "define":
                 device.counter.define()
-                return device.counter.seen()
+                return _seen(device)
             case "seen":
-                return device.counter.seen()
+                return _seen(device)
             case "clock":
                 return device.counter.clock()
             case "reach":
                 again = bool(request.get("again"))
                 device.counter.reach(int(request["counter"]), again=again)
                 return {}
+            case "spent":
+                device.spent.define()
+                return {"spent": device.spent.value()}
+            case "spend":
+                again = bool(request.get("again"))
+                device.spent.reach(int(request["counter"]), again=again)
+                return {}
             case "quote":
                 quote = device.quote(bytes.fromhex(request["nonce"]), str(request["pcrs"]))
                 return {name: part.hex() for name, part in quote.items()}
             case op:
                 raise FailedError(REFUSED, f"unknown request {op!r}")
+
+
+def _seen(device: TpmDevice) -> Message:
+    return {**device.counter.seen(), "spent": device.spent.value()}
 
 
 def _blobs_to(blobs: Blobs) -> Message:

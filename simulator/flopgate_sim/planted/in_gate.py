@@ -315,7 +315,7 @@ def site_passed_over() -> tuple[Swap, ...]:
 
 
 def phase_forgotten() -> tuple[Swap, ...]:
-    def anew(self: Authority, now: Moment) -> None:
+    def anew(self: Authority, now: Moment, _least_running_ms: int) -> None:
         at_ms = -now.elapsed_ms
         self.told_time = ToldTime(earliest_after_ms=at_ms, latest_after_ms=at_ms)
 
@@ -366,7 +366,7 @@ def loosest_rules() -> tuple[Swap, ...]:
 def time_lost() -> tuple[Swap, ...]:
     resume = Authority.resume_time
 
-    def by_running_time(self: Authority, now: Moment) -> None:
+    def by_running_time(self: Authority, now: Moment, _least_running_ms: int) -> None:
         resume(self, replace(now, boot_id=b"another"))
 
     return (Swap(Authority, "resume_time", by_running_time),)

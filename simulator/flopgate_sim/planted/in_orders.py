@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from flopgate_agent.gate import core as gate_core
-from flopgate_agent.gate import seats
+from flopgate_agent.gate import gate_state, seats
 from flopgate_agent.gate.authority import Authority
 from flopgate_governor import working_set
 from flopgate_governor.core import exchange
@@ -106,7 +105,7 @@ def demoted_by_another() -> tuple[Swap, ...]:
         known = list(authorities)
         return [one for one in known if all(by.keeps_say_of(one.name) for by in known)]
 
-    return (Swap(gate_core, "ruling", one_is_enough),)
+    return (Swap(gate_state, "ruling", one_is_enough),)
 
 
 def fallback_at_once() -> tuple[Swap, ...]:

@@ -9,8 +9,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from flopgate_agent.gate.actions import Keep, KeepEnrolment, KeepOrder, KeepQuote, KeepReport
-from flopgate_agent.gate.memory import LastReport, Memory, StoredAuthority, StoredOrder
+from flopgate_agent.gate.actions import (
+    Keep,
+    KeepEnrolment,
+    KeepLicenses,
+    KeepOrder,
+    KeepQuote,
+    KeepReport,
+    KeepTime,
+)
+from flopgate_agent.gate.memory import (
+    LastReport,
+    Memory,
+    StoredAuthority,
+    StoredLicenses,
+    StoredOrder,
+)
 from flopgate_agent.ledger import out_of_order
 from flopgate_agent.ledger_bounds import KEEP_ACKNOWLEDGED
 from flopgate_proto.codec import PayloadType, decode_chip_row, decode_report, envelope_to_wire
@@ -28,6 +42,7 @@ class PlainLedger:
     _authorities: dict[str, StoredAuthority] = field(default_factory=dict)
     _orders: dict[str, dict[bytes, StoredOrder]] = field(default_factory=dict)
     _scopes: dict[str, frozenset[Scope]] = field(default_factory=dict)
+    _licenses: StoredLicenses | None = None
 
     @property
     def durable(self) -> Durable:
@@ -67,6 +82,11 @@ class PlainLedger:
                 self._keep_quote(action)
             case KeepEnrolment():
                 self._keep_enrolment(action)
+            case KeepLicenses():
+                self._licenses = StoredLicenses(number=action.number, row=action.row)
+            case KeepTime():
+                known = self._authorities[action.authority]
+                self._authorities[action.authority] = replace(known, time=action.time)
 
     def _keep_quote(self, action: KeepQuote) -> None:
         self._add_scopes(action)
@@ -78,6 +98,7 @@ class PlainLedger:
                 batch_digest=action.batch_root.digest,
                 acknowledged_sequence=action.acknowledged_sequence,
                 time=action.time or known.time,
+                heard_running_ms=_heard(action, known),
             )
         needless = action.needless_sequence - KEEP_ACKNOWLEDGED
         while self._reports and (oldest := next(iter(self._reports))) <= needless:
@@ -92,6 +113,7 @@ class PlainLedger:
             admitted=action.admitted,
             acknowledged_sequence=action.acknowledged_sequence,
             time=action.time or known.time,
+            heard_running_ms=_heard(action, known),
         )
         self._add_scopes(action)
 
@@ -113,6 +135,7 @@ class PlainLedger:
             ),
             last=self._last_report(),
             oldest_sequence=next(iter(self._reports), 0),
+            licenses=self._licenses,
         )
 
     def _last_report(self) -> LastReport | None:
@@ -136,3 +159,7 @@ class PlainLedger:
             )
             for sequence in range(first, min(self._last, first + limit - 1) + 1)
         ]
+
+
+def _heard(action: KeepQuote | KeepEnrolment, known: StoredAuthority) -> int:
+    return known.heard_running_ms if action.time is None else action.time.at.running_ms

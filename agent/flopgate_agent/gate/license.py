@@ -1,0 +1,248 @@
+"""The license of one authority at its gate, and what of it was reserved and spent (law 5). Pure.
+
+    NONE ------------- installed ----------------------> HELD, or SEALED where it is a reserve
+    SEALED ----------- opened by enough of its openers -> OPENED
+    HELD, SEALED, OPENED -- a newer one installed -----> HELD or SEALED
+    HELD, SEALED, OPENED -- used up, past its end, returned, retired, rolled back --> NONE
+
+Laws of this table:
+
+* Reserve before run: what runs under a license lies within ``reserved_ms`` and each lane's
+  ``reserved_tflop``, and both are durable before. In a new run nothing is reserved.
+* A start never gains: what was reserved and is in no report is lost, from the end of the ceiling
+  and from the span.
+* ``floor`` only grows, and no request up to it gets a license any more.
+* NONE comes when nothing runs under it, and is quoted once the figures show all that was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from flopgate_agent.gate.told_time import ToldTime
+from flopgate_proto.values import LicenseQuote, LicenseState, SingleUse
+
+ASKED_MAX: Final = 8
+"""Requests of which a license may still come, the newest to stay."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A report of this chain that asked for a license.
+
+    ``allotted`` holds the allotted total of each workload at that time. ``made_ms`` is on the clock
+    of ``boot_id``.
+    """
+
+    digest: bytes
+    sequence: int
+    run_nonce: bytes
+    boot_id: bytes
+    made_ms: int
+    reserve: bool
+    allotted: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class License:
+    """What was granted and approved; it never changes.
+
+    ``request`` and ``sequence`` are of the report that asked; ``ceilings`` bound the host's running
+    total, by workload.
+    """
+
+    request: bytes
+    sequence: int
+    approval: bytes
+    batch_number: int
+    span_ms: int
+    step_ms: int
+    wind_down_ms: int
+    exempt: bool
+    single_use: SingleUse
+    ceilings: dict[str, int]
+    not_before_unix_ms: int
+    not_after_unix_ms: int
+    reserve: bool
+    opener_spkis: tuple[bytes, ...]
+    opener_threshold: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Of one lane, bounds on its allotted total: what is left to reserve, and what is reserved."""
+
+    end_tflop: int
+    reserved_tflop: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a gate stands with the licenses of one authority, as it is kept.
+
+    Attributes:
+        used_ms: reserved time included: a run ends before it has used more.
+        ended: why nothing may run under it any more, or why there is none, a code; empty where
+            neither is so.
+    """
+
+    state: LicenseState = LicenseState.NONE
+    license: License | None = None
+    floor: int = 0
+    used_ms: int = 0
+    shares: Mapping[str, Share] | None = None
+    opening: bytes = b""
+    ended: str = ""
+    asked: tuple[Asked, ...] = ()
+
+    def asks(self, asked: Asked) -> Standing:
+        """One more request was made."""
+        return replace(self, asked=(*self.asked, asked)[-ASKED_MAX:])
+
+    def installed(self, license_: License) -> Standing:
+        """A license was accepted."""
+        return Standing(
+            state=LicenseState.SEALED if license_.reserve else LicenseState.HELD,
+            license=license_,
+            floor=max(self.floor, license_.sequence),
+            shares={
+                name: Share(end_tflop=most, reserved_tflop=0)
+                for name, most in license_.ceilings.items()
+            },
+            asked=tuple(one for one in self.asked if one.sequence > license_.sequence),
+        )
+
+    def returned(self, floor: int) -> Standing:
+        """The host's people give it back; where none is held, none asked for up to now comes."""
+        if self.license is None:
+            return self.none("license.returned", floor)
+        return replace(self, ended="license.returned", floor=max(self.floor, floor))
+
+    def opened(self, opening: bytes) -> Standing:
+        """Enough of its openers opened the reserve."""
+        return replace(self, state=LicenseState.OPENED, opening=opening)
+
+    def none(self, ended: str, floor: int) -> Standing:
+        """It is over; none for a request up to ``floor`` is taken any more."""
+        floor = max(self.floor, floor)
+        asked = tuple(one for one in self.asked if one.sequence > floor)
+        return Standing(floor=floor, ended=ended, asked=asked)
+
+    def quote(self) -> LicenseQuote | None:
+        """What a report says of it; ``None`` before the first license."""
+        if self.license is None:
+            return LicenseQuote(state=LicenseState.NONE, floor=self.floor) if self.floor else None
+        return LicenseQuote(
+            state=self.state,
+            request=self.license.request,
+            floor=self.floor,
+            used_ms=self.used_ms,
+            opening=self.opening,
+        )
+
+
+class LicenseDesk:
+    """The standing of one authority's licenses in this run.
+
+    Attributes:
+        used_ms: of the span, so far.
+        in_use: whether a lane is let run by it, since ``since_ms`` of host elapsed time.
+        running: workloads that it lets run.
+        idle_since_ms: since when it lets nothing run, where it does not.
+        reserved: whether anything was reserved in this run.
+    """
+
+    def __init__(self, standing: Standing | None = None) -> None:
+        self.standing = standing or Standing()
+        self.used_ms = self.standing.used_ms
+        self.in_use = False
+        self.since_ms = 0
+        self.running: set[str] = set()
+        self.idle_since_ms = 0
+        self.reserved = False
+        self._quotes: list[tuple[int, LicenseQuote | None]] = [(0, self.standing.quote())]
+
+    @property
+    def license(self) -> License | None:
+        """The license held, sealed ones included."""
+        return self.standing.license
+
+    def resume(self, allotted: Mapping[str, int], quoted: LicenseQuote | None, now_ms: int) -> None:
+        """A new run: what was reserved and is in no report is lost.
+
+        Args:
+            allotted: totals of the last report, by workload.
+            quoted: what that report says of the license.
+            now_ms: host elapsed time of the start.
+        """
+        shares = {
+            name: replace(
+                share,
+                end_tflop=share.end_tflop - max(0, share.reserved_tflop - allotted.get(name, 0)),
+            )
+            for name, share in (self.standing.shares or {}).items()
+        }
+        self.standing = replace(self.standing, shares=shares)
+        self.since_ms = self.idle_since_ms = now_ms
+        self._quotes = [(0, quoted), (now_ms, self.standing.quote())]
+
+    def become(self, standing: Standing, now_ms: int) -> None:
+        """Stand otherwise from now on."""
+        if standing.license is not self.standing.license:
+            self.used_ms, self.reserved, self.in_use = standing.used_ms, False, False
+            self.running = set()
+        self.standing = standing
+        self._quotes.append((now_ms, standing.quote()))
+
+    def reserve(self, used_ms: int, shares: Mapping[str, Share], now_ms: int) -> None:
+        """This much may be used in this run, once it is durable."""
+        self.reserved = True
+        self.become(replace(self.standing, used_ms=used_ms, shares=dict(shares)), now_ms)
+
+    def quote_at(self, end_ms: int) -> LicenseQuote | None:
+        """What a report says whose figures go up to ``end_ms``: it frees what they all show."""
+        while len(self._quotes) > 1 and self._quotes[1][0] <= end_ms:
+            del self._quotes[0]
+        return self._quotes[0][1]
+
+    def used_until(self, now_ms: int) -> int:
+        """Of the span, up to this moment of host elapsed time."""
+        return self.used_ms + (max(0, now_ms - self.since_ms) if self.in_use else 0)
+
+    def note_time(self, now_ms: int) -> None:
+        """Metered uptime: what runs under it uses its span."""
+        self.used_ms, self.since_ms = self.used_until(now_ms), now_ms
+
+    # ------------------------------------------------------------------ what it lets run
+
+    def begun(self, told: ToldTime | None, now_ms: int) -> bool:
+        """Whether its time has surely come."""
+        held = self.license
+        if held is None or told is None:
+            return False
+        return told.earliest_unix_ms(now_ms) >= held.not_before_unix_ms
+
+    def opens(self) -> bool:
+        """Whether one is held that may let something run."""
+        held = self.standing.state in {LicenseState.HELD, LicenseState.OPENED}
+        return held and not self.standing.ended
+
+    def left_ms(self, told: ToldTime | None, now_ms: int, *, reserved: bool) -> int:
+        """For how long it lets run: of its span, or of what is reserved of it, and of its dates."""
+        held = self.license
+        if held is None or told is None:
+            return 0
+        most_ms = held.span_ms
+        if reserved:
+            most_ms = self.standing.used_ms if self.reserved else self.used_ms
+        dated_ms = held.not_after_unix_ms - told.latest_unix_ms(now_ms)
+        return max(0, min(most_ms - self.used_ms, dated_ms))
+
+    def bound_tflop(self, workload: str, *, reserved: bool) -> int | None:
+        """Bound on a lane's allotted total; ``None``: it says nothing of this workload."""
+        share = (self.standing.shares or {}).get(workload)
+        if share is None:
+            return None
+        return share.reserved_tflop if reserved else share.end_tflop

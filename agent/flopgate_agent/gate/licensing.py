@@ -1,0 +1,268 @@
+"""All licenses of a host: what is reserved before it runs, what ends, and what is written down.
+
+One row holds the standings of all authorities, signed by the host key. Each row has a number, one
+more than the row before; where there is a TPM a counter in it is stepped to that number once the
+row is durable. So a row that was put back is not the one that the counter names (law 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from flopgate_agent.gate.actions import Action, KeepLicenses, Tell
+from flopgate_agent.gate.allowance import Allowed, Denied, projected
+from flopgate_agent.gate.asking import drain_ms_of
+from flopgate_agent.gate.authority import Authority, admitted
+from flopgate_agent.gate.chain import Chain
+from flopgate_agent.gate.lane import Lane
+from flopgate_agent.gate.license import LicenseDesk
+from flopgate_agent.gate.license_row import opened, sealed
+from flopgate_agent.gate.memory import LastReport, StoredLicenses
+from flopgate_agent.gate.settings import GateSettings
+from flopgate_agent.gate.states import MAY_COMPUTE
+
+EARLY_LOOKS: Final = 4
+"""The next step is reserved some looks before a lane would begin to wind down, or sooner: by a
+sixteenth of a step."""
+
+
+class Licensing:
+    """Reserves, ends and keeps the licenses of all authorities.
+
+    Attributes:
+        number: of the newest row; 0 before the first.
+    """
+
+    def __init__(self, settings: GateSettings, stored: StoredLicenses | None) -> None:
+        self._settings = settings
+        self._stored = stored
+        self.number = 0 if stored is None else stored.number
+
+    def resume(
+        self, authorities: Mapping[str, Authority], last: LastReport | None, now_ms: int
+    ) -> None:
+        """Go on from the row and the last report.
+
+        Raises:
+            StorageError: this host's gate did not write that row.
+        """
+        if self._stored is None:
+            return
+        lanes = () if last is None else last.report.lanes
+        quotes = () if last is None else last.report.quotes
+        allotted = {lane.workload: lane.allotted_tflop for lane in lanes}
+        quoted = {quote.authority: quote.license for quote in quotes}
+        for name, standing in opened(self._stored, self._settings.host_spki).items():
+            if name in authorities:
+                authorities[name].desk = LicenseDesk(standing)
+                authorities[name].desk.resume(allotted, quoted.get(name), now_ms)
+        self._stored = None
+
+    def next_row(self) -> int:
+        """Number of the next row, which must be written.
+
+        Raises:
+            TpmError: the counter of rows cannot be made.
+        """
+        witness = self._settings.witness
+        if witness is not None and self.number == 0:
+            self.number = witness.spent()
+        self.number += 1
+        return self.number
+
+    def keep(self, authorities: Iterable[Authority], row: int = 0) -> KeepLicenses:
+        """Write down where everything stands, in the next row or the one that ``row`` names.
+
+        Raises:
+            TpmError: as `next_row`.
+        """
+        number = row or self.next_row()
+        standings = {one.name: one.desk.standing for one in authorities}
+        return KeepLicenses(number=number, row=sealed(number, standings, self._settings.signer))
+
+    # ------------------------------------------------------------------ each step
+
+    def before(
+        self,
+        lanes: Mapping[str, Lane],
+        authorities: Collection[Authority],
+        ruling: Collection[Authority],
+        chain: Chain,
+        *,
+        held_up: bool,
+        now_ms: int,
+        running_ms: int,
+    ) -> list[Action]:
+        """Before permission is worked out: what is over ends, and the next step is reserved.
+
+        Args:
+            lanes: by workload.
+            authorities: all of them.
+            ruling: those whose permission is needed.
+            chain: of the host's reports.
+            held_up: a fault denies everything, so nothing is reserved.
+            now_ms: host elapsed time.
+            running_ms: gate running time.
+        """
+        held = [one for one in authorities if one.desk.license is not None]
+        if not held:
+            return []
+        for authority in held:
+            authority.desk.note_time(now_ms)
+        if held_up:
+            return []
+        ruled = [name for name, lane in lanes.items() if lane.setting.chips]
+        wanted = projected(ruled, ruling, now_ms, running_ms)
+        stop_ms = drain_ms_of(admitted(ruling)) + self._settings.enforcement_bound_ms
+        changed, told = False, list[Action]()
+        for authority in held:
+            names = wanted.get(authority.name, set())
+            if ended := self._over(authority, lanes, stop_ms, now_ms):
+                self._end(authority.desk, *ended)
+                told.append(Tell(event=ended[0], subject=authority.name, detail=""))
+                changed = chain.overdue = True
+            elif names:
+                times = {"stop_ms": stop_ms, "now_ms": now_ms}
+                changed |= self._reserve_if_due(authority, names, lanes, chain, **times)
+        return [self.keep(authorities), *told] if changed else []
+
+    def after(
+        self,
+        lanes: Mapping[str, Lane],
+        permissions: Mapping[str, Allowed | Denied],
+        authorities: Iterable[Authority],
+        now_ms: int,
+    ) -> None:
+        """After the lanes stepped: which licenses let something run until the next step."""
+        for authority in authorities:
+            desk = authority.desk
+            if desk.license is None:
+                continue
+            names = {
+                name
+                for name, one in permissions.items()
+                if isinstance(one, Allowed) and authority.name in one.licensed_by
+            }
+            # A wind-down is let run by what ended.
+            names |= desk.running if desk.in_use else set()
+            desk.running = {name for name in names if lanes[name].state in MAY_COMPUTE}
+            if desk.in_use and not desk.running:
+                desk.idle_since_ms = now_ms
+            desk.in_use = bool(desk.running)
+            desk.since_ms = now_ms
+
+    def _over(
+        self, authority: Authority, lanes: Mapping[str, Lane], stop_ms: int, now_ms: int
+    ) -> tuple[str, int] | None:
+        """Why it ends, and its floor, once nothing runs under it and nothing can again."""
+        desk, held = authority.desk, authority.desk.license
+        if held is None or desk.in_use:
+            return None
+        if desk.standing.ended:
+            return desk.standing.ended, desk.standing.floor
+        told = authority.told_time
+        if told is not None and told.latest_unix_ms(now_ms) >= held.not_after_unix_ms:
+            return "license.expired", held.sequence
+        if held.span_ms - desk.used_ms <= held.wind_down_ms + stop_ms:
+            return "license.used-up", held.sequence
+        for name in held.ceilings:
+            lane = lanes.get(name)
+            if lane is None or not lane.setting.chips:
+                continue
+            end_tflop = desk.bound_tflop(name, reserved=False) or 0
+            orderly_tflop = self._cost_tflop(lane, self._orderly_ms(held.wind_down_ms, stop_ms))
+            if end_tflop - lane.book.allotted_tflop > orderly_tflop:
+                return None
+        return "license.used-up", held.sequence
+
+    def _orderly_ms(self, wind_down_ms: int, stop_ms: int) -> int:
+        settings = self._settings
+        return wind_down_ms + stop_ms + settings.sample_interval_ms + settings.stall_timeout_ms
+
+    @staticmethod
+    def _cost_tflop(lane: Lane, span_ms: int) -> int:
+        return -(-lane.peak_tflop_per_s * span_ms // 1000)
+
+    def _reserve_if_due(
+        self,
+        authority: Authority,
+        wanted: Collection[str],
+        lanes: Mapping[str, Lane],
+        chain: Chain,
+        *,
+        stop_ms: int,
+        now_ms: int,
+    ) -> bool:
+        """Reserve the next step of what is wanted, if it is near its end or nothing is reserved.
+
+        A step counts from what was reported: a crash then costs at most one.
+        """
+        desk, held = authority.desk, authority.desk.license
+        if held is None:
+            return False
+        early_ms = max(EARLY_LOOKS * self._settings.sample_interval_ms, held.step_ms // 16)
+        orderly_ms = self._orderly_ms(held.wind_down_ms, stop_ms) + early_ms
+        reported = {lane.workload: lane.allotted_tflop for lane in chain.lanes}
+        near = desk.standing.used_ms - desk.used_ms <= orderly_ms
+        used_ms = max(desk.standing.used_ms, min(held.span_ms, desk.used_ms + held.step_ms))
+        shares, gains = {}, near and used_ms > desk.standing.used_ms
+        for name, share in (desk.standing.shares or {}).items():
+            lane = lanes.get(name)
+            allotted_tflop = 0 if lane is None else lane.book.allotted_tflop
+            reserved_tflop = share.reserved_tflop
+            if not desk.reserved:
+                # What an earlier run reserved is lost, and must not be run under again.
+                reserved_tflop = min(reserved_tflop, allotted_tflop)
+            if lane is not None and name in wanted:
+                step_tflop = self._cost_tflop(lane, held.step_ms)
+                most_tflop = min(share.end_tflop, reported.get(name, 0) + step_tflop)
+                left_tflop = reserved_tflop - allotted_tflop
+                if left_tflop <= self._cost_tflop(lane, orderly_ms):
+                    # Where the step ends too soon, the report of now makes room for more.
+                    chain.overdue |= most_tflop < share.end_tflop
+                    gains |= most_tflop > reserved_tflop
+                    reserved_tflop = max(reserved_tflop, most_tflop)
+            shares[name] = replace(share, reserved_tflop=reserved_tflop)
+        if desk.reserved and not gains:
+            return False
+        desk.reserve(used_ms, shares, now_ms)
+        return True
+
+    @staticmethod
+    def _end(desk: LicenseDesk, code: str, floor: int) -> None:
+        desk.become(desk.standing.none(code, floor), desk.idle_since_ms)
+
+    # ------------------------------------------------------------------ what people do
+
+    def give_up(self, authorities: Collection[Authority], floor: int, now_ms: int) -> list[Action]:
+        """The host retires, and nothing runs: every license goes back."""
+        held = [one for one in authorities if one.desk.license is not None]
+        for authority in held:
+            standing = authority.desk.standing.none("license.retired", floor)
+            authority.desk.become(standing, now_ms)
+        return [self.keep(authorities)] if held else []
+
+    def give_back(
+        self, authorities: Collection[Authority], chain: Chain, now_ms: int
+    ) -> list[Action]:
+        """The run ends, and nothing runs: what is reserved and not used goes back.
+
+        Only what the last report shows as not used does.
+        """
+        changed = False
+        reported = {lane.workload: lane.allotted_tflop for lane in chain.lanes}
+        for desk in (one.desk for one in authorities):
+            if desk.license is None or not desk.reserved or desk.in_use:
+                continue
+            desk.note_time(now_ms)
+            shares = {
+                name: replace(
+                    share, reserved_tflop=min(share.reserved_tflop, reported.get(name, 0))
+                )
+                for name, share in (desk.standing.shares or {}).items()
+            }
+            desk.reserve(min(desk.standing.used_ms, desk.used_ms), shares, now_ms)
+            desk.reserved, changed = False, True
+        return [self.keep(authorities)] if changed else []
