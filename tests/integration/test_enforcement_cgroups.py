@@ -53,7 +53,8 @@ def test_capabilities_are_tried_out(stage: Stage) -> None:
     capabilities = stage.enforcer().capabilities
     assert capabilities.cgroup_mount == mount()
     assert capabilities.why_no_cgroup is None
-    assert capabilities.cgroup_kill == (Path(mount()) / stage.cgroup_base / "cgroup.kill").exists()
+    assert capabilities.cgroup_kill == (Path(stage.job().path) / "cgroup.kill").exists()
+    assert not (Path(mount()) / stage.cgroup_base).exists(), "nothing is left of the trial"
     assert capabilities.pidfd
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from flopgate_agent.enforcement.bpf import KernelPrograms
-from flopgate_agent.enforcement.cgroups import Cgroup
+from flopgate_agent.enforcement.cgroups import Cgroup, Hierarchy
 from tests.support.stage import mount
 from tests.support.waiting import until
 
@@ -86,6 +86,8 @@ class Machine:
         subprocess.run(["umount", "--lazy", self._root], check=True)
         # A container shares its root cgroup with the next one, a host does not with its next boot.
         root = Cgroup(f"{mount()}/payload")
+        for left in Path(root.path).glob("flopgate-*"):
+            Hierarchy(root.path, left.name).tidy()
         programs = KernelPrograms(root.path)
         for one in programs.attached() if root.exists() else ():
             programs.detach(one)

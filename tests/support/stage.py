@@ -9,13 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from flopgate_agent.enforcement import Enforcer, EnforcerConfig, Outcome
-from flopgate_agent.enforcement.cgroups import Cgroup, find_mount
+from flopgate_agent.enforcement.cgroups import Cgroup, Hierarchy, find_mount
 from tests.support.waiting import WAIT_S, until
 
 SCRIPT = Path(__file__).with_name("victim.py")
@@ -134,10 +134,10 @@ class Stage:
             until(partial(_strike, victim), "victims to die")
             victim.process.wait()
         if self._jobs or self.use_cgroups:
-            base = Cgroup(f"{mount()}/{self.cgroup_base}")
-            inner = [Cgroup(entry.path) for entry in _folders(base.path)]
-            for cgroup in [*inner, base, *self._jobs]:
-                until(cgroup.remove, f"{cgroup.path} to be empty")
+            hierarchy = Hierarchy(mount(), self.cgroup_base)
+            until(hierarchy.tidy, f"{hierarchy.base.path} to be empty")
+            for job in self._jobs:
+                until(job.remove, f"{job.path} to be empty")
 
 
 def _strike(victim: Victim) -> bool:
@@ -147,11 +147,6 @@ def _strike(victim: Victim) -> bool:
             os.kill(pid, signal.SIGKILL)
     victim.process.poll()
     return not living
-
-
-def _folders(path: str) -> Iterator[os.DirEntry[str]]:
-    with contextlib.suppress(FileNotFoundError), os.scandir(path) as entries:
-        yield from [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
 
 
 def mount() -> str:

@@ -33,11 +33,7 @@ def rights(config: GateConfig) -> Verdicts:
     else:
         found = f"uid {os.geteuid()}: only this user's processes can be stopped"
         yield note("rights", found, "Run this, and the gate, as root.")
-    can, tried = probe_host(
-        EnforcerConfig(use_cgroups=config.cgroup, cgroup_base="flopgate-doctor")
-    )
-    if tried is not None:
-        tried.base.remove()
+    can, _ = probe_host(EnforcerConfig(use_cgroups=config.cgroup, cgroup_base="flopgate-doctor"))
     if can.cgroup_mount is not None:
         yield good("freezing", f"by cgroup v2 at {can.cgroup_mount}")
     else:

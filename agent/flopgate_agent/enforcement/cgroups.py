@@ -138,6 +138,12 @@ class Hierarchy:
             return ()
         return tuple(sorted(found))
 
+    def tidy(self) -> bool:
+        """Remove lanes' cgroups that nobody is in, then the folder; whether it is gone."""
+        for lane_id in self.lane_ids():
+            self.lane(lane_id).remove()
+        return self.base.remove()
+
 
 def probe(hierarchy: Hierarchy) -> str | None:
     """Try freezing for real in a throw-away cgroup; the reason why it does not work, if so."""

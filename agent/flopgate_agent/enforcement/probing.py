@@ -55,4 +55,7 @@ def probe_host(config: EnforcerConfig) -> tuple[Capabilities, Hierarchy | None]:
         pidfd=pidfd_works(),
         why_no_cgroup=why,
     )
+    if hierarchy is not None:
+        # Left only where a gate before this one holds somebody.
+        hierarchy.base.remove()
     return capabilities, usable

@@ -95,6 +95,7 @@ class Release:
                 break
         self._thaw(own)
         own.remove()
+        hierarchy.base.remove()
 
     def _put_back(self, hierarchy: Hierarchy, own: Cgroup, pid: int) -> bool:
         found = self._tools.proc.process(pid)

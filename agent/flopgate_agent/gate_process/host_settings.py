@@ -88,13 +88,18 @@ def records_dir(config: GateConfig) -> Path:
     return config.state_dir / "enforcement"
 
 
+def cgroup_base(host_id: bytes) -> str:
+    """Folder of the cgroups in which this host's gate holds processes."""
+    return f"flopgate-{host_id.hex()[:8]}"
+
+
 def enforcer_config(config: GateConfig, settings: GateSettings) -> EnforcerConfig:
     """How processes are held on this host."""
     return EnforcerConfig(
         state_dir=records_dir(config),
         # Nobody but root looks into the gate's state; the door's folder is open to all.
         notice_dir=config.door_path.parent,
-        cgroup_base=f"flopgate-{settings.host_id.hex()[:8]}",
+        cgroup_base=cgroup_base(settings.host_id),
         use_cgroups=config.cgroup,
         device_filter=config.device_filter,
         nodes=config.device_globs,

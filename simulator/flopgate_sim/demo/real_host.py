@@ -12,8 +12,12 @@ import threading
 from pathlib import Path
 
 from flopgate_agent.door import FrameDecoder, parse_from_gate
+from flopgate_agent.enforcement.cgroups import Hierarchy, find_mount
+from flopgate_agent.gate_process.host_settings import cgroup_base
+from flopgate_agent.gate_process.identity import KEY_FILE
 from flopgate_agent.gate_process.status_file import status_path
 from flopgate_proto.joining import JoinToken
+from flopgate_proto.keys import SigningKey, key_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_sim.live.hosts import HostView
 from flopgate_sim.live.processes import Child, RehearsalError, wait_until
@@ -213,3 +217,12 @@ class RealHost:
             self._job.wait()
         if self.driver is not None:
             self.driver.stop()
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """A gate leaves standing what it held; this one's host does not come back."""
+        mount = find_mount(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
+        key = self._dir / "gate" / KEY_FILE
+        if mount is not None and key.exists():
+            host_id = key_digest(SigningKey(key.read_bytes()).spki)
+            Hierarchy(mount, cgroup_base(host_id)).tidy()
