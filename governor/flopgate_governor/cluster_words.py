@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from flopgate_governor.core.kinship import path_between
+from flopgate_proto.amounts import counted
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.words import word_of
@@ -127,7 +128,7 @@ def _sum_line(reply: pb.GetStatusReply, name: str) -> str:
     )
     sums = ", ".join(f"{part} {status[part].capacity_tflop_per_s}" for part in parts)
     hosts = sum(status[part].hosts for part in parts)
-    return f"{'+'.join(parts)}  {hosts} hosts  {whole} TFLOP/s ({sums})  {told}"
+    return f"{'+'.join(parts)}  {counted(hosts, 'host')}  {whole} TFLOP/s ({sums})  {told}"
 
 
 def _beside_line(reply: pb.GetStatusReply, name: str) -> str:

@@ -72,6 +72,19 @@ def overview(state: State, linked: Collection[bytes]) -> pb.GetStatusReply:
         threshold_tflop_per_s=0 if policy is None else policy.threshold_tflop_per_s,
         capacity_basis=pb.CapacityBasis.ValueType(0 if policy is None else policy.capacity_basis),
         cluster_link_mbit_per_s=state.clusters.link_mbit_per_s,
+        delegation=_delegation(state),
+    )
+
+
+def _delegation(state: State) -> pb.DelegationStatus | None:
+    held = state.book.delegation
+    if held is None:
+        return None
+    return pb.DelegationStatus(
+        serial=held.delegation.serial,
+        accepted_unix_ms=held.since_ms,
+        span_ms=held.delegation.span_ms,
+        until_unix_ms=min(held.until_ms, COUNT_MAX),
     )
 
 

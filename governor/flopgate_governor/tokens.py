@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select
 
 from flopgate_governor import schema
 from flopgate_governor.prepared import Query, Write
+from flopgate_proto.amounts import counted
 from flopgate_proto.errors import ForgedError, MisdirectedError
 from flopgate_proto.joining import proof_holds, token_proof
 from flopgate_proto.values.reports import Enrolment
@@ -81,7 +82,7 @@ def check_token(connection: Connection, enrolment: Enrolment, unix_ms: int) -> T
     ((used,),) = _USED.run(connection, token_id=enrolment.token_id)
     if used >= record.hosts_max:
         raise ForgedError(
-            f"{used} hosts joined with this token, {record.hosts_max} may",
+            f"{counted(used, 'host')} joined with this token, {record.hosts_max} may",
             code="token.spent",
             remedy="Ask the oversight body for a new join token.",
         )

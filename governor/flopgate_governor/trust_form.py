@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from flopgate_governor.toml_files import check_keys, read_toml
+from flopgate_proto.amounts import counted
 from flopgate_proto.codec import decode_order, encode_order
 from flopgate_proto.errors import ConfigError, PeerError
 from flopgate_proto.keys import VerifyingKey
@@ -61,20 +63,38 @@ def read_root(path: Path, authority: str, version: int) -> TrustRoot:
 
 def _check(root: TrustRoot, path: Path) -> None:
     """What the protocol refuses, and what nobody could live by."""
+    for role in root.roles:
+        officers = {root.keys[index].name for index in role.keys}
+        if len(officers) < role.threshold:
+            holders = f"{counted(len(officers), 'officer')} hold{'s' * (len(officers) == 1)} it"
+            raise ConfigError(
+                f"{path}:{_threshold_line(path, role.name)}: role {role.name} takes "
+                f"{role.threshold}, {holders}",
+                code="trust-form.quorum",
+                remedy="Name more officers, of different names, or a smaller threshold.",
+            )
     try:
         decode_order(*encode_order(root))
         for key in root.keys:
             VerifyingKey(key.spki)
     except (PeerError, ValueError) as error:
         raise _wrong(path, str(error)) from error
-    for role in root.roles:
-        officers = {root.keys[index].name for index in role.keys}
-        if len(officers) < role.threshold:
-            raise _wrong(
-                path, f"role {role.name} takes {role.threshold} officers, {len(officers)} hold it"
-            )
     if "root" not in {role.name for role in root.roles}:
         raise _wrong(path, "nobody could sign the next root: there is no [roles.root]")
+
+
+def _threshold_line(path: Path, role: str) -> int:
+    """The line of a role's threshold, or of its table; the parser tells none."""
+    table = 0
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        text = line.strip()
+        if text.startswith("["):
+            if table:
+                break
+            table = number if re.match(rf"\[\s*roles\s*\.\s*[\"']?{role}\b", text) else 0
+        elif table and re.match(r"[\"']?threshold\b", text):
+            return number
+    return table or 1
 
 
 def _tables(document: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:

@@ -89,13 +89,18 @@ def load_state(layout: Layout) -> State:
 
 @contextmanager
 def opened(layout: Layout) -> Iterator[State]:
-    """What `load_state` loads, with the store open for as long as the block lasts.
+    """What stands now, to be read: the store is open for as long as the block lasts.
+
+    Orders that are due are in force here, too, where no running governor wrote it down yet.
 
     Raises:
         ConfigError, StorageError: as `load_state`.
     """
     state = load_state(layout)
     try:
+        due_ms = state.book.orders.due_ms
+        if due_ms is not None and due_ms <= state.now_ms():
+            state.take_book(state.book.ripe(state.now_ms()))
         yield state
     finally:
         state.store.close()
@@ -169,6 +174,5 @@ def load_policy(layout: Layout) -> Policy | None:
         ConfigError: keys or store are missing.
         StorageError: the store cannot be read.
     """
-    state = load_state(layout)
-    state.store.close()
-    return state.book.ripe(state.now_ms()).orders.policy
+    with opened(layout) as state:
+        return state.book.orders.policy

@@ -24,6 +24,11 @@ _SPAN: Final = re.compile(r"([0-9]{1,12})(ms|s|m|h|d)")
 _LARGEST: Final = Decimal(COUNT_MAX) * FLOP_PER_TFLOP
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: ``1 host``, ``2 hosts``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def flop_text(tflop: int) -> str:
     """A count for people, to three digits: ``1.2e25 FLOP``."""
     return f"{_scientific(tflop)} FLOP"

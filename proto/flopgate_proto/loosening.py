@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from flopgate_proto.amounts import span_text
+from flopgate_proto.amounts import counted, span_text
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.trust import Trust
 from flopgate_proto.values.common import CapacityBasis, Phase, Scope, ScopeKind, Standing
@@ -107,7 +107,8 @@ def loosened(order: Order, now: InForce) -> tuple[str, ...]:
             return () if now.policy is None else tuple(looser_policy(now.policy, order))
         case Resume():
             lifted = set(order.lifts) - now.suspected
-            return (f"{len(lifted)} pauses are lifted",) if lifted else ()
+            verb = "is" if len(lifted) == 1 else "are"
+            return (f"{counted(len(lifted), 'pause')} {verb} lifted",) if lifted else ()
         case Adoption():
             return (f"host {order.host_id.hex()[:16]} may be granted again",)
         case Relief():

@@ -139,8 +139,7 @@ def test_law_6_a_draft_is_approved_submitted_waits_and_is_vetoed(
         key = governor.root / "officers" / f"officer-{number}.pem"
         _last(cli("order", "approve", draft, "--key", key, "--digest", digest))
     assert (
-        "loosens: 1 pauses are lifted"
-        in cli("order", "submit", draft, "--dir", governor.root).stdout
+        "loosens: 1 pause is lifted" in cli("order", "submit", draft, "--dir", governor.root).stdout
     )
     assert digest in cli("order", "list", "--dir", governor.root).stdout
     veto = governor.order("order", "propose", "veto", digest, "--reason", "not inspected")

@@ -181,7 +181,7 @@ def test_show_says_who_must_sign_and_what_waits(
     assert digest in said
     assert "role resume: 2 officers sign" in said
     assert "of: officer-2" in said
-    assert "loosens: 1 pauses are lifted" in said
+    assert "loosens: 1 pause is lifted" in said
 
 
 def test_a_trust_root_comes_back_from_its_form(tmp_path: Path) -> None:
@@ -210,6 +210,32 @@ def test_a_form_that_nobody_could_live_by_is_refused(
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(ConfigError, match=told):
         read_root(path, "a", 2)
+
+
+@pytest.mark.parametrize("role", ["pause", "resume", "root"])
+def test_a_quorum_that_no_officers_can_make_up_is_named_with_its_line(
+    tmp_path: Path, role: str
+) -> None:
+    root = orders.trust_root()
+    lines = root_text(root).splitlines()
+    at = lines.index(f"[roles.{role}]") + 1
+    lines[at] = "threshold = 9"
+    path = tmp_path / "trust.toml"
+    path.write_text("\n".join(lines))
+    where = rf"trust\.toml:{at + 1}: role {role} takes 9, 3 officers hold it"
+    with pytest.raises(ConfigError, match=where):
+        read_root(path, root.authority, 2)
+
+
+def test_two_keys_of_one_officer_are_no_quorum_of_two(tmp_path: Path) -> None:
+    root = orders.trust_root()
+    lines = root_text(root).splitlines()
+    at = lines.index("[roles.root]") + 1
+    lines[at : at + 2] = ["threshold = 2", f'officers = ["{root.keys[0].name}"]']
+    path = tmp_path / "trust.toml"
+    path.write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match=rf":{at + 1}: role root takes 2, 1 officer holds it"):
+        read_root(path, root.authority, 2)
 
 
 @pytest.mark.parametrize(

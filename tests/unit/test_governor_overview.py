@@ -10,9 +10,11 @@ import pytest
 from flopgate_governor.commands.status import lines_of
 from flopgate_governor.overview import overview, tolerated_outage_ms
 from flopgate_governor.policy_bounds import KILL_MS
-from flopgate_proto.values import Phase, PhaseRule, Quote, Scope, ScopeKind
+from flopgate_proto.amounts import date_text
+from flopgate_proto.values import Pause, Phase, PhaseRule, Quote, Scope, ScopeKind
 from tests.support.governor import (
     AUTHORITY,
+    OFFICERS,
     POLICY,
     FakeHost,
     LocalGovernor,
@@ -32,7 +34,19 @@ def governor(tmp_path: Path) -> Iterator[LocalGovernor]:
 
 def told(governor: LocalGovernor) -> list[str]:
     """The lines of `status` on what is granted."""
-    return lines_of(overview(governor.state, ()))[2:4]
+    lines = lines_of(overview(governor.state, ()))[2:]
+    return [line for line in lines if not line.startswith("delegation ")][:2]
+
+
+def pause(scope: Scope) -> Pause:
+    return Pause(
+        authority=AUTHORITY,
+        scope=scope,
+        nonce=bytes(16),
+        reason="test",
+        emergency=False,
+        lapse_ms=None if scope.kind is ScopeKind.CLUSTER else 72 * 3_600_000,
+    )
 
 
 def quote_unknown(governor: LocalGovernor, host: FakeHost, ahead: int) -> int:
@@ -47,6 +61,47 @@ def test_while_grants_flow_nothing_is_said_of_a_halt(governor: LocalGovernor) ->
     joined(governor)
     assert told(governor)[0].startswith("grants flow")
     assert told(governor)[1].startswith("cluster c1")
+
+
+def test_status_says_that_everything_is_paused(governor: LocalGovernor) -> None:
+    joined(governor)
+    governor.order(pause(Scope(ScopeKind.CLUSTER, "c1")), OFFICERS[:1])
+    assert told(governor)[0].startswith("grants flow")
+    governor.order(pause(Scope(ScopeKind.EVERYTHING)), OFFICERS[:1])
+    assert told(governor)[0].startswith("grants stand still: everything is paused")
+    assert "  1 host:" in told(governor)[1]
+
+
+def test_status_says_until_when_hosts_take_permits_and_warns_before(
+    governor: LocalGovernor,
+) -> None:
+    def told_of_it() -> list[str]:
+        lines = lines_of(overview(governor.state, ()))
+        at = next(n for n, line in enumerate(lines) if line.startswith("delegation "))
+        return [lines[at], *(line for line in lines[at + 1 : at + 2] if "delegate`" in line)]
+
+    span_ms, since_ms = delegation().span_ms, governor.clock.unix_ms
+    shown = overview(governor.state, ()).delegation
+    assert (shown.serial, shown.accepted_unix_ms, shown.span_ms) == (1, since_ms, span_ms)
+    assert shown.until_unix_ms == since_ms + span_ms
+    until = f"delegation 1  until {date_text(since_ms + span_ms)}, later on hosts that rested"
+    governor.clock.unix_ms = since_ms + span_ms * 2 // 3 - 1
+    (line,) = told_of_it()
+    assert line.startswith(until)
+    governor.clock.unix_ms += 2
+    assert told_of_it()[1].startswith("  it ends in 55h: officers sign the next by ")
+    governor.clock.unix_ms = since_ms + span_ms + 90_000
+    assert told_of_it()[1].startswith("  it ended 1m ago, and hosts stand: officers sign")
+    governor.order(replace(delegation(), serial=2))
+    (line,) = told_of_it()
+    assert line.startswith("delegation 2")
+
+
+def test_without_a_delegation_there_is_no_line_of_it(tmp_path: Path) -> None:
+    governor = LocalGovernor.make(tmp_path / "empty.sqlite", policy=None)
+    assert not overview(governor.state, ()).HasField("delegation")
+    assert not [one for one in lines_of(overview(governor.state, ())) if "delegation 1" in one]
+    governor.state.store.close()
 
 
 def test_law_4_status_names_the_batch_that_a_reconciliation_needs(governor: LocalGovernor) -> None:

@@ -12,7 +12,7 @@ from flopgate_governor.ledger_view import Explained, explain
 from flopgate_governor.output import show
 from flopgate_governor.toml_files import parse_scope
 from flopgate_governor.wiring import opened
-from flopgate_proto.amounts import flop_text, span_text
+from flopgate_proto.amounts import counted, flop_text, span_text
 
 LANES_SHOWN: Final = 10
 
@@ -78,7 +78,7 @@ def _lines(one: Explained) -> list[str]:
             f"outstanding {flop_text(lane.outstanding_tflop)}"
         )
     if len(one.shares) > LANES_SHOWN:
-        lines.append(f"  and {len(one.shares) - LANES_SHOWN} lanes more, see --json")
+        lines.append(f"  and {counted(len(one.shares) - LANES_SHOWN, 'lane')} more, see --json")
     for host in one.silent[:LANES_SHOWN]:
         ago_ms = (one.unix_ms - host.seen_unix_ms) // 1_000 * 1_000
         lines.append(

@@ -6,7 +6,7 @@ import argparse
 
 from flopgate_governor.commands.signing import add_signing_arguments, sign_and_submit
 from flopgate_governor.files import Layout
-from flopgate_governor.wiring import load_state
+from flopgate_governor.wiring import opened
 from flopgate_proto.amounts import parse_span_ms
 from flopgate_proto.values.orders import Delegation
 
@@ -23,16 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Sign and submit a delegation of the permit key that the governor holds."""
-    state = load_state(Layout(arguments.dir))
-    state.store.close()
-    held = state.book.delegation
-    sign_and_submit(
-        arguments,
-        Delegation(
+    with opened(Layout(arguments.dir)) as state:
+        held = state.book.delegation
+        delegation = Delegation(
             authority=state.authority,
             serial=1 if held is None else held.delegation.serial + 1,
             permit_spki=state.permit.spki,
             span_ms=parse_span_ms(arguments.span),
             least_policy_version=state.book.orders.policy_version,
-        ),
-    )
+        )
+    sign_and_submit(arguments, delegation)

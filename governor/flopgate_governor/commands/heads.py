@@ -16,7 +16,7 @@ from flopgate_governor.output import show
 from flopgate_governor.proof import check_proof, read_signed, report_text
 from flopgate_governor.state import State
 from flopgate_governor.wiring import opened
-from flopgate_proto.amounts import flop_text
+from flopgate_proto.amounts import counted, flop_text
 from flopgate_proto.errors import ConfigError, HistoryError
 
 EXPORT_BYTES_MAX: Final = 1 << 28
@@ -120,7 +120,7 @@ def _tell(found: list[Compared], *, as_json: bool) -> None:
     wrong = sum(counts[verdict] for verdict in WRONG)
     if wrong:
         raise HistoryError(
-            f"{wrong} hosts are not told alike",
+            f"{counted(wrong, 'host')} not told alike",
             code="heads.differ",
             remedy="Exchange the signed reports (`heads report`): two of one number are the proof, "
             "and `heads prove` checks it. Then pause the hosts, and adopt one history or close "

@@ -21,8 +21,8 @@ from flopgate_governor.order_words import in_words
 from flopgate_governor.output import show
 from flopgate_governor.state import State
 from flopgate_governor.trust_form import root_text
-from flopgate_governor.wiring import load_state, opened, unix_ms
-from flopgate_proto.amounts import span_text
+from flopgate_governor.wiring import opened, unix_ms
+from flopgate_proto.amounts import counted, span_text
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.loosening import loosened
 from flopgate_proto.trust import ROLE_OF
@@ -77,9 +77,8 @@ def _show(arguments: argparse.Namespace) -> None:
     if arguments.dir is None:
         lines += [f"signed by key {one.key_id}" for one in draft.signatures]
     else:
-        state = load_state(Layout(arguments.dir))
-        state.store.close()
-        lines += _judged(draft, state)
+        with opened(Layout(arguments.dir)) as state:
+            lines += _judged(draft, state)
     show("\n".join(lines))
 
 
@@ -87,8 +86,9 @@ def _judged(draft: Draft, state: State) -> list[str]:
     """What the trust root and the policy in force make of a draft."""
     book, role = state.book, ROLE_OF[draft.payload_type]
     signed = sorted(book.orders.trust.officers(one.key_id for one in draft.signatures))
+    needed = book.orders.trust.needed(role)
     lines = [
-        f"role {role}: {book.orders.trust.needed(role)} officers sign",
+        f"role {role}: {counted(needed, 'officer')} {'signs' if needed == 1 else 'sign'}",
         f"signatures, not checked here, of: {', '.join(signed) or 'nobody'}",
     ]
     lines += [f"loosens: {what}" for what in loosened(draft.order, book.orders.in_force)]
@@ -116,7 +116,7 @@ def _approve(arguments: argparse.Namespace) -> None:
     with signers([arguments.key]) as (signer,):
         approved = draft.approved(signer)
     replace_draft(arguments.draft, approved)
-    show(f"{len(approved.signatures)} signatures")
+    show(counted(len(approved.signatures), "signature"))
 
 
 def _submit(arguments: argparse.Namespace) -> None:

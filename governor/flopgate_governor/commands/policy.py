@@ -21,7 +21,7 @@ from flopgate_governor.state import open_state
 from flopgate_governor.store import Store
 from flopgate_governor.toml_files import fault_at, policy_text, read_policy
 from flopgate_governor.wiring import load_authority, load_policy, opened, unix_ms
-from flopgate_proto.amounts import date_text, flop_text, parse_span_ms, span_text
+from flopgate_proto.amounts import counted, date_text, flop_text, parse_span_ms, span_text
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.loosening import looser_policy
@@ -164,7 +164,7 @@ def _simulate(arguments: argparse.Namespace) -> None:
 def _rehearsal(before: Rehearsed, after: Rehearsed) -> list[str]:
     begin, end = date_text(after.from_unix_ms), date_text(after.until_unix_ms)
     lines = [
-        f"{after.reports} reports, {begin} to {end}",
+        f"{counted(after.reports, 'report')}, {begin} to {end}",
         "judged again, by the policy in force -> by the form:",
     ]
     for cluster in sorted(after.outcomes):

@@ -14,7 +14,7 @@ from flopgate_governor.commands.signing import add_signing_arguments, sign_and_s
 from flopgate_governor.files import Layout
 from flopgate_governor.heads import adoptable
 from flopgate_governor.trust_form import read_root
-from flopgate_governor.wiring import load_authority, load_state, opened
+from flopgate_governor.wiring import load_authority, opened
 from flopgate_proto.amounts import parse_span_ms
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.keys import key_digest
@@ -120,13 +120,12 @@ def _confirm(arguments: argparse.Namespace, layout: Layout) -> Order:
 
 
 def _revoke(arguments: argparse.Namespace, layout: Layout) -> Order:
-    state = load_state(layout)
-    state.store.close()
-    named = {
-        key_digest(key.spki): key.name
-        for key in state.book.orders.trust.root.keys
-        if arguments.officer in {key.name, key_digest(key.spki).hex()}
-    }
+    with opened(layout) as state:
+        named = {
+            key_digest(key.spki): key.name
+            for key in state.book.orders.trust.root.keys
+            if arguments.officer in {key.name, key_digest(key.spki).hex()}
+        }
     if len(named) != 1:
         raise ConfigError(
             f"{len(named)} keys of the trust root are {arguments.officer!r}",
@@ -167,11 +166,11 @@ def _relieve(arguments: argparse.Namespace, layout: Layout) -> Order:
 
 
 def _seats(arguments: argparse.Namespace, layout: Layout) -> Order:
-    state = load_state(layout)
-    state.store.close()
+    with opened(layout) as state:
+        held = state.book.orders.seats
     return Seats(
         authority=state.authority,
-        version=1 if state.book.orders.seats is None else state.book.orders.seats.version + 1,
+        version=1 if held is None else held.version + 1,
         seats=tuple(
             Seat(authority=name, standing=Standing.RECIPIENT)
             for name in dict.fromkeys(arguments.recipient)
@@ -182,9 +181,9 @@ def _seats(arguments: argparse.Namespace, layout: Layout) -> Order:
 
 
 def _trust(arguments: argparse.Namespace, layout: Layout) -> Order:
-    state = load_state(layout)
-    state.store.close()
-    return read_root(arguments.file, state.authority, state.book.orders.trust.root.version + 1)
+    with opened(layout) as state:
+        version = state.book.orders.trust.root.version + 1
+    return read_root(arguments.file, state.authority, version)
 
 
 _ORDERS: Final[dict[str, Callable[[argparse.Namespace, Layout], Order]]] = {

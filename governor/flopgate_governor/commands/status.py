@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Final
 
 from google.protobuf.json_format import MessageToJson
 
@@ -11,10 +12,16 @@ from flopgate_governor.commands.signing import add_directory, waiting_lines
 from flopgate_governor.files import Layout
 from flopgate_governor.loose_lanes import would_stop
 from flopgate_governor.output import show
-from flopgate_proto.amounts import flop_text, rate_text
+from flopgate_proto.amounts import counted, date_text, flop_text, rate_text, span_text
 from flopgate_proto.codec.common import scope_of
 from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values.common import ScopeKind
 from flopgate_proto.words import word_of
+
+WARNED_PART: Final = 3
+"""Of a delegation's span the last so-manieth is warned of: two days and eight hours of seven."""
+MINUTE_MS: Final = 60_000
+HOUR_MS: Final = 3_600_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,16 +43,18 @@ def run(arguments: argparse.Namespace) -> None:
 
 def lines_of(reply: pb.GetStatusReply) -> list[str]:
     """The status for people, without line ends."""
-    grants = "halted" if reply.halted_reason else "flow"
+    outlast_s = reply.tolerated_outage_ms // 1000
     lines = [
         f"authority {reply.authority}  policy {reply.policy_version}",
-        f"batch {reply.batch_number}  log {reply.log_size} entries",
-        f"grants {grants}  hosts outlast {reply.tolerated_outage_ms // 1000} s without a governor",
+        f"batch {reply.batch_number}  log size {reply.log_size}",
+        f"grants {_grants(reply)}  hosts outlast {outlast_s} s without a governor",
     ]
     lines += [f"  {reply.halted_reason}"] if reply.halted_reason else []
+    lines += _delegation(reply) if reply.HasField("delegation") else []
     lines += [
         f"cluster {c.cluster}  {rate_text(c.capacity_tflop_per_s)}  "
-        f"{'covered' if c.covered else 'exempt'}  {c.hosts} hosts{_one_with(c)}{_phases(c)}"
+        f"{'covered' if c.covered else 'exempt'}  {counted(c.hosts, 'host')}"
+        f"{_one_with(c)}{_phases(c)}"
         for c in reply.clusters
     ]
     lines += [
@@ -65,6 +74,30 @@ def lines_of(reply: pb.GetStatusReply) -> list[str]:
     for host in reply.hosts:
         lines += host_lines(host, reply.governor_unix_ms)
     return lines
+
+
+def _grants(reply: pb.GetStatusReply) -> str:
+    if reply.halted_reason:
+        return "halted"
+    if any(scope_of(pause.scope).kind is ScopeKind.EVERYTHING for pause in reply.pauses):
+        return "stand still: everything is paused"
+    return "flow"
+
+
+def _delegation(reply: pb.GetStatusReply) -> list[str]:
+    """Until when hosts take this governor's permits, and a warning in its last third."""
+    held, now_ms = reply.delegation, reply.governor_unix_ms
+    line = (
+        f"delegation {held.serial}  until {date_text(held.until_unix_ms)}, later on hosts that "
+        "rested or saw it later"
+    )
+    left_ms = held.until_unix_ms - now_ms
+    if left_ms > held.span_ms // WARNED_PART:
+        return [line]
+    unit_ms = HOUR_MS if abs(left_ms) >= HOUR_MS else MINUTE_MS
+    span = span_text(abs(left_ms) // unit_ms * unit_ms)
+    when = f"it ends in {span}" if left_ms > 0 else f"it ended {span} ago, and hosts stand"
+    return [line, f"  {when}: officers sign the next by `flopgate-governor delegate`"]
 
 
 def host_lines(host: pb.HostStatus, now_unix_ms: int) -> list[str]:
@@ -131,7 +164,7 @@ def _topology(told: pb.TopologyStatus) -> str:
     """Incomplete: something could not be read, and the counts are what is known."""
     fabrics = " ".join(["fabric", *(uuid.hex() for uuid in told.fabric_cluster_uuids)])
     return (
-        f"  topology of report {told.sequence}  {told.nvlinks} NVLinks  "
+        f"  topology of report {told.sequence}  {counted(told.nvlinks, 'NVLink')}  "
         f"{told.active_ports} of {told.ports} ports active"
         f"{'  ' + fabrics if told.fabric_cluster_uuids else ''}"
         f"{'  incomplete' if told.partial else ''}"

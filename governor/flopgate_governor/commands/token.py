@@ -17,7 +17,7 @@ from flopgate_governor.output import show
 from flopgate_governor.store import Store, open_existing
 from flopgate_governor.tokens import TokenRecord, write_token
 from flopgate_governor.wiring import load_authority, unix_ms
-from flopgate_proto.amounts import parse_span_ms, parse_tflop_per_s
+from flopgate_proto.amounts import counted, parse_span_ms, parse_tflop_per_s
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.joining import JoinToken
 from flopgate_proto.limits import DIGEST_BYTES, NONCE_BYTES, TEXT_BYTES_MAX
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
     announced = read_announcement(layout)
     if not 1 <= arguments.hosts <= HOSTS_MAX:
         raise ConfigError(
-            f"a token for {arguments.hosts} hosts",
+            f"a token for {counted(arguments.hosts, 'host')}",
             code="token.hosts",
             remedy=f"Take 1 to {HOSTS_MAX}.",
         )
@@ -105,8 +105,9 @@ def run(arguments: argparse.Namespace) -> None:
         show(token.text())
     else:
         write_secret(arguments.out, token.text().encode() + b"\n")
+        hosts = counted(arguments.hosts, "host")
         show(
-            f"{arguments.out}: for {arguments.hosts} hosts of cluster {token.cluster}, which call "
+            f"{arguments.out}: for {hosts} of cluster {token.cluster}, to call "
             f"{token.enroll_address}; a secret, so send it as one"
         )
 

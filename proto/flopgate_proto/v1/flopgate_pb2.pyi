@@ -3227,6 +3227,39 @@ class GetStatusRequest(_message.Message):
 Global___GetStatusRequest: _TypeAlias = GetStatusRequest  # noqa: Y015
 
 @_typing.final
+class DelegationStatus(_message.Message):
+    """Officers let the governor's key sign answers. Each gate counts the span by its own running time,
+    from when it saw the delegation: a gate that rested, or saw it later, takes it for longer.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERIAL_FIELD_NUMBER: _builtins.int
+    ACCEPTED_UNIX_MS_FIELD_NUMBER: _builtins.int
+    SPAN_MS_FIELD_NUMBER: _builtins.int
+    UNTIL_UNIX_MS_FIELD_NUMBER: _builtins.int
+    serial: _builtins.int
+    accepted_unix_ms: _builtins.int
+    span_ms: _builtins.int
+    until_unix_ms: _builtins.int
+    """From here on no gate that saw it at once and ran ever since takes permits under it."""
+    def __init__(
+        self,
+        *,
+        serial: _builtins.int = ...,
+        accepted_unix_ms: _builtins.int = ...,
+        span_ms: _builtins.int = ...,
+        until_unix_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_unix_ms", b"accepted_unix_ms", "serial", b"serial", "span_ms", b"span_ms", "until_unix_ms", b"until_unix_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DelegationStatus: _TypeAlias = DelegationStatus  # noqa: Y015
+
+@_typing.final
 class GetStatusReply(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -3247,6 +3280,7 @@ class GetStatusReply(_message.Message):
     THRESHOLD_TFLOP_PER_S_FIELD_NUMBER: _builtins.int
     CAPACITY_BASIS_FIELD_NUMBER: _builtins.int
     CLUSTER_LINK_MBIT_PER_S_FIELD_NUMBER: _builtins.int
+    DELEGATION_FIELD_NUMBER: _builtins.int
     LICENSES_FIELD_NUMBER: _builtins.int
     authority: _builtins.str
     governor_unix_ms: _builtins.int
@@ -3279,6 +3313,10 @@ class GetStatusReply(_message.Message):
     @_builtins.property
     def merges(self) -> _containers.RepeatedCompositeFieldContainer[Global___MergeStatus]: ...
     @_builtins.property
+    def delegation(self) -> Global___DelegationStatus:
+        """The newest; absent before the first."""
+
+    @_builtins.property
     def licenses(self) -> _containers.RepeatedCompositeFieldContainer[Global___LicenseStatus]: ...
     def __init__(
         self,
@@ -3300,11 +3338,12 @@ class GetStatusReply(_message.Message):
         threshold_tflop_per_s: _builtins.int = ...,
         capacity_basis: Global___CapacityBasis.ValueType = ...,
         cluster_link_mbit_per_s: _builtins.int = ...,
+        delegation: Global___DelegationStatus | None = ...,
         licenses: _abc.Iterable[Global___LicenseStatus] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delegation", b"delegation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "batch_number", b"batch_number", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "cluster_link_mbit_per_s", b"cluster_link_mbit_per_s", "clusters", b"clusters", "fallen", b"fallen", "governor_unix_ms", b"governor_unix_ms", "halted_reason", b"halted_reason", "hosts", b"hosts", "licenses", b"licenses", "log_size", b"log_size", "merges", b"merges", "pauses", b"pauses", "policy_version", b"policy_version", "threshold_tflop_per_s", b"threshold_tflop_per_s", "tolerated_outage_ms", b"tolerated_outage_ms", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "batch_number", b"batch_number", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "cluster_link_mbit_per_s", b"cluster_link_mbit_per_s", "clusters", b"clusters", "delegation", b"delegation", "fallen", b"fallen", "governor_unix_ms", b"governor_unix_ms", "halted_reason", b"halted_reason", "hosts", b"hosts", "licenses", b"licenses", "log_size", b"log_size", "merges", b"merges", "pauses", b"pauses", "policy_version", b"policy_version", "threshold_tflop_per_s", b"threshold_tflop_per_s", "tolerated_outage_ms", b"tolerated_outage_ms", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
