@@ -10,11 +10,12 @@ from sqlalchemy.dialects.sqlite import insert
 
 from flopgate_governor import schema
 from flopgate_governor.core.claims import Claim, claims_of
-from flopgate_governor.core.clusters import Clusters, Declared, Merge, MergeState, Told
+from flopgate_governor.core.clusters import Clusters, Declared, Merge, Told
 from flopgate_governor.core.facts import ENDED
 from flopgate_governor.core.finding import known, learn
 from flopgate_governor.prepared import Query, Row, Write
 from flopgate_governor.topology import load_topologies
+from flopgate_proto.values.merges import MergeState
 
 _H, _T, _M = schema.host.c, schema.cluster_told.c, schema.cluster_merge.c
 _HERE: Final = and_(*(_H.refused_reason != reason for reason in sorted(ENDED)))
@@ -48,11 +49,13 @@ _WRITE_MERGE: Final = _upsert(schema.cluster_merge, ("a", "b", "key"))
 
 def load_clusters(
     connection: Connection, link_mbit_per_s: int, fences: Mapping[str, bytes]
-) -> Clusters:
-    """All that is on record, and what follows from it under this rate; what is new is written."""
+) -> tuple[Clusters, list[Merge]]:
+    """All that is on record, and what follows from it under this rate; what is new is written.
+
+    With the merges that are new.
+    """
     now, merges, unread = _read(connection, link_mbit_per_s, fences)
-    write_clusters(connection, {merge.place: merge for merge in merges}, now, unread)
-    return now
+    return now, write_clusters(connection, {merge.place: merge for merge in merges}, now, unread)
 
 
 def clusters_under(
@@ -94,11 +97,12 @@ def write_clusters(
     before: Mapping[tuple[str, str, str], Merge],
     after: Clusters,
     told: Sequence[Told],
-) -> None:
-    """Write what hosts told, and merges that are not as they were before."""
+) -> list[Merge]:
+    """Write what hosts told, and merges that are not as they were before; these."""
     _WRITE_TOLD.run(connection, [_told_row(one) for one in told])
     moved = [merge for place, merge in after.merges.items() if before.get(place) != merge]
     _WRITE_MERGE.run(connection, [_merge_row(merge) for merge in moved])
+    return moved
 
 
 def _unread(connection: Connection) -> list[Told]:

@@ -23,6 +23,7 @@ from flopgate_governor.store import Store
 from flopgate_proto.codec import PayloadType, decode_order, envelope_to_wire
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import HistoryError
+from flopgate_proto.merkle import Frontier
 from flopgate_proto.orders.held import Waiting
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import ScopeKind
@@ -90,10 +91,12 @@ def accept_order(state: State, envelope: Envelope) -> Accepted:
         check(connection, state, decode_order(envelope.payload_type, envelope.payload))
         write_log(connection, appended)
         _write(connection, envelope, appended.logged, unix_ms)
-        book, settlings = _write_effects(connection, state, book, unix_ms)
+        book, settlings, frontier = _write_effects(
+            connection, state, book, appended.frontier, unix_ms
+        )
     # A clock that is set back takes nothing out of force, nor brings later orders before it.
     state.unix_ms = unix_ms
-    state.frontier = appended.frontier
+    state.frontier = frontier
     state.order_ids[envelope.digest] = len(state.order_ids)
     state.take_book(book)
     settle(state, settlings)
@@ -118,23 +121,24 @@ def ripen(state: State) -> None:
         return
     book = state.book.ripe(unix_ms)
     with state.store.transaction() as connection:
-        book, settlings = _write_effects(connection, state, book, unix_ms)
-    state.unix_ms = unix_ms
+        book, settlings, frontier = _write_effects(connection, state, book, state.frontier, unix_ms)
+    state.unix_ms, state.frontier = unix_ms, frontier
     state.take_book(book)
     settle(state, settlings)
 
 
 def _write_effects(
-    connection: Connection, state: State, book: GovernorBook, unix_ms: int
-) -> tuple[GovernorBook, list[Settling]]:
-    """What came into force, in the transaction that brings it there."""
+    connection: Connection, state: State, book: GovernorBook, frontier: Frontier, unix_ms: int
+) -> tuple[GovernorBook, list[Settling], Frontier]:
+    """What came into force, in the transaction that brings it there; where the log goes on."""
     if book.orders.policy is not None and book.orders.policy is not state.book.orders.policy:
         write_caps(connection, caps_of(book.orders.policy))
     clusters = state.clusters
     for verified in book.cluster_rulings[len(state.book.cluster_rulings) :]:
         if isinstance(verified.order, ClusterRuling):
             clusters = rule(clusters, verified.order, verified.digest)
-    write_clusters(connection, state.clusters.merges, clusters, ())
+    moved = write_clusters(connection, state.clusters.merges, clusters, ())
+    frontier = state.log_merges(connection, frontier, moved, unix_ms)
     settlings: list[Settling] = []
     for verified in book.ruled[len(state.book.ruled) :]:
         try:
@@ -143,7 +147,7 @@ def _write_effects(
             # It waited, and what it was signed for is there no more: nor after the next start.
             note_done(connection, verified.digest, unix_ms)
             book = book.let_fall(verified.digest, error.code, error.detail)
-    return book, settlings
+    return book, settlings, frontier
 
 
 def _check_ruling(state: State, envelope: Envelope) -> None:

@@ -5,7 +5,7 @@ All of it is rebuilt from the store at start, and changed only after a transacti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,9 +14,10 @@ from sqlalchemy import BindParameter, Connection, bindparam, func, select
 from flopgate_governor import schema
 from flopgate_governor.budgets import restore_caps
 from flopgate_governor.capacity import Capacities, peaks_of
+from flopgate_governor.cluster_log import log_merges
 from flopgate_governor.cluster_store import clusters_under, load_clusters
 from flopgate_governor.core.checkpoint import Appended, append
-from flopgate_governor.core.clusters import Clusters
+from flopgate_governor.core.clusters import Clusters, Merge
 from flopgate_governor.core.decide import FLOP_PER_TFLOP, Standing
 from flopgate_governor.core.facts import Chain, Host, Totals
 from flopgate_governor.core.neighbours import Neighbourhoods
@@ -85,6 +86,7 @@ class State:
         opened_batch: highest batch that the store held at start.
         hosts: by id, as they were enrolled.
         chains: of some of these hosts, by id, as of the last commit.
+        serves: no other process writes to the store.
         doubtful: a transaction failed, and what it told of clusters may be on record.
         totals: of some scopes, in words, as of the last commit or of the one under way.
         clusters: which of them are one.
@@ -98,6 +100,7 @@ class State:
     permit: Signer
     log: Signer
     clock: Callable[[], int]
+    serves: bool
     book: GovernorBook
     frontier: Frontier
     batch_number: int
@@ -142,6 +145,20 @@ class State:
         """The log with these statements, not written yet."""
         return append(self.frontier, statements, self.authority, self.log)
 
+    def log_merges(
+        self, connection: Connection, frontier: Frontier, merges: Sequence[Merge], unix_ms: int
+    ) -> Frontier:
+        """Append what became of these merges; where the log goes on once that is durable."""
+        return log_merges(
+            connection,
+            frontier,
+            merges,
+            authority=self.authority,
+            permit=self.permit,
+            log=self.log,
+            unix_ms=unix_ms,
+        )
+
     def take_book(self, book: GovernorBook) -> None:
         """Let orders take effect that were committed."""
         self.book = book
@@ -154,9 +171,15 @@ class State:
         """Add up what the clusters can do, from the store, and which of them are one."""
         policy = self.book.orders.policy
         link_mbit_per_s = 0 if policy is None else policy.cluster_link_mbit_per_s
+        frontier = self.frontier
         with self.store.transaction() as connection:
-            clusters = load_clusters(connection, link_mbit_per_s, self.book.fences)
+            if self.serves:
+                clusters, moved = load_clusters(connection, link_mbit_per_s, self.book.fences)
+                frontier = self.log_merges(connection, frontier, moved, self.now_ms())
+            else:
+                clusters = clusters_under(connection, link_mbit_per_s, self.book.fences)
             self.capacities = _capacities(connection, policy, clusters)
+        self.frontier = frontier
         self.see(clusters)
         self.doubtful = False
 
@@ -206,8 +229,12 @@ class State:
                 self.hosts[host.host_id] = KnownHost(host=host, keys={key.key_id: key})
 
 
-def open_state(store: Store, permit: Signer, log: Signer, clock: Callable[[], int]) -> State:
+def open_state(
+    store: Store, permit: Signer, log: Signer, clock: Callable[[], int], *, serves: bool = True
+) -> State:
     """Rebuild the writer's memory from the store.
+
+    ``serves``: what it finds anew is written; else this process only reads.
 
     Raises:
         ConfigError: the store holds no trust root.
@@ -223,6 +250,7 @@ def open_state(store: Store, permit: Signer, log: Signer, clock: Callable[[], in
         permit=permit,
         log=log,
         clock=clock,
+        serves=serves,
         book=book,
         frontier=frontier,
         batch_number=max(newest[0] if newest else 0, book.least_batch),

@@ -76,15 +76,15 @@ def load_tls(layout: Layout) -> CertificateAuthority:
     )
 
 
-def load_state(layout: Layout) -> State:
-    """Open store and keys; belongs to the thread that calls it.
+def load_state(layout: Layout, *, serves: bool = False) -> State:
+    """Open store and keys; belongs to the thread that calls it. Only the server writes.
 
     Raises:
         ConfigError: keys or store are missing.
         StorageError: the store cannot be read.
     """
     permit, log = read_signing_key(layout.permit_key), read_signing_key(layout.log_key)
-    return open_state(open_existing(layout.store), permit, log, unix_ms)
+    return open_state(open_existing(layout.store), permit, log, unix_ms, serves=serves)
 
 
 @contextmanager
@@ -130,7 +130,7 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     with only_server(layout):
-        committer = Committer(lambda: load_state(layout))
+        committer = Committer(lambda: load_state(layout, serves=True))
         try:
             await committer.start()
             _calm_collector()

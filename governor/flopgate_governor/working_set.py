@@ -13,7 +13,7 @@ from flopgate_governor import budgets, records, schema
 from flopgate_governor.cluster_store import write_clusters
 from flopgate_governor.core.chain import Place
 from flopgate_governor.core.claims import claims_of
-from flopgate_governor.core.clusters import Clusters, Told
+from flopgate_governor.core.clusters import Clusters, Merge, Told
 from flopgate_governor.core.decide import Standing
 from flopgate_governor.core.exchange import Arrived, Exchanged, exchange
 from flopgate_governor.core.facts import (
@@ -47,6 +47,7 @@ from flopgate_proto.codec import (
 )
 from flopgate_proto.envelope import statement_digest
 from flopgate_proto.errors import HistoryError, PeerError
+from flopgate_proto.merkle import Frontier
 from flopgate_proto.values.topology import Topology
 
 _NEW_BATCH = Write(insert(schema.batch))
@@ -72,6 +73,7 @@ class Work:
     standing: Standing
     numbering: Numbering
     clusters: Clusters
+    frontier: Frontier
     facts: dict[bytes, HostFacts]
     lanes: dict[bytes, Mapping[str, LaneFacts]]
     books: Books
@@ -125,6 +127,7 @@ class Work:
             unix_ms=unix_ms,
             standing=state.standing(unix_ms, listen(connection, state, unix_ms)),
             clusters=state.clusters,
+            frontier=state.frontier,
             numbering=state.book.numbering(unix_ms, records.load_numbers(connection, unknown)),
             facts={host_id: chain.facts for host_id, chain in chains.items()},
             lanes={host_id: chain.lanes for host_id, chain in chains.items()},
@@ -279,13 +282,15 @@ class Work:
     def seal(self, connection: Connection) -> Sealed | None:
         """Sign the batch and write everything; the transaction is committed by the caller."""
         sealed = self._sign() if self.payloads else None
+        moved: list[Merge] = []
         if self.shared:
             self.clusters = learn(self.clusters, self.shared)
             known = self.state.clusters.merges
-            write_clusters(connection, known, self.clusters, self.shared)
+            moved = write_clusters(connection, known, self.clusters, self.shared)
         free_chips(connection, self._retired)
         if sealed is not None:
             write_log(connection, sealed.appended)
+            self.frontier = sealed.appended.frontier
             _NEW_BATCH.run(
                 connection,
                 [
@@ -297,6 +302,7 @@ class Work:
                     }
                 ],
             )
+        self.frontier = self.state.log_merges(connection, self.frontier, moved, self.unix_ms)
         if self.book.halt is not None and self.book.halt is not self.state.book.halt:
             connection.execute(_WRITE_HALT, halt_row(self.book, self.book.halt))
         grants, cut_grants = self._grant_rows()
@@ -376,7 +382,7 @@ class Work:
 
     def settle_state(self, sealed: Sealed | None) -> None:
         """Move the writer's memory on, now that the transaction is durable."""
-        self.state.book = self.book
+        self.state.book, self.state.frontier = self.book, self.frontier
         for host_id, facts in self.facts.items():
             self.state.chains[host_id] = Chain(facts=facts, lanes=self.lanes[host_id])
         if self.shared:
@@ -388,5 +394,4 @@ class Work:
         if sealed is not None:
             self.state.batch_number = sealed.number
             self.state.batch_digest = sealed.digest
-            self.state.frontier = sealed.appended.frontier
             self.state.unix_ms = self.unix_ms

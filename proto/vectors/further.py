@@ -10,9 +10,11 @@ from flopgate_proto.keys import key_digest
 from flopgate_proto.values import (
     Adoption,
     Closure,
+    ClusterMerge,
     Confirmation,
     Head,
     Heads,
+    MergeState,
     Neighbours,
     Order,
     Registration,
@@ -77,6 +79,16 @@ def adoption(head: bytes) -> Adoption:
     return Adoption(host_id=inputs.HOST_ID, sequence=1, head=head, **_SIGNED)
 
 
+CLUSTER_MERGE: Final = ClusterMerge(
+    authority=inputs.AUTHORITY,
+    governor_unix_ms=inputs.GOVERNOR_UNIX_MS,
+    cluster="alpha",
+    other="beta",
+    key="fabric:000102030405060708090a0b0c0d0e0f",
+    state=MergeState.WAITING,
+    why="sites",
+    ends=((inputs.HOST_ID, 1), (bytes(range(0x80, 0xA0)), 7)),
+)
 NEIGHBOURS = Neighbours(
     authority=inputs.AUTHORITY,
     governor_unix_ms=inputs.GOVERNOR_UNIX_MS,

@@ -25,6 +25,7 @@ from flopgate_proto.codec import (
     encode_admission,
     encode_answer,
     encode_chip_row,
+    encode_cluster_merge,
     encode_enrolment,
     encode_heads,
     encode_neighbours,
@@ -74,6 +75,7 @@ MESSAGES: Final[dict[str, type[Message]]] = {
     PayloadType.SEATS: pb.Seats,
     PayloadType.HEADS: pb.Heads,
     PayloadType.NEIGHBOURS: pb.Neighbours,
+    PayloadType.CLUSTER_MERGE: pb.ClusterMerge,
     PayloadType.LICENSE_APPROVAL: pb.LicenseApproval,
     PayloadType.RESERVE_OPENING: pb.ReserveOpening,
     PayloadType.TRUSTED_TIME: pb.TrustedTime,
@@ -179,6 +181,11 @@ def statement_envelopes() -> dict[str, tuple[Envelope, tuple[str, ...]]]:
         "neighbours": (
             PayloadType.NEIGHBOURS,
             encode_neighbours(further.NEIGHBOURS),
+            "permit",
+        ),
+        "cluster-merge": (
+            PayloadType.CLUSTER_MERGE,
+            encode_cluster_merge(further.CLUSTER_MERGE),
             "permit",
         ),
         "heads": (PayloadType.HEADS, encode_heads(further.heads(report.digest)), "permit"),

@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flopgate_governor.core.claims import Claim
-from flopgate_governor.core.clusters import Clusters, Declared, MergeState, Told
+from flopgate_governor.core.clusters import Clusters, Declared, Told
 from flopgate_governor.core.finding import known, learn, rule
 from flopgate_governor.core.kinship import united
 from flopgate_proto.values import ClusterRuling
+from flopgate_proto.values.merges import MergeState
 
 CUSTODIANS = {"a1": "A", "a2": "A", "a3": "A", "b1": "B", "b2": "B", "c1": "C"}
 NAMES = sorted(CUSTODIANS)

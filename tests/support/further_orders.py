@@ -12,10 +12,12 @@ from flopgate_proto.limits import TIERS_MAX
 from flopgate_proto.values import (
     Adoption,
     Closure,
+    ClusterMerge,
     Confirmation,
     Head,
     Heads,
     LicenseApproval,
+    MergeState,
     Neighbours,
     Order,
     Registration,
@@ -240,6 +242,19 @@ HEADS: Final = st.builds(
         ),
         "host_id",
     ),
+)
+
+MERGES: Final = st.builds(
+    ClusterMerge,
+    authority=given_values.NAMES,
+    governor_unix_ms=_COUNTS,
+    cluster=given_values.NAMES,
+    other=st.just("") | given_values.NAMES,
+    key=given_values.NAMES,
+    state=given_values.members(MergeState),
+    why=st.sampled_from(["", "sites"]),
+    ends=st.lists(st.tuples(_DIGESTS, _COUNTS), max_size=2).map(tuple),
+    ruling=st.just(b"") | _DIGESTS,
 )
 
 NEIGHBOURS: Final = st.builds(

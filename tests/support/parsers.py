@@ -15,6 +15,7 @@ from flopgate_proto.codec import (
     decode_answer,
     decode_batch_root,
     decode_chip_row,
+    decode_cluster_merge,
     decode_enrolment,
     decode_heads,
     decode_neighbours,
@@ -46,6 +47,7 @@ DECODERS: Final[Mapping[str, Callable[[bytes], object]]] = {
     PayloadType.ADMISSION: decode_admission,
     PayloadType.HEADS: decode_heads,
     PayloadType.NEIGHBOURS: decode_neighbours,
+    PayloadType.CLUSTER_MERGE: decode_cluster_merge,
     PayloadType.RESERVE_OPENING: decode_opening,
     PayloadType.TRUSTED_TIME: decode_trusted_time,
 }

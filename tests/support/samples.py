@@ -11,6 +11,7 @@ from flopgate_proto.codec import (
     encode_answer,
     encode_batch_root,
     encode_chip_row,
+    encode_cluster_merge,
     encode_enrolment,
     encode_heads,
     encode_neighbours,
@@ -22,7 +23,7 @@ from flopgate_proto.codec import (
 )
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.joining import PREFIX
-from flopgate_proto.values import Heads, Neighbours, TrustedTime
+from flopgate_proto.values import ClusterMerge, Heads, MergeState, Neighbours, TrustedTime
 from tests.support import further_orders, orders, statements
 from tests.support.file_parsers import FILES_ACCEPTED
 from tests.support.fixed import HOST_KEY
@@ -54,6 +55,16 @@ ACCEPTED: Final = {
     **{kind.rsplit("/", 1)[1]: payload for kind, payload in (encode_order(o) for o in _ORDERS)},
     "vnd.flopgate.heads.v1+protobuf": encode_heads(
         Heads(authority="a.example", governor_unix_ms=1, heads=())
+    ),
+    "vnd.flopgate.cluster-merge.v1+protobuf": encode_cluster_merge(
+        ClusterMerge(
+            authority="a.example",
+            governor_unix_ms=1,
+            cluster="alpha",
+            other="beta",
+            key="fabric:00",
+            state=MergeState.FOUND,
+        )
     ),
     "vnd.flopgate.neighbours.v1+protobuf": encode_neighbours(
         Neighbours(

@@ -106,6 +106,7 @@ FIELD_TABLES: dict[str, type[Message]] = {
     "Seats": pb.Seats,
     "Heads": pb.Heads,
     "Neighbours": pb.Neighbours,
+    "ClusterMerge": pb.ClusterMerge,
     "LicenseApproval": pb.LicenseApproval,
     "ReserveOpening": pb.ReserveOpening,
     "Time floor": pb.TrustedTime,

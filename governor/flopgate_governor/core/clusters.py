@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from flopgate_governor.core.claims import SUBNET, Claim
 from flopgate_governor.core.kinship import kin_by_name, united
+from flopgate_proto.values.merges import MergeState
 from flopgate_proto.values.orders import LINK_MBIT_PER_S, ClusterRuling
 
 WORDS: Final = 2
 """Hosts of a cluster that must name what it shares, unless it has fewer."""
-
-
-class MergeState(enum.IntEnum):
-    """Where a merge stands; the first two are in force."""
-
-    FOUND = 1
-    RULED = 2
-    WAITING = 3
-    APART = 4
 
 
 IN_FORCE: Final = frozenset({MergeState.FOUND, MergeState.RULED})

@@ -26,12 +26,12 @@ from flopgate_governor.core.clusters import (
     Clusters,
     Declared,
     Merge,
-    MergeState,
     Told,
     fenced,
 )
 from flopgate_governor.core.kinship import united
 from flopgate_proto.errors import HistoryError
+from flopgate_proto.values.merges import MergeState
 from flopgate_proto.values.orders import LINK_MBIT_PER_S, ClusterRuling
 
 WAITING_MAX: Final = 256

@@ -19,6 +19,7 @@ from flopgate_proto.codec.licenses import (
     encode_opening,
     encode_trusted_time,
 )
+from flopgate_proto.codec.merges import decode_cluster_merge, encode_cluster_merge
 from flopgate_proto.codec.neighbours import decode_neighbours, encode_neighbours
 from flopgate_proto.codec.orders import decode_order, encode_order
 from flopgate_proto.codec.payload_types import PayloadType
@@ -48,6 +49,7 @@ __all__ = [
     "decode_answer",
     "decode_batch_root",
     "decode_chip_row",
+    "decode_cluster_merge",
     "decode_enrolment",
     "decode_heads",
     "decode_neighbours",
@@ -61,6 +63,7 @@ __all__ = [
     "encode_answer",
     "encode_batch_root",
     "encode_chip_row",
+    "encode_cluster_merge",
     "encode_enrolment",
     "encode_heads",
     "encode_neighbours",

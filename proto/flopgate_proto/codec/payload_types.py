@@ -34,3 +34,4 @@ class PayloadType(enum.StrEnum):
     TRUSTED_TIME = "application/vnd.flopgate.trusted-time.v1+protobuf"
     NEIGHBOURS = "application/vnd.flopgate.neighbours.v1+protobuf"
     HEADS = "application/vnd.flopgate.heads.v1+protobuf"
+    CLUSTER_MERGE = "application/vnd.flopgate.cluster-merge.v1+protobuf"

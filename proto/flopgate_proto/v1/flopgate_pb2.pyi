@@ -280,6 +280,27 @@ STANDING_RECIPIENT: Standing.ValueType  # 2
 """It gets the reports and has no say."""
 Global___Standing: _TypeAlias = Standing  # noqa: Y015
 
+class _MergeState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MergeStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MergeState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MERGE_STATE_UNSPECIFIED: _MergeState.ValueType  # 0
+    MERGE_STATE_FOUND: _MergeState.ValueType  # 1
+    MERGE_STATE_RULED: _MergeState.ValueType  # 2
+    MERGE_STATE_WAITING: _MergeState.ValueType  # 3
+    MERGE_STATE_APART: _MergeState.ValueType  # 4
+
+class MergeState(_MergeState, metaclass=_MergeStateEnumTypeWrapper): ...
+
+MERGE_STATE_UNSPECIFIED: MergeState.ValueType  # 0
+MERGE_STATE_FOUND: MergeState.ValueType  # 1
+MERGE_STATE_RULED: MergeState.ValueType  # 2
+MERGE_STATE_WAITING: MergeState.ValueType  # 3
+MERGE_STATE_APART: MergeState.ValueType  # 4
+Global___MergeState: _TypeAlias = MergeState  # noqa: Y015
+
 @_typing.final
 class Envelope(_message.Message):
     """---------------------------------------------------------------------------------------------
@@ -2566,6 +2587,61 @@ class Neighbours(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Neighbours: _TypeAlias = Neighbours  # noqa: Y015
+
+@_typing.final
+class ClusterMerge(_message.Message):
+    """Two declared clusters are one, or may be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    GOVERNOR_UNIX_MS_FIELD_NUMBER: _builtins.int
+    CLUSTER_FIELD_NUMBER: _builtins.int
+    OTHER_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    ENDS_FIELD_NUMBER: _builtins.int
+    RULING_FIELD_NUMBER: _builtins.int
+    format: _builtins.int
+    authority: _builtins.str
+    governor_unix_ms: _builtins.int
+    cluster: _builtins.str
+    """As declared; the other one is empty where whoever is told may not know it."""
+    other: _builtins.str
+    key: _builtins.str
+    """What hosts of both name: `fabric:UUID`, `subnet:PREFIX/LID`; or `ruling:DIGEST`."""
+    state: Global___MergeState.ValueType
+    why: _builtins.str
+    """Why it waits: `custodians`, `sites`, `one-word` or `ruled-apart`."""
+    ruling: _builtins.bytes
+    """Of the ruling that decided last."""
+    @_builtins.property
+    def ends(self) -> _containers.RepeatedCompositeFieldContainer[Global___MergeEnd]:
+        """The reports that it rests on."""
+
+    def __init__(
+        self,
+        *,
+        format: _builtins.int = ...,
+        authority: _builtins.str = ...,
+        governor_unix_ms: _builtins.int = ...,
+        cluster: _builtins.str = ...,
+        other: _builtins.str = ...,
+        key: _builtins.str = ...,
+        state: Global___MergeState.ValueType = ...,
+        why: _builtins.str = ...,
+        ends: _abc.Iterable[Global___MergeEnd] | None = ...,
+        ruling: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "cluster", b"cluster", "ends", b"ends", "format", b"format", "governor_unix_ms", b"governor_unix_ms", "key", b"key", "other", b"other", "ruling", b"ruling", "state", b"state", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClusterMerge: _TypeAlias = ClusterMerge  # noqa: Y015
 
 @_typing.final
 class Head(_message.Message):

@@ -41,6 +41,7 @@ from flopgate_proto.values.licenses import (
     ReserveOpening,
     TrustedTime,
 )
+from flopgate_proto.values.merges import ClusterMerge, MergeState
 from flopgate_proto.values.neighbours import Neighbours, charged_gflop_per_s
 from flopgate_proto.values.orders import (
     Adoption,
@@ -95,6 +96,7 @@ __all__ = [
     "ChipRow",
     "ChipTopology",
     "Closure",
+    "ClusterMerge",
     "ClusterRuling",
     "Confirmation",
     "CounterSource",
@@ -114,6 +116,7 @@ __all__ = [
     "LicenseState",
     "LicenseTerms",
     "LicenseWish",
+    "MergeState",
     "Neighbours",
     "NvLinkPeer",
     "Order",
