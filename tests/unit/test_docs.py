@@ -150,7 +150,7 @@ def test_every_reason_why_a_lane_stands_is_explained() -> None:
     assert sorted(one for one in reasons if f"`{one}`" not in section) == []
 
 
-NOUNS = ("token", "workload", "policy", "order", "cluster", "heads", "host", "budget")
+NOUNS = ("token", "workload", "policy", "order", "cluster", "heads", "host", "budget", "license")
 
 
 def test_commands_are_found() -> None:
