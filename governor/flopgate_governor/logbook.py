@@ -24,6 +24,7 @@ _WRITE_STATE: Final = Write(
 )
 _STATE: Final = Query(select(schema.log_state.c.size, schema.log_state.c.nodes))
 _NEW_ENTRY: Final = Write(insert(schema.log_entry))
+_NEW_BATCH: Final = Write(insert(schema.batch))
 
 
 def load_frontier(connection: Connection) -> Frontier:
@@ -67,4 +68,21 @@ def proof_to(logged: Logged) -> pb.LogProof:
         tree_size=logged.tree_size,
         path=logged.path,
         checkpoint=logged.checkpoint,
+    )
+
+
+def write_batch(
+    connection: Connection, number: int, unix_ms: int, root: pb.Envelope, proof: pb.LogProof
+) -> None:
+    """Write the signed root of a batch of answers."""
+    _NEW_BATCH.run(
+        connection,
+        [
+            {
+                "number": number,
+                "governor_unix_ms": unix_ms,
+                "envelope": root.SerializeToString(),
+                "log_proof": proof.SerializeToString(),
+            }
+        ],
     )

@@ -22,7 +22,7 @@ from flopgate_governor.state import State
 from flopgate_governor.store import Store
 from flopgate_proto.codec import PayloadType, decode_order, envelope_to_wire
 from flopgate_proto.envelope import Envelope
-from flopgate_proto.errors import HistoryError
+from flopgate_proto.errors import HistoryError, MisdirectedError
 from flopgate_proto.merkle import Frontier
 from flopgate_proto.orders.held import Waiting
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -84,6 +84,12 @@ def accept_order(state: State, envelope: Envelope) -> Accepted:
         )
     unix_ms = state.now_ms()
     book = state.book.accept(envelope, unix_ms)
+    if envelope.payload_type == PayloadType.LICENSE_APPROVAL:
+        raise MisdirectedError(
+            "an approval of licenses is no order by itself",
+            code="license.approval-alone",
+            remedy="Give it with the requests that it approves.",
+        )
     _check_in_time(state, envelope)
     _check_ruling(state, envelope)
     appended = state.appended([envelope])

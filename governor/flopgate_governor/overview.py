@@ -13,6 +13,7 @@ from flopgate_governor.core.facts import ENDED, host_scopes
 from flopgate_governor.officer_orders import ripen
 from flopgate_governor.policy_bounds import KILL_MS
 from flopgate_governor.silences import look
+from flopgate_governor.standings import license_statuses
 from flopgate_governor.state import State
 from flopgate_governor.topology import load_topologies, summary
 from flopgate_proto.codec import decode_report
@@ -39,6 +40,7 @@ def overview(state: State, linked: Collection[bytes]) -> pb.GetStatusReply:
     with state.store.transaction() as connection:
         hosts = _hosts(connection, state, linked)
         budgets = _budgets(connection, state)
+        licenses = license_statuses(connection)
     return pb.GetStatusReply(
         authority=state.authority,
         governor_unix_ms=state.now_ms(),
@@ -73,6 +75,7 @@ def overview(state: State, linked: Collection[bytes]) -> pb.GetStatusReply:
         capacity_basis=pb.CapacityBasis.ValueType(0 if policy is None else policy.capacity_basis),
         cluster_link_mbit_per_s=state.clusters.link_mbit_per_s,
         delegation=_delegation(state),
+        licenses=licenses,
     )
 
 

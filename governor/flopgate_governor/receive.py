@@ -24,21 +24,31 @@ from flopgate_proto.values.reports import Report
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """Reports of one message. ``host_id``: whose they must be; ``None`` for a relay."""
+    """Reports of one message. ``host_id``: whose they must be; ``None`` for a relay.
+
+    ``carried``: somebody brought them by file: they are acknowledged, and nothing is granted.
+    """
 
     envelopes: tuple[pb.Envelope, ...]
     host_id: bytes | None
+    carried: bool = False
+
+    @property
+    def named(self) -> list[bytes]:
+        """The hosts that the signatures name, empty where one names none."""
+        return [_host_id_hint(wire) for wire in self.envelopes]
 
 
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """A verified report. ``final``: it retires its host."""
+    """A verified report. ``final``: it retires its host. ``carried``: it came by file."""
 
     wire: pb.Envelope
     report: Report
     digest: bytes
     final: bool = False
+    carried: bool = False
 
     @property
     def host_id(self) -> bytes:
@@ -60,7 +70,7 @@ def receive(state: State, submissions: Sequence[Submission]) -> list[Checked]:
     Raises:
         StorageError: nobody is known any more; nothing was changed.
     """
-    named = [[_host_id_hint(wire) for wire in submission.envelopes] for submission in submissions]
+    named = [submission.named for submission in submissions]
     # Of a caller that speaks for one host only this one: ids that it makes up must not push others
     # out of memory.
     state.know(
@@ -112,4 +122,10 @@ def _verify(state: State, submission: Submission, wire: pb.Envelope, host_id: by
         raise MisdirectedError(
             "the report names another host than the one that signed it", code="report.host"
         )
-    return Received(wire=wire, report=report, digest=verified.digest, final=final)
+    return Received(
+        wire=wire,
+        report=report,
+        digest=verified.digest,
+        final=final,
+        carried=submission.carried,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -21,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert
 
-from flopgate_governor import budgets, schema
+from flopgate_governor import budgets, license_store, schema
 from flopgate_governor.core.facts import (
     Books,
     Chain,
@@ -130,6 +131,9 @@ _NEW_EVIDENCE: Final = Write(
 )
 
 
+_NO_LICENSE: Final = (None, 0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredExchange:
     """A report on record with its answer."""
@@ -144,6 +148,7 @@ class StoredExchange:
 def load_chains(connection: Connection, hosts: Mapping[bytes, Host]) -> dict[bytes, Chain]:
     """Where the chains of these hosts stand."""
     lanes = _load_lanes(connection, hosts)
+    licenses = license_store.load_quotes(connection, hosts)
     rows = _HOSTS.run(connection, hosts)
     return {
         row[0]: Chain(
@@ -157,6 +162,8 @@ def load_chains(connection: Connection, hosts: Mapping[bytes, Host]) -> dict[byt
                 running_ms=row[6],
                 issued=IssuedAnswer(digest=row[7], batch_number=row[8], governor_unix_ms=row[9]),
                 quoted=IssuedAnswer(digest=row[10], batch_number=row[11], governor_unix_ms=row[12]),
+                license=licenses.get(row[0], _NO_LICENSE)[0],
+                spent_counter=licenses.get(row[0], _NO_LICENSE)[1],
                 refused_reason=row[13],
                 topology_sequence=row[14],
             ),
@@ -170,6 +177,7 @@ def _load_lanes(
     connection: Connection, ids: Collection[bytes]
 ) -> dict[bytes, dict[str, LaneFacts]]:
     grants: dict[tuple[bytes, str], list[Grant]] = {}
+    licensed = license_store.load_licensed(connection, ids)
     for row in _GRANTS.run(connection, ids):
         grants.setdefault((row[0], row[1]), []).append(
             Grant(
@@ -181,6 +189,7 @@ def _load_lanes(
                 ceiling_tflop=row[8],
                 governor_unix_ms=row[9],
                 rate_tflop_per_s=row[10],
+                license=licensed.get((row[0], row[1], row[4])),
             )
         )
     lanes: dict[bytes, dict[str, LaneFacts]] = {host_id: {} for host_id in ids}
@@ -221,10 +230,11 @@ def load_issued(connection: Connection, facts: HostFacts, number: int) -> list[I
     sequences = range(facts.host.enrolled_sequence + 1, facts.sequence + 1)
     start = bisect_left(sequences, number, key=batch_of)
     end = bisect_right(sequences, number, lo=start, key=batch_of)
+    licenses = license_store.load_issued(connection, host_id, number)
     if start == end:
-        return []
+        return licenses
     rows = _ISSUED.run(connection, host=host_id, first=sequences[start], last=sequences[end - 1])
-    return [
+    return licenses + [
         IssuedAnswer(digest=row[0], batch_number=row[1], governor_unix_ms=row[2]) for row in rows
     ]
 
@@ -301,6 +311,20 @@ def grant_row(host_id: bytes, workload: str, position: int, grant: Grant) -> Row
     }
 
 
+def grant_rows(host_id: bytes, before: LaneFacts, after: LaneFacts) -> tuple[list[Row], list[Row]]:
+    """The grants of a lane that are to be written, and from which place on none is left."""
+    cut: list[Row] = []
+    if len(after.grants) < len(before.grants):
+        place = {"b_workload": after.workload, "b_position": len(after.grants)}
+        cut.append({"b_host": host_id, **place})
+    written = [
+        grant_row(host_id, after.workload, position, grant)
+        for position, (grant, old) in enumerate(zip_longest(after.grants, before.grants))
+        if grant is not None and grant is not old
+    ]
+    return written, cut
+
+
 @dataclass(slots=True, kw_only=True)
 class Writes:
     """Rows that one batch writes."""
@@ -312,6 +336,8 @@ class Writes:
     reports: list[Row]
     told: list[Row]
     evidence: list[Row]
+    licenses: list[Row]
+    wishes: list[Row]
 
 
 def write(connection: Connection, writes: Writes, books: Books) -> None:
@@ -324,6 +350,7 @@ def write(connection: Connection, writes: Writes, books: Books) -> None:
     _NEW_REPORT.run(connection, writes.reports)
     _NEW_TOLD.run(connection, writes.told)
     _NEW_EVIDENCE.run(connection, writes.evidence)
+    license_store.write_told(connection, writes.licenses, writes.wishes)
 
 
 def joined(path: Iterable[bytes]) -> bytes:

@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from flopgate_governor import budgets, records, schema
+from flopgate_governor import budgets, license_store, records, schema
 from flopgate_governor.core import rulings
 from flopgate_governor.core.facts import (
     NO_ANSWER,
@@ -369,6 +369,8 @@ def _write(
             reports=[],
             told=[],
             evidence=evidence or [],
+            licenses=[license_store.quote_row(after.facts)],
+            wishes=[],
         ),
         books,
     )

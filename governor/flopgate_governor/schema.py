@@ -299,6 +299,65 @@ cluster_merge: Final = Table(
     Column("ruling", LargeBinary, nullable=False),
 )
 
+# Reports on record that ask for a license.
+license_request: Final = Table(
+    "license_request",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("host_id", LargeBinary, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    # It quoted an answer that is older than one of an earlier report.
+    Column("stale", Integer, nullable=False),
+)
+
+license_approval: Final = Table(
+    "license_approval",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("unix_ms", BigInteger, nullable=False),
+)
+
+# One answer, as it was signed: a retry gets the same bytes.
+license_given: Final = Table(
+    "license_given",
+    metadata,
+    Column("request_digest", LargeBinary, primary_key=True),
+    Column("host_id", LargeBinary, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("approval", LargeBinary, nullable=False),
+    Column("reserve", Integer, nullable=False),
+    Column("single_use", Integer, nullable=False),
+    Column("span_ms", BigInteger, nullable=False),
+    Column("not_after_unix_ms", BigInteger, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Column("answer_digest", LargeBinary, nullable=False),
+    Column("answer_index", BigInteger, nullable=False),
+    Column("answer_path", LargeBinary, nullable=False),
+    Column("batch_number", BigInteger, nullable=False),
+    Index("license_given_host", "host_id", "batch_number"),
+)
+
+# What stands behind the grant of the same host, workload and request, as long as there is one.
+license_lane: Final = Table(
+    "license_lane",
+    metadata,
+    Column("host_id", LargeBinary, primary_key=True),
+    Column("workload", String, primary_key=True),
+    Column("request_digest", LargeBinary, primary_key=True),
+    Column("ceiling_tflop", BigInteger, nullable=False),
+    Column("held_tflop", BigInteger, nullable=False),
+)
+
+# Where each gate stands with licenses, as its newest report told; none before the first.
+license_quote: Final = Table(
+    "license_quote",
+    metadata,
+    Column("host_id", LargeBinary, primary_key=True),
+    Column("quote", LargeBinary, nullable=False),
+    Column("spent_counter", BigInteger, nullable=False),
+)
+
 APPEND_ONLY: Final = tuple(
     f"CREATE TRIGGER IF NOT EXISTS log_entry_no_{verb} BEFORE {verb.upper()} ON log_entry "
     "BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from itertools import zip_longest
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from flopgate_governor import budgets, records, schema
+from flopgate_governor import budgets, license_store, records, schema
 from flopgate_governor.cluster_store import write_clusters
 from flopgate_governor.core.chain import Place
 from flopgate_governor.core.claims import claims_of
@@ -29,9 +28,9 @@ from flopgate_governor.core.finding import learn
 from flopgate_governor.core.lineage import keys
 from flopgate_governor.core.orders import GovernorBook, Halt
 from flopgate_governor.core.quotes import Numbering, next_number, own_quote, shows_rollback
-from flopgate_governor.logbook import proof_to, write_log
+from flopgate_governor.logbook import proof_to, write_batch, write_log
 from flopgate_governor.neighbours import place_hosts
-from flopgate_governor.prepared import Row, Write
+from flopgate_governor.prepared import Row
 from flopgate_governor.quoted import quotable, unknown_numbers
 from flopgate_governor.receive import Received
 from flopgate_governor.replies import Replies, Sealed, notice
@@ -50,7 +49,6 @@ from flopgate_proto.errors import HistoryError, PeerError
 from flopgate_proto.merkle import Frontier
 from flopgate_proto.values.topology import Topology
 
-_NEW_BATCH = Write(insert(schema.batch))
 _new_halt = upsert(schema.halt)
 _WRITE_HALT = _new_halt.on_conflict_do_update(
     index_elements=["position"],
@@ -88,6 +86,8 @@ class Work:
     shared: list[Told] = field(default_factory=list)
     new_told: list[Row] = field(default_factory=list)
     evidence: list[Row] = field(default_factory=list)
+    relicensed: set[bytes] = field(default_factory=set)
+    wishes: list[Row] = field(default_factory=list)
 
     @classmethod
     def load(cls, connection: Connection, state: State, received: list[Received]) -> Work:
@@ -214,6 +214,7 @@ class Work:
                 report=report,
                 digest=item.digest,
                 final=item.final,
+                carried=item.carried,
                 stored_digest=stored,
                 quoted=known,
                 told_ms=self.told.get(item.host_id, {}),
@@ -231,6 +232,9 @@ class Work:
         if done.answer is None:
             return
         host_id = item.host_id
+        known = self.facts[host_id]
+        if (done.host.license, done.host.spent_counter) != (known.license, known.spent_counter):
+            self.relicensed.add(host_id)
         payload = encode_answer(done.answer)
         digest = statement_digest(PayloadType.ANSWER, payload)
         issued = IssuedAnswer(
@@ -241,9 +245,13 @@ class Work:
         self.standing.silence.heard(host_id, self.unix_ms)
         lanes = self.lanes[host_id]
         for lane in done.lanes:
-            known = lanes.get(lane.workload) or LaneFacts(workload=lane.workload)
-            self.before.setdefault((host_id, lane.workload), known)
+            before = lanes.get(lane.workload) or LaneFacts(workload=lane.workload)
+            self.before.setdefault((host_id, lane.workload), before)
         self.lanes[host_id] = {**lanes, **{lane.workload: lane for lane in done.lanes}}
+        request = item.report.request
+        if request is not None and request.license is not None:
+            stale = bool(done.answer.verdicts)
+            self.wishes.append(license_store.request_row(item.report, item.digest, stale=stale))
         for finding in done.findings:
             self._keep_evidence(item, finding.id, finding.detail)
         if item.report.topology is not None:
@@ -291,17 +299,7 @@ class Work:
         if sealed is not None:
             write_log(connection, sealed.appended)
             self.frontier = sealed.appended.frontier
-            _NEW_BATCH.run(
-                connection,
-                [
-                    {
-                        "number": sealed.number,
-                        "governor_unix_ms": self.unix_ms,
-                        "envelope": sealed.root.SerializeToString(),
-                        "log_proof": sealed.proof.SerializeToString(),
-                    }
-                ],
-            )
+            write_batch(connection, sealed.number, self.unix_ms, sealed.root, sealed.proof)
         self.frontier = self.state.log_merges(connection, self.frontier, moved, self.unix_ms)
         if self.book.halt is not None and self.book.halt is not self.state.book.halt:
             connection.execute(_WRITE_HALT, halt_row(self.book, self.book.halt))
@@ -321,6 +319,8 @@ class Work:
                 reports=self._report_rows(sealed),
                 told=self.new_told,
                 evidence=self.evidence,
+                licenses=[license_store.quote_row(self.facts[h]) for h in self.relicensed],
+                wishes=self.wishes,
             ),
             self.books,
         )
@@ -354,12 +354,9 @@ class Work:
         written: list[Row] = []
         cut: list[Row] = []
         for (host_id, workload), before in self.before.items():
-            after = self.lanes[host_id][workload].grants
-            if len(after) < len(before.grants):
-                cut.append({"b_host": host_id, "b_workload": workload, "b_position": len(after)})
-            for position, (grant, old) in enumerate(zip_longest(after, before.grants)):
-                if grant is not None and grant is not old:
-                    written.append(records.grant_row(host_id, workload, position, grant))
+            rows = records.grant_rows(host_id, before, self.lanes[host_id][workload])
+            written += rows[0]
+            cut += rows[1]
         return written, cut
 
     def _report_rows(self, sealed: Sealed | None) -> list[Row]:

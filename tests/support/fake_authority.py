@@ -206,6 +206,16 @@ class _Governor(services.GovernorServiceServicer):
     ) -> pb.GetStatusReply:
         context.abort(grpc.StatusCode.UNIMPLEMENTED, f"no courier sends {type(request).__name__}")
 
+    def Deliver(  # noqa: N802 - name of the RPC
+        self, request_iterator: Iterator[pb.DeliverRequest], context: grpc.ServicerContext
+    ) -> pb.DeliverReply:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, f"no courier sends {request_iterator}")
+
+    def IssueLicenses(  # noqa: N802 - name of the RPC
+        self, request: pb.IssueLicensesRequest, context: grpc.ServicerContext
+    ) -> pb.IssueLicensesReply:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, f"no courier sends {type(request).__name__}")
+
 
 class _Registration(services.RegistrationServiceServicer):
     def __init__(self, authority: FakeAuthority) -> None:

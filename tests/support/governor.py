@@ -345,8 +345,8 @@ class FakeHost:
         """Quote this answer from now on."""
         granted = any(isinstance(v.outcome, Ceiling) for v in answer.answer.verdicts)
         self.last = answer
-        self.quote = Quote(
-            authority=AUTHORITY,
+        self.quote = replace(
+            self.quote,
             answer_digest=answer.digest,
             batch_number=answer.batch.batch_number,
             grant=answer.answer.request_digest if granted else self.quote.grant,

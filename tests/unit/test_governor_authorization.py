@@ -35,6 +35,8 @@ def test_unknown_methods_are_denied_to_everybody() -> None:
         ("Link", {Role.HOST, Role.RELAY}),
         ("SubmitOrder", {Role.OFFICER}),
         ("GetStatus", {Role.OFFICER}),
+        ("Deliver", {Role.OFFICER}),
+        ("IssueLicenses", {Role.OFFICER}),
     ],
 )
 def test_daily_life_needs_its_role(method: str, roles: set[Role]) -> None:

@@ -15,6 +15,10 @@ shows nothing. A report settles a grant when it
         included: permission does not outlive its run, or
     (d) retires its host: permission does not outlive its chain.
 
+A license outlives its run, and its expiry is the gate's to know. So none of (a) to (c) settles one,
+nor does any other grant cover it: only (d), or a report whose gate says that it holds another
+license or none, and will never take this one again.
+
 (b) looks at the end of the measured interval, not at the signing: what was computed between the two
 is not in the totals yet.
 """
@@ -71,12 +75,21 @@ def settle(lane: LaneFacts, report: Report, quote: QuoteRead, drift_ppm: int) ->
     if not lane.grants:
         return lane
     accepted = next(
-        (grant.sequence for grant in lane.grants if grant.request_digest == quote.grant), 0
+        (
+            grant.sequence
+            for grant in lane.grants
+            if grant.request_digest == quote.grant and grant.license is None
+        ),
+        0,
     )
     kept = tuple(
         grant
         for grant in lane.grants
-        if grant.sequence >= accepted and not _over(grant, report, quote, drift_ppm)
+        if (
+            not _given_up(grant, quote)
+            if grant.license is not None
+            else grant.sequence >= accepted and not _over(grant, report, quote, drift_ppm)
+        )
     )
     return lane if len(kept) == len(lane.grants) else replace(lane, grants=kept)
 
@@ -84,6 +97,13 @@ def settle(lane: LaneFacts, report: Report, quote: QuoteRead, drift_ppm: int) ->
 def settle_all(lane: LaneFacts) -> LaneFacts:
     """The lane of a host that was retired: nothing is left that a grant could add to."""
     return replace(lane, grants=()) if lane.grants else lane
+
+
+def _given_up(grant: Grant, quote: QuoteRead) -> bool:
+    told = quote.license
+    return (
+        told is not None and told.floor >= grant.sequence and told.request != grant.request_digest
+    )
 
 
 def _over(grant: Grant, report: Report, quote: QuoteRead, drift_ppm: int) -> bool:
@@ -111,6 +131,9 @@ def give(lane: LaneFacts, grant: Grant) -> LaneFacts:
 
 def _covered(old: Grant, new: Grant) -> bool:
     # Bounds the list: without this a host that asks every second would pile up hundreds.
+    if old.license is not None or new.license is not None:
+        # Settled one by one: the other may go first.
+        return False
     return (
         old.run_nonce == new.run_nonce
         and old.ceiling_tflop <= new.ceiling_tflop

@@ -1,13 +1,14 @@
 """Permission, lane by lane: one pure function, its refusals in the order of its rules.
 
     governor.rolled-back, host.*, policy.missing, delegation.missing, pause.latched, quote.stale,
-    budget.missing, governor.reconciling, budget.spent,
+    budget.missing, governor.reconciling, license.overtaken, budget.spent,
     workload.unregistered, workload.rate, workload.tier, workload.prohibited (`core.lineage`)
 
 A ceiling is the allotted total plus the least of: what is asked, what policy allows at once, what
 the lane's chips can do in a lifetime, and what every budget over the lane, and every lineage that
 its workload is in, has left once all others' outstanding ceilings, both books and what silence may
-hide are taken off (laws 2 and 3).
+hide are taken off (laws 2 and 3). For a license that nothing backs the peak of its whole span must
+fit, whatever its ceiling (law 5).
 """
 
 from __future__ import annotations
@@ -20,17 +21,25 @@ from flopgate_governor.core.facts import EVERYTHING, Books, Host, HostFacts, Lan
 from flopgate_governor.core.lineage import Ground, Wanted, room_tflop
 from flopgate_governor.core.orders import Halt
 from flopgate_governor.core.silence import NOBODY, Silence
+from flopgate_proto.amounts import span_text
 from flopgate_proto.limits import COUNT_MAX, STOP_SLACK_MS
 from flopgate_proto.orders.held import LatchedPause
 from flopgate_proto.orders.works import NO_WORKS, Works
 from flopgate_proto.quick import quick
 from flopgate_proto.values.answers import Ceiling, Refusal, Verdict
-from flopgate_proto.values.common import CapacityBasis, ChargedFigure, Scope, ScopeKind
+from flopgate_proto.values.common import (
+    CapacityBasis,
+    ChargedFigure,
+    Scope,
+    ScopeKind,
+    SingleUse,
+)
 from flopgate_proto.values.orders import Policy
 from flopgate_proto.values.reports import LaneReport
 
 FLOP_PER_TFLOP = 10**12
 _MS_FLOP_PER_TFLOP = 1_000 * FLOP_PER_TFLOP
+_HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +71,26 @@ class Standing:
 
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LicenseBounds:
+    """What officers and policy let one lane be licensed for.
+
+    ``highest_tflop``: no ceiling lies above, whatever was spent since the request.
+    """
+
+    span_ms: int
+    highest_tflop: int
+    single_use: SingleUse
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """One lane's request, with what is known of the lane after this report was written."""
 
     lane: LaneReport
     facts: LaneFacts
     headroom_tflop: int
+    license: LicenseBounds | None = None
 
 
 def rate_flop_per_s(host: Host, chips: tuple[int, ...], figure: ChargedFigure) -> int:
@@ -91,6 +114,13 @@ def reach_tflop(rate_flop_per_s: int, span_ms: int) -> int:
 def lifetime_ms(policy: Policy, *, exempt: bool) -> int:
     """How long a permit holds."""
     return policy.exempt_lifetime_ms if exempt else policy.lifetime_ms
+
+
+def held_tflop(rate: int, allotted_tflop: int, ceiling_tflop: int, bounds: LicenseBounds) -> int:
+    """What is held for a license: its ceiling, or the peak of its span where nothing backs it."""
+    if bounds.single_use is SingleUse.TPM:
+        return ceiling_tflop
+    return min(max(ceiling_tflop, allotted_tflop + reach_tflop(rate, bounds.span_ms)), COUNT_MAX)
 
 
 def decide(
@@ -181,10 +211,10 @@ def _ceiling(
     if lost is not None:
         return lost
     rate = rate_flop_per_s(host, asked.lane.chips, policy.charged_figure)
-    headroom = min(asked.headroom_tflop, reach_tflop(rate, lifetime_ms(policy, exempt=exempt)))
-    if not exempt:
-        headroom = min(headroom, policy.headroom_max_tflop)
-    need = reach_tflop(rate, policy.wind_down_ms + policy.drain_ms + STOP_SLACK_MS)
+    wanted = _wanted(asked, rate, policy, exempt=exempt)
+    if isinstance(wanted, Refusal):
+        return wanted
+    headroom, need = wanted
     own = asked.facts.outstanding_tflop
     for scope in lane_scopes(host, asked.lane.workload):
         cap = standing.budgets.get(scope)
@@ -200,10 +230,11 @@ def _ceiling(
             silent = standing.silence.charged_tflop(scope, standing.unix_ms, apart=host.host_id)
             left = cap - totals.used_tflop + own - silent
         if left < max(need, 1):
+            what = _needs(asked.license, rate, left)
             return Refusal(
                 reason="budget.spent",
                 detail=_clip(
-                    f"{max(left, 0)} of {cap} TFLOP are left for {scope}, stopping in order "
+                    f"{max(left, 0)} of {cap} TFLOP are left for {scope}, {what} "
                     f"needs {need}" + (f"; silent hosts count {silent}" if silent else "")
                 ),
                 way_back="Others give back what they hold, silent hosts report, or officers raise "
@@ -229,6 +260,39 @@ def _ceiling(
         return replace(room, detail=_clip(room.detail))
     headroom = min(headroom, room)
     return Ceiling(ceiling_tflop=min(asked.facts.allotted_tflop + headroom, COUNT_MAX))
+
+
+def _wanted(asked: Asked, rate: int, policy: Policy, *, exempt: bool) -> tuple[int, int] | Refusal:
+    """Most that a lane may get, and the least that there must be for it."""
+    need = reach_tflop(rate, policy.wind_down_ms + policy.drain_ms + STOP_SLACK_MS)
+    licensed = asked.license
+    if licensed is None:
+        headroom = min(asked.headroom_tflop, reach_tflop(rate, lifetime_ms(policy, exempt=exempt)))
+        return (headroom if exempt else min(headroom, policy.headroom_max_tflop)), need
+    peak = reach_tflop(rate, licensed.span_ms)
+    room = licensed.highest_tflop - asked.facts.allotted_tflop
+    headroom = min(asked.headroom_tflop, peak, room)
+    if headroom < max(need, 1):
+        return _overtaken(headroom, need)
+    return headroom, need if licensed.single_use is SingleUse.TPM else max(need, peak)
+
+
+def _overtaken(headroom: int, need: int) -> Refusal:
+    return Refusal(
+        reason="license.overtaken",
+        detail=f"{max(headroom, 0)} TFLOP would be left of what was asked for and may be given, "
+        f"stopping in order needs {need}",
+        way_back="Ask anew, or officers approve more.",
+    )
+
+
+def _needs(licensed: LicenseBounds | None, rate: int, left: int) -> str:
+    """What needs more than is left: the span of a license that nothing backs, or a stop."""
+    if licensed is None or licensed.single_use is SingleUse.TPM or not rate:
+        return "stopping in order"
+    fits_ms = max(left, 0) * _MS_FLOP_PER_TFLOP // rate
+    unit_ms = _HOUR_MS if fits_ms >= _HOUR_MS else 1_000
+    return f"the longest span that fits is {span_text(fits_ms - fits_ms % unit_ms)}; the one asked"
 
 
 def _with_kin(host: Host) -> str:

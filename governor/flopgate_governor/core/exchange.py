@@ -5,6 +5,8 @@
 3. Time and totals go forward (law 4); both books are written (law 3).
 4. Grants that this report shows to be over are settled (law 2).
 5. Each lane that asks gets a verdict, and its ceiling is outstanding before the next is judged.
+   What somebody carried here is only acknowledged, and so is a request for a license: officers
+   answer it, see `core.licensing`.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from flopgate_governor.core import account
+from flopgate_governor.core import account, licensed
 from flopgate_governor.core.chain import Place, check_continuity, check_end, place
 from flopgate_governor.core.decide import Asked, Standing, decide, held_tflop_per_s, lifetime_ms
 from flopgate_governor.core.facts import (
@@ -42,6 +44,7 @@ class Arrived:
 
     Attributes:
         final: it retires its host.
+        carried: somebody brought it by file: nothing that it asks for is granted.
         stored_digest: of the report on record with the same sequence.
         quoted: our record of the answer it quotes.
         told_ms: gate running time of this host when it was told of each pause that lapses.
@@ -50,6 +53,7 @@ class Arrived:
     report: Report
     digest: bytes
     final: bool = False
+    carried: bool = False
     stored_digest: bytes | None = None
     quoted: IssuedAnswer | None = None
     told_ms: dict[bytes, int] = field(default_factory=dict)
@@ -111,6 +115,7 @@ def exchange(
         in_force = not_lapsed(in_force, report.running_ms, arrived.told_ms, standing.unix_ms)
     check_end(report, host, final=arrived.final, paused=bool(in_force))
     check_continuity(report, host, lanes)
+    licensed.check_floor(host, quote.license)
     written, findings = _write(
         report, quote, host=host, lanes=lanes, books=books, standing=standing
     )
@@ -180,6 +185,7 @@ def _write(
         after = account.settle(account.write_books(before, lane), report, quote, drift_ppm)
         books.move(lane_scopes(host.host, lane.workload), before, after)
         written[lane.workload] = after
+    findings += licensed.findings(report, quote.license, host, lanes)
     return written, tuple(findings)
 
 
@@ -232,8 +238,12 @@ def _judge(
     report = arrived.report
     if report.request is None:
         return ()
+    if report.request.license is not None:
+        return licensed.stale_verdicts(report.request) if quote.stale else ()
+    if arrived.carried:
+        return ()
     by_workload = {lane.workload: lane for lane in report.lanes}
-    bare = _bare_chips(report, host)
+    bare = bare_chips(report, host)
     if bare is not None:
         return tuple(Verdict(workload=lane.workload, outcome=bare) for lane in report.request.lanes)
     verdicts = []
@@ -272,7 +282,7 @@ def _judge(
     return tuple(verdicts)
 
 
-def _bare_chips(report: Report, host: HostFacts) -> Refusal | None:
+def bare_chips(report: Report, host: HostFacts) -> Refusal | None:
     """A chip in no lane is charged to nobody and stopped by nobody: nothing is granted (law 3)."""
     in_lanes = {chip for lane in report.lanes for chip in lane.chips}
     bare = len(host.host.chips) - len(in_lanes)
@@ -315,5 +325,7 @@ def _advanced(host: HostFacts, arrived: Arrived, quote: QuoteRead) -> HostFacts:
         topology_sequence=report.sequence if told else host.topology_sequence,
         issued=host.issued,
         quoted=quote.answer if newer and not quote.rolled_back else host.quoted,
+        license=quote.license,
+        spent_counter=licensed.counter_of(report, host),
         refused_reason=RETIRED if arrived.final else host.refused_reason,
     )

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from flopgate_proto.limits import SCOPES_MAX
 from flopgate_proto.quick import quick
-from flopgate_proto.values.common import CapacityBasis, Figures, Scope, ScopeKind
+from flopgate_proto.values.common import CapacityBasis, Figures, Scope, ScopeKind, SingleUse
+from flopgate_proto.values.licenses import LicenseQuote
 
 NO_DIGEST = b""
 EVERYTHING = "everything"
@@ -120,6 +121,8 @@ class HostFacts:
         topology_sequence: of the report that told the topology last; 0 where none did.
         issued: the newest answer to this host.
         quoted: the newest answer that a report of this host quoted.
+        license: where its gate stands with our licenses, as that report quotes it.
+        spent_counter: highest that its reports told of the TPM's counter of reservations.
         refused_reason: stable id of what closed the chain, empty while it is open: `RETIRED`, or
             the evidence.
     """
@@ -134,6 +137,8 @@ class HostFacts:
     topology_sequence: int = 0
     issued: IssuedAnswer = NO_ANSWER
     quoted: IssuedAnswer = NO_ANSWER
+    license: LicenseQuote | None = None
+    spent_counter: int = 0
     refused_reason: str = ""
 
     def answered(self, issued: IssuedAnswer) -> HostFacts:
@@ -149,8 +154,26 @@ class HostFacts:
             topology_sequence=self.topology_sequence,
             issued=issued,
             quoted=self.quoted,
+            license=self.license,
+            spent_counter=self.spent_counter,
             refused_reason=self.refused_reason,
         )
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Licensed:
+    """What makes a grant one of a license (law 5); its `Grant.lifetime_ms` is the span.
+
+    Attributes:
+        ceiling_tflop: what the gate was told. `Grant.ceiling_tflop` is what is held for it.
+        reserve: sealed at first: its host is expected to report as any other.
+    """
+
+    ceiling_tflop: int
+    not_after_unix_ms: int
+    single_use: SingleUse
+    reserve: bool
 
 
 @quick
@@ -166,6 +189,7 @@ class Grant:
     ceiling_tflop: int
     governor_unix_ms: int
     rate_tflop_per_s: int = 0
+    license: Licensed | None = None
 
 
 @quick

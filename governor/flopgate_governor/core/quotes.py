@@ -22,6 +22,7 @@ from typing import Final
 from flopgate_governor.core.facts import NO_ANSWER, HostFacts, IssuedAnswer
 from flopgate_proto.errors import HistoryError
 from flopgate_proto.quick import quick
+from flopgate_proto.values.licenses import LicenseQuote
 from flopgate_proto.values.reports import Quote, Report
 
 AHEAD_MAX: Final = 366 * 86_400_000
@@ -41,12 +42,14 @@ class QuoteRead:
         grant: digest of the request whose grant was accepted last, or empty.
         stale: an older answer than an earlier report quoted.
         rolled_back: it is an answer of ours that our store lost.
+        license: where the gate stands with our licenses.
     """
 
     answer: IssuedAnswer
     grant: bytes
     stale: bool = False
     rolled_back: bool = False
+    license: LicenseQuote | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +109,14 @@ def read_quote(
     Raises:
         HistoryError: it quotes an answer that this authority never gave.
     """
-    if quote is None or not quote.answer_digest:
-        grant = b"" if quote is None else quote.grant
-        return QuoteRead(answer=NO_ANSWER, grant=grant, stale=bool(facts.quoted.digest))
+    if quote is None:
+        return QuoteRead(answer=NO_ANSWER, grant=b"", stale=bool(facts.quoted.digest))
+    if not quote.answer_digest:
+        return _read(quote, NO_ANSWER, stale=bool(facts.quoted.digest))
     if known is None and numbering.was_lost(quote.batch_number):
-        return QuoteRead(answer=_unknown(quote), grant=quote.grant)
+        return _read(quote, _unknown(quote))
     if shows_rollback(quote, known, numbering):
-        return QuoteRead(answer=_unknown(quote), grant=quote.grant, rolled_back=True)
+        return _read(quote, _unknown(quote), rolled_back=True)
     if known is None or known.batch_number != quote.batch_number:
         raise HistoryError(
             f"quotes answer {quote.answer_digest.hex()[:16]} of batch {quote.batch_number}, "
@@ -120,8 +124,19 @@ def read_quote(
             code="quote.conflicting",
             remedy="Officers compare the answer that the host holds with the log.",
         )
-    stale = known.batch_number < facts.quoted.batch_number
-    return QuoteRead(answer=known, grant=quote.grant, stale=stale)
+    return _read(quote, known, stale=known.batch_number < facts.quoted.batch_number)
+
+
+def _read(
+    quote: Quote, answer: IssuedAnswer, *, stale: bool = False, rolled_back: bool = False
+) -> QuoteRead:
+    return QuoteRead(
+        answer=answer,
+        grant=quote.grant,
+        stale=stale,
+        rolled_back=rolled_back,
+        license=quote.license,
+    )
 
 
 def _unknown(quote: Quote) -> IssuedAnswer:

@@ -135,6 +135,7 @@ def adopt_other(
         running_ms=head.running_ms,
         issued=quoted,
         quoted=quoted,
+        spent_counter=chain.facts.spent_counter,
     )
     return facts, lanes
 

@@ -6,6 +6,9 @@ its unsettled grants hold already. Nothing is written for it: the next report on
 time, and takes the place of the estimate. Which lane it computes in nobody knows either: each of
 its workloads is charged as if it were the one.
 
+A host with a license is expected to say nothing: until the license ends it counts with what is held
+for it, and from then on with its peak beyond that.
+
 Sums by scope grow linearly, so they are kept as three numbers each and cost no more with ten
 thousand silent hosts than with one. All of it follows from what the store says: the last report,
 the chips and the grants.
@@ -64,12 +67,31 @@ def silent(chain: Chain, seen_unix_ms: int, rate_flop_per_s: int, after_ms: int)
     # Until then its grants hold more than its chips can do.
     held_flop_ms = held["everything"] * _MS_FLOP_PER_TFLOP
     held_ms = -(-held_flop_ms // rate_flop_per_s) if rate_flop_per_s else 0
+    since_unix_ms = seen_unix_ms + max(after_ms, held_ms)
+    until_unix_ms = _licensed_until_ms(chain)
+    if until_unix_ms > since_unix_ms:
+        # What is held counts as spent by then: nothing of it covers what comes after.
+        seen_unix_ms = since_unix_ms = until_unix_ms
+        held = dict.fromkeys(held, 0)
     return Silent(
         host_id=host.host_id,
         seen_unix_ms=seen_unix_ms,
-        since_unix_ms=seen_unix_ms + max(after_ms, held_ms),
+        since_unix_ms=since_unix_ms,
         rate_flop_per_s=rate_flop_per_s,
         outstanding_tflop=held,
+    )
+
+
+def _licensed_until_ms(chain: Chain) -> int:
+    """Governor time until which its licenses let it say nothing; 0 where it has none."""
+    return max(
+        (
+            grant.license.not_after_unix_ms
+            for lane in chain.lanes.values()
+            for grant in lane.grants
+            if grant.license is not None and not grant.license.reserve
+        ),
+        default=0,
     )
 
 

@@ -45,6 +45,8 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = {
     "/flopgate.v1.GovernorService/Link": frozenset({Role.HOST, Role.RELAY}),
     "/flopgate.v1.GovernorService/SubmitOrder": frozenset({Role.OFFICER}),
     "/flopgate.v1.GovernorService/GetStatus": frozenset({Role.OFFICER}),
+    "/flopgate.v1.GovernorService/Deliver": frozenset({Role.OFFICER}),
+    "/flopgate.v1.GovernorService/IssueLicenses": frozenset({Role.OFFICER}),
     "/flopgate.v1.RegistrationService/Enroll": _ALL,
     "/grpc.health.v1.Health/Check": _ALL,
     "/grpc.health.v1.Health/Watch": _ALL,

@@ -50,6 +50,12 @@ class Guard(Interceptor):
                 handler.request_deserializer,
                 handler.response_serializer,
             )
+        if handler.stream_unary is not None:
+            return grpc.stream_unary_rpc_method_handler(
+                self._unary(handler.stream_unary, method),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
         return grpc.unary_unary_rpc_method_handler(
             self._unary(handler.unary_unary, method),
             handler.request_deserializer,

@@ -15,6 +15,7 @@ from flopgate_governor.listen_fault import listen_fault
 from flopgate_governor.pki import CertificateAuthority, Credential
 from flopgate_governor.service.guard import Guard
 from flopgate_governor.service.hub import Hub
+from flopgate_governor.service.licenses import LicenseService
 from flopgate_governor.service.link import LinkService
 from flopgate_governor.service.officers import OfficerService
 from flopgate_governor.service.registration import RegistrationService
@@ -86,7 +87,7 @@ async def listen(
 def _governor_handlers(
     committer: Committer, hub: Hub, authority: str
 ) -> grpc.GenericRpcHandler[Any, Any]:
-    officers = OfficerService(committer, hub)
+    officers, licenses = OfficerService(committer, hub), LicenseService(committer)
     handlers: dict[str, Any] = {
         # No deserializer: the link tells its own errors, and checks its own limits.
         "Link": grpc.stream_stream_rpc_method_handler(
@@ -97,6 +98,14 @@ def _governor_handlers(
             officers.submit_order,
             request_deserializer=pb.SubmitOrderRequest.FromString,
             response_serializer=pb.SubmitOrderReply.SerializeToString,
+        ),
+        "Deliver": grpc.stream_unary_rpc_method_handler(
+            licenses.deliver, response_serializer=pb.DeliverReply.SerializeToString
+        ),
+        "IssueLicenses": grpc.unary_unary_rpc_method_handler(
+            licenses.issue_licenses,
+            request_deserializer=pb.IssueLicensesRequest.FromString,
+            response_serializer=pb.IssueLicensesReply.SerializeToString,
         ),
         "GetStatus": grpc.unary_unary_rpc_method_handler(
             officers.get_status,

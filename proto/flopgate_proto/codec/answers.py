@@ -38,7 +38,7 @@ def encode_answer(value: Answer) -> bytes:
     tail.pauses.extend(value.pauses)
     tail.policy_version = value.policy_version
     for verdict in value.verdicts:
-        _fill_verdict(tail.verdicts.add(), verdict)
+        fill_verdict(tail.verdicts.add(), verdict)
     return b"".join(
         (
             head.SerializeToString(deterministic=True),
@@ -70,7 +70,8 @@ def _terms(terms: Terms) -> bytes:
     ).SerializeToString(deterministic=True)
 
 
-def _fill_verdict(message: pb.Verdict, value: Verdict) -> None:
+def fill_verdict(message: pb.Verdict, value: Verdict) -> None:
+    """Write a verdict into its message."""
     message.workload = value.workload
     match value.outcome:
         case Ceiling():

@@ -3193,8 +3193,8 @@ Global___Delivered: _TypeAlias = Delivered  # noqa: Y015
 
 @_typing.final
 class IssueLicensesRequest(_message.Message):
-    """Requests are the last reports of their hosts, delivered before. Without an approval it is a
-    preview: nothing is kept.
+    """Requests are reports on record that ask for a license. A preview keeps nothing; with neither,
+    licenses that were given to these requests are sent once more.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -3260,8 +3260,14 @@ class IssuedLicense(_message.Message):
     VERDICTS_FIELD_NUMBER: _builtins.int
     TERMS_FIELD_NUMBER: _builtins.int
     RESERVED_TFLOP_FIELD_NUMBER: _builtins.int
+    SPAN_MS_FIELD_NUMBER: _builtins.int
+    GIVEN_UNDER_FIELD_NUMBER: _builtins.int
     host_id: _builtins.bytes
     request: _builtins.bytes
+    span_ms: _builtins.int
+    """Of gate running time; 0 where nothing is given."""
+    given_under: _builtins.bytes
+    """Digest of the approval under which it was given a license before; it gets no other."""
     @_builtins.property
     def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Verdict]: ...
     @_builtins.property
@@ -3278,10 +3284,12 @@ class IssuedLicense(_message.Message):
         verdicts: _abc.Iterable[Global___Verdict] | None = ...,
         terms: Global___LicenseTerms | None = ...,
         reserved_tflop: _abc.Iterable[_builtins.int] | None = ...,
+        span_ms: _builtins.int = ...,
+        given_under: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["terms", b"terms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_id", b"host_id", "request", b"request", "reserved_tflop", b"reserved_tflop", "terms", b"terms", "verdicts", b"verdicts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["given_under", b"given_under", "host_id", b"host_id", "request", b"request", "reserved_tflop", b"reserved_tflop", "span_ms", b"span_ms", "terms", b"terms", "verdicts", b"verdicts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -50,6 +50,16 @@ class GovernorServiceStub:
                 request_serializer=flopgate__proto_dot_v1_dot_flopgate__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=flopgate__proto_dot_v1_dot_flopgate__pb2.GetStatusReply.FromString,
                 _registered_method=True)
+        self.Deliver = channel.stream_unary(
+                '/flopgate.v1.GovernorService/Deliver',
+                request_serializer=flopgate__proto_dot_v1_dot_flopgate__pb2.DeliverRequest.SerializeToString,
+                response_deserializer=flopgate__proto_dot_v1_dot_flopgate__pb2.DeliverReply.FromString,
+                _registered_method=True)
+        self.IssueLicenses = channel.unary_unary(
+                '/flopgate.v1.GovernorService/IssueLicenses',
+                request_serializer=flopgate__proto_dot_v1_dot_flopgate__pb2.IssueLicensesRequest.SerializeToString,
+                response_deserializer=flopgate__proto_dot_v1_dot_flopgate__pb2.IssueLicensesReply.FromString,
+                _registered_method=True)
 
 
 class GovernorServiceServicer:
@@ -74,6 +84,18 @@ class GovernorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Deliver(self, request_iterator, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def IssueLicenses(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GovernorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -91,6 +113,16 @@ def add_GovernorServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=flopgate__proto_dot_v1_dot_flopgate__pb2.GetStatusRequest.FromString,
                     response_serializer=flopgate__proto_dot_v1_dot_flopgate__pb2.GetStatusReply.SerializeToString,
+            ),
+            'Deliver': grpc.stream_unary_rpc_method_handler(
+                    servicer.Deliver,
+                    request_deserializer=flopgate__proto_dot_v1_dot_flopgate__pb2.DeliverRequest.FromString,
+                    response_serializer=flopgate__proto_dot_v1_dot_flopgate__pb2.DeliverReply.SerializeToString,
+            ),
+            'IssueLicenses': grpc.unary_unary_rpc_method_handler(
+                    servicer.IssueLicenses,
+                    request_deserializer=flopgate__proto_dot_v1_dot_flopgate__pb2.IssueLicensesRequest.FromString,
+                    response_serializer=flopgate__proto_dot_v1_dot_flopgate__pb2.IssueLicensesReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -175,6 +207,60 @@ class GovernorService:
             '/flopgate.v1.GovernorService/GetStatus',
             flopgate__proto_dot_v1_dot_flopgate__pb2.GetStatusRequest.SerializeToString,
             flopgate__proto_dot_v1_dot_flopgate__pb2.GetStatusReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Deliver(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/flopgate.v1.GovernorService/Deliver',
+            flopgate__proto_dot_v1_dot_flopgate__pb2.DeliverRequest.SerializeToString,
+            flopgate__proto_dot_v1_dot_flopgate__pb2.DeliverReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IssueLicenses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flopgate.v1.GovernorService/IssueLicenses',
+            flopgate__proto_dot_v1_dot_flopgate__pb2.IssueLicensesRequest.SerializeToString,
+            flopgate__proto_dot_v1_dot_flopgate__pb2.IssueLicensesReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,8 @@ class GovernorServiceStub:
     Link: _grpc.StreamStreamMultiCallable[_flopgate_pb2.LinkUp, _flopgate_pb2.LinkDown]
     SubmitOrder: _grpc.UnaryUnaryMultiCallable[_flopgate_pb2.SubmitOrderRequest, _flopgate_pb2.SubmitOrderReply]
     GetStatus: _grpc.UnaryUnaryMultiCallable[_flopgate_pb2.GetStatusRequest, _flopgate_pb2.GetStatusReply]
+    Deliver: _grpc.StreamUnaryMultiCallable[_flopgate_pb2.DeliverRequest, _flopgate_pb2.DeliverReply]
+    IssueLicenses: _grpc.UnaryUnaryMultiCallable[_flopgate_pb2.IssueLicensesRequest, _flopgate_pb2.IssueLicensesReply]
 
 @_typing.type_check_only
 class GovernorServiceAsyncStub(GovernorServiceStub):
@@ -50,6 +52,8 @@ class GovernorServiceAsyncStub(GovernorServiceStub):
     Link: _aio.StreamStreamMultiCallable[_flopgate_pb2.LinkUp, _flopgate_pb2.LinkDown]  # type: ignore[assignment]
     SubmitOrder: _aio.UnaryUnaryMultiCallable[_flopgate_pb2.SubmitOrderRequest, _flopgate_pb2.SubmitOrderReply]  # type: ignore[assignment]
     GetStatus: _aio.UnaryUnaryMultiCallable[_flopgate_pb2.GetStatusRequest, _flopgate_pb2.GetStatusReply]  # type: ignore[assignment]
+    Deliver: _aio.StreamUnaryMultiCallable[_flopgate_pb2.DeliverRequest, _flopgate_pb2.DeliverReply]  # type: ignore[assignment]
+    IssueLicenses: _aio.UnaryUnaryMultiCallable[_flopgate_pb2.IssueLicensesRequest, _flopgate_pb2.IssueLicensesReply]  # type: ignore[assignment]
 
 class GovernorServiceServicer(metaclass=_abc_1.ABCMeta):
     """Daily life: served over mutual TLS."""
@@ -74,6 +78,20 @@ class GovernorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _flopgate_pb2.GetStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_flopgate_pb2.GetStatusReply, _abc.Awaitable[_flopgate_pb2.GetStatusReply]]: ...
+
+    @_abc_1.abstractmethod
+    def Deliver(
+        self,
+        request_iterator: _MaybeAsyncIterator[_flopgate_pb2.DeliverRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_flopgate_pb2.DeliverReply, _abc.Awaitable[_flopgate_pb2.DeliverReply]]: ...
+
+    @_abc_1.abstractmethod
+    def IssueLicenses(
+        self,
+        request: _flopgate_pb2.IssueLicensesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_flopgate_pb2.IssueLicensesReply, _abc.Awaitable[_flopgate_pb2.IssueLicensesReply]]: ...
 
 def add_GovernorServiceServicer_to_server(servicer: GovernorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from flopgate_proto.quick import quick
 from flopgate_proto.values.common import LicenseState, SingleUse
+
+LICENSE_STEP_MS: Final = 1_800_000
+"""Span of one reservation where policy names none."""
 
 
 @quick

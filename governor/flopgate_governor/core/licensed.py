@@ -1,0 +1,136 @@
+"""Law 5: what a report shows of the licenses that its gate holds.
+
+A gate tells the sequence up to which it takes no license any more but the one that it holds: this
+floor never goes back. What else does not fit is a finding for people (law 10): more spent than a
+license allows, more of its span used than it has, less used than was told before, or a counter of
+the TPM that went back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flopgate_governor.core.facts import HostFacts, LaneFacts
+from flopgate_proto.errors import HistoryError
+from flopgate_proto.values.answers import Refusal, Verdict
+from flopgate_proto.values.common import Finding, Severity
+from flopgate_proto.values.licenses import LicenseQuote
+from flopgate_proto.values.reports import LaneReport, Report, Request
+
+
+def check_floor(facts: HostFacts, told: LicenseQuote | None) -> None:
+    """Check that a gate takes no license any more that it gave up.
+
+    Raises:
+        HistoryError: the floor went back.
+    """
+    before = 0 if facts.license is None else facts.license.floor
+    after = 0 if told is None else told.floor
+    if after < before:
+        raise HistoryError(
+            f"the floor of its licenses went back from {before} to {after}",
+            code="license.floor-back",
+            remedy="Officers decide what stands; nothing is granted until then.",
+        )
+
+
+def findings(
+    report: Report,
+    told: LicenseQuote | None,
+    facts: HostFacts,
+    lanes: Mapping[str, LaneFacts],
+) -> list[Finding]:
+    """What does not fit; ``facts`` and ``lanes`` are of before the report."""
+    found = [
+        finding
+        for lane in report.lanes
+        if (before := lanes.get(lane.workload)) is not None
+        and (finding := _overspent(lane, before)) is not None
+    ]
+    if told is not None and told.request:
+        found += _used(told, facts, lanes)
+    if report.tpm is not None and report.tpm.spent_counter < facts.spent_counter:
+        found.append(
+            _alert(
+                "license.counter-back",
+                "tpm",
+                f"the TPM's counter of reservations went back from {facts.spent_counter} to "
+                f"{report.tpm.spent_counter}",
+            )
+        )
+    return found
+
+
+def counter_of(report: Report, facts: HostFacts) -> int:
+    """Highest count of the TPM's reservations that was ever told."""
+    told = 0 if report.tpm is None else report.tpm.spent_counter
+    return max(told, facts.spent_counter)
+
+
+def stale_verdicts(request: Request) -> tuple[Verdict, ...]:
+    """A request for a license that quotes an old answer is refused at once (law 4)."""
+    refusal = Refusal(
+        reason="quote.stale",
+        detail="an answer was quoted that is older than one of an earlier report",
+        way_back="Ask again with the newest answer that was accepted.",
+    )
+    return tuple(Verdict(workload=lane.workload, outcome=refusal) for lane in request.lanes)
+
+
+def _overspent(lane: LaneReport, before: LaneFacts) -> Finding | None:
+    """Above what a gate was told, though what is held for its license covers it."""
+    if lane.allotted_tflop == before.allotted_tflop:
+        return None
+    if all(grant.license is None for grant in before.grants):
+        return None
+    told_tflop = max(
+        before.allotted_tflop,
+        *(
+            grant.ceiling_tflop if grant.license is None else grant.license.ceiling_tflop
+            for grant in before.grants
+        ),
+    )
+    if not told_tflop < lane.allotted_tflop <= before.reach_tflop:
+        return None
+    return _alert(
+        "license.overspent",
+        lane.workload,
+        f"allotted {lane.allotted_tflop} TFLOP, the highest ceiling told was {told_tflop}",
+    )
+
+
+def _used(told: LicenseQuote, facts: HostFacts, lanes: Mapping[str, LaneFacts]) -> list[Finding]:
+    before = facts.license
+    used_ms = before.used_ms if before is not None and before.request == told.request else 0
+    found = []
+    if told.used_ms < used_ms:
+        found.append(
+            _alert(
+                "license.used-back",
+                "license",
+                f"of license {told.request.hex()[:16]} {used_ms} ms were used, now {told.used_ms}",
+            )
+        )
+    span_ms = max(
+        (
+            grant.lifetime_ms
+            for lane in lanes.values()
+            for grant in lane.grants
+            if grant.license is not None and grant.request_digest == told.request
+        ),
+        default=None,
+    )
+    if span_ms is not None and used_ms <= span_ms < told.used_ms:
+        found.append(
+            _alert(
+                "license.overused",
+                "license",
+                f"of license {told.request.hex()[:16]} {told.used_ms} ms are used, its span is "
+                f"{span_ms}",
+            )
+        )
+    return found
+
+
+def _alert(id_: str, subject: str, detail: str) -> Finding:
+    return Finding(id=id_, severity=Severity.ALERT, subject=subject, detail=detail)
