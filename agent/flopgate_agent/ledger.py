@@ -161,26 +161,21 @@ class Ledger:
             match action:
                 case KeepReport():
                     self._keep_report(db, action)
-                case KeepOrder():
+                case KeepOrder(authority=name, digest=digest, first_seen_running_ms=seen_ms):
                     db.execute(
                         "INSERT OR IGNORE INTO accepted_order"
                         " (authority, digest, envelope, first_seen_running_ms) VALUES (?,?,?,?)",
-                        (
-                            action.authority,
-                            action.digest,
-                            to_bytes(action.envelope),
-                            action.first_seen_running_ms,
-                        ),
+                        (name, digest, to_bytes(action.envelope), seen_ms),
                     )
                 case KeepQuote():
                     self._keep_quote(db, action)
                 case KeepEnrolment():
                     db.execute(
                         "INSERT INTO authority"
-                        " (name, enrolment, asked, admitted, acknowledged_sequence)"
-                        " VALUES (?,?,?,?,?) ON CONFLICT (name) DO UPDATE SET"
+                        " (name, enrolment, asked, admitted, acknowledged_sequence, named_policy)"
+                        " VALUES (?,?,?,?,?,?) ON CONFLICT (name) DO UPDATE SET"
                         " enrolment=excluded.enrolment, asked=excluded.asked,"
-                        " admitted=excluded.admitted,"
+                        " admitted=excluded.admitted, named_policy=excluded.named_policy,"
                         " acknowledged_sequence=excluded.acknowledged_sequence",
                         (
                             action.authority,
@@ -188,6 +183,7 @@ class Ledger:
                             b"".join(action.asked),
                             int(action.admitted),
                             action.acknowledged_sequence,
+                            action.named_policy,
                         ),
                     )
                     keep_time(db, action.authority, action.time, heard=True)
@@ -227,13 +223,14 @@ class Ledger:
         keep_time(db, action.authority, action.time, heard=True)
         db.execute(
             "UPDATE authority SET answer_digest=?, batch_number=?, batch_digest=?,"
-            " grant_digest=?, acknowledged_sequence=? WHERE name=?",
+            " grant_digest=?, acknowledged_sequence=?, named_policy=? WHERE name=?",
             (
                 quote.answer_digest,
                 quote.batch_number,
                 action.batch_root.digest,
                 quote.grant,
                 action.acknowledged_sequence,
+                action.named_policy,
                 action.authority,
             ),
         )
@@ -276,11 +273,12 @@ class Ledger:
     def _authorities(self) -> Iterator[StoredAuthority]:
         rows = self._db.execute(
             "SELECT name, enrolment, asked, admitted, answer_digest, batch_number, batch_digest,"
-            " grant_digest, acknowledged_sequence, heard_running_ms FROM authority ORDER BY name"
+            " grant_digest, acknowledged_sequence, heard_running_ms, named_policy FROM authority"
+            " ORDER BY name"
         ).fetchall()
         for row in rows:
-            name, enrolment, asked, admitted, answer, number, batch, grant, *times = row
-            acknowledged, heard_ms = times
+            name, enrolment, asked, admitted, answer, number, batch, grant, *rest = row
+            acknowledged, heard_ms, named = rest
             orders = self._db.execute(
                 "SELECT envelope, first_seen_running_ms FROM accepted_order WHERE authority=?"
                 " ORDER BY position",
@@ -306,6 +304,7 @@ class Ledger:
                 scopes=self._scopes(name),
                 time=load_time(self._db, name),
                 heard_running_ms=heard_ms,
+                named_policy=named,
             )
 
     def _scopes(self, authority: str) -> frozenset[Scope]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from flopgate_proto.errors import StorageError
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 
 _SCHEMA: Final = """
 CREATE TABLE report (
@@ -30,7 +30,8 @@ CREATE TABLE authority (
     time_running_ms INTEGER,
     time_boot_id BLOB NOT NULL DEFAULT x'',
     time_elapsed_ms INTEGER NOT NULL DEFAULT 0,
-    heard_running_ms INTEGER NOT NULL DEFAULT 0
+    heard_running_ms INTEGER NOT NULL DEFAULT 0,
+    named_policy BLOB NOT NULL DEFAULT x''
 ) STRICT;
 CREATE TABLE accepted_order (
     position INTEGER PRIMARY KEY,
@@ -83,11 +84,17 @@ CREATE TABLE license (
 """
 """Licenses; and when an authority was heard last."""
 
+_FROM_5: Final = """
+ALTER TABLE authority ADD COLUMN named_policy BLOB NOT NULL DEFAULT x'';
+"""
+"""The policy that the authority named as in force; the next answer names it."""
+
 _FROM: Final = {
     0: _SCHEMA,
-    2: _FROM_2 + _FROM_3 + _FROM_4,
-    3: _FROM_3 + _FROM_4,
-    4: _FROM_4,
+    2: _FROM_2 + _FROM_3 + _FROM_4 + _FROM_5,
+    3: _FROM_3 + _FROM_4 + _FROM_5,
+    4: _FROM_4 + _FROM_5,
+    5: _FROM_5,
 }
 """By the version found: 0 is a new file."""
 

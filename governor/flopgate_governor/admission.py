@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, Connection, bindparam, insert, select, tuple_
+from sqlalchemy import BindParameter, Connection, bindparam, insert, select, tuple_, update
 
 from flopgate_governor import schema, tpm_quotes
 from flopgate_governor.capacity import peaks_of
 from flopgate_governor.core.decide import FLOP_PER_TFLOP
 from flopgate_governor.core.facts import ENDED, Host, LaneFacts
 from flopgate_governor.logbook import write_log
-from flopgate_governor.officer_orders import orders_for
+from flopgate_governor.officer_orders import orders_for, ripen
 from flopgate_governor.prepared import Query, Read, Row, Write
 from flopgate_governor.records import lane_row
 from flopgate_governor.rulings import BY_POLICY, Settling, close, closures_left, settle
@@ -20,6 +20,7 @@ from flopgate_governor.state import State
 from flopgate_governor.tokens import check_token
 from flopgate_proto.codec import (
     PayloadType,
+    decode_admission,
     decode_enrolment,
     encode_admission,
     envelope_to_wire,
@@ -46,6 +47,11 @@ _BY_BOARD: Final = Read(
 # The newest answer and the newest quoted one are unknown at first.
 _NEW_HOST: Final = Write(
     insert(schema.host), [column.name for column in schema.host.columns if not column.nullable]
+)
+_SAID_ANEW: Final = Write(
+    update(schema.host)
+    .where(_H.host_id == bindparam("key"))
+    .values(admission=bindparam("admission"))
 )
 _NEW_CHIP: Final = Write(insert(schema.chip))
 _NEW_LANE: Final = Write(insert(schema.lane))
@@ -79,6 +85,7 @@ def admit(state: State, envelope: Envelope, quote: pb.TpmQuote | None = None) ->
             remedy="Use the join token of this authority.",
         )
     host_id = key_digest(enrolment.host_spki)
+    ripen(state)
     state.know([host_id])
     known = state.hosts.get(host_id)
     if known is None:
@@ -110,8 +117,32 @@ def _recognise(state: State, enrolment: Enrolment, host_id: bytes) -> pb.Envelop
                 code="enrolment.chips-changed",
                 remedy="Ask the oversight body to enroll the host anew.",
             )
-        ((admission,),) = _ADMISSION.run(connection, host_id=host_id)
-    return pb.Envelope.FromString(admission)
+        ((stored,),) = _ADMISSION.run(connection, host_id=host_id)
+    admission = pb.Envelope.FromString(stored)
+    said = decode_admission(admission.payload)
+    orders = state.book.orders
+    now = replace(said, trust_root_digest=orders.trust.digest, policy_digest=orders.policy_digest)
+    return admission if now == said else _said_anew(state, now)
+
+
+def _said_anew(state: State, said: Admission) -> pb.Envelope:
+    """The admission of a host that may have missed it, with what is in force now.
+
+    By the old one it would let orders wait that have come into force since.
+    """
+    envelope = _sealed(state, replace(said, governor_unix_ms=state.now_ms()))
+    wire = envelope_to_wire(envelope)
+    appended = state.appended([envelope])
+    with state.store.transaction() as connection:
+        row = {"key": said.host_id, "admission": wire.SerializeToString()}
+        _SAID_ANEW.run(connection, [row])
+        write_log(connection, appended)
+    state.frontier = appended.frontier
+    return wire
+
+
+def _sealed(state: State, said: Admission) -> Envelope:
+    return seal(PayloadType.ADMISSION, encode_admission(said), [state.permit])
 
 
 def _enroll(
@@ -143,18 +174,18 @@ def _enroll(
         enrolled_sequence=enrolment.sequence,
         kin=state.clusters.kin.get(enrolment.cluster, ()),
     )
-    admission = seal(
-        PayloadType.ADMISSION,
-        encode_admission(
-            Admission(
-                authority=state.authority,
-                host_id=host_id,
-                enrolment_digest=digest,
-                scopes=host.answer_scopes,
-                governor_unix_ms=unix_ms,
-            )
+    orders = state.book.orders
+    admission = _sealed(
+        state,
+        Admission(
+            authority=state.authority,
+            host_id=host_id,
+            enrolment_digest=digest,
+            scopes=host.answer_scopes,
+            governor_unix_ms=unix_ms,
+            trust_root_digest=orders.trust.digest,
+            policy_digest=orders.policy_digest,
         ),
-        [state.permit],
     )
     wire = envelope_to_wire(admission)
     appended = state.appended([envelope, admission])

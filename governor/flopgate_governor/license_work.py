@@ -261,6 +261,7 @@ class LicenseWork:
             batch_number=self.number,
             previous=state.batch_digest,
             signer=state.permit,
+            policy_digest=state.book.orders.policy_digest,
         )
         appended = state.appended([root] if self.known else [envelope, root])
         return Sealed(

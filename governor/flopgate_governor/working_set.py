@@ -337,6 +337,7 @@ class Work:
             batch_number=self.number,
             previous=self.state.batch_digest,
             signer=self.state.permit,
+            policy_digest=self.book.orders.policy_digest,
         )
         # A host that left is no less worth an entry than one that came.
         last = [envelope_from_wire(item.wire) for item, _ in self.answered if item.final]

@@ -48,7 +48,13 @@ def leaf_of(payload: bytes) -> bytes:
 
 
 def seal_batch(
-    payloads: Sequence[bytes], *, origin: str, batch_number: int, previous: bytes, signer: Signer
+    payloads: Sequence[bytes],
+    *,
+    origin: str,
+    batch_number: int,
+    previous: bytes,
+    signer: Signer,
+    policy_digest: bytes = b"",
 ) -> tuple[Envelope, list[ProvenAnswer]]:
     """Sign the answers of one transaction: the root's envelope, and each answer with its proof."""
     root, paths = merkle.all_paths([leaf_of(payload) for payload in payloads])
@@ -61,6 +67,7 @@ def seal_batch(
                 tree_size=len(payloads),
                 root=root,
                 previous=previous,
+                policy_digest=policy_digest,
             )
         ),
         [signer],

@@ -35,7 +35,7 @@ from flopgate_proto.codec import (
     encode_trusted_time,
     envelope_to_json,
 )
-from flopgate_proto.envelope import Envelope, pae, seal
+from flopgate_proto.envelope import Envelope, pae, seal, statement_digest
 from flopgate_proto.joining import token_proof
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Admission, Order, Resume, Tier
@@ -82,6 +82,9 @@ MESSAGES: Final[dict[str, type[Message]]] = {
 }
 
 
+POLICY_DIGEST: Final = statement_digest(*encode_order(inputs.POLICY))
+
+
 def fields_of(kind: type[Message], data: bytes) -> dict[str, Any]:
     """A message in protobuf's JSON mapping."""
     message = kind()
@@ -115,6 +118,8 @@ def statement_envelopes() -> dict[str, tuple[Envelope, tuple[str, ...]]]:
         enrolment_digest=enrolment.digest,
         scopes=answers.SCOPES,
         governor_unix_ms=inputs.GOVERNOR_UNIX_MS,
+        trust_root_digest=root_digest,
+        policy_digest=POLICY_DIGEST,
     )
     resume = Resume(
         authority=inputs.AUTHORITY,
@@ -261,6 +266,7 @@ def _batch(number: int, size: int, previous: bytes) -> tuple[Envelope, dict[str,
         batch_number=number,
         previous=previous,
         signer=inputs.KEYS["permit"],
+        policy_digest=POLICY_DIGEST,
     )
     return root, {
         "tree_size": size,

@@ -64,6 +64,7 @@ class GateAuthority:
         self.permit_key = permit_key
         self.policy: Policy = orders.policy(authority=name, **QUICK)
         self.root = orders.sealed_order(orders.trust_root(authority=name))
+        self.trust_root_digest = b""
         self.scopes: tuple[Scope, ...] = SCOPES
         self.refuses: dict[str, Verdict] = {}
         self.pauses: tuple[bytes, ...] = ()
@@ -126,6 +127,8 @@ class GateAuthority:
             "enrolment_digest": enrolment.digest,
             "scopes": self.scopes,
             "governor_unix_ms": self.unix_ms,
+            "trust_root_digest": self.trust_root_digest or self.root.digest,
+            "policy_digest": self.policy_order().digest,
         }
         admission = Admission(**(values | fields))
         return seal(PayloadType.ADMISSION, encode_admission(admission), [self.permit_key])
@@ -184,6 +187,7 @@ class GateAuthority:
             "batch_number": self.batch_number,
             "previous": self.previous,
             "signer": self.permit_key,
+            "policy_digest": self.policy_order().digest,
         }
         root, proven = seal_batch([encode_answer(one) for one in answers], **(values | fields))
         self.previous = root.digest

@@ -289,6 +289,7 @@ def batch_root(**fields: Any) -> BatchRoot:
         tree_size=1,
         root=bytes([0x88] * 32),
         previous=bytes(32),
+        policy_digest=bytes([0x78] * 32),
     )
     return replace(base, **fields)
 
@@ -320,5 +321,7 @@ def admission(**fields: Any) -> Admission:
         enrolment_digest=sealed_enrolment(enrolment()).digest,
         scopes=SCOPES,
         governor_unix_ms=GOVERNOR_UNIX_MS,
+        trust_root_digest=bytes([0x77] * 32),
+        policy_digest=bytes([0x78] * 32),
     )
     return replace(base, **fields)

@@ -344,6 +344,7 @@ BATCH_ROOTS: Final = st.builds(
     tree_size=COUNTS,
     root=DIGESTS,
     previous=DIGESTS,
+    policy_digest=st.just(b"") | DIGESTS,
 )
 ADMISSIONS: Final = st.builds(
     Admission,
@@ -352,4 +353,6 @@ ADMISSIONS: Final = st.builds(
     enrolment_digest=DIGESTS,
     scopes=few(SCOPES),
     governor_unix_ms=COUNTS,
+    trust_root_digest=DIGESTS,
+    policy_digest=st.just(b"") | DIGESTS,
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flopgate_agent.gate.actions import Freeze, Keep, Kill, Move, Restore, Thaw
+from dataclasses import replace
+
+from flopgate_agent.gate.actions import Deny, Freeze, Keep, Kill, Move, Restore, Slow, Thaw
 from flopgate_agent.gate.faults import LEDGER_FAILED
 from flopgate_agent.gate_process.runner import GateRunner
 from flopgate_proto.codec import envelope_to_wire
@@ -10,8 +12,9 @@ from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import StorageError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LaneState, Phase, PhaseRule, Scope, ScopeKind
+from tests.support.fixed import GOVERNOR_UNIX_MS
 from tests.support.gate_authority import GateAuthority
-from tests.support.gate_rig import GateRig, cut, running
+from tests.support.gate_rig import START_MS, GateRig, cut, running
 from tests.support.runner_parts import Hand, NoDoor
 
 OBSERVE = (PhaseRule(scope=Scope(ScopeKind.EVERYTHING), phase=Phase.OBSERVE, from_unix_ms=0),)
@@ -43,12 +46,18 @@ def take(rig: GateRig, order: Envelope) -> list[type[Move]]:
 
 
 def test_what_was_stopped_on_a_full_disk_goes_on_where_a_policy_lets_it() -> None:
-    rig = running()
+    authority = GateAuthority()
+    begins_ms = 600_000
+    observe = replace(OBSERVE[0], from_unix_ms=GOVERNOR_UNIX_MS + begins_ms)
+    authority.policy_order(phases=(replace(observe, phase=Phase.ENFORCE, from_unix_ms=0), observe))
+    rig = running(authority)
     rig.network = cut
-    rig.run_until(LaneState.HALTED, 2_000_000)
-    done = take(rig, rig.authority.policy_order(version=9, phases=OBSERVE))
+    rig.run_until(LaneState.HALTED)
+    rig.run(START_MS + begins_ms - 5_000 - rig.now_ms)
+    done = take(rig, authority.delegation(serial=2))
     assert rig.state is LaneState.RUNNING
-    assert done == [Restore, Thaw]
+    assert done[-2:] == [Restore, Thaw]
+    assert set(done[:-2]) <= {Deny, Slow, Freeze}, "held up to the date"
 
 
 def test_law_8_what_ran_on_a_full_disk_is_frozen_where_a_policy_stops_it() -> None:

@@ -119,7 +119,8 @@ def test_a_ledger_of_the_version_before_is_brought_up(tmp_path: Path) -> None:
     with sqlite3.connect(path) as db:
         for column in (
             *("earliest_unix_ms", "latest_unix_ms"),
-            *("time_running_ms", "time_boot_id", "time_elapsed_ms", "heard_running_ms"),
+            *("time_running_ms", "time_boot_id", "time_elapsed_ms"),
+            *("heard_running_ms", "named_policy"),
         ):
             db.execute(f"ALTER TABLE authority DROP COLUMN {column}")
         db.execute("DROP TABLE license")
@@ -129,6 +130,7 @@ def test_a_ledger_of_the_version_before_is_brought_up(tmp_path: Path) -> None:
     (known,) = ledger.load().authorities
     assert known.admitted
     assert known.time is None, "no time was kept then"
+    assert not known.named_policy, "the next answer names it"
     ledger.close()
     assert Ledger(path).load().authorities == (known,)
 

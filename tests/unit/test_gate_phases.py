@@ -237,6 +237,8 @@ def test_a_policy_that_grew_old_stays_loose_no_longer_over_restarts() -> None:
     assert rig.core.in_force.bites
     assert "too old" in rig.core.in_force.why
     rig.order(rig.authority.policy_order(phases=(rule(Phase.WARN),)))
+    assert rig.core.in_force.bites, "nobody but who brought it says that it is in force"
+    rig.run(10_000)
     assert rig.core.in_force.why.startswith("policy 3 ")
 
 

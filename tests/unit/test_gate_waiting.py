@@ -135,7 +135,9 @@ def test_law_6_a_new_host_takes_what_is_in_force_at_once() -> None:
         root,
         roles=tuple(replace(r, threshold=1) if r.name == "resume" else r for r in root.roles),
     )
-    authority.first_orders = lambda: [*first(), orders.sealed_order(more)]  # type: ignore[method-assign]
+    order = orders.sealed_order(more)
+    authority.first_orders = lambda: [*first(), order]  # type: ignore[method-assign]
+    authority.trust_root_digest = order.digest
     rig = running(authority)
     held = rig.core.authorities[authority.name]
     assert held.orders is not None

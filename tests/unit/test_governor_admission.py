@@ -66,6 +66,37 @@ def test_a_known_host_comes_back_without_a_token(governor: LocalGovernor) -> Non
     assert governor.count("host") == 1
 
 
+def test_law_6_an_admission_names_what_is_in_force_and_is_said_anew_when_that_changed(
+    governor: LocalGovernor,
+) -> None:
+    """A host that missed it would else let wait what came into force since."""
+    host, token = FakeHost(1), governor.token()
+    first = admit(governor.state, host.enrolment(token))
+    said = decode_admission(first.admission.payload)
+    orders = governor.state.book.orders
+    assert (said.policy_digest, said.trust_root_digest) == (
+        orders.policy_digest,
+        orders.trust.digest,
+    )
+    digest = governor.order(cluster_policy(10**11, version=2))
+    governor.clock.unix_ms += 5_000
+    again = decode_admission(admit(governor.state, host.enrolment(token)).admission.payload)
+    later_ms = said.governor_unix_ms + 5_000
+    assert again == replace(said, policy_digest=digest, governor_unix_ms=later_ms)
+    governor.reopen()
+    assert decode_admission(admit(governor.state, host.enrolment(token)).admission.payload) == again
+
+
+def test_law_6_the_root_of_a_batch_names_the_policy_that_is_in_force(
+    governor: LocalGovernor,
+) -> None:
+    (host,) = joined(governor, 1)
+    for version in (2, 3):
+        digest = governor.order(cluster_policy(10**12, version=version))
+        (batch,) = governor.send(host.report()).batches
+        assert pb.BatchRoot.FromString(batch.batch_root.payload).policy_digest == digest
+
+
 def test_a_new_host_without_a_token_is_refused(governor: LocalGovernor) -> None:
     host = FakeHost(1)
     bare = changed(host, host.enrolment(governor.token()), token_id=b"", token_proof=b"")

@@ -39,7 +39,7 @@ class KeepQuote:
     Reports up to ``needless_sequence`` are needed by no authority any more.
     The signed root that was relied on is kept too: later it must stand in a witnessed checkpoint.
     ``scopes`` are all that the host was ever in: leaving one lifts no pause (law 6). ``time`` is
-    what the answer told.
+    what the answer told; ``named_policy`` is as in `StoredAuthority`.
     """
 
     authority: str
@@ -49,6 +49,7 @@ class KeepQuote:
     batch_root: Envelope
     scopes: frozenset[Scope]
     time: StoredTime | None
+    named_policy: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +57,8 @@ class KeepEnrolment:
     """Make an enrolment durable before it leaves; ``admitted`` once the authority signed it.
 
     ``asked`` are digests of all statements that an answer may still name, the newest last;
-    ``scopes`` and ``time`` as in `KeepQuote`; up to ``acknowledged_sequence`` the authority needs
-    no report.
+    ``scopes``, ``time`` and ``named_policy`` as in `KeepQuote`; up to ``acknowledged_sequence``
+    the authority needs no report.
     """
 
     authority: str
@@ -67,6 +68,7 @@ class KeepEnrolment:
     acknowledged_sequence: int
     scopes: frozenset[Scope]
     time: StoredTime | None
+    named_policy: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

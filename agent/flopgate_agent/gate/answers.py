@@ -127,6 +127,7 @@ def take_answer(accepted: Accepted, authority: Authority, now_ms: int) -> None:
     authority.acknowledged_sequence = accepted.acknowledged_sequence
     authority.note_scopes(frozenset(answer.scopes))
     authority.hear_time(answer.governor_unix_ms, made_ms=accepted.made_ms, received_ms=now_ms)
+    authority.note_policy(accepted.verified.batch.policy_digest)
     authority.unseen_pauses = frozenset(answer.pauses) - authority.seen_pauses
     if accepted.permit is not None:
         authority.note_grant(accepted.quote.grant, now_ms)
@@ -159,6 +160,7 @@ def take_licensed(
         authority.hear_later(answer.governor_unix_ms, received_ms)
     else:
         authority.hear_time(answer.governor_unix_ms, made_ms=made_ms, received_ms=received_ms)
+    authority.note_policy(verified.batch.policy_digest)
     authority.unseen_pauses = frozenset(answer.pauses) - authority.seen_pauses
     licensed = {one.workload for one in answer.verdicts if isinstance(one.outcome, Ceiling)}
     kept = {name: one for name, one in authority.refusals.items() if name not in licensed}
@@ -177,6 +179,7 @@ def keep_quote(
         batch_root=proven.root,
         scopes=authority.scopes,
         time=authority.time_to_keep(now),
+        named_policy=authority.named_digest,
     )
 
 

@@ -83,6 +83,7 @@ class Authority(OfficerOrders):
         self.next_request_ms = 0
         self.asked_ms = 0
         self.retry_ms = 0
+        self.note_policy(stored.named_policy)
         for order in stored.orders:
             self.restore(order.envelope, order.first_seen_running_ms)
 

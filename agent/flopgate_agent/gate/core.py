@@ -94,8 +94,10 @@ class GateCore(GateState):
         """
         now = self._clock.advance(now)
         authority = known(self.authorities, authority_name)
-        actions = self._take_order(authority, envelope)
-        return [*actions, *self._step()]
+        taken = ordering.take_order(
+            authority, envelope, now_ms=now.elapsed_ms, running_ms=self.running_ms
+        )
+        return [*taken, *self._step()]
 
     def admission(
         self, authority_name: str, admission: Envelope, orders: Sequence[Envelope], now: Now
@@ -109,11 +111,8 @@ class GateCore(GateState):
         now = self._clock.advance(now)
         authority = known(self.authorities, authority_name)
         token = self.tokens.get(authority_name)
-        for envelope in orders:
-            if token is not None and authority.pin_if_first(envelope, token.trust_root_digest):
-                self._owed.append(ordering.keep(authority, envelope, self.running_ms))
-            else:
-                self._owed += self._take_order(authority, envelope)
+        for action in enrolling.first_orders(authority, token, admission, orders, **self._times):
+            self._owed.append(action)
         said = enrolling.check_admission(admission, authority, self.settings, self.running_ms)
         enrolling.hear_admission(said, authority, self.settings, now.elapsed_ms)
         authority.heard_running_ms = self.running_ms

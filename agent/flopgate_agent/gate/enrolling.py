@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from flopgate_agent.gate.actions import KeepEnrolment
+from flopgate_agent.gate import ordering
+from flopgate_agent.gate.actions import Action, KeepEnrolment
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.chain import Chain
 from flopgate_agent.gate.memory import Memory, Moment
 from flopgate_agent.gate.settings import GateSettings, GateToken
-from flopgate_proto.codec import PayloadType, decode_admission, decode_enrolment, encode_enrolment
+from flopgate_proto.codec import (
+    PayloadType,
+    decode_admission,
+    decode_enrolment,
+    decode_order,
+    encode_enrolment,
+)
 from flopgate_proto.envelope import Envelope, seal, verify
 from flopgate_proto.errors import MisdirectedError
 from flopgate_proto.joining import token_proof
-from flopgate_proto.values import Admission, ChipIdentity, Enrolment, LaneTotals
+from flopgate_proto.values import (
+    Admission,
+    ChipIdentity,
+    Enrolment,
+    LaneTotals,
+    Policy,
+    Resume,
+    TrustRoot,
+)
 
 ASKED_MAX = 256
 """Statements of which an answer may still come; each new courier key makes one."""
@@ -140,10 +155,51 @@ def _signed(
     )
 
 
+def first_orders(
+    authority: Authority,
+    token: GateToken | None,
+    admission: Envelope,
+    orders: Iterable[Envelope],
+    *,
+    now_ms: int,
+    running_ms: int,
+) -> Iterator[Action]:
+    """Take what `Enroll` brought beside the admission, the first trust root by its pinned digest.
+
+    Raises:
+        PeerError: an order does not hold; what came before it stays.
+    """
+    # Not verified yet, and only makes orders wait: whom it is signed by, the orders will tell.
+    said = decode_admission(admission.payload)
+    for envelope in orders:
+        if token is not None and authority.pin_if_first(envelope, token.trust_root_digest):
+            yield ordering.keep(authority, envelope, running_ms)
+            continue
+        fresh = not authority.admitted and not _may_wait(authority, envelope, said)
+        yield from ordering.take_order(
+            authority, envelope, now_ms=now_ms, running_ms=running_ms, fresh=fresh
+        )
+
+
+def _may_wait(authority: Authority, envelope: Envelope, said: Admission) -> bool:
+    """Whether an order need not be in force at the authority, as far as its admission tells."""
+    match decode_order(envelope.payload_type, envelope.payload):
+        case Policy():
+            return envelope.digest != said.policy_digest
+        case TrustRoot():
+            held = authority.orders
+            return held is not None and held.trust.digest == said.trust_root_digest
+        case Resume(lifts=lifts):
+            # Pauses that it lifts are sent to nobody once it is in force.
+            return not {held.digest for held in authority.pauses}.isdisjoint(lifts)
+        case _:
+            return False
+
+
 def hear_admission(
     said: Admission, authority: Authority, settings: GateSettings, now_ms: int
 ) -> None:
-    """Take the time and the scopes that a host's first admission tells.
+    """Take the time, the scopes and the policy that a host's first admission tells.
 
     One that was asked for in an earlier boot was made at a moment that no clock of this boot knows.
     """
@@ -153,6 +209,7 @@ def hear_admission(
     asked = decode_enrolment(authority.enrolment.payload)
     made_ms = asked.made_ms if asked.boot_id == settings.boot_id else now_ms
     authority.hear_time(said.governor_unix_ms, made_ms=made_ms, received_ms=now_ms)
+    authority.note_policy(said.policy_digest)
 
 
 def keep(authority: Authority, envelope: Envelope, now: Moment) -> KeepEnrolment:
@@ -165,6 +222,7 @@ def keep(authority: Authority, envelope: Envelope, now: Moment) -> KeepEnrolment
         acknowledged_sequence=authority.acknowledged_sequence,
         scopes=authority.scopes,
         time=authority.time_to_keep(now),
+        named_policy=authority.named_digest,
     )
 
 

@@ -20,7 +20,7 @@ from flopgate_agent.gate.host_lanes import HostLanes, charged_figure
 from flopgate_agent.gate.host_meter import Charge, HostMeter
 from flopgate_agent.gate.licensing import Licensing
 from flopgate_agent.gate.memory import Memory, Moment
-from flopgate_agent.gate.phases import UNKNOWN, InForce
+from flopgate_agent.gate.phases import UNKNOWN, PhaseInForce
 from flopgate_agent.gate.resuming import (
     carry_over,
     least_running_ms,
@@ -120,7 +120,7 @@ class GateState:
         return self._clock.behind_ms
 
     @property
-    def in_force(self) -> InForce:
+    def in_force(self) -> PhaseInForce:
         """How far rules bite, as of the last step; before it, as far as they can."""
         return self._lanes.in_force or UNKNOWN
 
@@ -183,7 +183,8 @@ class GateState:
         return enrolling.keep(authority, envelope, self._moment)
 
     def _take_order(self, authority: Authority, envelope: Envelope) -> list[Action]:
-        return ordering.take_order(authority, envelope, **self._times)
+        now_ms, running_ms = self.elapsed_ms, self.running_ms
+        return ordering.take_order(authority, envelope, now_ms=now_ms, running_ms=running_ms)
 
     def _charge(self, charges: Iterable[Charge]) -> None:
         self._lanes.charge(charges, charged_figure(self._ruling(self.authorities.values())))

@@ -12,7 +12,7 @@ from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.host_meter import Charge, HostMeter
 from flopgate_agent.gate.lane import COMPUTING, Lane
 from flopgate_agent.gate.outlook import WouldStop
-from flopgate_agent.gate.phases import InForce, next_change_ms, phase_in_force
+from flopgate_agent.gate.phases import PhaseInForce, next_change_ms, phase_in_force
 from flopgate_agent.gate.settings import GateSettings
 from flopgate_agent.gate.states import MAY_COMPUTE
 from flopgate_proto.limits import COUNT_MAX
@@ -62,7 +62,7 @@ class HostLanes:
             for lane in settings.lanes
         }
         self.permissions: dict[str, Allowed | Denied] = {}
-        self.in_force: InForce | None = None
+        self.in_force: PhaseInForce | None = None
         self.halted = False
         self._holds = False
         self.free = UNENROLLED
@@ -151,7 +151,7 @@ class HostLanes:
         gone = [lane.workload for lane in lanes if not lane.setting.chips]
         return [Thaw(workload=workload, until_ms=COUNT_MAX) for workload in gone]
 
-    def _enter(self, new: InForce) -> list[Action]:
+    def _enter(self, new: PhaseInForce) -> list[Action]:
         """Tell the host's people and the authorities when the phase changes."""
         # Nothing is looser than `enforce` until it was shown to be.
         old = Phase.ENFORCE if self.in_force is None else self.in_force.phase

@@ -53,6 +53,8 @@ class StoredAuthority:
         scopes: all that the host was ever in.
         time: as it was told last; ``None`` before the admission.
         heard_running_ms: gate running time of its last signed word about this host.
+        named_policy: digest of the newest policy that was in force here and that the authority
+            named as in force; empty before the first.
     """
 
     name: str
@@ -65,6 +67,7 @@ class StoredAuthority:
     admitted: bool = False
     scopes: frozenset[Scope] = frozenset()
     time: StoredTime | None = None
+    named_policy: bytes = b""
     heard_running_ms: int = 0
 
 

@@ -2,7 +2,10 @@
 
 The rules are `flopgate_proto.orders`, in gate running time: the gate counts for itself, so that no
 online key can shorten a delay. Before the authority admits this host there is nothing to loosen:
-what `Enroll` brings is in force at once, as if it had been seen one delay ago.
+what the admission names is in force at once, as if it had been seen one delay ago.
+
+Whatever the courier brings, a policy makes nothing looser before a signed statement of the
+authority named it as in force: it may have been vetoed, or wait there.
 """
 
 from __future__ import annotations
@@ -22,6 +25,15 @@ DELEGATE: Final = (
     "Officers of the authority run `flopgate-governor delegate`; the courier brings it."
 )
 """The way back from an expired delegation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedPolicy:
+    """A policy that was in force here when a signed statement named it, seen first at that time."""
+
+    policy: Policy
+    digest: bytes
+    seen_running_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +58,7 @@ class OfficerOrders:
         admitted: whether the authority admitted this host.
         orders: in force and waiting; ``None`` before the first trust root.
         unseen_pauses: digests that an answer names, of pauses that have not arrived.
+        named_policy: the newest that was in force here and that the authority named.
     """
 
     def __init__(self, name: str, *, admitted: bool) -> None:
@@ -54,6 +67,8 @@ class OfficerOrders:
         self.orders: OrderBook | None = None
         self.scopes: frozenset[Scope] = frozenset()
         self.unseen_pauses: frozenset[bytes] = frozenset()
+        self.named_policy: NamedPolicy | None = None
+        self._said_policy = b""
         self._known: set[bytes] = set()
 
     # ------------------------------------------------------------------ what comes in
@@ -76,16 +91,19 @@ class OfficerOrders:
         if self.orders is None:
             self._begin(Trust.stored(envelope))
             return
+        # A policy that came into force before this order may have been named before it came.
+        self.ripe(first_seen_running_ms)
         self.accept(envelope, first_seen_running_ms)
 
     def _begin(self, trust: Trust) -> None:
         self.orders = OrderBook(side=GATE, trust=trust)
         self._known.add(trust.digest)
 
-    def accept(self, envelope: Envelope, running_ms: int) -> Taken | None:
+    def accept(self, envelope: Envelope, running_ms: int, *, fresh: bool = False) -> Taken | None:
         """Verify an order and put it in force or let it wait; ``None`` when it is known.
 
-        What is known was fully verified when it came first, under the root of that day.
+        What is known was fully verified when it came first, under the root of that day. ``fresh``:
+        this host is not admitted yet, and the order is not known to wait.
 
         Raises:
             PeerError: it does not hold; nothing has changed.
@@ -93,10 +111,10 @@ class OfficerOrders:
         orders = self._orders()
         if envelope.digest in self._known:
             return None
-        accepted = orders.accept(envelope, running_ms, fresh=not self.admitted)
+        accepted = orders.accept(envelope, running_ms, fresh=fresh)
         self.orders = accepted.book
         self._known.add(envelope.digest)
-        self.unseen_pauses -= self.seen_pauses
+        self._changed()
         return Taken(
             first_seen_running_ms=accepted.since_ms,
             waits=self.orders.waits(envelope.digest),
@@ -108,8 +126,24 @@ class OfficerOrders:
         if self.orders is None:
             return ()
         self.orders, came = self.orders.ripe(running_ms)
-        self.unseen_pauses -= self.seen_pauses
+        self._changed()
         return came
+
+    def note_policy(self, digest: bytes) -> None:
+        """A signed statement of the authority names the policy that is in force there."""
+        self._said_policy = digest
+        self._changed()
+
+    def _changed(self) -> None:
+        self.unseen_pauses -= self.seen_pauses
+        if self.orders is None or self.policy is None:
+            return
+        if self.orders.policy_digest == self._said_policy:
+            self.named_policy = NamedPolicy(
+                policy=self.policy,
+                digest=self._said_policy,
+                seen_running_ms=self.policy_seen_running_ms,
+            )
 
     def _orders(self) -> OrderBook:
         if self.orders is None:
@@ -131,6 +165,11 @@ class OfficerOrders:
     def policy_seen_running_ms(self) -> int:
         """Gate running time at which the policy in force was first seen."""
         return 0 if self.orders is None else self.orders.policy_since_ms
+
+    @property
+    def named_digest(self) -> bytes:
+        """Of the policy that was named; empty before the first."""
+        return b"" if self.named_policy is None else self.named_policy.digest
 
     @property
     def seats(self) -> Seats | None:

@@ -22,14 +22,14 @@ def keep(authority: Authority, envelope: Envelope, running_ms: int) -> KeepOrder
 
 
 def take_order(
-    authority: Authority, envelope: Envelope, *, now_ms: int, running_ms: int
+    authority: Authority, envelope: Envelope, *, now_ms: int, running_ms: int, fresh: bool = False
 ) -> list[Action]:
-    """Verify an order and keep it; nothing for one that is known.
+    """Verify an order and keep it; nothing for one that is known. ``fresh`` as for the authority.
 
     Raises:
         PeerError: it does not hold; nothing has changed.
     """
-    taken = authority.accept(envelope, running_ms)
+    taken = authority.accept(envelope, running_ms, fresh=fresh)
     if taken is None:
         return []
     # What was refused may be granted now, and what is paused should be reported.

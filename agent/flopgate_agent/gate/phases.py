@@ -1,7 +1,8 @@
 """How far rules bite on this host: the strictest that any authority or the host itself says. Pure.
 
-What is looser than `enforce` needs a reason at every moment: a policy that is not too old, a rule
-of it that surely has begun, and no stricter one that may have. Everything unknown is `enforce`.
+What is looser than `enforce` needs a reason at every moment: a policy that is not too old and that
+a signed statement of its authority named as in force, a rule of it that surely has begun, and no
+stricter one that may have. Everything unknown is `enforce`.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from typing import Final
 from flopgate_agent.gate.authority import Authority
 from flopgate_proto.phases import strictest_between
 from flopgate_proto.quick import quick
-from flopgate_proto.values import Phase, Scope, ScopeKind
+from flopgate_proto.values import Phase, Policy, Scope, ScopeKind
 
 
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InForce:
+class PhaseInForce:
     """The phase of this moment, and what says so, in words."""
 
     phase: Phase
@@ -30,13 +31,13 @@ class InForce:
         return self.phase is Phase.ENFORCE
 
 
-UNKNOWN: Final = InForce(phase=Phase.ENFORCE, why="no authority has admitted this host")
+UNKNOWN: Final = PhaseInForce(phase=Phase.ENFORCE, why="no authority has admitted this host")
 """Before anything is known."""
 
 
 def phase_in_force(
     authorities: Iterable[Authority], least: Phase, *, now_ms: int, running_ms: int
-) -> InForce:
+) -> PhaseInForce:
     """The strictest of what the authorities that admitted this host say, and ``least``.
 
     Args:
@@ -52,7 +53,7 @@ def phase_in_force(
         return UNKNOWN
     strictest = max(told, key=lambda one: one.phase)
     if least > strictest.phase:
-        return InForce(phase=least, why="this host's own configuration")
+        return PhaseInForce(phase=least, why="this host's own configuration")
     return strictest
 
 
@@ -60,40 +61,71 @@ def next_change_ms(authorities: Iterable[Authority], *, now_ms: int, running_ms:
     """Host elapsed times at which time alone can change the phase."""
     times_ms = []
     for one in authorities:
-        policy, told = one.policy, one.told_time
-        if policy is None or told is None or not policy.phases:
-            continue
-        left_ms = policy.loose_phase_age_ms - (running_ms - one.policy_seen_running_ms)
-        times_ms.append(now_ms + left_ms)
-        for rule in policy.phases:
-            times_ms += told.changes_ms(rule.from_unix_ms)
+        told = one.told_time
+        for policy, seen_ms in _policies(one):
+            if told is None or not policy.phases:
+                continue
+            left_ms = policy.loose_phase_age_ms - (running_ms - seen_ms)
+            times_ms.append(now_ms + left_ms)
+            for rule in policy.phases:
+                times_ms += told.changes_ms(rule.from_unix_ms)
     return [at_ms for at_ms in times_ms if at_ms > now_ms]
 
 
-def _from_one(authority: Authority, *, now_ms: int, running_ms: int) -> InForce:
-    policy, name, time = authority.policy, authority.name, authority.told_time
-    if policy is None:
-        return InForce(phase=Phase.ENFORCE, why=f"no policy of {name} is known")
+def _policies(authority: Authority) -> list[tuple[Policy, int]]:
+    """That in force, and before it the one that was named, with the running times they came at."""
+    held, named = authority.policy, authority.named_policy
+    found = [] if held is None else [(held, authority.policy_seen_running_ms)]
+    if named is not None and named.policy is not held:
+        found.insert(0, (named.policy, named.seen_running_ms))
+    return found
+
+
+def _from_one(authority: Authority, *, now_ms: int, running_ms: int) -> PhaseInForce:
+    """What an authority says: its policy in force, and until that was named the one before too.
+
+    Officers may have vetoed what a courier brings, or it waits for them. So a newer policy makes
+    nothing looser by itself, nor does it end what the one before allowed for its own time.
+    """
+    policies, name = _policies(authority), authority.name
+    if authority.policy is None:
+        return PhaseInForce(phase=Phase.ENFORCE, why=f"no policy of {name} is known")
+    said = [
+        _from_policy(authority, policy, seen_ms, now_ms=now_ms, running_ms=running_ms)
+        for policy, seen_ms in policies
+    ]
+    if authority.named_policy is None:
+        version = authority.policy.version
+        why = f"no signed statement of {name} has named policy {version} yet"
+        said.append(PhaseInForce(phase=Phase.ENFORCE, why=why))
+    strictest = max(said, key=lambda one: one.phase)
+    permit = authority.permit
+    if (
+        permit is not None
+        and permit.phase > strictest.phase
+        and permit.policy_version >= authority.policy.version
+        and now_ms < permit.made_ms + permit.lifetime_ms
+    ):
+        return PhaseInForce(phase=permit.phase, why=f"the newest permit of {name}")
+    return strictest
+
+
+def _from_policy(
+    authority: Authority, policy: Policy, seen_ms: int, *, now_ms: int, running_ms: int
+) -> PhaseInForce:
+    name, time = authority.name, authority.told_time
     said = f"policy {policy.version} of {name}"
     if not policy.phases:
-        return InForce(phase=Phase.ENFORCE, why=said)
-    age_ms = running_ms - authority.policy_seen_running_ms
-    if age_ms >= policy.loose_phase_age_ms:
-        return InForce(phase=Phase.ENFORCE, why=f"{said} is too old for anything looser")
+        return PhaseInForce(phase=Phase.ENFORCE, why=said)
+    if running_ms - seen_ms >= policy.loose_phase_age_ms:
+        why = f"{said} is too old for anything looser"
+        return PhaseInForce(phase=Phase.ENFORCE, why=why)
     if time is None:
-        return InForce(phase=Phase.ENFORCE, why=f"{name} has not told the time yet")
+        return PhaseInForce(phase=Phase.ENFORCE, why=f"{name} has not told the time yet")
     phase = strictest_between(
         policy.phases,
         authority.scopes | {Scope(ScopeKind.EVERYTHING)},
         time.earliest_unix_ms(now_ms),
         time.latest_unix_ms(now_ms),
     )
-    permit = authority.permit
-    if (
-        permit is not None
-        and permit.phase > phase
-        and permit.policy_version >= policy.version
-        and now_ms < permit.made_ms + permit.lifetime_ms
-    ):
-        return InForce(phase=permit.phase, why=f"the newest permit of {name}")
-    return InForce(phase=phase, why=said)
+    return PhaseInForce(phase=phase, why=said)

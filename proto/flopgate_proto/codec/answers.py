@@ -161,6 +161,7 @@ def encode_batch_root(value: BatchRoot) -> bytes:
         tree_size=value.tree_size,
         root=value.root,
         previous=value.previous,
+        policy_digest=value.policy_digest,
     ).SerializeToString(deterministic=True)
 
 
@@ -174,6 +175,7 @@ def decode_batch_root(data: bytes) -> BatchRoot:
         tree_size=checks.count(message.tree_size, "tree size"),
         root=checks.digest(message.root, "root"),
         previous=checks.digest(message.previous, "previous root"),
+        policy_digest=checks.digest_or_empty(message.policy_digest, "policy"),
     )
 
 
@@ -186,6 +188,8 @@ def encode_admission(value: Admission) -> bytes:
         enrolment_digest=value.enrolment_digest,
         scopes=[scope_to(scope) for scope in value.scopes],
         governor_unix_ms=value.governor_unix_ms,
+        policy_digest=value.policy_digest,
+        trust_root_digest=value.trust_root_digest,
     ).SerializeToString(deterministic=True)
 
 
@@ -199,4 +203,6 @@ def decode_admission(data: bytes) -> Admission:
         enrolment_digest=checks.digest(message.enrolment_digest, "enrolment digest"),
         scopes=tuple(scope_of(s) for s in checks.few(message.scopes, SCOPES_MAX, "scopes")),
         governor_unix_ms=checks.count(message.governor_unix_ms, "governor time"),
+        policy_digest=checks.digest_or_empty(message.policy_digest, "policy"),
+        trust_root_digest=checks.digest(message.trust_root_digest, "trust root"),
     )

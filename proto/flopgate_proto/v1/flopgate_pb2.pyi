@@ -1519,6 +1519,7 @@ class BatchRoot(_message.Message):
     TREE_SIZE_FIELD_NUMBER: _builtins.int
     ROOT_FIELD_NUMBER: _builtins.int
     PREVIOUS_FIELD_NUMBER: _builtins.int
+    POLICY_DIGEST_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     origin: _builtins.str
     batch_number: _builtins.int
@@ -1526,6 +1527,8 @@ class BatchRoot(_message.Message):
     root: _builtins.bytes
     previous: _builtins.bytes
     """Digest of the batch root before, 32 zero bytes for the first."""
+    policy_digest: _builtins.bytes
+    """Digest of the policy in force, empty before the first."""
     def __init__(
         self,
         *,
@@ -1535,10 +1538,11 @@ class BatchRoot(_message.Message):
         tree_size: _builtins.int = ...,
         root: _builtins.bytes = ...,
         previous: _builtins.bytes = ...,
+        policy_digest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_number", b"batch_number", "format", b"format", "origin", b"origin", "previous", b"previous", "root", b"root", "tree_size", b"tree_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_number", b"batch_number", "format", b"format", "origin", b"origin", "policy_digest", b"policy_digest", "previous", b"previous", "root", b"root", "tree_size", b"tree_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1554,11 +1558,16 @@ class Admission(_message.Message):
     ENROLMENT_DIGEST_FIELD_NUMBER: _builtins.int
     SCOPES_FIELD_NUMBER: _builtins.int
     GOVERNOR_UNIX_MS_FIELD_NUMBER: _builtins.int
+    POLICY_DIGEST_FIELD_NUMBER: _builtins.int
+    TRUST_ROOT_DIGEST_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     host_id: _builtins.bytes
     enrolment_digest: _builtins.bytes
     governor_unix_ms: _builtins.int
+    policy_digest: _builtins.bytes
+    """Digests of the policy and the trust root in force; of the policy empty before the first."""
+    trust_root_digest: _builtins.bytes
     @_builtins.property
     def scopes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Scope]: ...
     def __init__(
@@ -1570,10 +1579,12 @@ class Admission(_message.Message):
         enrolment_digest: _builtins.bytes = ...,
         scopes: _abc.Iterable[Global___Scope] | None = ...,
         governor_unix_ms: _builtins.int = ...,
+        policy_digest: _builtins.bytes = ...,
+        trust_root_digest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "enrolment_digest", b"enrolment_digest", "format", b"format", "governor_unix_ms", b"governor_unix_ms", "host_id", b"host_id", "scopes", b"scopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "enrolment_digest", b"enrolment_digest", "format", b"format", "governor_unix_ms", b"governor_unix_ms", "host_id", b"host_id", "policy_digest", b"policy_digest", "scopes", b"scopes", "trust_root_digest", b"trust_root_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -84,21 +84,31 @@ class Answer:
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRoot:
-    """Signed root over the answers of one transaction; what the log records."""
+    """Signed root over the answers of one transaction; what the log records.
+
+    ``policy_digest``: of the policy in force, empty before the first.
+    """
 
     origin: str
     batch_number: int
     tree_size: int
     root: bytes
     previous: bytes
+    policy_digest: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """The host is enrolled: its chain starts at the enrolment with this digest."""
+    """The host is enrolled: its chain starts at the enrolment with this digest.
+
+    ``trust_root_digest`` and ``policy_digest`` are of those in force; the second is empty before
+    the first policy.
+    """
 
     authority: str
     host_id: bytes
     enrolment_digest: bytes
     scopes: tuple[Scope, ...]
     governor_unix_ms: int
+    trust_root_digest: bytes
+    policy_digest: bytes = b""

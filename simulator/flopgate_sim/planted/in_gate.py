@@ -28,7 +28,7 @@ from flopgate_agent.gate.host_lanes import HostLanes
 from flopgate_agent.gate.host_meter import HostMeter
 from flopgate_agent.gate.memory import Moment
 from flopgate_agent.gate.officers import OfficerOrders
-from flopgate_agent.gate.phases import InForce
+from flopgate_agent.gate.phases import PhaseInForce
 from flopgate_agent.gate.states import RUNGS, Rung
 from flopgate_agent.gate.told_time import ToldTime
 from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer
@@ -274,9 +274,9 @@ def _phase(bent: Any) -> tuple[Swap, ...]:
     """What ``bent`` makes of the phase in force, the authorities and the host's own least."""
     in_force = phases.phase_in_force
 
-    def said(authorities: Any, least: Phase, **at: int) -> InForce:
+    def said(authorities: Any, least: Phase, **at: int) -> PhaseInForce:
         phase = in_force(authorities, least, **at).phase
-        return InForce(phase=bent(phase, list(authorities), least), why="a bug")
+        return PhaseInForce(phase=bent(phase, list(authorities), least), why="a bug")
 
     return (Swap(host_lanes, "phase_in_force", said),)
 
@@ -292,7 +292,7 @@ def own_phase_loosens() -> tuple[Swap, ...]:
 def own_phase_ignored() -> tuple[Swap, ...]:
     in_force = phases.phase_in_force
 
-    def policies_only(authorities: Any, _least: Phase, **at: int) -> InForce:
+    def policies_only(authorities: Any, _least: Phase, **at: int) -> PhaseInForce:
         return in_force(authorities, Phase.OBSERVE, **at)
 
     return (Swap(host_lanes, "phase_in_force", policies_only),)
@@ -323,7 +323,7 @@ def phase_forgotten() -> tuple[Swap, ...]:
 
 
 def phase_never_old() -> tuple[Swap, ...]:
-    def young(authorities: Any, least: Phase, *, now_ms: int, running_ms: int) -> InForce:  # noqa: ARG001
+    def young(authorities: Any, least: Phase, *, now_ms: int, running_ms: int) -> PhaseInForce:  # noqa: ARG001
         seen_ms = min((one.policy_seen_running_ms for one in authorities), default=0)
         return in_force(authorities, least, now_ms=now_ms, running_ms=seen_ms)
 
@@ -356,7 +356,7 @@ def date_brought_forward() -> tuple[Swap, ...]:
 def loosest_rules() -> tuple[Swap, ...]:
     in_force = phases.phase_in_force
 
-    def loosest(authorities: Any, least: Phase, **at: int) -> InForce:
+    def loosest(authorities: Any, least: Phase, **at: int) -> PhaseInForce:
         each = [in_force([one], least, **at) for one in admitted(authorities)]
         return min(each, key=lambda one: one.phase)
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from flopgate_agent.gate import gate_state, seats
 from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.officers import OfficerOrders
 from flopgate_governor import working_set
 from flopgate_governor.core import exchange
 from flopgate_governor.core.pauses import pauses_for
@@ -68,6 +69,17 @@ def _counted(envelope: Envelope, kind: str, good: int, threshold: int) -> Verifi
 def loosened_at_once() -> tuple[Swap, ...]:
     """What loosens does not wait."""
     return (Swap(book, "loosened", lambda *_arguments: ()),)
+
+
+def unnamed_policy_believed() -> tuple[Swap, ...]:
+    """Whatever policy the courier brought counts as named."""
+    named = OfficerOrders._changed  # noqa: SLF001  # the bug goes where the rule is
+
+    def believing(self: OfficerOrders) -> None:
+        self._said_policy = b"" if self.orders is None else self.orders.policy_digest
+        named(self)
+
+    return (Swap(OfficerOrders, "_changed", believing),)
 
 
 def pauses_of_before() -> tuple[Swap, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flopgate_proto.values.common import Scope, ScopeKind
+from flopgate_proto.values.common import Phase, Scope, ScopeKind
 from flopgate_proto.values.orders import Budget
 from flopgate_sim.planted.worlds import AUTHORITY, OTHER_AUTHORITY, POLICY, plain
 from flopgate_sim.world.plan import Act, Fault, WorldPlan
@@ -62,6 +62,20 @@ def resume_that_waits(seed: int) -> WorldPlan:
         Act(at_ms=900_000, act="resume"),
         policy=replace(POLICY, loosening_delay_ms=DELAY_MS),
     )
+
+
+def joined_while_a_policy_waits(seed: int) -> WorldPlan:
+    """A host joins by a courier that brings it only a policy that still waits; then a pause."""
+    plan = _acted(
+        seed,
+        Act(at_ms=300_000, act="policy_phase", scope="everything", phase=Phase.OBSERVE),
+        Act(at_ms=900_000, act="pause", scope=CLUSTER),
+        policy=replace(POLICY, loosening_delay_ms=DELAY_MS),
+    )
+    *others, late = plan.hosts
+    bent = Fault(at_ms=500_000, kind="courier_loosens", target=late.name, span_ms=600_000)
+    hosts = (*others, replace(late, joins_ms=500_000))
+    return replace(plan, hosts=hosts, faults=(bent,))
 
 
 def pauses_that_race(seed: int) -> WorldPlan:

@@ -126,6 +126,11 @@ KINDS: Final[Mapping[str, FaultKind]] = MappingProxyType(
             span_ms=(10_000, 600_000),
             text="the courier drops, repeats and reorders at will",
         ),
+        "courier_loosens": FaultKind(
+            target=HOST,
+            span_ms=(10_000, 600_000),
+            text="the courier brings a host that joins the newest policy alone, in force or not",
+        ),
         "governor_crash": FaultKind(
             target=GOVERNOR,
             span_ms=(1_000, 120_000),

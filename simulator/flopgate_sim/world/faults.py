@@ -17,7 +17,7 @@ from flopgate_sim.world.host import BOOT_US, Host
 from flopgate_sim.world.network import DOWN, UP
 from flopgate_sim.world.plan import Fault
 from flopgate_sim.world.randomness import Streams, waits_ms
-from flopgate_sim.world.tampering import Forging, Replaying
+from flopgate_sim.world.tampering import Forging, Loosening, Replaying
 
 if TYPE_CHECKING:
     from flopgate_sim.world.world import World
@@ -274,6 +274,13 @@ def _replay(world: World, fault: Fault) -> None:
     world.engine.after(fault.span_ms * US_PER_MS, "courier is honest", partial(_honest, host))
 
 
+def _loosen(world: World, fault: Fault) -> None:
+    host = _host(world, fault)
+    for courier in host.couriers:
+        courier.tampering = Loosening()
+    world.engine.after(fault.span_ms * US_PER_MS, "courier is honest", partial(_honest, host))
+
+
 def _honest(host: Host) -> None:
     for courier in host.couriers:
         courier.tampering = None
@@ -351,6 +358,7 @@ APPLY: Mapping[str, Callable[[World, Fault], None]] = {
     "host_retires": _retire,
     "courier_forges": _forge,
     "courier_replays": _replay,
+    "courier_loosens": _loosen,
     "governor_crash": _governor_crash,
     "governor_crash_writing": _governor_crash_writing,
     "governor_power_loss": _governor_power_loss,

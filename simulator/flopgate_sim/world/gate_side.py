@@ -260,12 +260,14 @@ class GateSide:
         if message.HasField("admission") and refused == self._refusals:
             if kept:
                 self.truth.admitted(now_us)
-                self.phases.admitted(authority.name, now_us)
+                named = pb.Admission.FromString(message.admission.admission.payload).policy_digest
+                self.phases.admitted(authority.name, named, now_us)
                 self.truth.seats.heard(authority.name, now_us)
             elif authority.admitted:
                 self.phases.admitted_unkept()
         if kept and authority.quote.answer_digest != answered:
-            self.phases.heard(authority.name, now_us)
+            root = pb.BatchRoot.FromString(message.answers.batch_root.payload)
+            self.phases.heard(authority.name, root.policy_digest, now_us)
             self.truth.seats.heard(authority.name, now_us)
         runner.push()
         self._settle()

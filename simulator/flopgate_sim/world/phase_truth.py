@@ -22,7 +22,8 @@ SLACK_US = 2_000 * US_PER_MS
 class TakenPolicy:
     """A policy that a gate went by: since when, in world time and in the gate's running time.
 
-    ``kept``: it is in the ledger, and outlives this run of the gate.
+    ``kept``: it is in the ledger, and outlives this run of the gate. ``named``: a signed statement
+    that was kept named it while the gate went by it.
     """
 
     policy: Policy
@@ -30,6 +31,7 @@ class TakenPolicy:
     came_us: int
     running_us: int
     kept: bool
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,7 @@ class PhaseTruth:
         self._own = own
         self._policies: dict[str, list[TakenPolicy]] = {}
         self._told: dict[str, Told | None] = {}
+        self._ever_named: set[bytes] = set()
         self._admitted: set[str] = set()
         self._nobody_admitted = True
         self._unkept = False
@@ -110,19 +113,23 @@ class PhaseTruth:
                 )
             )
 
-    def admitted(self, authority: str, now_us: int) -> None:
-        """An admission was taken and kept."""
+    def admitted(self, authority: str, policy_digest: bytes, now_us: int) -> None:
+        """An admission was taken and kept; it names this policy as in force."""
         self._nobody_admitted = False
         if authority not in self._admitted:
             self._admitted.add(authority)
-            self.heard(authority, now_us)
+            self.heard(authority, policy_digest, now_us)
 
     def admitted_unkept(self) -> None:
         """An admission was taken and not kept: this gate fails closed, the next knows of none."""
         self._nobody_admitted, self._unkept = False, True
 
-    def heard(self, authority: str, now_us: int) -> None:
-        """A statement of an authority that tells the time was taken and kept."""
+    def heard(self, authority: str, policy_digest: bytes, now_us: int) -> None:
+        """A statement of an authority, of this time and policy, was taken and kept."""
+        self._ever_named.add(policy_digest)
+        known = self._policies.get(authority, [])
+        if known and known[-1].digest == policy_digest:
+            known[-1] = replace(known[-1], named=True)
         self._told[authority] = Told(
             boot=self._boot, running_us=self._running_us(now_us), heard_us=now_us
         )
@@ -130,7 +137,8 @@ class PhaseTruth:
     def rolled_back(self, taken_us: int) -> None:
         """An older ledger was put back: what came since is lost, and with it the time."""
         for name, known in self._policies.items():
-            self._policies[name] = [one for one in known if one.came_us <= taken_us]
+            before = [one for one in known if one.came_us <= taken_us]
+            self._policies[name] = [replace(one, named=False) for one in before]
         self._told = dict.fromkeys(self._told)
 
     def stops(self, what: str, newest: Iterable[Policy]) -> None:
@@ -164,10 +172,20 @@ class PhaseTruth:
 
     def may_be_loose(self, now_us: int) -> bool:
         """Whether a gate that keeps the laws can take it that rules do not bite."""
-        in_force = self._in_force()
         return self._own is not Phase.ENFORCE and all(
-            name in in_force and self._can_be_loose(name, in_force[name], now_us)
-            for name in self._admitted
+            self._lets_be_loose(name, now_us) for name in self._admitted
+        )
+
+    def _lets_be_loose(self, name: str, now_us: int) -> bool:
+        """Whether the policy that the gate goes by can be loose, and one that was ever named."""
+        known = self._policies.get(name, [])
+        return (
+            bool(known)
+            and self._can_be_loose(name, known[-1], now_us)
+            and any(
+                one.digest in self._ever_named and self._can_be_loose(name, one, now_us)
+                for one in known
+            )
         )
 
     def must_be_loose(self, newest: Iterable[Policy], now_us: int) -> bool:
@@ -178,11 +196,15 @@ class PhaseTruth:
         policies = list(newest)
         earliest_us = now_us
         for name in self._admitted:
-            one, told = in_force[name], self._told.get(name)
-            age_us = self._running_us(now_us) - one.running_us
-            if told is None or age_us >= one.policy.loose_phase_age_ms * US_PER_MS - SLACK_US:
+            told, named = self._told.get(name), [one for one in self._policies[name] if one.named]
+            if told is None or not named:
                 return False
-            policies.append(one.policy)
+            # Until the newest is named, the one before counts beside it.
+            for one in (in_force[name], named[-1]):
+                age_us = self._running_us(now_us) - one.running_us
+                if age_us >= one.policy.loose_phase_age_ms * US_PER_MS - SLACK_US:
+                    return False
+                policies.append(one.policy)
             earliest_us = min(earliest_us, now_us - told.lag_us)
         for policy in policies:
             # An answer is under way for as long, and a permit of that moment says the phase too.

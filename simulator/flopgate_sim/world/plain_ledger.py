@@ -99,6 +99,7 @@ class PlainLedger:
                 acknowledged_sequence=action.acknowledged_sequence,
                 time=action.time or known.time,
                 heard_running_ms=_heard(action, known),
+                named_policy=action.named_policy,
             )
         needless = action.needless_sequence - KEEP_ACKNOWLEDGED
         while self._reports and (oldest := next(iter(self._reports))) <= needless:
@@ -114,6 +115,7 @@ class PlainLedger:
             acknowledged_sequence=action.acknowledged_sequence,
             time=action.time or known.time,
             heard_running_ms=_heard(action, known),
+            named_policy=action.named_policy,
         )
         self._add_scopes(action)
 

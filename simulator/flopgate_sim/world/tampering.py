@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 
+from flopgate_proto.codec import PayloadType
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_sim.world.randomness import happens
 
@@ -41,6 +42,41 @@ class Replaying:
             messages.append(self._source.choice(self._kept))
         self._source.shuffle(messages)
         return messages
+
+
+class Loosening:
+    """Brings the newest policy alone, in force or not, so that a host that joins knows no other.
+
+    ``tried`` counts what it kept back.
+    """
+
+    def __init__(self) -> None:
+        self.tried = 0
+
+    def up(self, message: pb.LinkUp) -> pb.LinkUp | None:
+        """As it is."""
+        return message
+
+    def down(self, message: pb.ToGate) -> list[pb.ToGate]:
+        """Of the orders beside an admission, no policy but the newest."""
+        orders = list(message.admission.orders)
+        newest = max((_version(one) for one in orders), default=0)
+        kept = [one for one in orders if _version(one) in {0, newest}]
+        if kept == orders:
+            return [message]
+        self.tried += len(orders) - len(kept)
+        bent = pb.ToGate()
+        bent.CopyFrom(message)
+        del bent.admission.orders[:]
+        bent.admission.orders.extend(kept)
+        return [bent]
+
+
+def _version(order: pb.SignedOrder) -> int:
+    """Of a policy; 0 of any other order."""
+    if order.envelope.payload_type != PayloadType.POLICY:
+        return 0
+    return pb.Policy.FromString(order.envelope.payload).version
 
 
 class Forging:
