@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ import pytest
 from flopgate_proto.values import LaneState
 from tests.support.gate_host import GateHost
 from tests.support.service_manager import ServiceManager
+from tests.support.stage import mount
 from tests.support.waiting import WAIT_S, until
 
 TFLOP = 10**12
@@ -35,27 +38,46 @@ def host(tmp_path: Path) -> Iterator[GateHost]:
         yield made
 
 
-def declare(host: GateHost, workload: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def cgroup() -> Iterator[Path]:
+    """The job's own."""
+    folder = Path(mount()) / f"flopgate-declare-{os.getpid()}"
+    folder.mkdir()
+    yield folder
+    until(lambda: not (folder / "cgroup.procs").read_text(), "the job to be gone")
+    folder.rmdir()
+
+
+def declare(
+    host: GateHost, workload: str, cgroup: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """As a job does, from within its own cgroup."""
     command = [sys.executable, "-m", "flopgate_agent.cli", "declare", workload]
     command += ["--door", str(host.door)]
+    if cgroup is not None:
+        script = f"echo $$ > {cgroup}/cgroup.procs; exec {shlex.join(command)}"
+        command = ["sh", "-c", script]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_laws_1_to_3_a_declared_chip_moves_with_its_flop_split_at_the_move(host: GateHost) -> None:
+@pytest.mark.components
+def test_laws_1_to_3_a_declared_chip_moves_with_its_flop_split_at_the_move(
+    cgroup: Path, host: GateHost
+) -> None:
     host.watch()
     host.start()
     host.until_state("undeclared", LaneState.RUNNING)
-    assert "declare.nothing" in declare(host, "run-8").stderr
-    assert "declare.workload" in declare(host, "run-9").stderr
+    assert "declare.nothing" in declare(host, "run-8", cgroup).stderr
+    assert "declare.workload" in declare(host, "run-9", cgroup).stderr
     job = host.driver.start_workload(gpus=[0], fmt="fp16", share=0.5, drain_ms=100)
+    (cgroup / "cgroup.procs").write_text(str(job.pid))
     until(lambda: host.driver.running(0), "the job to compute")
     until(lambda: "allowance" in (host.manager.store if host.manager else {}), "what is kept")
     gate = host.gate
     assert gate is not None
 
     def declared() -> bool:
-        done = declare(host, "run-8")
+        done = declare(host, "run-8", cgroup)
         assert done.returncode == 0 or "declare.soon" in done.stderr or "nothing" in done.stderr
         return done.returncode == 0
 
@@ -81,7 +103,7 @@ def test_laws_1_to_3_a_declared_chip_moves_with_its_flop_split_at_the_move(host:
     assert lanes["undeclared"].total.nominal_tflop <= old.total.nominal_tflop + 4
     booked = sum(lane.allotted_tflop + lane.unaccounted_tflop for lane in lanes.values())
     assert booked + 4 >= stood // TFLOP, "nothing is in no book"
-    assert declare(host, "run-8").returncode == 0, "again changes nothing"
+    assert declare(host, "run-8", cgroup).returncode == 0, "again changes nothing"
     assert host.door.with_suffix(".declare").exists()
 
 

@@ -40,7 +40,11 @@ def code(workload: str = "run-8", caller: str | None = JOB, **holders: str) -> s
 
 def test_a_job_declares_for_the_chips_that_it_alone_holds() -> None:
     assert code(a=JOB, b=f"{JOB}/step_0 {JOB}", c=OTHER, d="") == "a,b"
-    assert code(a=JOB, caller="/") == "a", "the whole host"
+
+
+def test_who_is_in_no_cgroup_of_its_own_moves_nobodys_chips() -> None:
+    assert code(a=JOB, b=OTHER, caller="/") == "declare.no-cgroup"
+    assert code(a="/", caller="/") == "declare.no-cgroup"
 
 
 @pytest.mark.parametrize(

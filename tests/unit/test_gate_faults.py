@@ -11,8 +11,9 @@ from flopgate_agent.gate.allowance import Denied
 from flopgate_agent.gate.lane import NEWCOMER_DRAIN_MS
 from flopgate_agent.gate.settings import Now
 from flopgate_proto.errors import ClockError
+from flopgate_proto.keys import key_digest
 from flopgate_proto.values import ChargedFigure, LaneState
-from tests.support.fixed import WORKLOAD
+from tests.support.fixed import HOST_ID, STRANGER_KEY, WORKLOAD
 from tests.support.gate_authority import GateAuthority
 from tests.support.gate_hardware import h100
 from tests.support.gate_rig import GateRig, cut, running
@@ -23,6 +24,23 @@ def why(rig: GateRig) -> Denied:
     denied = rig.core.permissions[WORKLOAD]
     assert isinstance(denied, Denied)
     return denied
+
+
+def test_law_8_a_gate_with_another_key_than_its_ledgers_says_so_and_signs_nothing() -> None:
+    """The authority would refuse every report, and nobody would know why."""
+    rig = running()
+    made = len(rig.reports)
+    rig.settings = replace(
+        rig.settings,
+        host_id=key_digest(STRANGER_KEY.spki),
+        host_spki=STRANGER_KEY.spki,
+        signer=STRANGER_KEY,
+    )
+    rig.restart().run(60_000)
+    assert rig.state is LaneState.HALTED
+    assert why(rig).reason == "key.replaced"
+    assert HOST_ID.hex()[:16] in why(rig).detail
+    assert len(rig.reports) == made
 
 
 def test_law_8_silence_is_charged_at_once_and_stops_after_the_watchdog_time() -> None:

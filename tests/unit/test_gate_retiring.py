@@ -16,6 +16,8 @@ from flopgate_proto.values import LaneState, Phase, PhaseRule, Report, Scope, Sc
 from tests.support.fixed import BOOT_ID, COURIER_KEY
 from tests.support.gate_authority import GateAuthority
 from tests.support.gate_rig import GateRig, at_once, cut, running
+from tests.unit.test_gate_authorities import pair
+from tests.unit.test_gate_seats import demote
 
 
 def retire(rig: GateRig) -> GateRig:
@@ -131,6 +133,28 @@ def test_a_boot_is_free_only_of_a_retired_host() -> None:
     terms = Leasing(()).terms(rig.core)
     assert terms is not None
     assert not terms.lanes
+
+
+def test_a_mere_recipient_keeps_no_host_from_leaving() -> None:
+    """Its pause stops nothing, and nobody waits for what it acknowledges."""
+    home, world = pair()
+    rig = running(home, world)
+    demote(rig, world, home, world)
+    rig.order(world.pause(), world)
+    ended(rig)
+    assert state(rig) == "retiring"
+    acknowledge(rig, home)
+    assert state(rig) == "retired"
+    assert state(rig.restart()) == "retired"
+
+
+def test_law_6_an_authority_with_a_say_keeps_it() -> None:
+    home, world = pair()
+    rig = ended(running(home, world))
+    acknowledge(rig, home)
+    assert state(rig) == "retiring"
+    acknowledge(rig, world)
+    assert state(rig) == "retired"
 
 
 def test_law_6_a_paused_host_is_not_let_go() -> None:

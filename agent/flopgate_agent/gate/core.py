@@ -158,7 +158,7 @@ class GateCore(GateState):
             EnvironmentFault: it cannot retire now; nothing has changed.
         """
         self._clock.advance(now)
-        self.retiring.ask(self._admitted, self.lanes, self.running_ms)
+        self.retiring.ask(self._ruling(self._admitted), self.lanes, self.running_ms)
         return self._step()
 
     # ------------------------------------------------------------------ licenses

@@ -17,7 +17,10 @@ LEDGER_FAILED: Final = "ledger.failed"
 TPM_FAILED: Final = "tpm.failed"
 """Nothing is signed any more: the TPM that holds the host key is gone."""
 
-MUTING: Final = frozenset({LEDGER_FAILED, TPM_FAILED})
+KEY_REPLACED: Final = "key.replaced"
+"""Nothing is signed: the chain in the ledger is another key's."""
+
+MUTING: Final = frozenset({LEDGER_FAILED, TPM_FAILED, KEY_REPLACED})
 
 
 class Faults:

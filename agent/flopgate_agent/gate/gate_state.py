@@ -197,7 +197,8 @@ class GateState:
         return actions
 
     def _leave_if_over(self) -> None:
-        if self._admitted and self.retiring.over(self._admitted, self.lanes, self.running_ms):
+        rulers = self._ruling(self._admitted)
+        if rulers and self.retiring.over(rulers, self.lanes, self.running_ms):
             self._admitted = []
             self._lanes.be_free(RETIRED)
             self._owed.append(Tell(event=RETIRED.reason, subject="", detail=RETIRED.detail))

@@ -12,7 +12,7 @@ from flopgate_agent.gate.carrying import Kept
 from flopgate_agent.gate.chain import Chain
 from flopgate_agent.gate.chip_meter import ChipMeter
 from flopgate_agent.gate.clock import HostClock
-from flopgate_agent.gate.faults import Faults
+from flopgate_agent.gate.faults import KEY_REPLACED, Faults
 from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.host_meter import HostMeter
 from flopgate_agent.gate.lane import Lane
@@ -61,16 +61,31 @@ def least_running_ms(memory: Memory) -> int:
 def resume_clock(
     clock: HostClock, last: LastReport | None, settings: GateSettings, faults: Faults
 ) -> Now:
-    """Where time goes on after the last report.
+    """Where time goes on after the last report, if that is this host's.
 
     A gate whose boot clock stands before its own last report starts nevertheless, and holds the
     host: one that did not start would leave the chips unwatched.
     """
-    if last is not None and last.report.boot_id == settings.boot_id:
+    if last is None:
+        return clock.now
+    _check_key(last, settings, faults)
+    if last.report.boot_id == settings.boot_id:
         conflict = clock.resume(last.report.made_ms, last.report.wall_unix_ms)
         if conflict is not None:
             faults.set(conflict.code, conflict.detail, conflict.remedy)
     return clock.now
+
+
+def _check_key(last: LastReport, settings: GateSettings, faults: Faults) -> None:
+    """A ledger is the account of one host key: under another one every report would be refused."""
+    if last.report.host_id != settings.host_id:
+        faults.set(
+            KEY_REPLACED,
+            f"this ledger is of host {last.report.host_id.hex()[:16]}, the host key in use makes "
+            f"this host {settings.host_id.hex()[:16]}",
+            "Put the old host key back into state_dir and restart the gate. If it is lost, join "
+            "anew with an empty state_dir; the authority closes the old chain.",
+        )
 
 
 def resume(

@@ -2,7 +2,7 @@
 
     in service --- asked for -------------------> retiring: every lane is denied
     retiring ----- every lane verified still ---> ended: the last report of the chain is signed
-    ended -------- acknowledged, no pause ------> retired: nothing is enforced
+    ended -------- acknowledged, no pause ------> retired: nothing is enforced (by those with a say)
 
 Up to the last report a restart calls it off; from there on it is durable, and nothing does. What
 was permitted dies with the signature, not with its acknowledgement: the authority may give it to
@@ -48,22 +48,24 @@ class Retiring:
             self._deny(0)
 
     def ask(
-        self, admitted: Collection[Authority], lanes: Mapping[str, Lane], running_ms: int
+        self, ruling: Collection[Authority], lanes: Mapping[str, Lane], running_ms: int
     ) -> None:
         """Begin, unless it has begun. Where no process is left, nobody needs a wind-down.
+
+        ``ruling``: those that admitted the host and have a say. A mere recipient holds nobody back.
 
         Raises:
             EnvironmentFault: nobody admitted this host, or a pause holds it.
         """
         if self.asked:
             return
-        if not admitted:
+        if not ruling:
             raise EnvironmentFault(
                 "no authority has admitted this host, so nobody has to let it go",
                 code="retire.unenrolled",
                 remedy="Stop its services; if it was joined, wait until it is admitted first.",
             )
-        for authority in admitted:
+        for authority in ruling:
             if any(authority.pause_of(name, running_ms) for name in lanes):
                 raise EnvironmentFault(
                     f"a pause of {authority.name} holds this host: retired, nothing would",
@@ -71,7 +73,7 @@ class Retiring:
                     remedy="Officers lift the pause first; `flopgate-agent explain` names it.",
                 )
         busy = any(lane.pids for lane in lanes.values())
-        spans_ms = [one.wind_down_ms for one in policies_of(admitted)] if busy else []
+        spans_ms = [one.wind_down_ms for one in policies_of(ruling)] if busy else []
         self._deny(max(spans_ms, default=0))
 
     def _deny(self, wind_down_ms: int) -> None:
@@ -90,14 +92,14 @@ class Retiring:
         return self.asked and still and not self._chain.ended
 
     def over(
-        self, admitted: Collection[Authority], workloads: Iterable[str], running_ms: int
+        self, ruling: Collection[Authority], workloads: Iterable[str], running_ms: int
     ) -> bool:
-        """Whether every authority that admitted this host has let it go."""
+        """Whether every authority that has a say on this host has let it go."""
         if not self._chain.ended:
             return False
         last, names = self._chain.sequence, list(workloads)
         return all(
             one.acknowledged_sequence >= last
             and not any(one.pause_of(name, running_ms) for name in names)
-            for one in admitted
+            for one in ruling
         )

@@ -103,7 +103,7 @@ def judge(
         holders: of each chip, by UUID: cgroups of the processes that hold a context, by pid.
 
     Raises:
-        EnvironmentFault: it may not, holds nothing, or shares a chip.
+        EnvironmentFault: it may not, has no cgroup, holds nothing, or shares a chip.
     """
     if workload not in declarable:
         raise EnvironmentFault(
@@ -113,6 +113,12 @@ def judge(
         )
     if caller is None:
         raise EnvironmentFault("whoever declared is gone", code="declare.gone")
+    if caller == "/":
+        raise EnvironmentFault(
+            "whoever declared is in no cgroup of its own: every job of the host is within /",
+            code="declare.no-cgroup",
+            remedy="Start the job in a cgroup, as systemd and schedulers do: systemd-run --scope.",
+        )
     mine = []
     for uuid, cgroups in holders.items():
         inside = [_within(cgroup, caller) for cgroup in cgroups.values()]
@@ -188,4 +194,4 @@ class Abandoned:
 
 
 def _within(cgroup: str | None, caller: str) -> bool:
-    return cgroup is not None and (caller in (cgroup, "/") or cgroup.startswith(f"{caller}/"))
+    return cgroup is not None and (caller == cgroup or cgroup.startswith(f"{caller}/"))
