@@ -13,7 +13,7 @@ that the building feeds, and what neighbours saw.
 from __future__ import annotations
 
 from flopgate_agent.counters.sample import CYCLES, ChipSample, PipeCycles
-from flopgate_agent.measured import Finding, alert
+from flopgate_agent.measured import MeterFinding, alert
 from flopgate_proto.chips import ChipSpec
 
 WINDOW_MS = 10_000
@@ -61,7 +61,7 @@ class CrossCheck:
         self._alone = True
         self._clocks_mhz: tuple[int, int] | None = None
 
-    def look(self, sample: ChipSample, flop: int = 0) -> tuple[Finding, ...]:
+    def look(self, sample: ChipSample, flop: int = 0) -> tuple[MeterFinding, ...]:
         """One more look; what the window shows that it ends, if it ends one.
 
         ``flop`` is the nominal figure that was measured since the look before.
@@ -103,12 +103,12 @@ class CrossCheck:
         low, high = self._clocks_mhz
         self._clocks_mhz = (min(low or low_mhz, low_mhz), max(high, high_mhz))
 
-    def _compare(self, start: ChipSample, end: ChipSample) -> tuple[Finding, ...]:
+    def _compare(self, start: ChipSample, end: ChipSample) -> tuple[MeterFinding, ...]:
         span_ms = end.taken_ms - start.taken_ms
         moved = _moved(start, end)
         shares = None if moved is None else _shares_ppm(moved)
         resident_ppm = None if self._active_ms is None else self._active_ms * PPM // span_ms
-        found: list[Finding] = []
+        found: list[MeterFinding] = []
         if shares is not None:
             active_ppm, busiest_ppm = shares
             if busiest_ppm * 100 > active_ppm * (100 + PIPE_SLACK_PERCENT) + PPM:
@@ -132,7 +132,7 @@ class CrossCheck:
 
     def _clock(
         self, start: ChipSample, end: ChipSample, span_ms: int, resident_ppm: int
-    ) -> list[Finding]:
+    ) -> list[MeterFinding]:
         """Cycles over time, averaged or summed, lie between the clocks told.
 
         An idle chip may gate its clock, and what it counts then is not documented: so many cycles
@@ -150,7 +150,7 @@ class CrossCheck:
         numbers = {"cycles_khz": cycles_khz, "low_mhz": low_mhz, "high_mhz": high_mhz}
         return [alert("meter.clock.contradicts_cycles", **numbers)]
 
-    def _peak(self, span_ms: int) -> list[Finding]:
+    def _peak(self, span_ms: int) -> list[MeterFinding]:
         most = self._spec.worst_nominal_flop_per_s * span_ms // 1000
         if self._flop * 100 <= most * (100 + PEAK_SLACK_PERCENT):
             return []
@@ -161,7 +161,7 @@ class CrossCheck:
 
     def _power(
         self, start: ChipSample, end: ChipSample, span_ms: int, busy_ppm: int | None
-    ) -> list[Finding]:
+    ) -> list[MeterFinding]:
         limit_mw = self._spec.power_limit_mw
         if limit_mw is None or start.energy_mj is None or end.energy_mj is None:
             return []
@@ -190,7 +190,7 @@ class RunTime:
         """It stood there in the last report, at this host time."""
         self._base, self._last_s = (at_ms, run_s), run_s
 
-    def look(self, sample: ChipSample) -> tuple[Finding, ...]:
+    def look(self, sample: ChipSample) -> tuple[MeterFinding, ...]:
         """What one more look shows."""
         run_s, taken_ms = sample.run_s, sample.taken_ms
         if run_s is None or sample.error is not None:

@@ -23,7 +23,7 @@ class Pipe(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class MeterFinding:
     """Something implausible, for people: it raises a figure, it never revokes by itself.
 
     ``id`` is stable (``meter.counter.backwards``); ``numbers`` are what it rests on.
@@ -74,19 +74,19 @@ class Measured:
     source: CounterSource
     elapsed_ms: int
     gap: bool
-    findings: tuple[Finding, ...]
+    findings: tuple[MeterFinding, ...]
 
 
-def info(name: str, **numbers: int) -> Finding:
+def info(name: str, **numbers: int) -> MeterFinding:
     """A finding that only explains a figure."""
-    return Finding(id=name, severity=Severity.INFO, numbers=tuple(numbers.items()))
+    return MeterFinding(id=name, severity=Severity.INFO, numbers=tuple(numbers.items()))
 
 
-def warning(name: str, **numbers: int) -> Finding:
+def warning(name: str, **numbers: int) -> MeterFinding:
     """A finding that somebody should look at."""
-    return Finding(id=name, severity=Severity.WARNING, numbers=tuple(numbers.items()))
+    return MeterFinding(id=name, severity=Severity.WARNING, numbers=tuple(numbers.items()))
 
 
-def alert(name: str, **numbers: int) -> Finding:
+def alert(name: str, **numbers: int) -> MeterFinding:
     """A finding that cannot be on an honest host in order."""
-    return Finding(id=name, severity=Severity.ALERT, numbers=tuple(numbers.items()))
+    return MeterFinding(id=name, severity=Severity.ALERT, numbers=tuple(numbers.items()))

@@ -13,9 +13,9 @@ from dataclasses import replace
 from flopgate_agent.counters.sample import ChipIdentity, ChipSample, PipeCycles
 from flopgate_agent.measured import (
     NOTHING,
-    Finding,
     Flop,
     Measured,
+    MeterFinding,
     Pipe,
     alert,
     info,
@@ -95,7 +95,7 @@ def measure(
     return worst_case(spec, elapsed_ms, *findings, warning("meter.counter.missing"))
 
 
-def worst_case(spec: ChipSpec, elapsed_ms: int, *findings: Finding) -> Measured:
+def worst_case(spec: ChipSpec, elapsed_ms: int, *findings: MeterFinding) -> Measured:
     """Charge all pipes of the chip at its highest clock: nothing measured lies above it.
 
     ``low`` is 0: the chip may have stood still. Negative time counts as none.
@@ -148,7 +148,7 @@ def survived(after: PipeCycles, spec: ChipSpec, elapsed_ms: int) -> bool:
     return after.elapsed > _limit(spec, max(0, elapsed_ms)) * spec.sm_count
 
 
-def calibration(previous: ChipSample, current: ChipSample, spec: ChipSpec) -> Finding | None:
+def calibration(previous: ChipSample, current: ChipSample, spec: ChipSpec) -> MeterFinding | None:
     """Which reading of the cumulative counters fits here, with its numbers; ``None``: not to tell.
 
     ``sms_per_count`` is 1 where they are summed over SMs, the number of SMs where averaged.
@@ -185,7 +185,7 @@ def _by_cycles(
     counted: tuple[PipeCycles, PipeCycles],
     spec: ChipSpec,
     elapsed_ms: int,
-    findings: tuple[Finding, ...],
+    findings: tuple[MeterFinding, ...],
     *,
     clock_mhz: int | None,
     summed: bool,
@@ -231,7 +231,7 @@ def _by_shares(
     current: ChipSample,
     spec: ChipSpec,
     elapsed_ms: int,
-    findings: tuple[Finding, ...],
+    findings: tuple[MeterFinding, ...],
 ) -> Measured:
     """Price the time for which each pipe was busy, by the clocks seen meanwhile.
 
@@ -287,7 +287,7 @@ def _sms_per_count(ticks: int, elapsed_ms: int, spec: ChipSpec, clock_khz: int) 
     return 1 if ticks > 0 and ticks * 100 >= all_sms * SUMMED_PERCENT else None
 
 
-def _odd(name: str, ticks: int, busiest: int, elapsed_ms: int) -> Finding:
+def _odd(name: str, ticks: int, busiest: int, elapsed_ms: int) -> MeterFinding:
     return alert(name, elapsed_cycles=ticks, busiest=busiest, elapsed_ms=elapsed_ms)
 
 
@@ -296,7 +296,7 @@ def _by_activity(
     active_ms: int,
     spec: ChipSpec,
     elapsed_ms: int,
-    findings: tuple[Finding, ...],
+    findings: tuple[MeterFinding, ...],
 ) -> Measured:
     """Bound by kernel-active time x SM clock x SMs x all pipes: no more can have been executed.
 
@@ -321,7 +321,7 @@ def _measured(
     by_pipe: tuple[tuple[Pipe, Flop], ...],
     source: CounterSource,
     elapsed_ms: int,
-    findings: tuple[Finding, ...],
+    findings: tuple[MeterFinding, ...],
 ) -> Measured:
     return Measured(
         total=_total(by_pipe),
@@ -339,7 +339,7 @@ def _total(by_pipe: tuple[tuple[Pipe, Flop], ...]) -> Flop:
     return sum((flop for _, flop in by_pipe), NOTHING)
 
 
-def energy_back(previous: ChipSample, current: ChipSample) -> tuple[Finding, ...]:
+def energy_back(previous: ChipSample, current: ChipSample) -> tuple[MeterFinding, ...]:
     """Energy is no measure of FLOP, but a counter that went back tells of a reset or tampering."""
     if previous.energy_mj is None or current.energy_mj is None:
         return ()

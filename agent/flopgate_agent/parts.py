@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from flopgate_agent import meter
 from flopgate_agent.counters.sample import ChipSample, Instance
-from flopgate_agent.measured import NOTHING, Finding, Measured, Pipe, alert, warning
+from flopgate_agent.measured import NOTHING, Measured, MeterFinding, Pipe, alert, warning
 from flopgate_proto.chips import ChipSpec
 from flopgate_proto.values import CounterSource
 
@@ -51,7 +51,7 @@ def tighten_gap(
     )
 
 
-def calibration(previous: ChipSample, current: ChipSample, spec: ChipSpec) -> Finding | None:
+def calibration(previous: ChipSample, current: ChipSample, spec: ChipSpec) -> MeterFinding | None:
     """Which reading of the counters fits, as `meter.calibration` tells; by any instance."""
     if not _cut(previous, current):
         return meter.calibration(previous, current, spec)
@@ -86,7 +86,7 @@ def _by_parts(
         return meter.worst_case(spec, elapsed_ms, *back)
     known = {one.id: one for one in before}
     measured: list[Measured] = []
-    findings: list[Finding] = []
+    findings: list[MeterFinding] = []
     covered = 0
     for one in after:
         was = known.get(one.id)
@@ -151,12 +151,12 @@ def _alone(sample: ChipSample, one: Instance) -> ChipSample:
     )
 
 
-def _of(finding: Finding, instance: int) -> Finding:
+def _of(finding: MeterFinding, instance: int) -> MeterFinding:
     return replace(finding, numbers=(("instance", instance), *finding.numbers))
 
 
 def _sum(
-    parts: list[Measured], elapsed_ms: int, findings: tuple[Finding, ...], *, gap: bool
+    parts: list[Measured], elapsed_ms: int, findings: tuple[MeterFinding, ...], *, gap: bool
 ) -> Measured:
     by_pipe = dict.fromkeys(Pipe, NOTHING)
     for part in parts:

@@ -12,7 +12,7 @@ from flopgate_governor import schema
 from flopgate_governor.core.claims import Claim, claims_of
 from flopgate_governor.core.clusters import Clusters, Declared, Merge, Told
 from flopgate_governor.core.facts import ENDED
-from flopgate_governor.core.finding import known, learn
+from flopgate_governor.core.merging import known, learn
 from flopgate_governor.prepared import Query, Row, Write
 from flopgate_governor.topology import load_topologies
 from flopgate_proto.values.merges import MergeState

@@ -25,7 +25,7 @@ _IN_FORCE: Final = frozenset({"found", "ruled"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explained:
+class ClusterExplained:
     """What holds two ends together.
 
     Attributes:
@@ -41,7 +41,7 @@ class Explained:
     between: Sequence[pb.MergeStatus]
 
 
-def explained(reply: pb.GetStatusReply, first: str, second: str) -> Explained:
+def explained(reply: pb.GetStatusReply, first: str, second: str) -> ClusterExplained:
     """Why two ends, each a declared cluster or the beginning of a host's id, are one or two.
 
     Raises:
@@ -50,7 +50,7 @@ def explained(reply: pb.GetStatusReply, first: str, second: str) -> Explained:
     a, b = _cluster_of(reply, first), _cluster_of(reply, second)
     edges = [(merge.a, merge.b, merge) for merge in reply.merges if merge.state in _IN_FORCE]
     sides = {name: _side(reply, name) for name in (a, b)}
-    return Explained(
+    return ClusterExplained(
         a=a,
         b=b,
         path=path_between(a, b, edges),
@@ -84,7 +84,7 @@ def _side(reply: pb.GetStatusReply, name: str) -> set[str]:
     return {name}.union(*(c.one_with for c in reply.clusters if c.cluster == name))
 
 
-def explain_lines(reply: pb.GetStatusReply, what: Explained) -> list[str]:
+def explain_lines(reply: pb.GetStatusReply, what: ClusterExplained) -> list[str]:
     """For people, without line ends."""
     if what.a == what.b:
         lines = [f"Declared as one: both are in {what.a}."]

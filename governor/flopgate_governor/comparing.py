@@ -121,7 +121,7 @@ def export(state: State) -> str:
 
 def _trusted(state: State) -> list[Envelope]:
     book = state.book
-    envelopes = [*book.roots, *(one for one in book.told if one.payload_type in _OF_KEYS)]
+    envelopes = [*book.roots, *(one for one in book.still_told if one.payload_type in _OF_KEYS)]
     if book.orders.policy_order is not None:
         envelopes.append(book.orders.policy_order.envelope)
     if book.delegation is not None:

@@ -37,7 +37,7 @@ class SilentHost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explained:
+class BudgetExplained:
     """A budget at one moment.
 
     Attributes:
@@ -59,7 +59,7 @@ class Explained:
         return self.totals.used_tflop + self.silent_tflop
 
 
-def explain(state: State, scopes: list[str]) -> list[Explained]:
+def explain(state: State, scopes: list[str]) -> list[BudgetExplained]:
     """These scopes as they stand.
 
     Raises:
@@ -81,7 +81,7 @@ def explain(state: State, scopes: list[str]) -> list[Explained]:
             if scope in lane_scopes(hosts[host_id], workload)
         ]
         found.append(
-            Explained(
+            BudgetExplained(
                 scope=scope,
                 unix_ms=unix_ms,
                 cap_tflop=state.budgets.get(scope),

@@ -12,7 +12,7 @@ from flopgate_governor.budgets import write_caps
 from flopgate_governor.cluster_store import write_clusters
 from flopgate_governor.core.checkpoint import Logged
 from flopgate_governor.core.facts import Host
-from flopgate_governor.core.finding import check_ruling, rule
+from flopgate_governor.core.merging import check_ruling, rule
 from flopgate_governor.core.orders import GovernorBook, caps_of
 from flopgate_governor.core.pauses import concerns_host
 from flopgate_governor.logbook import proof_to, write_log
@@ -200,7 +200,7 @@ def orders_for(state: State, hosts: list[Host] | None) -> list[pb.SignedOrder]:
     """
     ripen(state)
     book = state.book
-    envelopes = [*book.roots, *book.told, *(held.envelope for held in book.orders.waiting)]
+    envelopes = [*book.roots, *book.still_told, *(held.envelope for held in book.orders.waiting)]
     if book.delegation is not None:
         envelopes.append(book.delegation.envelope)
     if book.orders.policy_order is not None:

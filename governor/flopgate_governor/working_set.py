@@ -24,8 +24,8 @@ from flopgate_governor.core.facts import (
     LaneFacts,
     lane_scopes,
 )
-from flopgate_governor.core.finding import learn
 from flopgate_governor.core.lineage import keys
+from flopgate_governor.core.merging import learn
 from flopgate_governor.core.orders import GovernorBook, Halt
 from flopgate_governor.core.quotes import Numbering, next_number, own_quote, shows_rollback
 from flopgate_governor.logbook import proof_to, write_batch, write_log

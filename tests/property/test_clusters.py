@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from flopgate_governor.core.claims import Claim
 from flopgate_governor.core.clusters import Clusters, Declared, Told
-from flopgate_governor.core.finding import known, learn, rule
 from flopgate_governor.core.kinship import united
+from flopgate_governor.core.merging import known, learn, rule
 from flopgate_proto.values import ClusterRuling
 from flopgate_proto.values.merges import MergeState
 

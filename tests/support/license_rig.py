@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flopgate_agent.gate.actions import Action, KeepLicenses
-from flopgate_agent.gate.carrying import Kept
+from flopgate_agent.gate.carrying import CarriedOver
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.license_check import LicenseFile
 from flopgate_agent.ledger import Ledger
@@ -88,7 +88,7 @@ class LicenseRig(GateRig):
         self.settings = held
         tokens = [one.token() for one in self.authorities.values()]
         core = GateCore(held, memory, tokens, self.now)
-        core.carry_over(Kept())
+        core.carry_over(CarriedOver())
         return core
 
     def carry_out(self, actions: Sequence[Action]) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from flopgate_governor.core.claims import DEFAULT_PREFIX, Claim, claims_of
 from flopgate_governor.core.clusters import Clusters, Declared, Merge, Told
-from flopgate_governor.core.finding import check_ruling, known, learn, rule
 from flopgate_governor.core.kinship import kin_by_name, path_between, united
+from flopgate_governor.core.merging import check_ruling, known, learn, rule
 from flopgate_proto.errors import HistoryError
 from flopgate_proto.values import ClusterRuling, Topology
 from flopgate_proto.values.merges import MergeState

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flopgate_agent.enforcement import Action, Finding, FindingId, Outcome
+from flopgate_agent.enforcement import Action, EnforcementFinding, FindingId, Outcome
 from flopgate_agent.enforcement.calls import MAX_FINDINGS, Notes
 from flopgate_agent.enforcement.lanes import (
     Journal,
@@ -130,7 +130,7 @@ def test_findings_are_told_once_and_bounded() -> None:
 def test_complete_means_nobody_resisted_and_the_call_ran_to_its_end(
     resisted: tuple[int, ...], found: FindingId, *, complete: bool
 ) -> None:
-    finding = Finding(id=found, severity=Severity.INFO, pid=None, detail="")
+    finding = EnforcementFinding(id=found, severity=Severity.INFO, pid=None, detail="")
     outcome = Outcome(
         lane_id="lane",
         action=Action.FREEZE,

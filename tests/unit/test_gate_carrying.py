@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flopgate_agent.gate.actions import Freeze, Notify
 from flopgate_agent.gate.allowance import Allowed, Denied
-from flopgate_agent.gate.carrying import Kept, KeptAnswer, kept_of
+from flopgate_agent.gate.carrying import CarriedOver, KeptAnswer, kept_of
 from flopgate_agent.gate_process.kept_memory import KeptMemory, decode, encode
 from flopgate_agent.gate_process.service_manager import ServiceManager
 from flopgate_proto.values import LaneState, Refusal, Verdict
@@ -18,7 +18,7 @@ from tests.support.fixed import WORKLOAD
 from tests.support.gate_rig import GateRig, cut, running
 
 
-def carried(rig: GateRig, kept: Kept, *, away_ms: int = 2_000) -> list[str]:
+def carried(rig: GateRig, kept: CarriedOver, *, away_ms: int = 2_000) -> list[str]:
     """Restart the gate with what was kept, its network cut; codes of what did not hold."""
     rig.network = cut
     rig.restart(away_ms=away_ms)
@@ -30,7 +30,7 @@ def permission(rig: GateRig) -> Allowed | Denied:
     return rig.core.permissions[WORKLOAD]
 
 
-def answer_of(kept: Kept) -> KeptAnswer:
+def answer_of(kept: CarriedOver) -> KeptAnswer:
     (answer,) = kept.answers
     return answer
 
@@ -87,7 +87,7 @@ def test_law_7_a_request_that_this_host_did_not_sign_carries_nothing() -> None:
     rig = running()
     kept = answer_of(kept_of(rig.core))
     forged = replace(kept.report, payload=kept.report.payload + b"\x08\x01")
-    assert carried(rig, Kept(answers=(replace(kept, report=forged),)))
+    assert carried(rig, CarriedOver(answers=(replace(kept, report=forged),)))
     assert isinstance(permission(rig), Denied)
 
 
@@ -97,7 +97,7 @@ def test_law_7_an_answer_that_its_authority_did_not_sign_carries_nothing() -> No
     payload = bytearray(kept.proven.payload)
     payload[-1] ^= 1
     forged = replace(kept.proven, payload=bytes(payload))
-    assert carried(rig, Kept(answers=(replace(kept, proven=forged),)))
+    assert carried(rig, CarriedOver(answers=(replace(kept, proven=forged),)))
     assert isinstance(permission(rig), Denied)
 
 
@@ -171,7 +171,7 @@ def test_without_a_service_manager_nothing_is_kept() -> None:
     memory = KeptMemory(ServiceManager({}, 1))
     memory.write(kept_of(running().core))
     assert not memory.stored
-    assert memory.read() == Kept()
+    assert memory.read() == CarriedOver()
 
 
 @pytest.mark.parametrize("cut_bytes", [1, 40, 400])

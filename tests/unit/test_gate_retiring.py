@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flopgate_agent.gate.actions import Notify, Restore, Thaw
-from flopgate_agent.gate.carrying import Kept, kept_of
+from flopgate_agent.gate.carrying import CarriedOver, kept_of
 from flopgate_agent.gate.leasing import Leasing
 from flopgate_agent.gate_process.runner import answered
 from flopgate_agent.gate_process.snapshot import snapshot
@@ -96,7 +96,7 @@ def test_until_then_nothing_runs_whoever_grants() -> None:
     rig.run(10_000)
     assert rig.state is LaneState.HALTED
     assert not rig.work_since(stood_ms)
-    assert kept_of(rig.core) == Kept()
+    assert kept_of(rig.core) == CarriedOver()
 
 
 @pytest.mark.parametrize("boot_id", [None, bytes([9] * 16)])

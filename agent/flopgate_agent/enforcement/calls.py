@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flopgate_agent.enforcement.cgroups import Cgroup, Hierarchy
 from flopgate_agent.enforcement.lanes import Journal, LaneRecord
-from flopgate_agent.enforcement.outcome import Finding, FindingId
+from flopgate_agent.enforcement.outcome import EnforcementFinding, FindingId
 from flopgate_agent.enforcement.processes import ProcFs
 from flopgate_agent.enforcement.signals import Signaller
 from flopgate_proto.values import Severity
@@ -49,7 +49,7 @@ class Notes:
 
     def __init__(self) -> None:
         """Start empty."""
-        self._found: dict[tuple[FindingId, int | None], Finding] = {}
+        self._found: dict[tuple[FindingId, int | None], EnforcementFinding] = {}
 
     def add(
         self,
@@ -61,7 +61,7 @@ class Notes:
     ) -> None:
         """Note something once."""
         if len(self._found) < MAX_FINDINGS:
-            note = Finding(id=what, severity=severity, pid=pid, detail=detail)
+            note = EnforcementFinding(id=what, severity=severity, pid=pid, detail=detail)
             self._found.setdefault((what, pid), note)
 
     def deadline(self, doing: str) -> None:
@@ -72,7 +72,7 @@ class Notes:
             severity=Severity.ALERT,
         )
 
-    def findings(self) -> tuple[Finding, ...]:
+    def findings(self) -> tuple[EnforcementFinding, ...]:
         """All findings in order of appearance."""
         return tuple(self._found.values())
 

@@ -23,7 +23,13 @@ from flopgate_agent.enforcement.lanes import (
     check_lane_id,
     is_lane_id,
 )
-from flopgate_agent.enforcement.outcome import Action, Finding, FindingId, Mechanism, Outcome
+from flopgate_agent.enforcement.outcome import (
+    Action,
+    EnforcementFinding,
+    FindingId,
+    Mechanism,
+    Outcome,
+)
 from flopgate_agent.enforcement.probing import EnforcerConfig, probe_host
 from flopgate_agent.enforcement.processes import ProcessId, ProcFs, read_bytes
 from flopgate_agent.enforcement.release import Release
@@ -49,7 +55,7 @@ class AdoptedLane:
     lane_id: str
     pids: tuple[int, ...]
     standing: tuple[int, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[EnforcementFinding, ...]
 
 
 class Enforcer:

@@ -52,7 +52,7 @@ class FindingId(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class EnforcementFinding:
     """One thing a person may need to know.
 
     Attributes:
@@ -91,7 +91,7 @@ class Outcome:
     done: tuple[int, ...]
     resisted: tuple[int, ...]
     refused: tuple[int, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[EnforcementFinding, ...]
     elapsed_us: int
 
     @property

@@ -40,17 +40,17 @@ class WindingDown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class CarriedOver:
     """All of it; empty where nothing is permitted."""
 
     answers: tuple[KeptAnswer, ...] = ()
     winding_down: tuple[WindingDown, ...] = ()
 
 
-def kept_of(core: GateCore) -> Kept:
+def kept_of(core: GateCore) -> CarriedOver:
     """What the next run needs, as things stand; nothing where none may be permitted again."""
     if core.chain.ended:
-        return Kept()
+        return CarriedOver()
     answers = []
     for authority in core.authorities.values():
         if authority.last_answer is not None:
@@ -64,4 +64,4 @@ def kept_of(core: GateCore) -> Kept:
         for lane in core.lanes.values()
         if lane.state is LaneState.WINDING_DOWN and (at_ms := lane.get_timer()) is not None
     )
-    return Kept(answers=tuple(answers), winding_down=winding_down)
+    return CarriedOver(answers=tuple(answers), winding_down=winding_down)

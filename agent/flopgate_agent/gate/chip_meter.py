@@ -10,7 +10,7 @@ from flopgate_agent.counters.sample import CYCLES, ChipSample, PipeCycles
 from flopgate_agent.crosscheck import CrossCheck, RunTime
 from flopgate_agent.gate.book import figures_of
 from flopgate_agent.gate.settings import TFLOP, Chip
-from flopgate_agent.measured import Finding, Flop, Measured, Pipe
+from flopgate_agent.measured import Flop, Measured, MeterFinding, Pipe
 from flopgate_proto.values import (
     Assurance,
     ChipRow,
@@ -138,7 +138,9 @@ class ChipMeter:
             done[-1] = replace(done[-1], findings=(*done[-1].findings, *found))
         return tuple(done)
 
-    def _calibration(self, previous: ChipSample | None, sample: ChipSample) -> tuple[Finding, ...]:
+    def _calibration(
+        self, previous: ChipSample | None, sample: ChipSample
+    ) -> tuple[MeterFinding, ...]:
         """Once for each start: how the counters turned out to count."""
         if self._sms_per_count is not None:
             return ()

@@ -33,7 +33,7 @@ class FindingLog:
         worst, _, times = self._found.get(key, (severity, "", 0))
         self._found[key] = (max(worst, severity), detail, times + 1)
 
-    def add_measured(self, finding: measured.Finding, uuid: str) -> None:
+    def add_measured(self, finding: measured.MeterFinding, uuid: str) -> None:
         """Take over a finding of the meter."""
         detail = " ".join(f"{name}={value}" for name, value in finding.numbers)
         self.add(finding.id, finding.severity, subject=uuid, detail=detail)

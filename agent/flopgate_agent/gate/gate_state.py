@@ -11,7 +11,7 @@ from flopgate_agent.gate import asking, enrolling, ordering
 from flopgate_agent.gate.actions import Action, KeepEnrolment, Tell
 from flopgate_agent.gate.allowance import Allowed, Denied
 from flopgate_agent.gate.authority import Authority, admitted, required
-from flopgate_agent.gate.carrying import Kept
+from flopgate_agent.gate.carrying import CarriedOver
 from flopgate_agent.gate.chain import Chain
 from flopgate_agent.gate.clock import HostClock
 from flopgate_agent.gate.faults import Faults
@@ -88,7 +88,7 @@ class GateState:
         self.retiring = Retiring(self.chain, self._faults)
         self._leave_if_over()
 
-    def carry_over(self, kept: Kept) -> list[PeerError]:
+    def carry_over(self, kept: CarriedOver) -> list[PeerError]:
         """Before the first step: go on with what an earlier run was left; what did not hold."""
         return carry_over(kept, self.authorities, self.lanes, self.settings, **self._times)
 

@@ -8,7 +8,7 @@ from flopgate_agent.gate.allowance import Allowed, allowance, ceiling_of, projec
 from flopgate_agent.gate.answers import Sent, resume_answer
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.book import LaneBook
-from flopgate_agent.gate.carrying import Kept
+from flopgate_agent.gate.carrying import CarriedOver
 from flopgate_agent.gate.chain import Chain
 from flopgate_agent.gate.chip_meter import ChipMeter
 from flopgate_agent.gate.clock import HostClock
@@ -148,7 +148,7 @@ def resume(
 
 
 def carry_over(
-    kept: Kept,
+    kept: CarriedOver,
     authorities: Mapping[str, Authority],
     lanes: Mapping[str, Lane],
     settings: GateSettings,

@@ -16,7 +16,7 @@ from flopgate_agent.ledger import Ledger
 from flopgate_agent.tpm import kept
 from flopgate_agent.tpm.anchored import AnchoredLedger
 from flopgate_agent.tpm.client import TpmClient
-from flopgate_agent.tpm.kept import Kept
+from flopgate_agent.tpm.kept import KeptKeys
 from flopgate_agent.tpm.quoting import Quoting
 from flopgate_agent.tpm.rollback import Base
 from flopgate_agent.tpm.wire import NO_LIBRARY, UNREACHABLE
@@ -142,11 +142,11 @@ def open_identity(state_dir: Path, tpm: TpmConfig | None, environ: Mapping[str, 
     )
 
 
-def _made(client: TpmClient, path: Path) -> Kept:
+def _made(client: TpmClient, path: Path) -> KeptKeys:
     keys = client.make()
     seen = client.define()
     base = Base(counter=seen.counter or 0, reset_count=seen.reset_count)
-    made = Kept(keys=keys, base=base)
+    made = KeptKeys(keys=keys, base=base)
     # Keys that were never kept were never used.
     kept.write(path, made)
     return made

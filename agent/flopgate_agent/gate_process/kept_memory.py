@@ -13,7 +13,7 @@ import logging
 import os
 from typing import Any, Final
 
-from flopgate_agent.gate.carrying import Kept, KeptAnswer, WindingDown
+from flopgate_agent.gate.carrying import CarriedOver, KeptAnswer, WindingDown
 from flopgate_agent.gate_process.service_manager import ServiceManager
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import envelope_from_wire, envelope_to_wire
@@ -38,7 +38,7 @@ class KeptMemory:
         self._manager = manager
         self.stored = NAME in manager.stored
         self._fd = manager.stored.pop(NAME, -1)
-        self._written = Kept()
+        self._written = CarriedOver()
         if self._fd < 0:
             self._fd = os.memfd_create(NAME)
         for name, fd in manager.stored.items():
@@ -47,24 +47,24 @@ class KeptMemory:
             os.close(fd)
         manager.stored.clear()
 
-    def read(self) -> Kept:
+    def read(self) -> CarriedOver:
         """What the run before this one left; nothing where that cannot be understood."""
         data = os.pread(self._fd, BYTES_MAX, 0)
         if not data:
-            return Kept()
+            return CarriedOver()
         try:
             return decode(data)
         except ValueError as error:
             _LOG.warning("what the gate before left is not understood: %s", error)
-            return Kept()
+            return CarriedOver()
 
-    def write(self, kept: Kept) -> None:
+    def write(self, kept: CarriedOver) -> None:
         """Leave this to the next run."""
         if not self._manager.there or (kept == self._written and self.stored):
             return
         data = encode(kept)
         if len(data) > BYTES_MAX:
-            data = encode(Kept())
+            data = encode(CarriedOver())
         os.pwrite(self._fd, data, 0)
         os.ftruncate(self._fd, len(data))
         self._written = kept
@@ -72,7 +72,7 @@ class KeptMemory:
             self.stored = self._manager.keep(NAME, self._fd)
 
 
-def encode(kept: Kept) -> bytes:
+def encode(kept: CarriedOver) -> bytes:
     """A digest, and JSON."""
     document = {
         "version": _VERSION,
@@ -91,7 +91,7 @@ def encode(kept: Kept) -> bytes:
     return hashlib.sha256(data).digest() + data
 
 
-def decode(data: bytes) -> Kept:
+def decode(data: bytes) -> CarriedOver:
     """Parse what `encode` made.
 
     Raises:
@@ -104,7 +104,7 @@ def decode(data: bytes) -> Kept:
         found = json.loads(data)
         if found["version"] != _VERSION:
             raise ValueError(f"version {found['version']!r} is not {_VERSION}")
-        return Kept(
+        return CarriedOver(
             answers=tuple(_answer(one) for one in found["answers"]),
             winding_down=tuple(
                 WindingDown(workload=str(workload), freeze_at_ms=int(at_ms))

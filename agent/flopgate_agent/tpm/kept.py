@@ -17,20 +17,20 @@ _KEYS: Final = ("host", "attestation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class KeptKeys:
     """Both keys as the TPM wrapped them, and where its counter stood then."""
 
     keys: Message
     base: Base
 
 
-def write(path: Path, kept: Kept) -> None:
+def write(path: Path, kept: KeptKeys) -> None:
     """Durable when this returns; a crash leaves the whole file or none."""
     base = {"counter": kept.base.counter, "reset_count": kept.base.reset_count}
     replace_file(path, encode({"format": _FORMAT, "keys": kept.keys, "base": base}), durable=True)
 
 
-def read(path: Path) -> Kept:
+def read(path: Path) -> KeptKeys:
     """What `write` wrote.
 
     Raises:
@@ -38,7 +38,7 @@ def read(path: Path) -> Kept:
     """
     try:
         message = decode(read_bytes(path))
-        return Kept(keys=_keys(message), base=_base(message))
+        return KeptKeys(keys=_keys(message), base=_base(message))
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"{path} is not what this version of the gate wrote: {error!r}",

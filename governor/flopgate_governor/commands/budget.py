@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from flopgate_governor.commands.signing import add_directory
 from flopgate_governor.files import Layout
-from flopgate_governor.ledger_view import Explained, explain
+from flopgate_governor.ledger_view import BudgetExplained, explain
 from flopgate_governor.output import show
 from flopgate_governor.toml_files import parse_scope
 from flopgate_governor.wiring import opened
@@ -47,17 +47,17 @@ def run(arguments: argparse.Namespace) -> None:
         show("\n".join(_lines(found[0])))
 
 
-def _line(one: Explained) -> str:
+def _line(one: BudgetExplained) -> str:
     cap = "no cap" if one.cap_tflop is None else f"cap {flop_text(one.cap_tflop)}"
     left = "" if one.cap_tflop is None else f"  left {flop_text(_left(one))}"
     return f"{one.scope}  {cap}  upper bound {flop_text(one.upper_tflop)}{left}"
 
 
-def _left(one: Explained) -> int:
+def _left(one: BudgetExplained) -> int:
     return max(0, (one.cap_tflop or 0) - one.upper_tflop)
 
 
-def _lines(one: Explained) -> list[str]:
+def _lines(one: BudgetExplained) -> list[str]:
     totals = one.totals
     lines = [
         _line(one),
@@ -88,7 +88,7 @@ def _lines(one: Explained) -> list[str]:
     return lines
 
 
-def _document(one: Explained) -> dict[str, Any]:
+def _document(one: BudgetExplained) -> dict[str, Any]:
     return {
         "scope": one.scope,
         "cap_tflop": one.cap_tflop,

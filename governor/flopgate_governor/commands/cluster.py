@@ -9,7 +9,7 @@ import secrets
 from google.protobuf.json_format import MessageToDict, MessageToJson
 
 from flopgate_governor.client import status
-from flopgate_governor.cluster_words import Explained, explain_lines, explained, list_lines
+from flopgate_governor.cluster_words import ClusterExplained, explain_lines, explained, list_lines
 from flopgate_governor.commands.signing import add_directory, add_signing_arguments, sign_and_submit
 from flopgate_governor.files import Layout
 from flopgate_governor.output import show
@@ -75,7 +75,7 @@ def _clusters_only(reply: pb.GetStatusReply) -> pb.GetStatusReply:
     )
 
 
-def as_json(what: Explained) -> str:
+def as_json(what: ClusterExplained) -> str:
     """For programs: whether they are one, the way between them, and what is not in force."""
     document = {
         "a": what.a,

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from flopgate_governor.adoptable import adoptable
 from flopgate_governor.client import status
 from flopgate_governor.commands.signing import add_signing_arguments, sign_and_submit
 from flopgate_governor.files import Layout
-from flopgate_governor.heads import adoptable
 from flopgate_governor.trust_form import read_root
 from flopgate_governor.wiring import load_authority, opened
 from flopgate_proto.amounts import parse_span_ms

@@ -17,6 +17,7 @@ from flopgate_governor.core.clusters import fenced
 from flopgate_governor.core.quotes import AHEAD_MAX, Numbering
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import HistoryError
+from flopgate_proto.keys import key_digest
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.orders.book import GOVERNOR, OrderBook
 from flopgate_proto.orders.held import DelegatedKey
@@ -39,6 +40,9 @@ from flopgate_proto.values.orders import (
 
 RESUMES_KEPT: Final = 1_024
 """Newest resumes that are told to hosts again: one that was away still holds what they lift."""
+
+VETOES_KEPT: Final = 256
+"""Newest vetoes that are told to hosts again: one that was away may let wait what they end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +71,8 @@ class GovernorBook:
         reconciled_unix_ms: our own time of the newest reconciliation.
         ahead: how far, at most, reconciled numbers lay above it.
         ruled: adoptions, closures and reliefs in force: what they do stands in the store.
-        told: envelopes of vetoes, confirmations, revocations and seats, for hosts.
+        told: vetoes, confirmations, revocations and the newest seats, in the order in which they
+            came into force.
         cluster_rulings: in the order in which they came into force.
     """
 
@@ -79,7 +84,7 @@ class GovernorBook:
     reconciled_unix_ms: int | None = None
     ahead: int = 0
     ruled: tuple[VerifiedOrder, ...] = ()
-    told: tuple[Envelope, ...] = ()
+    told: tuple[VerifiedOrder, ...] = ()
     cluster_rulings: tuple[VerifiedOrder, ...] = ()
 
     @classmethod
@@ -105,6 +110,18 @@ class GovernorBook:
         order = self.delegation.delegation
         known = self.orders.policy_version >= order.least_policy_version
         return order.permit_spki if known else b""
+
+    @property
+    def still_told(self) -> tuple[Envelope, ...]:
+        """Of ``told``, what a host can still need: their number would else grow for ever."""
+        waiting = [held.verified.order for held in self.orders.waiting]
+        roots = [self.orders.trust.root, *(one for one in waiting if isinstance(one, TrustRoot))]
+        named = {key_digest(key.spki) for root in roots for key in root.keys}
+        return tuple(
+            one.envelope
+            for one in self.told
+            if not isinstance(one.order, Revocation) or one.order.key_digest in named
+        )
 
     @property
     def least_batch(self) -> int:
@@ -167,7 +184,7 @@ def _noted(book: GovernorBook, came: Iterable[VerifiedOrder], unix_ms: int) -> G
                 resumes = (*book.resumes, verified.envelope)[-RESUMES_KEPT:]
                 book = replace(book, resumes=resumes)
             case Veto() | Confirmation() | Revocation() | Seats():
-                book = replace(book, told=(*book.told, verified.envelope))
+                book = replace(book, told=_with_told(book, verified))
             case Adoption() | Closure() | Relief():
                 book = replace(book, ruled=(*book.ruled, verified))
             case ClusterRuling():
@@ -177,6 +194,24 @@ def _noted(book: GovernorBook, came: Iterable[VerifiedOrder], unix_ms: int) -> G
             case _:
                 pass
     return book
+
+
+def _with_told(book: GovernorBook, new: VerifiedOrder) -> tuple[VerifiedOrder, ...]:
+    """``told`` with one more, less what no host can need any more."""
+    vetoes = [one for one in (*book.told, new) if isinstance(one.order, Veto)]
+    spent = {one.digest for one in vetoes[:-VETOES_KEPT]}
+    left = []
+    for one in book.told:
+        match one.order:
+            case Seats():
+                keep = not isinstance(new.order, Seats)
+            case Confirmation(pauses=pauses):
+                keep = not book.orders.lifted.issuperset(pauses)
+            case _:
+                keep = one.digest not in spent
+        if keep:
+            left.append(one)
+    return (*left, new)
 
 
 def _reconciled(book: GovernorBook, order: Reconciliation, unix_ms: int) -> GovernorBook:

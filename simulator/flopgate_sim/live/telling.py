@@ -11,7 +11,7 @@ from rich.table import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Row:
     """One row of the table: what was checked, what was measured, whether it held.
 
     ``law`` is a number of DESIGN section 3, empty where none is meant.
@@ -43,7 +43,7 @@ class Teller:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._scene = 0
-        self.findings: list[Finding] = []
+        self.findings: list[Row] = []
 
     def scene(self, title: str) -> None:
         """A new scene begins."""
@@ -56,7 +56,7 @@ class Teller:
 
     def check(self, checked: str, measured: str, *, held: bool, law: str = "") -> None:
         """Note and tell one finding."""
-        self.findings.append(Finding(law=law, checked=checked, measured=measured, held=held))
+        self.findings.append(Row(law=law, checked=checked, measured=measured, held=held))
         mark = "[green]held[/green]" if held else "[bold red]BROKEN[/bold red]"
         self._console.print(f"   {mark}  {checked}: {measured}", highlight=False)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from flopgate_governor import working_set
-from flopgate_governor.core import account, finding
+from flopgate_governor.core import account, merging
 from flopgate_governor.core.clusters import Clusters, Told
 from flopgate_governor.core.facts import Grant, LaneFacts
 from flopgate_sim.planted.patching import Swap
@@ -22,7 +22,7 @@ def declaration_believed() -> tuple[Swap, ...]:
 
 def neighbour_pulled_in() -> tuple[Swap, ...]:
     return (
-        Swap(finding, "_doubt", lambda *_arguments: ""),
+        Swap(merging, "_doubt", lambda *_arguments: ""),
         Swap(Clusters, "party", lambda *_arguments: ()),
     )
 

@@ -1,4 +1,4 @@
-"""Heads of chains: which report of a host can be adopted."""
+"""Which reports of a host officers can adopt, and where each stands."""
 
 from __future__ import annotations
 
