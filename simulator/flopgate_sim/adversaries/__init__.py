@@ -11,7 +11,7 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flopgate_sim.adversaries import cluster_plays, histories, plays
+from flopgate_sim.adversaries import cluster_plays, histories, plays, workload_plays
 from flopgate_sim.adversaries.stage import Played
 
 
@@ -194,14 +194,18 @@ ADVERSARIES = (
     Adversary(
         name="training-relabelled",
         tries="calls training inference",
-        expected=Expected.PENDING,
-        comes="registered workloads with tiers",
+        expected=Expected.BOUNDED,
+        comes="as fast as its approval as a deployment allows, until its result is registered: "
+        "then all of it counts; a result that nobody declares is seen in no counter",
+        play=workload_plays.training_relabelled,
     ),
     Adversary(
         name="many-small-runs",
         tries="splits one training into many small runs",
-        expected=Expected.PENDING,
-        comes="training compute over the causal graph of lineage",
+        expected=Expected.PREVENTED,
+        comes="what nobody registered of one custodian is granted no more than one run may have; "
+        "what is registered has its ancestors in it, each once",
+        play=workload_plays.many_small_runs,
     ),
     Adversary(
         name="replica-lags",

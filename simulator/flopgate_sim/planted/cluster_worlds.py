@@ -47,6 +47,11 @@ def in_parts(seed: int) -> WorldPlan:
     return _plan(seed, _hosts(fabric="alpha"))
 
 
+def separate(seed: int) -> WorldPlan:
+    """Two clusters below the threshold that share nothing."""
+    return _plan(seed, _hosts())
+
+
 def claimed(seed: int) -> WorldPlan:
     """Hosts of another custodian tell that they hang on a neighbour's fabric."""
     return _plan(seed, _hosts(custodian="liar", claims="alpha"))
@@ -54,6 +59,6 @@ def claimed(seed: int) -> WorldPlan:
 
 def all_exempt(seed: int) -> WorldPlan:
     """Two clusters below the threshold, on their custodian's budget, which is tight."""
-    plan = _plan(seed, _hosts())
+    plan = separate(seed)
     budget = Budget(scope=Scope(ScopeKind.CUSTODIAN, "operator"), cap_tflop=CUSTODIAN_TFLOP)
     return replace(plan, policy=replace(plan.policy, budgets=(budget,)))

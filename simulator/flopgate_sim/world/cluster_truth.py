@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 
 from flopgate_proto.values.common import CapacityBasis
-from flopgate_proto.values.orders import Policy
+from flopgate_proto.values.orders import ClusterRuling, Policy
 from flopgate_sim.world.plan import HostPlan
 
 TFLOP = 10**12
@@ -24,6 +24,7 @@ class ClusterTruth:
         self._plans: dict[bytes, HostPlan] = {}
         self._told: set[bytes] = set()
         self._gone: set[bytes] = set()
+        self._rulings: list[ClusterRuling] = []
         self._most: dict[tuple[str, CapacityBasis], int] = {}
         self._least: dict[tuple[str, CapacityBasis], int] = {}
 
@@ -41,6 +42,12 @@ class ClusterTruth:
     def gone(self, host_id: bytes) -> None:
         """Its retirement was acknowledged: its chips count no more."""
         self._gone.add(host_id)
+        self._least.clear()
+
+    def ruled(self, ruling: ClusterRuling) -> None:
+        """Officers said what makes up a cluster, whatever its wires are."""
+        self._rulings.append(ruling)
+        self._most.clear()
         self._least.clear()
 
     def forget(self) -> None:
@@ -75,9 +82,21 @@ class ClusterTruth:
         names, before = {cluster}, set[str]()
         while names != before:
             before = set(names)
-            wires = {wire for name, wire in ends if name in before}
-            names |= {name for name, wire in ends if wire in wires}
+            wires = [(name, wire) for name, wire in ends if name in before]
+            linked = {(a, b) for a, wire in wires for b, other in ends if wire == other}
+            names |= {b for a, b in linked if self._ruled(a, b) is not False}
+            names |= {b for a in before for b in whole if self._ruled(a, b)}
         return sum(_rate(one, basis) for one in hosts if one.cluster in names)
+
+    def _ruled(self, a: str, b: str) -> bool | None:
+        """Whether two are one by the newest ruling that says something of both."""
+        for ruling in reversed(self._rulings):
+            inside = [name in ruling.clusters for name in (a, b)]
+            if ruling.apart and any(inside) and not all(inside):
+                return False
+            if not ruling.apart and all(inside):
+                return True
+        return None
 
 
 def _rate(plan: HostPlan, basis: CapacityBasis) -> int:

@@ -11,12 +11,26 @@ from flopgate_proto.codec import PayloadType, decode_order
 from flopgate_proto.envelope import Envelope, statement_digest
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values.orders import Adoption, Pause, Policy, Resume, TrustRoot
+from flopgate_proto.values.orders import (
+    Adoption,
+    Closure,
+    ClusterRuling,
+    Order,
+    Pause,
+    Policy,
+    Registration,
+    Relief,
+    Resume,
+    TrustRoot,
+)
 from flopgate_sim.world.cluster_truth import ClusterTruth
 from flopgate_sim.world.engine import US_PER_MS
+from flopgate_sim.world.lane_sums import LaneSums
 from flopgate_sim.world.order_truth import by_quorum, raised
+from flopgate_sim.world.ruling_truth import RulingTruth
 from flopgate_sim.world.silence_truth import SilenceTruth
 from flopgate_sim.world.truth import PPM, GrantTruth, nobody
+from flopgate_sim.world.work_truth import WorkTruth
 
 if TYPE_CHECKING:
     from flopgate_sim.world.governor import Governor
@@ -32,16 +46,11 @@ def _sender(envelope: pb.Envelope) -> bytes:
 
 
 @dataclass(slots=True)
-class GovernorTruth:
+class GovernorTruth(LaneSums):
     """One authority.
 
     Attributes:
         acknowledged: by (host, sequence): digest of the report that an answer acknowledged.
-        newest: by (host, workload): (sequence, allotted, unaccounted) of the newest acknowledged.
-        settled_tflop: sums of these allotted totals, by scope in words.
-        offered, offered_tflop: the same of all genuine reports that reached it, answered or not.
-        usable_tflop: by scope: sums of ``lane_usable_tflop``, the highest total that a lane may
-            reach by grants that left; hosts in ``moved`` are to be looked at anew.
         pauses: by digest: taken and not lifted.
         spent_tflop: by scope, at most what given-up histories cost beside what they reported.
         lifts_unix_ms: when a resume that waits may lift one, by its digest.
@@ -54,20 +63,12 @@ class GovernorTruth:
         rolled_back_unix_ms: since this time of the governor's own a report quotes one of them.
         turned_away: why hosts were not admitted.
         clusters: which hosts really hang together.
+        works, rulings: what officers registered, and what they ruled on chains.
         faults: what went wrong, as (law, text): found when it happened.
     """
 
-    name: str
-    hosts: dict[bytes, Host] = field(default_factory=dict)
     answers: dict[bytes, bytes] = field(default_factory=dict)
     acknowledged: dict[tuple[bytes, int], bytes] = field(default_factory=dict)
-    newest: dict[tuple[bytes, str], tuple[int, int, int]] = field(default_factory=dict)
-    settled_tflop: dict[str, int] = field(default_factory=dict)
-    offered: dict[tuple[bytes, str], int] = field(default_factory=dict)
-    offered_tflop: dict[str, int] = field(default_factory=dict)
-    usable_tflop: dict[str, int] = field(default_factory=dict)
-    lane_usable_tflop: dict[tuple[bytes, str], int] = field(default_factory=dict)
-    moved: set[bytes] = field(default_factory=set)
     pauses: dict[bytes, tuple[Pause, int]] = field(default_factory=dict)
     forgotten: set[bytes] = field(default_factory=set)
     lifted: set[bytes] = field(default_factory=set)
@@ -81,7 +82,7 @@ class GovernorTruth:
     forgetful: bool = False
     restores: int = 0
     turned_away: set[str] = field(default_factory=set)
-    _later: list[tuple[int, Policy]] = field(default_factory=list)
+    _later: list[tuple[int, Order]] = field(default_factory=list)
     grants: int = 0
     refusals: int = 0
     commits: int = 0
@@ -90,6 +91,8 @@ class GovernorTruth:
     faults: list[tuple[int, str]] = field(default_factory=list)
     clusters: ClusterTruth = field(default_factory=ClusterTruth)
     silence: SilenceTruth = field(default_factory=SilenceTruth)
+    works: WorkTruth = field(default_factory=WorkTruth)
+    rulings: RulingTruth = field(default_factory=RulingTruth)
     _batch: dict[tuple[bytes, int], pb.Report] = field(default_factory=dict)
     mark: Callable[[], None] = nobody
     just_started: bool = False
@@ -135,22 +138,51 @@ class GovernorTruth:
             self.caps_tflop[str(budget.scope)] = budget.cap_tflop
 
     def _adopt(self, order: Adoption) -> None:
-        """The history that is given up is over, and all that it could have used is spent."""
+        """The history that is given up is over."""
         host_id, first = order.host_id, order.sequence
         self.acknowledged = {
             place: request
             for place, request in self.acknowledged.items()
             if place[0] != host_id or place[1] < first
         }
-        for (owner, workload), usable_tflop in self.lane_usable_tflop.items():
-            for scope in self.hosts[owner].plan.scopes_of(workload) if owner == host_id else ():
-                self.spent_tflop[scope] = self.spent_tflop.get(scope, 0) + usable_tflop
+
+    def _spend(self, host_id: bytes) -> None:
+        """At most this is spent of what its histories did not report."""
+        host = self.hosts[host_id]
+        for (name, workload), ever_tflop in host.truth.ceiling_tflop.items():
+            for scope in host.plan.scopes_of(workload) if name == self.name else ():
+                self.spent_tflop[scope] = self.spent_tflop.get(scope, 0) + ever_tflop
+
+    def _wait_or_take(self, order: Order, unix_ms: int, *, waits: bool) -> None:
+        if waits and self._delay_ms:
+            self._later.append((unix_ms + self._delay_ms, order))
+        else:
+            self._take(order, unix_ms)
+
+    def _take(self, order: Order, unix_ms: int) -> None:
+        """It is in force from then on."""
+        match order:
+            case Policy():
+                self._take_policy(order)
+            case Adoption():
+                self._adopt(order)
+            case Registration():
+                self.works.registered(order, self.usable_tflop)
+            case ClusterRuling():
+                self.clusters.ruled(order)
+            case Relief():
+                wrong = self.rulings.relieve(self, order)
+                self.faults += [(3, wrong)] if wrong else []
+            case Closure() if self.policy is not None:
+                self.rulings.close(self, order, unix_ms, self.policy)
+            case _:
+                pass
 
     def pass_time(self, unix_ms: int) -> None:
         """What waited long enough may be in force."""
-        for due_unix_ms, policy in self._later:
+        for due_unix_ms, order in self._later:
             if due_unix_ms <= unix_ms:
-                self._take_policy(policy)
+                self._take(order, due_unix_ms)
         self._later = [one for one in self._later if one[0] > unix_ms]
 
     def ordered(self, envelope: Envelope, root: TrustRoot, unix_ms: int) -> None:
@@ -169,13 +201,17 @@ class GovernorTruth:
                         continue
                     self.lifted.add(digest)
                     self.pauses.pop(digest, None)
-            case Adoption() if by_quorum(envelope, root):
-                self._adopt(value)
             case Policy() if by_quorum(envelope, root):
-                if self._delay_ms and raised(self.policy, value):
-                    self._later.append((unix_ms + self._delay_ms, value))
-                else:
-                    self._take_policy(value)
+                self._wait_or_take(value, unix_ms, waits=raised(self.policy, value))
+            case Adoption() | Relief() | Registration() if by_quorum(envelope, root):
+                if isinstance(value, Adoption):
+                    self._spend(value.host_id)
+                    self.rulings.waits(value, unix_ms + self._delay_ms)
+                self._wait_or_take(value, unix_ms, waits=True)
+            case Closure() | ClusterRuling() if by_quorum(envelope, root):
+                self._wait_or_take(
+                    value, unix_ms, waits=isinstance(value, ClusterRuling) and value.apart
+                )
             case _:
                 if PayloadType.RECONCILIATION in envelope.payload_type:
                     self.rolled_back_unix_ms = None
@@ -206,17 +242,7 @@ class GovernorTruth:
                 self._batch[report.host_id, report.sequence] = report
                 self._quoted(report, unix_ms)
                 self.silence.heard(report.host_id, unix_ms)
-                self._offered(host, report)
-
-    def _offered(self, host: Host, report: pb.Report) -> None:
-        for lane in report.lanes:
-            place = (report.host_id, lane.workload)
-            grown = lane.allotted_tflop - self.offered.get(place, 0)
-            if grown <= 0:
-                continue
-            self.offered[place] = lane.allotted_tflop
-            for scope in host.plan.scopes_of(lane.workload):
-                self.offered_tflop[scope] = self.offered_tflop.get(scope, 0) + grown
+                self.offer_lanes(host, report)
 
     def committed(self, governor: Governor, replies: Sequence[pb.LinkDown], now_us: int) -> None:
         """The batch was judged, and these replies are about to leave."""
@@ -240,24 +266,6 @@ class GovernorTruth:
         for place, report in reports.items():
             if report.HasField("topology") and place in self.acknowledged:
                 self.clusters.told(report.host_id)
-
-    def count_usable(self, now_us: int, *, anew: bool) -> None:
-        """Bring the sums of what gates may use up to date, for all lanes or those that moved."""
-        moved = list(self.hosts) if anew else list(self.moved)
-        self.moved.clear()
-        for host_id in moved:
-            host = self.hosts[host_id]
-            core = None if host.runner is None else host.runner.core
-            for lane in host.plan.lanes:
-                place = (host_id, lane.workload)
-                spent = self.newest.get(place, (0, 0, 0))[1]
-                if core is not None and lane.workload in core.lanes:
-                    spent = max(spent, core.lanes[lane.workload].book.allotted_tflop)
-                most = host.truth.usable_tflop(self.name, lane.workload, now_us, spent)
-                grown = most - self.lane_usable_tflop.get(place, 0)
-                self.lane_usable_tflop[place] = most
-                for scope in host.plan.scopes_of(lane.workload) if grown else ():
-                    self.usable_tflop[scope] = self.usable_tflop.get(scope, 0) + grown
 
     def _quoted(self, report: pb.Report, unix_ms: int) -> None:
         if self.rolled_back_unix_ms is None and any(
@@ -296,14 +304,7 @@ class GovernorTruth:
             self.clusters.gone(host.host_id)
         report = reports.get(key)
         if report is not None:
-            for lane in report.lanes:
-                entry = (report.sequence, lane.allotted_tflop, lane.unaccounted_tflop)
-                place = (answer.host_id, lane.workload)
-                before = self.newest.get(place, (0, 0, 0))
-                self.newest[place] = newer = max(before, entry)
-                for scope in host.plan.scopes_of(lane.workload):
-                    total = self.settled_tflop.get(scope, 0) + newer[1] - before[1]
-                    self.settled_tflop[scope] = total
+            self.acknowledge(host, report)
         self._judge_terms(host, answer, retold=retold)
         for verdict in answer.verdicts:
             if verdict.HasField("ceiling"):
@@ -311,8 +312,29 @@ class GovernorTruth:
                 self._granted(host, answer, verdict, now_us)
                 if not retold and report is not None and self.policy is not None:
                     self._judge_silence(host, answer, verdict, self.policy)
+                    self._judge_rulings(host, answer, verdict, now_us)
             else:
                 self.refusals += not retold
+                reason = "" if retold else verdict.refusal.reason
+                for text in self.works.groundless(self, host, verdict.workload, reason):
+                    self.faults.append((8, text))
+
+    def _judge_rulings(
+        self, host: Host, answer: pb.Answer, verdict: pb.Verdict, now_us: int
+    ) -> None:
+        forbidden = self.rulings.forbidden(host, answer.governor_unix_ms)
+        if forbidden is not None:
+            self.faults.append(forbidden)
+        if self.restores:
+            return
+        self.count_usable(now_us, anew=False)
+        if any(self.works.passed(self, host, verdict.workload)):
+            self.count_usable(now_us, anew=True)
+            passed = self.works.passed(self, host, verdict.workload)
+            self.faults += [(2, text) for text in passed]
+        more = verdict.ceiling.ceiling_tflop - self.newest[answer.host_id, verdict.workload][1]
+        over = self.rulings.overgranted(self, host, verdict.workload, more)
+        self.faults += [(3, text) for text in over]
 
     def _judge_silence(
         self, host: Host, answer: pb.Answer, verdict: pb.Verdict, policy: Policy

@@ -123,14 +123,14 @@ def paused_work(host: Host, now_us: int) -> Iterator[str]:
                     )
 
 
-def paused_grants(governor: Governor, _now_us: int) -> Iterator[str]:
-    """6: nothing is granted under a pause that was taken."""
-    yield from _found(governor, 6)
-
-
 def _ask(governor: Governor, question: str) -> list[Any]:
     """Rows of the store of a governor that runs."""
     return [] if governor.database is None else governor.database.execute(question).fetchall()
+
+
+def _noticed(law: int) -> Callable[[Governor, int], Iterator[str]]:
+    """What was found when it happened, and nothing else."""
+    return lambda governor, _now_us: _found(governor, law)
 
 
 def _found(governor: Governor, law: int) -> Iterator[str]:
@@ -172,6 +172,11 @@ def escrow(governor: Governor, now_us: int) -> Iterator[str]:
         truth.forgetful = False
 
 
+def _booked(governor: Governor) -> dict[str, tuple[int, int, int]]:
+    """By scope: settled, outstanding, and without a grant."""
+    return {row[0]: (row[1], row[2], int(row[3])) for row in _ask(governor, _BOOKED)}
+
+
 def _over_the_cap(governor: Governor, now_us: int) -> Iterator[str]:
     truth = governor.truth
     truth.pass_time(governor.clocks.wall_unix_ms)
@@ -179,8 +184,7 @@ def _over_the_cap(governor: Governor, now_us: int) -> Iterator[str]:
     if any(truth.usable_tflop.get(scope, 0) > cap for scope, cap in truth.caps_tflop.items()):
         # Grants that ran out meanwhile are still in the sums.
         truth.count_usable(now_us, anew=True)
-    booked_rows = _ask(governor, _BOOKED)
-    booked = {row[0]: (row[1], row[2], int(row[3])) for row in booked_rows}
+    booked = _booked(governor)
     for scope, cap in truth.caps_tflop.items():
         done, outstanding, beside = booked.get(scope, (0, 0, 0))
         if done + outstanding > cap:
@@ -188,7 +192,8 @@ def _over_the_cap(governor: Governor, now_us: int) -> Iterator[str]:
         if truth.usable_tflop.get(scope, 0) > cap:
             yield f"{scope}: gates may use {truth.usable_tflop[scope]} TFLOP, cap {cap}"
         # A report can be on record although its answer never left; not one that never came.
-        least, most = truth.settled_tflop.get(scope, 0), truth.offered_tflop.get(scope, 0)
+        ended = truth.rulings.spent_tflop.get(scope, 0)
+        least, most = truth.settled_tflop.get(scope, 0) + ended, truth.offered_tflop.get(scope, 0)
         # What was spent of grants that a restored store lost stands beside.
         most += truth.spent_tflop.get(scope, 0)
         if not least - (beside if truth.restores else 0) <= done <= most:
@@ -222,16 +227,10 @@ def metered(host: Host, _now_us: int) -> Iterator[str]:
 
 
 def silence_counted(governor: Governor, _now_us: int) -> Iterator[str]:
-    """3: nothing is granted from what silent hosts may have spent."""
+    """3: what has no grant is in the books, and nothing is granted from what silence may hide."""
     yield from _found(governor, 3)
-
-
-# ---------------------------------------------------------------------- 4: one history
-
-
-def one_history(governor: Governor, _now_us: int) -> Iterator[str]:
-    """4: no two reports of one place, no answer to a stranger, no grant after a rollback."""
-    yield from _found(governor, 4)
+    if governor.state is not None and not governor.truth.restores:
+        yield from governor.truth.rulings.unbooked(governor.truth, _booked(governor))
 
 
 # ---------------------------------------------------------------------- 7: logged and signed
@@ -318,11 +317,6 @@ def plain_words(host: Host, _now_us: int) -> Iterator[str]:
         yield f"{host.name}: {text}"
 
 
-def own_clusters(governor: Governor, _now_us: int) -> Iterator[str]:
-    """10: permits are exempt, or not, by how hosts really hang together."""
-    yield from _found(governor, 10)
-
-
 # ---------------------------------------------------------------------- 9: acknowledged is durable
 
 
@@ -363,17 +357,17 @@ LAWS = (
     Law(number=1, name="expiry", host=expiry),
     Law(number=2, name="the cap", host=ceilings, governor=escrow),
     Law(number=3, name="no unmetered time", host=metered, governor=silence_counted),
-    Law(number=4, name="one history", governor=one_history),
+    Law(number=4, name="one history", governor=_noticed(4)),
     Law(number=5, name="a license is spent once", pending="offline licenses"),
-    Law(number=6, name="pause is cheap", host=paused_work, governor=paused_grants),
+    Law(number=6, name="pause is cheap", host=paused_work, governor=_noticed(6)),
     Law(number=7, name="nothing unlogged or unsigned", host=believed, governor=logged),
-    Law(number=8, name="fail closed, say why", host=fails_closed),
+    Law(number=8, name="fail closed, say why", host=fails_closed, governor=_noticed(8)),
     Law(number=9, name="acknowledged is durable", host=kept, governor=remembered),
     Law(
         number=10,
         name="nothing trusts the host's word alone",
         host=plain_words,
-        governor=own_clusters,
+        governor=_noticed(10),
     ),
 )
 

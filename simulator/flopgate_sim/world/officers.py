@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from cryptography.hazmat.primitives import serialization
@@ -117,6 +118,11 @@ class Officers:
     def resume(self, digests: tuple[bytes, ...]) -> Envelope:
         """A quorum lifts these pauses."""
         return self.sign(self._resume(digests))
+
+    def rule(self, kind: Callable[..., Order], /, **fields: object) -> Envelope:
+        """A quorum rules on a host, on clusters, or on a workload."""
+        signed = {"authority": self.authority, "nonce": self._nonce(), "reason": "drill"}
+        return self.sign(kind(**signed, **fields))
 
     def rogue_resume(self, digests: tuple[bytes, ...]) -> Envelope:
         """One officer lifts pauses, and signs twice."""

@@ -8,7 +8,7 @@ from functools import cache
 from flopgate_agent.gate.settings import REPORT_INTERVAL_MS
 from flopgate_proto.chips import ChipSpec
 from flopgate_proto.values.common import Phase
-from flopgate_proto.values.orders import Policy
+from flopgate_proto.values.orders import LINK_MBIT_PER_S, Policy
 from flopgate_sim.scenario.profiles import ChipProfile
 from flopgate_sim.world.engine import US_PER_MS
 from flopgate_sim.world.network import Weather
@@ -60,6 +60,7 @@ class HostPlan:
         phase_at_least: as its own configuration says.
         fabric: what it really hangs on; empty: one of its own cluster.
         claims: what its gate tells instead, where somebody makes it lie.
+        port_mbit_per_s: of its port; a subnet of slow ones makes nobody one.
     """
 
     name: str
@@ -75,6 +76,7 @@ class HostPlan:
     phase_at_least: Phase = Phase.OBSERVE
     fabric: str = ""
     claims: str = ""
+    port_mbit_per_s: int = 400_000
 
     @property
     def wire(self) -> tuple[str, str, str]:
@@ -83,7 +85,9 @@ class HostPlan:
         A chip without NVLink fabric hangs on its subnet alone, which counts within one site.
         """
         site = "" if self.chip.gpm else self.site
-        return (self.fabric or self.cluster, self.custodian, site)
+        slow = not self.chip.gpm and self.port_mbit_per_s <= LINK_MBIT_PER_S
+        hangs_on = self.cluster if slow else self.fabric or self.cluster
+        return (hangs_on, self.custodian, site)
 
     def scopes_of(self, workload: str) -> tuple[str, ...]:
         """Every scope that a lane of this host belongs to, in words."""
@@ -116,7 +120,13 @@ def _scopes_of(
         ("jurisdiction", jurisdiction),
         ("workload", workload),
     )
-    return ("everything", *(f"{kind}:{name}" for kind, name in named if name))
+    scopes = (f"{kind}:{name}" for kind, name in named if name)
+    return ("everything", *scopes, run_of(custodian, workload))
+
+
+def run_of(custodian: str, workload: str) -> str:
+    """What one custodian computes under one name, beside the scopes."""
+    return f"run of {custodian}: {workload}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,14 +159,18 @@ class Act:
     """Officers of one authority do something.
 
     Attributes:
-        act: ``pause``, ``emergency``, ``policy_budget``, ``policy_phase``, ``resume`` (of all
-            pauses that stand) or ``resume-first`` (of the oldest). What must not work:
-            ``rogue-resume`` and ``rogue-cap`` (one officer signs twice), ``mixed-resume`` (his
-            signature beside another's over other bytes). Of seats: ``demote`` (the other authority
-            only receives, as far as this one is asked), ``fallback`` (this one alone).
+        act: one of `rulings.RULINGS`, or ``pause``, ``emergency``, ``policy_budget``,
+            ``policy_phase``, ``resume`` (of all pauses that stand) or ``resume-first`` (of the
+            oldest). What must not work: ``rogue-resume`` and ``rogue-cap`` (one officer signs
+            twice), ``mixed-resume`` (his signature beside another's over other bytes). Of
+            seats: ``demote`` (the other authority only receives, as far as this one is asked),
+            ``fallback`` (this one alone).
         scope: in words, as ``cluster:alpha``.
         authority: index.
-        cap_tflop: of a ``policy_budget``.
+        cap_tflop: of a ``policy_budget``; what went into a workload elsewhere.
+        host: of ``adopt``, ``close``, ``relieve`` and ``relieve-more`` (than its lane ever had).
+        names: clusters of ``unite`` and ``apart``; parents of a workload that is registered.
+        tier: of a workload that is registered, by ``train`` or ``serve``.
         phase: of a ``policy_phase``, from then on.
         fallback_ms: of ``demote`` and ``fallback``.
     """
@@ -168,6 +182,9 @@ class Act:
     cap_tflop: int = 0
     phase: Phase = Phase.ENFORCE
     fallback_ms: int = 0
+    host: str = ""
+    names: tuple[str, ...] = ()
+    tier: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,11 @@ class SilenceTruth:
         """An answer of this time left."""
         self.unix_ms = max(self.unix_ms, unix_ms)
 
+    def anybody(self, policy: Policy) -> bool:
+        """Whether some host may count as silent by now."""
+        since_unix_ms = self.unix_ms - policy.lifetime_ms
+        return any(seen <= since_unix_ms for seen in self.heard_unix_ms.values())
+
     def overgranted(
         self,
         policy: Policy,
@@ -71,7 +76,7 @@ class SilenceTruth:
             if cap is None:
                 continue
             silent_tflop = sum(
-                _peak(host, policy) * (unix_ms - seen) // _MS_FLOP_PER_TFLOP
+                peak_flop_per_s(host, policy) * (unix_ms - seen) // _MS_FLOP_PER_TFLOP
                 for host_id, seen in self.heard_unix_ms.items()
                 if (host := hosts[host_id]) is not granted
                 and unix_ms - seen > policy.lifetime_ms
@@ -85,7 +90,8 @@ class SilenceTruth:
                 )
 
 
-def _peak(host: Host, policy: Policy) -> int:
+def peak_flop_per_s(host: Host, policy: Policy) -> int:
+    """The fastest that a host can add to what is charged."""
     spec = host.plan.spec
     if policy.charged_figure is ChargedFigure.HIGH:
         return spec.worst_high_flop_per_s * host.plan.chips

@@ -10,7 +10,6 @@ from flopgate_sim.world.plan import HostPlan
 from flopgate_sim.world.randomness import Streams
 
 PEERS: Final = (NvLinkPeer(kind="switch", peer="", links=18, rate_mbit_per_s=212_496),)
-PORT_MBIT_PER_S: Final = 400_000
 MANAGER_LID: Final = 1
 UNICAST_LIDS: Final = 0xBFFF
 NO_FABRIC: Final = "fabric=NOT_SUPPORTED nvlink=NOT_SUPPORTED platform=NOT_SUPPORTED"
@@ -27,7 +26,7 @@ def topology_of(plan: HostPlan, hardware: Hardware, streams: Streams) -> Topolog
         node_guid=guid,
         active=True,
         guid=guid,
-        rate_mbit_per_s=PORT_MBIT_PER_S,
+        rate_mbit_per_s=plan.port_mbit_per_s,
         subnet_prefix=int.from_bytes(streams.entropy(f"subnet/{wire}", 7), "big"),
         lid=MANAGER_LID + 1 + guid % (UNICAST_LIDS - MANAGER_LID),
         subnet_manager_lid=MANAGER_LID,

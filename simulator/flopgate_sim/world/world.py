@@ -27,6 +27,7 @@ from flopgate_sim.world.network import Link
 from flopgate_sim.world.officers import Officers
 from flopgate_sim.world.plan import Act, Fault, HostPlan, TimedWork, WorldPlan
 from flopgate_sim.world.randomness import Streams
+from flopgate_sim.world.rulings import RULINGS, ruling
 
 TOKEN_EXPIRES_UNIX_MS = 2_000_000_000_000
 START_SPREAD_US = 5 * US_PER_S
@@ -235,6 +236,13 @@ class World:
         self._on_act(act)
         governor = self.governors[act.authority]
         officers = governor.officers
+        if act.act in RULINGS:
+            host = self.named(act.host) if act.host else None
+            ruled = ruling(act, governor, host)
+            if ruled is not None:
+                self.engine.note(governor.name, f"officers: {act.act} {act.host or act.names}")
+                self._bring(governor, ruled)
+            return
         match act.act:
             case "pause" | "emergency":
                 order = officers.pause(_scope(act.scope), emergency=act.act == "emergency")
