@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flopgate_governor.cluster_notices import tell_merges
 from flopgate_governor.neighbours import tell_neighbours
 from flopgate_governor.officer_orders import ripen
 from flopgate_governor.receive import Checked, Submission, receive
@@ -60,4 +61,5 @@ def commit_checked(state: State, checked: Sequence[Checked]) -> list[pb.LinkDown
     work.settle_state(sealed)
     downs = assemble(replies, sealed, older)
     tell_neighbours(state, checked, downs)
+    tell_merges(state, checked, downs, work.facts)
     return downs

@@ -25,5 +25,6 @@ def forget_retired(state: State, hosts: Sequence[bytes]) -> None:
         state.hosts.pop(host_id, None)
         state.chains.pop(host_id, None)
         state.neighbourhoods.forget(host_id)
+        state.cluster_notices.forget(host_id)
     if hosts:
         state.count_capacities()

@@ -17,6 +17,7 @@ from flopgate_governor.capacity import Capacities, peaks_of
 from flopgate_governor.cluster_log import log_merges
 from flopgate_governor.cluster_store import clusters_under, load_clusters
 from flopgate_governor.core.checkpoint import Appended, append
+from flopgate_governor.core.cluster_notices import ClusterNotices
 from flopgate_governor.core.clusters import Clusters, Merge
 from flopgate_governor.core.decide import FLOP_PER_TFLOP, Standing
 from flopgate_governor.core.facts import Chain, Host, Totals
@@ -115,6 +116,7 @@ class State:
     budgets: dict[str, int] = field(default_factory=dict)
     order_ids: dict[bytes, int] = field(default_factory=dict)
     neighbourhoods: Neighbourhoods = field(default_factory=Neighbourhoods)
+    cluster_notices: ClusterNotices = field(default_factory=ClusterNotices)
     silence: Silence | None = None
     doubtful: bool = False
 

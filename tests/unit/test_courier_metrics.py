@@ -62,6 +62,17 @@ def _true_of(found: dict[str, float], name: str) -> list[str]:
     return sorted(key.removeprefix(name) for key in found if key.startswith(name) and found[key])
 
 
+def test_clusters_that_share_two_things_are_told_once() -> None:
+    shown = pb.Snapshot()
+    for key in ("fabric:00", "subnet:00"):
+        merge = shown.cluster_merges.add(authority="a", cluster="alpha", other="beta", key=key)
+        merge.state = pb.MERGE_STATE_WAITING
+    scraped = Scraped()
+    scraped.metrics.saw(shown)
+    found = _true_of(scraped.samples(), "flopgate_cluster_merges")
+    assert found == ['{authority="a",cluster="alpha",other="beta",state="waiting"}']
+
+
 def test_units_are_base_units_and_totals_are_counters() -> None:
     scraped = Scraped()
     scraped.metrics.saw(SHOWN)

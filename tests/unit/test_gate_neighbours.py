@@ -146,5 +146,5 @@ def test_at_the_door_each_is_refused_by_itself(scene: Scene) -> None:
     kinds = [type(error) for error in brought(scene, good, forged, garbage)]
     assert len(kinds) == 2
     assert kinds[0] is ForgedError
-    many = brought(scene, *[good] * (inbox.NEIGHBOURS_MAX + 1))
+    many = brought(scene, *[good] * (inbox.BESIDE_MAX + 1))
     assert [type(error) for error in many] == [MalformedError]

@@ -99,6 +99,21 @@ def test_status_names_who_is_silent_and_rules_no_more(path: Path, said: Said) ->
     assert "without world.example  silent for as long" in said("status")[1]
 
 
+def test_status_tells_with_which_clusters_the_hosts_own_is_one(path: Path, said: Said) -> None:
+    merge = pb.ClusterMerge(authority="home.example", cluster="alpha", why="sites")
+    merge.state = pb.MERGE_STATE_WAITING
+    shown = _with_lane(STANDS, cluster_merges=[merge])
+    found = shown.cluster_merges.add(authority="home.example", cluster="alpha", other="beta")
+    found.state = pb.MERGE_STATE_FOUND
+    _write(path, shown)
+    lines = said("status")[1].splitlines()
+    assert (
+        "cluster alpha  may be one with a cluster of another custodian (sites): officers of "
+        "home.example decide"
+    ) in lines
+    assert "cluster alpha  is one with beta, by home.example" in lines
+
+
 def test_status_says_what_is_allowed_and_why_not(path: Path, said: Said) -> None:
     _write(path, ENROLLED)
     status, out, _ = said("status")

@@ -40,6 +40,7 @@ def _lines(status: Status) -> list[str]:
         f"without {name}  silent for as long as its own fallback says: the others rule"
         for name in status["without_authorities"]
     ]
+    lines += sorted({_merge(merge) for merge in status["cluster_merges"]})
     for lane in status["lanes"]:
         # Before enrolment a lane's state is where it starts from, not what is done to its jobs.
         state = lane["state"] if enrolled else "watched"
@@ -59,6 +60,18 @@ def _lines(status: Status) -> list[str]:
             f"allotted {lane['allotted_tflop']}  unaccounted {lane['unaccounted_tflop']}"
         )
     return lines
+
+
+def _merge(merge: Status) -> str:
+    """With which cluster the host's own is one, or may be."""
+    other, by = merge["other"] or "a cluster of another custodian", merge["authority"]
+    if merge["state"] == "waiting":
+        how = f"may be one with {other} ({merge['why']}): officers of {by} decide"
+    elif merge["state"] == "apart":
+        how = f"stands apart from {other}, by {by}"
+    else:
+        how = f"is one with {other}, by {by}"
+    return f"cluster {merge['cluster']}  {how}"
 
 
 def _would(lane: Status, now_ms: int) -> str:

@@ -128,10 +128,23 @@ def _of_host(shown: pb.Snapshot) -> Iterable[Metric]:
     found = _counter("flopgate_findings", "Findings in this run of the gate.", "id")
     for finding in shown.findings:
         found.add_metric([finding.id], finding.count)
+    merges = _gauge(
+        "flopgate_cluster_merges",
+        "Other clusters that are one with the host's own, or may be.",
+        "authority cluster other state",
+    )
+    # Two clusters can have more than one thing in common.
+    for labels in sorted(
+        {
+            (one.authority, one.cluster, one.other, word_of(pb.MergeState.DESCRIPTOR, one.state))
+            for one in shown.cluster_merges
+        }
+    ):
+        merges.add_metric(labels, 1)
     free = _gauge("flopgate_ledger_free_bytes", "Room left where the gate's ledger lies.")
     if shown.HasField("ledger_free_bytes"):
         free.add_metric([], shown.ledger_free_bytes)
-    return (enrolled, phase, made, kept, found, free)
+    return (enrolled, phase, made, kept, found, merges, free)
 
 
 def _of_lanes(lanes: Iterable[pb.LaneSnapshot]) -> Iterable[Metric]:

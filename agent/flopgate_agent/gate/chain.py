@@ -8,6 +8,7 @@ from flopgate_agent.gate.actions import Action, SendReport
 from flopgate_agent.gate.answers import Sent
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.chip_meter import ChipMeter
+from flopgate_agent.gate.cluster_notices import ClusterNotices
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.neighbours import Neighbourhood, Own
 from flopgate_agent.gate.reporting import build_report, lane_report
@@ -53,6 +54,7 @@ class Chain:
         self.topology = HostTopology()
         self.interval_ms = 0
         self.neighbourhood = Neighbourhood()
+        self.cluster_notices = ClusterNotices()
 
     def introduce(self) -> None:
         """An authority follows the chain from here on: soon a report that leaves nothing out."""

@@ -24,8 +24,8 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 
 ORDERS_MAX = 1024
 """Orders in force, in one license."""
-NEIGHBOURS_MAX = 64
-"""Statements in one message; a host has few lanes and one fabric."""
+BESIDE_MAX = 64
+"""Statements of one kind in one message; a host has few lanes, one fabric and one cluster."""
 
 
 def take_answers(
@@ -44,15 +44,26 @@ def take_answers(
             actions += core.answer(authority, proven, now)
         except PeerError as error:
             errors.append(error)
-    if len(batch.neighbours) > NEIGHBOURS_MAX:
-        errors.append(MalformedError("too many neighbours", code="neighbours.size"))
-        return actions, errors
-    for wire in batch.neighbours:
-        try:
-            take_neighbours(core, authority, wire)
-        except PeerError as error:
-            errors.append(error)
+    errors += _take_beside(core, authority, batch)
     return actions, errors
+
+
+def _take_beside(core: GateCore, authority: str, batch: pb.AnswerBatch) -> list[PeerError]:
+    """What stands beside the answers, and on which none of them rests."""
+    errors: list[PeerError] = []
+    for wires, take, name in (
+        (batch.neighbours, take_neighbours, "neighbours"),
+        (batch.cluster_merges, take_cluster_merge, "cluster-merge"),
+    ):
+        if len(wires) > BESIDE_MAX:
+            errors.append(MalformedError(f"too many of {name}", code=f"{name}.size"))
+            continue
+        for wire in wires:
+            try:
+                take(core, authority, wire)
+            except PeerError as error:
+                errors.append(error)
+    return errors
 
 
 def take_neighbours(core: GateCore, authority: str, wire: pb.Envelope) -> None:
@@ -62,6 +73,14 @@ def take_neighbours(core: GateCore, authority: str, wire: pb.Envelope) -> None:
         envelope, own = envelope_from_wire(wire), core.chain.own()
         hear = core.chain.neighbourhood.hear
         hear(known, envelope, own, core.findings, core.running_ms)
+
+
+def take_cluster_merge(core: GateCore, authority: str, wire: pb.Envelope) -> None:
+    """With which clusters this host's own is one, or may be."""
+    known = core.authorities.get(authority)
+    if known is not None:
+        hear = core.chain.cluster_notices.hear
+        hear(known, envelope_from_wire(wire), core.findings, core.running_ms)
 
 
 def take_order(core: GateCore, order: pb.SignedOrder, now: Now) -> list[Action]:

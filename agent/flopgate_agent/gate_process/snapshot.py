@@ -38,6 +38,17 @@ def snapshot(
         ],
         ledger_free_bytes=ledger_free_bytes,
         without_authorities=[one.name for one in admitted if one.lost_say],
+        cluster_merges=[
+            pb.ClusterMerge(
+                authority=one.authority,
+                cluster=one.cluster,
+                other=one.other,
+                key=one.key,
+                state=pb.MergeState.ValueType(one.state.value),
+                why=one.why,
+            )
+            for one in core.chain.cluster_notices.held(core.running_ms)
+        ],
         licenses=[_license(core, one) for one in admitted if one.desk.license is not None],
     )
 

@@ -2788,6 +2788,7 @@ class AnswerBatch(_message.Message):
     ANSWERS_FIELD_NUMBER: _builtins.int
     LOG_FIELD_NUMBER: _builtins.int
     NEIGHBOURS_FIELD_NUMBER: _builtins.int
+    CLUSTER_MERGES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def batch_root(self) -> Global___Envelope: ...
     @_builtins.property
@@ -2798,6 +2799,8 @@ class AnswerBatch(_message.Message):
     def neighbours(self) -> _containers.RepeatedCompositeFieldContainer[Global___Envelope]:
         """Statements of the same authority for the gates that are answered here; no answer rests on them."""
 
+    @_builtins.property
+    def cluster_merges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Envelope]: ...
     def __init__(
         self,
         *,
@@ -2805,10 +2808,11 @@ class AnswerBatch(_message.Message):
         answers: _abc.Iterable[Global___AnswerLeaf] | None = ...,
         log: Global___LogProof | None = ...,
         neighbours: _abc.Iterable[Global___Envelope] | None = ...,
+        cluster_merges: _abc.Iterable[Global___Envelope] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["batch_root", b"batch_root", "log", b"log"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "batch_root", b"batch_root", "log", b"log", "neighbours", b"neighbours"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "batch_root", b"batch_root", "cluster_merges", b"cluster_merges", "log", b"log", "neighbours", b"neighbours"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -4233,6 +4237,7 @@ class Snapshot(_message.Message):
     LEDGER_FREE_BYTES_FIELD_NUMBER: _builtins.int
     LICENSES_FIELD_NUMBER: _builtins.int
     WITHOUT_AUTHORITIES_FIELD_NUMBER: _builtins.int
+    CLUSTER_MERGES_FIELD_NUMBER: _builtins.int
     host_id: _builtins.bytes
     elapsed_ms: _builtins.int
     sequence: _builtins.int
@@ -4255,6 +4260,10 @@ class Snapshot(_message.Message):
     def without_authorities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Authorities that rule nothing while they are silent, by the fallback that they signed."""
 
+    @_builtins.property
+    def cluster_merges(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClusterMerge]:
+        """With which clusters the host's own is one, or may be, as far as authorities told lately."""
+
     def __init__(
         self,
         *,
@@ -4270,10 +4279,11 @@ class Snapshot(_message.Message):
         ledger_free_bytes: _builtins.int | None = ...,
         licenses: _abc.Iterable[Global___LicenseSnapshot] | None = ...,
         without_authorities: _abc.Iterable[_builtins.str] | None = ...,
+        cluster_merges: _abc.Iterable[Global___ClusterMerge] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_ledger_free_bytes", b"_ledger_free_bytes", "ledger_free_bytes", b"ledger_free_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ledger_free_bytes", b"_ledger_free_bytes", "acknowledged_sequence", b"acknowledged_sequence", "elapsed_ms", b"elapsed_ms", "findings", b"findings", "host_id", b"host_id", "host_state", b"host_state", "lanes", b"lanes", "ledger_free_bytes", b"ledger_free_bytes", "licenses", b"licenses", "phase", b"phase", "phase_reason", b"phase_reason", "sequence", b"sequence", "without_authorities", b"without_authorities"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ledger_free_bytes", b"_ledger_free_bytes", "acknowledged_sequence", b"acknowledged_sequence", "cluster_merges", b"cluster_merges", "elapsed_ms", b"elapsed_ms", "findings", b"findings", "host_id", b"host_id", "host_state", b"host_state", "lanes", b"lanes", "ledger_free_bytes", b"ledger_free_bytes", "licenses", b"licenses", "phase", b"phase", "phase_reason", b"phase_reason", "sequence", b"sequence", "without_authorities", b"without_authorities"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ledger_free_bytes: _TypeAlias = _typing.Literal["ledger_free_bytes"]  # noqa: Y015
     _WhichOneofArgType__ledger_free_bytes: _TypeAlias = _typing.Literal["_ledger_free_bytes", b"_ledger_free_bytes"]  # noqa: Y015
