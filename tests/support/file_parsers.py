@@ -32,11 +32,11 @@ def _text(data: bytes) -> str:
 
 
 def _from_armor(data: bytes) -> object:
-    return license_in(read_armor(_text(data)))
+    return [license_in(one) for one in read_armor(_text(data))]
 
 
 def _from_qr(data: bytes) -> object:
-    return license_in(join_qr(_text(data).splitlines()))
+    return [license_in(one) for one in join_qr(_text(data).splitlines())]
 
 
 FILE_PARSERS: Final[Mapping[str, Callable[[bytes], object]]] = {
@@ -44,7 +44,7 @@ FILE_PARSERS: Final[Mapping[str, Callable[[bytes], object]]] = {
     "request-file-asking": lambda data: asking_hosts(_chunks(data)),
     "license-file": lambda data: list(read_licenses(_chunks(data))),
     "armor": _from_armor,
-    "armored-statement": lambda data: statement_in(read_armor(_text(data))),
+    "armored-statement": lambda data: [statement_in(one) for one in read_armor(_text(data))],
     "qr": _from_qr,
     "carried-license": lambda data: license_in(Content(Kind.LICENSE, data)),
     "carried-statement": lambda data: statement_in(Content(Kind.STATEMENT, data)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,8 +118,9 @@ def naming(path: str) -> Iterator[None]:
         raise
 
 
-def _add(given: Given, content: Content) -> None:
-    if content.kind is Kind.LICENSE:
-        given.licenses.append(license_in(content))
-    else:
-        given.statements.append(statement_in(content))
+def _add(given: Given, contents: Iterable[Content]) -> None:
+    for content in contents:
+        if content.kind is Kind.LICENSE:
+            given.licenses.append(license_in(content))
+        else:
+            given.statements.append(statement_in(content))

@@ -90,7 +90,9 @@ def _written(ledger: Ledger, memory: Memory, asking: int, wanted: Wanted) -> Ite
             code="license.unenrolled",
             remedy="Run `flopgate-agent join`, and start the courier while there is a link.",
         )
-    first = max(min(one.acknowledged_sequence for one in admitted) + 1, memory.oldest_sequence)
+    held = min(one.acknowledged_sequence for one in admitted)
+    # Over a link the request itself may be acknowledged by now: it is in the file all the same.
+    first = min(max(held + 1, memory.oldest_sequence), asking)
     host = ReportingHost(
         host_id=memory.last.report.host_id, name=wanted.name, reports=asking - first + 1
     )

@@ -50,8 +50,8 @@ def armored(content: Content) -> str:
     return "\n".join(lines) + "\n"
 
 
-def read_armor(text: str) -> Content:
-    """What a block holds; of several the first.
+def read_armor(text: str) -> list[Content]:
+    """What each block of a text holds, in their order.
 
     Raises:
         MalformedError, OversizedError: naming the line where one is amiss.
@@ -61,7 +61,10 @@ def read_armor(text: str) -> Content:
             f"text of {len(text)} characters, at most {ARMOR_CHARS_MAX} are read",
             code="armor.oversized",
         )
-    kind, lines = _block(text)
+    return [_content(kind, lines) for kind, lines in _blocks(text)]
+
+
+def _content(kind: str, lines: list[str]) -> Content:
     heads: dict[str, str] = {}
     parts: dict[int, str] = {}
     for line in lines:
@@ -95,14 +98,17 @@ def _check(number: int, part: str) -> str:
     return check_symbols(f"{number} {part}", _CHECK)
 
 
-def _block(text: str) -> tuple[str, Iterator[str]]:
+def _blocks(text: str) -> Iterator[tuple[str, list[str]]]:
+    """Kind and lines of each."""
     begin = _BEGIN.search(text)
     if begin is None:
         raise _cut("there is no line that begins a block")
-    end = _END.search(text, begin.end())
-    if end is None or end[1] != begin[1]:
-        raise _cut("there is no line that ends the block")
-    return begin[1], (line.strip() for line in text[begin.end() : end.start()].splitlines())
+    while begin is not None:
+        end = _END.search(text, begin.end())
+        if end is None or end[1] != begin[1]:
+            raise _cut("there is no line that ends the block")
+        yield begin[1], [line.strip() for line in text[begin.end() : end.start()].splitlines()]
+        begin = _BEGIN.search(text, end.end())
 
 
 def _read_line(line: str) -> tuple[int, str]:

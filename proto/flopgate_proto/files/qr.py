@@ -9,7 +9,7 @@ any order and more than once.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from flopgate_proto.errors import MalformedError, OversizedError
@@ -55,42 +55,45 @@ def qr_parts(content: Content) -> list[str]:
     return [f"{body}:{check_symbols(body, _CHECK)}" for body in bodies]
 
 
-def join_qr(texts: Iterable[str]) -> Content:
-    """The whole from texts of codes, in any order, with some of them twice.
+def join_qr(texts: Iterable[str]) -> list[Content]:
+    """Each whole from texts of codes, in any order, with some of them twice.
 
     Raises:
-        MalformedError, OversizedError: a part is misread, of another whole, or missing.
+        MalformedError, OversizedError: a part is misread, contradicts another, or is missing.
     """
-    whole: tuple[str, ...] | None = None
-    parts: dict[int, str] = {}
+    wholes: dict[tuple[str, str], dict[int, str]] = {}
+    counts: dict[tuple[str, str], int] = {}
     for given, text in enumerate(texts):
         if given >= _GIVEN_MAX:
             raise OversizedError(f"more than {_GIVEN_MAX} QR codes", code="qr.oversized")
         kind, number, count, checksum, symbols = _part(text)
-        if whole is None:
-            whole = kind, count, checksum
-        if whole != (kind, count, checksum) or parts.setdefault(number, symbols) != symbols:
+        whole = kind, checksum
+        known = wholes.setdefault(whole, {}).setdefault(number, symbols)
+        if counts.setdefault(whole, count) != count or known != symbols:
             raise MalformedError(
-                f"part {number} of {count} belongs to another whole",
+                f"part {number} of {count} contradicts another part",
                 code="qr.mixed",
-                remedy="Give the codes of one license at a time.",
+                remedy="Scan all of them again.",
             )
-    if whole is None:
+    if not wholes:
         raise MalformedError("there is no QR code of ours", code="qr.none")
-    kind, count, checksum = whole
-    missing = [str(number) for number in range(1, int(count) + 1) if number not in parts]
+    return [_joined(*whole, parts, counts[whole]) for whole, parts in wholes.items()]
+
+
+def _joined(kind: str, checksum: str, parts: Mapping[int, str], count: int) -> Content:
+    missing = [str(number) for number in range(1, count + 1) if number not in parts]
     if missing:
         raise MalformedError(
             f"part {', '.join(missing)} of {count} is missing",
             code="qr.missing",
             remedy="Scan it, and give all parts together.",
         )
-    packed = from_base32("".join(parts[number] for number in range(1, int(count) + 1)))
+    packed = from_base32("".join(parts[number] for number in range(1, count + 1)))
     groups = "-".join(checksum[at : at + 5] for at in range(0, len(checksum), 5))
     return unpacked(kind, packed or b"", groups)
 
 
-def _part(text: str) -> tuple[str, int, str, str, str]:
+def _part(text: str) -> tuple[str, int, int, str, str]:
     text = text.strip().upper()
     found = _PART.fullmatch(text)
     number, count = (int(found[2]), int(found[3])) if found else (0, 0)
@@ -105,4 +108,4 @@ def _part(text: str) -> tuple[str, int, str, str, str]:
             code="qr.part",
             remedy="Scan it again.",
         )
-    return found[1], number, str(count), found[4], found[5]
+    return found[1], number, count, found[4], found[5]
