@@ -32,6 +32,7 @@ from flopgate_governor.commands import (
     token,
     workload,
 )
+from flopgate_governor.commands import license as license_
 from flopgate_proto.errors import ConfigError, FlopgateError
 from flopgate_proto.version import VERSION
 
@@ -47,6 +48,7 @@ COMMANDS: Final[dict[str, ModuleType]] = {
     "budget": budget,
     "workload": workload,
     "host": host,
+    "license": license_,
     "delegate": delegate,
     "reconcile": reconcile,
     "status": status,

@@ -59,6 +59,29 @@ def submit(layout: Layout, envelope: Envelope) -> pb.SubmitOrderReply:
         )
 
 
+def deliver(layout: Layout, messages: Iterator[pb.DeliverRequest]) -> pb.DeliverReply:
+    """Give reports that were carried here to the running governor.
+
+    Raises:
+        ConfigError: it is not running.
+        UnreachableError: it does not answer, or refused.
+    """
+    # As long as it takes: a site's month is gigabytes.
+    with connected(layout) as stub:
+        return stub.Deliver(messages)
+
+
+def issue_licenses(layout: Layout, request: pb.IssueLicensesRequest) -> pb.IssueLicensesReply:
+    """Ask the running governor for licenses, or what they would be.
+
+    Raises:
+        ConfigError: it is not running.
+        UnreachableError: it does not answer, or refused.
+    """
+    with connected(layout) as stub:
+        return stub.IssueLicenses(request, timeout=TIMEOUT_S)
+
+
 def status(layout: Layout) -> pb.GetStatusReply:
     """Status of the running governor.
 

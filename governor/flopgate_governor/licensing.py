@@ -86,7 +86,7 @@ def _again(state: State, requests: list[bytes]) -> pb.IssueLicensesReply:
         raise HistoryError(
             f"no license was given to request {missing[0].hex()[:16]}",
             code="license.unknown",
-            remedy="Name a request that was given one.",
+            remedy="`flopgate-governor license list` names those that are out.",
         )
     state.know(one.host_id for one in licenses.values())
     reply = pb.IssueLicensesReply()
@@ -109,7 +109,7 @@ def _verified(state: State, envelope: Envelope, requests: list[bytes]) -> Approv
         raise MisdirectedError(
             f"a statement of type {envelope.payload_type!r} where an approval belongs",
             code="license.approval-type",
-            remedy="Send an approval of licenses that officers signed.",
+            remedy="Give what officers signed with `flopgate-governor license issue`.",
         )
     return _checked(state, order, envelope.digest, requests)
 

@@ -6,9 +6,37 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_public_key,
+)
+
 from flopgate_governor.files import read_signing_key
 from flopgate_governor.pkcs11_keys import SCHEME, token_signer
-from flopgate_proto.keys import Signer
+from flopgate_proto.errors import ConfigError, FlopgateError
+from flopgate_proto.keys import Signer, VerifyingKey
+
+
+def public_key(path: Path) -> bytes:
+    """The DER of a public key in a PEM file, as ``openssl pkey -pubout`` writes it.
+
+    Raises:
+        ConfigError: there is none that can be used.
+    """
+    try:
+        spki = load_pem_public_key(path.read_bytes()).public_bytes(
+            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+        )
+        VerifyingKey(spki)
+    except (OSError, ValueError, UnsupportedAlgorithm, FlopgateError) as error:
+        raise ConfigError(
+            f"{path} holds no public key that can be used",
+            code="key.public",
+            remedy="Name a PEM file of a P-256 or Ed25519 key: openssl pkey -pubout.",
+        ) from error
+    return spki
 
 
 @contextmanager

@@ -88,7 +88,7 @@ def accept_order(state: State, envelope: Envelope) -> Accepted:
         raise MisdirectedError(
             "an approval of licenses is no order by itself",
             code="license.approval-alone",
-            remedy="Give it with the requests that it approves.",
+            remedy="Give it with its requests: `flopgate-governor license issue --approval`.",
         )
     _check_in_time(state, envelope)
     _check_ruling(state, envelope)

@@ -3,9 +3,33 @@
 from __future__ import annotations
 
 import sys
+from typing import Final
 
 
 def show(text: str) -> None:
     """Write one text and a line's end, at once: a caller may wait for it."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
+
+
+BAR_WIDTH: Final = 30
+
+
+class Bar:
+    """A progress bar on standard error, where that is a terminal; else nothing."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self._what, self._total = what, total
+        self._shown = -1
+        self._on = sys.stderr.isatty() and total > 0
+
+    def at(self, done: int) -> None:
+        """So many are done."""
+        filled = done * BAR_WIDTH // max(self._total, 1)
+        if not self._on or (filled == self._shown and done < self._total):
+            return
+        self._shown = filled
+        bar = "#" * filled + "." * (BAR_WIDTH - filled)
+        end = "\n" if done >= self._total else ""
+        sys.stderr.write(f"\r{self._what} [{bar}] {done} of {self._total}{end}")
+        sys.stderr.flush()

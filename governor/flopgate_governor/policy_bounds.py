@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from flopgate_proto.amounts import flop_text, rate_text
-from flopgate_proto.limits import BUDGETS_MAX, PHASES_MAX, TIERS_MAX
+from flopgate_proto.amounts import flop_text, rate_text, span_text
+from flopgate_proto.limits import BUDGETS_MAX, PHASES_MAX, STOP_SLACK_MS, TIERS_MAX
 from flopgate_proto.values.common import ScopeKind
+from flopgate_proto.values.licenses import LICENSE_STEP_MS
 from flopgate_proto.values.orders import Policy
 
 DRIFT_PPM_MAX: Final = 100_000
@@ -26,6 +27,8 @@ LIFETIME_MS_MAX: Final = 7 * 86_400_000
 """How long a host that is cut off goes on; no longer than a delegation lasts by default."""
 EXEMPT_LIFETIME_MS_MAX: Final = 30 * 86_400_000
 LOOSENING_DELAY_MS_MAX: Final = 90 * 86_400_000
+LICENSE_SPAN_MS_MAX: Final = 90 * 86_400_000
+LICENSE_AGE_MS_MAX: Final = 180 * 86_400_000
 KILL_MS: Final = 2_000
 """What a gate keeps free at the end of a lifetime, from a kill to its effect."""
 
@@ -53,6 +56,7 @@ def faults(policy: Policy) -> Iterator[Fault]:
     yield from _spans(policy)
     yield from _rules(policy)
     yield from _tiers(policy)
+    yield from _licenses(policy)
 
 
 def _figures(policy: Policy) -> Iterator[Fault]:
@@ -122,6 +126,52 @@ def _spans(policy: Policy) -> Iterator[Fault]:
             "not reach has stopped",
             mend=f"Write lifetime_ms {policy.lifetime_ms} or more.",
         )
+
+
+def _licenses(policy: Policy) -> Iterator[Fault]:
+    spans = (
+        ("license_span_ms", "license_headroom_max_tflop"),
+        ("reserve_span_ms", "reserve_headroom_max_tflop"),
+    )
+    given = [(key, headroom) for key, headroom in spans if getattr(policy, key)]
+    if bool(policy.reserve_after_ms) is not bool(policy.reserve_span_ms):
+        yield Fault(
+            key="reserve_after_ms" if policy.reserve_after_ms else "reserve_span_ms",
+            problem="stands alone: reserve_span_ms says how long a reserve lets run, "
+            "reserve_after_ms when it opens",
+            mend="Write both, or neither.",
+        )
+    least_ms = 2 * (policy.wind_down_ms + policy.drain_ms + STOP_SLACK_MS)
+    for key, headroom in given:
+        span_ms: int = getattr(policy, key)
+        if not least_ms <= span_ms <= LICENSE_SPAN_MS_MAX:
+            yield Fault(
+                key=key,
+                problem=f"is {span_text(span_ms)}: a stop in order and as much to run take "
+                f"{span_text(least_ms)}, and no pause reaches a host so long",
+                mend=f"Write {least_ms} to {LICENSE_SPAN_MS_MAX}.",
+            )
+        if not span_ms <= policy.license_age_ms <= LICENSE_AGE_MS_MAX:
+            yield Fault(
+                key="license_age_ms",
+                problem=f"is {span_text(policy.license_age_ms)}: {key} is {span_text(span_ms)}, "
+                "and could not be used up; a pause may take so long",
+                mend=f"Write {span_ms} to {LICENSE_AGE_MS_MAX}.",
+            )
+        if not getattr(policy, headroom):
+            yield Fault(
+                key=headroom,
+                problem=f"is 0, and {key} is {span_text(span_ms)}: nothing could be computed",
+                mend='Write what one host may do in that span, as in "1e22 FLOP".',
+            )
+        step_ms = policy.license_step_ms or LICENSE_STEP_MS
+        if not least_ms <= step_ms <= span_ms:
+            yield Fault(
+                key="license_step_ms",
+                problem=f"is {span_text(step_ms)}: a step is lost with each crash, "
+                f"holds a stop in order and as much to run, and is part of {key}",
+                mend=f"Write {least_ms} to {span_ms}, as in 30m.",
+            )
 
 
 def _tiers(policy: Policy) -> Iterator[Fault]:

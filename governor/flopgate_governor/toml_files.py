@@ -44,6 +44,16 @@ pause_lapse_ms = 259_200_000
 loose_phase_age_ms = 1_209_600_000
 headroom_max_tflop = 1_000_000_000
 
+# Licenses for hosts without a link: running time, time until they end, FLOP, and what is reserved
+# at a time. A reserve opens after so long without any authority. Left out, none is given.
+license_span_ms = 604_800_000
+license_age_ms = 1_209_600_000
+license_headroom_max_tflop = 100_000_000_000
+license_step_ms = 1_800_000
+reserve_after_ms = 259_200_000
+reserve_span_ms = 86_400_000
+reserve_headroom_max_tflop = 20_000_000_000
+
 # Links above 100 Gbit/s make two clusters one; for another rate, once every gate knows this key:
 # cluster_link_mbit_per_s = 200_000
 #
@@ -60,11 +70,6 @@ headroom_max_tflop = 1_000_000_000
 # [[tiers]]
 # training_tflop = "1e26 FLOP"
 # inference_tflop_per_s = "1e19 FLOP/s"
-#
-# Licenses for hosts without a link, once every gate knows these keys:
-# license_span_ms = "7d"
-# license_age_ms = "14d"
-# license_headroom_max_tflop = "1e25 FLOP"
 #
 # Each covered cluster needs a budget.
 # [[budgets]]

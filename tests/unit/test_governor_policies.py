@@ -14,9 +14,11 @@ from tests.support.found_clusters import join
 from tests.support.governor import POLICY, LocalGovernor, cluster_policy, joined
 from tests.support.governor_folder import folder_of
 from tests.support.governor_steps import ASK, CLUSTER, ask
+from tests.support.licenses import license_policy
 from tests.support.statements import PORT, topology
 
 CAP = 4 * ASK
+LICENSED = license_policy(CAP)
 WORKLOAD = Scope(ScopeKind.WORKLOAD, "w1")
 
 
@@ -147,6 +149,10 @@ def test_a_cap_below_what_is_out_is_told(
         (tiered((10, 3), (13, 3)), "training_tflop = 13", "prohibited"),
         (tiered((10, 3), (11, 2)), "inference_tflop_per_s = 2", "less approval"),
         (tiered((10, 5)), "inference_tflop_per_s = 5", "prohibited"),
+        (replace(LICENSED, license_age_ms=1), "license_age_ms", "used up"),
+        (replace(LICENSED, license_step_ms=60_000), "license_step_ms", "lost with each crash"),
+        (replace(LICENSED, license_span_ms=60_000), "license_span_ms", "a stop in order"),
+        (replace(LICENSED, reserve_span_ms=0), "reserve_after_ms", "stands alone"),
         (
             replace(
                 POLICY,

@@ -27,6 +27,7 @@ from flopgate_proto.values import (
     Refusal,
     SingleUse,
 )
+from flopgate_proto.values.licenses import LICENSE_STEP_MS
 
 _ITS_FILE: Final = "Install the license that was made for this host's newest request."
 _BEYOND: Final = "The authority's online key grants more than its officers allow: tell them."
@@ -179,7 +180,7 @@ def _check_bounds(
         ("a span of ms", approval.span_ms, span_ms, "policy"),
         ("a headroom of teraFLOP", approval.headroom_max_tflop, headroom_tflop, "policy"),
         ("an end after ms", age_ms, policy.license_age_ms, "policy"),
-        ("steps of ms", part.step_ms, policy.license_step_ms, "policy"),
+        ("steps of ms", part.step_ms, policy.license_step_ms or LICENSE_STEP_MS, "policy"),
         ("a span of ms", terms.lifetime_ms, approval.span_ms, "the officers' approval"),
         *(
             (

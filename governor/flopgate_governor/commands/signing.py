@@ -77,7 +77,9 @@ def sign_and_submit(arguments: argparse.Namespace, order: Order) -> bool:
         show("\n".join([*in_words(order), f"digest {draft.digest.hex()}"]))
         show(f"next: flopgate-governor order approve {arguments.draft} --key KEY")
         return False
-    _confirm(order, arguments.yes_i_mean)
+    name = _reached(order)
+    if name is not None:
+        typed_back(in_words(order), name, arguments.yes_i_mean)
     with signers(arguments.key) as keys:
         kind, payload = encoded(order)
         envelope = seal(kind, payload, keys)
@@ -85,17 +87,16 @@ def sign_and_submit(arguments: argparse.Namespace, order: Order) -> bool:
     return True
 
 
-def _confirm(order: Order, meant: str | None) -> None:
+def typed_back(words: list[str], name: str, meant: str | None) -> None:
     """Have the name of what is reached typed back, on a terminal or in an argument.
 
     Raises:
         ConfigError: another name was given.
     """
-    name = _reached(order)
-    if name is None or (meant is None and not sys.stdin.isatty()):
+    if meant is None and not sys.stdin.isatty():
         return
     if meant is None:
-        sys.stderr.write("\n".join([*in_words(order), f"Type {name!r} to sign this: "]))
+        sys.stderr.write("\n".join([*words, f"Type {name!r} to sign this: "]))
         sys.stderr.flush()
         meant = sys.stdin.readline().strip()
     if meant != name:

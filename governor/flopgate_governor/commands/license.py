@@ -1,0 +1,315 @@
+"""Licenses for hosts without a link: issue them to a request file, list them, tell the time."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from flopgate_governor.client import issue_licenses, status
+from flopgate_governor.commands.signing import add_directory, typed_back
+from flopgate_governor.deliveries import deliver_file, in_parts, read_asking
+from flopgate_governor.drafts import Draft, encoded, read_draft, write_draft
+from flopgate_governor.files import Layout, write_secret
+from flopgate_governor.license_words import (
+    issued_document,
+    issued_lines,
+    status_document,
+    status_lines,
+    sum_lines,
+)
+from flopgate_governor.officer_keys import public_key, signers
+from flopgate_governor.order_words import in_words
+from flopgate_governor.output import Bar, show
+from flopgate_governor.wiring import load_authority, load_policy, opened, unix_ms
+from flopgate_proto.amounts import counted, parse_span_ms, parse_tflop
+from flopgate_proto.codec import (
+    PayloadType,
+    encode_trusted_time,
+    envelope_to_json,
+    envelope_to_wire,
+)
+from flopgate_proto.envelope import Envelope, seal
+from flopgate_proto.errors import ConfigError
+from flopgate_proto.files import AskingHost, spoken, write_licenses
+from flopgate_proto.limits import NONCE_BYTES
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values.licenses import LicenseApproval, TrustedTime
+from flopgate_proto.values.orders import Policy
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``license issue``, ``list``, ``show`` and ``time``."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add_issue(
+        actions.add_parser("issue", help="account a request file, and license the hosts in it")
+    )
+    listed = actions.add_parser("list", help="licenses that no report has settled yet")
+    add_directory(listed)
+    listed.add_argument("--json", action="store_true", help="for programs, in whole TFLOP")
+    shown = actions.add_parser("show", help="one of them, or all of one host")
+    add_directory(shown)
+    shown.add_argument("id", metavar="ID", help="of a request or a host, its first digits")
+    shown.add_argument("--json", action="store_true", help="for programs, in whole TFLOP")
+    time = actions.add_parser("time", help="write a signed statement of the time, for hosts")
+    add_directory(time)
+    time.add_argument("--out", type=Path, required=True, metavar="FILE", help="a new file")
+
+
+def _add_issue(parser: argparse.ArgumentParser) -> None:
+    add_directory(parser)
+    parser.add_argument("file", type=Path, metavar="FILE", help="the request file")
+    how = parser.add_mutually_exclusive_group(required=True)
+    how.add_argument(
+        "--key",
+        action="append",
+        metavar="KEY",
+        help="an officer's key, which signs the approval at once; once for each officer",
+    )
+    how.add_argument(
+        "--draft",
+        type=Path,
+        metavar="DRAFT",
+        help="write the approval as a new draft, for `order approve`; issue nothing yet",
+    )
+    how.add_argument(
+        "--approval", type=Path, metavar="DRAFT", help="a draft that enough officers approved"
+    )
+    how.add_argument(
+        "--dry-run", action="store_true", help="tell what each host would get, and no more"
+    )
+    how.add_argument(
+        "--again", action="store_true", help="write what these requests were given before"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="license file, a new one")
+    parser.add_argument("--reason", metavar="TEXT", help="why, for the log and the hosts")
+    parser.add_argument(
+        "--span", metavar="SPAN", help="most running time of each (as asked, within policy)"
+    )
+    parser.add_argument(
+        "--within", metavar="SPAN", help="they end so long from now (the policy's license_age_ms)"
+    )
+    parser.add_argument(
+        "--headroom", metavar="FLOP", help="most FLOP of each, as in 1e22 (the policy's most)"
+    )
+    parser.add_argument(
+        "--opener",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="PEM",
+        help="of a reserve: public key of one of the custodian's officers, who may open it",
+    )
+    parser.add_argument(
+        "--openers-needed", type=int, metavar="N", help="how many of them open it (all)"
+    )
+    parser.add_argument("--expires", default="7d", metavar="SPAN", help="of a draft (7d)")
+    parser.add_argument(
+        "--yes-i-mean", metavar="N", help="for scripts: the number of hosts, asked for otherwise"
+    )
+    parser.add_argument("--json", action="store_true", help="for programs, in whole TFLOP")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do one of them."""
+    layout = Layout(arguments.dir)
+    match arguments.action:
+        case "issue":
+            _issue(arguments, layout)
+        case "time":
+            _time(layout, arguments.out)
+        case _:
+            _list(arguments, layout)
+
+
+def _issue(arguments: argparse.Namespace, layout: Layout) -> None:
+    writes = arguments.key or arguments.approval or arguments.again
+    if writes and arguments.out is None:
+        raise ConfigError(
+            "no license file is named", code="license.out", remedy="Add --out FILE, a new file."
+        )
+    if arguments.out is not None and arguments.out.exists():
+        raise ConfigError(
+            f"{arguments.out} is there already", code="file.exists", remedy="Name a new file."
+        )
+    asking = read_asking(arguments.file)
+    if arguments.again:
+        _write(layout, arguments.out, [one.request for one in asking], None)
+        return
+    delivered = deliver_file(layout, arguments.file, asking)
+    if not delivered:
+        raise ConfigError(
+            "no request of this file is on record",
+            code="license.undelivered",
+            remedy="See above what is wrong with each host's reports.",
+        )
+    approval = _approval(arguments, layout, delivered)
+    preview = _preview(layout, approval, delivered)
+    _tell(arguments, layout, approval, preview, asking)
+    _sign(arguments, layout, approval, preview)
+
+
+def _approval(
+    arguments: argparse.Namespace, layout: Layout, delivered: Sequence[AskingHost]
+) -> LicenseApproval:
+    if arguments.approval is not None:
+        order = read_draft(arguments.approval).order
+        if not isinstance(order, LicenseApproval):
+            raise ConfigError(
+                f"{arguments.approval} approves no licenses",
+                code="license.approval-type",
+                remedy="Name the draft that `license issue --draft` wrote.",
+            )
+        return order
+    policy = load_policy(layout)
+    if policy is None:
+        raise ConfigError(
+            "no policy is in force",
+            code="policy.missing",
+            remedy="Officers sign one: `flopgate-governor policy apply`.",
+        )
+    if not arguments.reason:
+        raise ConfigError("no reason is given", code="license.reason", remedy="Add --reason TEXT.")
+    return _proposed(arguments, layout, delivered, policy)
+
+
+def _proposed(
+    arguments: argparse.Namespace,
+    layout: Layout,
+    delivered: Sequence[AskingHost],
+    policy: Policy,
+) -> LicenseApproval:
+    reserve = any(one.wish.reserve for one in delivered)
+    span_ms = policy.reserve_span_ms if reserve else policy.license_span_ms
+    most = policy.reserve_headroom_max_tflop if reserve else policy.license_headroom_max_tflop
+    now_ms = unix_ms()
+    within_ms = parse_span_ms(arguments.within) if arguments.within else policy.license_age_ms
+    openers = tuple(public_key(path) for path in arguments.opener)
+    needed = arguments.openers_needed
+    return LicenseApproval(
+        authority=load_authority(layout),
+        requests=tuple(one.request for one in delivered),
+        not_before_unix_ms=now_ms,
+        not_after_unix_ms=now_ms + within_ms,
+        span_ms=parse_span_ms(arguments.span)
+        if arguments.span
+        else min(span_ms, max(one.wish.span_ms for one in delivered)),
+        headroom_max_tflop=parse_tflop(arguments.headroom) if arguments.headroom else most,
+        reserve=reserve,
+        nonce=secrets.token_bytes(NONCE_BYTES),
+        reason=arguments.reason,
+        opener_spkis=openers,
+        opener_threshold=len(openers) if needed is None else needed,
+    )
+
+
+def _preview(
+    layout: Layout, approval: LicenseApproval, delivered: Sequence[AskingHost]
+) -> list[pb.IssuedLicense]:
+    _, payload = encoded(approval)
+    requests = [one.request for one in delivered]
+    reply = issue_licenses(layout, pb.IssueLicensesRequest(requests=requests, preview=payload))
+    return list(reply.issued)
+
+
+def _tell(
+    arguments: argparse.Namespace,
+    layout: Layout,
+    approval: LicenseApproval,
+    preview: Sequence[pb.IssuedLicense],
+    asking: Sequence[AskingHost],
+) -> None:
+    names = {one.request: one.host.name for one in asking}
+    if arguments.json:
+        told = [issued_document(one, names.get(one.request, "")) for one in preview]
+        show(json.dumps({"hosts": told, "not_after_unix_ms": approval.not_after_unix_ms}))
+        return
+    outstanding = status(layout).licenses
+    lines = issued_lines(preview, names, approval)
+    show("\n".join([*lines, *sum_lines(preview, outstanding, approval, unix_ms())]))
+
+
+def _sign(
+    arguments: argparse.Namespace,
+    layout: Layout,
+    approval: LicenseApproval,
+    preview: Sequence[pb.IssuedLicense],
+) -> None:
+    if arguments.dry_run:
+        return
+    given = [one.request for one in preview if one.HasField("terms") or one.given_under]
+    if not given:
+        raise ConfigError(
+            "no host of this file would get a license",
+            code="license.nobody",
+            remedy="See above why each is refused. Nothing was signed.",
+        )
+    if arguments.draft is not None:
+        draft = Draft.of(approval, unix_ms() + parse_span_ms(arguments.expires))
+        write_draft(arguments.draft, draft)
+        show("\n".join([*in_words(approval), f"digest {draft.digest.hex()}"]))
+        show(f"next: flopgate-governor order approve {arguments.draft} --key KEY")
+        show(f"then: flopgate-governor license issue {arguments.file} --approval {arguments.draft}")
+        return
+    if arguments.approval is not None:
+        draft = read_draft(arguments.approval)
+        draft.check_fresh(unix_ms())
+        envelope = draft.envelope
+    else:
+        typed_back(in_words(approval), str(len(given)), arguments.yes_i_mean)
+        with signers(arguments.key) as keys:
+            envelope = seal(*encoded(approval), keys)
+    _write(layout, arguments.out, given, envelope)
+
+
+def _write(layout: Layout, out: Path, requests: Sequence[bytes], approval: Envelope | None) -> None:
+    licenses: list[pb.HostLicense] = []
+    bar = Bar("licenses", len(requests))
+    for part in in_parts(requests):
+        request = pb.IssueLicensesRequest(requests=part)
+        if approval is not None:
+            request.approval.CopyFrom(envelope_to_wire(approval))
+        licenses += issue_licenses(layout, request).licenses
+        bar.at(len(licenses))
+    if not licenses:
+        raise ConfigError(
+            "none of these requests was given a license under this approval",
+            code="license.nobody",
+            remedy="Run it again with --dry-run: it says why.",
+        )
+    write_secret(out, b"".join(write_licenses(licenses)))
+    show(f"{out}: {counted(len(licenses), 'license')}")
+    if approval is not None:
+        show(f"approval {approval.digest.hex()}  by voice {spoken(approval.digest)}")
+
+
+def _list(arguments: argparse.Namespace, layout: Layout) -> None:
+    found = list(status(layout).licenses)
+    if arguments.action == "show":
+        wanted = arguments.id.lower()
+        found = [
+            one
+            for one in found
+            if one.request.hex().startswith(wanted) or one.host_id.hex().startswith(wanted)
+        ]
+        if not found:
+            raise ConfigError(
+                f"no license {arguments.id!r} is out",
+                code="license.unknown",
+                remedy="`flopgate-governor license list` names those that are.",
+            )
+    if arguments.json:
+        show(json.dumps([status_document(one) for one in found]))
+    else:
+        lines = [line for one in found for line in status_lines(one)]
+        show("\n".join(lines) or "no license is out")
+
+
+def _time(layout: Layout, out: Path) -> None:
+    with opened(layout) as state:
+        told = TrustedTime(authority=state.authority, governor_unix_ms=state.now_ms())
+        statement = seal(PayloadType.TRUSTED_TIME, encode_trusted_time(told), [state.permit])
+    write_secret(out, envelope_to_json(statement).encode())
+    show(f"{out}: for `flopgate-agent license time`")

@@ -1,0 +1,166 @@
+"""A licensing day at the officers' desk: a real governor, its command line, and files."""
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from flopgate_proto.codec import decode_trusted_time, envelope_from_json
+from flopgate_proto.envelope import Envelope
+from flopgate_proto.files import ReportingHost, read_licenses, write_requests
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.v1 import flopgate_pb2_grpc as rpc
+from tests.support.governor import FakeHost
+from tests.support.governor_process import GovernorProcess, cli, join
+from tests.support.licenses import asking
+from tests.support.waiting import WAIT_S
+
+REASON = ("--reason", "the link to the site is cut")
+
+
+@pytest.fixture
+def governor(tmp_path: Path) -> Iterator[GovernorProcess]:
+    made = GovernorProcess.make(tmp_path / "g")
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def hosts(governor: GovernorProcess) -> list[FakeHost]:
+    token = governor.token()
+    return [join(governor, number, token)[0] for number in (1, 2)]
+
+
+def request_file(path: Path, hosts: list[FakeHost], reports: int = 3) -> list[Envelope]:
+    """What a courier brings: each host's reports, the last of which asks; the requests."""
+    made = {h.number: [*(h.report() for _ in range(reports - 1)), asking(h)] for h in hosts}
+    lines = write_requests(
+        (ReportingHost(host_id=h.host_id, name=f"node-{h.number}", reports=reports), made[h.number])
+        for h in hosts
+    )
+    path.write_bytes(b"".join(lines))
+    return [made[h.number][-1] for h in hosts]
+
+
+def licenses_in(path: Path) -> list[pb.HostLicense]:
+    return list(read_licenses([path.read_bytes()]))
+
+
+def test_a_file_is_accounted_previewed_approved_and_answered_once(
+    governor: GovernorProcess, hosts: list[FakeHost], tmp_path: Path
+) -> None:
+    asked, out = tmp_path / "site.request", tmp_path / "site.license"
+    requests = request_file(asked, hosts)
+    dry = cli("license", "issue", asked, "--dir", governor.root, "--dry-run", *REASON)
+    assert dry.returncode == 0, dry.stderr
+    for told in (
+        "host node-1 (",
+        "nothing but its disk counts",
+        "2 of 2 hosts",
+        "a pause may take 14d to reach them",
+        "meanwhile they compute for 2d at most, all together",
+    ):
+        assert told in dry.stdout
+    dry = cli("license", "issue", asked, "--dir", governor.root, "--dry-run", "--json", *REASON)
+    document = json.loads(dry.stdout)
+    assert [one["request"] for one in document["hosts"]] == [one.digest.hex() for one in requests]
+    assert cli("license", "list", "--dir", governor.root).stdout == "no license is out\n"
+
+    arguments = ("license", "issue", str(asked), "--out", str(out), *REASON)
+    slip = governor.order(*arguments, "--yes-i-mean", "3", officers=2)
+    assert (slip.returncode, "order.unconfirmed" in slip.stderr) == (2, True)
+    short = governor.order(*arguments, officers=1)
+    assert (short.returncode, "envelope.quorum" in short.stderr) == (1, True)
+    assert not out.exists()
+    done = governor.order(*arguments, "--yes-i-mean", "2", officers=2)
+    assert done.returncode == 0, done.stderr
+    first = licenses_in(out)
+    assert [one.host_id for one in first] == [host.host_id for host in hosts]
+
+    governor.stop(signal.SIGKILL)
+    governor.start()
+    again = tmp_path / "again.license"
+    done = cli("license", "issue", asked, "--dir", governor.root, "--again", "--out", again)
+    assert done.returncode == 0, done.stderr
+    assert [one.answer.answers[0] for one in licenses_in(again)] == [
+        one.answer.answers[0] for one in first
+    ]
+    listed = json.loads(cli("license", "list", "--dir", governor.root, "--json").stdout)
+    assert [one["state"] for one in listed] == ["untold", "untold"]
+    shown = cli("license", "show", requests[0].digest.hex()[:12], "--dir", governor.root).stdout
+    assert "the link to the site is cut" in shown
+    missing = cli("license", "show", "ffff", "--dir", governor.root)
+    assert (missing.returncode, "license.unknown" in missing.stderr) == (2, True)
+
+
+def test_a_draft_of_an_approval_goes_round(
+    governor: GovernorProcess, hosts: list[FakeHost], tmp_path: Path
+) -> None:
+    asked, draft, out = (tmp_path / name for name in ("s.request", "s.draft", "s.license"))
+    request_file(asked, hosts[:1])
+    done = cli(
+        *("license", "issue", asked, "--dir", governor.root, "--draft", draft, *REASON),
+        *("--span", "2h", "--within", "3d"),
+    )
+    assert done.returncode == 0, done.stderr
+    digest = done.stdout.split("digest ")[1].split()[0]
+    for number in (1, 2):
+        key = governor.root / "officers" / f"officer-{number}.pem"
+        signed = cli("order", "approve", draft, "--key", key, "--digest", digest)
+        assert signed.returncode == 0, signed.stderr
+    submitted = cli("order", "submit", draft, "--dir", governor.root)
+    assert (submitted.returncode, "license.approval-alone" in submitted.stderr) == (1, True)
+    done = cli(
+        *("license", "issue", asked, "--dir", governor.root, "--approval", draft, "--out", out)
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(licenses_in(out)) == 1
+    taken = cli(
+        *("license", "issue", asked, "--dir", governor.root, "--approval", draft, "--out", out)
+    )
+    assert (taken.returncode, "file.exists" in taken.stderr) == (2, True)
+
+
+def test_a_strangers_reports_are_told_and_the_rest_is_licensed(
+    governor: GovernorProcess, hosts: list[FakeHost], tmp_path: Path
+) -> None:
+    asked = tmp_path / "site.request"
+    request_file(asked, [hosts[0], FakeHost(77)])
+    dry = cli("license", "issue", asked, "--dir", governor.root, "--dry-run", *REASON)
+    assert dry.returncode == 0, dry.stderr
+    assert "host.unknown" in dry.stderr
+    assert "1 of 1 host" in dry.stdout
+    asked.write_bytes(asked.read_bytes()[:-20])
+    cut = cli("license", "issue", asked, "--dir", governor.root, "--dry-run", *REASON)
+    assert cut.returncode == 1
+    assert "license-file." in cut.stderr
+
+
+def test_the_time_is_told_by_the_online_key(governor: GovernorProcess, tmp_path: Path) -> None:
+    out = tmp_path / "time.json"
+    done = cli("license", "time", "--dir", governor.root, "--out", out)
+    assert done.returncode == 0, done.stderr
+    told = decode_trusted_time(envelope_from_json(out.read_text()).payload)
+    assert told.governor_unix_ms > 1_700_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [
+        ("Deliver", iter([pb.DeliverRequest()])),
+        ("IssueLicenses", pb.IssueLicensesRequest()),
+    ],
+)
+def test_a_hosts_certificate_opens_no_officers_door(
+    governor: GovernorProcess, method: str, request_: object
+) -> None:
+    _, courier, certificate = join(governor, 5, governor.token())
+    with courier.channel(certificate) as channel:
+        call = getattr(rpc.GovernorServiceStub(channel), method)
+        with pytest.raises(grpc.RpcError) as caught:
+            call(request_, timeout=WAIT_S)
+    assert "host may not call" in str(caught.value)
