@@ -147,7 +147,7 @@ def _names(path: Path) -> list[str]:
 def _install(arguments: argparse.Namespace) -> int:
     config = load_gate(arguments.config)
     host_id = bytes.fromhex(read_status(str(status_path(config.door_path)))["host_id"])
-    for one in license_of(read_given(arguments.files).licenses, host_id):
+    for one in license_of(read_given(arguments.files, host_id).licenses, host_id):
         ask_gate(config.door_path, pb.ToGate(license=one), if_silent=IF_SILENT)
         sys.stdout.write("\n".join(["installed:", *license_lines(one)]) + "\n")
     return 0

@@ -19,6 +19,7 @@ from flopgate_proto.files import (
     is_qr_part,
     join_qr,
     license_in,
+    license_of,
     read_armor,
     read_licenses,
     statement_in,
@@ -54,18 +55,24 @@ class Given:
         return self.statements[0]
 
 
-def read_given(paths: Sequence[str]) -> Given:
+def read_given(paths: Sequence[str], host_id: bytes = b"") -> Given:
     """Everything in these files; QR codes may be spread over several.
+
+    Args:
+        paths: of files; ``-`` for standard input.
+        host_id: of a license file of a whole site only this host's part is kept; empty: all of it.
 
     Raises:
         ConfigError, MalformedError, OversizedError: naming the file.
+        MisdirectedError: a license file has no part for the host.
     """
     given, codes = Given(), []
     for path in paths:
         with naming(path), opened(path) as file:
             first = file.read(CHUNK_BYTES)
             if is_lines(first):
-                given.licenses.extend(read_licenses(chunks(file, first)))
+                found = read_licenses(chunks(file, first))
+                given.licenses.extend(license_of(found, host_id) if host_id else found)
                 continue
             data = first + file.read(_TEXT_BYTES_MAX)
             if is_image(data):
