@@ -174,7 +174,7 @@ class GovernorTruth(LaneSums):
                 wrong = self.rulings.relieve(self, order)
                 self.faults += [(3, wrong)] if wrong else []
             case Closure() if self.policy is not None:
-                self.rulings.close(self, order, unix_ms, self.policy)
+                self.rulings.close(self, order.host_id, unix_ms, self.policy)
             case _:
                 pass
 
@@ -228,6 +228,7 @@ class GovernorTruth(LaneSums):
             sequence = pb.Enrolment.FromString(enrolment.payload).sequence
             known = host.truth.acknowledged.get(self.name, 0)
             host.truth.acknowledged[self.name] = max(known, sequence)
+            self.rulings.enrolled(self, host, unix_ms)
 
     def offer(self, submissions: Sequence[Submission], unix_ms: int) -> None:
         """These messages are about to be judged, at this time of the governor's own."""

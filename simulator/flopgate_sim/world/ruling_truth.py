@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from flopgate_proto.values.orders import Adoption, Closure, Policy, Relief
+from flopgate_proto.values.orders import Adoption, Policy, Relief
 from flopgate_sim.world.silence_truth import peak_flop_per_s
 
 if TYPE_CHECKING:
@@ -43,23 +43,33 @@ class RulingTruth:
         """An adoption was accepted that comes into force then."""
         self._waits[order.host_id] = due_unix_ms
 
-    def close(self, truth: GovernorTruth, order: Closure, unix_ms: int, policy: Policy) -> None:
-        """A chain is over."""
-        host = truth.hosts[order.host_id]
-        self._closed.add(order.host_id)
+    def enrolled(self, truth: GovernorTruth, host: Host, unix_ms: int) -> None:
+        """A host was admitted: chains that have its chips are over."""
+        chips = {chip.uuid for chip in host.hardware.chips}
+        for host_id, other in list(truth.hosts.items()):
+            same = chips & {chip.uuid for chip in other.hardware.chips}
+            if same and host_id != host.host_id and truth.policy is not None:
+                self.close(truth, host_id, unix_ms, truth.policy)
+
+    def close(self, truth: GovernorTruth, host_id: bytes, unix_ms: int, policy: Policy) -> None:
+        """A chain is over: officers said so, or its chips were enrolled under another key."""
+        if host_id in self._closed:
+            return
+        host = truth.hosts[host_id]
+        self._closed.add(host_id)
         for lane in host.plan.lanes:
-            _, allotted, _ = truth.newest.get((order.host_id, lane.workload), (0, 0, 0))
+            _, allotted, _ = truth.newest.get((host_id, lane.workload), (0, 0, 0))
             live = [g for g in host.truth.grants if g.workload == lane.workload]
             newest = max(live, key=lambda grant: grant.sequence, default=None)
             left = 0 if newest is None else max(0, newest.ceiling_tflop - allotted)
             _add(self.spent_tflop, host.plan.scopes_of(lane.workload), left)
             ever = host.truth.ceiling_tflop.get((truth.name, lane.workload), 0)
             _add(truth.spent_tflop, host.plan.scopes_of(lane.workload), max(0, ever - allotted))
-        silent_ms = max(0, unix_ms - truth.silence.heard_unix_ms.get(order.host_id, unix_ms))
+        silent_ms = max(0, unix_ms - truth.silence.heard_unix_ms.get(host_id, unix_ms))
         charged = peak_flop_per_s(host, policy) * silent_ms // _MS_FLOP_PER_TFLOP
         _add(self.charged_tflop, host.plan.scopes_of("undeclared"), charged)
-        truth.silence.gone(order.host_id)
-        truth.clusters.gone(order.host_id)
+        truth.silence.gone(host_id)
+        truth.clusters.gone(host_id)
 
     def relieve(self, truth: GovernorTruth, order: Relief) -> str:
         """A relief is in force; what is wrong with that, in words."""
