@@ -71,6 +71,11 @@ def test_each_command_goes_by_it(
     assert "that know policy 2 or a newer one" in said("delegate", "--dry-run")
     reason = ("--reason", "x", "--dry-run")
     assert "version 2" in said("order", "propose", "seats", "--recipient", "a.example", *reason)
+    fallback = said("order", "propose", "seats", "--fallback-after", "30d", *reason)
+    assert f"where {AUTHORITY} is silent for 30d of gate running time" in fallback
+    soon = ["--fallback-after", "soon", "--dir", str(folder)]
+    assert main(["order", "propose", "seats", *soon, *reason]) != 0
+    assert "is no span" in capsys.readouterr().err
     assert "cap 1e22 FLOP" in said("budget", "list")
     draft = tmp_path / "draft.json"
     said("delegate", "--draft", str(draft))

@@ -31,7 +31,7 @@ TIMES: Final = {
     "drain_ms": 1_000,
 }
 HOSTS: Final = ("honest0", "honest1", "two-faced")
-WAIT_S: Final = 30.0
+WAIT_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
