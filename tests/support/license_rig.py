@@ -12,6 +12,7 @@ from typing import Any, Final
 from flopgate_agent.gate.actions import Action, KeepLicenses
 from flopgate_agent.gate.carrying import CarriedOver
 from flopgate_agent.gate.core import GateCore
+from flopgate_agent.gate.faults import LEDGER_FAILED
 from flopgate_agent.gate.license_check import LicenseFile
 from flopgate_agent.ledger import Ledger
 from flopgate_agent.tpm.anchored import AnchoredLedger
@@ -60,7 +61,8 @@ class LicenseRig(GateRig):
     Attributes:
         tpm: ``None``: the host has none.
         dies: where the gate dies when it keeps its licenses next: ``before`` or ``after`` the
-            ledger has the row, or once the counter was ``stepped`` too.
+            ledger has the row, or once the counter was ``stepped`` too; ``full``: the disk is, and
+            it lives.
     """
 
     def __init__(self, folder: Path, *, tpm: FakeTpm | None = None, chips: int = 1) -> None:
@@ -77,6 +79,7 @@ class LicenseRig(GateRig):
         self.run(30_000)
         for chip in self.hardware.chips:
             self.hardware.start(pid=1 + chip, chip=chip)
+        self.run(5_000)
 
     def _new_core(self, ran_ms: int = 0, kept_ms: int = 0) -> GateCore:
         memory = replace(self.ledger.load(), ran_ms=ran_ms, kept_ms=kept_ms)
@@ -98,6 +101,9 @@ class LicenseRig(GateRig):
                 super().carry_out([action])
                 continue
             dies, self.dies = self.dies, ""
+            if dies == "full":
+                self.carry_out(self.core.fault(LEDGER_FAILED, "full", "Make room.", self.now))
+                return
             if dies == "after":
                 self.ledger.keep(action)
             elif dies == "stepped":
@@ -130,6 +136,18 @@ class LicenseRig(GateRig):
         found = issue(self.authority, self.request(), **fields)
         self.install(found)
         return found
+
+    def again(self, *, boot: bool = False, away_ms: int = 2_000) -> LicenseRig:
+        """The gate is killed, or the host reboots, and it starts again; processes stay held."""
+        fresh = None if not boot else bytes([self.settings.run_nonce[0] + 100] * 16)
+        pids = self._known
+        self.restart(boot_id=fresh, away_ms=away_ms)
+        if boot:
+            for chip in self.hardware.chips:
+                self.hardware.start(pid=1 + chip, chip=chip)
+        else:
+            self._known = pids
+        return self
 
     def give_back(self) -> None:
         """What is held goes back."""

@@ -146,7 +146,7 @@ class Licensing:
                 if isinstance(one, Allowed) and authority.name in one.licensed_by
             }
             # A wind-down is let run by what ended.
-            names |= desk.running if desk.in_use else set()
+            names |= {name for name in desk.running if isinstance(permissions[name], Denied)}
             desk.running = {name for name in names if lanes[name].state in MAY_COMPUTE}
             if desk.in_use and not desk.running:
                 desk.idle_since_ms = now_ms
