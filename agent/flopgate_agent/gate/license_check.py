@@ -98,7 +98,11 @@ def check_license(
     verified = verify_answer(found.proven, authority.name, authority.keys_in_force(running_ms))
     answer = verified.answer
     if answer.run_nonce != asked.run_nonce:
-        raise MisdirectedError("answers another run than asked", code="license.request")
+        raise MisdirectedError(
+            "this license answers another run of the gate than the one that asked",
+            code="license.request",
+            remedy=_ITS_FILE,
+        )
     check_batch(verified, authority)
     approval, digest = authority.check_approval(found.approval)
     terms = answer.terms
@@ -112,7 +116,9 @@ def check_license(
         )
     if approval.reserve != asked.reserve:
         raise MisdirectedError(
-            "a reserve was asked for and is not given, or the reverse", code="license.reserve"
+            "a reserve was asked for and is not given, or the reverse",
+            code="license.reserve",
+            remedy="Tell the authority what was asked for, and take what it then makes.",
         )
     ceilings = {
         verdict.workload: verdict.outcome.ceiling_tflop
