@@ -43,10 +43,12 @@ class GovernorProcess:
     process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def make(cls, root: Path, cluster: str = "c1") -> "GovernorProcess":
-        """A new directory whose policy has a budget for one cluster."""
-        form = root.with_suffix(".toml")
-        form.write_text(DEFAULT_POLICY.format(authority=AUTHORITY) + BUDGET.format(cluster=cluster))
+    def make(cls, root: Path, cluster: str = "c1", policy: Path | None = None) -> "GovernorProcess":
+        """A new directory; without a ``policy`` the shipped one, with a budget for one cluster."""
+        form = policy or root.with_suffix(".toml")
+        if policy is None:
+            shipped = DEFAULT_POLICY.format(authority=AUTHORITY)
+            form.write_text(shipped + BUDGET.format(cluster=cluster))
         done = cli("init", root, "--authority", AUTHORITY, "--policy", form)
         assert done.returncode == 0, done.stderr
         return cls(root)

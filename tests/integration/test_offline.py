@@ -1,0 +1,86 @@
+"""docs/offline.md is followed to the letter, with real processes and the link really cut."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.offline_scene import QUICK, OfflineScene
+from tests.support.page import blocks
+from tests.support.waiting import until
+
+MONDAY, TUESDAY = "Monday: the operator asks", "Tuesday: officers decide"
+WEDNESDAY, NEXT = "Wednesday: the site runs on", "Monday again: the next one"
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> OfflineScene:
+    return OfflineScene(tmp_path)
+
+
+def test_a_licensing_day_of_a_site(scene: OfflineScene) -> None:
+    """Asked, decided, installed from one place, run on by, printed, told the time, and returned."""
+    (policy,) = blocks("offline.md", "Once, beforehand")
+    one, site = blocks("offline.md", MONDAY)
+    preview, issue = blocks("offline.md", TUESDAY)
+    install, left, forms, told_time = blocks("offline.md", WEDNESDAY)
+    following, back = blocks("offline.md", NEXT)
+    with scene:
+        assert "license_span_ms = 604800000  # 7d" in scene.run(policy)
+        scene.cut()
+        cut_s = time.monotonic()
+        assert "the last asks for a license of 7d" in scene.run(one)
+        assert "gathered: 2 of 2 hosts" in scene.run(site)
+        seen = scene.run(preview)
+        assert "node-1" in seen
+        assert "node-2" in seen
+        assert "2 licenses" in scene.run(issue)
+        scene.run(install)
+        until(lambda: "gov.example: held, " in scene.run(left), "the gate to say what it holds")
+        text = scene.run(forms)
+        assert text.count("license for host") >= 4, "two from paper, two from QR codes"
+        scene.run(told_time)
+        while time.monotonic() < cut_s + QUICK["lifetime_ms"] / 1000 + 2:
+            time.sleep(0.2)
+        for node in scene.nodes:
+            assert node.lane["state"] == "running", node.told()
+            assert node.lane["licensed"], node.told()
+        node = scene.nodes[0]
+        node.end("gate", kill=True)
+        node.start("gate")
+        until(lambda: node.lane.get("state") == "running", node.told)
+        first = node.status["licenses"][0]["request"]
+        scene.run(following)
+        until(lambda: node.status["licenses"][0]["request"] != first, node.told)
+        assert node.lane["state"] == "running", node.told()
+        assert "given back" in scene.run(back)
+        until(lambda: node.lane.get("state") == "halted", node.told)
+        for one_node in scene.nodes:
+            one_node.start("courier")
+        until(lambda: node.lane.get("state") == "running", node.told)
+
+        def settled() -> bool:
+            return scene.run("flopgate-governor license list --dir agency").count("host ") == 1
+
+        until(settled, "the license that was given back to be settled")
+
+
+def test_a_reserve_is_opened_by_the_custodians_own_officers(scene: OfflineScene) -> None:
+    keys, given, opened = blocks("offline.md", "In reserve")
+    with scene:
+        node = scene.nodes[0]
+        scene.run(keys)
+        scene.run(given)
+        scene.cut()
+        until(lambda: node.lane.get("state") == "halted", node.told)
+        begin, cosign, give = opened.replace("\\\n", "").strip().splitlines()
+        scene.run(f"{begin}\n{cosign}")
+
+        def taken() -> bool:
+            return "opened: " in scene.run(f"{give} 2>&1 || true")
+
+        until(taken, node.told)
+        until(lambda: node.lane.get("state") == "running", node.told)
+        assert node.status["licenses"][0]["state"] == "opened"
