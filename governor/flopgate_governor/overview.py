@@ -16,7 +16,7 @@ from flopgate_governor.silences import look
 from flopgate_governor.standings import license_statuses
 from flopgate_governor.state import State
 from flopgate_governor.topology import load_topologies, summary
-from flopgate_proto.codec import decode_report
+from flopgate_proto.codec import decode_report, encode_order
 from flopgate_proto.codec.common import scope_to
 from flopgate_proto.codec.reports import lane_to
 from flopgate_proto.limits import COUNT_MAX
@@ -75,8 +75,14 @@ def overview(state: State, linked: Collection[bytes]) -> pb.GetStatusReply:
         capacity_basis=pb.CapacityBasis.ValueType(0 if policy is None else policy.capacity_basis),
         cluster_link_mbit_per_s=state.clusters.link_mbit_per_s,
         delegation=_delegation(state),
+        seats=_seats(state),
         licenses=licenses,
     )
+
+
+def _seats(state: State) -> pb.Seats | None:
+    seats = state.book.orders.seats
+    return None if seats is None else pb.Seats.FromString(encode_order(seats)[1])
 
 
 def _delegation(state: State) -> pb.DelegationStatus | None:

@@ -12,6 +12,7 @@ from flopgate_governor.overview import overview, tolerated_outage_ms
 from flopgate_governor.policy_bounds import KILL_MS
 from flopgate_proto.amounts import date_text
 from flopgate_proto.values import Pause, Phase, PhaseRule, Quote, Scope, ScopeKind
+from tests.support import further_orders
 from tests.support.governor import (
     AUTHORITY,
     OFFICERS,
@@ -70,6 +71,16 @@ def test_status_says_that_everything_is_paused(governor: LocalGovernor) -> None:
     governor.order(pause(Scope(ScopeKind.EVERYTHING)), OFFICERS[:1])
     assert told(governor)[0].startswith("grants stand still: everything is paused")
     assert "  1 host:" in told(governor)[1]
+
+
+def test_status_names_who_has_no_say_and_the_fallback(governor: LocalGovernor) -> None:
+    recipients = further_orders.seats(authority=AUTHORITY, fallback_ms=30 * 86_400_000)
+    governor.order(recipients)
+    assert told(governor)[1] == (
+        "seats version 1  other.example only to receive, fallback after 30d of silence"
+    )
+    governor.order(further_orders.seats(authority=AUTHORITY, version=2, seats=()))
+    assert told(governor)[1] == "seats version 2  all authorities rule"
 
 
 def test_status_says_until_when_hosts_take_permits_and_warns_before(

@@ -51,6 +51,7 @@ def lines_of(reply: pb.GetStatusReply) -> list[str]:
     ]
     lines += [f"  {reply.halted_reason}"] if reply.halted_reason else []
     lines += _delegation(reply) if reply.HasField("delegation") else []
+    lines += _seats(reply.seats) if reply.HasField("seats") else []
     lines += [
         f"cluster {c.cluster}  {rate_text(c.capacity_tflop_per_s)}  "
         f"{'covered' if c.covered else 'exempt'}  {counted(c.hosts, 'host')}"
@@ -74,6 +75,15 @@ def lines_of(reply: pb.GetStatusReply) -> list[str]:
     for host in reply.hosts:
         lines += host_lines(host, reply.governor_unix_ms)
     return lines
+
+
+def _seats(seats: pb.Seats) -> list[str]:
+    """Who has no say, as far as this authority is asked, and its own fallback."""
+    recipients = [one.authority for one in seats.seats if one.standing == pb.STANDING_RECIPIENT]
+    said = [f"{', '.join(recipients)} only to receive"] if recipients else []
+    if seats.fallback_ms:
+        said.append(f"fallback after {span_text(seats.fallback_ms)} of silence")
+    return [f"seats version {seats.version}  {', '.join(said) or 'all authorities rule'}"]
 
 
 def _grants(reply: pb.GetStatusReply) -> str:

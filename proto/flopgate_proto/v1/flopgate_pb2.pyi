@@ -3380,6 +3380,7 @@ class GetStatusReply(_message.Message):
     CAPACITY_BASIS_FIELD_NUMBER: _builtins.int
     CLUSTER_LINK_MBIT_PER_S_FIELD_NUMBER: _builtins.int
     DELEGATION_FIELD_NUMBER: _builtins.int
+    SEATS_FIELD_NUMBER: _builtins.int
     LICENSES_FIELD_NUMBER: _builtins.int
     authority: _builtins.str
     governor_unix_ms: _builtins.int
@@ -3416,6 +3417,10 @@ class GetStatusReply(_message.Message):
         """The newest; absent before the first."""
 
     @_builtins.property
+    def seats(self) -> Global___Seats:
+        """In force; absent before the first."""
+
+    @_builtins.property
     def licenses(self) -> _containers.RepeatedCompositeFieldContainer[Global___LicenseStatus]: ...
     def __init__(
         self,
@@ -3438,11 +3443,12 @@ class GetStatusReply(_message.Message):
         capacity_basis: Global___CapacityBasis.ValueType = ...,
         cluster_link_mbit_per_s: _builtins.int = ...,
         delegation: Global___DelegationStatus | None = ...,
+        seats: Global___Seats | None = ...,
         licenses: _abc.Iterable[Global___LicenseStatus] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delegation", b"delegation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delegation", b"delegation", "seats", b"seats"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "batch_number", b"batch_number", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "cluster_link_mbit_per_s", b"cluster_link_mbit_per_s", "clusters", b"clusters", "delegation", b"delegation", "fallen", b"fallen", "governor_unix_ms", b"governor_unix_ms", "halted_reason", b"halted_reason", "hosts", b"hosts", "licenses", b"licenses", "log_size", b"log_size", "merges", b"merges", "pauses", b"pauses", "policy_version", b"policy_version", "threshold_tflop_per_s", b"threshold_tflop_per_s", "tolerated_outage_ms", b"tolerated_outage_ms", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "batch_number", b"batch_number", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "cluster_link_mbit_per_s", b"cluster_link_mbit_per_s", "clusters", b"clusters", "delegation", b"delegation", "fallen", b"fallen", "governor_unix_ms", b"governor_unix_ms", "halted_reason", b"halted_reason", "hosts", b"hosts", "licenses", b"licenses", "log_size", b"log_size", "merges", b"merges", "pauses", b"pauses", "policy_version", b"policy_version", "seats", b"seats", "threshold_tflop_per_s", b"threshold_tflop_per_s", "tolerated_outage_ms", b"tolerated_outage_ms", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
