@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from flopgate_governor.core.kinship import path_between
+from flopgate_governor.named import DIGITS_MIN
 from flopgate_proto.amounts import counted
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.words import word_of
-
-HOST_DIGITS_MIN: Final = 8
-"""Fewest hexadecimal digits that name a host."""
 
 WHY: Final = {
     "custodians": "they are of different custodians",
@@ -71,12 +69,12 @@ def _cluster_of(reply: pb.GetStatusReply, name: str) -> str:
         return name
     digits = name.lower()
     found = {h.cluster for h in reply.hosts if h.host_id.hex().startswith(digits)}
-    if len(digits) >= HOST_DIGITS_MIN and len(found) == 1:
+    if len(digits) >= DIGITS_MIN and len(found) == 1:
         return found.pop()
     raise ConfigError(
         f"{name!r} is no declared cluster, nor the beginning of one host's id",
         code="cluster.unknown",
-        remedy=f"`status` names both; a host needs {HOST_DIGITS_MIN} digits or more.",
+        remedy=f"`status` names both; a host needs {DIGITS_MIN} digits or more.",
     )
 
 

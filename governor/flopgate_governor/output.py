@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 
 def show(text: str) -> None:
     """Write one text and a line's end, at once: a caller may wait for it."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """``--json``: of every command, for programs."""
+    parser.add_argument("--json", action="store_true", help="for programs, in whole units")
+
+
+def tell(arguments: argparse.Namespace, lines: Iterable[str], document: Any) -> None:
+    """Write lines for people, or with ``--json`` a document of one line."""
+    show(json.dumps(document) if arguments.json else "\n".join(lines))
 
 
 BAR_WIDTH: Final = 30

@@ -14,7 +14,7 @@ from flopgate_governor.toml_files import check_keys, read_toml
 from flopgate_proto.amounts import counted
 from flopgate_proto.codec import decode_order, encode_order
 from flopgate_proto.errors import ConfigError, PeerError
-from flopgate_proto.keys import VerifyingKey
+from flopgate_proto.keys import VerifyingKey, key_digest
 from flopgate_proto.trust import ROLE_OF
 from flopgate_proto.values.orders import Key, Role, TrustRoot
 
@@ -28,7 +28,8 @@ def root_text(root: TrustRoot) -> str:
         "# Keys of one officer's name count once. A key is the base64 of its SubjectPublicKeyInfo.",
     ]
     for key in root.keys:
-        lines += ["", "[[officers]]", f"name = {json.dumps(key.name)}"]
+        lines += ["", f"# Key id {key_digest(key.spki).hex()}", "[[officers]]"]
+        lines += [f"name = {json.dumps(key.name)}"]
         lines += [f"key = {json.dumps(base64.b64encode(key.spki).decode())}"]
     for role in root.roles:
         keys = [root.keys[index] for index in role.keys]
@@ -36,6 +37,21 @@ def root_text(root: TrustRoot) -> str:
         lines += ["", f"[roles.{role.name}]", f"threshold = {role.threshold}"]
         lines += [f"officers = {json.dumps(names)}"]
     return "\n".join(lines)
+
+
+def root_document(root: TrustRoot) -> dict[str, Any]:
+    """A root for programs; keys are told by their ids."""
+    return {
+        "version": root.version,
+        "officers": [{"name": key.name, "key_id": key_digest(key.spki).hex()} for key in root.keys],
+        "roles": {
+            role.name: {
+                "threshold": role.threshold,
+                "officers": sorted({root.keys[index].name for index in role.keys}),
+            }
+            for role in root.roles
+        },
+    }
 
 
 def read_root(path: Path, authority: str, version: int) -> TrustRoot:

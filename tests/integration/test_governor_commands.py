@@ -64,7 +64,7 @@ def test_officers_hear_of_names_and_digests_that_are_nobodys(governor: GovernorP
     assert (odd.returncode, "pause.nobody" in odd.stderr) == (0, True)
     unknown = governor.order("resume", "--lift", "ab" * 32, officers=2)
     assert (unknown.returncode, "resume.unknown" in unknown.stderr) == (2, True)
-    lifted = governor.order("resume", "--lift", odd.stdout.split()[0], officers=2)
+    lifted = governor.order("resume", "--lift", odd.stdout[:12], officers=2)
     assert lifted.returncode == 0, lifted.stderr
 
 
@@ -142,7 +142,7 @@ def test_law_6_a_draft_is_approved_submitted_waits_and_is_vetoed(
         "loosens: 1 pause is lifted" in cli("order", "submit", draft, "--dir", governor.root).stdout
     )
     assert digest in cli("order", "list", "--dir", governor.root).stdout
-    veto = governor.order("order", "propose", "veto", digest, "--reason", "not inspected")
+    veto = governor.order("order", "propose", "veto", digest[:8], "--reason", "not inspected")
     _last(veto)
     assert "order.vetoed: officer-1" in cli("order", "list", "--dir", governor.root).stdout
     assert paused.split()[0] in cli("status", "--dir", governor.root).stdout

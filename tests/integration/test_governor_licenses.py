@@ -73,7 +73,7 @@ def test_a_file_is_accounted_previewed_approved_and_answered_once(
     arguments = ("license", "issue", str(asked), "--out", str(out), *REASON)
     slip = governor.order(*arguments, "--yes-i-mean", "3", officers=2)
     assert (slip.returncode, "order.unconfirmed" in slip.stderr) == (2, True)
-    short = governor.order(*arguments, officers=1)
+    short = governor.order(*arguments, "--yes-i-mean", "2", officers=1)
     assert (short.returncode, "envelope.quorum" in short.stderr) == (1, True)
     assert not out.exists()
     done = governor.order(*arguments, "--yes-i-mean", "2", officers=2)

@@ -32,7 +32,14 @@ BUDGET = '\n[[budgets]]\nscope = "cluster:{cluster}"\ncap_tflop = 1_000_000_000_
 def cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the command line."""
     command = [sys.executable, "-m", "flopgate_governor.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=WAIT_S)
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=WAIT_S,
+    )
 
 
 @dataclass
@@ -108,7 +115,8 @@ class GovernorProcess:
         keys = [
             part for n in range(officers) for part in ("--key", folder / f"officer-{n + 1}.pem")
         ]
-        return cli(*arguments, "--dir", self.root, *keys)
+        meant = () if "--yes-i-mean" in arguments else ("--yes-i-mean", AUTHORITY)
+        return cli(*arguments, "--dir", self.root, *keys, *meant)
 
 
 @dataclass

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from tests.support.governor import AUTHORITY
 from tests.support.waiting import WAIT_S
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
@@ -25,6 +26,8 @@ def blocks(page: str, heading: str = "") -> list[str]:
 def run(block: str, folder: Path) -> str:
     """In this folder, with this Python's programs; what it printed."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    # The authority of the pages is the tests' own.
+    block = block.replace("agency.example", AUTHORITY)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block],
         cwd=folder,

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from flopgate_governor.cli import main
-from flopgate_governor.commands.propose import digest_of
 from flopgate_governor.drafts import Draft, read_draft, replace_draft, write_draft
 from flopgate_governor.files import Layout, write_secret
 from flopgate_governor.order_words import in_words
@@ -75,12 +74,6 @@ def test_spans_are_told_in_units_that_officers_think_in() -> None:
     assert "lapses after 3d of running time" in in_words(orders.pause(lapse_ms=259_200_000))
     week = replace(orders.delegation(), span_ms=604_800_000)
     assert "for 7d of each gate's running time" in in_words(week)
-
-
-def test_a_host_named_by_the_digits_of_status_is_refused_with_where_all_are() -> None:
-    with pytest.raises(ConfigError) as error:
-        digest_of("79d8cf7996df9b9b")
-    assert "`flopgate-governor host show` of a host" in (error.value.remedy or "")
 
 
 def test_law_6_approvals_over_the_same_bytes_make_a_quorum(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from flopgate_governor.commands.signing import add_directory
 from flopgate_governor.files import Layout, write_secret
-from flopgate_governor.output import show
+from flopgate_governor.output import add_json, tell
 from flopgate_governor.service.authorization import Role, uri_of
 from flopgate_governor.wiring import load_authority, load_tls
 from flopgate_proto.errors import ConfigError
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="new directory for key.pem, certificate.pem and ca.pem",
     )
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -50,4 +51,6 @@ def run(arguments: argparse.Namespace) -> None:
     write_secret(out / "key.pem", credential.key_pem)
     write_secret(out / "certificate.pem", credential.certificate_pem)
     write_secret(out / "ca.pem", tls.certificate_pem)
-    show(f"{out}: key.pem, certificate.pem and ca.pem of {arguments.role} {arguments.name}")
+    line = f"{out}: key.pem, certificate.pem and ca.pem of {arguments.role} {arguments.name}"
+    bearer = {"role": arguments.role, "name": arguments.name, "uri": uri}
+    tell(arguments, [line], {"directory": str(out)} | bearer)

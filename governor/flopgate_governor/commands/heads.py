@@ -8,10 +8,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-from flopgate_governor.commands.propose import digest_of
 from flopgate_governor.commands.signing import add_directory
 from flopgate_governor.comparing import Compared, Verdict, compare, export, read_export
 from flopgate_governor.files import Layout, write_secret
+from flopgate_governor.named import digest_of, host_named
 from flopgate_governor.output import show
 from flopgate_governor.proof import check_proof, read_signed, report_text
 from flopgate_governor.state import State
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     held.add_argument("--json", action="store_true", help="for programs: one object a host")
     told = actions.add_parser("report", help="one report as its host signed it, for a proof")
-    told.add_argument("host", metavar="HOST", help="all digits of its id")
+    told.add_argument("host", metavar="HOST", help="its id, or the digits it begins with")
     told.add_argument("sequence", metavar="NUMBER", type=int, help="of the report")
     add_directory(told)
     told.add_argument("--out", type=Path, metavar="FILE", help="new file; printed otherwise")
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _asked(arguments: argparse.Namespace, state: State) -> str:
-    return report_text(state, digest_of(arguments.host), arguments.sequence)
+    return report_text(state, host_named(state, arguments.host), arguments.sequence)
 
 
 def _write(text: str, arguments: argparse.Namespace) -> None:

@@ -10,8 +10,8 @@ from flopgate_governor.client import status
 from flopgate_governor.commands.signing import add_directory
 from flopgate_governor.commands.status import host_lines
 from flopgate_governor.files import Layout
+from flopgate_governor.named import one_of
 from flopgate_governor.output import show
-from flopgate_proto.errors import ConfigError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 
@@ -48,12 +48,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _one(text: str, reply: pb.GetStatusReply) -> pb.HostStatus:
-    found = [host for host in reply.hosts if host.host_id.hex().startswith(text.lower())]
-    if len(found) != 1 or not text:
-        problem = "no host begins" if not found else f"{len(found)} hosts begin"
-        raise ConfigError(
-            f"{problem} with {text!r}",
-            code="host.unknown",
-            remedy="Copy its digits from `flopgate-governor host list`.",
-        )
-    return found[0]
+    known = {host.host_id: host for host in reply.hosts}
+    remedy = "Copy its digits from `flopgate-governor host list`."
+    return known[one_of(text, known, "host", code="host.unknown", remedy=remedy, least=1)]

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from flopgate_governor.files import Layout, write_secret
 from flopgate_governor.officer_orders import accept_order, found
-from flopgate_governor.output import show
+from flopgate_governor.output import add_json, tell
 from flopgate_governor.pki import CertificateAuthority, new_authority
 from flopgate_governor.service.authorization import Role as Caller
 from flopgate_governor.service.authorization import uri_of
@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--policy", type=Path, metavar="FILE", help="form of the first policy; else the default"
     )
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -84,6 +85,14 @@ def run(arguments: argparse.Namespace) -> None:
     root = _sign(_trust_root(authority, officers, arguments.quorum), officers)
     write_secret(layout.root / "trust-root.json", envelope_to_json(root).encode())
     _fill_store(layout, root, _first_orders(layout, authority, permit), officers)
+    keys = sorted(str(path) for path in layout.officers.iterdir())
+    document = {"authority": authority, "directory": str(layout.root), "officers": keys}
+    lines = [
+        f"{layout.root}: trust root {root.digest.hex()}",
+        f"officers' keys, for rehearsals: {layout.officers}",
+        f"next: flopgate-governor serve --dir {layout.root}",
+    ]
+    tell(arguments, lines, document | {"trust_root_digest": root.digest.hex()})
 
 
 def _check_new(root: Path) -> None:
@@ -152,9 +161,6 @@ def _fill_store(
     for order in orders:
         accept_order(state, _sign(order, officers))
     state.store.close()
-    show(f"{layout.root}: trust root {root.digest.hex()}")
-    show(f"officers' keys, for rehearsals: {layout.officers}")
-    show(f"next: flopgate-governor serve --dir {layout.root}")
 
 
 def _sign(order: Order, officers: list[SigningKey]) -> Envelope:

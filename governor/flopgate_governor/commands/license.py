@@ -22,7 +22,7 @@ from flopgate_governor.license_words import (
 )
 from flopgate_governor.officer_keys import public_key, signers
 from flopgate_governor.order_words import in_words
-from flopgate_governor.output import Bar, show
+from flopgate_governor.output import Bar, add_json, show, tell
 from flopgate_governor.wiring import load_authority, load_policy, opened, unix_ms
 from flopgate_proto.amounts import counted, parse_span_ms, parse_tflop
 from flopgate_proto.codec import (
@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     time = actions.add_parser("time", help="write a signed statement of the time, for hosts")
     add_directory(time)
     time.add_argument("--out", type=Path, required=True, metavar="FILE", help="a new file")
+    add_json(time)
 
 
 def _add_issue(parser: argparse.ArgumentParser) -> None:
@@ -119,7 +120,7 @@ def run(arguments: argparse.Namespace) -> None:
         case "issue":
             _issue(arguments, layout)
         case "time":
-            _time(layout, arguments.out)
+            _time(arguments, layout)
         case _:
             _list(arguments, layout)
 
@@ -307,9 +308,11 @@ def _list(arguments: argparse.Namespace, layout: Layout) -> None:
         show("\n".join(lines) or "no license is out")
 
 
-def _time(layout: Layout, out: Path) -> None:
+def _time(arguments: argparse.Namespace, layout: Layout) -> None:
+    out: Path = arguments.out
     with opened(layout) as state:
         told = TrustedTime(authority=state.authority, governor_unix_ms=state.now_ms())
         statement = seal(PayloadType.TRUSTED_TIME, encode_trusted_time(told), [state.permit])
     write_secret(out, envelope_to_json(statement).encode())
-    show(f"{out}: for `flopgate-agent license time`")
+    document = {"file": str(out), "governor_unix_ms": told.governor_unix_ms}
+    tell(arguments, [f"{out}: for `flopgate-agent license time`"], document)

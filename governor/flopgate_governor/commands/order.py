@@ -6,21 +6,21 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.json_format import MessageToJson
 
 from flopgate_governor.client import status
 from flopgate_governor.commands import propose
-from flopgate_governor.commands.signing import add_directory, submit_and_tell, waiting_lines
+from flopgate_governor.commands.signing import add_directory, submitted, waiting_lines
 from flopgate_governor.commands.token import first_root
 from flopgate_governor.drafts import Draft, read_draft, replace_draft
 from flopgate_governor.files import Layout
 from flopgate_governor.officer_keys import signers
 from flopgate_governor.order_words import in_words
-from flopgate_governor.output import show
+from flopgate_governor.output import add_json, show, tell
 from flopgate_governor.state import State
-from flopgate_governor.trust_form import root_text
+from flopgate_governor.trust_form import root_document, root_text
 from flopgate_governor.wiring import opened, unix_ms
 from flopgate_proto.amounts import counted, span_text
 from flopgate_proto.errors import ConfigError
@@ -42,11 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     propose.add_arguments(action("propose", "sign an order at once, or write a draft of it"))
     shown = action("show", "say in words what a draft orders, and its digest")
     _add_draft(shown)
+    add_json(shown)
     shown.add_argument(
         "--dir", type=Path, metavar="DIR", help="of the governor: tells who signed, and what waits"
     )
     approve = action("approve", "sign the exact bytes of a draft with one officer's key")
     _add_draft(approve)
+    add_json(approve)
     approve.add_argument("--key", required=True, metavar="KEY", help="the officer's key")
     approve.add_argument(
         "--digest",
@@ -55,11 +57,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     hand_in = action("submit", "give a draft that enough officers approved to the governor")
     _add_draft(hand_in)
+    add_json(hand_in)
     add_directory(hand_in)
     listed = action("list", "orders that wait, and those that never came into force")
     add_directory(listed)
     listed.add_argument("--json", action="store_true", help="for programs: protobuf JSON")
-    add_directory(action("trust", "the trust root in force, as the form of the next one"))
+    root = action("trust", "the trust root in force, as the form of the next one")
+    add_directory(root)
+    add_json(root)
 
 
 def _add_draft(parser: argparse.ArgumentParser) -> None:
@@ -73,16 +78,20 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _show(arguments: argparse.Namespace) -> None:
     draft = read_draft(arguments.draft)
-    lines = [*in_words(draft.order), f"digest {draft.digest.hex()}"]
+    words, keys = in_words(draft.order), [one.key_id for one in draft.signatures]
+    told: dict[str, Any] = {"words": words, "digest": draft.digest.hex(), "key_ids": keys}
+    told["expires_unix_ms"] = draft.expires_unix_ms
+    lines = [*words, f"digest {draft.digest.hex()}"]
     if arguments.dir is None:
-        lines += [f"signed by key {one.key_id}" for one in draft.signatures]
+        lines += [f"signed by key {key}" for key in keys]
     else:
         with opened(Layout(arguments.dir)) as state:
-            lines += _judged(draft, state)
-    show("\n".join(lines))
+            more, judged = _judged(draft, state)
+        lines, told = [*lines, *more], told | judged
+    tell(arguments, lines, told)
 
 
-def _judged(draft: Draft, state: State) -> list[str]:
+def _judged(draft: Draft, state: State) -> tuple[list[str], dict[str, Any]]:
     """What the trust root and the policy in force make of a draft."""
     book, role = state.book, ROLE_OF[draft.payload_type]
     signed = sorted(book.orders.trust.officers(one.key_id for one in draft.signatures))
@@ -91,18 +100,22 @@ def _judged(draft: Draft, state: State) -> list[str]:
         f"role {role}: {counted(needed, 'officer')} {'signs' if needed == 1 else 'sign'}",
         f"signatures, not checked here, of: {', '.join(signed) or 'nobody'}",
     ]
-    lines += [f"loosens: {what}" for what in loosened(draft.order, book.orders.in_force)]
-    if lines[2:]:
-        lines.append(f"so it waits {span_text(book.orders.in_force.delay_ms)} once it is accepted")
-    return lines
+    loosens, delay_ms = list(loosened(draft.order, book.orders.in_force)), 0
+    if loosens:
+        delay_ms = book.orders.in_force.delay_ms
+        lines += [f"loosens: {what}" for what in loosens]
+        lines.append(f"so it waits {span_text(delay_ms)} once it is accepted")
+    told = {"role": role, "needed": needed, "signed_by": signed, "loosens": loosens}
+    return lines, told | {"waits_ms": delay_ms}
 
 
 def _approve(arguments: argparse.Namespace) -> None:
     draft = read_draft(arguments.draft)
     draft.check_fresh(unix_ms())
     digest = draft.digest.hex()
-    show("\n".join([*in_words(draft.order), f"digest {digest}"]))
-    typed = arguments.digest
+    words, typed = in_words(draft.order), arguments.digest
+    if not arguments.json:
+        show("\n".join([*words, f"digest {digest}"]))
     if typed is None:
         sys.stderr.write(f"Compare the digest, and type its first {TYPED_BACK} digits: ")
         sys.stderr.flush()
@@ -116,13 +129,16 @@ def _approve(arguments: argparse.Namespace) -> None:
     with signers([arguments.key]) as (signer,):
         approved = draft.approved(signer)
     replace_draft(arguments.draft, approved)
-    show(counted(len(approved.signatures), "signature"))
+    keys = [one.key_id for one in approved.signatures]
+    told = {"words": words, "digest": digest, "key_ids": keys}
+    tell(arguments, [counted(len(keys), "signature")], told)
 
 
 def _submit(arguments: argparse.Namespace) -> None:
     draft = read_draft(arguments.draft)
     draft.check_fresh(unix_ms())
-    submit_and_tell(Layout(arguments.dir), draft.envelope)
+    done = submitted(Layout(arguments.dir), draft.envelope)
+    tell(arguments, done.lines, done.document)
 
 
 def _list(arguments: argparse.Namespace) -> None:
@@ -138,9 +154,9 @@ def _list(arguments: argparse.Namespace) -> None:
 
 def _trust(arguments: argparse.Namespace) -> None:
     with opened(Layout(arguments.dir)) as state:
-        pinned = first_root(state.store)
-    show(f"# Hosts and other authorities pin the first trust root: {pinned.hex()}")
-    show(root_text(state.book.orders.trust.root))
+        pinned, root = first_root(state.store).hex(), state.book.orders.trust.root
+    lines = [f"# Hosts and other authorities pin the first trust root: {pinned}", root_text(root)]
+    tell(arguments, lines, {"first_trust_root_digest": pinned} | root_document(root))
 
 
 _ACTIONS: Final[dict[str, Callable[[argparse.Namespace], None]]] = {

@@ -11,9 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from flopgate_governor.commands.signing import add_directory, add_signing_arguments, sign_and_submit
+from flopgate_governor.commands.signing import add_directory, add_signing_arguments, carried_out
 from flopgate_governor.files import Layout, read_signing_key
-from flopgate_governor.output import show
+from flopgate_governor.output import add_json, show, tell
 from flopgate_governor.policy_check import books_for, remarks, spent_faults
 from flopgate_governor.policy_diff import Change, changes
 from flopgate_governor.rehearsal import Rehearsed, copy_store, rehearse
@@ -38,19 +38,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = shown.add_mutually_exclusive_group(required=True)
     which.add_argument("--dir", type=Path, metavar="DIR", help="directory of the governor")
     which.add_argument("--shipped", choices=SHIPPED, help="a form to start from")
-    _add_json(shown)
+    add_json(shown)
     check = actions.add_parser("check", help="whether a form could be signed; nothing is changed")
     check.add_argument("file", type=Path, metavar="FILE", help="form, as `policy show` prints it")
     check.add_argument(
         "--dir", type=Path, metavar="DIR", help="check it against this governor's books too"
     )
-    _add_json(check)
+    add_json(check)
     diff = actions.add_parser("diff", help="what becomes looser or stricter, rule by rule")
     diff.add_argument("files", type=Path, nargs="+", metavar="FILE", help="old and new form")
     diff.add_argument(
         "--dir", type=Path, metavar="DIR", help="compare one FILE with the policy in force here"
     )
-    _add_json(diff)
+    add_json(diff)
     simulate = actions.add_parser(
         "simulate", help="what the last day would have been under a form, on a copy of the store"
     )
@@ -59,14 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     simulate.add_argument(
         "--span", default="24h", metavar="SPAN", help="how far back from the newest report (24h)"
     )
-    _add_json(simulate)
+    add_json(simulate)
     apply = actions.add_parser("apply", help="sign a form and give it to the running governor")
     apply.add_argument("file", type=Path, metavar="FILE", help="form, as `policy show` prints it")
     add_signing_arguments(apply)
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="for programs, in whole units")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -219,17 +215,20 @@ def _apply(arguments: argparse.Namespace) -> None:
     policy = read_policy(arguments.file, load_authority(layout), version)
     for remark in _checked(layout, arguments.file, policy):
         sys.stderr.write(f"flopgate-governor: {remark}\n")
-    submitted = sign_and_submit(arguments, policy)
-    lines = [] if old is None else _told(changes(old, policy))
-    if submitted:
-        lines.insert(0, f"policy {policy.version} of {policy.authority} is on record")
+    done = carried_out(arguments, policy)
+    found = [] if old is None else changes(old, policy)
+    lines = [*done.lines, *_told(found)]
+    if done.submitted:
+        on_record = f"policy {policy.version} of {policy.authority} is on record"
+        lines.insert(len(done.lines), on_record)
     if arguments.dry_run and old is not None and any(looser_policy(old, policy)):
         delay_ms = old.loosening_delay_ms
         when = (
             f"would wait {span_text(delay_ms)}" if delay_ms else "would not wait: no delay is set"
         )
         lines.append(f"it loosens, and {when}")
-    show("\n".join(lines))
+    document = {"version": policy.version, "changes": [asdict(change) for change in found]}
+    tell(arguments, lines, done.document | document)
 
 
 def _in_force(layout: Layout) -> Policy:

@@ -13,12 +13,13 @@ from flopgate_governor.adoptable import adoptable
 from flopgate_governor.client import status
 from flopgate_governor.commands.signing import add_signing_arguments, sign_and_submit
 from flopgate_governor.files import Layout
+from flopgate_governor.named import host_named, is_key, one_of, pauses_named
 from flopgate_governor.trust_form import read_root
 from flopgate_governor.wiring import load_authority, opened
 from flopgate_proto.amounts import parse_span_ms
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.keys import key_digest
-from flopgate_proto.limits import DIGEST_BYTES, NONCE_BYTES
+from flopgate_proto.limits import NONCE_BYTES
 from flopgate_proto.values.common import Standing
 from flopgate_proto.values.orders import (
     Adoption,
@@ -45,20 +46,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         return added
 
     veto = kind("veto", "one officer: an order that waits never comes into force")
-    veto.add_argument("digest", metavar="DIGEST", help="as `order list` shows it")
+    veto.add_argument("digest", metavar="DIGEST", help="as `order list` shows it, or how it begins")
     confirm = kind("confirm", "pauses do not lapse")
-    confirm.add_argument("digest", nargs="+", metavar="DIGEST", help="as `status` shows them")
+    confirm.add_argument(
+        "digest", nargs="+", metavar="DIGEST", help="as in `status`, or how they begin"
+    )
     revoke = kind("revoke", "a suspected key counts for nothing but a veto from now on")
     revoke.add_argument("officer", metavar="OFFICER", help="name or key id, as in the trust root")
     adopt = kind("adopt", "a host whose chain was closed on evidence goes on after one report")
-    adopt.add_argument("host", metavar="HOST", help="its id, whole, as `host show` shows it")
+    adopt.add_argument("host", metavar="HOST", help="its id, or the digits it begins with")
     adopt.add_argument(
         "--head", metavar="DIGEST", help="of that report; without it, those are shown that can be"
     )
     close = kind("close", "a host's chain is over and its chips are free")
-    close.add_argument("host", metavar="HOST", help="its id, whole, as `host show` shows it")
+    close.add_argument("host", metavar="HOST", help="its id, or the digits it begins with")
     relieve = kind("relieve", "evidence shows that FLOP were not computed")
-    relieve.add_argument("host", metavar="HOST", help="its id, whole, as `host show` shows it")
+    relieve.add_argument("host", metavar="HOST", help="its id, or the digits it begins with")
     relieve.add_argument("--workload", required=True, metavar="NAME", help="of which lane")
     relieve.add_argument("--tflop", required=True, type=int, metavar="N", help="whole teraFLOP")
     relieve.add_argument(
@@ -96,26 +99,19 @@ def _signed(arguments: argparse.Namespace, layout: Layout) -> dict[str, Any]:
 
 
 def _veto(arguments: argparse.Namespace, layout: Layout) -> Order:
-    digest = digest_of(arguments.digest)
-    if digest not in {one.digest for one in status(layout).waiting}:
-        raise ConfigError(
-            f"no order {arguments.digest} waits",
-            code="veto.unknown",
-            remedy="Copy a digest that `flopgate-governor order list` shows, or sign a pause.",
-        )
+    digest = one_of(
+        arguments.digest,
+        (one.digest for one in status(layout).waiting),
+        "order that waits",
+        code="veto.unknown",
+        remedy="Copy a digest that `flopgate-governor order list` shows, or sign a pause.",
+    )
     return Veto(order_digest=digest, **_signed(arguments, layout))
 
 
 def _confirm(arguments: argparse.Namespace, layout: Layout) -> Order:
-    pauses = tuple(digest_of(text) for text in arguments.digest)
-    in_force = {pause.digest for pause in status(layout).pauses}
-    for digest in pauses:
-        if digest not in in_force:
-            raise ConfigError(
-                f"no pause {digest.hex()} is in force",
-                code="confirm.unknown",
-                remedy="Copy the digests that `flopgate-governor status` shows.",
-            )
+    in_force = [pause.digest for pause in status(layout).pauses]
+    pauses = pauses_named(arguments.digest, in_force, code="confirm.unknown")
     return Confirmation(pauses=pauses, **_signed(arguments, layout))
 
 
@@ -124,7 +120,7 @@ def _revoke(arguments: argparse.Namespace, layout: Layout) -> Order:
         named = {
             key_digest(key.spki): key.name
             for key in state.book.orders.trust.root.keys
-            if arguments.officer in {key.name, key_digest(key.spki).hex()}
+            if arguments.officer == key.name or is_key(arguments.officer, key_digest(key.spki))
         }
     if len(named) != 1:
         raise ConfigError(
@@ -136,33 +132,40 @@ def _revoke(arguments: argparse.Namespace, layout: Layout) -> Order:
 
 
 def _adopt(arguments: argparse.Namespace, layout: Layout) -> Order:
-    host_id = digest_of(arguments.host)
     with opened(layout) as state:
+        host_id = host_named(state, arguments.host)
         heads = adoptable(state, host_id)
-    for sequence, head, _ in heads:
-        if arguments.head == head.hex():
-            signed = _signed(arguments, layout)
-            return Adoption(host_id=host_id, sequence=sequence, head=head, **signed)
-    shown = "; ".join(f"report {one} {head.hex()} {where}" for one, head, where in heads)
-    raise ConfigError(
-        f"which report of host {arguments.host[:16]}: {shown or 'none is known'}",
-        code="adopt.head",
-        remedy="Name one of them with --head.",
-    )
+    if arguments.head is None:
+        shown = "; ".join(f"report {one} {head.hex()} {where}" for one, head, where in heads)
+        raise ConfigError(
+            f"which report of host {host_id.hex()[:16]}: {shown or 'none is known'}",
+            code="adopt.head",
+            remedy="Name one of them with --head.",
+        )
+    known = {head: sequence for sequence, head, _ in heads}
+    remedy = "Without --head, those are shown that can be."
+    head = one_of(arguments.head, known, "report", code="adopt.head", remedy=remedy)
+    signed = _signed(arguments, layout)
+    return Adoption(host_id=host_id, sequence=known[head], head=head, **signed)
 
 
 def _close(arguments: argparse.Namespace, layout: Layout) -> Order:
-    return Closure(host_id=digest_of(arguments.host), **_signed(arguments, layout))
+    return Closure(host_id=_host(arguments, layout), **_signed(arguments, layout))
 
 
 def _relieve(arguments: argparse.Namespace, layout: Layout) -> Order:
     return Relief(
-        host_id=digest_of(arguments.host),
+        host_id=_host(arguments, layout),
         workload=arguments.workload,
         amount_tflop=arguments.tflop,
         evidence_digest=_file_digest(arguments.evidence),
         **_signed(arguments, layout),
     )
+
+
+def _host(arguments: argparse.Namespace, layout: Layout) -> bytes:
+    with opened(layout) as state:
+        return host_named(state, arguments.host)
 
 
 def _seats(arguments: argparse.Namespace, layout: Layout) -> Order:
@@ -196,26 +199,6 @@ _ORDERS: Final[dict[str, Callable[[argparse.Namespace, Layout], Order]]] = {
     "seats": _seats,
     "trust": _trust,
 }
-
-
-def digest_of(text: str) -> bytes:
-    """A digest from its 64 digits.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    try:
-        digest = bytes.fromhex(text)
-    except ValueError:
-        digest = b""
-    if len(digest) != DIGEST_BYTES:
-        raise ConfigError(
-            f"{text!r} is no digest",
-            code="config.digest",
-            remedy="Copy all 64 digits: `flopgate-governor status` shows those of orders, "
-            "`flopgate-governor host show` of a host, `flopgate-governor order trust` of the root.",
-        )
-    return digest
 
 
 def _file_digest(path: Path) -> bytes:

@@ -6,9 +6,9 @@ import argparse
 import secrets
 
 from flopgate_governor.client import status
-from flopgate_governor.commands.propose import digest_of
 from flopgate_governor.commands.signing import add_signing_arguments, sign_and_submit
 from flopgate_governor.files import Layout
+from flopgate_governor.named import pauses_named
 from flopgate_governor.wiring import load_authority
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import NONCE_BYTES
@@ -20,7 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_signing_arguments(parser)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument(
-        "--lift", nargs="+", metavar="DIGEST", help="pauses to lift, as `status` shows them"
+        "--lift",
+        nargs="+",
+        metavar="DIGEST",
+        help="pauses to lift, as `status` shows them, or how they begin",
     )
     which.add_argument("--all", action="store_true", help="lift every pause in force now")
     parser.add_argument(
@@ -34,16 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Sign and submit a resume."""
     layout = Layout(arguments.dir)
-    wanted = [] if arguments.all else [digest_of(text) for text in arguments.lift]
-    in_force = [pause.digest for pause in status(layout).pauses]
-    for digest in wanted:
-        if digest not in in_force:
-            raise ConfigError(
-                f"no pause {digest.hex()} is in force",
-                code="resume.unknown",
-                remedy="Copy the digests that `flopgate-governor status` shows.",
-            )
-    lifts = wanted or in_force
+    lifts = tuple(pause.digest for pause in status(layout).pauses)
+    if not arguments.all:
+        lifts = pauses_named(arguments.lift, lifts, code="resume.unknown")
     if not lifts:
         raise ConfigError(
             "no pause is in force",
@@ -54,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments,
         Resume(
             authority=load_authority(layout),
-            lifts=tuple(lifts),
+            lifts=lifts,
             nonce=secrets.token_bytes(NONCE_BYTES),
             reason=arguments.reason,
         ),

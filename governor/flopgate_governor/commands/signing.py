@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flopgate_governor.client import submit
 from flopgate_governor.drafts import Draft, encoded, write_draft
 from flopgate_governor.files import Layout
 from flopgate_governor.officer_keys import signers
 from flopgate_governor.order_words import in_words
-from flopgate_governor.output import show
+from flopgate_governor.output import add_json, tell
 from flopgate_governor.wiring import unix_ms
 from flopgate_proto.amounts import date_text, parse_span_ms
 from flopgate_proto.envelope import Envelope, seal
@@ -56,45 +58,69 @@ def add_signing_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--expires", default="7d", metavar="SPAN", help="of a draft: 90s, 30m, 24h or 7d (7d)"
     )
+    add_json(parser)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What became of an order, in lines for people and as a document for programs."""
+
+    submitted: bool
+    lines: list[str]
+    document: dict[str, Any]
 
 
 def sign_and_submit(arguments: argparse.Namespace, order: Order) -> bool:
-    """Sign with every key that was named and submit, or write a draft, or neither.
+    """`carried_out`, told on standard output; whether it was submitted.
 
-    Tells whether it was submitted.
+    Raises:
+        ConfigError, UnreachableError: as `carried_out`.
+    """
+    done = carried_out(arguments, order)
+    tell(arguments, done.lines, done.document)
+    return done.submitted
+
+
+def carried_out(arguments: argparse.Namespace, order: Order) -> Done:
+    """Sign with every key that was named and submit, or write a draft, or neither.
 
     Raises:
         ConfigError: a key file or a value cannot be used, or the governor does not run.
         UnreachableError: the governor does not answer, or refused.
     """
+    kind, payload = encoded(order)
+    words = in_words(order)
     if arguments.dry_run:
-        encoded(order)
-        show("\n".join([*in_words(order), "nothing was signed or sent"]))
-        return False
+        lines = [*words, "nothing was signed or sent"]
+        return Done(submitted=False, lines=lines, document={"words": words})
     if arguments.draft is not None:
         draft = Draft.of(order, unix_ms() + parse_span_ms(arguments.expires))
         write_draft(arguments.draft, draft)
-        show("\n".join([*in_words(order), f"digest {draft.digest.hex()}"]))
-        show(f"next: flopgate-governor order approve {arguments.draft} --key KEY")
-        return False
+        digest, path = draft.digest.hex(), str(arguments.draft)
+        lines = [*words, f"digest {digest}"]
+        lines += [f"next: flopgate-governor order approve {path} --key KEY"]
+        told = {"words": words, "digest": digest, "draft": path}
+        return Done(submitted=False, lines=lines, document=told)
     name = _reached(order)
     if name is not None:
-        typed_back(in_words(order), name, arguments.yes_i_mean)
+        typed_back(words, name, arguments.yes_i_mean)
     with signers(arguments.key) as keys:
-        kind, payload = encoded(order)
         envelope = seal(kind, payload, keys)
-    submit_and_tell(Layout(arguments.dir), envelope)
-    return True
+    return submitted(Layout(arguments.dir), envelope)
 
 
 def typed_back(words: list[str], name: str, meant: str | None) -> None:
     """Have the name of what is reached typed back, on a terminal or in an argument.
 
     Raises:
-        ConfigError: another name was given.
+        ConfigError: another name was given, or nobody is there to give one.
     """
     if meant is None and not sys.stdin.isatty():
-        return
+        raise ConfigError(
+            f"this reaches everybody, and no terminal is there on which {name!r} is typed back",
+            code="order.unconfirmed",
+            remedy=f"Nothing was signed. A script gives --yes-i-mean {name}.",
+        )
     if meant is None:
         sys.stderr.write("\n".join([*words, f"Type {name!r} to sign this: "]))
         sys.stderr.flush()
@@ -120,17 +146,22 @@ def _reached(order: Order) -> str | None:
             return None
 
 
-def submit_and_tell(layout: Layout, envelope: Envelope) -> None:
-    """Submit, and print the order's digest and when it comes into force.
+def submitted(layout: Layout, envelope: Envelope) -> Done:
+    """Submit; the order's digest, its place in the log and when it comes into force.
 
     Raises:
         ConfigError: the governor does not run.
         UnreachableError: it does not answer, or refused.
     """
     reply = submit(layout, envelope)
-    show(f"{reply.digest.hex()} log index {reply.log.index}")
+    digest, index = reply.digest.hex(), reply.log.index
+    lines = [f"{digest} log index {index}"]
+    told: dict[str, Any] = {"digest": digest, "log_index": index, "waiting": None}
     if reply.HasField("waiting"):
-        show("\n".join(waiting_lines(reply.waiting)))
+        lines += waiting_lines(reply.waiting)
+        due_unix_ms, loosens = reply.waiting.due_unix_ms, list(reply.waiting.loosens)
+        told["waiting"] = {"due_unix_ms": due_unix_ms, "loosens": loosens}
+    return Done(submitted=True, lines=lines, document=told)
 
 
 def waiting_lines(waiting: pb.WaitingOrder) -> list[str]:

@@ -13,7 +13,7 @@ from flopgate_governor import schema
 from flopgate_governor.announcement import read_announcement
 from flopgate_governor.commands.signing import add_directory
 from flopgate_governor.files import Layout, read_secret, write_secret
-from flopgate_governor.output import show
+from flopgate_governor.output import add_json, tell
 from flopgate_governor.store import Store, open_existing
 from flopgate_governor.tokens import TokenRecord, write_token
 from flopgate_governor.wiring import load_authority, unix_ms
@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     create.add_argument(
         "--out", type=Path, metavar="FILE", help="new file, mode 600; printed otherwise"
     )
+    add_json(create)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -101,15 +102,30 @@ def run(arguments: argparse.Namespace) -> None:
             ),
         )
     store.close()
-    if arguments.out is None:
-        show(token.text())
-    else:
+    document = {
+        "token_id": token.token_id.hex(),
+        "token": None if arguments.out else token.text(),
+        "file": str(arguments.out) if arguments.out else None,
+        "authority": authority,
+        "cluster": token.cluster,
+        "custodian": token.custodian,
+        "site": token.site,
+        "jurisdiction": token.jurisdiction,
+        "hosts_max": arguments.hosts,
+        "capacity_tflop_per_s": capacity_tflop_per_s,
+        "expires_unix_ms": expires_unix_ms,
+        "enroll_address": token.enroll_address,
+        "link_address": token.link_address,
+    }
+    line = token.text()
+    if arguments.out is not None:
         write_secret(arguments.out, token.text().encode() + b"\n")
         hosts = counted(arguments.hosts, "host")
-        show(
+        line = (
             f"{arguments.out}: for {hosts} of cluster {token.cluster}, to call "
             f"{token.enroll_address}; a secret, so send it as one"
         )
+    tell(arguments, [line], document)
 
 
 def _check_text(name: str, value: str, *, required: bool) -> None:

@@ -126,9 +126,10 @@ class Governor:
         return done.stdout
 
     def officers(self, count: int) -> list[str]:
-        """Key options of so many officers."""
+        """Key options of so many officers, who mean this authority where they are asked."""
         keys = sorted((self.directory / "officers").glob("*.pem"))[:count]
-        return [option for key in keys for option in ("--key", str(key))]
+        signed = [option for key in keys for option in ("--key", str(key))]
+        return [*signed, "--yes-i-mean", self.authority]
 
     def policy_file(self, cap_tflop: int | None) -> Path:
         """A policy form, with a budget for the cluster or none."""
@@ -203,7 +204,7 @@ class Governor:
         """One officer pauses; host time of the officer's Enter."""
         started_ms = elapsed_ms()
         directory = str(self.directory)
-        officer = self.officers(1)
+        officer = [*self.officers(1), "--yes-i-mean", scope]
         self.cli("pause", "--dir", directory, *officer, "--scope", scope, "--reason", reason)
         return started_ms
 
