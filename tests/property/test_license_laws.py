@@ -71,7 +71,7 @@ class Story:
                 self.images.append(rig.image())
             case "restore" | "unpowered" if self.images:
                 # A loss of power hides from the other counter that reports were dropped.
-                if rig.tpm is not None and event == "unpowered":
+                if isinstance(rig.tpm, FakeTpm) and event == "unpowered":
                     rig.tpm.reset(orderly=False)
                 rig.put_back(self.images[which % len(self.images)])
                 self._start(boot=True)

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from flopgate_agent.gate.actions import Action, KeepLicenses
 from flopgate_agent.gate.carrying import CarriedOver
@@ -15,7 +15,8 @@ from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.faults import LEDGER_FAILED
 from flopgate_agent.gate.license_check import LicenseFile
 from flopgate_agent.ledger import Ledger
-from flopgate_agent.tpm.anchored import AnchoredLedger
+from flopgate_agent.tpm.anchored import AnchoredLedger, Counting
+from flopgate_agent.tpm.rollback import Base
 from flopgate_proto.codec import PayloadType, decode_report, encode_opening
 from flopgate_proto.envelope import Envelope, seal
 from flopgate_proto.keys import SigningKey
@@ -30,7 +31,6 @@ from flopgate_proto.values import (
     Verdict,
 )
 from tests.support import orders
-from tests.support.fake_tpm import FakeTpm
 from tests.support.fixed import GOVERNOR_UNIX_MS, OFFICER_KEYS, WORKLOAD
 from tests.support.gate_authority import GateAuthority
 from tests.support.gate_rig import GateRig, cut, settings
@@ -51,6 +51,14 @@ OPENERS: Final = tuple(SigningKey.from_scalar(0x7001 + n) for n in range(3))
 """The custodian's own officers; two of them open a reserve."""
 
 
+class RigTpm(Counting, Protocol):
+    """A TPM, and where its counter stood when the host key was made."""
+
+    @property
+    def base(self) -> Base:
+        """That."""
+
+
 class KilledError(Exception):
     """The gate died here."""
 
@@ -66,7 +74,7 @@ class LicenseRig(GateRig):
     """
 
     def __init__(
-        self, folder: Path, *, tpm: FakeTpm | None = None, report_interval_ms: int = 10_000
+        self, folder: Path, *, tpm: RigTpm | None = None, report_interval_ms: int = 10_000
     ) -> None:
         self.tpm = tpm
         self.folder = folder

@@ -89,6 +89,20 @@ def test_units_are_base_units_and_totals_are_counters() -> None:
     assert 'flopgate_lane_permit_left_seconds{workload="serve"}' not in found
 
 
+def test_a_license_is_counted_by_its_span_and_its_end() -> None:
+    shown = pb.Snapshot()
+    held = shown.licenses.add(authority="a", span_ms=600_000, used_ms=30_000)
+    held.state, held.not_after_unix_ms = pb.LICENSE_STATE_HELD, 5_000
+    shown.lanes.add(workload="train", licensed=True)
+    scraped = Scraped()
+    scraped.metrics.saw(shown)
+    found = scraped.samples()
+    assert found['flopgate_lane_licensed{workload="train"}'] == 1
+    assert found['flopgate_license_used_seconds{authority="a",state="held"}'] == 30
+    assert found['flopgate_license_span_seconds{authority="a"}'] == 600
+    assert found['flopgate_license_end_timestamp_seconds{authority="a"}'] == 5
+
+
 def test_of_states_and_phases_one_is_true() -> None:
     scraped = Scraped()
     scraped.metrics.saw(SHOWN)

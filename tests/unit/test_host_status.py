@@ -220,6 +220,22 @@ def test_explain_says_until_when_by_whom_and_what_to_do(path: Path, said: Said) 
     assert max(map(len, out.splitlines())) <= 88
 
 
+def test_a_license_is_told_with_what_is_left_of_it(path: Path, said: Said) -> None:
+    lane = pb.LaneSnapshot()
+    lane.CopyFrom(RUNS)
+    lane.licensed = True
+    shown = _with_lane(lane)
+    held = shown.licenses.add(authority="home.example", span_ms=604_800_000, used_ms=3_600_000)
+    held.state, held.single_use = pb.LICENSE_STATE_HELD, pb.SINGLE_USE_TPM
+    _write(path, shown)
+    status = said("status")[1]
+    assert "3661 s and 900 TFLOP left of a license" in status
+    assert "license of home.example  held  1 h of 168 h used  until 1970-01-01" in status
+    explained = " ".join(said("explain")[1].split())
+    assert "Workload train runs on a license. until: 1 h 1 min 1 s of running time" in explained
+    assert "`flopgate-agent license request`" in explained
+
+
 @pytest.mark.parametrize("command", ["status", "explain", "check"])
 def test_what_nobody_keeps_up_is_unknown_and_never_ok(path: Path, said: Said, command: str) -> None:
     assert said(command)[0] == 1

@@ -6,7 +6,14 @@ import argparse
 import sys
 from textwrap import fill
 
-from flopgate_agent.host_status import Status, add_file_argument, is_ruled, lanes_of, read_status
+from flopgate_agent.host_status import (
+    Status,
+    add_file_argument,
+    is_ruled,
+    lanes_of,
+    read_status,
+    span_words,
+)
 
 _STANDS = {
     "halted": "stands still: its chips were seen to compute nothing",
@@ -58,11 +65,21 @@ def _of_lane(lane: Status, status: Status) -> str:
         if lane["state"] == "exempt"
         else ""
     )
+    if lane["licensed"]:
+        return _tell(
+            f"Workload {lane['workload']} runs on a license.{exempt}",
+            until=(
+                f"{span_words(lane['left_ms'])} of running time from now, by the license of "
+                f"{lane['until_by']}; or {lane['left_tflop']} TFLOP from now, by that of "
+                f"{lane['ceiling_by']}."
+            ),
+            what_to_do="before it ends, ask for the next one: `flopgate-agent license request`.",
+        )
     opening = "" if lane["may_start"] else " Its chips are being opened for new jobs."
     return _tell(
         f"Workload {lane['workload']} may compute.{exempt}{opening}",
         until=(
-            f"{_span(lane['left_ms'])} from now, by the permit of {lane['until_by']}; or "
+            f"{span_words(lane['left_ms'])} from now, by the permit of {lane['until_by']}; or "
             f"{lane['left_tflop']} TFLOP from now, by the ceiling of {lane['ceiling_by']}. Both "
             "are renewed by themselves while the courier reaches the authority and the budget "
             "lasts."
@@ -77,13 +94,6 @@ def _why(lane: Status) -> str:
 def _by(lane: Status) -> str:
     order = f", order {lane['stop_order_digest']}" if lane["stop_order_digest"] else ""
     return f"{lane['stop_authority']}{order}." if lane["stop_authority"] else "this host itself."
-
-
-def _span(span_ms: int) -> str:
-    minutes, seconds = divmod(span_ms // 1000, 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = ((hours, "h"), (minutes, "min"), (seconds, "s"))
-    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 s"
 
 
 def _tell(first: str, **rest: str) -> str:

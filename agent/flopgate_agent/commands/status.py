@@ -6,7 +6,14 @@ import argparse
 import json
 import sys
 
-from flopgate_agent.host_status import Status, add_file_argument, is_ruled, read_status
+from flopgate_agent.host_status import (
+    Status,
+    add_file_argument,
+    is_ruled,
+    read_status,
+    span_words,
+)
+from flopgate_proto.amounts import date_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,10 +48,13 @@ def _lines(status: Status) -> list[str]:
         for name in status["without_authorities"]
     ]
     lines += sorted({_merge(merge) for merge in status["cluster_merges"]})
+    lines += [_license(one) for one in status["licenses"]]
     for lane in status["lanes"]:
         # Before enrolment a lane's state is where it starts from, not what is done to its jobs.
         state = lane["state"] if enrolled else "watched"
         left = f"{lane['left_ms'] // 1000} s and {lane['left_tflop']} TFLOP left"
+        if lane["licensed"]:
+            left += " of a license"
         said = lane["stop_reason"] or (left if lane["left_ms"] else "")
         if lane["would_stop"]:
             said = f"would be stopped: {said}"
@@ -60,6 +70,17 @@ def _lines(status: Status) -> list[str]:
             f"allotted {lane['allotted_tflop']}  unaccounted {lane['unaccounted_tflop']}"
         )
     return lines
+
+
+def _license(held: Status) -> str:
+    """A license, and how much of its span is used."""
+    used, span = (span_words(held[name]) for name in ("used_ms", "span_ms"))
+    until = date_text(held["not_after_unix_ms"])
+    single = "a TPM counts it" if held["single_use"] == "tpm" else "nothing in hardware counts it"
+    return (
+        f"license of {held['authority']}  {held['state']}  {used} of {span} used  until {until}  "
+        f"{single}"
+    )
 
 
 def _merge(merge: Status) -> str:

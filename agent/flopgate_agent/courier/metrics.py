@@ -69,6 +69,7 @@ class HostMetrics(Collector):
         if seen is not None and age_s is not None and age_s <= SILENT_S:
             yield from _of_host(seen[0])
             yield from _of_lanes(seen[0].lanes)
+            yield from _of_licenses(seen[0].licenses)
 
 
 def serve(listen: tuple[str, int], metrics: HostMetrics) -> Callable[[], None]:
@@ -147,6 +148,22 @@ def _of_host(shown: pb.Snapshot) -> Iterable[Metric]:
     return (enrolled, phase, made, kept, found, merges, free)
 
 
+def _of_licenses(licenses: Iterable[pb.LicenseSnapshot]) -> Iterable[Metric]:
+    used = _gauge(
+        "flopgate_license_used_seconds", "Running time used of a license.", "authority state"
+    )
+    span = _gauge("flopgate_license_span_seconds", "Its span of running time.", "authority")
+    ends = _gauge(
+        "flopgate_license_end_timestamp_seconds", "When a license ends at the latest.", "authority"
+    )
+    for held in licenses:
+        state = word_of(pb.LicenseState.DESCRIPTOR, held.state)
+        used.add_metric([held.authority, state], held.used_ms / 1000)
+        span.add_metric([held.authority], held.span_ms / 1000)
+        ends.add_metric([held.authority], held.not_after_unix_ms / 1000)
+    return (used, span, ends)
+
+
 def _of_lanes(lanes: Iterable[pb.LaneSnapshot]) -> Iterable[Metric]:
     state = _gauge("flopgate_lane_state", "State of a workload's lane.", "workload state")
     may = _gauge("flopgate_lane_may_start", "Whether a job may start now.", "workload")
@@ -156,6 +173,7 @@ def _of_lanes(lanes: Iterable[pb.LaneSnapshot]) -> Iterable[Metric]:
         "Why a lane would be stopped, were it enforced.",
         "workload reason",
     )
+    licensed = _gauge("flopgate_lane_licensed", "Whether it runs on a license.", "workload")
     left = _gauge("flopgate_lane_permit_left_seconds", "Until the permit ends.", "workload")
     ceiling = _gauge("flopgate_lane_ceiling_left_flop", "What the ceiling covers.", "workload")
     flop = _counter("flopgate_lane_reported_flop", "FLOP reported.", "workload figure")
@@ -167,6 +185,7 @@ def _of_lanes(lanes: Iterable[pb.LaneSnapshot]) -> Iterable[Metric]:
                 name = word_of(pb.LaneState.DESCRIPTOR, value)
                 state.add_metric([lane.workload, name], float(value == lane.state))
         may.add_metric([lane.workload], float(lane.may_start))
+        licensed.add_metric([lane.workload], float(lane.licensed))
         if lane.stop_reason:
             why = would if lane.HasField("would_stop") else stop
             why.add_metric([lane.workload, lane.stop_reason], 1)
@@ -179,7 +198,7 @@ def _of_lanes(lanes: Iterable[pb.LaneSnapshot]) -> Iterable[Metric]:
             flop.add_metric([lane.workload, figure], tflop * TFLOP)
         allotted.add_metric([lane.workload], lane.allotted_tflop * TFLOP)
         other.add_metric([lane.workload], lane.unaccounted_tflop * TFLOP)
-    return (state, may, stop, would, left, ceiling, flop, allotted, other)
+    return (state, may, licensed, stop, would, left, ceiling, flop, allotted, other)
 
 
 def _gauge(name: str, text: str, labels: str = "") -> GaugeMetricFamily:

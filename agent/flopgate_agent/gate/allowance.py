@@ -58,7 +58,8 @@ UNENROLLED: Final = Denied(
 )
 
 NEXT_LICENSE: Final = (
-    "Ask the authority for the next license and install it, or let the courier reach the authority."
+    "Ask for the next license with `flopgate-agent license request`, or let the courier reach the "
+    "authority."
 )
 """The way back from a license that is over."""
 
@@ -77,13 +78,20 @@ def allowance(
     return _of_all(workload, authorities, now_ms, running_ms, reserved=True)
 
 
+def whole(
+    workload: str, authorities: Iterable[Authority], now_ms: int, running_ms: int
+) -> Allowed | Denied:
+    """Permission of one lane, were all that is left of licenses reserved."""
+    return _of_all(workload, authorities, now_ms, running_ms, reserved=False)
+
+
 def projected(
     workloads: Iterable[str], authorities: Iterable[Authority], now_ms: int, running_ms: int
 ) -> dict[str, set[str]]:
     """Workloads that each authority would permit by a license, were all of it reserved."""
     known, found = list(authorities), dict[str, set[str]]()
     for name in workloads:
-        permission = _of_all(name, known, now_ms, running_ms, reserved=False)
+        permission = whole(name, known, now_ms, running_ms)
         if isinstance(permission, Allowed):
             for authority in permission.licensed_by:
                 found.setdefault(authority, set()).add(name)
@@ -301,7 +309,7 @@ def _no_license(authority: Authority, now_ms: int) -> tuple[str, str, str] | Non
         detail = (
             f"the license of {authority.name} has not begun, as far as this gate knows the time"
         )
-        way_back = "Wait, or bring a file in which the authority tells the time."
+        way_back = "Wait, or tell it the time: `flopgate-agent license time`."
         return "license.early", detail, way_back
     detail = f"nothing is reserved yet of the license of {authority.name}"
     return "license.unreserved", detail, "It goes on by itself once nothing else denies."

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from flopgate_agent.gate import asking, enrolling, ordering
 from flopgate_agent.gate.actions import Action, KeepEnrolment, Tell
-from flopgate_agent.gate.allowance import Allowed, Denied
+from flopgate_agent.gate.allowance import Allowed, Denied, whole
 from flopgate_agent.gate.authority import Authority, admitted, required
 from flopgate_agent.gate.carrying import CarriedOver
 from flopgate_agent.gate.chain import Chain
@@ -123,6 +123,10 @@ class GateState:
     def in_force(self) -> PhaseInForce:
         """How far rules bite, as of the last step; before it, as far as they can."""
         return self._lanes.in_force or UNKNOWN
+
+    def whole(self, workload: str) -> Allowed | Denied:
+        """What a lane may do, were all that is left of licenses reserved."""
+        return whole(workload, self._ruling(self.authorities.values()), **self._times)
 
     @property
     def runs_on_licenses(self) -> bool:

@@ -29,7 +29,7 @@ from flopgate_proto.values import (
 )
 from flopgate_proto.values.licenses import LICENSE_STEP_MS
 
-_ITS_FILE: Final = "Install the license that was made for this host's newest request."
+_ITS_FILE: Final = "Install what was made for this host's newest `flopgate-agent license request`."
 _BEYOND: Final = "The authority's online key grants more than its officers allow: tell them."
 
 
@@ -57,7 +57,7 @@ def check_addressed(found: LicenseFile, authority: Authority, host_id: bytes) ->
         raise MisdirectedError(
             f"this license is for host {answer.host_id.hex()[:12]}, this is {host_id.hex()[:12]}",
             code="license.host",
-            remedy="Take the license to the host that it is for.",
+            remedy="Take it to the host that `flopgate-agent license show` names.",
         )
     standing = authority.desk.standing
     if standing.license is not None and standing.license.request == answer.request_digest:
@@ -254,7 +254,7 @@ def check_opening(
         raise MisdirectedError(
             f"no reserve license of {authority.name} is held here",
             code="reserve.none",
-            remedy="A reserve is asked for in advance, and installed as any license.",
+            remedy="It is asked for in advance, with `flopgate-agent license request --reserve`.",
         )
     if state is not LicenseState.SEALED:
         raise HistoryError(

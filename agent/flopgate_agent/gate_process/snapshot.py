@@ -80,6 +80,10 @@ def _license(core: GateCore, authority: Authority) -> pb.LicenseSnapshot:
 def _lane(core: GateCore, lane: Lane, closed: Container[str]) -> pb.LaneSnapshot:
     permission = core.permissions.get(lane.workload)
     allowed = permission if isinstance(permission, Allowed) else None
+    if allowed is not None and allowed.licensed_by:
+        # People want to know what is left of it, not of the step that is reserved.
+        found = core.whole(lane.workload)
+        allowed = found if isinstance(found, Allowed) else allowed
     # Before an admission no lane is stepped: its state is where it starts from, nothing is held.
     why = lane.why if core.enrolled else core.free
     message = pb.LaneSnapshot(
