@@ -46,14 +46,14 @@ def look_at(paths: Sequence[str], tell: Tell) -> Gathered:
     for done, path in enumerate(paths, start=1):
         try:
             with naming(path), opened(path) as file:
-                for asking in asking_hosts(chunks(file)):
-                    held = chosen.get(asking.host.host_id)
-                    if held is None or held[0].sequence < asking.sequence:
-                        chosen[asking.host.host_id] = asking, path
+                found = asking_hosts(chunks(file))
         except FlopgateError as error:
-            # Its other hosts may be whole, but a file that was changed is not to be trusted to be.
-            chosen = {host: one for host, one in chosen.items() if one[1] != path}
             bad.append(f"{error.code}: {error.detail}")
+            found = []
+        for asking in found:
+            held = chosen.get(asking.host.host_id)
+            if held is None or held[0].sequence < asking.sequence:
+                chosen[asking.host.host_id] = asking, path
         tell(path, done)
     return Gathered(chosen, bad)
 
