@@ -38,13 +38,17 @@ COMPILED = (
     "flopgate_proto/orders/[!_]*.py",
     "flopgate_proto/values/[!_]*.py",
     "flopgate_agent/crosscheck.py",
+    "flopgate_agent/ledger.py",
     "flopgate_agent/measured.py",
     "flopgate_agent/meter.py",
+    "flopgate_agent/parts.py",
     "flopgate_agent/pricing.py",
     "flopgate_agent/counters/sample.py",
     "flopgate_agent/courier/backoff.py",
     "flopgate_agent/courier/core.py",
     "flopgate_agent/courier/flow.py",
+    "flopgate_agent/enforcement/chips/client.py",
+    "flopgate_agent/enforcement/chips/wire.py",
     "flopgate_agent/gate/[!_]*.py",
     "flopgate_agent/gate_process/inbox.py",
     "flopgate_agent/gate_process/outbox.py",
@@ -54,9 +58,10 @@ COMPILED = (
     *(
         f"flopgate_governor/{name}.py"
         for name in (
-            "admission", "batch", "capacity", "commit", "logbook", "loose_lanes",
-            "officer_orders", "policy_bounds", "prepared", "receive", "records", "replies",
-            "state", "store", "working_set",
+            "admission", "batch", "budgets", "capacity", "cluster_store", "commit", "logbook",
+            "loose_lanes", "neighbours", "officer_orders", "policy_bounds", "prepared", "quoted",
+            "receive", "records", "replies", "retirement", "silences", "state", "store",
+            "topology", "working_set",
         )
     ),
     "flopgate_sim/world/[!_]*.py",
@@ -68,7 +73,6 @@ INTERPRETED = frozenset(
         "flopgate_proto/limits.py",
         "flopgate_proto/quick.py",
         "flopgate_proto/version.py",
-        "flopgate_sim/world/randomness.py",
         "flopgate_sim/world/recorder.py",
         "flopgate_sim/world/run.py",
         "flopgate_sim/world/setting.py",  # closures within a class that cannot be native

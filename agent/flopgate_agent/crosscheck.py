@@ -50,6 +50,7 @@ class CrossCheck:
 
     def __init__(self, spec: ChipSpec) -> None:
         self._spec = spec
+        self._peak_flop_per_s = spec.worst_nominal_flop_per_s
         self.reset()
 
     def reset(self) -> None:
@@ -151,11 +152,11 @@ class CrossCheck:
         return [alert("meter.clock.contradicts_cycles", **numbers)]
 
     def _peak(self, span_ms: int) -> list[MeterFinding]:
-        most = self._spec.worst_nominal_flop_per_s * span_ms // 1000
+        most = self._peak_flop_per_s * span_ms // 1000
         if self._flop * 100 <= most * (100 + PEAK_SLACK_PERCENT):
             return []
         tflop_per_s = self._flop * 1000 // (span_ms * TFLOP)
-        peak_tflop_per_s = self._spec.worst_nominal_flop_per_s // TFLOP
+        peak_tflop_per_s = self._peak_flop_per_s // TFLOP
         numbers = {"tflop_per_s": tflop_per_s, "peak_tflop_per_s": peak_tflop_per_s}
         return [alert("meter.flop.above_peak", **numbers)]
 

@@ -10,7 +10,7 @@ import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from sqlalchemy import BindParameter, ClauseElement, Connection, bindparam
 from sqlalchemy.dialects import sqlite
@@ -115,9 +115,19 @@ def _marks(size: int, width: int) -> str:
     return "(VALUES " + ",".join([one] * size) + ")"
 
 
+class _Newest:
+    """Which connection was asked last, and its driver: SQLAlchemy finds it by five properties."""
+
+    pair: ClassVar[tuple[Connection | None, sqlite3.Connection | None]] = None, None
+
+
 def driver_of(connection: Connection) -> sqlite3.Connection:
     """The driver's connection inside the running transaction."""
-    driver = connection.connection.driver_connection
-    if not isinstance(driver, sqlite3.Connection):
+    known, driver = _Newest.pair
+    if known is connection and driver is not None:
+        return driver
+    found = connection.connection.driver_connection
+    if not isinstance(found, sqlite3.Connection):
         raise MisuseError("the store is not on SQLite", code="store.driver")
-    return driver
+    _Newest.pair = connection, found
+    return found

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from sqlalchemy import Connection, and_, select
 
 from flopgate_governor import schema
+from flopgate_governor.prepared import KEYS, Query, Read
 from flopgate_proto.codec import decode_report
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Topology
+
+_H, _R = schema.host.c, schema.report.c
+_told = select(_H.host_id, _R.sequence, _R.envelope).join(
+    schema.report, and_(_R.host_id == _H.host_id, _R.sequence == _H.topology_sequence)
+)
+_ALL: Final = Query(_told)
+_OF: Final = Read(_told.where(_H.host_id.in_(KEYS)))
 
 
 def load_topologies(
@@ -19,12 +28,7 @@ def load_topologies(
 
     ``hosts``: of these only.
     """
-    host, report = schema.host.c, schema.report.c
-    told = and_(report.host_id == host.host_id, report.sequence == host.topology_sequence)
-    asked = select(host.host_id, report.sequence, report.envelope).join(schema.report, told)
-    if hosts is not None:
-        asked = asked.where(host.host_id.in_(hosts))
-    rows = connection.execute(asked)
+    rows = _ALL.run(connection) if hosts is None else _OF.run(connection, hosts)
     found = {}
     for host_id, sequence, envelope in rows:
         topology = decode_report(pb.Envelope.FromString(envelope).payload).topology

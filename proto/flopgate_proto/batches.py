@@ -7,13 +7,14 @@ path and the signed root, and believes nothing until all three fit.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flopgate_proto import merkle
 from flopgate_proto.codec.answers import decode_answer, decode_batch_root, encode_batch_root
 from flopgate_proto.codec.payload_types import PayloadType
-from flopgate_proto.envelope import Envelope, pae, seal, statement_digest, verify
+from flopgate_proto.envelope import Envelope, pae, seal, verify
 from flopgate_proto.errors import MisdirectedError
 from flopgate_proto.keys import Signer, VerifyingKey
 from flopgate_proto.quick import quick
@@ -95,8 +96,9 @@ def verify_answer(
     """
     verified = verify(proven.root, PayloadType.BATCH_ROOT, keys)
     batch = decode_batch_root(verified.payload)
+    entry = pae(PayloadType.ANSWER, proven.payload)
     merkle.verify_inclusion(
-        leaf_of(proven.payload), proven.index, batch.tree_size, proven.path, batch.root
+        merkle.leaf_hash(entry), proven.index, batch.tree_size, proven.path, batch.root
     )
     answer = decode_answer(proven.payload)
     if answer.authority != authority or batch.origin != authority:
@@ -104,5 +106,4 @@ def verify_answer(
             f"answer of {answer.authority!r} where {authority!r} was expected",
             code="answer.authority",
         )
-    digest = statement_digest(PayloadType.ANSWER, proven.payload)
-    return VerifiedAnswer(answer, digest, batch, verified.digest)
+    return VerifiedAnswer(answer, hashlib.sha256(entry).digest(), batch, verified.digest)

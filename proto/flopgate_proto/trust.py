@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from flopgate_proto.codec.orders import decode_order
@@ -68,6 +69,12 @@ class VerifiedOrder:
     envelope: Envelope
 
 
+@lru_cache(maxsize=256)
+def _key(spki: bytes) -> VerifyingKey:
+    """One root after the other names the same keys."""
+    return VerifyingKey(spki)
+
+
 class Trust:
     """One authority's root in force, and the keys of its roles. Immutable."""
 
@@ -84,7 +91,7 @@ class Trust:
         self.digest = digest
         self.envelope = envelope
         self.revoked = revoked
-        keys = [VerifyingKey(key.spki) for key in root.keys]
+        keys = [_key(key.spki) for key in root.keys]
         self._officers = {
             key.key_id: named.name for key, named in zip(keys, root.keys, strict=True)
         }

@@ -6,6 +6,8 @@ import enum
 from collections.abc import Mapping
 from typing import Any
 
+from google.protobuf.message import Message
+
 from flopgate_proto.keys import SigningKey, VerifyingKey
 
 FLEETING = frozenset({"_clock"})
@@ -18,6 +20,8 @@ def picture(value: Any, seen: frozenset[int] = frozenset()) -> Any:
         return value
     if isinstance(value, SigningKey | VerifyingKey):
         return value.spki
+    if isinstance(value, Message):
+        return value.SerializeToString(deterministic=True)
     if id(value) in seen:
         return "again"
     inside = seen | {id(value)}

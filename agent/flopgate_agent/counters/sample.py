@@ -92,6 +92,7 @@ class Instance:
     cycles: PipeCycles | None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChipSample:
     """One chip at one moment.

@@ -138,5 +138,8 @@ class Chain:
     def forget(self, needless_sequence: int) -> None:
         """Drop what no authority has needed for a while; answers may still name the rest."""
         oldest = needless_sequence - STILL_NAMED
-        for digest in [d for d, sent in self.sent.items() if sent.sequence < oldest]:
+        while self.sent:
+            digest, sent = next(iter(self.sent.items()))
+            if sent.sequence >= oldest:
+                break
             del self.sent[digest]

@@ -11,6 +11,7 @@ from flopgate_agent.crosscheck import CrossCheck, RunTime
 from flopgate_agent.gate.book import figures_of
 from flopgate_agent.gate.settings import TFLOP, Chip
 from flopgate_agent.measured import Flop, Measured, MeterFinding, Pipe
+from flopgate_proto.codec import ChipRowEncoder
 from flopgate_proto.values import (
     Assurance,
     ChipRow,
@@ -59,6 +60,7 @@ class ChipMeter:
         # Since when counters are looked at for their reading, and the highest clock told since.
         self._base: ChipSample | None = None
         self._highest_mhz = 0
+        self._encoder = ChipRowEncoder()
 
     def resume(self, row: ChipRow, covered_until_ms: int, *, same_boot: bool) -> None:
         """Go on from the last report's row; counters count as survivors within one boot only."""
@@ -215,6 +217,10 @@ class ChipMeter:
                 known = self._totals.get(pipe)
                 self._totals[pipe] = flop if known is None else known + flop
 
+    def encoded_row(self) -> bytes:
+        """The chip's row of the next report, as its bytes are salted and hashed."""
+        return self._encoder.encode(self.row())
+
     def row(self) -> ChipRow:
         """The chip's row of the next report."""
         last = self._previous or self._survivor
@@ -229,9 +235,11 @@ class ChipMeter:
             source=self._source,
             assurance=Assurance.SOFTWARE,
             pipes=tuple(
-                PipeFigures(pipe=name, total=figures_of(self._totals[name]))
-                for name in _PIPES
-                if name in self._totals
+                [
+                    PipeFigures(pipe=name, total=figures_of(self._totals[name]))
+                    for name in _PIPES
+                    if name in self._totals
+                ]
             ),
             measured_ms=self._measured_ms,
             gap_ms=self._gap_ms,

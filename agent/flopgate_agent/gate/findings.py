@@ -63,5 +63,7 @@ class FindingLog:
 
 def _text(value: str) -> str:
     """Text as statements carry it: a report with any other would be refused, and the chain end."""
-    plain = "".join(one if one.isprintable() else "?" for one in value)
+    plain = value
+    if not value.isprintable():
+        plain = "".join([one if one.isprintable() else "?" for one in value])
     return plain.encode(errors="replace")[:TEXT_BYTES_MAX].decode(errors="ignore")

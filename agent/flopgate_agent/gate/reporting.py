@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from flopgate_agent.gate.chip_meter import ChipMeter
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.settings import GateSettings, Now
 from flopgate_proto import merkle
-from flopgate_proto.codec import PayloadType, encode_chip_row, encode_report
+from flopgate_proto.codec import PayloadType, encode_report
 from flopgate_proto.envelope import seal
 from flopgate_proto.limits import FINDINGS_MAX, SALT_BYTES
 from flopgate_proto.values import (
@@ -29,15 +30,17 @@ def salted_rows(
 ) -> tuple[tuple[tuple[bytes, bytes], ...], bytes]:
     """Rows with their salts, and the RFC 6962 root over ``salt || row``.
 
-    A salt is HMAC-SHA256(secret of this run, sequence || chip), cut to 16 bytes: unguessable, so
-    that a recipient who gets the root cannot try values for rows that it does not get.
+    A salt is SHA-256(key of this report || chip), cut to 16 bytes, and the key is
+    HMAC-SHA256(secret of this run, sequence): unguessable, so that a recipient who gets the root
+    cannot try values for rows that it does not get.
     """
-    rows = []
-    for chip in chips:
-        seed = sequence.to_bytes(8, "big") + chip.index.to_bytes(4, "big")
-        salt = hmac.digest(secret, seed, "sha256")[:SALT_BYTES]
-        rows.append((salt, encode_chip_row(chip.row())))
-    return tuple(rows), merkle.tree_root([merkle.leaf_hash(salt + row) for salt, row in rows])
+    key = hmac.digest(secret, sequence.to_bytes(8, "big"), "sha256")
+    rows = tuple([(_salt(key, chip.index), chip.encoded_row()) for chip in chips])
+    return rows, merkle.tree_root([merkle.leaf_hash(salt + row) for salt, row in rows])
+
+
+def _salt(key: bytes, index: int) -> bytes:
+    return hashlib.sha256(key + index.to_bytes(4, "big")).digest()[:SALT_BYTES]
 
 
 def lane_report(lane: Lane) -> LaneReport:

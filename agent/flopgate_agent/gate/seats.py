@@ -19,6 +19,9 @@ from flopgate_agent.gate.authority import Authority
 def entitled(authorities: Iterable[Authority]) -> list[Authority]:
     """Those that rule wherever they speak: joined and not answered yet, or admitted and seated."""
     known = list(authorities)
+    if len(known) == 1:
+        # If it lets itself have no say, nobody has one.
+        return known
     admitted = [one for one in known if one.admitted]
     if all(one.seats is None for one in admitted):
         return known

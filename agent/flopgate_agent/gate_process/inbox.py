@@ -13,9 +13,9 @@ from flopgate_agent.gate.settings import Now
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import (
     decode_admission,
-    decode_batch_root,
     decode_order,
     envelope_from_wire,
+    parse_message,
 )
 from flopgate_proto.codec.licenses import wish_of
 from flopgate_proto.errors import MalformedError, PeerError
@@ -35,7 +35,7 @@ def take_answers(
     if len(batch.answers) > REPORTS_PER_MESSAGE_MAX:
         raise MalformedError(f"batch of {len(batch.answers)} answers", code="answer.batch.size")
     root = envelope_from_wire(batch.batch_root)
-    authority = decode_batch_root(root.payload).origin
+    authority = parse_message(pb.BatchRoot(), root.payload).origin
     actions: list[Action] = []
     errors: list[PeerError] = []
     for leaf in batch.answers:

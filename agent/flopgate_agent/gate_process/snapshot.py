@@ -8,7 +8,7 @@ from flopgate_agent.gate.allowance import Allowed
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.lane import Lane
-from flopgate_proto.codec.common import figures_to
+from flopgate_proto.codec.common import fill_figures
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LaneState
 
@@ -22,35 +22,36 @@ def snapshot(
 
     Lanes of an earlier configuration run nothing and are left out: reports carry their books.
     """
+    # Filled in place: a message given to another's constructor is copied.
+    message = pb.Snapshot()
+    message.host_id = core.settings.host_id
+    message.elapsed_ms = core.elapsed_ms
+    message.sequence = core.chain.sequence
     admitted = [one for one in core.authorities.values() if one.admitted]
-    return pb.Snapshot(
-        host_id=core.settings.host_id,
-        elapsed_ms=core.elapsed_ms,
-        sequence=core.chain.sequence,
-        acknowledged_sequence=min((one.acknowledged_sequence for one in admitted), default=0),
-        lanes=[_lane(core, lane, closed) for lane in core.lanes.values() if lane.setting.chips],
-        host_state=_state(core),
-        phase=pb.Phase.ValueType(core.in_force.phase.value if core.enrolled else 0),
-        phase_reason=core.in_force.why if core.enrolled else "",
-        findings=[
-            pb.FindingCount(id=name, count=count)
-            for name, count in sorted(core.findings.counts.items())
-        ],
-        ledger_free_bytes=ledger_free_bytes,
-        without_authorities=[one.name for one in admitted if one.lost_say],
-        cluster_merges=[
-            pb.ClusterMerge(
-                authority=one.authority,
-                cluster=one.cluster,
-                other=one.other,
-                key=one.key,
-                state=pb.MergeState.ValueType(one.state.value),
-                why=one.why,
-            )
-            for one in core.chain.cluster_notices.held(core.running_ms)
-        ],
-        licenses=[_license(core, one) for one in admitted if one.desk.license is not None],
+    acknowledged = [one.acknowledged_sequence for one in admitted]
+    message.acknowledged_sequence = min(acknowledged, default=0)
+    for lane in core.lanes.values():
+        if lane.setting.chips:
+            _fill_lane(message.lanes.add(), core, lane, closed)
+    message.host_state = _state(core)
+    if core.enrolled:
+        message.phase = pb.Phase.ValueType(core.in_force.phase.value)
+        message.phase_reason = core.in_force.why
+    for name, count in sorted(core.findings.counts.items()):
+        found = message.findings.add()
+        found.id, found.count = name, count
+    if ledger_free_bytes is not None:
+        message.ledger_free_bytes = ledger_free_bytes
+    message.without_authorities.extend([one.name for one in admitted if one.lost_say])
+    for notice in core.chain.cluster_notices.held(core.running_ms):
+        merge = message.cluster_merges.add()
+        merge.authority, merge.cluster, merge.other = notice.authority, notice.cluster, notice.other
+        merge.key, merge.why = notice.key, notice.why
+        merge.state = pb.MergeState.ValueType(notice.state.value)
+    message.licenses.extend(
+        [_license(core, one) for one in admitted if one.desk.license is not None]
     )
+    return message
 
 
 def _state(core: GateCore) -> str:
@@ -77,7 +78,9 @@ def _license(core: GateCore, authority: Authority) -> pb.LicenseSnapshot:
     return message
 
 
-def _lane(core: GateCore, lane: Lane, closed: Container[str]) -> pb.LaneSnapshot:
+def _fill_lane(
+    message: pb.LaneSnapshot, core: GateCore, lane: Lane, closed: Container[str]
+) -> None:
     permission = core.permissions.get(lane.workload)
     allowed = permission if isinstance(permission, Allowed) else None
     if allowed is not None and allowed.licensed_by:
@@ -86,25 +89,26 @@ def _lane(core: GateCore, lane: Lane, closed: Container[str]) -> pb.LaneSnapshot
         allowed = found if isinstance(found, Allowed) else allowed
     # Before an admission no lane is stepped: its state is where it starts from, nothing is held.
     why = lane.why if core.enrolled else core.free
-    message = pb.LaneSnapshot(
-        workload=lane.workload,
-        stop_reason=why.reason if why else "",
-        stop_detail=why.detail if why else "",
-        stop_authority=why.authority if why else "",
-        stop_order_digest=why.order_digest if why else b"",
-        way_back=why.way_back if why else "",
-        left_ms=max(0, allowed.until_ms - core.elapsed_ms) if allowed else 0,
-        until_by=allowed.until_by if allowed else "",
-        left_tflop=lane.left_tflop(allowed) if allowed else 0,
-        ceiling_by=allowed.ceiling_by if allowed else "",
-        total=figures_to(lane.book.reported_measured + lane.book.reported_gap),
-        allotted_tflop=lane.book.allotted_tflop,
-        unaccounted_tflop=lane.book.unaccounted_tflop,
-        licensed=allowed is not None and bool(allowed.licensed_by),
-        may_start=not core.enrolled or (lane.state in _MAY_START and lane.workload not in closed),
-    )
+    message.workload = lane.workload
     message.state = pb.LaneState.ValueType(lane.state.value)
+    if why:
+        message.stop_reason = why.reason
+        message.stop_detail = why.detail
+        message.stop_authority = why.authority
+        message.stop_order_digest = why.order_digest
+        message.way_back = why.way_back
+    if allowed is not None:
+        message.left_ms = max(0, allowed.until_ms - core.elapsed_ms)
+        message.until_by = allowed.until_by
+        message.left_tflop = lane.left_tflop(allowed)
+        message.ceiling_by = allowed.ceiling_by
+        message.licensed = bool(allowed.licensed_by)
+    fill_figures(message.total, lane.book.reported_measured + lane.book.reported_gap)
+    message.allotted_tflop = lane.book.allotted_tflop
+    message.unaccounted_tflop = lane.book.unaccounted_tflop
+    message.may_start = not core.enrolled or (
+        lane.state in _MAY_START and lane.workload not in closed
+    )
     if lane.would is not None:
         message.would_stop.since_ms = lane.would.since_ms
         message.would_stop.freeze_at_ms = lane.would.freeze_at_ms
-    return message

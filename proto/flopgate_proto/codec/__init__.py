@@ -12,6 +12,7 @@ from flopgate_proto.codec.answers import (
     encode_answer,
     encode_batch_root,
 )
+from flopgate_proto.codec.chip_rows import ChipRowEncoder, decode_chip_row, encode_chip_row
 from flopgate_proto.codec.heads import decode_heads, encode_heads
 from flopgate_proto.codec.licenses import (
     decode_opening,
@@ -24,11 +25,9 @@ from flopgate_proto.codec.neighbours import decode_neighbours, encode_neighbours
 from flopgate_proto.codec.orders import decode_order, encode_order
 from flopgate_proto.codec.payload_types import PayloadType
 from flopgate_proto.codec.reports import (
-    decode_chip_row,
     decode_enrolment,
     decode_report,
     decode_retirement,
-    encode_chip_row,
     encode_enrolment,
     encode_report,
 )
@@ -44,6 +43,7 @@ from flopgate_proto.codec.transport import (
 )
 
 __all__ = [
+    "ChipRowEncoder",
     "PayloadType",
     "decode_admission",
     "decode_answer",

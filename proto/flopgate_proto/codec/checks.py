@@ -129,10 +129,10 @@ def text(value: str, name: str, *, required: bool = False) -> str:
 
 def member(kind: type[E], value: int, name: str) -> E:
     """A known member of an enum; 0 (unspecified) is none."""
-    try:
-        return kind(value)
-    except ValueError as error:
-        raise MalformedError(f"{name} has the unknown value {value}", code="field.enum") from error
+    found = kind._value2member_map_.get(value)
+    if not isinstance(found, kind):
+        raise MalformedError(f"{name} has the unknown value {value}", code="field.enum")
+    return found
 
 
 def few(values: Sequence[T], maximum: int, name: str) -> Sequence[T]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from google.protobuf.message import Message
@@ -166,8 +167,11 @@ def _order_to(value: Order) -> tuple[PayloadType, Message]:
             return further_orders.message_of(value)
 
 
+@lru_cache(maxsize=32)
 def decode_order(payload_type: str, data: bytes) -> Order:
     """Order of the given payload type from its payload bytes.
+
+    Each is asked for several times: for whose it is, what it says, and what it changes.
 
     Raises:
         UnknownVersionError: no order has this payload type.

@@ -1,8 +1,6 @@
-"""Enrolment, report and chip row."""
+"""Enrolment and report."""
 
 from __future__ import annotations
-
-from functools import lru_cache
 
 from flopgate_proto.codec import checks, licenses
 from flopgate_proto.codec.common import (
@@ -19,25 +17,20 @@ from flopgate_proto.errors import MalformedError
 from flopgate_proto.limits import (
     BOOT_ID_BYTES,
     CHIPS_MAX,
-    COUNTERS_MAX,
     FINDINGS_MAX,
     LANES_MAX,
     NONCE_BYTES,
-    PIPES_MAX,
     QUOTES_MAX,
-    SALTED_ROW_BYTES_MAX,
     SPKI_BYTES_MAX,
 )
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values.common import Assurance, CounterSource, LaneState
+from flopgate_proto.values.common import Assurance, LaneState
 from flopgate_proto.values.reports import (
     ChipIdentity,
-    ChipRow,
     Enrolment,
     LaneReport,
     LaneRequest,
     LaneTotals,
-    PipeFigures,
     Quote,
     Report,
     Request,
@@ -317,59 +310,4 @@ def _asked_of(message: pb.LaneRequest) -> LaneRequest:
     return LaneRequest(
         workload=checks.text(message.workload, "workload", required=True),
         headroom_tflop=checks.count(message.headroom_tflop, "headroom_tflop"),
-    )
-
-
-def encode_chip_row(value: ChipRow) -> bytes:
-    """Bytes of a chip row, to be salted and hashed as they are."""
-    # Filled in place: a message given to another's constructor is copied, and names never change.
-    message = pb.ChipRow.FromString(_named(tuple([name for name, _ in value.counters])))
-    message.chip = value.chip
-    message.source = checks.wire(value.source)
-    message.assurance = checks.wire(value.assurance)
-    for pipe in value.pipes:
-        added = message.pipes.add()
-        added.pipe = pipe.pipe
-        fill_figures(added.total, pipe.total)
-    message.measured_ms = value.measured_ms
-    message.gap_ms = value.gap_ms
-    if value.energy_mj is not None:
-        message.energy_mj = value.energy_mj
-    for counter, (_, count) in zip(message.counters, value.counters, strict=True):
-        counter.value = count
-    return message.SerializeToString(deterministic=True)
-
-
-@lru_cache(maxsize=64)
-def _named(names: tuple[str, ...]) -> bytes:
-    """A chip row that holds counters of these names and nothing else."""
-    return pb.ChipRow(counters=[pb.RawCounter(name=name) for name in names]).SerializeToString()
-
-
-def decode_chip_row(data: bytes) -> ChipRow:
-    """Chip row from bytes that were checked against the signed root."""
-    message = checks.parse_exact(pb.ChipRow(), data, SALTED_ROW_BYTES_MAX)
-    return ChipRow(
-        chip=message.chip,
-        source=checks.member(CounterSource, message.source, "counter source"),
-        assurance=checks.member(Assurance, message.assurance, "assurance"),
-        pipes=tuple(
-            PipeFigures(
-                pipe=checks.text(pipe.pipe, "pipe", required=True),
-                total=figures_of(pipe.total, "pipe total"),
-            )
-            for pipe in checks.few(message.pipes, PIPES_MAX, "pipes")
-        ),
-        measured_ms=checks.count(message.measured_ms, "measured_ms"),
-        gap_ms=checks.count(message.gap_ms, "gap_ms"),
-        energy_mj=checks.count(message.energy_mj, "energy_mj")
-        if message.HasField("energy_mj")
-        else None,
-        counters=tuple(
-            (
-                checks.text(counter.name, "counter name", required=True),
-                checks.count(counter.value, "counter value"),
-            )
-            for counter in checks.few(message.counters, COUNTERS_MAX, "counters")
-        ),
     )

@@ -24,7 +24,8 @@ class SilenceTruth:
     """One authority's ears.
 
     Attributes:
-        heard_unix_ms: by host: governor time at which a report of it came last.
+        heard_unix_ms: by host: governor time at which a report of it came last, oldest first: in a
+            world no governor's clock is set.
         unix_ms: latest time that the governor signed; its own never goes back from there.
     """
 
@@ -33,6 +34,7 @@ class SilenceTruth:
 
     def heard(self, host_id: bytes, unix_ms: int) -> None:
         """A report came, or the host was admitted."""
+        self.heard_unix_ms.pop(host_id, None)
         self.heard_unix_ms[host_id] = max(unix_ms, self.unix_ms)
 
     def gone(self, host_id: bytes) -> None:
@@ -70,6 +72,9 @@ class SilenceTruth:
             more_tflop: how far the ceiling lies above the lane's allotted total.
             unix_ms: governor time of the answer.
         """
+        silent = list(self._silent(hosts, policy, granted, unix_ms))
+        if not silent:
+            return
         caps = {str(budget.scope): budget.cap_tflop for budget in policy.budgets}
         for scope in granted.plan.scopes_of(workload):
             cap = caps.get(scope)
@@ -77,10 +82,8 @@ class SilenceTruth:
                 continue
             silent_tflop = sum(
                 peak_flop_per_s(host, policy) * (unix_ms - seen) // _MS_FLOP_PER_TFLOP
-                for host_id, seen in self.heard_unix_ms.items()
-                if (host := hosts[host_id]) is not granted
-                and unix_ms - seen > policy.lifetime_ms
-                and any(scope in host.plan.scopes_of(lane.workload) for lane in host.plan.lanes)
+                for host, seen in silent
+                if any(scope in host.plan.scopes_of(lane.workload) for lane in host.plan.lanes)
             )
             upper = settled_tflop.get(scope, 0) + more_tflop + silent_tflop
             if silent_tflop and upper > cap:
@@ -88,6 +91,15 @@ class SilenceTruth:
                     f"{granted.name}: a grant brings {scope} to {upper} of {cap} TFLOP, silent "
                     f"hosts with {silent_tflop} among them"
                 )
+
+    def _silent(
+        self, hosts: Mapping[bytes, Host], policy: Policy, granted: Host, unix_ms: int
+    ) -> Iterator[tuple[Host, int]]:
+        for host_id, seen in self.heard_unix_ms.items():
+            if unix_ms - seen <= policy.lifetime_ms:
+                return
+            if hosts[host_id] is not granted:
+                yield hosts[host_id], seen
 
 
 def peak_flop_per_s(host: Host, policy: Policy) -> int:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from flopgate_proto.quick import quick
+
 ANSWER_BYTES_MAX = 256 * 1024
 """Three rungs of 64 chips take 30 KB."""
 _TEXT_MAX = 120
@@ -52,6 +54,7 @@ class State(enum.StrEnum):
     """What was before cannot be read any more: the driver's defaults were put back."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
     """One rung of one chip, as the child left it. ``rung`` is empty where the chip is meant."""
