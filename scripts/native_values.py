@@ -46,6 +46,7 @@ class Field:
     default: str | None
     factory: str | None
     by_keyword: bool
+    compared: bool
 
     @property
     def parameter(self) -> str:
@@ -144,7 +145,7 @@ def _fields(node: ast.ClassDef, *, by_keyword: bool) -> Iterator[Field]:
         options: dict[str, ast.expr] = {} if value is None else {"default": value}
         if isinstance(value, ast.Call) and _name(value) == "field":
             options = {word.arg or "": word.value for word in value.keywords}
-        unknown = options.keys() - {"default", "default_factory", "init", "kw_only"}
+        unknown = options.keys() - {"compare", "default", "default_factory", "init", "kw_only"}
         if unknown:
             raise RewriteError(f"{node.name}.{one.target.id}: field(..., {sorted(unknown)})")
         if "init" in options and not ast.literal_eval(options["init"]):
@@ -155,12 +156,14 @@ def _fields(node: ast.ClassDef, *, by_keyword: bool) -> Iterator[Field]:
             default=_text(options.get("default")),
             factory=_text(options.get("default_factory")),
             by_keyword=by_keyword or "kw_only" in options,
+            compared=ast.literal_eval(options.get("compare", ast.Constant(value=True))),
         )
 
 
 def _methods(
     cls: str, fields: list[Field], options: dict[str | None, bool], defined: set[str]
 ) -> Iterator[str]:
+    compared = [field for field in fields if field.compared]
     anywhere = [field.parameter for field in fields if not field.by_keyword]
     by_keyword = [field.parameter for field in fields if field.by_keyword]
     taken = ["self", *anywhere, *(["*"] if by_keyword else []), *by_keyword]
@@ -169,18 +172,18 @@ def _methods(
     if "__post_init__" in defined:
         yield "    self.__post_init__()"
     if "__eq__" not in defined:
-        same = " and ".join(f"self.{field.name} == other.{field.name}" for field in fields)
+        same = " and ".join(f"self.{field.name} == other.{field.name}" for field in compared)
         yield "def __eq__(self, other: object) -> bool:"
         yield f"    return isinstance(other, {cls}) and ({same or True})"
     if options.get("frozen") and "__hash__" not in defined:
         yield "def __hash__(self) -> int:"
-        yield f"    return hash({_tuple('self', fields)})"
+        yield f"    return hash({_tuple('self', compared)})"
     if "__repr__" not in defined:
         shown = ", ".join(f"{field.name}={{self.{field.name}!r}}" for field in fields)
         yield f"def __repr__(self) -> str:\n    return f'{cls}({shown})'"
     for method, sign in _ORDER.items() if options.get("order") else ():
         yield f"def {method}(self, other: {cls}) -> bool:"
-        yield f"    return {_tuple('self', fields)} {sign} {_tuple('other', fields)}"
+        yield f"    return {_tuple('self', compared)} {sign} {_tuple('other', compared)}"
     kept = ", ".join(f"{field.name!r}: self.{field.name}" for field in fields)
     yield f"def replaced_by_(self, changes: dict[str, object]) -> {cls}:"
     yield f"    kept: dict[str, object] = {{{kept}}}"

@@ -263,7 +263,10 @@ def _by_shares(
 
 def _stuck(before: PipeCycles, current: ChipSample) -> bool:
     """Cycles that stand still are idleness, unless the driver saw kernels meanwhile."""
-    return bool(current.kernel_active_ms) and before == current.cycles
+    after = current.cycles
+    if after is None or not current.kernel_active_ms or before.elapsed != after.elapsed:
+        return False
+    return before == after
 
 
 def _clock_khz(ticks: int, elapsed_ms: int, spec: ChipSpec, told_mhz: int | None) -> int:

@@ -22,6 +22,7 @@ REGRESSIONS = (
     ("small-faults", 60_888),
     ("small-faults", 520_002),
     ("small-faults", 520_230),
+    ("small-faults", 520_475),
     ("tiny-faults", 83),
     ("tiny-faults", 20_520),
     ("tiny-faults", 22_130),

@@ -54,6 +54,7 @@ class Book:
 
     lines: list[int] = field(default_factory=list)
     total: int = field(init=False)
+    note: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         self.total = sum(self.lines)
@@ -114,6 +115,7 @@ def test_each_has_a_list_of_its_own_and_what_it_adds_up(both: tuple[Any, Any]) -
         first.lines.append(5)
         assert one.Book().lines == []
         assert second.total == 3
+        assert second == one.Book(lines=[1, 2], note="not compared") != one.Book(lines=[1])
 
 
 def test_what_was_rewritten_is_no_dataclass_and_errors_stay_open_to_the_interpreter() -> None:
@@ -126,8 +128,8 @@ def test_what_was_rewritten_is_no_dataclass_and_errors_stay_open_to_the_interpre
 
 
 def test_a_field_of_an_unknown_kind_is_refused() -> None:
-    with pytest.raises(RewriteError, match="compare"):
-        rewritten(SOURCE.replace("field(init=False)", "field(compare=False)"))
+    with pytest.raises(RewriteError, match="hash"):
+        rewritten(SOURCE.replace("field(init=False)", "field(hash=False)"))
 
 
 def test_a_module_that_stays_takes_the_other_replace() -> None:

@@ -141,7 +141,8 @@ def few(values: Sequence[T], maximum: int, name: str) -> Sequence[T]:
         raise OversizedError(
             f"{len(values)} {name}, at most {maximum} are taken", code="field.oversized"
         )
-    return values
+    # A slice is a list: protobuf's own lists end each loop with an exception.
+    return values[:]
 
 
 def unique(values: Sequence[object], name: str) -> None:

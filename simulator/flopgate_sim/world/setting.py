@@ -215,8 +215,9 @@ class ChipSetting:
 
     Attributes:
         timer_ms: when the gate should turn to it next, on the host's clock.
-        held: chips that this gate has closed since it started: it knows how they should stand. Of
-            others it cannot tell whether somebody undid them or they never were closed.
+        held: chips that this gate has closed since it started, and wants closed: it knows how they
+            should stand. Of others it cannot tell whether somebody undid them or they never were
+            closed.
     """
 
     def __init__(
@@ -259,7 +260,10 @@ class ChipSetting:
         """What production's hand does with a decision upon chips."""
         if self._limits is None:
             return []
-        self._limits.want(uuids, WISHES[type(action)])
+        wish = WISHES[type(action)]
+        self._limits.want(uuids, wish)
+        if wish is Wish.FREE:
+            self.held.difference_update(uuids)
         return self.turn(now_ms)
 
     def turn(self, now_ms: int) -> list[Finding]:
