@@ -123,14 +123,32 @@ def ripen(state: State) -> None:
         StorageError: nothing came into force.
     """
     unix_ms, due_ms = state.now_ms(), state.book.orders.due_ms
-    if due_ms is None or due_ms > unix_ms:
+    upto_ms = _sure_upto_ms(state, unix_ms)
+    if due_ms is None or due_ms > upto_ms:
         return
-    book = state.book.ripe(unix_ms)
+    book = state.book.ripe(upto_ms)
     with state.store.transaction() as connection:
         book, settlings, frontier = _write_effects(connection, state, book, state.frontier, unix_ms)
     state.unix_ms, state.frontier = unix_ms, frontier
     state.take_book(book)
     settle(state, settlings)
+
+
+def _sure_upto_ms(state: State, unix_ms: int) -> int:
+    """Up to when what is due comes into force: no veto is missing that a host still holds.
+
+    The store may come from a backup. What became due after its newest batch, while no governor
+    ran, waits until every host has spoken that still computes; what did before is in force.
+    """
+    if state.book.halt is not None:
+        return state.resumed_unix_ms
+    policy = state.book.orders.policy
+    until_ms = state.opened_unix_ms + (0 if policy is None else policy.lifetime_ms)
+    meanwhile = any(
+        state.resumed_unix_ms < held.due_ms <= state.opened_unix_ms
+        for held in state.book.orders.waiting
+    )
+    return state.resumed_unix_ms if meanwhile and unix_ms < until_ms else unix_ms
 
 
 def _write_effects(

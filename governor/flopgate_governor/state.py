@@ -85,6 +85,8 @@ class State:
         clock: the wall clock, milliseconds since 1970.
         batch_number, batch_digest: highest batch signed, and the digest of its root.
         opened_batch: highest batch that the store held at start.
+        opened_unix_ms, resumed_unix_ms: the time of the start, by the wall clock, and of the newest
+            batch that the store held then.
         hosts: by id, as they were enrolled.
         chains: of some of these hosts, by id, as of the last commit.
         serves: no other process writes to the store.
@@ -108,6 +110,8 @@ class State:
     batch_digest: bytes
     unix_ms: int
     opened_batch: int = 0
+    opened_unix_ms: int = 0
+    resumed_unix_ms: int = 0
     hosts: dict[bytes, KnownHost] = field(default_factory=dict)
     chains: dict[bytes, Chain] = field(default_factory=dict)
     totals: dict[str, Totals] = field(default_factory=dict)
@@ -260,6 +264,8 @@ def open_state(
         # Time never goes back from batch to batch: the newest has the latest.
         unix_ms=newest[2] if newest else 0,
         opened_batch=newest[0] if newest else 0,
+        opened_unix_ms=clock(),
+        resumed_unix_ms=newest[2] if newest else 0,
         order_ids={envelope.digest: number for number, (envelope, _) in enumerate(accepted)},
     )
     state.take_book(book)

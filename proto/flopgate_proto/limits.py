@@ -37,6 +37,8 @@ TOPOLOGY_BYTES_MAX: Final = 64 * 1024
 QUOTES_MAX: Final = 8
 SCOPES_MAX: Final = 64
 PAUSES_MAX: Final = 64
+HELD_ORDERS_MAX: Final = 64
+"""Orders that a host hands back to its authority."""
 ORDERS_WAITING_MAX: Final = 64
 """Orders that loosen and are not in force yet, of one authority."""
 LICENSED_HOSTS_MAX: Final = 1024

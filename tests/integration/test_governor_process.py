@@ -11,11 +11,14 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from flopgate_proto.codec import envelope_to_wire
+from flopgate_governor.files import read_signing_key
+from flopgate_proto.codec import encode_order, envelope_to_wire
+from flopgate_proto.envelope import seal, statement_digest
 from flopgate_proto.joining import JoinToken
 from flopgate_proto.limits import MESSAGE_BYTES_MAX, REPORTS_PER_MESSAGE_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.v1 import flopgate_pb2_grpc as rpc
+from flopgate_proto.values import Pause, Scope, ScopeKind
 from tests.support.governor import FakeHost
 from tests.support.governor_process import (
     Certificate,
@@ -103,6 +106,36 @@ def test_law_6_a_pause_reaches_an_open_stream(governor: GovernorProcess, token: 
         assert lifted.returncode == 0, lifted.stderr
         assert link.receive().orders[0].envelope.payload_type.endswith("resume.v1+protobuf")
         link.close()
+
+
+def test_law_6_a_pause_that_only_a_host_holds_stands_again(
+    governor: GovernorProcess, token: JoinToken
+) -> None:
+    """As after a backup was put back: the officer's own signature counts, whoever brings it."""
+    host, courier, certificate = join(governor, 20, token)
+    key = read_signing_key(governor.root / "officers" / "officer-1.pem")
+    held = Pause(
+        authority="gov.example",
+        scope=Scope(ScopeKind.CLUSTER, "c9"),
+        nonce=bytes(16),
+        reason="before the backup",
+        emergency=False,
+        lapse_ms=None,
+    )
+    wires = [
+        pb.SignedOrder(envelope=envelope_to_wire(seal(*encode_order(held), [signer])))
+        for signer in (host.key, key)
+    ]
+    with courier.channel(certificate) as channel:
+        link = OpenLink(channel)
+        link.hello(host.host_id)
+        link.receive()
+        link._up.put(pb.LinkUp(held_orders=wires))  # noqa: SLF001
+        exchange(link, host)
+        link.close()
+    digest = statement_digest(*encode_order(held)).hex()
+    assert digest[:16] in cli("status", "--dir", governor.root).stdout
+    assert governor.order("resume", "--all", officers=2).returncode == 0
 
 
 def test_the_certificate_of_another_host_records_nothing(

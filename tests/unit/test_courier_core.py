@@ -112,6 +112,26 @@ def test_with_a_certificate_it_links_at_once() -> None:
     assert state(core) is State.CONNECTING
 
 
+def test_on_each_stream_what_the_host_holds_is_handed_back_once() -> None:
+    core = make(FRESH)
+    core.door_opened(at(0))
+    core.from_gate(snapshot(), at(1))
+    asks = ToGate(pb.ToGate(ask_held_orders=pb.AskHeldOrders(authority="home")))
+    assert asks in core.stream_opened(at(2))
+    orders = [pb.SignedOrder(envelope=pb.Envelope(payload=b"a pause"))]
+    held = pb.FromGate(held_orders=pb.HeldOrders(authority="home", orders=orders))
+    assert kinds(core.from_gate(held, at(3))) == [Write]
+    assert core.next_up(at(4)) == pb.LinkUp(held_orders=orders)
+    assert core.next_up(at(5)) is None
+    others = pb.FromGate(held_orders=pb.HeldOrders(authority="other", orders=orders))
+    assert core.from_gate(others, at(6)) == []
+    none = pb.FromGate(held_orders=pb.HeldOrders(authority="home"))
+    assert core.from_gate(none, at(7)) == []
+    core.from_gate(held, at(8))
+    core.stream_lost(Loss.UNREACHABLE, "cut", at(9))
+    assert core.next_up(at(10)) is None, "the next stream asks again"
+
+
 def test_an_expired_certificate_is_as_good_as_none() -> None:
     core = make(OVER)
     core.door_opened(at(0))

@@ -235,3 +235,22 @@ def test_it_is_so_where_several_roots_wait_that_follow_each_other() -> None:
     assert rig.core.authorities[rig.authority.name].policy == held
     rig.restart().run(DELAY_MS + 2_000)
     assert rig.core.authorities[rig.authority.name].policy == stricter
+
+
+def test_law_6_what_restrains_is_handed_back_and_nothing_that_is_over() -> None:
+    """An authority that was put back from a backup may lack it."""
+    rig = slow()
+    lifted, stands = rig.authority.pause(), rig.authority.pause()
+    brief = rig.authority.pause(scope=EVERYTHING, lapse_ms=10_000)
+    ended = veto(looser(rig, lifetime_ms=40_000))
+    resume = rig.authority.resume(lifted.digest)
+    for order in (lifted, stands, brief, ended, resume):
+        rig.order(order)
+    rig.run(DELAY_MS + 5_000)
+
+    def held() -> list[Envelope]:
+        return rig.core.authorities[rig.authority.name].held_orders(rig.core.running_ms)
+
+    assert held() == [stands, ended]
+    rig.restart().run(1_000)
+    assert held() == [stands, ended]

@@ -112,6 +112,7 @@ class CarrierCore:
         self._backoff = Backoff(backoff_ms_max, source)
         self._enrol_backoff = Backoff(backoff_ms_max, source)
         self._host_id: bytes | None = None
+        self._held_orders: list[pb.SignedOrder] = []  # to be handed back on this stream
         self._wake_ms: int | None = None  # end of BACKING_OFF
         self._silent_ms: int | None = None  # an answer is due
         self._hello_ms: int | None = None  # ask the gate for an enrolment
@@ -150,6 +151,11 @@ class CarrierCore:
             return self._enrolment(message.enrolment)
         if self.state is not State.LINKED:
             return []  # asked for again when the stream is up
+        if message.HasField("held_orders"):
+            if message.held_orders.authority != self._authority:
+                return []
+            self._held_orders = list(message.held_orders.orders)
+            return [Write()] if self._held_orders else []
         asked = self.flow.put(message.report, now.mono_ms)
         return [*self._resend(asked), *([Write()] if self.flow.waiting else [])]
 
@@ -183,6 +189,7 @@ class CarrierCore:
         return [
             *self._go(_Event.STREAM_UP),
             Note("INFO", "courier.linked", "linked"),
+            ToGate(pb.ToGate(ask_held_orders=pb.AskHeldOrders(authority=self._authority))),
             *self._resend(self.flow.start(now.mono_ms)),
         ]
 
@@ -209,6 +216,9 @@ class CarrierCore:
 
     def next_up(self, now: Now) -> pb.LinkUp | None:
         """What to write now; None while nothing is queued or the last message is not written."""
+        if self._held_orders:
+            held, self._held_orders = self._held_orders, []
+            return pb.LinkUp(held_orders=held)
         reports = self.flow.take()
         if not reports:
             return None
@@ -318,6 +328,7 @@ class CarrierCore:
         if before in {State.CONNECTING, State.LINKED} and after is not State.LINKED:
             self._silent_ms = None
             self.flow.clear()
+            self._held_orders = []
             actions.append(CloseStream())
         if after is State.CONNECTING and self._host_id is not None:
             self._wake_ms = None

@@ -13,9 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from flopgate_proto.codec import PayloadType
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ForgedError
 from flopgate_proto.keys import VerifyingKey
+from flopgate_proto.limits import HELD_ORDERS_MAX
 from flopgate_proto.orders.book import GATE, OrderBook
 from flopgate_proto.orders.held import DelegatedKey, LatchedPause, Waiting
 from flopgate_proto.trust import Trust, VerifiedOrder
@@ -25,6 +27,17 @@ DELEGATE: Final = (
     "Officers of the authority run `flopgate-governor delegate`; the courier brings it."
 )
 """The way back from an expired delegation."""
+
+
+RESTRAINING: Final = frozenset(
+    {
+        PayloadType.TRUST_ROOT,
+        PayloadType.PAUSE,
+        PayloadType.CONFIRMATION,
+        PayloadType.VETO,
+        PayloadType.REVOCATION,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +83,7 @@ class OfficerOrders:
         self.named_policy: NamedPolicy | None = None
         self._said_policy = b""
         self._known: set[bytes] = set()
+        self._restraining: list[Envelope] = []
 
     # ------------------------------------------------------------------ what comes in
 
@@ -114,12 +128,27 @@ class OfficerOrders:
         accepted = orders.accept(envelope, running_ms, fresh=fresh)
         self.orders = accepted.book
         self._known.add(envelope.digest)
+        if envelope.payload_type in RESTRAINING:
+            self._restraining.append(envelope)
         self._changed()
         return Taken(
             first_seen_running_ms=accepted.since_ms,
             waits=self.orders.waits(envelope.digest),
             came=accepted.came,
         )
+
+    def held_orders(self, running_ms: int) -> list[Envelope]:
+        """What restrains and must not be lost: an authority put back from a backup may lack it.
+
+        The newest, as they came; trust roots too, under which they were signed.
+        """
+        standing = {held.digest for held in self.pauses if not lapsed(held, running_ms)}
+        self._restraining = [
+            one
+            for one in self._restraining
+            if one.payload_type != PayloadType.PAUSE or one.digest in standing
+        ]
+        return self._restraining[-HELD_ORDERS_MAX:]
 
     def ripe(self, running_ms: int) -> tuple[VerifiedOrder, ...]:
         """Put in force what waited long enough by now; what came into force."""

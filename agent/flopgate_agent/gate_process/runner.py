@@ -197,6 +197,8 @@ class GateRunner:
                     self.do(inbox.take_order(core, message.order, self._clock()))
                 case "admission":
                     self.do(inbox.take_admission(core, message.admission, self._clock()))
+                case "ask_held_orders":
+                    self._hand_back(client_id, message.ask_held_orders.authority)
                 case "resend":
                     resend = message.resend
                     self._outbox.resend(client_id, resend.authority, resend.from_sequence)
@@ -290,6 +292,13 @@ class GateRunner:
             if self._quoting is not None:
                 wire.tpm.CopyFrom(self._quoting.of(enrolment.digest))
             self._door.send(client_id, pb.FromGate(enrolment=wire))
+
+    def _hand_back(self, client_id: int, authority: str) -> None:
+        known = self.core.authorities.get(authority)
+        held = [] if known is None else known.held_orders(self.core.running_ms)
+        orders = [pb.SignedOrder(envelope=envelope_to_wire(one)) for one in held]
+        answer = pb.HeldOrders(authority=authority, orders=orders)
+        self._door.send(client_id, pb.FromGate(held_orders=answer))
 
     def _first_unacknowledged(self, authority: str) -> int:
         known = self.core.authorities.get(authority)

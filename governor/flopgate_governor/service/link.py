@@ -18,10 +18,13 @@ import grpc
 
 from flopgate_governor.commit import Committer, Reply
 from flopgate_governor.greeting import greet, named_in
+from flopgate_governor.handed_back import held_in, take_back
+from flopgate_governor.officer_orders import Accepted, concerned
 from flopgate_governor.receive import Submission
 from flopgate_governor.service.guard import Context, identity_of
 from flopgate_governor.service.hub import Hub, Stream
-from flopgate_proto.codec import parse_message
+from flopgate_governor.state import State
+from flopgate_proto.codec import envelope_to_wire, parse_message
 from flopgate_proto.errors import MalformedError, OversizedError, StorageError
 from flopgate_proto.limits import REPORTS_PER_MESSAGE_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -102,6 +105,8 @@ class LinkService:
                 f"{REPORTS_PER_MESSAGE_MAX} are taken",
                 code="link.reports",
             )
+        if up.held_orders:
+            await self._take_back(up)
         if up.HasField("hello"):
             for down in await self._greet(up.hello, line):
                 await line.write(down)
@@ -109,6 +114,17 @@ class LinkService:
         submission = Submission(envelopes=envelopes, host_id=line.host_id)
         await self._committer.submit(submission, len(data), line.replies.put_nowait)
         line.in_flight += 1
+
+    async def _take_back(self, up: pb.LinkUp) -> None:
+        envelopes, linked = held_in(up.held_orders), self._hub.linked
+
+        def work(state: State) -> list[tuple[Accepted, set[bytes] | None]]:
+            taken = take_back(state, envelopes)
+            return [(one, concerned(state, one.envelope, linked)) for one in taken]
+
+        for accepted, hosts in await self._committer.call(work):
+            wire = envelope_to_wire(accepted.envelope)
+            self._hub.push(pb.SignedOrder(envelope=wire, log=accepted.proof), hosts)
 
     async def _greet(self, hello: pb.Hello, line: _Line) -> Sequence[pb.LinkDown]:
         named = named_in(hello, line.host_id)

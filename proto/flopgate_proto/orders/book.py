@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
+from flopgate_proto.codec.payload_types import PayloadType
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ForgedError, HistoryError, PeerError
 from flopgate_proto.keys import VerifyingKey
@@ -137,7 +138,9 @@ class OrderBook:
         Raises:
             PeerError: signatures, authority or history do not allow it; the detail says why.
         """
-        book, came = self.ripe(now_ms)
+        # A veto is in time until somebody acted on what is due.
+        veto = envelope.payload_type == PayloadType.VETO
+        book, came = (self, ()) if veto else self.ripe(now_ms)
         verified, root_due_ms = book.verify(envelope)
         if verified.digest in book.vetoed:
             raise HistoryError(

@@ -2942,19 +2942,25 @@ class LinkUp(_message.Message):
 
     HELLO_FIELD_NUMBER: _builtins.int
     REPORTS_FIELD_NUMBER: _builtins.int
+    HELD_ORDERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
     def reports(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedReport]: ...
+    @_builtins.property
+    def held_orders(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedOrder]:
+        """Orders that a host holds, in case the authority lost them."""
+
     def __init__(
         self,
         *,
         hello: Global___Hello | None = ...,
         reports: _abc.Iterable[Global___SignedReport] | None = ...,
+        held_orders: _abc.Iterable[Global___SignedOrder] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "reports", b"reports"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_orders", b"held_orders", "hello", b"hello", "reports", b"reports"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3920,6 +3926,7 @@ class ToGate(_message.Message):
     RESEND_FIELD_NUMBER: _builtins.int
     RETIRE_FIELD_NUMBER: _builtins.int
     DECLARE_FIELD_NUMBER: _builtins.int
+    ASK_HELD_ORDERS_FIELD_NUMBER: _builtins.int
     ASK_LICENSE_FIELD_NUMBER: _builtins.int
     LICENSE_FIELD_NUMBER: _builtins.int
     RETURN_LICENSE_FIELD_NUMBER: _builtins.int
@@ -3940,6 +3947,8 @@ class ToGate(_message.Message):
     @_builtins.property
     def declare(self) -> Global___Declare: ...
     @_builtins.property
+    def ask_held_orders(self) -> Global___AskHeldOrders: ...
+    @_builtins.property
     def ask_license(self) -> Global___AskLicense: ...
     @_builtins.property
     def license(self) -> Global___HostLicense: ...
@@ -3959,21 +3968,43 @@ class ToGate(_message.Message):
         resend: Global___Resend | None = ...,
         retire: Global___Retire | None = ...,
         declare: Global___Declare | None = ...,
+        ask_held_orders: Global___AskHeldOrders | None = ...,
         ask_license: Global___AskLicense | None = ...,
         license: Global___HostLicense | None = ...,
         return_license: Global___ReturnLicense | None = ...,
         open_reserve: Global___OpenReserve | None = ...,
         tell_time: Global___TellTime | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "answers", b"answers", "ask_license", b"ask_license", "declare", b"declare", "hello", b"hello", "license", b"license", "message", b"message", "open_reserve", b"open_reserve", "order", b"order", "resend", b"resend", "retire", b"retire", "return_license", b"return_license", "tell_time", b"tell_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "answers", b"answers", "ask_held_orders", b"ask_held_orders", "ask_license", b"ask_license", "declare", b"declare", "hello", b"hello", "license", b"license", "message", b"message", "open_reserve", b"open_reserve", "order", b"order", "resend", b"resend", "retire", b"retire", "return_license", b"return_license", "tell_time", b"tell_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "answers", b"answers", "ask_license", b"ask_license", "declare", b"declare", "hello", b"hello", "license", b"license", "message", b"message", "open_reserve", b"open_reserve", "order", b"order", "resend", b"resend", "retire", b"retire", "return_license", b"return_license", "tell_time", b"tell_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "answers", b"answers", "ask_held_orders", b"ask_held_orders", "ask_license", b"ask_license", "declare", b"declare", "hello", b"hello", "license", b"license", "message", b"message", "open_reserve", b"open_reserve", "order", b"order", "resend", b"resend", "retire", b"retire", "return_license", b"return_license", "tell_time", b"tell_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "answers", "order", "admission", "resend", "retire", "declare", "ask_license", "license", "return_license", "open_reserve", "tell_time"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "answers", "order", "admission", "resend", "retire", "declare", "ask_held_orders", "ask_license", "license", "return_license", "open_reserve", "tell_time"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___ToGate: _TypeAlias = ToGate  # noqa: Y015
+
+@_typing.final
+class AskHeldOrders(_message.Message):
+    """Which orders of this authority the host holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    authority: _builtins.str
+    def __init__(
+        self,
+        *,
+        authority: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskHeldOrders: _TypeAlias = AskHeldOrders  # noqa: Y015
 
 @_typing.final
 class AskLicense(_message.Message):
@@ -4148,6 +4179,7 @@ class FromGate(_message.Message):
     REPORT_FIELD_NUMBER: _builtins.int
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     REPLY_FIELD_NUMBER: _builtins.int
+    HELD_ORDERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def enrolment(self) -> Global___Enrollable: ...
     @_builtins.property
@@ -4156,6 +4188,8 @@ class FromGate(_message.Message):
     def snapshot(self) -> Global___Snapshot: ...
     @_builtins.property
     def reply(self) -> Global___Reply: ...
+    @_builtins.property
+    def held_orders(self) -> Global___HeldOrders: ...
     def __init__(
         self,
         *,
@@ -4163,16 +4197,40 @@ class FromGate(_message.Message):
         report: Global___SignedReport | None = ...,
         snapshot: Global___Snapshot | None = ...,
         reply: Global___Reply | None = ...,
+        held_orders: Global___HeldOrders | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["enrolment", b"enrolment", "message", b"message", "reply", b"reply", "report", b"report", "snapshot", b"snapshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["enrolment", b"enrolment", "held_orders", b"held_orders", "message", b"message", "reply", b"reply", "report", b"report", "snapshot", b"snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment", b"enrolment", "message", b"message", "reply", b"reply", "report", b"report", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment", b"enrolment", "held_orders", b"held_orders", "message", b"message", "reply", b"reply", "report", b"report", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["enrolment", "report", "snapshot", "reply"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["enrolment", "report", "snapshot", "reply", "held_orders"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___FromGate: _TypeAlias = FromGate  # noqa: Y015
+
+@_typing.final
+class HeldOrders(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    ORDERS_FIELD_NUMBER: _builtins.int
+    authority: _builtins.str
+    @_builtins.property
+    def orders(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedOrder]: ...
+    def __init__(
+        self,
+        *,
+        authority: _builtins.str = ...,
+        orders: _abc.Iterable[Global___SignedOrder] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "orders", b"orders"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeldOrders: _TypeAlias = HeldOrders  # noqa: Y015
 
 @_typing.final
 class Reply(_message.Message):

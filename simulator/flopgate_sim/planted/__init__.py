@@ -245,6 +245,8 @@ BUGS = (
     _bug("unnamed-policy-believed", {1, 6}, order_worlds.joined_while_a_policy_waits,
          in_orders.unnamed_policy_believed,
          "a policy that waits makes a host loose that joins with it"),
+    _bug("held-orders-kept", {2}, order_worlds.veto_that_a_backup_lacks,
+         in_orders.held_orders_kept, "no gate hands back a veto that a restored governor lost"),
     _bug("pauses-of-before", {6}, order_worlds.pauses_that_race, in_orders.pauses_of_before,
          "a renewal that races a pause is granted"),
     _bug("one-pause-an-instant", {6}, order_worlds.pauses_in_one_instant,

@@ -82,6 +82,11 @@ def unnamed_policy_believed() -> tuple[Swap, ...]:
     return (Swap(OfficerOrders, "_changed", believing),)
 
 
+def held_orders_kept() -> tuple[Swap, ...]:
+    """A gate hands nothing back."""
+    return (Swap(OfficerOrders, "held_orders", lambda *_arguments: []),)
+
+
 def pauses_of_before() -> tuple[Swap, ...]:
     """A batch is decided by the pauses of the batch before it."""
     take = pauses_for

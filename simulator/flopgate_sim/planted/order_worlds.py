@@ -54,6 +54,17 @@ def cap_that_waits(seed: int) -> WorldPlan:
     return _tight(seed, act, delay_ms=DELAY_MS)
 
 
+def veto_that_a_backup_lacks(seed: int) -> WorldPlan:
+    """A quorum raises a tight cap, one officer vetoes it, and a backup from before takes its place.
+
+    Officers bring what their files hold; that veto is in none of them.
+    """
+    raises = Act(at_ms=300_000, act="policy_budget", scope=CLUSTER, cap_tflop=WIDE_TFLOP)
+    vetoes = Act(at_ms=500_000, act="veto")
+    restore = Fault(at_ms=400_000, kind="governor_restore", target=AUTHORITY, span_ms=300_000)
+    return replace(_tight(seed, raises, vetoes, delay_ms=900_000), faults=(restore,))
+
+
 def resume_that_waits(seed: int) -> WorldPlan:
     """A quorum lifts a pause, and the world ends before the delay does."""
     return _acted(

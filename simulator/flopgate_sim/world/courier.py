@@ -63,6 +63,9 @@ class Authority(Protocol):
     ) -> None:
         """A host asks for admission."""
 
+    def handed_back(self, orders: list[pb.SignedOrder]) -> None:
+        """Orders that a host holds."""
+
 
 class Tampering(Protocol):
     """What a courier does that its operator bent."""
@@ -267,9 +270,18 @@ class Courier:
         while core is not None and (message := core.next_up(self._now())) is not None:
             core.flow.written()
             sent = message if self.tampering is None else self.tampering.up(message)
-            if sent is not None:
+            if sent is not None and sent.held_orders:
+                self._hand_back(number, list(sent.held_orders))
+            elif sent is not None:
                 reports = list(sent.reports)
                 self._send(number, reports)
+
+    def _hand_back(self, number: int, orders: list[pb.SignedOrder]) -> None:
+        def deliver() -> None:
+            if number == self.stream and self._up == number:
+                self.authority.handed_back(orders)
+
+        self.link.send(UP, "held orders", deliver)
 
     def _send(self, number: int, reports: list[pb.SignedReport]) -> None:
         self.link.send(UP, "reports", lambda: self._deliver(number, reports))

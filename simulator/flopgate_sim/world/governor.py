@@ -13,7 +13,8 @@ from flopgate_governor.admission import admit
 from flopgate_governor.batch import commit_batch
 from flopgate_governor.core.orders import Halt
 from flopgate_governor.greeting import greet, named_in
-from flopgate_governor.officer_orders import accept_order, concerned
+from flopgate_governor.handed_back import held_in, take_back
+from flopgate_governor.officer_orders import Accepted, accept_order, concerned
 from flopgate_governor.prepared import driver_of
 from flopgate_governor.receive import Submission
 from flopgate_governor.state import State, open_state
@@ -210,31 +211,58 @@ class Governor:
             self.truth.admitted(request.enrolment, admitted.admission, self.clocks.wall_unix_ms)
             reply(pb.EnrollReply(admission=admitted.admission, orders=admitted.orders))
 
+    def handed_back(self, orders: list[pb.SignedOrder]) -> None:
+        """A host hands back what it holds, in case a backup lacks it."""
+        if self.state is None:
+            return
+        try:
+            taken = take_back(self.state, held_in(orders))
+        except StorageError:
+            self._died()
+            return
+        except PeerError as error:
+            self._engine.note(self.name, f"handed back in vain: {error.code}")
+            return
+        for accepted in taken:
+            self._engine.note(self.name, f"handed back: {accepted.digest.hex()[:12]}")
+            self._in_force(accepted)
+        self._died()
+
     # ------------------------------------------------------------------ its officers
 
     def order(self, envelope: Envelope) -> bool:
         """Officers bring an order; it is pushed to whom it concerns. Whether it was taken."""
         if self.state is None:
             return False
-        linked = {host_id for stream in self._streams.values() for host_id in stream.host_ids}
         try:
             accepted = accept_order(self.state, envelope)
-            hosts = concerned(self.state, envelope, linked)
         except PeerError as error:
             self._engine.note(self.name, f"order refused: {error.code}")
             return False
         except StorageError:
             self._died()
             return False
-        self.truth.ordered(envelope, self.officers.trust_root, self.clocks.wall_unix_ms)
         kind = envelope.payload_type.split(".")[2]
         self._engine.note(self.name, f"order {kind} {accepted.digest.hex()[:12]}")
+        self._in_force(accepted)
+        return not self._died()
+
+    def _in_force(self, accepted: Accepted) -> None:
+        """It is on record: hosts that it concerns are told."""
+        if self.state is None:
+            return
+        envelope = accepted.envelope
+        self.truth.ordered(envelope, self.officers.trust_root, self.clocks.wall_unix_ms)
+        linked = {host_id for stream in self._streams.values() for host_id in stream.host_ids}
+        try:
+            hosts = concerned(self.state, envelope, linked)
+        except StorageError:
+            return
         signed = pb.SignedOrder(envelope=envelope_to_wire(envelope), log=accepted.proof)
         message = pb.LinkDown(orders=[signed])
         for stream in self._streams.values():
             if hosts is None or not stream.host_ids.isdisjoint(hosts):
                 stream.courier.down(message)
-        return not self._died()
 
 
 def _reset(courier: Courier, number: int) -> None:

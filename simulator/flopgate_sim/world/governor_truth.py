@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flopgate_governor.receive import Submission
-from flopgate_proto.codec import PayloadType, decode_order
+from flopgate_proto.codec import PayloadType, decode_order, encode_order
 from flopgate_proto.envelope import Envelope, statement_digest
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -22,6 +22,7 @@ from flopgate_proto.values.orders import (
     Relief,
     Resume,
     TrustRoot,
+    Veto,
 )
 from flopgate_sim.world.cluster_truth import ClusterTruth
 from flopgate_sim.world.engine import US_PER_MS
@@ -212,6 +213,10 @@ class GovernorTruth(LaneSums):
                 self._wait_or_take(
                     value, unix_ms, waits=isinstance(value, ClusterRuling) and value.apart
                 )
+            case Veto(order_digest=ended):
+                self._later = [
+                    one for one in self._later if statement_digest(*encode_order(one[1])) != ended
+                ]
             case _:
                 if PayloadType.RECONCILIATION in envelope.payload_type:
                     self.rolled_back_unix_ms = None

@@ -27,6 +27,7 @@ from flopgate_proto.values.orders import (
     Seat,
     Seats,
     TrustRoot,
+    Veto,
 )
 from flopgate_sim.world.randomness import Streams
 
@@ -151,6 +152,14 @@ class Officers:
                 fallback_ms=fallback_ms,
             )
         )
+
+    def veto(self, order: bytes) -> Envelope:
+        """One officer ends what waits, and keeps no copy of it."""
+        reason = "not inspected"
+        veto = Veto(
+            authority=self.authority, order_digest=order, nonce=self._nonce(), reason=reason
+        )
+        return seal(*encode_order(veto), self._keys[-1:])
 
     def _twice(self, order: Order) -> Envelope:
         return cosign(seal(*encode_order(order), self._keys[:1]), self._keys[0])

@@ -13,7 +13,7 @@ from flopgate_sim.world.plan import Act
 EVIDENCE = bytes(range(32))
 MORE_TFLOP = 10**6
 RULINGS = frozenset(
-    {"adopt", "close", "relieve", "relieve-more", "unite", "apart", "train", "serve"}
+    {"veto", "adopt", "close", "relieve", "relieve-more", "unite", "apart", "train", "serve"}
 )
 """Acts that are one."""
 
@@ -21,6 +21,9 @@ RULINGS = frozenset(
 def ruling(act: Act, governor: Governor, host: Host | Governor | None) -> Envelope | None:
     """What they sign; ``None`` where there is nothing to rule on, or nobody who could say what."""
     sign, workload = governor.officers.rule, act.scope.partition(":")[2]
+    if act.act == "veto":
+        waiting = () if governor.state is None else governor.state.book.orders.waiting
+        return governor.officers.veto(waiting[0].digest) if waiting else None
     if act.act in {"unite", "apart"}:
         return sign(ClusterRuling, clusters=act.names, apart=act.act == "apart")
     if act.act in {"train", "serve"}:
