@@ -230,9 +230,10 @@ class GovernorTruth(LaneSums):
         digest = statement_digest(enrolment.payload_type, enrolment.payload)
         host = self.hosts.get(said.host_id)
         if host is not None and digest == said.enrolment_digest:
-            sequence = pb.Enrolment.FromString(enrolment.payload).sequence
+            begun = pb.Enrolment.FromString(enrolment.payload)
             known = host.truth.acknowledged.get(self.name, 0)
-            host.truth.acknowledged[self.name] = max(known, sequence)
+            host.truth.acknowledged[self.name] = max(known, begun.sequence)
+            self.begin(said.host_id, begun)
             self.rulings.enrolled(self, host, unix_ms)
 
     def offer(self, submissions: Sequence[Submission], unix_ms: int) -> None:

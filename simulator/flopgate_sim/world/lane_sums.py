@@ -37,6 +37,12 @@ class LaneSums:
     lane_usable_tflop: dict[tuple[bytes, str], int] = field(default_factory=dict)
     moved: set[bytes] = field(default_factory=set)
 
+    def begin(self, host_id: bytes, enrolment: pb.Enrolment) -> None:
+        """A host was admitted: what it had counted by then is not of this authority."""
+        for lane in enrolment.lanes:
+            entry = (enrolment.sequence, lane.allotted_tflop, lane.unaccounted_tflop)
+            self.newest.setdefault((host_id, lane.workload), entry)
+
     def offer_lanes(self, host: Host, report: pb.Report) -> None:
         """A genuine report reached the governor."""
         for lane in report.lanes:
