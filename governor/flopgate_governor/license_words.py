@@ -58,6 +58,16 @@ def sum_lines(
     return lines
 
 
+def sum_of_all(outstanding: Sequence[pb.LicenseStatus]) -> list[str]:
+    """One line for all licenses that are out; none where none is."""
+    if not outstanding:
+        return []
+    held = sum(one.reserved_tflop for one in outstanding)
+    ends = date_text(max(one.not_after_unix_ms for one in outstanding))
+    line = f"licenses {len(outstanding)} out  held {flop_text(held)}  a pause reaches all by {ends}"
+    return [f"{line}; see `license list`"]
+
+
 def status_lines(one: pb.LicenseStatus) -> list[str]:
     """A license that no report has settled yet."""
     state = pb.LicenseState.Name(one.state).removeprefix("LICENSE_STATE_").lower()

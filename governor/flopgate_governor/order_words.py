@@ -76,6 +76,9 @@ def _says(order: Order) -> Iterator[str]:
             yield f"lapses {after}"
         case Reconciliation():
             yield f"batches go on above {order.batch_number}"
+            until_ms = order.licenses_until_unix_ms
+            ends = f"ends by {date_text(until_ms)}" if until_ms else "was given: there is none"
+            yield f"the last license that the store may have lost {ends}"
         case ClusterRuling():
             how = "hang together with nothing else" if order.apart else "are one cluster"
             yield f"{', '.join(order.clusters)} {how}"

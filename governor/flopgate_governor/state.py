@@ -144,6 +144,7 @@ class State:
             silence=silence,
             unix_ms=unix_ms,
             reconciled_unix_ms=self.book.reconciled_unix_ms,
+            licenses_until_unix_ms=self.book.licenses_until_unix_ms,
             works=self.book.orders.works,
         )
 

@@ -107,5 +107,10 @@ RESUMES: Final = st.builds(
     reason=NAMES,
 )
 RECONCILIATIONS: Final = st.builds(
-    Reconciliation, authority=NAMES, batch_number=COUNTS, nonce=NONCES, reason=NAMES
+    Reconciliation,
+    authority=NAMES,
+    batch_number=COUNTS,
+    nonce=NONCES,
+    reason=NAMES,
+    licenses_until_unix_ms=COUNTS,
 )

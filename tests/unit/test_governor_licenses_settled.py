@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from flopgate_governor.commands.status import lines_of
 from flopgate_governor.overview import overview
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from tests.support.governor import (
@@ -124,6 +125,8 @@ def test_a_license_is_settled_by_the_gate_that_gave_it_back(
     (status,) = overview(governor.state, ()).licenses
     assert (status.state, status.used_ms) == (pb.LICENSE_STATE_HELD, 1_800_000)
     assert status.reserved_tflop == totals(governor)[2]
+    (line,) = [one for one in lines_of(overview(governor.state, ())) if one.startswith("licenses")]
+    assert line.startswith("licenses 1 out  held ")
     hold_none(host, floor=host.sequence)
     carry(governor, host.report(spend_tflop=1_000))
     assert totals(governor) == (2_000, 0, 0)

@@ -10,6 +10,7 @@ from google.protobuf.json_format import MessageToJson
 from flopgate_governor.client import status
 from flopgate_governor.commands.signing import add_directory, waiting_lines
 from flopgate_governor.files import Layout
+from flopgate_governor.license_words import sum_of_all
 from flopgate_governor.loose_lanes import would_stop
 from flopgate_governor.output import show
 from flopgate_proto.amounts import counted, date_text, flop_text, rate_text, span_text
@@ -70,6 +71,7 @@ def lines_of(reply: pb.GetStatusReply) -> list[str]:
         f"{f'  silent {flop_text(b.silent_tflop)}' if b.silent_tflop else ''}"
         for b in reply.budgets
     ]
+    lines += sum_of_all(reply.licenses)
     lines += [_pause(pause) for pause in reply.pauses]
     lines += [line for waiting in reply.waiting for line in waiting_lines(waiting)]
     for host in reply.hosts:

@@ -55,6 +55,7 @@ class Standing:
         silence: of hosts that say nothing.
         unix_ms: the governor's time for every answer of the batch.
         reconciled_unix_ms: when officers last reconciled a rollback, ``None`` if they never did.
+        licenses_until_unix_ms: when the last license ends that a rollback may have lost.
         works: registered workloads.
     """
 
@@ -66,6 +67,7 @@ class Standing:
     unix_ms: int
     silence: Silence = NOBODY
     reconciled_unix_ms: int | None = None
+    licenses_until_unix_ms: int = 0
     works: Works = NO_WORKS
 
 
@@ -314,7 +316,8 @@ def _lost_grants_run(
         # Exempt hosts may share the budget, and hold theirs for longer.
         longest_ms = max(longest_ms, policy.exempt_lifetime_ms)
     longest_ms = -(-longest_ms * (PPM + policy.drift_ppm) // PPM)
-    left_ms = standing.reconciled_unix_ms + longest_ms - standing.unix_ms
+    until_ms = max(standing.reconciled_unix_ms + longest_ms, standing.licenses_until_unix_ms)
+    left_ms = until_ms - standing.unix_ms
     if left_ms <= 0:
         return None
     return Refusal(

@@ -2,8 +2,8 @@
 
 A gate tells the sequence up to which it takes no license any more but the one that it holds: this
 floor never goes back. What else does not fit is a finding for people (law 10): more spent than a
-license allows, more of its span used than it has, less used than was told before, or a counter of
-the TPM that went back.
+license allows, more of its span used than it has, less used than was told before, a license that is
+not on record, or a counter of the TPM that went back.
 """
 
 from __future__ import annotations
@@ -103,6 +103,20 @@ def _used(told: LicenseQuote, facts: HostFacts, lanes: Mapping[str, LaneFacts]) 
     before = facts.license
     used_ms = before.used_ms if before is not None and before.request == told.request else 0
     found = []
+    spans = [
+        grant.lifetime_ms
+        for lane in lanes.values()
+        for grant in lane.grants
+        if grant.license is not None and grant.request_digest == told.request
+    ]
+    if not spans and (before is None or before.request != told.request):
+        found.append(
+            _alert(
+                "license.unknown",
+                "license",
+                f"license {told.request.hex()[:16]} is held, and none like it is on record",
+            )
+        )
     if told.used_ms < used_ms:
         found.append(
             _alert(
@@ -111,22 +125,13 @@ def _used(told: LicenseQuote, facts: HostFacts, lanes: Mapping[str, LaneFacts]) 
                 f"of license {told.request.hex()[:16]} {used_ms} ms were used, now {told.used_ms}",
             )
         )
-    span_ms = max(
-        (
-            grant.lifetime_ms
-            for lane in lanes.values()
-            for grant in lane.grants
-            if grant.license is not None and grant.request_digest == told.request
-        ),
-        default=None,
-    )
-    if span_ms is not None and used_ms <= span_ms < told.used_ms:
+    if spans and used_ms <= max(spans) < told.used_ms:
         found.append(
             _alert(
                 "license.overused",
                 "license",
                 f"of license {told.request.hex()[:16]} {told.used_ms} ms are used, its span is "
-                f"{span_ms}",
+                f"{max(spans)}",
             )
         )
     return found

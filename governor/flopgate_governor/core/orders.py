@@ -69,6 +69,7 @@ class GovernorBook:
         orders: in force and waiting.
         roots: envelopes of all trust roots, from the first one on.
         reconciled_unix_ms: our own time of the newest reconciliation.
+        licenses_until_unix_ms: when the last license ends that any rollback may have lost.
         ahead: how far, at most, reconciled numbers lay above it.
         ruled: adoptions, closures and reliefs in force: what they do stands in the store.
         told: vetoes, confirmations, revocations and the newest seats, in the order in which they
@@ -82,6 +83,7 @@ class GovernorBook:
     halt: Halt | None = None
     lost: tuple[tuple[int, int], ...] = ()
     reconciled_unix_ms: int | None = None
+    licenses_until_unix_ms: int = 0
     ahead: int = 0
     ruled: tuple[VerifiedOrder, ...] = ()
     told: tuple[VerifiedOrder, ...] = ()
@@ -239,6 +241,7 @@ def _reconciled(book: GovernorBook, order: Reconciliation, unix_ms: int) -> Gove
         halt=None,
         lost=(*book.lost, lost),
         reconciled_unix_ms=unix_ms,
+        licenses_until_unix_ms=max(book.licenses_until_unix_ms, order.licenses_until_unix_ms),
         ahead=max(book.ahead, order.batch_number - unix_ms),
     )
 

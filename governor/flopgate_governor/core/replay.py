@@ -3,7 +3,8 @@
 Each request is decided as it would have been, against books that hold only what this policy would
 have let be computed. What a host did beyond its replayed ceiling it would not have done: it counts
 as stopped, and in no book. Up to its first request in the span a lane keeps what it held. Left out
-are pauses, rollbacks and silence, and that a host that is stopped asks for something else.
+are pauses, rollbacks, silence, requests for licenses, and that a host that is stopped asks for
+something else.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Replay:
         outcome = self.outcomes.setdefault(host.host.cluster, Outcome())
         for lane in report.lanes:
             self._spend(host, report, lane, outcome)
-        if report.request is None:
+        if report.request is None or not _asks(report):
             return
         standing = replace(self._standing, unix_ms=unix_ms)
         for wanted in report.request.lanes:
@@ -92,7 +93,7 @@ class Replay:
             facts,
             allotted_tflop=facts.allotted_tflop + may_tflop,
             unaccounted_tflop=facts.unaccounted_tflop + gap_tflop,
-            grants=facts.grants if report.request is None else (),
+            grants=() if _asks(report) else facts.grants,
         )
         self.books.move(lane_scopes(host.host, lane.workload), facts, after)
         known.facts, known.reported = after, lane
@@ -138,3 +139,8 @@ class Replay:
         held = account.give(known.facts, grant)
         self.books.move(lane_scopes(host.host, wanted.workload), known.facts, held)
         known.facts = held
+
+
+def _asks(report: Report) -> bool:
+    """Whether it asks for a permit."""
+    return report.request is not None and report.request.license is None

@@ -151,6 +151,7 @@ def _order_to(value: Order) -> tuple[PayloadType, Message]:
                 batch_number=value.batch_number,
                 nonce=value.nonce,
                 reason=value.reason,
+                licenses_until_unix_ms=value.licenses_until_unix_ms,
             )
         case ClusterRuling():
             return PayloadType.CLUSTER_RULING, pb.ClusterRuling(
@@ -309,6 +310,9 @@ def _reconciliation(data: bytes) -> Reconciliation:
         batch_number=checks.count(message.batch_number, "batch number"),
         nonce=checks.exact(message.nonce, NONCE_BYTES, "nonce"),
         reason=checks.text(message.reason, "reason", required=True),
+        licenses_until_unix_ms=checks.count(
+            message.licenses_until_unix_ms, "licenses_until_unix_ms"
+        ),
     )
 
 

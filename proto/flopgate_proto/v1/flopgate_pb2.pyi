@@ -2008,12 +2008,15 @@ class Reconciliation(_message.Message):
     BATCH_NUMBER_FIELD_NUMBER: _builtins.int
     NONCE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    LICENSES_UNTIL_UNIX_MS_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     batch_number: _builtins.int
     """Batches are numbered above this from now on."""
     nonce: _builtins.bytes
     reason: _builtins.str
+    licenses_until_unix_ms: _builtins.int
+    """Until when a license may run that the store lost; 0: officers approved none that it lost."""
     def __init__(
         self,
         *,
@@ -2022,10 +2025,11 @@ class Reconciliation(_message.Message):
         batch_number: _builtins.int = ...,
         nonce: _builtins.bytes = ...,
         reason: _builtins.str = ...,
+        licenses_until_unix_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "batch_number", b"batch_number", "format", b"format", "nonce", b"nonce", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "batch_number", b"batch_number", "format", b"format", "licenses_until_unix_ms", b"licenses_until_unix_ms", "nonce", b"nonce", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -178,12 +178,16 @@ class Resume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciliation:
-    """Ends the halt after a rollback; batches are numbered above ``batch_number`` from now on."""
+    """Ends the halt after a rollback; batches are numbered above ``batch_number`` from now on.
+
+    ``licenses_until_unix_ms``: when the last license ends that may have been lost; 0: none was.
+    """
 
     authority: str
     batch_number: int
     nonce: bytes
     reason: str
+    licenses_until_unix_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
