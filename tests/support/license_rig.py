@@ -74,14 +74,20 @@ class LicenseRig(GateRig):
     """
 
     def __init__(
-        self, folder: Path, *, tpm: RigTpm | None = None, report_interval_ms: int = 10_000
+        self,
+        folder: Path,
+        *others: GateAuthority,
+        tpm: RigTpm | None = None,
+        report_interval_ms: int = 10_000,
     ) -> None:
         self.tpm = tpm
         self.folder = folder
         self._earlier_tflop = 0
         self.dies = ""
         super().__init__(
-            base=settings(report_interval_ms=report_interval_ms), ledger=Ledger(folder / "ledger")
+            *((GateAuthority(), *others) if others else ()),
+            base=settings(report_interval_ms=report_interval_ms),
+            ledger=Ledger(folder / "ledger"),
         )
         self.enrol()
         # A request makes a report, too.

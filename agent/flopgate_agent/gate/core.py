@@ -170,7 +170,7 @@ class GateCore(GateState):
             EnvironmentFault: no report can be made now; nothing has changed.
         """
         now = self._clock.advance(now)
-        self._check_may_ask()
+        self._check_may_report()
         lanes = asking.wanted(self.lanes.values(), wish.span_ms)
         row = self.licensing.next_row()
         report = self._append(Request(lanes=lanes, license=wish))
@@ -189,12 +189,12 @@ class GateCore(GateState):
             )
         return [self.licensing.keep(self.authorities.values(), row), *report, *self._step()]
 
-    def _check_may_ask(self) -> None:
+    def _check_may_report(self) -> None:
         if not self.enrolled or not self._may_report:
             first = self._faults.first
             why = first.detail if first else "no authority has admitted this host"
             raise EnvironmentFault(
-                f"no report can ask for a license now: {why}",
+                f"nothing can be done with licenses now: {why}",
                 code="license.no-report",
                 remedy=first.way_back if first else self.free.way_back,
             )
@@ -205,8 +205,10 @@ class GateCore(GateState):
         Raises:
             PeerError: it does not hold; orders that held stay, nothing else has changed. They are
             kept with the next actions.
+            EnvironmentFault: nothing can be written down or reported now.
         """
         now = self._clock.advance(now)
+        self._check_may_report()
         authority = self._admitted_authority(found.authority)
         asked = check_addressed(found, authority, self.settings.host_id)
         for envelope in found.orders:
@@ -237,7 +239,7 @@ class GateCore(GateState):
         """
         self._clock.advance(now)
         authority = self._admitted_authority(authority_name)
-        self._check_may_ask()
+        self._check_may_report()
         desk = authority.desk
         desk.become(desk.standing.returned(self.chain.sequence), desk.idle_since_ms)
         self.chain.overdue = True
@@ -248,8 +250,10 @@ class GateCore(GateState):
 
         Raises:
             PeerError: it does not hold, or its time has not come; nothing has changed.
+            EnvironmentFault: nothing can be written down or reported now.
         """
         now = self._clock.advance(now)
+        self._check_may_report()
         name = decode_opening(opening.payload).authority
         authority = self._admitted_authority(name)
         digest = check_opening(opening, authority, self._admitted, running_ms=self.running_ms)

@@ -48,7 +48,9 @@ class Licensing:
         Raises:
             StorageError: this host's gate did not write that row.
         """
-        if self._stored is None:
+        replaced = last is not None and last.report.host_id != self._settings.host_id
+        if self._stored is None or replaced:
+            # Another host's row: a fault holds everything until its key is back.
             return
         lanes = () if last is None else last.report.lanes
         quotes = () if last is None else last.report.quotes

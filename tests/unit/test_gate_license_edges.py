@@ -1,0 +1,103 @@
+"""Licenses at the edges of a gate's life: its stop, its lease, another key, several authorities."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flopgate_agent.gate.leasing import Leasing
+from flopgate_proto.errors import EnvironmentFault
+from flopgate_proto.keys import SigningKey, key_digest
+from flopgate_proto.values.common import LaneState
+from tests.support.fixed import WORKLOAD
+from tests.support.gate_authority import GateAuthority
+from tests.support.license_rig import LICENSES, SPAN_MS, STEP_MS, LicenseRig, approve, issue
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> LicenseRig:
+    return LicenseRig(tmp_path)
+
+
+def reason(rig: LicenseRig) -> str:
+    """Why the lane stands."""
+    return "" if rig.lane.why is None else rig.lane.why.reason
+
+
+def test_a_clean_stop_gives_back_what_was_not_used(rig: LicenseRig) -> None:
+    rig.licensed(headroom_tflop=500_000)
+    rig.run(20_000)
+    rig.carry_out(rig.core.fault("gate.stopped", "told to stop", "Start it again.", rig.now))
+    rig.run(15_000)
+    desk = rig.core.authorities[rig.authority.name].desk
+    end_tflop, used_ms = desk.bound_tflop(WORKLOAD, reserved=False), desk.used_ms
+    rig.carry_out(rig.core.settle_reserved(rig.now))
+    rig.again(boot=True)
+    desk = rig.core.authorities[rig.authority.name].desk
+    assert desk.bound_tflop(WORKLOAD, reserved=False) == end_tflop
+    assert desk.used_ms == used_ms
+
+
+def test_each_authority_that_rules_must_give_one(tmp_path: Path) -> None:
+    world = GateAuthority("world.example")
+    rig = LicenseRig(tmp_path, world)
+    home = rig.authority
+    rig.order(world.policy_order(**LICENSES), world)
+    request = rig.request()
+    rig.install(issue(home, request))
+    rig.run(5_000)
+    assert rig.state is LaneState.HALTED
+    assert rig.lane.why is not None
+    assert rig.lane.why.authority == world.name
+    assert rig.core.authorities[home.name].desk.standing.used_ms == 0, "nothing is reserved"
+    approval = approve(request, authority=world.name)
+    rig.install(issue(world, request, approval=approval, headroom_tflop=150_000))
+    before_tflop = rig.truth_tflop
+    rig.run_until(LaneState.RUNNING)
+    rig.run(SPAN_MS)
+    assert rig.truth_tflop - before_tflop <= 150_000
+    assert reason(rig) == "license.used-up"
+    assert rig.lane.why.authority == world.name
+
+
+def test_under_another_host_key_nothing_is_known_of_licenses_and_nothing_runs(
+    rig: LicenseRig,
+) -> None:
+    found = rig.licensed()
+    other = SigningKey.from_scalar(0x8001)
+    fields: dict[str, Any] = {
+        "signer": other,
+        "host_spki": other.spki,
+        "host_id": key_digest(other.spki),
+    }
+    rig.settings = replace(rig.settings, **fields)
+    rig.again()
+    since_ms = rig.now_ms
+    rig.run(20_000)
+    assert reason(rig) == "key.replaced"
+    assert not rig.work_since(since_ms + 5_000)
+    with pytest.raises(EnvironmentFault) as error:
+        rig.install(found)
+    assert error.value.code == "license.no-report"
+
+
+def test_without_its_gate_a_licensed_lane_ends_with_what_is_reserved(rig: LicenseRig) -> None:
+    rig.order(rig.authority.policy_order(**(LICENSES | {"watchdog_ms": 10 * SPAN_MS})))
+    rig.licensed(headroom_tflop=10**6)
+    rig.run(20_000)
+    terms = Leasing(()).terms(rig.core)
+    assert terms is not None
+    (term,) = terms.lanes
+    desk = rig.core.authorities[rig.authority.name].desk
+    left_ms = desk.left_ms(
+        rig.core.authorities[rig.authority.name].told_time, rig.now_ms, reserved=True
+    )
+    assert term.kill_at_ms < rig.now_ms + left_ms <= rig.now_ms + STEP_MS
+    bound_tflop = desk.bound_tflop(WORKLOAD, reserved=True)
+    assert bound_tflop is not None
+    left_tflop = bound_tflop - rig.lane.book.allotted_tflop
+    worst_ms = left_tflop * 1000 // rig.lane.peak_tflop_per_s
+    assert term.kill_at_ms <= rig.core.meter.covered_ms + worst_ms
