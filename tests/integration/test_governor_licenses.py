@@ -8,7 +8,10 @@ from pathlib import Path
 import grpc
 import pytest
 
-from flopgate_proto.codec import decode_trusted_time, envelope_from_json
+from flopgate_governor.client import UnreachableError, deliver
+from flopgate_governor.files import Layout
+from flopgate_governor.service.licenses import NOTICES_MAX
+from flopgate_proto.codec import decode_trusted_time, envelope_from_json, envelope_to_wire
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.files import ReportingHost, read_licenses, write_requests
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -33,6 +36,12 @@ def governor(tmp_path: Path) -> Iterator[GovernorProcess]:
 def hosts(governor: GovernorProcess) -> list[FakeHost]:
     token = governor.token()
     return [join(governor, number, token)[0] for number in (1, 2)]
+
+
+def _named(number: int) -> pb.SignedReport:
+    """A report of a host that nobody knows."""
+    key = FakeHost(number + 1_000)
+    return pb.SignedReport(envelope=envelope_to_wire(key.report()))
 
 
 def request_file(path: Path, hosts: list[FakeHost], reports: int = 3) -> list[Envelope]:
@@ -138,6 +147,18 @@ def test_a_strangers_reports_are_told_and_the_rest_is_licensed(
     cut = cli("license", "issue", asked, "--dir", governor.root, "--dry-run", *REASON)
     assert cut.returncode == 1
     assert "license-file." in cut.stderr
+
+
+def test_a_delivery_is_bounded(governor: GovernorProcess) -> None:
+    layout = Layout(governor.root)
+    many = pb.DeliverRequest(reports=[pb.SignedReport()] * 257)
+    with pytest.raises(UnreachableError, match=r"deliver\.reports"):
+        deliver(layout, iter([many]))
+    strangers = pb.DeliverRequest(reports=[_named(number) for number in range(200)])
+    reply = deliver(layout, iter([strangers, strangers]))
+    assert not reply.hosts
+    assert {notice.reason for notice in reply.notices} == {"host.unknown"}
+    assert len(reply.notices) == NOTICES_MAX
 
 
 def test_the_time_is_told_by_the_online_key(governor: GovernorProcess, tmp_path: Path) -> None:
