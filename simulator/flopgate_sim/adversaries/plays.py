@@ -32,6 +32,7 @@ SPAN_MS = 1_200_000
 """Of the delegation in the world whose pause is withheld: 7 days by default."""
 DROPS_PERCENT = 20, 60, 90
 """Of the couriers that carry at will."""
+BENT_S = 120
 DATE_S, OFF_MS, DAY_MS = 1_200, 200_000, 86_400_000
 """In the world whose date is evaded: the date, and how long the host is off each time."""
 NOT_RENEWED = {"permit.none", "permit.expiring", "permit.expired"}
@@ -89,8 +90,13 @@ def courier_at_will() -> Played:
             Replaying(world.streams.of(f"at will/{host.name}"), drops_percent)
             for host, drops_percent in zip(world.hosts, DROPS_PERCENT, strict=True)
         ]
-        for host, one in zip(world.hosts, bent, strict=True):
-            host.couriers[0].tampering = one
+
+        def bend() -> None:
+            # Once all run: a courier that never lets its host join stops it, and shows nothing.
+            for host, one in zip(world.hosts, bent, strict=True):
+                host.couriers[0].tampering = one
+
+        at_s(world, BENT_S, bend)
         stood: set[str] = set()
         ran: set[str] = set()
 
