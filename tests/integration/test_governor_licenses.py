@@ -85,8 +85,11 @@ def test_a_file_is_accounted_previewed_approved_and_answered_once(
     short = governor.order(*arguments, "--yes-i-mean", "2", officers=1)
     assert (short.returncode, "envelope.quorum" in short.stderr) == (1, True)
     assert not out.exists()
-    done = governor.order(*arguments, "--yes-i-mean", "2", officers=2)
+    done = governor.order(*arguments, "--yes-i-mean", "2", "--json", officers=2)
     assert done.returncode == 0, done.stderr
+    preview, made = (json.loads(line) for line in done.stdout.splitlines())
+    assert len(preview["hosts"]) == made["licenses"] == 2
+    assert (made["file"], len(made["approval"])) == (str(out), 64)
     first = licenses_in(out)
     assert [one.host_id for one in first] == [host.host_id for host in hosts]
 

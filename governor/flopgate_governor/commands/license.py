@@ -110,7 +110,9 @@ def _add_issue(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--yes-i-mean", metavar="N", help="for scripts: the number of hosts, asked for otherwise"
     )
-    parser.add_argument("--json", action="store_true", help="for programs, in whole TFLOP")
+    parser.add_argument(
+        "--json", action="store_true", help="for programs, in whole TFLOP: an object a line"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -137,7 +139,7 @@ def _issue(arguments: argparse.Namespace, layout: Layout) -> None:
         )
     asking = read_asking(arguments.file)
     if arguments.again:
-        _write(layout, arguments.out, [one.request for one in asking], None)
+        _write(arguments, layout, [one.request for one in asking], None)
         return
     delivered = deliver_file(layout, arguments.file, asking)
     if not delivered:
@@ -250,9 +252,14 @@ def _sign(
     if arguments.draft is not None:
         draft = Draft.of(approval, unix_ms() + parse_span_ms(arguments.expires))
         write_draft(arguments.draft, draft)
-        show("\n".join([*in_words(approval), f"digest {draft.digest.hex()}"]))
-        show(f"next: flopgate-governor order approve {arguments.draft} --key KEY")
-        show(f"then: flopgate-governor license issue {arguments.file} --approval {arguments.draft}")
+        digest, path = draft.digest.hex(), str(arguments.draft)
+        lines = [
+            *in_words(approval),
+            f"digest {digest}",
+            f"next: flopgate-governor order approve {path} --key KEY",
+            f"then: flopgate-governor license issue {arguments.file} --approval {path}",
+        ]
+        tell(arguments, lines, {"draft": path, "digest": digest})
         return
     if arguments.approval is not None:
         draft = read_draft(arguments.approval)
@@ -262,10 +269,16 @@ def _sign(
         typed_back(in_words(approval), str(len(given)), arguments.yes_i_mean)
         with signers(arguments.key) as keys:
             envelope = seal(*encoded(approval), keys)
-    _write(layout, arguments.out, given, envelope)
+    _write(arguments, layout, given, envelope)
 
 
-def _write(layout: Layout, out: Path, requests: Sequence[bytes], approval: Envelope | None) -> None:
+def _write(
+    arguments: argparse.Namespace,
+    layout: Layout,
+    requests: Sequence[bytes],
+    approval: Envelope | None,
+) -> None:
+    out: Path = arguments.out
     licenses: list[pb.HostLicense] = []
     bar = Bar("licenses", len(requests))
     for part in in_parts(requests):
@@ -281,9 +294,12 @@ def _write(layout: Layout, out: Path, requests: Sequence[bytes], approval: Envel
             remedy="Run it again with --dry-run: it says why.",
         )
     write_secret(out, b"".join(write_licenses(licenses)))
-    show(f"{out}: {counted(len(licenses), 'license')}")
+    lines = [f"{out}: {counted(len(licenses), 'license')}"]
+    document = {"file": str(out), "licenses": len(licenses), "approval": None}
     if approval is not None:
-        show(f"approval {approval.digest.hex()}  by voice {spoken(approval.digest)}")
+        digest = document["approval"] = approval.digest.hex()
+        lines.append(f"approval {digest}  by voice {spoken(approval.digest)}")
+    tell(arguments, lines, document)
 
 
 def _list(arguments: argparse.Namespace, layout: Layout) -> None:
