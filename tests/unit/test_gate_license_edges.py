@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 from flopgate_agent.gate.leasing import Leasing
-from flopgate_proto.errors import EnvironmentFault
+from flopgate_agent.gate_process.runner import OWNERS, GateRunner, answered
+from flopgate_proto.errors import EnvironmentFault, PeerError
 from flopgate_proto.keys import SigningKey, key_digest
+from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import LaneState
 from tests.support.fixed import WORKLOAD
 from tests.support.gate_authority import GateAuthority
 from tests.support.license_rig import LICENSES, SPAN_MS, STEP_MS, LicenseRig, approve, issue
+from tests.support.runner_parts import Hand, NoDoor
 
 
 @pytest.fixture
@@ -101,3 +104,38 @@ def test_without_its_gate_a_licensed_lane_ends_with_what_is_reserved(rig: Licens
     left_tflop = bound_tflop - rig.lane.book.allotted_tflop
     worst_ms = left_tflop * 1000 // rig.lane.peak_tflop_per_s
     assert term.kill_at_ms <= rig.core.meter.covered_ms + worst_ms
+
+
+@pytest.mark.parametrize("kind", OWNERS)
+def test_only_the_hosts_own_people_are_heard_and_once_the_gate_is_up(kind: str) -> None:
+    message = pb.ToGate()
+    getattr(message, kind).SetInParent()
+    assert answered(None, message, own=False).code == "door.rights"
+    assert answered(None, message, own=True).code == "door.starting"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pb.ToGate(ask_license=pb.AskLicense()),
+        pb.ToGate(license=pb.HostLicense()),
+        pb.ToGate(license=pb.HostLicense(answer=pb.AnswerBatch(answers=[pb.AnswerLeaf()]))),
+        pb.ToGate(return_license=pb.ReturnLicense(authority="nobody.example")),
+        pb.ToGate(open_reserve=pb.OpenReserve()),
+        pb.ToGate(tell_time=pb.TellTime()),
+    ],
+)
+def test_what_is_malformed_gets_one_reply_and_changes_nothing(
+    rig: LicenseRig, message: pb.ToGate
+) -> None:
+    row, made = rig.ledger.load().licenses, len(rig.reports)
+    said: list[PeerError] = []
+    runner = GateRunner(
+        rig.core, rig.ledger, Hand(), NoDoor(), lambda: rig.now, refused=said.append
+    )
+    reply = runner.from_owner(message)
+    assert reply.code
+    assert reply.detail
+    assert [one.code for one in said] == [reply.code]
+    assert rig.ledger.load().licenses == row
+    assert len(rig.reports) == made

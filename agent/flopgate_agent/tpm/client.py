@@ -180,7 +180,7 @@ class TpmClient:
         Raises:
             TpmError: as `make`.
         """
-        return int(self.ask({"op": "spent"}, self._start_ms)["spent"])
+        return int(self.ask({"op": "spent"})["spent"])
 
     def spend(self, counter: int) -> None:
         """Have the counter of reservations stand there by one step.
