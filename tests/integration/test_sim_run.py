@@ -70,14 +70,11 @@ def test_a_clean_run_says_what_was_run(capsys: pytest.CaptureFixture[str]) -> No
     assert play(worlds.quiet, "pause-drill", "--seeds", "1..20", "--jobs", "2") == 0
     out, err = capsys.readouterr()
     said = squeezed(out)
-    assert (
-        " seeds 20 breaches 0 laws judged 1, 2, 3, 4, 6, 7, 8, 9, 10 events 20,210 host-hours 40 "
-        in said
-    )
+    assert " seeds 20 breaches 0 laws judged 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 events 20,210 " in said
+    assert " host-hours 40 " in said
     assert " host-hours per second of CPU 4 " in said
     assert " gate_crash 800 " in said
     assert " grants 240 refusals 20 " in said
-    assert "offline licenses 2 law 5, a license is spent once; planted bug" in said
     assert out.rstrip().endswith("no law was broken in 20 seeds")
     assert "\x1b" not in out, "a bar or colours where no terminal is"
     assert err == ""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from flopgate_agent.gate.license_check import LicenseFile
 from flopgate_proto.errors import FlopgateError, PeerError, TpmError
 from flopgate_proto.values import SingleUse
-from tests.support.fake_tpm import FakeTpm
+from flopgate_sim.world.tpm import FakeTpm
 from tests.support.license_rig import STEP_MS, KilledError, LicenseRig, issue
 
 EVENTS = (

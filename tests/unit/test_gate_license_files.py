@@ -22,7 +22,7 @@ from flopgate_proto.values import (
     Verdict,
 )
 from flopgate_proto.values.common import LaneState
-from tests.support.fake_tpm import FakeTpm
+from flopgate_sim.world.tpm import FakeTpm
 from tests.support.fixed import PERMIT_KEY, WORKLOAD
 from tests.support.license_rig import (
     HOUR_MS,

@@ -10,7 +10,7 @@ from flopgate_agent.gate.actions import Thaw
 from flopgate_proto.errors import HistoryError, StorageError
 from flopgate_proto.values import LicenseState
 from flopgate_proto.values.common import LaneState
-from tests.support.fake_tpm import FakeTpm
+from flopgate_sim.world.tpm import FakeTpm
 from tests.support.fixed import WORKLOAD
 from tests.support.gate_rig import at_once
 from tests.support.license_rig import (

@@ -143,7 +143,7 @@ def test_all_that_was_asked_for_is_on_it() -> None:
         "1 breach in 2 seeds",
         "Law 2 (the cap) is broken at 0:25:03.120, step 4,711",
         "P officers pause (2)",
-        "offline licenses",
+        "witnesses",
         worlds.TIMELINE[0],
     ):
         assert words in page.words, words

@@ -14,11 +14,13 @@ from flopgate_sim.planted import (
     in_clusters,
     in_gate,
     in_governor,
+    in_licenses,
     in_lockdown,
     in_meter,
     in_orders,
     in_retiring,
     in_rulings,
+    license_worlds,
     order_worlds,
     ruling_worlds,
 )
@@ -295,11 +297,28 @@ BUGS = (
          "a deployment is as fast as its hosts"),
     _bug("inference-counts-nowhere", {2}, ruling_worlds.relabelled,
          in_rulings.inference_counts_nowhere, "what runs as inference is in no lineage"),
+    _bug("reserved-after", {5}, license_worlds.crashing_licensed, in_licenses.reserved_after,
+         "what a license lets run is written down once it ran"),
+    _bug("nothing-lost", {5}, license_worlds.crashing_licensed, in_licenses.nothing_lost,
+         "a gate that starts again has used nothing of its license"),
+    _bug("counter-unbound", {5}, license_worlds.put_back, in_licenses.counter_unbound,
+         "a disk of before is believed, though the TPM counted on"),
+    _bug("uptime-by-wall-clock", {5}, license_worlds.clocks_set, in_licenses.uptime_by_wall,
+         "what is used of a license is told by the wall clock"),
+    _bug("end-by-wall-clock", {5}, license_worlds.short_lived, in_licenses.end_by_wall,
+         "the end of a license is told by the wall clock"),
+    _bug("returned-twice", {5}, license_worlds.given_back, in_licenses.returned_twice,
+         "a license that was given back is installed once more"),
+    _bug("opened-under-pause", {5}, license_worlds.reserved, in_licenses.opened_under_pause,
+         "a reserve opens while a pause is latched"),
+    _bug("license-expires-at-governor", {2}, license_worlds.tight_license,
+         in_licenses.settled_by_expiry, "what a license holds is released once its end has passed"),
+    _bug("uninstalled-released", {2}, license_worlds.tight_license,
+         in_licenses.released_uninstalled, "a license that no report tells of is taken for lost"),
 )  # fmt: skip
 """All of them, by law."""
 
 PENDING = (
-    ("a license spent twice", "offline licenses"),
     ("a resume without its witnessed log entry", "witnesses"),
     ("a replica that grants from a stale copy", "PostgreSQL replicas"),
 )

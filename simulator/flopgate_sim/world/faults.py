@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flopgate_agent.counters.client import ANSWER_TIMEOUT_MS
+from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_sim.scenario.kinds import HOST, KINDS
 from flopgate_sim.world import cutting
 from flopgate_sim.world.chips import Chip
@@ -297,7 +298,7 @@ def _ledger_restore(world: World, fault: Fault) -> None:
 
 
 def _retire(world: World, fault: Fault) -> None:
-    _host(world, fault).retire()
+    _host(world, fault).wish(pb.ToGate(retire=pb.Retire()))
 
 
 def _governor_crash(world: World, fault: Fault) -> None:

@@ -5,16 +5,15 @@ What a gate does in here is decided by production code alone. `host` is the mach
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from dataclasses import replace
 
 from flopgate_agent.gate.actions import Deny, Freeze, Kill, Move, Restore, Slow, Tell, Thaw
+from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.faults import LEDGER_FAILED
 from flopgate_agent.gate.settings import GateSettings, GateToken, Now
 from flopgate_agent.gate_process.runner import GateRunner
-from flopgate_agent.ledger import Ledger
 from flopgate_proto.errors import FlopgateError, PeerError
 from flopgate_proto.keys import SigningKey, key_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -23,8 +22,8 @@ from flopgate_sim.disk import Disk
 from flopgate_sim.world.chips import Hardware
 from flopgate_sim.world.clocks import Clocks
 from flopgate_sim.world.courier import Courier
-from flopgate_sim.world.durable import LEDGER, Durable, durable_on
-from flopgate_sim.world.engine import US_PER_S, Engine, Event
+from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine, Event
+from flopgate_sim.world.gate_disk import GateDisk
 from flopgate_sim.world.host_settings import GateWiring, chips_of, settings_of
 from flopgate_sim.world.lockdown import Lockdown
 from flopgate_sim.world.phase_truth import PhaseTruth
@@ -33,6 +32,7 @@ from flopgate_sim.world.plan import HostPlan, LanePlan
 from flopgate_sim.world.randomness import Streams
 from flopgate_sim.world.setting import ChipSetting
 from flopgate_sim.world.topology import topology_of
+from flopgate_sim.world.tpm import HostTpm
 from flopgate_sim.world.truth import HostTruth
 
 SNAPSHOT_MS, SNAPSHOT_MS_MAX = 100_000, 300_000
@@ -90,8 +90,10 @@ class GateSide:
         self._streams = streams
         self._runs = 0
         self._boots = 0
-        self._plain = PlainLedger() if wiring.plain_ledger else None
-        self._ledger: Ledger | PlainLedger | None = None
+        self.tpm: HostTpm | None = None
+        if plan.tpm:
+            self.tpm = HostTpm(lambda: engine.now_us // US_PER_MS, lambda: disk.died)
+        self.store = GateDisk(disk, PlainLedger() if wiring.plain_ledger else None, self.tpm)
         self._wake: Event | None = None
         self._looked_ms = 0
         self._shown_ms = 0
@@ -117,29 +119,31 @@ class GateSide:
         self._runs += 1
         self.disk.revive()
         try:
-            self._ledger = self._plain or Ledger(self.disk.path(LEDGER))
-            memory = self._ledger.load()
-            core = GateCore(self._settings(), memory, self.tokens, self.now())
+            keeper, memory = self.store.open()
+            settings = replace(self._settings(), witness=self.store.witness)
+            core = GateCore(settings, memory, self.tokens, self.now())
         except FlopgateError as error:
             self._engine.note(self.name, f"gate cannot start: {error.code}")
-            self._close_ledger()
+            self.store.close()
             self._engine.after(GATE_RESTART_US, "gate start", self.start_gate)
             return
         self.runner = GateRunner(
             core,
-            self._ledger,
+            keeper,
             hand=self,
             door=self,
             clock=self.now,
             tell=self._told,
             refused=self._refused,
         )
+        for found in self.store.findings:
+            core.findings.add(found.id, found.severity, detail=found.detail)
         self.hardware.opened()
         self._setting.start()
         seen = topology_of(self.plan, self.hardware, self._streams)
         core.chain.topology.take(seen, core.findings)
         self._looked_ms = self._shown_ms = self.clocks.elapsed_ms
-        durable, now_us = self._durable(), self._engine.now_us
+        durable, now_us = self.store.durable, self._engine.now_us
         self.truth.gate_started(core, durable, now_us)
         self.phases.gate_started(
             core.chain.sequence, boot=self._boots, admitted=durable.admitted, now_us=now_us
@@ -151,11 +155,6 @@ class GateSide:
             courier.door_opened()
         self._settle()
 
-    def _durable(self) -> Durable:
-        if self._plain is not None:
-            return self._plain.durable
-        return durable_on(self.disk)
-
     def kill_gate(self, why: str) -> None:
         """The gate is gone between two instructions; nothing of it is done any more."""
         if self.runner is None:
@@ -165,19 +164,14 @@ class GateSide:
             self.lockdown.gate_dies(self.runner.core)
         self.runner, self.died_us = None, self._engine.now_us
         self.truth.gate_died()
+        self.truth.licenses.stopped(self, self._engine.now_us)
         self._setting.stop()
         self.disk.crash()
-        self._close_ledger()
+        self.store.close()
         if self._wake is not None:
             self._wake.cancel()
         for courier in self.couriers:
             courier.door_lost()
-
-    def _close_ledger(self) -> None:
-        if self._ledger is not None:
-            with suppress(sqlite3.Error):
-                self._ledger.close()
-            self._ledger = None
 
     def _settings(self) -> GateSettings:
         return settings_of(
@@ -253,10 +247,7 @@ class GateSide:
         for order in orders if kept else ():
             self.truth.order_taken(runner.core, order, now_us)
         self.truth.unsure = orders if self.disk.died else []
-        orders_held = authority.orders
-        if orders_held is not None and orders_held.policy is not None and not self.disk.died:
-            digest = orders_held.policy_digest
-            self.phases.took(authority.name, orders_held.policy, digest, now_us, kept=kept)
+        self.took_policy(authority, kept=kept)
         if message.HasField("admission") and refused == self._refusals:
             if kept:
                 self.truth.admitted(now_us)
@@ -268,16 +259,17 @@ class GateSide:
         if kept and authority.quote.answer_digest != answered:
             root = pb.BatchRoot.FromString(message.answers.batch_root.payload)
             self.phases.heard(authority.name, root.policy_digest, now_us)
+            self.truth.licenses.heard(authority.name, message.answers, now_us)
             self.truth.seats.heard(authority.name, now_us)
         runner.push()
         self._settle()
 
-    def retire(self) -> None:
-        """Its own people take it out of service, if a gate is there to hear it."""
-        if self.runner is not None and not self.suspended:
-            said = self.runner.retire()
-            self._engine.note(self.name, f"retires: {said.code or 'asked'}")
-            self._settle()
+    def took_policy(self, authority: Authority, *, kept: bool) -> None:
+        """The gate may hold another policy now, ``kept`` by its ledger or not."""
+        held = authority.orders
+        if held is not None and held.policy is not None and not self.disk.died:
+            digest, now_us = held.policy_digest, self._engine.now_us
+            self.phases.took(authority.name, held.policy, digest, now_us, kept=kept)
 
     def _settle(self) -> None:
         """After anything: notice that the disk took the process with it, and plan the next wake."""
@@ -290,6 +282,7 @@ class GateSide:
             self.kill_gate("while it wrote")
             self._engine.after(GATE_RESTART_US, "gate start", self.start_gate)
             return
+        self.truth.licenses.look(self, runner.core, self._engine.now_us)
         self.truth.mark()
         for courier in self.couriers:
             courier.authority.truth.moved.add(self.host_id)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 from flopgate_agent.courier.actions import Loss
+from flopgate_governor import tpm_quotes
 from flopgate_governor.admission import admit
 from flopgate_governor.batch import commit_batch
 from flopgate_governor.core.orders import Halt
 from flopgate_governor.greeting import greet, named_in
 from flopgate_governor.handed_back import held_in, take_back
+from flopgate_governor.licensing import issue
 from flopgate_governor.officer_orders import Accepted, accept_order, concerned
 from flopgate_governor.prepared import driver_of
 from flopgate_governor.receive import Submission
@@ -22,6 +24,7 @@ from flopgate_governor.store import Store
 from flopgate_proto.codec import envelope_from_wire, envelope_to_wire
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import FlopgateError, PeerError, StorageError
+from flopgate_proto.tpm_quote import CheckedQuote
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_sim.disk import Disk, Snapshot
 from flopgate_sim.world.clocks import Clocks
@@ -32,6 +35,7 @@ from flopgate_sim.world.officers import Officers
 
 STORE = "governor.sqlite"
 RESTART_US = 3 * US_PER_S
+CARRIED_AT_ONCE = 256
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,6 +59,7 @@ class Governor:
         state: the writer's memory, ``None`` while the process is dead.
         database: what its store runs on, for the laws to ask between transactions.
         truth: what really left it, for the laws.
+        backed: hosts whose key is in a TPM: it quotes for their enrolment.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class Governor:
         self._waiting: list[_Waiting] = []
         self._planned = False
         self._streams: dict[int, _Stream] = {}
+        self.backed: set[bytes] = set()
 
     # ------------------------------------------------------------------ its process
 
@@ -200,6 +206,7 @@ class Governor:
             return
         try:
             admitted = admit(self.state, envelope_from_wire(request.enrolment))
+            self._quoted(pb.Admission.FromString(admitted.admission.payload).host_id)
         except PeerError as error:
             self.truth.turned_away.add(error.code)
             reply(error.code)
@@ -227,6 +234,55 @@ class Governor:
             self._engine.note(self.name, f"handed back: {accepted.digest.hex()[:12]}")
             self._in_force(accepted)
         self._died()
+
+    def _quoted(self, host_id: bytes) -> None:
+        """What the host's TPM would have said beside its enrolment is on record."""
+        if self.state is not None and host_id in self.backed:
+            said = CheckedQuote(
+                attestation_spki=host_id, pcrs=(0,), pcr_digest=bytes(32), clock_ms=0, safe=True
+            )
+            with self.state.store.transaction() as connection:
+                if host_id not in tpm_quotes.load(connection):
+                    tpm_quotes.write(connection, host_id, said, pb.TpmQuote(), 0)
+
+    # ------------------------------------------------------------------ what is carried to it
+
+    def carry(self, reports: Sequence[pb.SignedReport]) -> bool:
+        """Somebody brings reports by file; whether they were taken."""
+        for start in range(0, len(reports), CARRIED_AT_ONCE):
+            envelopes = tuple(one.envelope for one in reports[start : start + CARRIED_AT_ONCE])
+            submission = Submission(envelopes=envelopes, host_id=None, carried=True)
+            if self.state is None:
+                return False
+            self.truth.offer([submission], self.clocks.wall_unix_ms)
+            try:
+                replies = commit_batch(self.state, [submission])
+            except StorageError:
+                self._died()
+                return False
+            self.truth.committed(self, replies, self._engine.now_us)
+            if self._died():
+                return False
+        return self.state is not None
+
+    def license(self, request: bytes, approval: Envelope) -> pb.HostLicense | None:
+        """Officers approved a license: what it comes to; ``None`` where none is given."""
+        if self.state is None:
+            return None
+        wire = envelope_to_wire(approval)
+        try:
+            reply = issue(self.state, pb.IssueLicensesRequest(requests=[request], approval=wire))
+        except PeerError as error:
+            self._engine.note(self.name, f"license refused: {error.code}")
+            return None
+        except StorageError:
+            self._died()
+            return None
+        for one in reply.issued:
+            for verdict in one.verdicts:
+                why = verdict.refusal.reason or f"{verdict.ceiling.ceiling_tflop} TFLOP"
+                self._engine.note(self.name, f"license for {verdict.workload}: {why}")
+        return None if self._died() or not reply.licenses else reply.licenses[0]
 
     # ------------------------------------------------------------------ its officers
 

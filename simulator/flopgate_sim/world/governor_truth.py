@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from flopgate_governor.receive import Submission
 from flopgate_proto.codec import PayloadType, decode_order, encode_order
 from flopgate_proto.envelope import Envelope, statement_digest
-from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import (
     Adoption,
@@ -27,6 +26,7 @@ from flopgate_proto.values.orders import (
 from flopgate_sim.world.cluster_truth import ClusterTruth
 from flopgate_sim.world.engine import US_PER_MS
 from flopgate_sim.world.lane_sums import LaneSums
+from flopgate_sim.world.license_law import judge_grant, quoted
 from flopgate_sim.world.order_truth import by_quorum, raised
 from flopgate_sim.world.ruling_truth import RulingTruth
 from flopgate_sim.world.silence_truth import SilenceTruth
@@ -62,6 +62,7 @@ class GovernorTruth(LaneSums):
         forgetful: a backup took its place, and it has not made good what it lost.
         restores: how often that happened.
         rolled_back_unix_ms: since this time of the governor's own a report quotes one of them.
+        licenses: answers that are licenses, by request.
         turned_away: why hosts were not admitted.
         clusters: which hosts really hang together.
         works, rulings: what officers registered, and what they ruled on chains.
@@ -94,6 +95,7 @@ class GovernorTruth(LaneSums):
     silence: SilenceTruth = field(default_factory=SilenceTruth)
     works: WorkTruth = field(default_factory=WorkTruth)
     rulings: RulingTruth = field(default_factory=RulingTruth)
+    licenses: dict[bytes, bytes] = field(default_factory=dict)
     _batch: dict[tuple[bytes, int], pb.Report] = field(default_factory=dict)
     mark: Callable[[], None] = nobody
     just_started: bool = False
@@ -114,6 +116,11 @@ class GovernorTruth(LaneSums):
             request
             for request, payload in self.answers.items()
             if statement_digest(PayloadType.ANSWER, payload) in self.lost
+        }
+        self.licenses = {
+            request: payload
+            for request, payload in self.licenses.items()
+            if statement_digest(PayloadType.ANSWER, payload) not in self.lost
         }
         # A host whose ledger was put back too may tell another history: nobody knows the first.
         self.answers = {one: self.answers[one] for one in self.answers if one not in gone}
@@ -311,6 +318,7 @@ class GovernorTruth(LaneSums):
             self.clusters.gone(host.host_id)
         report = reports.get(key)
         if report is not None:
+            quoted(self, host, report)
             self.acknowledge(host, report)
         self._judge_terms(host, answer, retold=retold)
         for verdict in answer.verdicts:
@@ -366,18 +374,8 @@ class GovernorTruth(LaneSums):
             self.faults.append((10, f"{host.name}: {doubt}"))
 
     def _granted(self, host: Host, answer: pb.Answer, verdict: pb.Verdict, now_us: int) -> None:
+        judge_grant(self, host, answer, verdict.workload)
         truth, key = host.truth, (self.name, verdict.workload)
-        since_unix_ms = self.rolled_back_unix_ms
-        # What was granted before, and is told again, was granted before.
-        if since_unix_ms is not None and answer.governor_unix_ms >= since_unix_ms:
-            self.faults.append((4, f"{host.name}: a governor that was rolled back grants"))
-        scopes = host.plan.scopes_of(verdict.workload)
-        for digest, (pause, taken_unix_ms) in self.pauses.items():
-            known = digest not in self.forgotten
-            if answer.governor_unix_ms >= self.lifts_unix_ms.get(digest, COUNT_MAX):
-                continue
-            if known and str(pause.scope) in scopes and answer.governor_unix_ms > taken_unix_ms:
-                self.faults.append((6, f"{host.name}: a grant under pause {digest.hex()[:12]}"))
         made_us = truth.requests_us[answer.request_digest]
         drift = 0 if self.policy is None else self.policy.drift_ppm
         until_us = made_us + answer.terms.lifetime_ms * US_PER_MS * (PPM + drift) // PPM

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from flopgate_proto.codec import envelope_from_wire
+from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_sim.disk import Snapshot
 from flopgate_sim.world import nodes
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S
@@ -64,6 +66,32 @@ class Host(GateSide):
         """The job ends by itself."""
         self.hardware.kill(self._holders(lane), self._engine.now_us)
 
+    # ------------------------------------------------------------------ its own people
+
+    def wish(self, message: pb.ToGate) -> pb.Reply | None:
+        """Its own people want something; ``None``: no gate is there to hear it."""
+        if self.runner is None or self.suspended:
+            return None
+        runner, now_us = self.runner, self._engine.now_us
+        said = runner.from_owner(message)
+        what = message.WhichOneof("message")
+        self._engine.note(self.name, f"{what}: {said.code or 'done'}")
+        if message.HasField("license") and not self.disk.died:
+            kept = self.store.durable.orders
+            for order in message.license.orders:
+                if envelope_from_wire(order.envelope).digest in kept:
+                    self.truth.order_taken(runner.core, order, now_us)
+            authority = runner.core.authorities[message.license.authority]
+            self.took_policy(authority, kept=True)
+            if not said.code:
+                root = pb.BatchRoot.FromString(message.license.answer.batch_root.payload)
+                self.phases.heard(authority.name, root.policy_digest, now_us)
+                self.truth.licenses.heard(authority.name, message.license.answer, now_us)
+        self.truth.unsure = list(message.license.orders) if self.disk.died else []
+        died = self.disk.died
+        self._settle()
+        return None if died else said
+
     # ------------------------------------------------------------------ the machine
 
     def power_off(self, why: str, *, clean: bool) -> None:
@@ -75,6 +103,8 @@ class Host(GateSide):
             courier.kill()
         self.up = False
         self.hardware.on = False
+        if self.tpm is not None:
+            self.tpm.reset(orderly=clean)
         if not clean:
             self.disk.power_loss(self._losses)
 
@@ -179,7 +209,7 @@ class Host(GateSide):
         """A copy of the disk from that moment takes the place of the ledger."""
         self.kill_gate("its disk is replaced")
         self.disk.restore(snapshot)
-        self.truth.rolled_back(taken_us, self._durable().sequence)
+        self.truth.rolled_back(taken_us, self.store.durable.sequence)
         self.phases.rolled_back(taken_us)
         self._engine.note(self.name, "an older ledger was put back")
         self._engine.after(GATE_RESTART_US, "gate start", self.start_gate)

@@ -19,6 +19,7 @@ from flopgate_sim.world.gone_law import left_alone
 from flopgate_sim.world.governor import Governor
 from flopgate_sim.world.host import Host
 from flopgate_sim.world.jobs import Job
+from flopgate_sim.world.license_law import spent_once
 from flopgate_sim.world.plan import LanePlan
 from flopgate_sim.world.rung_laws import barred, opened
 from flopgate_sim.world.truth import is_free, lane_flop
@@ -358,7 +359,7 @@ LAWS = (
     Law(number=2, name="the cap", host=ceilings, governor=escrow),
     Law(number=3, name="no unmetered time", host=metered, governor=silence_counted),
     Law(number=4, name="one history", governor=_noticed(4)),
-    Law(number=5, name="a license is spent once", pending="offline licenses"),
+    Law(number=5, name="a license is spent once", host=spent_once, governor=_noticed(5)),
     Law(number=6, name="pause is cheap", host=paused_work, governor=_noticed(6)),
     Law(number=7, name="nothing unlogged or unsigned", host=believed, governor=logged),
     Law(number=8, name="fail closed, say why", host=fails_closed, governor=_noticed(8)),

@@ -61,6 +61,7 @@ class HostPlan:
         fabric: what it really hangs on; empty: one of its own cluster.
         claims: what its gate tells instead, where somebody makes it lie.
         port_mbit_per_s: of its port; a subnet of slow ones makes nobody one.
+        tpm: one stands beside its ledger, and its authorities know.
     """
 
     name: str
@@ -77,6 +78,7 @@ class HostPlan:
     fabric: str = ""
     claims: str = ""
     port_mbit_per_s: int = 400_000
+    tpm: bool = False
 
     @property
     def wire(self) -> tuple[str, str, str]:
@@ -188,6 +190,36 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """Somebody goes to a host without a link.
+
+    Attributes:
+        errand: ``ask`` for a license and bring what an authority gives, ``return`` what is held,
+            ``open`` a reserve.
+        authority: index.
+        span_ms, headroom_tflop, good_for_ms: of what is asked for and approved; the last is from
+            the issue to its end.
+        reserve: it is asked for, and given, as one.
+        out_ms, back_ms: how long the file is on its way.
+        installs: where it is installed, as often as a host is named; none: where it was asked for.
+        signers: openers who sign.
+    """
+
+    at_ms: int
+    host: str
+    errand: str = "ask"
+    authority: int = 0
+    span_ms: int = 1_800_000
+    headroom_tflop: int = 10**7
+    good_for_ms: int = 7_200_000
+    reserve: bool = False
+    out_ms: int = 60_000
+    back_ms: int = 60_000
+    installs: tuple[str, ...] = ()
+    signers: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TimedWork:
     """A job with a beginning and an end, on some chips of one host."""
 
@@ -226,6 +258,7 @@ class WorldPlan:
     weather: Weather = CALM
     faults: tuple[Fault, ...] = ()
     acts: tuple[Act, ...] = ()
+    errands: tuple[Errand, ...] = ()
     rhythm_ms: int | None = None
     report_interval_ms: int = REPORT_INTERVAL_MS
     gather_ms: int = 8

@@ -26,16 +26,23 @@ class SilenceTruth:
     Attributes:
         heard_unix_ms: by host: governor time at which a report of it came last, oldest first: in a
             world no governor's clock is set.
+        licensed_unix_ms: by host: up to when a license lets it say nothing.
         unix_ms: latest time that the governor signed; its own never goes back from there.
     """
 
     heard_unix_ms: dict[bytes, int] = field(default_factory=dict)
+    licensed_unix_ms: dict[bytes, int] = field(default_factory=dict)
     unix_ms: int = 0
 
     def heard(self, host_id: bytes, unix_ms: int) -> None:
         """A report came, or the host was admitted."""
         self.heard_unix_ms.pop(host_id, None)
         self.heard_unix_ms[host_id] = max(unix_ms, self.unix_ms)
+
+    def licensed(self, host_id: bytes, until_unix_ms: int) -> None:
+        """A license left: what the host does until then is outstanding for it."""
+        known = self.licensed_unix_ms.get(host_id, 0)
+        self.licensed_unix_ms[host_id] = max(known, until_unix_ms)
 
     def gone(self, host_id: bytes) -> None:
         """Its retirement was acknowledged: nothing is expected of it any more."""
@@ -98,8 +105,9 @@ class SilenceTruth:
         for host_id, seen in self.heard_unix_ms.items():
             if unix_ms - seen <= policy.lifetime_ms:
                 return
-            if hosts[host_id] is not granted:
-                yield hosts[host_id], seen
+            since = max(seen, self.licensed_unix_ms.get(host_id, 0))
+            if hosts[host_id] is not granted and unix_ms - since > policy.lifetime_ms:
+                yield hosts[host_id], since
 
 
 def peak_flop_per_s(host: Host, policy: Policy) -> int:

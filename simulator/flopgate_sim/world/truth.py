@@ -17,6 +17,7 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import Pause, Resume, Seats
 from flopgate_sim.world.durable import Durable
 from flopgate_sim.world.engine import US_PER_MS
+from flopgate_sim.world.license_truth import LicenseTruth, chips_flop
 from flopgate_sim.world.order_truth import by_quorum
 from flopgate_sim.world.seat_truth import SeatTruth
 
@@ -53,13 +54,17 @@ class PauseTruth:
 
 @dataclass(slots=True, kw_only=True)
 class GrantTruth:
-    """A ceiling that left a governor, for the request of the report with ``sequence``."""
+    """A ceiling that left a governor, for the request of the report with ``sequence``.
+
+    ``request``: of a license, which no newer grant ends; empty for a permit.
+    """
 
     authority: str
     sequence: int
     workload: str
     ceiling_tflop: int
     until_us: int
+    request: bytes = b""
 
 
 @dataclass(slots=True)
@@ -136,6 +141,7 @@ class HostTruth:
     boot_clock_trusted: bool = True
     odd: list[str] = field(default_factory=list)
     seats: SeatTruth = field(default_factory=SeatTruth)
+    licenses: LicenseTruth = field(default_factory=LicenseTruth)
     mark: Callable[[], None] = nobody
 
     def gate_started(self, core: GateCore, durable: Durable, now_us: int) -> None:
@@ -178,7 +184,7 @@ class HostTruth:
         if not self.asked:
             self.asked = True
             self.baseline_flop = {
-                lane.workload: _flop(host, lane.chips) for lane in host.plan.lanes
+                lane.workload: chips_flop(host, lane.chips) for lane in host.plan.lanes
             }
 
     def admitted(self, now_us: int) -> None:
@@ -303,7 +309,9 @@ class HostTruth:
         sequence = self.granted_sequence.get((authority, digest))
         if sequence is not None:
             self.grants = [
-                one for one in self.grants if one.authority != authority or one.sequence >= sequence
+                one
+                for one in self.grants
+                if one.authority != authority or one.sequence >= sequence or one.request
             ]
 
     def jumped(self, elapsed_ms: int) -> None:
@@ -317,6 +325,7 @@ class HostTruth:
         if self.ended_by is not None and self.ended_by > sequence:
             self.ended_by = None
         self.excused = "an older ledger was put back"
+        self.licenses.restored()
         self.pauses = {
             digest: pause for digest, pause in self.pauses.items() if pause.came_us <= taken_us
         }
@@ -378,11 +387,7 @@ def is_free(host: GateSide) -> bool:
     )
 
 
-def _flop(host: GateSide, chips: Iterable[int]) -> int:
-    return sum(host.hardware.chips[index].flop() for index in chips)
-
-
 def lane_flop(host: GateSide, workload: str) -> int:
     """What the chips of a lane really executed since the host asked for admission."""
     lane = next(one for one in host.plan.lanes if one.workload == workload)
-    return _flop(host, lane.chips) - host.truth.baseline_flop.get(workload, 0)
+    return chips_flop(host, lane.chips) - host.truth.baseline_flop.get(workload, 0)

@@ -17,6 +17,7 @@ from flopgate_sim.disk import DiskLayer
 from flopgate_sim.world.clocks import EPOCH_UNIX_MS, Clocks
 from flopgate_sim.world.courier import Courier
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine
+from flopgate_sim.world.errands import Errands
 from flopgate_sim.world.faults import APPLY
 from flopgate_sim.world.governor import STORE, Governor
 from flopgate_sim.world.host import RETRY_US, Host
@@ -73,6 +74,7 @@ class World:
             host.truth.mark = partial(self._host_moved, host)
         for governor in self.governors:
             governor.truth.mark = partial(self._governor_moved, governor)
+        self.errands = Errands(self)
         self.engine.checks.append(self._check)
         self._plan_start()
 
@@ -160,6 +162,8 @@ class World:
             )
             host.couriers.append(courier)
             governor.truth.hosts[host.host_id] = host
+            if plan.tpm:
+                governor.backed.add(host.host_id)
             governor.truth.clusters.join(host.host_id, plan)
         return host
 
@@ -198,6 +202,8 @@ class World:
             self.engine.at(fault.at_ms * US_PER_MS, "fault", partial(self._fault, fault))
         for act in self.plan.acts:
             self.engine.at(act.at_ms * US_PER_MS, "officers", partial(self.act, act))
+        for errand in self.plan.errands:
+            self.engine.at(errand.at_ms * US_PER_MS, "errand", partial(self.errands.run, errand))
         for rule in self.plan.policy.phases:
             at_us = (rule.from_unix_ms - EPOCH_UNIX_MS) * US_PER_MS
             if at_us > 0:

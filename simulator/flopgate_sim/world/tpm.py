@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from flopgate_agent.tpm.rollback import Base, Seen
@@ -16,7 +17,7 @@ SLACK: Final = 255
 
 
 class FakeTpm:
-    """One TPM with a counter that was just made, on a clock that the test moves.
+    """One TPM with a counter that was just made, on a clock that is moved from outside.
 
     Attributes:
         counter: ``None`` once somebody removed it.
@@ -40,6 +41,7 @@ class FakeTpm:
         return Base(counter=self.counter or 0, reset_count=self._resets)
 
     def seen(self) -> Seen:
+        """What it says now."""
         return Seen(
             counter=self.counter,
             clock_ms=self.clock_ms,
@@ -52,6 +54,7 @@ class FakeTpm:
         )
 
     def state(self, counter: int) -> TpmState:
+        """What a report says of it."""
         return TpmState(
             counter=counter,
             clock_ms=self.clock_ms,
@@ -61,18 +64,21 @@ class FakeTpm:
         )
 
     def reach(self, counter: int) -> None:
+        """Step the counter of reports."""
         if self.counter != counter - 1:
             raise TpmError(f"stands at {self.counter}", code="tpm.counter.moved")
         self.counter = counter
         self.steps += 1
 
     def spent(self) -> int:
+        """Where the counter of reservations stands."""
         if self.reservations is None:
             # A new one goes on from the highest that the TPM ever had.
             self.reservations = (self.counter or 0) + 1
         return self.reservations
 
     def spend(self, counter: int) -> None:
+        """Step the counter of reservations."""
         if self.reservations != counter - 1:
             raise TpmError(f"stands at {self.reservations}", code="tpm.counter.moved")
         self.reservations = counter
@@ -87,3 +93,37 @@ class FakeTpm:
         self._orderly = self._safe = orderly
         if not orderly and self.counter is not None:
             self.counter |= SLACK
+
+
+class HostTpm(FakeTpm):
+    """The TPM of a host of the world: what happens to the host's disk does not happen to it.
+
+    Args:
+        now_ms: how long it has had power, as the world knows it.
+        dead: whether the process that steps it died meanwhile, at a write: then nothing is stepped.
+    """
+
+    def __init__(self, now_ms: Callable[[], int], dead: Callable[[], bool]) -> None:
+        super().__init__()
+        self._now_ms = now_ms
+        self._dead = dead
+
+    def seen(self) -> Seen:
+        """What it says now."""
+        self.clock_ms = self._now_ms()
+        return super().seen()
+
+    def state(self, counter: int) -> TpmState:
+        """What a report says of it."""
+        self.clock_ms = self._now_ms()
+        return super().state(counter)
+
+    def reach(self, counter: int) -> None:
+        """Step the counter of reports."""
+        if not self._dead():
+            super().reach(counter)
+
+    def spend(self, counter: int) -> None:
+        """Step the counter of reservations."""
+        if not self._dead():
+            super().spend(counter)

@@ -1,0 +1,92 @@
+"""Law 5, and what an authority's licenses mean for the laws of grants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from flopgate_proto.codec import PayloadType
+from flopgate_proto.envelope import statement_digest
+from flopgate_proto.limits import COUNT_MAX
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values import LicenseApproval
+from flopgate_sim.world.truth import GrantTruth
+
+if TYPE_CHECKING:
+    from flopgate_sim.world.gate_side import GateSide
+    from flopgate_sim.world.governor import Governor
+    from flopgate_sim.world.governor_truth import GovernorTruth
+    from flopgate_sim.world.host import Host
+
+FOREVER_US = 2**62
+"""A license is over only once a report says so."""
+
+
+def spent_once(host: GateSide, now_us: int) -> Iterator[str]:
+    """5: a license is spent once: its FLOP, its span, up to its end, and not after it went back."""
+    yield from host.truth.licenses.broken(host, now_us)
+
+
+def left(
+    governor: Governor, given: pb.HostLicense, approval: LicenseApproval, reported: pb.Report
+) -> None:
+    """A license leaves an authority, on this approval and for the request of this report."""
+    truth, payload = governor.truth, given.answer.answers[0].payload
+    answer = pb.Answer.FromString(payload)
+    host = truth.hosts[answer.host_id]
+    told_before = answer.request_digest in truth.licenses
+    if truth.licenses.setdefault(answer.request_digest, payload) != payload:
+        truth.faults.append((5, f"{host.name}: one request got two different licenses"))
+    number = pb.BatchRoot.FromString(given.answer.batch_root.payload).batch_number
+    truth.told[statement_digest(PayloadType.ANSWER, payload)] = number
+    if not told_before and governor.disk.unsynced_bytes("governor.sqlite-wal"):
+        truth.faults.append((7, "a license leaves before it is durable"))
+    for one in answer.verdicts:
+        if one.HasField("ceiling"):
+            judge_grant(truth, host, answer, one.workload)
+            key = (truth.name, one.workload)
+            ceiling_tflop = one.ceiling.ceiling_tflop
+            most = max(host.truth.ceiling_tflop.get(key, 0), ceiling_tflop)
+            host.truth.ceiling_tflop[key] = most
+            host.truth.grants.append(
+                GrantTruth(
+                    authority=truth.name,
+                    sequence=answer.acknowledged_sequence,
+                    workload=one.workload,
+                    ceiling_tflop=ceiling_tflop,
+                    until_us=FOREVER_US,
+                    request=answer.request_digest,
+                )
+            )
+    allotted = {lane.workload: lane.allotted_tflop for lane in reported.lanes}
+    host.truth.licenses.left(truth.name, answer, approval, allotted)
+    if not approval.reserve:
+        truth.silence.licensed(answer.host_id, approval.not_after_unix_ms)
+    truth.moved.add(answer.host_id)
+    truth.mark()
+    host.truth.mark()
+
+
+def judge_grant(truth: GovernorTruth, host: Host, answer: pb.Answer, workload: str) -> None:
+    """Nothing is granted after a rollback, nor under a pause."""
+    since_unix_ms = truth.rolled_back_unix_ms
+    # What was granted before, and is told again, was granted before.
+    if since_unix_ms is not None and answer.governor_unix_ms >= since_unix_ms:
+        truth.faults.append((4, f"{host.name}: a governor that was rolled back grants"))
+    scopes = host.plan.scopes_of(workload)
+    for digest, (pause, taken_unix_ms) in truth.pauses.items():
+        known = digest not in truth.forgotten
+        if answer.governor_unix_ms >= truth.lifts_unix_ms.get(digest, COUNT_MAX):
+            continue
+        if known and str(pause.scope) in scopes and answer.governor_unix_ms > taken_unix_ms:
+            truth.faults.append((6, f"{host.name}: a grant under pause {digest.hex()[:12]}"))
+
+
+def quoted(truth: GovernorTruth, host: Host, report: pb.Report) -> None:
+    """A report was acknowledged: what it says of licenses settles them."""
+    for quote in report.quotes:
+        if quote.authority == truth.name and quote.HasField("license"):
+            licenses = host.truth.licenses
+            licenses.quoted(truth.name, quote.license)
+            over = {key[1] for key, one in licenses.given.items() if one.over}
+            host.truth.grants = [one for one in host.truth.grants if one.request not in over]
