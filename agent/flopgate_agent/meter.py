@@ -203,8 +203,10 @@ def _by_cycles(
         return worst_case(
             spec, elapsed_ms, *findings, _odd("meter.counter.jump", ticks, busiest, elapsed_ms)
         )
-    clock_khz = _clock_khz(ticks, elapsed_ms, spec, clock_mhz)
-    per_count = 1 if summed else _sms_per_count(ticks, elapsed_ms, spec, clock_khz)
+    clock_khz, per_count = 0, 1 if summed else None
+    if not summed:
+        clock_khz = _clock_khz(ticks, elapsed_ms, spec, clock_mhz)
+        per_count = _sms_per_count(ticks, elapsed_ms, spec, clock_khz)
     if busiest and per_count is None and ticks < _slowest(spec, elapsed_ms):
         odd = _odd("meter.counter.uncalibrated", ticks, busiest, elapsed_ms)
         return worst_case(spec, elapsed_ms, *findings, odd)
