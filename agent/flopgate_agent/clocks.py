@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 _NS_PER_MS = 1_000_000
-_BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id"
+BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id"
 
 
 def elapsed_ms() -> int:
@@ -22,5 +22,5 @@ def elapsed_ms() -> int:
 
 def read_boot_id() -> bytes:
     """16 bytes that differ from boot to boot."""
-    with open(_BOOT_ID_PATH, encoding="ascii") as file:  # noqa: PTH123  # quicker than pathlib
+    with open(BOOT_ID_PATH, encoding="ascii") as file:  # noqa: PTH123  # quicker than pathlib
         return bytes.fromhex(file.read().strip().replace("-", ""))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flopgate_sim.demo import scenes, treaty, treaty_scenes
+from flopgate_sim.demo import offline, offline_scenes, scenes, treaty, treaty_scenes
 from flopgate_sim.demo.real_host import GPUS, RealHost
 from flopgate_sim.live.cluster import Cluster
 from flopgate_sim.live.governor import LEAST_DECLARED_FLOP_PER_S, Governor, declared_flop_per_s
@@ -77,9 +77,10 @@ def run(arguments: argparse.Namespace) -> int:
             governor = play.governor
             _play(play)
             if has_nvidia_driver():
-                teller.say("Two authorities are not played here: their hosts need the fake driver.")
+                teller.say("Treaty and licenses are not played: their hosts need the fake driver.")
             else:
                 treaty_scenes.play(treaty.raise_curtain(root, stack, teller))
+                offline_scenes.play(offline.raise_curtain(root, stack, teller))
         except RehearsalError as error:
             teller.check("the demonstration runs to its end", str(error), held=False)
             show_logs(root, console)

@@ -19,6 +19,7 @@ from flopgate_agent.gate_process.status_file import status_path
 from flopgate_proto.joining import JoinToken
 from flopgate_proto.keys import SigningKey, key_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_sim.demo.booted import reboot
 from flopgate_sim.live.hosts import HostView
 from flopgate_sim.live.processes import Child, RehearsalError, wait_until
 from flopgate_sim.nvml import FakeDriver
@@ -34,10 +35,18 @@ class RealHost:
     """Owns every process of one host.
 
     ``driver`` is ``None`` on a machine with NVIDIA's own; ``acts``: whether it may stop anything.
+    ``gate`` are more lines of its gate's configuration.
     """
 
     def __init__(
-        self, directory: Path, name: str, workload: str, driver: FakeDriver | None, *, acts: bool
+        self,
+        directory: Path,
+        name: str,
+        workload: str,
+        driver: FakeDriver | None,
+        *,
+        acts: bool,
+        gate: str = "",
     ) -> None:
         self.name = name
         self.workload = workload
@@ -47,6 +56,8 @@ class RealHost:
         self._door = self._dir / "gate.sock"
         self._gate, self._courier = self._dir / "gate.toml", self._dir / "courier.toml"
         self.acts = acts
+        self._more = gate
+        self._boot: dict[str, str] = {}
         self._job: subprocess.Popen[bytes] | None = None
         self._children: list[Child] = []
         self._snapshot: pb.Snapshot | None = None
@@ -85,18 +96,45 @@ class RealHost:
         module = "flopgate_agent.cli" if self.acts else "flopgate_sim.demo.watching_gate"
         arguments = ["gate", "--config"] if self.acts else []
         gate = [*arguments, str(self._gate)]
-        self._children.append(Child(module, gate, self._dir / "gate.log", env))
+        self._children.append(Child(module, gate, self._dir / "gate.log", {**env, **self._boot}))
         wait_until("the gate's door", self._door.exists, START_S)
         threading.Thread(target=self._watch, args=(self._door,), daemon=True).start()
         wait_until("the gate's first words", self._speaks, START_S)
         courier = ["courier", "--config", str(self._courier)]
-        self._children.append(Child("flopgate_agent.cli", courier, self._dir / "courier.log"))
+        log = self._dir / "courier.log"
+        self._children.append(Child("flopgate_agent.cli", courier, log, self._boot))
 
     def end(self) -> None:
         """End courier and gate; ``launch`` starts them again."""
         while self._children:
             self._children.pop().stop()
         self._snapshot = None
+
+    def reboot(self) -> None:
+        """A loss of power, as far as processes can play one, then gate and courier again.
+
+        Gate, courier and job are killed, what lies on a tmpfs is gone, boot id, clocks and counters
+        are those of a new boot. Once only.
+        """
+        for child in self._children:
+            child.kill()
+        self.end()
+        if self.driver is not None:
+            self.driver.stop()
+            self.driver.start()
+        for path in self._dir.glob(f"{self._door.stem}.*"):
+            if path.suffix not in {".toml", ".log"}:
+                path.unlink()
+        self._boot = reboot(self._dir / "boot")
+        self.launch()
+
+    def license(self, action: str, *arguments: str) -> str:
+        """``flopgate-agent license``; what it printed.
+
+        Raises:
+            RehearsalError: it failed, with its own sentence.
+        """
+        return self._agent("license", action, *arguments, "--config", str(self._gate))
 
     def explain(self) -> str:
         """What ``flopgate-agent explain`` says on this host."""
@@ -105,7 +143,7 @@ class RealHost:
     def _configure(self) -> None:
         state = f'state_dir = "{self._dir}/%s"\ndoor_path = "{self._door}"\n'
         self._gate.write_text(
-            state % "gate" + f"courier_uids = [{os.getuid()}]\n"
+            state % "gate" + f"courier_uids = [{os.getuid()}]\n{self._more}"
             f'[[lane]]\nworkload = "{self.workload}"\nchips = "all"\n',
             encoding="utf-8",
         )
@@ -116,6 +154,7 @@ class RealHost:
     def _agent(self, *arguments: str) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "flopgate_agent.cli", *arguments],
+            env={**os.environ, **self._boot},
             capture_output=True,
             text=True,
             check=False,
@@ -124,6 +163,18 @@ class RealHost:
         if done.returncode:
             raise RehearsalError(f"flopgate-agent {arguments[0]}: {done.stderr.strip()}")
         return done.stdout
+
+    @property
+    def licensed(self) -> bool:
+        """Whether its lane runs by a license now."""
+        snapshot = self._snapshot
+        return snapshot is not None and snapshot.lanes[0].licensed and self.view().runs
+
+    @property
+    def held_license(self) -> pb.LicenseSnapshot | None:
+        """The license that its gate holds, as it tells couriers."""
+        held = self._snapshot.licenses if self._snapshot is not None else ()
+        return held[0] if held else None
 
     def wait_until_enrolled(self) -> None:
         """From there on its totals count."""

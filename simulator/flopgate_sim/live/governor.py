@@ -72,7 +72,8 @@ class Budget:
 class Governor:
     """Directory, process and officers.
 
-    ``times`` fill the policy's form; ``prefix``: see ``Child``, for the command line, too.
+    ``times`` fill the policy's form, ``rules`` are more of its lines; ``prefix``: see ``Child``,
+    for the command line, too.
     """
 
     def __init__(
@@ -82,11 +83,14 @@ class Governor:
         listen: Addresses,
         prefix: Sequence[str] = (),
         authority: str = AUTHORITY,
+        *,
+        rules: str = "",
     ) -> None:
         self.authority = authority
         self.directory = directory / "governor"
         self._work = directory
         self._times = times
+        self._rules = rules
         self._listen = listen
         self.prefix = prefix
         self._child: Child | None = None
@@ -135,15 +139,15 @@ class Governor:
         """A policy form, with a budget for the cluster or none."""
         self._policies += 1
         path = self._work / f"policy-{self._policies}.toml"
-        text = POLICY.format(drift_ppm=DRIFT_PPM, **self._times)
+        text = POLICY.format(drift_ppm=DRIFT_PPM, **self._times) + self._rules
         if cap_tflop is not None:
             text += BUDGET.format(cluster=CLUSTER, cap_tflop=cap_tflop)
         path.write_text(text, encoding="utf-8")
         return path
 
-    def make(self) -> None:
-        """``init`` with a policy that grants nothing yet."""
-        form = str(self.policy_file(None))
+    def make(self, cap_tflop: int | None = None) -> None:
+        """``init`` with a policy that grants nothing yet, or has a budget."""
+        form = str(self.policy_file(cap_tflop))
         self.cli("init", str(self.directory), "--authority", self.authority, "--policy", form)
 
     def start(self) -> None:
