@@ -20,7 +20,7 @@ from flopgate_governor.core.orders import GovernorBook
 from flopgate_governor.prepared import Query
 from flopgate_governor.state import State
 from flopgate_proto.codec import PayloadType, decode_heads, encode_heads
-from flopgate_proto.codec.transport import envelope_from_json, envelope_to_json
+from flopgate_proto.codec.transport import envelope_from_object, envelope_to_object
 from flopgate_proto.envelope import Envelope, seal, verify
 from flopgate_proto.errors import ForgedError, MalformedError, MisdirectedError
 from flopgate_proto.keys import VerifyingKey
@@ -113,8 +113,8 @@ def export(state: State) -> str:
         for first in range(0, max(1, len(heads)), HEADS_PER_STATEMENT)
     ]
     document = {
-        "orders": [json.loads(envelope_to_json(one)) for one in _trusted(state)],
-        "heads": [json.loads(envelope_to_json(one)) for one in statements],
+        "orders": [envelope_to_object(one) for one in _trusted(state)],
+        "heads": [envelope_to_object(one) for one in statements],
     }
     return json.dumps(document, indent=1) + "\n"
 
@@ -141,8 +141,8 @@ def read_export(text: str, pinned: bytes) -> list[Heads]:
     """
     try:
         document: Any = json.loads(text)
-        orders = [envelope_from_json(json.dumps(one)) for one in document["orders"]]
-        signed = [envelope_from_json(json.dumps(one)) for one in document["heads"]]
+        orders = [envelope_from_object(one) for one in document["orders"]]
+        signed = [envelope_from_object(one) for one in document["heads"]]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise MalformedError("not an export of heads", code="heads.malformed") from error
     if not orders:

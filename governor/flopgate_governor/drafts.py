@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from flopgate_governor.files import SECRET_MODE, write_secret
+from flopgate_governor.files import SECRET_MODE, read_bytes, write_secret
 from flopgate_proto.codec import decode_order, encode_order
 from flopgate_proto.envelope import Envelope, Signature, pae, statement_digest
 from flopgate_proto.errors import ConfigError
@@ -23,6 +23,7 @@ from flopgate_proto.limits import COUNT_MAX, DIGEST_BYTES, MESSAGE_BYTES_MAX
 from flopgate_proto.values.orders import Order
 
 _MEMBERS: Final = {"payloadType", "payload", "signatures", "expires_unix_ms"}
+_REMEDY: Final = "Name a file that `flopgate-governor order propose` wrote."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,24 +144,14 @@ def read_draft(path: Path) -> Draft:
         ConfigError: it cannot be read, or is none.
         PeerError: its payload is no order.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MESSAGE_BYTES_MAX + 1)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read {path}: {error.strerror}",
-            code="draft.unreadable",
-            remedy="Name a file that `flopgate-governor order propose` wrote.",
-        ) from error
-    if len(data) > MESSAGE_BYTES_MAX:
-        raise ConfigError(f"{path} is too long for a draft", code="draft.oversized")
+    data = read_bytes(path, MESSAGE_BYTES_MAX, "draft", remedy=_REMEDY)
     try:
         draft = _parse(json.loads(data))
     except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
         raise ConfigError(
             f"{path} is no draft of an order",
             code="draft.malformed",
-            remedy="Name a file that `flopgate-governor order propose` wrote.",
+            remedy=_REMEDY,
         ) from error
     decode_order(draft.payload_type, draft.payload)
     return draft

@@ -21,6 +21,7 @@ from flopgate_proto.keys import SigningKey
 
 SECRET_MODE: Final = 0o600
 KEY_FILE_BYTES_MAX: Final = 65_536
+INIT_FIRST: Final = "Name an existing file, or run `flopgate-governor init` first."
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +111,17 @@ def write_secret(path: Path, data: bytes) -> None:
         ) from error
 
 
-def read_secret(path: Path) -> bytes:
-    """Read a file that nobody but its owner may read.
+def read_bytes(
+    path: Path, bytes_max: int, kind: str, *, remedy: str = INIT_FIRST, secret: bool = False
+) -> bytes:
+    """A file of bounded size.
+
+    Args:
+        path: of the file.
+        bytes_max: most that it may hold.
+        kind: what it is; the codes of errors begin so.
+        remedy: which file is meant.
+        secret: nobody but its owner may read it.
 
     Raises:
         ConfigError: it is missing, too long, or open to others.
@@ -119,28 +129,37 @@ def read_secret(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            if mode & 0o077:
+            if secret and mode & 0o077:
                 raise ConfigError(
                     f"{path} can be read by others (mode {mode & 0o777:o})",
-                    code="key-file.mode",
+                    code=f"{kind}.mode",
                     remedy=f"chmod 600 {path}",
                 )
-            data = file.read(KEY_FILE_BYTES_MAX + 1)
+            data = file.read(bytes_max + 1)
     except OSError as error:
         raise ConfigError(
-            f"cannot read {path}: {error.strerror}",
-            code="file.unreadable",
-            remedy="Name an existing file, or run `flopgate-governor init` first.",
+            f"cannot read {path}: {error.strerror}", code=f"{kind}.unreadable", remedy=remedy
         ) from error
-    if len(data) > KEY_FILE_BYTES_MAX:
-        raise ConfigError(f"{path} is too long for a key", code="file.oversized")
+    if len(data) > bytes_max:
+        raise ConfigError(
+            f"{path} is longer than {bytes_max} bytes", code=f"{kind}.oversized", remedy=remedy
+        )
     return data
+
+
+def read_secret(path: Path) -> bytes:
+    """A file that nobody but its owner may read.
+
+    Raises:
+        ConfigError: see ``read_bytes``.
+    """
+    return read_bytes(path, KEY_FILE_BYTES_MAX, "key-file", secret=True)
 
 
 def read_signing_key(path: Path) -> SigningKey:
     """A private key from a PEM file that only its owner may read.
 
     Raises:
-        ConfigError: see ``read_secret`` and ``SigningKey``.
+        ConfigError: see ``read_bytes`` and ``SigningKey``.
     """
     return SigningKey(read_secret(path))

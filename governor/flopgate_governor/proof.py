@@ -19,9 +19,9 @@ from flopgate_governor.prepared import Query
 from flopgate_governor.state import State
 from flopgate_proto.codec import PayloadType, decode_report, decode_retirement
 from flopgate_proto.codec.transport import (
-    envelope_from_json,
+    envelope_from_object,
     envelope_from_wire,
-    envelope_to_json,
+    envelope_to_object,
     parse_message,
 )
 from flopgate_proto.envelope import verify
@@ -65,7 +65,7 @@ def report_text(state: State, host_id: bytes, sequence: int) -> str:
     envelope = envelope_from_wire(parse_message(pb.Envelope(), found[0][0]))
     document = {
         "host_spki": base64.b64encode(spki[0][0]).decode(),
-        "report": json.loads(envelope_to_json(envelope)),
+        "report": envelope_to_object(envelope),
     }
     return json.dumps(document, indent=1) + "\n"
 
@@ -79,7 +79,7 @@ def read_signed(text: str) -> Signed:
     try:
         document: Any = json.loads(text)
         spki = base64.b64decode(document["host_spki"], validate=True)
-        envelope = envelope_from_json(json.dumps(document["report"]))
+        envelope = envelope_from_object(document["report"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise MalformedError("not the file of a signed report", code="proof.malformed") from error
     key = VerifyingKey(spki)

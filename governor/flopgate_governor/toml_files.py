@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from flopgate_governor import policy_bounds
+from flopgate_governor.files import read_bytes
 from flopgate_proto.amounts import (
     flop_text,
     parse_span_ms,
@@ -126,17 +127,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: it cannot be read or parsed.
     """
+    data = read_bytes(path, FILE_BYTES_MAX, "config")
     try:
-        data = path.read_bytes()
-        if len(data) > FILE_BYTES_MAX:
-            raise ConfigError(f"{path} is too long", code="config.oversized")
         return tomllib.loads(data.decode())
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read {path}: {error.strerror}",
-            code="config.unreadable",
-            remedy="Name an existing file, or run `flopgate-governor init` first.",
-        ) from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not TOML: {error}", code="config.malformed") from error
 

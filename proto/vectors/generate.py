@@ -33,7 +33,7 @@ from flopgate_proto.codec import (
     encode_order,
     encode_report,
     encode_trusted_time,
-    envelope_to_json,
+    envelope_to_object,
 )
 from flopgate_proto.envelope import Envelope, pae, seal, statement_digest
 from flopgate_proto.joining import token_proof
@@ -251,7 +251,7 @@ def _statements() -> dict[str, Any]:
                 "payload": envelope.payload.hex(),
                 "pae": pae(envelope.payload_type, envelope.payload).hex(),
                 "digest": envelope.digest.hex(),
-                "envelope": json.loads(envelope_to_json(envelope)),
+                "envelope": envelope_to_object(envelope),
             }
             for name, (envelope, signers) in statement_envelopes().items()
         ],
@@ -273,7 +273,7 @@ def _batch(number: int, size: int, previous: bytes) -> tuple[Envelope, dict[str,
         "root": merkle.tree_root([leaf_of(payload) for payload in payloads]).hex(),
         "root_fields": fields_of(pb.BatchRoot, root.payload),
         "root_digest": root.digest.hex(),
-        "root_envelope": json.loads(envelope_to_json(root)),
+        "root_envelope": envelope_to_object(root),
         "answers": [
             {
                 "index": answer.index,

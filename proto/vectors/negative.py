@@ -17,7 +17,7 @@ from flopgate_proto.codec import (
     encode_answer,
     encode_order,
     encode_report,
-    envelope_to_json,
+    envelope_to_object,
     envelope_to_wire,
 )
 from flopgate_proto.envelope import Envelope, Signature, seal
@@ -43,10 +43,6 @@ def _case(name: str, operation: str, error: str, code: str, **arguments: Any) ->
         "error": error,
         "code": code,
     }
-
-
-def _json(envelope: Envelope) -> Any:
-    return json.loads(envelope_to_json(envelope))
 
 
 def _spki(*names: str) -> list[str]:
@@ -95,7 +91,7 @@ def _signatures(envelopes: Mapping[str, Envelope]) -> list[Case]:
             "verify",
             error,
             code,
-            envelope=_json(envelope),
+            envelope=envelope_to_object(envelope),
             payload_type=kind,
             keys=_spki(*keys),
             threshold=threshold,
@@ -285,7 +281,7 @@ def _batches() -> list[Case]:
             payload=value.payload.hex(),
             index=value.index,
             path=[node.hex() for node in value.path],
-            root_envelope=_json(value.root),
+            root_envelope=envelope_to_object(value.root),
         )
 
     misplaced = ("ForgedError", "merkle.proof")
@@ -314,15 +310,18 @@ def _orders(envelopes: Mapping[str, Envelope]) -> list[Case]:
     half = replace(policy, signatures=policy.signatures[:1])
 
     def order(name: str, envelope: Envelope, error: str, code: str) -> Case:
-        arguments = {"trust_root": _json(first), "envelope": _json(envelope)}
+        arguments = {
+            "trust_root": envelope_to_object(first),
+            "envelope": envelope_to_object(envelope),
+        }
         return _case(name, "verify-order", error, code, **arguments)
 
     def pinned(name: str, envelope: Envelope, digest: bytes, error: str, code: str) -> Case:
-        arguments = {"envelope": _json(envelope), "digest": digest.hex()}
+        arguments = {"envelope": envelope_to_object(envelope), "digest": digest.hex()}
         return _case(name, "trust-pinned", error, code, **arguments)
 
     def successor(name: str, old: Envelope, new: Envelope, error: str, code: str) -> Case:
-        arguments = {"trust_root": _json(old), "envelope": _json(new)}
+        arguments = {"trust_root": envelope_to_object(old), "envelope": envelope_to_object(new)}
         return _case(name, "trust-successor", error, code, **arguments)
 
     return [

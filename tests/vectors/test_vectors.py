@@ -12,7 +12,7 @@ from google.protobuf.json_format import ParseDict
 
 from flopgate_proto import merkle
 from flopgate_proto.batches import ProvenAnswer, verify_answer
-from flopgate_proto.codec import PayloadType, envelope_from_json
+from flopgate_proto.codec import PayloadType, envelope_from_object
 from flopgate_proto.envelope import pae, verify
 from flopgate_proto.joining import JoinToken
 from flopgate_proto.keys import VerifyingKey
@@ -50,7 +50,7 @@ def test_every_payload_type_has_a_vector() -> None:
 
 @pytest.mark.parametrize("vector", STATEMENTS, ids=NAMES)
 def test_statement_verifies_and_parses(vector: dict[str, Any]) -> None:
-    envelope = envelope_from_json(json.dumps(vector["envelope"]))
+    envelope = envelope_from_object(vector["envelope"])
     verified = verify(envelope, envelope.payload_type, KEYS, len(vector["signers"]))
     assert verified.signers == {inputs.KEYS[name].key_id for name in vector["signers"]}
     assert verified.digest.hex() == vector["digest"]
@@ -68,7 +68,7 @@ def test_fields_encode_to_the_payload_with_plain_protobuf(vector: dict[str, Any]
 
 @pytest.mark.parametrize("batch", BATCHES, ids=lambda batch: f"{batch['tree_size']} answers")
 def test_every_answer_of_a_batch_verifies(batch: dict[str, Any]) -> None:
-    root = envelope_from_json(json.dumps(batch["root_envelope"]))
+    root = envelope_from_object(batch["root_envelope"])
     permit = inputs.KEYS["permit"].verifying_key
     assert len(batch["answers"]) == batch["tree_size"]
     for vector in batch["answers"]:

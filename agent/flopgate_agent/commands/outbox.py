@@ -18,7 +18,7 @@ from flopgate_agent.outbox.entries import Entry, Quotes, enrolments, entry, repo
 from flopgate_agent.outbox.ledger_copy import ledger_copy
 from flopgate_agent.outbox.telling import line_of, told
 from flopgate_agent.tpm.quoting import read_quote
-from flopgate_proto.codec import envelope_from_wire, envelope_to_json
+from flopgate_proto.codec import envelope_from_wire, envelope_to_object
 
 NEWEST: Final = 20
 
@@ -79,7 +79,7 @@ def _as_json(one: Entry) -> str:
         "held_by": one.held_by,
         "wanted_by": one.wanted_by,
         "rows_kept": one.rows,
-        "envelope": json.loads(envelope_to_json(envelope_from_wire(one.envelope))),
+        "envelope": envelope_to_object(envelope_from_wire(one.envelope)),
         "fields": plain(one.message),
     }
     return json.dumps(fields)

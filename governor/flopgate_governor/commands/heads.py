@@ -10,14 +10,14 @@ from typing import Final
 
 from flopgate_governor.commands.signing import add_directory
 from flopgate_governor.comparing import Compared, Verdict, compare, export, read_export
-from flopgate_governor.files import Layout, write_secret
+from flopgate_governor.files import Layout, read_bytes, write_secret
 from flopgate_governor.named import digest_of, host_named
 from flopgate_governor.output import show
 from flopgate_governor.proof import check_proof, read_signed, report_text
 from flopgate_governor.state import State
 from flopgate_governor.wiring import opened
 from flopgate_proto.amounts import counted, flop_text
-from flopgate_proto.errors import ConfigError, HistoryError
+from flopgate_proto.errors import HistoryError
 
 EXPORT_BYTES_MAX: Final = 1 << 28
 WRONG: Final = frozenset({Verdict.TWO_HISTORIES, Verdict.DIFFERENT_BOOKS})
@@ -129,15 +129,5 @@ def _tell(found: list[Compared], *, as_json: bool) -> None:
 
 
 def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(EXPORT_BYTES_MAX + 1)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read {path}: {error.strerror}",
-            code="heads.unreadable",
-            remedy="Name a file that `flopgate-governor heads` wrote.",
-        ) from error
-    if len(data) > EXPORT_BYTES_MAX:
-        raise ConfigError(f"{path} is longer than any export", code="heads.oversized")
-    return data.decode(errors="replace")
+    remedy = "Name a file that `flopgate-governor heads` wrote."
+    return read_bytes(path, EXPORT_BYTES_MAX, "heads", remedy=remedy).decode(errors="replace")
