@@ -16,7 +16,7 @@ from flopgate_sim.campaign.outcome import Job, Runner
 from flopgate_sim.campaign.pool import FAILURES_MAX, Pool
 from flopgate_sim.campaign.worker import Done, Failure, Result
 from tests.support import worlds
-from tests.support.waiting import WAIT_S
+from tests.support.waiting import WAIT_S, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,10 +61,7 @@ def workers(pid: int) -> list[int]:
 
 
 def wait_until_gone(pids: list[int]) -> None:
-    end_s = time.monotonic() + WAIT_S
-    while any(Path(f"/proc/{pid}").exists() for pid in pids):
-        assert time.monotonic() < end_s, f"{pids} still run"
-        time.sleep(0.05)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), f"{pids} to end")
 
 
 def test_every_job_comes_back_once_from_several_processes() -> None:
@@ -133,10 +130,7 @@ def test_a_process_that_is_killed_while_it_waits_costs_nothing() -> None:
 
 
 def wait_until_gone_or_zombie(pid: int) -> None:
-    end_s = time.monotonic() + WAIT_S
-    while pid in children(os.getpid()):
-        assert time.monotonic() < end_s
-        time.sleep(0.01)
+    until(lambda: pid not in children(os.getpid()), f"{pid} to end")
 
 
 def test_where_nothing_runs_the_campaign_ends_and_says_so() -> None:
@@ -173,10 +167,7 @@ def test_an_interrupt_ends_every_process_and_sums_up(number: signal.Signals) -> 
         text=True,
         start_new_session=True,
     ) as process:
-        end_s = time.monotonic() + WAIT_S
-        while len(workers(process.pid)) < 2:
-            assert time.monotonic() < end_s
-            time.sleep(0.05)
+        until(lambda: len(workers(process.pid)) == 2, "both workers")
         time.sleep(1.5)
         mine = workers(process.pid)
         # As a terminal does it: to the whole group.

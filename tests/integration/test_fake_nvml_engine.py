@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from flopgate_sim.nvml import FakeDriver, FakeDriverError, Format, Probe, Profile, Truth
+from tests.support.waiting import until
 
 ELAPSED, ACTIVE, MMA, HMMA = 248, 249, 250, 252
 PIPES = [250, 251, 252, 253, 254, 257, 258, 259, 260]
@@ -191,8 +192,8 @@ def test_a_frozen_cgroup_drains_too(driver: FakeDriver) -> None:
         job = driver.start_workload(gpus=[0], cgroup=group)
         after_ticks(driver)
         (group / "cgroup.freeze").write_text("1", encoding="utf-8")
-        while "frozen 1" not in (group / "cgroup.events").read_text(encoding="utf-8"):
-            time.sleep(0.005)
+        events = group / "cgroup.events"
+        until(lambda: "frozen 1" in events.read_text(encoding="utf-8"), "the cgroup to freeze")
         driver.wait_idle(0)
         frozen = driver.truth(0)
         assert after_ticks(driver).total_flop == frozen.total_flop > 0

@@ -5,14 +5,14 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from flopgate_sim.nvml import FakeDriver, Probe, Truth, layout
-from tests.support.waiting import WAIT_S
+from tests.support.waiting import until
 
 NOT_REACHED_MS = 120_000
 
@@ -28,13 +28,16 @@ def after_ticks(driver: FakeDriver, gpu: int = 0, count: int = 20) -> Truth:
     return driver.truth(gpu)
 
 
+def is_noticed(driver: FakeDriver, pid: int, count: int) -> bool:
+    return driver.checkpoint_notices(pid) >= count
+
+
 def test_checkpoint_notices_are_counted(driver: FakeDriver) -> None:
     job = driver.start_workload(gpus=[0, 1])
     polite = driver.start_workload(gpus=[0], exit_on_checkpoint=True)
     for expected in (1, 2):
         job.send_signal(signal.SIGUSR1)
-        while driver.checkpoint_notices(job.pid) < expected:
-            time.sleep(0.005)
+        until(partial(is_noticed, driver, job.pid, expected), f"notice {expected}")
     polite.send_signal(signal.SIGUSR1)
     assert polite.wait() == 0
     assert driver.checkpoint_notices(polite.pid) == 1
@@ -67,8 +70,7 @@ def test_children_work_on_when_their_parent_is_killed(driver: FakeDriver) -> Non
     assert after_ticks(driver).total_flop > before.total_flop
     driver.stop()
     for pid in left:
-        with pytest.raises(ProcessLookupError):
-            wait_gone(pid)
+        until(partial(is_gone, pid), f"{pid} to end")
 
 
 def start_ticks(pid: int) -> int:
@@ -96,14 +98,10 @@ def test_a_reused_pid_is_not_taken_for_the_process(driver: FakeDriver, *, reused
     assert seen == (start_ticks(job.pid), layout.SLOT_DEAD if reused else layout.SLOT_ALIVE)
 
 
-def wait_gone(pid: int) -> None:
-    """Raises ProcessLookupError as soon as a process that nobody here reaps is gone."""
-    until = time.monotonic() + WAIT_S
-    while time.monotonic() < until:
-        state = Path(f"/proc/{pid}/stat")
-        if not state.exists() or state.read_text(encoding="utf-8").rsplit(") ", 1)[1][0] == "Z":
-            raise ProcessLookupError(pid)
-        time.sleep(0.01)
+def is_gone(pid: int) -> bool:
+    """Ended; perhaps nobody reaps it here."""
+    state = Path(f"/proc/{pid}/stat")
+    return not state.exists() or state.read_text(encoding="utf-8").rsplit(") ", 1)[1][0] == "Z"
 
 
 @pytest.mark.parametrize("how", ["mode", "absent", "prohibited", "exclusive", "lost"])
@@ -170,8 +168,7 @@ def test_nothing_outlives_the_process_that_started_it(tmp_path: Path) -> None:
     )
     engine, job = map(int, done.stdout.split())
     for pid in (engine, job):
-        with pytest.raises(ProcessLookupError):
-            wait_gone(pid)
+        until(partial(is_gone, pid), f"{pid} to end")
 
 
 def test_a_reboot_starts_counters_from_zero(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from flopgate_proto.joining import JoinToken
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.v1 import flopgate_pb2_grpc as rpc
 from tests.support.governor import AUTHORITY, FakeHost
-from tests.support.waiting import WAIT_S
+from tests.support.waiting import WAIT_S, until
 
 BUDGET = '\n[[budgets]]\nscope = "cluster:{cluster}"\ncap_tflop = 1_000_000_000_000\n'
 
@@ -77,14 +76,13 @@ class GovernorProcess:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + WAIT_S
-        while True:
-            if time.monotonic() > deadline or self.process.poll() is not None:
-                raise TimeoutError((self.root / "log").read_text())
-            path = self.root / "run" / "addresses.json"
-            if path.exists() and json.loads(path.read_text())["pid"] == self.process.pid:
-                return
-            time.sleep(0.05)
+        until(self._listens, (self.root / "log").read_text)
+
+    def _listens(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.root / "log").read_text()
+        path = self.root / "run" / "addresses.json"
+        return path.exists() and bool(json.loads(path.read_text())["pid"] == self.process.pid)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; the exit code."""

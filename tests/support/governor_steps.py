@@ -36,6 +36,13 @@ def totals(governor: LocalGovernor) -> tuple[int, int, int]:
     return (int(row[0]), int(row[1]), int(row[2]))
 
 
+def evidence(governor: LocalGovernor) -> list[str]:
+    """Kinds of what was kept against hosts, the oldest first."""
+    with governor.state.store.transaction() as connection:
+        rows = connection.exec_driver_sql("SELECT kind FROM evidence ORDER BY id").all()
+    return [row[0] for row in rows]
+
+
 def ask(governor: LocalGovernor, host: FakeHost, spend: int = 0, headroom: int = ASK) -> str:
     """One exchange; the reason of a refusal, or nothing."""
     answer = host.accept(governor.send(host.report(headroom, spend_tflop=spend)))

@@ -31,6 +31,7 @@ from tests.support.governor_steps import (
     AMPLE,
     ASK,
     ask,
+    evidence,
     totals,
 )
 
@@ -171,9 +172,7 @@ def test_an_overrun_is_counted_and_kept_as_evidence(
     ask(governor, host)
     governor.send(host.report(spend_tflop=ASK + 9))
     assert totals(governor) == (ASK, 9, 0)
-    with governor.state.store.transaction() as connection:
-        kinds = connection.exec_driver_sql("SELECT kind FROM evidence").scalars().all()
-    assert kinds == ["lane.overrun"]
+    assert evidence(governor) == ["lane.overrun"]
 
 
 def test_law_3_totals_beyond_64_bits_are_still_sums(tmp_path: Path) -> None:

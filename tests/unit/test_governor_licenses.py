@@ -63,12 +63,6 @@ def reasons(reply: pb.IssueLicensesReply) -> list[str]:
     return [verdict.refusal.reason for one in reply.issued for verdict in one.verdicts]
 
 
-def kinds(governor: LocalGovernor) -> list[str]:
-    with governor.state.store.transaction() as connection:
-        rows = connection.exec_driver_sql("SELECT kind FROM evidence ORDER BY id").all()
-    return [row[0] for row in rows]
-
-
 # ---------------------------------------------------------------------- delivery
 
 

@@ -13,7 +13,13 @@ from flopgate_proto.errors import StorageError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from tests.support.governor import FakeHost, LocalGovernor, joined
 from tests.support.governor_folder import folder_of
-from tests.support.governor_steps import ask, let_lost_grants_run_out, reconciliation, totals
+from tests.support.governor_steps import (
+    ask,
+    evidence,
+    let_lost_grants_run_out,
+    reconciliation,
+    totals,
+)
 from tests.support.licenses import (
     AMPLE,
     DAY_MS,
@@ -54,19 +60,13 @@ def put_back(governor: LocalGovernor, host: FakeHost, tmp_path: Path) -> int:
     return approval.not_after_unix_ms
 
 
-def kinds(governor: LocalGovernor) -> list[str]:
-    with governor.state.store.transaction() as connection:
-        rows = connection.exec_driver_sql("SELECT kind FROM evidence ORDER BY id").all()
-    return [row[0] for row in rows]
-
-
 def test_law_2_a_license_that_a_rollback_lost_is_waited_for(
     governor: LocalGovernor, hosts: list[FakeHost], tmp_path: Path
 ) -> None:
     licensed, other = hosts
     until_ms = put_back(governor, licensed, tmp_path)
     assert ask(governor, licensed) == "governor.rolled-back"
-    assert kinds(governor) == ["license.unknown"]
+    assert evidence(governor) == ["license.unknown"]
     order = reconciliation(licensed.quote.batch_number)
     governor.order(replace(order, licenses_until_unix_ms=until_ms))
     let_lost_grants_run_out(governor)

@@ -18,7 +18,7 @@ from tests.support.governor import (
     ceiling_of,
     joined,
 )
-from tests.support.governor_steps import ask, retirement, totals
+from tests.support.governor_steps import ask, evidence, retirement, totals
 from tests.support.licenses import (
     AMPLE,
     ASK,
@@ -48,12 +48,6 @@ def governor(tmp_path: Path) -> Iterator[LocalGovernor]:
 @pytest.fixture
 def host(governor: LocalGovernor) -> FakeHost:
     return joined(governor)[0]
-
-
-def kinds(governor: LocalGovernor) -> list[str]:
-    with governor.state.store.transaction() as connection:
-        rows = connection.exec_driver_sql("SELECT kind FROM evidence ORDER BY id").all()
-    return [row[0] for row in rows]
 
 
 # ---------------------------------------------------------------------- settlement
@@ -175,9 +169,9 @@ def test_more_than_a_license_allows_is_a_finding(governor: LocalGovernor, host: 
     request, _ = licensed(governor, host)
     hold(host, request.digest, floor=1, used_ms=1_000)
     carry(governor, host.report(spend_tflop=ASK + 1))
-    assert kinds(governor) == ["license.overspent"]
+    assert evidence(governor) == ["license.overspent"]
     carry(governor, host.report())
-    assert kinds(governor) == ["license.overspent"]
+    assert evidence(governor) == ["license.overspent"]
 
 
 def test_more_of_a_span_than_there_is_is_a_finding(governor: LocalGovernor, host: FakeHost) -> None:
@@ -185,7 +179,7 @@ def test_more_of_a_span_than_there_is_is_a_finding(governor: LocalGovernor, host
     for used_ms in (DAY_MS, DAY_MS + 1, DAY_MS + 2):
         hold(host, request.digest, floor=1, used_ms=used_ms)
         carry(governor, host.report())
-    assert kinds(governor) == ["license.overused"]
+    assert evidence(governor) == ["license.overused"]
 
 
 def test_less_of_a_span_than_was_told_is_a_finding(governor: LocalGovernor, host: FakeHost) -> None:
@@ -193,7 +187,7 @@ def test_less_of_a_span_than_was_told_is_a_finding(governor: LocalGovernor, host
     for used_ms in (2_000, 1_000):
         hold(host, request.digest, floor=1, used_ms=used_ms)
         carry(governor, host.report())
-    assert kinds(governor) == ["license.used-back"]
+    assert evidence(governor) == ["license.used-back"]
 
 
 def test_a_counter_that_went_back_is_a_finding(governor: LocalGovernor, host: FakeHost) -> None:
@@ -204,7 +198,7 @@ def test_a_counter_that_went_back_is_a_finding(governor: LocalGovernor, host: Fa
         host.sequence, host.head = host.sequence + 1, report.digest
         carry(governor, report)
         governor.reopen()
-    assert kinds(governor) == ["license.counter-back"]
+    assert evidence(governor) == ["license.counter-back"]
 
 
 def test_law_4_a_floor_that_went_back_closes_the_chain(
@@ -215,7 +209,7 @@ def test_law_4_a_floor_that_went_back_closes_the_chain(
     hold_none(host, floor=2)
     (notice,) = governor.send(host.report()).notices
     assert notice.reason == "license.floor-back"
-    assert kinds(governor) == ["license.floor-back"]
+    assert evidence(governor) == ["license.floor-back"]
 
 
 # ---------------------------------------------------------------------- silence

@@ -15,6 +15,7 @@ from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Adoption, Ceiling, Closure, Relief
 from tests.support.governor import AUTHORITY, FakeHost, LocalGovernor, cluster_policy
+from tests.support.governor_steps import evidence
 
 DAY_MS = 86_400_000
 CLUSTER = "cluster:c1"
@@ -111,9 +112,7 @@ def test_law_4_the_other_head_is_adopted_and_costs_what_both_did(
     assert old is not None
     # The history that was given up is no more, and stays as evidence.
     assert "report.before-enrolment" in notices(governor.send(old))
-    with governor.state.store.transaction() as connection:
-        kinds = connection.exec_driver_sql("SELECT kind FROM evidence").scalars().all()
-    assert {"report.forked", "chain.given-up"} <= set(kinds)
+    assert {"report.forked", "chain.given-up"} <= set(evidence(governor))
 
 
 def test_law_2_no_adoption_gives_headroom_back(governor: LocalGovernor, host: FakeHost) -> None:
