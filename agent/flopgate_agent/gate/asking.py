@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.settings import GateSettings
+from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values import LaneRequest, Policy, Request
 
 NO_POLICY_RENEW_MS = 120_000
@@ -80,7 +81,8 @@ def wanted(lanes: Iterable[Lane], span_ms: int) -> tuple[LaneRequest, ...]:
     """As much as each lane can do in a span."""
     return tuple(
         LaneRequest(
-            workload=lane.workload, headroom_tflop=-(-lane.peak_tflop_per_s * span_ms // 1000)
+            workload=lane.workload,
+            headroom_tflop=min(-(-lane.peak_tflop_per_s * span_ms // 1000), COUNT_MAX),
         )
         for lane in lanes
         if lane.setting.chips

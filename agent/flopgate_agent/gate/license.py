@@ -115,10 +115,14 @@ class Standing:
         )
 
     def returned(self, floor: int) -> Standing:
-        """The host's people give it back; where none is held, none asked for up to now comes."""
+        """The host's people give back what they hold; none asked for up to now comes any more.
+
+        The floor is quoted while what is held still winds down, and frees the others at once.
+        """
+        none = self.none("license.returned", floor)
         if self.license is None:
-            return self.none("license.returned", floor)
-        return replace(self, ended="license.returned", floor=max(self.floor, floor))
+            return none
+        return replace(self, ended=none.ended, floor=none.floor, asked=none.asked)
 
     def opened(self, opening: bytes) -> Standing:
         """Enough of its openers opened the reserve."""
@@ -162,6 +166,7 @@ class LicenseDesk:
         self.running: set[str] = set()
         self.idle_since_ms = 0
         self.reserved = False
+        self._before_start: Mapping[str, Share] | None = None
         self._quotes: list[tuple[int, LicenseQuote | None]] = [(0, self.standing.quote())]
 
     @property
@@ -184,6 +189,7 @@ class LicenseDesk:
             )
             for name, share in (self.standing.shares or {}).items()
         }
+        self._before_start = self.standing.shares
         self.standing = replace(self.standing, shares=shares)
         self.since_ms = self.idle_since_ms = now_ms
         self._quotes = [(0, quoted), (now_ms, self.standing.quote())]
@@ -193,13 +199,24 @@ class LicenseDesk:
         if standing.license is not self.standing.license:
             self.used_ms, self.reserved, self.in_use = standing.used_ms, False, False
             self.running = set()
+            self._before_start = None
         self.standing = standing
         self._quotes.append((now_ms, standing.quote()))
 
     def reserve(self, used_ms: int, shares: Mapping[str, Share], now_ms: int) -> None:
         """This much may be used in this run, once it is durable."""
         self.reserved = True
+        self._before_start = None
         self.become(replace(self.standing, used_ms=used_ms, shares=dict(shares)), now_ms)
+
+    def kept(self) -> Standing:
+        """As it is written down: a run that reserves nothing takes nothing off at the next start.
+
+        Else each start would lose once more what one run lost.
+        """
+        if self._before_start is None:
+            return self.standing
+        return replace(self.standing, shares=self._before_start)
 
     def quote_at(self, end_ms: int) -> LicenseQuote | None:
         """What a report says whose figures go up to ``end_ms``: it frees what they all show."""

@@ -81,7 +81,7 @@ class Licensing:
             TpmError: as `next_row`.
         """
         number = row or self.next_row()
-        standings = {one.name: one.desk.standing for one in authorities}
+        standings = {one.name: one.desk.kept() for one in authorities}
         return KeepLicenses(number=number, row=sealed(number, standings, self._settings.signer))
 
     # ------------------------------------------------------------------ each step

@@ -1,0 +1,63 @@
+"""Licenses given back, lost at starts that reserve nothing, and asked for beyond measure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flopgate_proto.codec import decode_report
+from flopgate_proto.errors import MisdirectedError
+from flopgate_proto.limits import COUNT_MAX
+from flopgate_proto.values import LicenseWish
+from flopgate_proto.values.common import LaneState
+from tests.support.fixed import WORKLOAD
+from tests.support.license_rig import LicenseRig, issue
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> LicenseRig:
+    return LicenseRig(tmp_path)
+
+
+def test_law_2_a_floor_that_was_quoted_is_kept_while_what_is_given_back_winds_down(
+    rig: LicenseRig,
+) -> None:
+    rig.licensed(headroom_tflop=200_000)
+    rig.run_until(LaneState.RUNNING)
+    rig.run(20_000)
+    second = issue(rig.authority, rig.request(), headroom_tflop=300_000)
+    asked = rig.core.chain.sequence
+    rig.give_back()
+    rig.run(1_000)
+    assert rig.state is LaneState.WINDING_DOWN
+    told = decode_report(rig.reports[-1].payload).quotes[0].license
+    assert told is not None
+    assert told.floor >= asked, "its authority frees what is held for the second one"
+    with pytest.raises(MisdirectedError) as error:
+        rig.install(second)
+    assert error.value.code == "license.request"
+
+
+def test_law_5_starts_that_reserve_nothing_lose_nothing_more(rig: LicenseRig) -> None:
+    rig.licensed(headroom_tflop=10**6)
+    rig.run(20_000)
+    rig.order(rig.authority.pause())
+    rig.run(10_000)
+    left_tflop = list[int]()
+    for _ in range(4):
+        rig.again(boot=True)
+        desk = rig.core.authorities[rig.authority.name].desk
+        end_tflop = desk.bound_tflop(WORKLOAD, reserved=False)
+        assert end_tflop is not None
+        left_tflop.append(end_tflop - rig.lane.book.allotted_tflop)
+        rig.request()
+    assert left_tflop == [left_tflop[0]] * 4
+
+
+def test_a_wish_beyond_measure_is_cut_to_what_a_field_takes(rig: LicenseRig) -> None:
+    wish = LicenseWish(span_ms=COUNT_MAX, reserve=False)
+    rig.carry_out(rig.core.ask_license(wish, rig.now))
+    asked = decode_report(rig.reports[-1].payload).request
+    assert asked is not None
+    assert asked.lanes[0].headroom_tflop == COUNT_MAX
