@@ -75,7 +75,8 @@ def _says(order: Order) -> Iterator[str]:
             after = "never" if lapse_ms is None else f"after {span_text(lapse_ms)} of running time"
             yield f"lapses {after}"
         case Reconciliation():
-            yield f"batches go on above {order.batch_number}"
+            batch = order.batch_number
+            yield f"batches go on above {batch}" if batch else "no halt ends; what was lost is told"
             until_ms = order.licenses_until_unix_ms
             ends = f"ends by {date_text(until_ms)}" if until_ms else "was given: there is none"
             yield f"the last license that the store may have lost {ends}"

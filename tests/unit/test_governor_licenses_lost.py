@@ -9,7 +9,7 @@ import pytest
 
 from flopgate_governor.cli import main
 from flopgate_governor.licensing import issue
-from flopgate_proto.errors import StorageError
+from flopgate_proto.errors import HistoryError, StorageError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from tests.support.governor import FakeHost, LocalGovernor, joined
 from tests.support.governor_folder import folder_of
@@ -85,6 +85,32 @@ def test_a_rollback_that_lost_no_license_waits_for_permits_alone(
     governor.order(reconciliation(licensed.quote.batch_number))
     let_lost_grants_run_out(governor)
     assert not ask(governor, other)
+
+
+def test_law_2_officers_tell_of_a_lost_license_that_nobody_quotes(
+    governor: LocalGovernor, hosts: list[FakeHost], tmp_path: Path
+) -> None:
+    licensed, other = hosts
+    until_ms = put_back(governor, licensed, tmp_path)
+    governor.order(replace(reconciliation(0), licenses_until_unix_ms=until_ms))
+    governor.clock.unix_ms += 1_000
+    assert ask(governor, other) == "governor.reconciling"
+    # When it speaks again, what was lost is reconciled as ever; the store knows both.
+    assert ask(governor, licensed) == "governor.rolled-back"
+    governor.reopen()
+    assert ask(governor, other) == "governor.rolled-back"
+    governor.order(reconciliation(licensed.quote.batch_number))
+    let_lost_grants_run_out(governor)
+    governor.reopen()
+    assert ask(governor, other) == "governor.reconciling"
+    governor.clock.unix_ms = until_ms
+    assert not ask(governor, other)
+
+
+def test_a_reconciliation_of_nothing_is_none(governor: LocalGovernor) -> None:
+    with pytest.raises(HistoryError) as error:
+        governor.order(reconciliation(0))
+    assert error.value.code == "reconcile.not-halted"
 
 
 def test_officers_say_what_became_of_licenses_before_grants_flow_again(

@@ -74,3 +74,16 @@ def test_law_6_only_so_many_vetoes_are_told(
     assert [one for one in digests if one in told(governor)] == digests[2:]
     governor.reopen()
     assert [one for one in digests if one in told(governor)] == digests[2:]
+
+
+def test_law_6_no_officer_pushes_out_anothers_veto_by_many_of_his_own(
+    governor: LocalGovernor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core_orders, "VETOES_KEPT", 3)
+    veto = Veto(authority=AUTHORITY, order_digest=bytes(32), nonce=bytes(16), reason="no")
+    honest = governor.order(replace(veto, order_digest=bytes([99]) * 32), OFFICERS[1:2])
+    for number in range(1, 6):
+        governor.order(replace(veto, order_digest=bytes([number]) * 32), OFFICERS[:1])
+    assert honest in told(governor)
+    governor.reopen()
+    assert honest in told(governor)

@@ -42,7 +42,8 @@ RESUMES_KEPT: Final = 1_024
 """Newest resumes that are told to hosts again: one that was away still holds what they lift."""
 
 VETOES_KEPT: Final = 256
-"""Newest vetoes that are told to hosts again: one that was away may let wait what they end."""
+"""Newest vetoes of each officer that are told to hosts again: one that was away may let wait what
+they end. Nobody pushes out another's by many of his own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,8 +201,11 @@ def _noted(book: GovernorBook, came: Iterable[VerifiedOrder], unix_ms: int) -> G
 
 def _with_told(book: GovernorBook, new: VerifiedOrder) -> tuple[VerifiedOrder, ...]:
     """``told`` with one more, less what no host can need any more."""
-    vetoes = [one for one in (*book.told, new) if isinstance(one.order, Veto)]
-    spent = {one.digest for one in vetoes[:-VETOES_KEPT]}
+    vetoes: dict[frozenset[str], list[VerifiedOrder]] = {}
+    for one in (*book.told, new):
+        if isinstance(one.order, Veto):
+            vetoes.setdefault(one.signers, []).append(one)
+    spent = {one.digest for many in vetoes.values() for one in many[:-VETOES_KEPT]}
     left = []
     for one in book.told:
         match one.order:
@@ -217,6 +221,9 @@ def _with_told(book: GovernorBook, new: VerifiedOrder) -> tuple[VerifiedOrder, .
 
 
 def _reconciled(book: GovernorBook, order: Reconciliation, unix_ms: int) -> GovernorBook:
+    if not order.batch_number and order.licenses_until_unix_ms > unix_ms:
+        # Officers know of a rollback that no host quoted: whoever holds a lost license may be away.
+        return _waiting_for_lost(book, order, unix_ms)
     if book.halt is None:
         raise HistoryError(
             "this governor was not rolled back, there is nothing to reconcile",
@@ -237,13 +244,16 @@ def _reconciled(book: GovernorBook, order: Reconciliation, unix_ms: int) -> Gove
         )
     lost = (book.halt.own_batch, order.batch_number)
     return replace(
-        book,
+        _waiting_for_lost(book, order, unix_ms),
         halt=None,
         lost=(*book.lost, lost),
-        reconciled_unix_ms=unix_ms,
-        licenses_until_unix_ms=max(book.licenses_until_unix_ms, order.licenses_until_unix_ms),
         ahead=max(book.ahead, order.batch_number - unix_ms),
     )
+
+
+def _waiting_for_lost(book: GovernorBook, order: Reconciliation, unix_ms: int) -> GovernorBook:
+    until_ms = max(book.licenses_until_unix_ms, order.licenses_until_unix_ms)
+    return replace(book, reconciled_unix_ms=unix_ms, licenses_until_unix_ms=until_ms)
 
 
 def caps_of(policy: Policy) -> dict[str, int]:
