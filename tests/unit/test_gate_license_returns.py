@@ -1,4 +1,4 @@
-"""Licenses given back, lost at starts that reserve nothing, and asked for beyond measure."""
+"""Licenses given back, lost at starts, asked for beyond measure, and denied over reboots."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 from flopgate_proto.codec import decode_report
 from flopgate_proto.errors import MisdirectedError
 from flopgate_proto.limits import COUNT_MAX
-from flopgate_proto.values import LicenseWish
+from flopgate_proto.values import LicenseWish, Refusal, Verdict
 from flopgate_proto.values.common import LaneState
 from tests.support.fixed import WORKLOAD
+from tests.support.gate_rig import at_once, cut
 from tests.support.license_rig import LicenseRig, issue
 
 
@@ -61,3 +62,44 @@ def test_a_wish_beyond_measure_is_cut_to_what_a_field_takes(rig: LicenseRig) -> 
     asked = decode_report(rig.reports[-1].payload).request
     assert asked is not None
     assert asked.lanes[0].headroom_tflop == COUNT_MAX
+
+
+def told_by_link(rig: LicenseRig) -> str:
+    """The link is up, and cut again before the host reboots; why its lane stands afterwards."""
+    rig.network = at_once
+    rig.run(30_000)
+    assert rig.state is LaneState.HALTED
+    rig.network = cut
+    rig.again(boot=True)
+    since_ms = rig.now_ms
+    rig.run(20_000)
+    assert not rig.work_since(since_ms + 5_000)
+    return "" if rig.lane.why is None else rig.lane.why.reason
+
+
+def test_a_refusal_newer_than_the_license_denies_after_a_reboot_too(rig: LicenseRig) -> None:
+    rig.licensed(headroom_tflop=10**6)
+    rig.run(20_000)
+    refusal = Refusal(reason="workload.tier", detail="too much", way_back="Ask officers.")
+    rig.authority.refuses[WORKLOAD] = Verdict(workload=WORKLOAD, outcome=refusal)
+    assert told_by_link(rig) == "workload.tier"
+    # The next license was given with that refusal known.
+    rig.licensed(headroom_tflop=10**6)
+    rig.run_until(LaneState.RUNNING)
+    rig.again(boot=True)
+    rig.run_until(LaneState.RUNNING)
+
+
+def test_law_6_a_pause_that_was_named_and_withheld_denies_after_a_reboot_too(
+    rig: LicenseRig,
+) -> None:
+    rig.licensed(headroom_tflop=10**6)
+    rig.run(20_000)
+    pause = rig.authority.pause()
+    rig.authority.pauses = (pause.digest,)
+    assert told_by_link(rig) == "pause.unseen"
+    rig.order(pause)
+    rig.order(rig.authority.resume(pause.digest))
+    rig.run_until(LaneState.RUNNING)
+    rig.again(boot=True)
+    rig.run_until(LaneState.RUNNING)

@@ -17,12 +17,12 @@ Laws of this table:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from flopgate_agent.gate.told_time import ToldTime
-from flopgate_proto.values import LicenseQuote, LicenseState, SingleUse
+from flopgate_proto.values import LicenseQuote, LicenseState, Refusal, SingleUse
 
 ASKED_MAX: Final = 8
 """Requests of which a license may still come, the newest to stay."""
@@ -86,6 +86,8 @@ class Standing:
         used_ms: reserved time included: a run ends before it has used more.
         ended: why nothing may run under it any more, or why there is none, a code; empty where
             neither is so.
+        refusals, unseen: what newer answers said against running, by workload, and digests of
+            pauses that have not arrived: it outlives a run, as the license does.
     """
 
     state: LicenseState = LicenseState.NONE
@@ -96,6 +98,8 @@ class Standing:
     opening: bytes = b""
     ended: str = ""
     asked: tuple[Asked, ...] = ()
+    refusals: tuple[tuple[str, Refusal], ...] = ()
+    unseen: tuple[bytes, ...] = ()
 
     def asks(self, asked: Asked) -> Standing:
         """One more request was made."""
@@ -208,6 +212,15 @@ class LicenseDesk:
         self.reserved = True
         self._before_start = None
         self.become(replace(self.standing, used_ms=used_ms, shares=dict(shares)), now_ms)
+
+    def note_denials(self, refusals: Mapping[str, Refusal], unseen: Collection[bytes]) -> bool:
+        """What denies now; whether that is not as it was written down."""
+        before = self.standing
+        if before.license is not None:
+            told = tuple(sorted(refusals.items())), tuple(sorted(unseen))
+            if told != (before.refusals, before.unseen):
+                self.standing = replace(before, refusals=told[0], unseen=told[1])
+        return self.standing is not before
 
     def kept(self) -> Standing:
         """As it is written down: a run that reserves nothing takes nothing off at the next start.

@@ -15,7 +15,7 @@ from flopgate_agent.gate.memory import StoredLicenses
 from flopgate_proto.envelope import Envelope, seal, verify
 from flopgate_proto.errors import PeerError, StorageError
 from flopgate_proto.keys import Signer, VerifyingKey
-from flopgate_proto.values import LicenseState, SingleUse
+from flopgate_proto.values import LicenseState, Refusal, SingleUse
 
 ROW_TYPE: Final = "application/vnd.flopgate.license-row.v1+json"
 
@@ -67,6 +67,11 @@ def _standing(found: dict[str, Any]) -> Standing:
             Asked(**{**one, **_bytes(one, "digest", "run_nonce", "boot_id")})
             for one in found["asked"]
         ),
+        refusals=tuple(
+            (name, Refusal(**{**one, **_bytes(one, "order_digest")}))
+            for name, one in found["refusals"]
+        ),
+        unseen=tuple(bytes.fromhex(one) for one in found["unseen"]),
     )
 
 

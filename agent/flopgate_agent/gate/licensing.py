@@ -60,6 +60,9 @@ class Licensing:
             if name in authorities:
                 authorities[name].desk = LicenseDesk(standing)
                 authorities[name].desk.resume(allotted, quoted.get(name), now_ms)
+                authorities[name].refusals = dict(standing.refusals)
+                unseen = frozenset(standing.unseen) - authorities[name].seen_pauses
+                authorities[name].unseen_pauses = unseen
         self._stored = None
 
     def next_row(self) -> int:
@@ -74,13 +77,15 @@ class Licensing:
         self.number += 1
         return self.number
 
-    def keep(self, authorities: Iterable[Authority], row: int = 0) -> KeepLicenses:
+    def keep(self, authorities: Collection[Authority], row: int = 0) -> KeepLicenses:
         """Write down where everything stands, in the next row or the one that ``row`` names.
 
         Raises:
             TpmError: as `next_row`.
         """
         number = row or self.next_row()
+        for one in authorities:
+            one.desk.note_denials(one.refusals, one.unseen_pauses)
         standings = {one.name: one.desk.kept() for one in authorities}
         return KeepLicenses(number=number, row=sealed(number, standings, self._settings.signer))
 
@@ -121,6 +126,7 @@ class Licensing:
         changed, told = False, list[Action]()
         for authority in held:
             names = wanted.get(authority.name, set())
+            changed |= authority.desk.note_denials(authority.refusals, authority.unseen_pauses)
             if ended := self._over(authority, lanes, stop_ms, now_ms):
                 self._end(authority.desk, *ended)
                 told.append(Tell(event=ended[0], subject=authority.name, detail=""))

@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         required=True,
         metavar="N",
-        help="highest batch number that any host quoted, as `status` shows it; 0 where none did and "
-        "officers know that a backup was put back: give --licenses-end",
+        help="highest batch number that any host quoted, as `status` shows it; 0 where none did, "
+        "but officers know that a backup was put back",
     )
     licenses = parser.add_mutually_exclusive_group()
     licenses.add_argument(
