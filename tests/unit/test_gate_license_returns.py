@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from flopgate_agent.gate.carrying import kept_of
 from flopgate_proto.codec import decode_report
 from flopgate_proto.errors import MisdirectedError
 from flopgate_proto.limits import COUNT_MAX
@@ -103,3 +104,19 @@ def test_law_6_a_pause_that_was_named_and_withheld_denies_after_a_reboot_too(
     rig.run_until(LaneState.RUNNING)
     rig.again(boot=True)
     rig.run_until(LaneState.RUNNING)
+
+
+def test_an_upgrade_brings_back_no_refusal_that_is_older_than_the_license(rig: LicenseRig) -> None:
+    refusal = Refusal(reason="budget.spent", detail="nothing left", way_back="Ask later.")
+    rig.authority.refuses[WORKLOAD] = Verdict(workload=WORKLOAD, outcome=refusal)
+    rig.network = at_once
+    rig.run(30_000)
+    rig.network = cut
+    rig.licensed(headroom_tflop=10**6)
+    rig.run_until(LaneState.RUNNING)
+    kept = kept_of(rig.core)
+    assert kept.answers
+    rig.again()
+    assert not rig.core.carry_over(kept)
+    rig.run(2_000)
+    assert rig.state is LaneState.RUNNING

@@ -219,7 +219,10 @@ def resume_answer(
     if permit is not None and permit.request_digest == authority.quote.grant:
         authority.permit = permit
         authority.granted |= dict.fromkeys(permit.ceilings, permit)
-    authority.refusals = _refusals(answer)
+    held = authority.desk.license
+    if held is None or verified.batch.batch_number > held.batch_number:
+        # A license is the newer answer where it was given later.
+        authority.refusals = _refusals(answer)
     authority.unseen_pauses = frozenset(kept.unseen) - authority.seen_pauses
     authority.last_answer = (kept.report, kept.proven)
 
