@@ -11,7 +11,13 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flopgate_sim.adversaries import cluster_plays, histories, plays, workload_plays
+from flopgate_sim.adversaries import (
+    cluster_plays,
+    histories,
+    license_plays,
+    plays,
+    workload_plays,
+)
 from flopgate_sim.adversaries.stage import Played
 
 
@@ -206,6 +212,53 @@ ADVERSARIES = (
         comes="what nobody registered of one custodian is granted no more than one run may have; "
         "what is registered has its ancestors in it, each once",
         play=workload_plays.many_small_runs,
+    ),
+    Adversary(
+        name="license-cloned",
+        tries="runs a second machine on a copy of a disk with its license, where no TPM counts",
+        expected=Expected.DETECTED,
+        comes="both spend it until it is used up; at the next contact there are two histories: the "
+        "chain is closed on evidence, and both machines stand",
+        play=license_plays.license_cloned,
+    ),
+    Adversary(
+        name="license-put-back",
+        tries="puts an older disk back again and again without a link, to spend a license again",
+        expected=Expected.DETECTED,
+        comes="where no TPM counts it is spent again until the next contact; what the chips did "
+        "meanwhile is then charged as unaccounted, with a finding",
+        play=license_plays.license_put_back,
+    ),
+    Adversary(
+        name="license-put-back-tpm",
+        tries="does the same where a TPM counts",
+        expected=Expected.PREVENTED,
+        comes="the ledger is older than the TPM's counters: no gate starts, the lock-down ends "
+        "the job",
+        play=license_plays.license_put_back_beside_tpm,
+    ),
+    Adversary(
+        name="tpm-swapped",
+        tries="swaps the TPMs of two hosts that run by licenses",
+        expected=Expected.PREVENTED,
+        comes="no counter fits its ledger: no gate starts on either; the host keys are in the "
+        "other TPM as well",
+        play=license_plays.tpm_swapped,
+    ),
+    Adversary(
+        name="license-courier",
+        tries="loses licenses, brings them twice and to other hosts",
+        expected=Expected.PREVENTED,
+        comes="a lost one lets nothing run, and is held from the budget until a report tells; a "
+        "second one changes nothing; another host refuses it",
+        play=license_plays.license_courier,
+    ),
+    Adversary(
+        name="reserve-under-pause",
+        tries="opens a reserve, by enough of its openers, while a pause is latched",
+        expected=Expected.PREVENTED,
+        comes="refused: a pause goes before every reserve",
+        play=license_plays.reserve_under_pause,
     ),
     Adversary(
         name="replica-lags",

@@ -10,11 +10,12 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LaneState, Phase, PhaseRule, Scope, ScopeKind
 from flopgate_sim.adversaries.stage import (
     Played,
+    Watch,
     at_s,
     broken,
-    evidence,
     reasons,
     staged,
+    stands,
     states,
 )
 from flopgate_sim.planted.worlds import CHIPS, POLICY, hosts_of
@@ -23,7 +24,6 @@ from flopgate_sim.world.engine import US_PER_S
 from flopgate_sim.world.host import Host
 from flopgate_sim.world.plan import Act, Fault, LanePlan
 from flopgate_sim.world.tampering import Forging, Replaying
-from flopgate_sim.world.world import World
 
 PAUSE_S = 400
 KILLED_S = 600
@@ -137,20 +137,20 @@ def ledger_rolled_back() -> Played:
     """See the table."""
     back = Fault(at_ms=600_000, kind="ledger_restore", target="host-0", span_ms=300_000)
     with staged(faults=(back,)) as world:
-        watch = _Watch(world, 900.0)
+        watch = Watch(world, 900.0)
         world.run()
-        return watch.played(tried=1, stopped=_stands(world.hosts[0]))
+        return watch.played(tried=1, stopped=stands(world.hosts[0]))
 
 
 def disk_cloned() -> Played:
     """See the table."""
     with staged() as world:
-        watch = _Watch(world, 600.0)
+        watch = Watch(world, 600.0)
         clones: list[Host] = []
         at_s(world, 600, lambda: clones.append(world.clone(world.hosts[0])))
         world.run()
         machines = [world.hosts[0], *clones]
-        stopped = bool(clones) and all(map(_stands, machines))
+        stopped = bool(clones) and all(map(stands, machines))
         return watch.played(tried=len(clones), stopped=stopped)
 
 
@@ -343,33 +343,4 @@ def _hidden(wanted: set[str], *, bent: bool) -> Played:
             tried=sum(chip.hidden_us > 0 for chip in host.hardware.chips),
             seen=", ".join(sorted(wanted)) if seen else "",
             seen_after_s=max(told_us[one] for one in wanted) / US_PER_S - 600 if seen else 0.0,
-        )
-
-
-def _stands(host: Host) -> bool:
-    """Whether nothing may run on a host whose gate is there."""
-    return bool(states(host)) and LaneState.RUNNING not in states(host)
-
-
-class _Watch:
-    """Notes when evidence first stands in the governor's store."""
-
-    def __init__(self, world: World, since_s: float) -> None:
-        self._world = world
-        self._since_s = since_s
-        self._seen_s = 0.0
-        for wait_s in range(1, 600):
-            at_s(world, since_s + wait_s, partial(self._look, since_s + wait_s))
-
-    def _look(self, moment_s: float) -> None:
-        if not self._seen_s and evidence(self._world):
-            self._seen_s = moment_s
-
-    def played(self, *, tried: int, stopped: bool) -> Played:
-        """What came of it."""
-        return Played(
-            broken=broken(self._world),
-            tried=tried,
-            seen="the chain is closed on evidence" if self._seen_s and stopped else "",
-            seen_after_s=max(0.0, self._seen_s - self._since_s),
         )

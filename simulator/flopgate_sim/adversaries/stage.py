@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import func, select
@@ -89,3 +90,32 @@ def reasons(host: Host) -> set[str]:
     if host.runner is None:
         return set()
     return {lane.why.reason for lane in host.runner.core.lanes.values() if lane.why is not None}
+
+
+def stands(host: Host) -> bool:
+    """Whether nothing may run on a host whose gate is there."""
+    return bool(states(host)) and LaneState.RUNNING not in states(host)
+
+
+class Watch:
+    """Notes when evidence first stands in the governor's store."""
+
+    def __init__(self, world: World, since_s: float) -> None:
+        self._world = world
+        self._since_s = since_s
+        self._seen_s = 0.0
+        for wait_s in range(1, 600):
+            at_s(world, since_s + wait_s, partial(self._look, since_s + wait_s))
+
+    def _look(self, moment_s: float) -> None:
+        if not self._seen_s and evidence(self._world):
+            self._seen_s = moment_s
+
+    def played(self, *, tried: int, stopped: bool) -> Played:
+        """What came of it."""
+        return Played(
+            broken=broken(self._world),
+            tried=tried,
+            seen="the chain is closed on evidence" if self._seen_s and stopped else "",
+            seen_after_s=max(0.0, self._seen_s - self._since_s),
+        )

@@ -52,6 +52,10 @@ class GateDisk:
             memory = replace(memory, off_ms=anchored.off_ms)
         return self.keeper, memory
 
+    def swap_tpm(self, tpm: HostTpm | None) -> None:
+        """Somebody puts another TPM beside the disk, while no gate runs."""
+        self._tpm = tpm
+
     def close(self) -> None:
         """The gate is gone."""
         self.keeper = self.witness = None

@@ -276,13 +276,15 @@ class GateSide:
         runner = self.runner
         if runner is None:
             return
+        if not self.disk.died:
+            # What a license lets run from now on is known before the report of now is judged.
+            self.truth.licenses.look(self, runner.core, self._engine.now_us)
         if self.truth.made(runner.core, self._engine.now_us):
             self.phases.reported(runner.core.chain.sequence, self._engine.now_us)
         if self.disk.died:
             self.kill_gate("while it wrote")
             self._engine.after(GATE_RESTART_US, "gate start", self.start_gate)
             return
-        self.truth.licenses.look(self, runner.core, self._engine.now_us)
         self.truth.mark()
         for courier in self.couriers:
             courier.authority.truth.moved.add(self.host_id)

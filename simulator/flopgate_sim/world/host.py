@@ -28,6 +28,7 @@ class Host(GateSide):
         mine.requests_us, mine.granted_us = theirs.requests_us, theirs.granted_us
         mine.ceiling_tflop, mine.acknowledged = theirs.ceiling_tflop, theirs.acknowledged
         mine.asked = theirs.asked
+        mine.licenses.cloned(theirs.licenses)
         mine.excused = "a clone goes on with the history of another machine"
         for courier in self.couriers:
             courier.host_id = other.host_id

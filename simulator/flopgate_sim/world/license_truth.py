@@ -7,7 +7,7 @@ the gate let a lane run by that license: the gate says which; where it says none
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from flopgate_agent.gate.allowance import Allowed
@@ -101,6 +101,13 @@ class LicenseTruth:
         """An older disk was put back."""
         for one in self.given.values():
             one.restores += 1
+
+    def cloned(self, other: LicenseTruth) -> None:
+        """A copy of the other's disk runs here: what either spends from now on is its own."""
+        self.given = {
+            key: replace(one, spent_flop=dict(one.spent_flop)) for key, one in other.given.items()
+        }
+        self._floors = dict(other._floors)
 
     def quoted(self, authority: str, quote: pb.LicenseQuote) -> None:
         """An acknowledged report says where the gate stands with an authority's licenses."""
