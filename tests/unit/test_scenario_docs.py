@@ -8,6 +8,7 @@ from typing import Final
 
 from flopgate_sim.scenario import find, shipped
 from flopgate_sim.scenario.clusters import CLUSTER_KEYS, WORKLOAD_KEYS
+from flopgate_sim.scenario.errands import ERRAND_KEYS
 from flopgate_sim.scenario.events import FAULT_KEYS, JOB_KEYS, OFFICER_KEYS
 from flopgate_sim.scenario.kinds import KINDS
 from flopgate_sim.scenario.loader import (
@@ -49,8 +50,11 @@ def test_every_key_is_documented_in_order() -> None:
     assert keys(section("[gate]")) == list(GATE_KEYS)
     assert keys(section("[authorities]")) == list(AUTHORITIES_KEYS)
     assert keys(section("[network]")) == list(NETWORK_KEYS)
-    parts = re.split(r"\| key of `\[\[[a-z]+\]\]` \|", section("[[fault]], [[officer]], [[job]]"))
-    for part, known in zip(parts[1:], (FAULT_KEYS, OFFICER_KEYS, JOB_KEYS), strict=True):
+    parts = re.split(
+        r"\| key of `\[\[[a-z]+\]\]` \|", section("[[fault]], [[officer]], [[errand]], [[job]]")
+    )
+    events = (FAULT_KEYS, OFFICER_KEYS, ERRAND_KEYS, JOB_KEYS)
+    for part, known in zip(parts[1:], events, strict=True):
         assert keys(part) == list(known)
     assert all(name in section("[authorities]") for name in AUTHORITIES)
 
@@ -63,7 +67,7 @@ def test_the_whole_file_spells_out_the_defaults(tmp_path: Path) -> None:
     (cluster,) = document.pop("cluster")
     (workload,) = cluster.pop("workload")
     optional = {"period_ms", "busy_ms", "mean_life_s"}
-    assert set(document) == set(TOP_KEYS) - {"cluster", "fault", "officer", "job"}
+    assert set(document) == set(TOP_KEYS) - {"cluster", "fault", "officer", "errand", "job"}
     assert set(cluster) == set(CLUSTER_KEYS) - {"workload"}
     assert set(workload) == set(WORKLOAD_KEYS) - optional
     assert set(document["gate"]) == set(GATE_KEYS)
@@ -92,11 +96,8 @@ def test_the_tables_give_the_defaults_of_the_whole_file() -> None:
 
 def test_the_example_of_events_is_taken(tmp_path: Path) -> None:
     scenario = load_text(tmp_path, WHOLE + EVENTS)
-    assert [len(some) for some in (scenario.timed_faults, scenario.acts, scenario.jobs)] == [
-        3,
-        2,
-        1,
-    ]
+    events = (scenario.timed_faults, scenario.acts, scenario.errands, scenario.jobs)
+    assert list(map(len, events)) == [3, 2, 2, 1]
     # The job spells out its defaults, too.
     least = EVENTS.split("[[job]]")[0] + "[[job]]\nhost = 0\n"
     assert load_text(tmp_path, WHOLE + least) == scenario

@@ -282,6 +282,36 @@ WRONG = {
         "",
         r"fault 1: value is missing",
     ),
+    "errand": (
+        CLUSTER + "[[errand]]\nat_s = 1\nhost = 0\nerrand = 'buy'",
+        "",
+        "must be one of ask",
+    ),
+    "errand span": (
+        CLUSTER + "[[errand]]\nat_s = 1\nhost = 0\nspan_s = 604801",
+        "",
+        r"errand 1: span_s must be .*1 to 604800",
+    ),
+    "errand signers": (
+        CLUSTER + "[[errand]]\nat_s = 1\nhost = 0\nsigners = 3",
+        "",
+        r'signers has a meaning only with errand = "open"',
+    ),
+    "errand return": (
+        CLUSTER + "[[errand]]\nat_s = 1\nhost = 0\nerrand = 'return'\nspan_s = 9",
+        "",
+        r'span_s has a meaning only with errand = "ask"',
+    ),
+    "errand installs": (
+        CLUSTER + "[[errand]]\nat_s = 1\nhost = 0\ninstalls = [0, 4]",
+        "",
+        r"installs must list whole numbers from 0 to 3",
+    ),
+    "errand cluster installs": (
+        CLUSTER + "[[errand]]\nat_s = 1\ncluster = 'alpha'\ninstalls = [0, 0]",
+        "",
+        r"cluster has no meaning beside installs",
+    ),
     "act": (CLUSTER + "[[officer]]\nat_s = 1\nact = 'stop'", "", r"act must be one of pause"),
     "act scope": (
         CLUSTER + "[[officer]]\nat_s = 1\nact = 'pause'\nscope = 'cluster:beta'",

@@ -28,7 +28,7 @@ SHARE_TOLERANCE: Final = 0.001
 
 CLUSTER_KEYS: Final = (
     "name", "custodian", "site", "jurisdiction", "hosts", "chips_per_host", "chip", "budget_tflop",
-    "joins_at_s", "phase_at_least", "fabric", "workload",
+    "joins_at_s", "phase_at_least", "fabric", "tpm", "workload",
 )  # fmt: skip
 _PATTERN_KEYS: Final = {
     "steady": (),
@@ -91,6 +91,7 @@ def _cluster(table: ScenarioTable) -> Cluster:
         joins_at_s=table.number("joins_at_s", 0, 0, DURATION_S_MAX),
         phase_at_least=table.phase("phase_at_least", "observe"),
         fabric=table.name("fabric", name),
+        tpm=table.flag("tpm", default=False),
         workloads=workloads,
     )
 

@@ -47,10 +47,10 @@ def _fault(table: ScenarioTable, scenario: Scenario) -> TimedFault:
     authorities: tuple[int, ...] = ()
     if kind.target == HOST:
         table.alone(("authority",), f"has no meaning: {name} befalls hosts")
-        hosts = _hosts(table, scenario)
+        hosts = read_hosts(table, scenario)
     else:
         table.alone(("host", "cluster"), f"has no meaning: {name} befalls an authority")
-        authorities = (_authority(table, scenario),)
+        authorities = (read_authority(table, scenario),)
     least = -VALUE_MAX if kind.value is not None and kind.value[0] < 0 else 0
     return TimedFault(
         at_ms=table.moment_ms("at_s", most_s=scenario.duration_s),
@@ -62,7 +62,12 @@ def _fault(table: ScenarioTable, scenario: Scenario) -> TimedFault:
     )
 
 
-def _hosts(table: ScenarioTable, scenario: Scenario) -> tuple[int, ...]:
+def read_hosts(table: ScenarioTable, scenario: Scenario) -> tuple[int, ...]:
+    """Numbers of the hosts that ``host`` or ``cluster`` names.
+
+    Raises:
+        ConfigError: not one of the two is there, or it names nothing.
+    """
     if table.has("host") == table.has("cluster"):
         raise table.fault("host", "or cluster must be there, one of the two")
     if table.has("host"):
@@ -77,7 +82,12 @@ def _hosts(table: ScenarioTable, scenario: Scenario) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _authority(table: ScenarioTable, scenario: Scenario) -> int:
+def read_authority(table: ScenarioTable, scenario: Scenario) -> int:
+    """Which authority, counted from 0.
+
+    Raises:
+        ConfigError: there are not so many.
+    """
     return table.number("authority", 0, 0, len(scenario.authorities.names) - 1)
 
 
@@ -111,7 +121,7 @@ def _act(table: ScenarioTable, scenario: Scenario, scopes: frozenset[str]) -> Of
         at_ms=table.moment_ms("at_s", most_s=scenario.duration_s),
         act=act,
         scope=scope,
-        authority=_authority(table, scenario),
+        authority=read_authority(table, scenario),
         budget_tflop=table.number("budget_tflop", None, 0, COUNT_MAX) if caps else 0,
         phase=table.phase("phase", None) if phases else Phase.ENFORCE,
     )

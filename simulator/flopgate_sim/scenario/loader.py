@@ -10,6 +10,7 @@ from flopgate_agent.gate.settings import REPORT_INTERVAL_MS
 from flopgate_agent.toml_table import read_values
 from flopgate_proto.limits import KEYS_MAX
 from flopgate_sim.scenario.clusters import CLUSTER_KEYS, read_clusters
+from flopgate_sim.scenario.errands import ERRAND_KEYS, read_errands
 from flopgate_sim.scenario.events import (
     FAULT_KEYS,
     JOB_KEYS,
@@ -36,7 +37,7 @@ RATE_PER_H_MAX: Final = 3_600.0
 
 TOP_KEYS: Final = (
     "name", "summary", "duration_s", "expect", "cluster", "gate", "policy", "authorities",
-    "network", "faults", "fault", "officer", "job",
+    "network", "faults", "fault", "officer", "errand", "job",
 )  # fmt: skip
 GATE_KEYS: Final = ("looks", "report_interval_ms")
 AUTHORITIES_KEYS: Final = ("count", "officers", "quorum")
@@ -69,6 +70,7 @@ def load_scenario(path: Path) -> Scenario:
         scenario,
         timed_faults=read_faults(top.tables("fault", FAULT_KEYS), scenario),
         acts=read_acts(top.tables("officer", OFFICER_KEYS), scenario),
+        errands=read_errands(top.tables("errand", ERRAND_KEYS), scenario),
         jobs=read_jobs(top.tables("job", JOB_KEYS), scenario),
     )
 

@@ -79,6 +79,15 @@ class ScenarioTable(Table):
             rule = f'must be "{word}", or a whole number from {least} to {most}'
             raise self.fault(key, rule) from error
 
+    def repeating(self, key: str, least: int, most: int) -> tuple[int, ...]:
+        """A list of whole numbers, which may repeat; empty where the key is absent."""
+        values = self._values.get(key, [])
+        if isinstance(values, list) and all(
+            type(one) is int and least <= one <= most for one in values
+        ):
+            return tuple(values)
+        raise self.fault(key, f"must list whole numbers from {least} to {most}")
+
     def rising(self, key: str, default: tuple[int, int], most: int) -> tuple[int, int]:
         """Two whole numbers from 0 to ``most``, the second no less than the first."""
         match self._values.get(key, list(default)):

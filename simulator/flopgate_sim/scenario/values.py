@@ -81,6 +81,7 @@ class Cluster:
         joins_at_s: these hosts are switched on then.
         phase_at_least: of their own configuration: rules bite at least so far.
         fabric: what they really hang on; clusters on one fabric are one, whatever was declared.
+        tpm: each of these hosts has one, and its authorities know.
         workloads: at least one.
     """
 
@@ -95,6 +96,7 @@ class Cluster:
     joins_at_s: int = 0
     phase_at_least: Phase = Phase.OBSERVE
     fabric: str = ""
+    tpm: bool = False
     workloads: tuple[Workload, ...]
 
     @property
@@ -207,6 +209,37 @@ class TimedJob:
     utilisation_percent: int = 80
 
 
+ErrandKind = Literal["ask", "return", "open"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedErrand:
+    """Somebody goes to hosts without a link at a stated moment.
+
+    Attributes:
+        errand: ``ask`` for a license and bring it, ``return`` what is held, ``open`` a reserve.
+        hosts: their numbers; each for itself.
+        authority: index.
+        span_ms, headroom_tflop, good_for_ms, reserve: of what is asked for and approved.
+        out_ms, back_ms: how long a file is on its way.
+        installs: hosts at which the license is installed, in turn; none: where it was asked for.
+        signers: openers who sign.
+    """
+
+    at_ms: int
+    errand: ErrandKind
+    hosts: tuple[int, ...]
+    authority: int = 0
+    span_ms: int = 0
+    headroom_tflop: int = 0
+    good_for_ms: int = 0
+    reserve: bool = False
+    out_ms: int = 0
+    back_ms: int = 0
+    installs: tuple[int, ...] = ()
+    signers: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """Everything that a simulated cluster is made from, but its seed.
@@ -216,7 +249,7 @@ class Scenario:
         expect: what should happen, in words.
         policy: of every authority, with the budgets of all clusters; its authority is empty.
         faults: at random.
-        timed_faults, acts: by time.
+        timed_faults, acts, errands: by time.
         jobs: by time; where there are any, no other job runs.
         notes: what was assumed and left out where it was not read from a scenario's file.
     """
@@ -233,6 +266,7 @@ class Scenario:
     faults: Faults = Faults()
     timed_faults: tuple[TimedFault, ...] = ()
     acts: tuple[OfficerAct, ...] = ()
+    errands: tuple[TimedErrand, ...] = ()
     jobs: tuple[TimedJob, ...] = ()
     notes: tuple[str, ...] = ()
 

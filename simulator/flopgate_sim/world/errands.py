@@ -92,6 +92,8 @@ class Errands:
         reports: list[pb.SignedReport] = []
         while found := keeper.reports(first + len(reports), REPORTS_AT_ONCE):
             reports += [report for _, report in found]
+        for one in reports:
+            host.truth.left(one, self._world.engine.now_us)
         asking = [
             one
             for one in reports

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from flopgate_sim.scenario import Bursty, Communicating, Restarting, Scenario, fleet
 from flopgate_sim.scenario.fleet import Host, Lane
-from flopgate_sim.scenario.values import TimedFault
+from flopgate_sim.scenario.values import TimedErrand, TimedFault
 from flopgate_sim.world.faults import draw
 from flopgate_sim.world.network import Weather
-from flopgate_sim.world.plan import Act, Fault, HostPlan, LanePlan, TimedWork, WorldPlan
+from flopgate_sim.world.plan import Act, Errand, Fault, HostPlan, LanePlan, TimedWork, WorldPlan
 from flopgate_sim.world.randomness import Streams
 
 FORKS = 2
@@ -65,10 +65,12 @@ def plan_of(scenario: Scenario, seed: int) -> WorldPlan:
             )
             for act in scenario.acts
         ),
+        errands=tuple(one for errand in scenario.errands for one in _errands(errand, names)),
         rhythm_ms=scenario.gate.looks_ms,
         report_interval_ms=scenario.gate.report_interval_ms,
         gather_ms=GATHER_MS,
-        plain_ledgers=all(one.kind not in TOUCHES_A_LEDGER for one in faults),
+        plain_ledgers=not scenario.errands
+        and all(one.kind not in TOUCHES_A_LEDGER for one in faults),
         jobs=tuple(
             TimedWork(
                 host=names[job.host],
@@ -97,6 +99,7 @@ def _host(host: Host, scenario: Scenario, streams: Streams) -> HostPlan:
         joins_ms=cluster.joins_at_s * 1000,
         phase_at_least=cluster.phase_at_least,
         fabric=cluster.fabric,
+        tpm=cluster.tpm,
     )
 
 
@@ -128,4 +131,24 @@ def _timed(fault: TimedFault, hosts: list[str], authorities: tuple[str, ...]) ->
             value=fault.value,
         )
         for target in targets
+    ]
+
+
+def _errands(errand: TimedErrand, hosts: list[str]) -> list[Errand]:
+    return [
+        Errand(
+            at_ms=errand.at_ms,
+            host=hosts[index],
+            errand=errand.errand,
+            authority=errand.authority,
+            span_ms=errand.span_ms,
+            headroom_tflop=errand.headroom_tflop,
+            good_for_ms=errand.good_for_ms,
+            reserve=errand.reserve,
+            out_ms=errand.out_ms,
+            back_ms=errand.back_ms,
+            installs=tuple(hosts[one] for one in errand.installs),
+            signers=errand.signers,
+        )
+        for index in errand.hosts
     ]
