@@ -96,7 +96,7 @@ def test_who_has_not_sent_is_told_and_a_bad_file_keeps_nobody_waiting(
     nodes.write_text("node-1\nnode-7\n")
     out, told = output.of("gather", *paths, "--expect", str(nodes), status=1)
     assert len(asking_hosts([out.encode()])) == 1
-    assert "not taken: license-file.malformed: " in told
+    assert "not taken: license-file.cut: " in told
     assert paths[1] in told
     assert "has not sent: node-7" in told
     assert "gathered: 1 of 2 hosts" in told
@@ -193,9 +193,13 @@ def test_openers_sign_one_opening_one_after_the_other(output: Output, tmp_path: 
 def test_a_key_that_opens_nothing_is_refused(output: Output, tmp_path: Path) -> None:
     path, other = reserve_file(tmp_path, OTHER_KEY), pem(tmp_path, "c.pem", 0x7001)
     _, told = output.of("opening", str(path), "--reason", "x", "--key", str(other), status=2)
-    assert "license.opener: " in told
+    assert "is none of the 1 that open this license" in told
     key = pem(tmp_path, "b.pem", 0x6001)
     assert "license.reason" in output.of("opening", str(path), "--key", str(key), status=2)[1]
+    plain = tmp_path / "plain.license"
+    plain.write_bytes(license_files.license_file(HOST_KEY))
+    told = output.of("opening", str(plain), "--reason", "x", "--key", str(key), status=2)[1]
+    assert "license.opener: this is no reserve license" in told
     key.chmod(0o644)
     assert "chmod 600" in output.of("opening", str(path), "--key", str(key), status=2)[1]
 
@@ -204,7 +208,9 @@ def test_what_is_no_such_file_says_so(output: Output, licenses: str, tmp_path: P
     assert "cannot read it" in output.of("show", str(tmp_path / "none"), status=2)[1]
     empty = tmp_path / "empty"
     empty.touch()
-    assert "envelope.malformed" in output.of("show", str(empty), status=1)[1]
+    _, told = output.of("show", str(empty), status=1)
+    assert "envelope.malformed" in told
+    assert "What is taken: " in told
     assert "license.given" in output.of("open", licenses, *CONFIG, status=1)[1]
     assert "license.given" in output.of("time", licenses, *CONFIG, status=1)[1]
     _, told = output.of("show", licenses, "--form", "text", "--host", "ff", status=2)

@@ -94,7 +94,7 @@ def test_a_file_that_is_cut_off_says_so(cut: int) -> None:
     short = b"".join(lines_of(REQUESTS)[:-cut])
     refused(lambda: asking_hosts([short]), "license-file.cut", "cut off")
     torn = short.removesuffix(b"\n")[:-20]
-    refused(lambda: asking_hosts([torn]), "license-file.malformed")
+    refused(lambda: asking_hosts([torn]), "license-file.cut", "cut off in line")
 
 
 def test_an_empty_file_says_so() -> None:

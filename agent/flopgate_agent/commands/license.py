@@ -12,7 +12,7 @@ from typing import Final
 from flopgate_agent.commands.gate_config import add_gate_config
 from flopgate_agent.config import load_gate
 from flopgate_agent.gate_process.status_file import status_path
-from flopgate_agent.host_status import read_status
+from flopgate_agent.host_status import read_status, span_words
 from flopgate_agent.licensing.gathering import look_at, merged
 from flopgate_agent.licensing.given import chunks, opened, read_given
 from flopgate_agent.licensing.opening import opening_of
@@ -26,9 +26,9 @@ from flopgate_agent.licensing.showing import (
     write_qr,
 )
 from flopgate_agent.local_door import ask_gate
-from flopgate_proto.amounts import date_text, parse_span_ms, span_text
+from flopgate_proto.amounts import counted, date_text, parse_span_ms
 from flopgate_proto.codec import PayloadType, envelope_to_json, envelope_to_wire
-from flopgate_proto.errors import ConfigError
+from flopgate_proto.errors import ConfigError, EnvironmentFault
 from flopgate_proto.files import armored, asking_hosts, is_lines, license_of
 from flopgate_proto.files.requests import KIND as REQUEST
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -132,8 +132,9 @@ def _gather(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"not taken: {one}\n")
     for name in missing:
         sys.stderr.write(f"has not sent: {name}\n")
-    of = f" of {len(expected)}" if expected else ""
-    sys.stderr.write(f"gathered: {len(gathered.chosen)}{of} hosts\n")
+    of = f"{len(gathered.chosen)} of " if expected else ""
+    hosts = counted(len(expected) or len(gathered.chosen), "host")
+    sys.stderr.write(f"gathered: {of}{hosts}\n")
     return 1 if missing or gathered.bad or not gathered.chosen else 0
 
 
@@ -141,15 +142,26 @@ def _names(path: Path) -> list[str]:
     try:
         return path.read_text().split()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}", code="license.unreadable") from error
+        raise ConfigError(
+            f"cannot read {path}",
+            code="license.unreadable",
+            remedy="It is a text file with a name of a host on each line.",
+        ) from error
 
 
 def _install(arguments: argparse.Namespace) -> int:
     config = load_gate(arguments.config)
     host_id = bytes.fromhex(read_status(str(status_path(config.door_path)))["host_id"])
     for one in license_of(read_given(arguments.files, host_id).licenses, host_id):
-        ask_gate(config.door_path, pb.ToGate(license=one), if_silent=IF_SILENT)
-        sys.stdout.write("\n".join(["installed:", *license_lines(one)]) + "\n")
+        said = "installed:"
+        try:
+            ask_gate(config.door_path, pb.ToGate(license=one), if_silent=IF_SILENT)
+        except EnvironmentFault as error:
+            # Of a site where some hosts failed, the same file is installed everywhere once more.
+            if error.code != "license.installed":
+                raise
+            said = "installed already: nothing has changed"
+        sys.stdout.write("\n".join([said, *license_lines(one)]) + "\n")
     return 0
 
 
@@ -229,8 +241,8 @@ def _held(arguments: argparse.Namespace) -> int:
     for held in status["licenses"]:
         left_ms = max(0, held["span_ms"] - held["used_ms"])
         sys.stdout.write(
-            f"{held['authority']}: {held['state']}, {span_text(left_ms)} of "
-            f"{span_text(held['span_ms'])} left, from {date_text(held['not_before_unix_ms'])} to "
+            f"{held['authority']}: {held['state']}, {span_words(left_ms)} of "
+            f"{span_words(held['span_ms'])} left, from {date_text(held['not_before_unix_ms'])} to "
             f"{date_text(held['not_after_unix_ms'])}, single use by {held['single_use']}\n"
         )
     if not status["licenses"]:

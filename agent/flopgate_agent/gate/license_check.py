@@ -13,6 +13,7 @@ from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.license import Asked, License
 from flopgate_agent.gate.officers import lapsed
 from flopgate_agent.gate.settings import GateSettings
+from flopgate_proto.amounts import span_text
 from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer, verify_answer
 from flopgate_proto.codec import PayloadType, decode_answer, decode_opening
 from flopgate_proto.envelope import Envelope, verify
@@ -288,7 +289,7 @@ def check_opening(
     if silent_ms < after_ms:
         raise HistoryError(
             f"an authority answered {silent_ms // 1000} s of gate running time ago; a reserve "
-            f"opens after {after_ms // 1000} s",
+            f"opens after {span_text(after_ms)}",
             code="reserve.early",
             remedy="Run on what was granted meanwhile, and open it then.",
         )

@@ -85,7 +85,7 @@ def read_given(paths: Sequence[str], host_id: bytes = b"") -> Given:
             elif lines and is_qr_part(lines[0]):
                 codes += lines
             else:
-                given.statements.append(envelope_from_json(text))
+                given.statements.append(_statement(text))
     if codes:
         _add(given, join_qr(codes))
     return given
@@ -105,7 +105,11 @@ def opened(path: str) -> Iterator[BinaryIO]:
         with Path(path).open("rb") as file:
             yield file
     except OSError as error:
-        raise ConfigError(f"cannot read it: {error.strerror}", code="license.unreadable") from error
+        raise ConfigError(
+            f"cannot read it: {error.strerror}",
+            code="license.unreadable",
+            remedy="Name files that are there and that this user may read.",
+        ) from error
 
 
 def chunks(file: BinaryIO, first: bytes = b"") -> Iterator[bytes]:
@@ -122,6 +126,17 @@ def naming(path: str) -> Iterator[None]:
         yield
     except FlopgateError as error:
         error.detail = f"{path}: {error.detail}"
+        raise
+
+
+def _statement(text: str) -> Envelope:
+    try:
+        return envelope_from_json(text)
+    except MalformedError as error:
+        error.remedy = (
+            "What is taken: what `license issue` or `license time` wrote, its text of paper, or "
+            "its QR codes."
+        )
         raise
 
 

@@ -41,9 +41,13 @@ def opening_of(given: Given, reason: str, keys: Sequence[Path]) -> Envelope:
     for path, signer in zip(keys, signers, strict=True):
         if signer.spki not in openers:
             raise ConfigError(
-                f"the key in {path} is none of the {len(openers)} that open this license",
+                f"the key in {path} is none of the {len(openers)} that open this license"
+                if openers
+                else "this is no reserve license: no key opens it",
                 code="license.opener",
-                remedy="`flopgate-agent license show` tells whether it is a reserve license.",
+                remedy="Name a key whose public half the approval has."
+                if openers
+                else "Install it: it needs no opening.",
             )
     if not reason:
         raise ConfigError(

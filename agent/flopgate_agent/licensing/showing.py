@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from flopgate_agent.licensing.given import Given
-from flopgate_proto.amounts import date_text, span_text
+from flopgate_proto.amounts import counted, date_text, span_text
 from flopgate_proto.codec import decode_answer, decode_opening, decode_order, decode_trusted_time
 from flopgate_proto.codec.payload_types import PayloadType
 from flopgate_proto.envelope import Envelope
@@ -110,7 +110,7 @@ def asking_line(asking: AskingHost) -> str:
     """One host of a request file."""
     kind = "a reserve license" if asking.wish.reserve else "a license"
     return (
-        f"{asking.host.host_id.hex()}  {asking.host.name or '-'}  {asking.host.reports} reports, "
-        f"the last asks for {kind} of {span_text(asking.wish.span_ms)}  "
-        f"checksum {spoken(asking.request)}"
+        f"{asking.host.host_id.hex()}  {asking.host.name or '-'}  "
+        f"{counted(asking.host.reports, 'report')}, the last asks for {kind} of "
+        f"{span_text(asking.wish.span_ms)}  checksum {spoken(asking.request)}"
     )

@@ -143,7 +143,11 @@ def _registration(data: bytes) -> Registration:
     )
     checks.unique(parents, "parents")
     if message.tier > TIERS_MAX:
-        raise MalformedError(f"no policy has a tier {message.tier}", code="registration.tier")
+        raise MalformedError(
+            f"no policy has a tier {message.tier}",
+            code="registration.tier",
+            remedy=f"Name one of the policy's tiers, {TIERS_MAX} at most; 0: registered only.",
+        )
     return Registration(
         workload=checks.text(message.workload, "workload", required=True),
         kind=checks.member(WorkloadKind, message.kind, "kind"),

@@ -16,6 +16,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from flopgate_proto.amounts import counted
 from flopgate_proto.errors import MalformedError, OversizedError, UnknownVersionError
 from flopgate_proto.limits import FILE_LINE_BYTES_MAX
 
@@ -51,14 +52,14 @@ def read_lines(kind: str, chunks: Iterable[bytes]) -> Iterator[Line]:
         MalformedError, OversizedError, UnknownVersionError: naming the line.
     """
     sealed, count, whole = hashlib.sha256(), 0, False
-    for number, raw in enumerate(_split(chunks), start=1):
+    for number, (raw, ended) in enumerate(_split(chunks), start=1):
         if whole:
             raise MalformedError(
                 f"line {number}: the file goes on after its end",
                 code="license-file.glued",
                 remedy="Merge request files with `flopgate-agent license gather`.",
             )
-        line = _parsed(raw, number)
+        line = _parsed(raw, number, ended=ended)
         if number == 1:
             _check_head(line, kind)
         elif "end" in line:
@@ -70,9 +71,7 @@ def read_lines(kind: str, chunks: Iterable[bytes]) -> Iterator[Line]:
             yield line
         sealed.update(raw + b"\n")
     if not whole:
-        raise MalformedError(
-            f"the file is cut off after {count} lines", code="license-file.cut", remedy=_AGAIN
-        )
+        raise _cut(f"after {counted(count, 'line')}")
 
 
 def malformed(what: str) -> MalformedError:
@@ -80,12 +79,16 @@ def malformed(what: str) -> MalformedError:
     return MalformedError(what, code="license-file.malformed", remedy=_AGAIN)
 
 
+def _cut(where: str) -> MalformedError:
+    return MalformedError(f"the file is cut off {where}", code="license-file.cut", remedy=_AGAIN)
+
+
 def _line(body: Line) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode() + b"\n"
 
 
-def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines without their ends; a mail program's CRLF is no change."""
+def _split(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Lines without their ends, and whether each had one; a mail program's CRLF is no change."""
     left, number = b"", 1
     for chunk in chunks:
         *lines, left = (left + chunk).split(b"\n")
@@ -93,11 +96,11 @@ def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:
             if len(line) > FILE_LINE_BYTES_MAX:
                 raise _too_long(number)
             number += 1
-            yield line.removesuffix(b"\r")
+            yield line.removesuffix(b"\r"), True
         if len(left) > FILE_LINE_BYTES_MAX:
             raise _too_long(number)
     if left.strip():
-        yield left.removesuffix(b"\r")
+        yield left.removesuffix(b"\r"), False
 
 
 def _too_long(number: int) -> OversizedError:
@@ -106,10 +109,12 @@ def _too_long(number: int) -> OversizedError:
     )
 
 
-def _parsed(raw: bytes, number: int) -> Line:
+def _parsed(raw: bytes, number: int, *, ended: bool) -> Line:
     try:
         line = json.loads(raw)
     except (ValueError, RecursionError) as error:
+        if not ended and (number > 1 or is_lines(raw)):
+            raise _cut(f"in line {number}") from error
         raise malformed(f"line {number} is not JSON") from error
     if not isinstance(line, dict):
         raise malformed(f"line {number} is not a JSON object")
