@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from flopgate_proto.amounts import counted, date_text, flop_text, span_text
+from flopgate_proto.files import AskingHost
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.licenses import LicenseApproval
 
 HOSTS_SHOWN: Final = 20
+_MINUTE_MS: Final = 60_000
 _HOUR_MS: Final = 3_600_000
+_DAY_H: Final = 24
 _SINGLE_USE: Final = {
     pb.SINGLE_USE_TPM: "its TPM counts what is spent",
     pb.SINGLE_USE_SOFTWARE: "nothing but its disk counts: put back, it spends again, unbounded, "
@@ -19,12 +22,14 @@ _SINGLE_USE: Final = {
 
 
 def issued_lines(
-    issued: Sequence[pb.IssuedLicense], names: Mapping[bytes, str], approval: LicenseApproval
+    issued: Sequence[pb.IssuedLicense],
+    asked: Mapping[bytes, AskingHost],
+    approval: LicenseApproval,
 ) -> list[str]:
     """What each host gets, or why not."""
     lines = []
     for one in issued[:HOSTS_SHOWN]:
-        lines += _issued(one, names.get(one.request, ""), approval)
+        lines += _issued(one, asked[one.request], approval)
     if len(issued) > HOSTS_SHOWN:
         lines.append(f"and {counted(len(issued) - HOSTS_SHOWN, 'host')} more, see --json")
     return lines
@@ -40,11 +45,14 @@ def sum_lines(
     given = [one for one in issued if one.HasField("terms")]
     held = sum(sum(one.reserved_tflop) for one in given)
     span_ms = sum(one.span_ms for one in given)
-    ends = date_text(approval.not_after_unix_ms)
+    reach, ends = (
+        _about(approval.not_after_unix_ms - unix_ms),
+        date_text(approval.not_after_unix_ms),
+    )
     lines = [
         f"{len(given)} of {counted(len(issued), 'host')}: {flop_text(held)} are held for them",
-        f"a pause may take {_about(approval.not_after_unix_ms - unix_ms)} to reach them, until",
-        f"  {ends}: meanwhile they compute for {_about(span_ms)} at most, all together",
+        f"a pause may take {reach} to reach them, until {ends}",
+        f"  meanwhile they compute for {_about(span_ms)} at most, all together",
     ]
     if not outstanding:
         return lines
@@ -124,7 +132,8 @@ def status_document(one: pb.LicenseStatus) -> dict[str, Any]:
     }
 
 
-def _issued(one: pb.IssuedLicense, name: str, approval: LicenseApproval) -> list[str]:
+def _issued(one: pb.IssuedLicense, asked: AskingHost, approval: LicenseApproval) -> list[str]:
+    name = asked.host.name
     host = f"host {name} ({one.host_id.hex()[:16]})" if name else f"host {one.host_id.hex()[:16]}"
     if one.given_under:
         under = one.given_under.hex()[:16]
@@ -133,8 +142,11 @@ def _issued(one: pb.IssuedLicense, name: str, approval: LicenseApproval) -> list
     if one.HasField("terms"):
         ends = date_text(approval.not_after_unix_ms)
         step = span_text(one.terms.step_ms)
+        span, wish_ms = span_text(one.span_ms), asked.wish.span_ms
+        if one.span_ms < wish_ms:
+            span += f" (of {span_text(wish_ms)} asked for)"
         lines = [
-            f"{host}: {span_text(one.span_ms)} of running time until {ends}, in steps of {step}",
+            f"{host}: {span} of running time until {ends}, in steps of {step}",
             f"  {_SINGLE_USE[one.terms.single_use]}",
         ]
     for verdict, held in zip(one.verdicts, one.reserved_tflop, strict=True):
@@ -157,8 +169,9 @@ def _single_use(value: pb.SingleUse.ValueType) -> str:
 
 
 def _about(span_ms: int) -> str:
-    """A span for people, to the nearest hour."""
+    """A span for people, to the nearest minute; from a day on to the nearest hour."""
     hours = (max(0, span_ms) + _HOUR_MS // 2) // _HOUR_MS
-    if not hours:
-        return f"{max(0, span_ms) // 60_000}m"
-    return f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"
+    if hours < _DAY_H:
+        minutes = (max(0, span_ms) + _MINUTE_MS // 2) // _MINUTE_MS
+        return span_text(minutes * _MINUTE_MS) if minutes else "0m"
+    return f"{hours // _DAY_H}d" if hours % _DAY_H == 0 else f"{hours}h"

@@ -34,7 +34,8 @@ def one_of(
     if len(found) == 1 and len(digits) >= least:
         return found.pop()
     if len(digits) < least:
-        problem = f"{text!r} is too short to name a {what}: {least} digits or more"
+        article = "an" if what[0] in "aeiou" else "a"
+        problem = f"{text!r} is too short to name {article} {what}: {least} digits or more"
     else:
         problem = f"{len(found) or 'no'} {what}{'s' * (len(found) > 1)} begin{'s' * (not found)}"
         problem += f" with {text!r}"

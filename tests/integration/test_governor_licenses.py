@@ -74,12 +74,18 @@ def test_a_file_is_accounted_previewed_approved_and_answered_once(
         "meanwhile they compute for 2d at most, all together",
     ):
         assert told in dry.stdout
+    half = ("--dry-run", "--span", "12h", *REASON)
+    less = cli("license", "issue", asked, "--dir", governor.root, *half)
+    assert ": 12h (of 1d asked for) of running time until " in less.stdout
     dry = cli("license", "issue", asked, "--dir", governor.root, "--dry-run", "--json", *REASON)
     document = json.loads(dry.stdout)
     assert [one["request"] for one in document["hosts"]] == [one.digest.hex() for one in requests]
     assert cli("license", "list", "--dir", governor.root).stdout == "no license is out\n"
 
     arguments = ("license", "issue", str(asked), "--out", str(out), *REASON)
+    key = governor.root / "officers" / "officer-1.pem"
+    untyped = cli(*arguments, "--dir", governor.root, "--key", key)
+    assert "order.unconfirmed: a pause may not reach who is licensed, and no " in untyped.stderr
     slip = governor.order(*arguments, "--yes-i-mean", "3", officers=2)
     assert (slip.returncode, "order.unconfirmed" in slip.stderr) == (2, True)
     short = governor.order(*arguments, "--yes-i-mean", "2", officers=1)

@@ -249,6 +249,19 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[in
     return code, captured.out, captured.err
 
 
+def test_a_bound_that_no_policy_sets_is_null_for_programs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "g"
+    root.mkdir()
+    governor = LocalGovernor.make(root / "governor.sqlite", cluster_policy(100 * ASK))
+    register(governor, "base", tier=1)
+    folder_of(root, governor)
+    shown = json.loads(told(capsys, "workload", "show", "base", "--dir", root, "--json")[1])
+    assert (shown["most_tflop"], shown["most_tflop_per_s"]) == (None, None)
+    assert "no bound" in told(capsys, "workload", "show", "base", "--dir", root)[1]
+
+
 def test_what_is_registered_is_listed_shown_checked_and_rehearsed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

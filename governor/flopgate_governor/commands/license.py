@@ -224,13 +224,13 @@ def _tell(
     preview: Sequence[pb.IssuedLicense],
     asking: Sequence[AskingHost],
 ) -> None:
-    names = {one.request: one.host.name for one in asking}
+    asked = {one.request: one for one in asking}
     if arguments.json:
-        told = [issued_document(one, names.get(one.request, "")) for one in preview]
+        told = [issued_document(one, asked[one.request].host.name) for one in preview]
         show(json.dumps({"hosts": told, "not_after_unix_ms": approval.not_after_unix_ms}))
         return
     outstanding = status(layout).licenses
-    lines = issued_lines(preview, names, approval)
+    lines = issued_lines(preview, asked, approval)
     show("\n".join([*lines, *sum_lines(preview, outstanding, approval, unix_ms())]))
 
 
@@ -266,7 +266,8 @@ def _sign(
         draft.check_fresh(unix_ms())
         envelope = draft.envelope
     else:
-        typed_back(in_words(approval), str(len(given)), arguments.yes_i_mean)
+        why = "a pause may not reach who is licensed"
+        typed_back(in_words(approval), str(len(given)), arguments.yes_i_mean, why=why)
         with signers(arguments.key) as keys:
             envelope = seal(*encoded(approval), keys)
     _write(arguments, layout, given, envelope)

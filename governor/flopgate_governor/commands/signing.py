@@ -109,15 +109,19 @@ def carried_out(arguments: argparse.Namespace, order: Order) -> Done:
     return submitted(Layout(arguments.dir), envelope)
 
 
-def typed_back(words: list[str], name: str, meant: str | None) -> None:
+def typed_back(
+    words: list[str], name: str, meant: str | None, *, why: str = "this reaches everybody"
+) -> None:
     """Have the name of what is reached typed back, on a terminal or in an argument.
+
+    ``why`` this is asked is for the error.
 
     Raises:
         ConfigError: another name was given, or nobody is there to give one.
     """
     if meant is None and not sys.stdin.isatty():
         raise ConfigError(
-            f"this reaches everybody, and no terminal is there on which {name!r} is typed back",
+            f"{why}, and no terminal is there on which {name!r} is typed back",
             code="order.unconfirmed",
             remedy=f"Nothing was signed. A script gives --yes-i-mean {name}.",
         )

@@ -6,7 +6,7 @@ import argparse
 import json
 import secrets
 from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
 
 from flopgate_governor.commands.signing import add_directory, add_signing_arguments, sign_and_submit
 from flopgate_governor.files import Layout
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
         found = known(state)
     if arguments.action == "list":
         lines = [_line(one) for one in found] or ["no workload is registered"]
-        show(json.dumps([asdict(one) for one in found]) if arguments.json else "\n".join(lines))
+        show(json.dumps([_document(one) for one in found]) if arguments.json else "\n".join(lines))
         return
     one = next((one for one in found if one.workload == arguments.workload), None)
     if one is None:
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
             code="workload.unknown",
             remedy="`flopgate-governor workload list` shows those that are.",
         )
-    show(json.dumps(asdict(one)) if arguments.json else "\n".join(_lines(one)))
+    show(json.dumps(_document(one)) if arguments.json else "\n".join(_lines(one)))
 
 
 def _registration(arguments: argparse.Namespace) -> Registration:
@@ -90,6 +90,11 @@ def _registration(arguments: argparse.Namespace) -> Registration:
         nonce=secrets.token_bytes(NONCE_BYTES),
         reason=arguments.reason,
     )
+
+
+def _document(one: Known) -> dict[str, Any]:
+    """For programs: a bound that the policy does not set is null."""
+    return {name: None if value == COUNT_MAX else value for name, value in asdict(one).items()}
 
 
 def _line(one: Known) -> str:
