@@ -152,7 +152,7 @@ def _raise_curtain(
         return all(fleet.ready for fleet in fleets)
 
     seconds = wait_until("every host to enrol", ready, 60)
-    teller.say(f"all enrolled with one join token ({seconds:.1f} s after the real ones).")
+    teller.say(f"all enrolled with one join token; the last {seconds:.1f} s after the real hosts.")
     return scenes.Play(
         governor=governor,
         cluster=cluster,

@@ -82,7 +82,8 @@ def permit(play: Play) -> None:
     play.teller.scene("Two of three officers sign a budget: every host gets a permit and runs")
     started_ms = play.governor.apply(CAP_TFLOP)
     play.all_run()
-    play.teller.say(f"all run {(elapsed_ms() - started_ms) / 1000:.1f} s after Enter")
+    seconds = (elapsed_ms() - started_ms) / 1000
+    play.teller.say(f"all run {seconds:.1f} s after the officers' command was entered (Enter)")
     for real in play.reals:
         if real.driver:
             # As a job's launcher would: the gate opens the chips a moment after it says so.
@@ -199,7 +200,7 @@ def spent(play: Play) -> None:
     budget = play.governor.budget()
     # A cap below what is spent is refused, and hosts compute while it is signed.
     cap_tflop = budget.settled_tflop + budget.unaccounted_tflop + budget.outstanding_tflop // 3
-    play.teller.say(f"officers lower the cap to a little more than is spent: {exaflop(cap_tflop)}")
+    play.teller.say(f"officers lower the cap below what is granted: {exaflop(cap_tflop)}")
     play.governor.apply(cap_tflop)
     play.all_halted(play.lifetime_s + 15)
     reasons = sorted({view.reason for view in play.cluster.views()})
@@ -224,7 +225,7 @@ def books(play: Play) -> None:
     allotted = sum(view.allotted_tflop for view in everyone)
     play.teller.check(
         "settled and outstanding never pass the cap that granted them",
-        f"{exaflop(settled)} + {exaflop(outstanding)} of {exaflop(CAP_TFLOP)}",
+        f"{exaflop(settled)} + {exaflop(outstanding)} of the first {exaflop(CAP_TFLOP)}",
         held=settled + outstanding <= CAP_TFLOP,
         law="2",
     )
