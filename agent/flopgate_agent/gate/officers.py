@@ -10,6 +10,7 @@ authority named it as in force: it may have been vetoed, or wait there.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
@@ -140,15 +141,26 @@ class OfficerOrders:
     def held_orders(self, running_ms: int) -> list[Envelope]:
         """What restrains and must not be lost: an authority put back from a backup may lack it.
 
-        The newest, as they came; trust roots too, under which they were signed.
+        The newest of each who signed, as they came: nobody pushes out another's by many of his own.
+        Trust roots too, under which they were signed.
         """
+        if not self._restraining:
+            return []
         standing = {held.digest for held in self.pauses if not lapsed(held, running_ms)}
         self._restraining = [
             one
             for one in self._restraining
             if one.payload_type != PayloadType.PAUSE or one.digest in standing
         ]
-        return self._restraining[-HELD_ORDERS_MAX:]
+        trust = self._orders().trust
+        newer, ranked = Counter[frozenset[str]](), list[tuple[int, int]]()
+        for back, one in enumerate(reversed(self._restraining), start=1):
+            # Whoever signs can add what looks like others' signatures, of the root's keys alone.
+            signers = trust.officers(signature.key_id for signature in one.signatures)
+            ranked.append((newer[signers], back))
+            newer[signers] += 1
+        kept = sorted((back for _, back in sorted(ranked)[:HELD_ORDERS_MAX]), reverse=True)
+        return [self._restraining[-back] for back in kept]
 
     def ripe(self, running_ms: int) -> tuple[VerifiedOrder, ...]:
         """Put in force what waited long enough by now; what came into force."""
