@@ -34,9 +34,8 @@ def test_without_a_bug_the_same_worlds_break_no_law(world: str) -> None:
         assert outcome.breach is None, (outcome.breach, outcome.timeline[-10:])
 
 
-def test_every_law_that_is_judged_can_be_broken_by_a_planted_bug() -> None:
-    judged = {law.number for law in LAWS if not law.pending}
-    assert judged == set().union(*(bug.laws for bug in BUGS))
+def test_every_law_can_be_broken_by_a_planted_bug() -> None:
+    assert {law.number for law in LAWS} == set().union(*(bug.laws for bug in BUGS))
 
 
 def test_bugs_are_taken_out_again() -> None:

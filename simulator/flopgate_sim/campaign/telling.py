@@ -12,10 +12,11 @@ from rich.text import Text
 
 from flopgate_sim.campaign import replay
 from flopgate_sim.campaign.outcome import Job, Outcome
-from flopgate_sim.campaign.pending import judged, pending
+from flopgate_sim.campaign.pending import pending
 from flopgate_sim.campaign.totals import Breached, Sums, Totals
 from flopgate_sim.campaign.words import clock, count, hours, speed
 from flopgate_sim.campaign.worker import Failure
+from flopgate_sim.world.laws import LAWS
 
 WIDTH: Final = 110
 """Where no terminal says how wide it is."""
@@ -111,7 +112,7 @@ class Teller:
         if sums.cut:
             table.add_row("seeds cut off when the time was over", f"{sums.cut:,}")
         table.add_row("breaches", f"{sums.breaches:,}")
-        table.add_row("laws judged", judged())
+        table.add_row("laws judged", ", ".join(str(law.number) for law in LAWS))
         table.add_row("events", f"{sums.events:,}")
         table.add_row("host-hours", hours(sums.host_hours))
         table.add_row("host-hours per second of CPU", speed(sums.host_hours_per_cpu_s))

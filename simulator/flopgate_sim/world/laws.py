@@ -43,14 +43,12 @@ class Law:
 
     Attributes:
         host, governor: predicates over one host, or one governor, that moved.
-        pending: what must be built before it can be judged; empty when it is.
     """
 
     number: int
     name: str
     host: Callable[[Host, int], Iterator[str]] | None = None
     governor: Callable[[Governor, int], Iterator[str]] | None = None
-    pending: str = ""
 
 
 def _core(host: Host) -> GateCore | None:
