@@ -26,12 +26,11 @@ from flopgate_governor.core.lineage import keys
 from flopgate_governor.core.pauses import not_lapsed, pauses_for
 from flopgate_governor.core.quotes import next_number
 from flopgate_governor.license_store import Wished
-from flopgate_governor.logbook import proof_to, write_batch, write_log
+from flopgate_governor.logbook import write_batch, write_log
 from flopgate_governor.prepared import Row
-from flopgate_governor.replies import Sealed
+from flopgate_governor.replies import Sealed, seal_answers
 from flopgate_governor.silences import listen
 from flopgate_governor.state import State
-from flopgate_proto.batches import seal_batch
 from flopgate_proto.codec import PayloadType, encode_answer, envelope_to_wire
 from flopgate_proto.codec.answers import fill_verdict
 from flopgate_proto.codec.licenses import terms_to
@@ -254,23 +253,12 @@ class LicenseWork:
         return told
 
     def _sign(self, envelope: Envelope) -> Sealed:
-        state = self.state
-        root, answers = seal_batch(
+        return seal_answers(
+            self.state,
             list(self.payloads.values()),
-            origin=state.authority,
-            batch_number=self.number,
-            previous=state.batch_digest,
-            signer=state.permit,
-            policy_digest=state.book.orders.policy_digest,
-        )
-        appended = state.appended([root] if self.known else [envelope, root])
-        return Sealed(
             number=self.number,
-            digest=root.digest,
-            answers=answers,
-            root=envelope_to_wire(root),
-            appended=appended,
-            proof=proof_to(appended.logged),
+            policy_digest=self.state.book.orders.policy_digest,
+            logged_first=[] if self.known else [envelope],
         )
 
     def _given_rows(self, sealed: Sealed) -> list[Row]:

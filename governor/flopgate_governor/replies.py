@@ -10,9 +10,13 @@ from sqlalchemy import BindParameter, Connection, bindparam, select
 
 from flopgate_governor import schema
 from flopgate_governor.core.checkpoint import Appended
+from flopgate_governor.logbook import proof_to
 from flopgate_governor.prepared import Read
 from flopgate_governor.records import StoredExchange
-from flopgate_proto.batches import ProvenAnswer
+from flopgate_governor.state import State
+from flopgate_proto.batches import ProvenAnswer, seal_batch
+from flopgate_proto.codec import envelope_to_wire
+from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import FlopgateError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
@@ -48,6 +52,34 @@ class Sealed:
         for index in indices:
             answer = self.answers[index]
             _fill_leaf(batch.answers.add(), answer.payload, index, answer.path)
+
+
+def seal_answers(
+    state: State,
+    payloads: Sequence[bytes],
+    *,
+    number: int,
+    policy_digest: bytes,
+    logged_first: Sequence[Envelope] = (),
+) -> Sealed:
+    """Answers signed as one batch, and their log entry after ``logged_first``: not written yet."""
+    root, answers = seal_batch(
+        payloads,
+        origin=state.authority,
+        batch_number=number,
+        previous=state.batch_digest,
+        signer=state.permit,
+        policy_digest=policy_digest,
+    )
+    appended = state.appended([*logged_first, root])
+    return Sealed(
+        number=number,
+        digest=root.digest,
+        answers=answers,
+        root=envelope_to_wire(root),
+        appended=appended,
+        proof=proof_to(appended.logged),
+    )
 
 
 OlderBatches = Mapping[int, tuple[bytes, bytes]]

@@ -28,21 +28,19 @@ from flopgate_governor.core.lineage import keys
 from flopgate_governor.core.merging import learn
 from flopgate_governor.core.orders import GovernorBook, Halt
 from flopgate_governor.core.quotes import Numbering, next_number, own_quote, shows_rollback
-from flopgate_governor.logbook import proof_to, write_batch, write_log
+from flopgate_governor.logbook import write_batch, write_log
 from flopgate_governor.neighbours import place_hosts
 from flopgate_governor.prepared import Row
 from flopgate_governor.quoted import quotable, unknown_numbers
 from flopgate_governor.receive import Received
-from flopgate_governor.replies import Replies, Sealed, notice
+from flopgate_governor.replies import Replies, Sealed, notice, seal_answers
 from flopgate_governor.retirement import forget_retired, free_chips
 from flopgate_governor.silences import listen
 from flopgate_governor.state import TOTALS_KEPT, State, halt_row
-from flopgate_proto.batches import seal_batch
 from flopgate_proto.codec import (
     PayloadType,
     encode_answer,
     envelope_from_wire,
-    envelope_to_wire,
 )
 from flopgate_proto.envelope import statement_digest
 from flopgate_proto.errors import HistoryError, PeerError
@@ -331,24 +329,13 @@ class Work:
         return [item.host_id for item, _ in self.answered if item.final]
 
     def _sign(self) -> Sealed:
-        root, answers = seal_batch(
+        return seal_answers(
+            self.state,
             self.payloads,
-            origin=self.state.authority,
-            batch_number=self.number,
-            previous=self.state.batch_digest,
-            signer=self.state.permit,
-            policy_digest=self.book.orders.policy_digest,
-        )
-        # A host that left is no less worth an entry than one that came.
-        last = [envelope_from_wire(item.wire) for item, _ in self.answered if item.final]
-        appended = self.state.appended([*last, root])
-        return Sealed(
             number=self.number,
-            digest=root.digest,
-            answers=answers,
-            root=envelope_to_wire(root),
-            appended=appended,
-            proof=proof_to(appended.logged),
+            policy_digest=self.book.orders.policy_digest,
+            # A host that left is no less worth an entry than one that came.
+            logged_first=[envelope_from_wire(item.wire) for item, _ in self.answered if item.final],
         )
 
     def _grant_rows(self) -> tuple[list[Row], list[Row]]:
