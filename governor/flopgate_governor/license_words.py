@@ -9,6 +9,7 @@ from flopgate_proto.amounts import counted, date_text, flop_text, span_text
 from flopgate_proto.files import AskingHost
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.licenses import LicenseApproval
+from flopgate_proto.words import word_of
 
 HOSTS_SHOWN: Final = 20
 _MINUTE_MS: Final = 60_000
@@ -78,7 +79,7 @@ def sum_of_all(outstanding: Sequence[pb.LicenseStatus]) -> list[str]:
 
 def status_lines(one: pb.LicenseStatus) -> list[str]:
     """A license that no report has settled yet."""
-    state = pb.LicenseState.Name(one.state).removeprefix("LICENSE_STATE_").lower()
+    state = word_of(pb.LicenseState.DESCRIPTOR, one.state)
     kind = "reserve" if one.reserve else "license"
     line = (
         f"{kind} {one.request.hex()[:16]}  host {one.host_id.hex()[:16]}  "
@@ -97,7 +98,9 @@ def issued_document(one: pb.IssuedLicense, name: str) -> dict[str, Any]:
         "request": one.request.hex(),
         "given_under": one.given_under.hex(),
         "span_ms": one.span_ms,
-        "single_use": _single_use(one.terms.single_use) if one.HasField("terms") else None,
+        "single_use": word_of(pb.SingleUse.DESCRIPTOR, one.terms.single_use)
+        if one.HasField("terms")
+        else None,
         "lanes": [
             {
                 "workload": verdict.workload,
@@ -116,13 +119,13 @@ def issued_document(one: pb.IssuedLicense, name: str) -> dict[str, Any]:
 
 def status_document(one: pb.LicenseStatus) -> dict[str, Any]:
     """A license that is out, for programs."""
-    state = pb.LicenseState.Name(one.state).removeprefix("LICENSE_STATE_").lower()
+    state = word_of(pb.LicenseState.DESCRIPTOR, one.state)
     return {
         "host_id": one.host_id.hex(),
         "request": one.request.hex(),
         "approval": one.approval.hex(),
         "state": "untold" if state == "unspecified" else state,
-        "single_use": _single_use(one.single_use),
+        "single_use": word_of(pb.SingleUse.DESCRIPTOR, one.single_use),
         "reserve": one.reserve,
         "span_ms": one.span_ms,
         "used_ms": one.used_ms,
@@ -162,10 +165,6 @@ def _issued(one: pb.IssuedLicense, asked: AskingHost, approval: LicenseApproval)
                 f"{refusal.way_back}"
             )
     return lines
-
-
-def _single_use(value: pb.SingleUse.ValueType) -> str:
-    return pb.SingleUse.Name(value).removeprefix("SINGLE_USE_").lower()
 
 
 def _about(span_ms: int) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any, Final
 
 from flopgate_governor.commands.signing import add_directory
 from flopgate_governor.files import Layout
 from flopgate_governor.ledger_view import BudgetExplained, explain
-from flopgate_governor.output import show
+from flopgate_governor.output import tell
 from flopgate_governor.toml_files import parse_scope
 from flopgate_governor.wiring import opened
 from flopgate_proto.amounts import counted, flop_text, span_text
@@ -38,13 +37,11 @@ def run(arguments: argparse.Namespace) -> None:
     wanted = [str(parse_scope(arguments.scope))] if arguments.action == "explain" else None
     with opened(Layout(arguments.dir)) as state:
         found = explain(state, list(state.budgets) if wanted is None else wanted)
-    if arguments.json:
-        told = [_document(one) for one in found]
-        show(json.dumps(told if wanted is None else told[0]))
-    elif wanted is None:
-        show("\n".join(_line(one) for one in found) or "no policy in force sets a budget")
+    if wanted is None:
+        lines = [_line(one) for one in found] or ["no policy in force sets a budget"]
+        tell(arguments, lines, [_document(one) for one in found])
     else:
-        show("\n".join(_lines(found[0])))
+        tell(arguments, _lines(found[0]), _document(found[0]))
 
 
 def _line(one: BudgetExplained) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from importlib import resources
@@ -81,7 +80,7 @@ def _show(arguments: argparse.Namespace) -> None:
             policy = read_policy(path, arguments.shipped, 1)
     else:
         policy = _in_force(Layout(arguments.dir))
-    show(json.dumps(_document(policy)) if arguments.json else policy_text(policy))
+    tell(arguments, [policy_text(policy)], _document(policy))
 
 
 def _shipped(name: str) -> Any:
@@ -96,11 +95,9 @@ def _check(arguments: argparse.Namespace) -> None:
         layout = Layout(arguments.dir)
         policy = read_policy(arguments.file, load_authority(layout), 1)
         told = _checked(layout, arguments.file, policy)
-    if arguments.json:
-        show(json.dumps({"ok": True, "remarks": told, "policy": _document(policy)}))
-        return
     against = "" if arguments.dir is None else ", and what the books say allows it"
-    show("\n".join([f"{arguments.file}: it can be signed{against}", *told]))
+    lines = [f"{arguments.file}: it can be signed{against}", *told]
+    tell(arguments, lines, {"ok": True, "remarks": told, "policy": _document(policy)})
 
 
 def _checked(layout: Layout, path: Path, policy: Policy) -> list[str]:
@@ -126,10 +123,7 @@ def _diff(arguments: argparse.Namespace) -> None:
     else:
         old = _in_force(Layout(arguments.dir))
     found = changes(old, new)
-    if arguments.json:
-        show(json.dumps([asdict(change) for change in found]))
-    else:
-        show("\n".join(_told(found)) or "nothing changes")
+    tell(arguments, _told(found) or ["nothing changes"], [asdict(change) for change in found])
 
 
 def _told(found: list[Change]) -> list[str]:
@@ -151,10 +145,8 @@ def _simulate(arguments: argparse.Namespace) -> None:
             done.append(rehearse(state, policy, span_ms))
             state.store.close()
     before, after = done
-    if arguments.json:
-        show(json.dumps({"in_force": _outcome(before), "form": _outcome(after)}))
-    else:
-        show("\n".join(_rehearsal(before, after)))
+    document = {"in_force": _outcome(before), "form": _outcome(after)}
+    tell(arguments, _rehearsal(before, after), document)
 
 
 def _rehearsal(before: Rehearsed, after: Rehearsed) -> list[str]:
