@@ -23,6 +23,7 @@ REGRESSIONS = (
     ("small-faults", 520_002),
     ("small-faults", 520_230),
     ("small-faults", 520_475),
+    ("small-faults", 530_049),
     ("tiny-faults", 83),
     ("tiny-faults", 20_520),
     ("tiny-faults", 22_130),

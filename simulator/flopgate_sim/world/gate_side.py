@@ -256,6 +256,7 @@ class GateSide:
                 self.truth.seats.heard(authority.name, now_us)
             elif authority.admitted:
                 self.phases.admitted_unkept()
+                self.truth.admitted_unkept(now_us)
         if kept and authority.quote.answer_digest != answered:
             root = pb.BatchRoot.FromString(message.answers.batch_root.payload)
             self.phases.heard(authority.name, root.policy_digest, now_us)

@@ -25,7 +25,8 @@ def _settled(host: Host, states: frozenset[LaneState], now_us: int) -> Iterator[
     lanes = [lane for lane in core.lanes.values() if lane.state in states]
     if not lanes or not core.permissions:
         return
-    since_us = max(truth.acting_since_us or 0, truth.enrolled_us or 0, host.seeing_since_us)
+    ruled_us = truth.enrolled_us or truth.unkept_us or 0
+    since_us = max(truth.acting_since_us or 0, ruled_us, host.seeing_since_us)
     if now_us - since_us > RUNGS_MS * US_PER_MS:
         elapsed_ms = host.clocks.elapsed_ms
         yield from (lane for lane in lanes if elapsed_ms - lane.since_ms > RUNGS_MS)

@@ -84,6 +84,7 @@ class HostTruth:
         asked: whether the host asked for admission; its books count from there, above
             ``baseline_flop`` by workload.
         enrolled_us: when an authority's admission came and was kept, ``None`` while none was.
+        unkept_us: when one came to this gate and could not be kept: it rules as long as this lives.
         left_sequence: highest report that left the gate.
         ended_by: the report that left by which the host retired: no grant counts any more.
         odd_ms: host time at which counters did what no chip can do, until a finding says so.
@@ -118,6 +119,7 @@ class HostTruth:
     acting_since_us: int | None = None
     asked: bool = False
     enrolled_us: int | None = None
+    unkept_us: int | None = None
     baseline_flop: dict[str, int] = field(default_factory=dict)
     left_sequence: int = 0
     ended_by: int | None = None
@@ -147,7 +149,7 @@ class HostTruth:
     def gate_started(self, core: GateCore, durable: Durable, now_us: int) -> None:
         """A gate runs from now on, on what its disk really holds."""
         sequence = core.chain.sequence
-        self.acting_since_us = now_us
+        self.acting_since_us, self.unkept_us = now_us, None
         for order in self.unsure:
             if envelope_from_wire(order.envelope).digest in durable.orders:
                 self.order_taken(core, order, now_us)
@@ -191,6 +193,11 @@ class HostTruth:
         """An admission came to the gate, which took and kept it."""
         if self.enrolled_us is None:
             self.enrolled_us = now_us
+
+    def admitted_unkept(self, now_us: int) -> None:
+        """An admission came to the gate, which took it and could not keep it."""
+        if self.unkept_us is None:
+            self.unkept_us = now_us
 
     def made(self, core: GateCore, now_us: int) -> bool:
         """The core may have made a report; whether it did."""
