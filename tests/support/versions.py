@@ -94,12 +94,9 @@ class Versions:
             f'state_dir = "{self._folder}/courier"\n{door}backoff_ms_max = 200\n'
             "keepalive_ms = 1000\n"
         )
-        join: list[str | Path] = ["join", "--token-file", self._folder / "token"]
+        join: list[str | Path] = ["join", "--token-file", self._folder / "token", "--no-doctor"]
         for part in ("gate", "courier"):
-            # The version before takes the folders, and looks at nothing.
-            named: tuple[str, str | Path] = (f"--{part}-config", self._folder / f"{part}.toml")
-            join += (f"--{part}-dir", self._folder / part) if "gate" in self.old else named
-        join += [] if "gate" in self.old else ["--no-doctor"]
+            join += (f"--{part}-config", self._folder / f"{part}.toml")
         self._run(self._program("gate"), *join, part="gate")
 
     def start(self, part: str) -> None:
