@@ -14,7 +14,7 @@ from flopgate_agent.tpm.quoting import read_quote
 from flopgate_proto.codec.transport import tpm_quote_from_wire
 from flopgate_proto.tpm_quote import check_quote
 from tests.support.swtpm import Swtpm
-from tests.support.versions import Versions, unpack_previous
+from tests.support.versions import Versions
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.components
@@ -59,16 +59,3 @@ def test_the_governor_shows_what_the_tpm_of_an_enrolled_host_said(
         site.stop("gate")
         site.start("gate")
         until(lambda: site.sequence() > before + 1, "reports of the next run")
-
-
-def test_a_courier_that_knows_no_quotes_leaves_a_host_without_a_tpm(
-    tpm: Swtpm, tmp_path: Path
-) -> None:
-    previous = unpack_previous(tmp_path / "previous")
-    (tmp_path / "site").mkdir()
-    with Versions(tmp_path / "site", previous, frozenset({"courier"}), tpm=tpm.tcti) as site:
-        site.found()
-        site.start("gate")
-        site.start("courier")
-        site.until_told("lane.runs")
-        assert site.host()["assurance"] == "ASSURANCE_SOFTWARE"

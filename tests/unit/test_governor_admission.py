@@ -11,6 +11,7 @@ import pytest
 from flopgate_governor.admission import admit
 from flopgate_governor.budgets import load_books
 from flopgate_governor.commit import Committer, Reply
+from flopgate_governor.overview import overview
 from flopgate_governor.receive import Submission
 from flopgate_governor.state import State
 from flopgate_proto.codec import PayloadType, decode_enrolment, encode_enrolment, envelope_to_wire
@@ -25,7 +26,7 @@ from flopgate_proto.errors import (
 )
 from flopgate_proto.joining import token_proof
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import Enrolment, Figures, LaneTotals
+from flopgate_proto.values import Assurance, Enrolment, Figures, LaneTotals
 from tests.support.governor import FakeHost, LocalGovernor, answers, cluster_policy, joined
 
 
@@ -64,6 +65,17 @@ def test_a_known_host_comes_back_without_a_token(governor: LocalGovernor) -> Non
     again = admit(governor.state, later)
     assert again.admission == first.admission
     assert governor.count("host") == 1
+
+
+def test_a_host_whose_courier_leaves_the_tpm_s_quote_out_counts_as_one_without_a_tpm(
+    governor: LocalGovernor,
+) -> None:
+    host = FakeHost(1)
+    claims = changed(host, host.enrolment(governor.token()), assurance=Assurance.TPM)
+    admit(governor.state, claims)
+    (shown,) = overview(governor.state, ()).hosts
+    assert shown.assurance == pb.ASSURANCE_SOFTWARE
+    assert not shown.HasField("tpm")
 
 
 def test_law_6_an_admission_names_what_is_in_force_and_is_said_anew_when_that_changed(
