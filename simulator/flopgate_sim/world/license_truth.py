@@ -44,7 +44,6 @@ class Given:
     budget_tflop: dict[str, int]
     span_ms: int
     not_after_unix_ms: int
-    reserve: bool
     single_use: SingleUse
     sequence: int
     spent_flop: dict[str, int] = field(default_factory=dict)
@@ -92,7 +91,6 @@ class LicenseTruth:
             },
             span_ms=answer.terms.lifetime_ms,
             not_after_unix_ms=approval.not_after_unix_ms,
-            reserve=approval.reserve,
             single_use=SingleUse(answer.terms.license.single_use),
             sequence=answer.acknowledged_sequence,
         )
