@@ -5,7 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flopgate_agent.gate.told_time import OLD_MS, ToldTime
+from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.memory import Moment, StoredAuthority, StoredTime
+from flopgate_agent.gate.told_time import BEHIND_PPM, BEHIND_SLACK_MS, OLD_MS, ToldTime
 
 UNIX_MS = 1_800_000_000_000
 """The true time at host elapsed time 0."""
@@ -78,3 +80,74 @@ def test_honest_answers_never_tell_a_time_that_cannot_be(answers: list[tuple[int
         for later_ms in (0, OLD_MS, HOUR_MS):
             at_ms = now_ms + later_ms
             assert told.earliest_unix_ms(at_ms) <= UNIX_MS + at_ms <= told.latest_unix_ms(at_ms)
+
+
+def behind_ms(authority: Authority, at_ms: int, held_back_ms: int = 0, age_ms: int = 0) -> int:
+    """An answer of just now, on a host whose boot clock was held back so far."""
+    return authority.clock_behind_ms(
+        UNIX_MS + at_ms + held_back_ms, made_ms=at_ms - age_ms, received_ms=at_ms
+    )
+
+
+def authority(stored_at: Moment | None = None, told_late_ms: int = 0) -> Authority:
+    """One that told the time at a moment, and was kept with it."""
+    if stored_at is None:
+        return Authority(StoredAuthority(name="home.example"))
+    unix_ms = UNIX_MS + stored_at.elapsed_ms
+    time = StoredTime(earliest_unix_ms=unix_ms, latest_unix_ms=unix_ms + told_late_ms, at=stored_at)
+    return Authority(StoredAuthority(name="home.example", time=time))
+
+
+def test_a_boot_clock_that_was_held_back_is_proven_behind_once() -> None:
+    home = authority()
+    assert behind_ms(home, 10_000) == 0
+    assert behind_ms(home, 20_000, BEHIND_SLACK_MS) == 0
+    assert behind_ms(home, 30_000, 2 * BEHIND_SLACK_MS) > BEHIND_SLACK_MS
+    assert behind_ms(home, 40_000, 2 * BEHIND_SLACK_MS) == 0
+
+
+def test_an_answer_that_was_long_on_its_way_makes_no_bound_looser() -> None:
+    home = authority()
+    behind_ms(home, 10_000)
+    assert behind_ms(home, 20_000, age_ms=HOUR_MS) == 0
+    assert behind_ms(home, 30_000, held_back_ms=60_000) > 50_000
+
+
+def test_what_the_ledger_knows_bounds_the_clock_of_the_same_boot_alone() -> None:
+    boot, later = (
+        Moment(boot_id=boot_id, elapsed_ms=20_000, running_ms=20_000) for boot_id in (b"1", b"2")
+    )
+    kept = Moment(boot_id=b"1", elapsed_ms=10_000, running_ms=10_000)
+    same, other = authority(kept), authority(kept)
+    same.resume_time(boot)
+    other.resume_time(later)
+    assert behind_ms(same, 20_000, held_back_ms=60_000) > 50_000
+    assert behind_ms(other, 20_000, held_back_ms=60_000) == 0
+
+
+@given(answers=ANSWERS, drift_ppm=st.integers(-500, 500), ahead_ms=st.integers(0, HOUR_MS))
+def test_no_honest_clock_is_accused(
+    answers: list[tuple[int, int]], drift_ppm: int, ahead_ms: int
+) -> None:
+    """However late answers are, and however far the authority's own clock is off, if it keeps."""
+    home, true_ms = authority(), 10_000
+    for wait_ms, age_ms in answers:
+        true_ms += wait_ms
+        host_ms = true_ms + true_ms * drift_ppm // 1_000_000
+        told_ms = UNIX_MS + ahead_ms + true_ms
+        assert home.clock_behind_ms(told_ms, made_ms=host_ms - age_ms, received_ms=host_ms) == 0
+
+
+@given(
+    wait_ms=st.integers(1_000, HOUR_MS),
+    held_back_ms=st.integers(2 * BEHIND_SLACK_MS, 24 * HOUR_MS),
+    age_ms=st.integers(0, 5_000),
+)
+def test_whatever_exceeds_drift_and_slack_is_told(
+    wait_ms: int, held_back_ms: int, age_ms: int
+) -> None:
+    home = authority()
+    behind_ms(home, 10_000, age_ms=age_ms)
+    told_ms = behind_ms(home, 10_000 + wait_ms, held_back_ms)
+    least_ms = held_back_ms - age_ms - wait_ms * BEHIND_PPM // 1_000_000
+    assert told_ms == (least_ms if least_ms > BEHIND_SLACK_MS else 0)

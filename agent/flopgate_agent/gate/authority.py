@@ -10,7 +10,7 @@ from flopgate_agent.gate.license import LicenseDesk
 from flopgate_agent.gate.memory import Moment, StoredAuthority, StoredTime
 from flopgate_agent.gate.officers import OfficerOrders, lapsed
 from flopgate_agent.gate.settings import GateToken
-from flopgate_agent.gate.told_time import ToldTime
+from flopgate_agent.gate.told_time import ClockBound, ToldTime
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import decode_enrolment
 from flopgate_proto.envelope import Envelope
@@ -72,6 +72,7 @@ class Authority(OfficerOrders):
         self.asked = stored.asked
         self.told_time: ToldTime | None = None
         self._stored_time = stored.time
+        self._clock_bound: ClockBound | None = None
         self.heard_running_ms = None if stored.time is None else stored.heard_running_ms
         self.lost_say = False
         self.desk = LicenseDesk()
@@ -107,11 +108,25 @@ class Authority(OfficerOrders):
     def resume_time(self, now: Moment, least_running_ms: int = 0) -> None:
         """Go on from the time that the ledger knows; see `ToldTime.resumed`."""
         if self._stored_time is not None:
-            self.told_time = ToldTime.resumed(self._stored_time, now, least_running_ms)
+            stored, at = self._stored_time, self._stored_time.at
+            self.told_time = ToldTime.resumed(stored, now, least_running_ms)
+            if at.boot_id == now.boot_id:
+                after_ms = stored.latest_unix_ms - at.elapsed_ms
+                self._clock_bound = ClockBound(after_ms=after_ms, at_ms=at.elapsed_ms)
 
     def time_to_keep(self, now: Moment) -> StoredTime | None:
         """The time as it was told, for the ledger."""
         return None if self.told_time is None else self.told_time.stored(now)
+
+    def clock_behind_ms(self, unix_ms: int, *, made_ms: int, received_ms: int) -> int:
+        """By how much an answer proves the boot clock to be behind, or 0; see `ClockBound`."""
+        told = ClockBound(after_ms=unix_ms - made_ms, at_ms=received_ms)
+        known = self._clock_bound
+        behind_ms = 0 if known is None else known.behind_ms(unix_ms - received_ms, received_ms)
+        # An answer that was long on its way bounds nothing better; one that accuses starts anew.
+        if known is None or behind_ms or told.after_ms <= known.latest_after_ms(received_ms):
+            self._clock_bound = told
+        return behind_ms
 
     def hear_time(self, unix_ms: int, *, made_ms: int, received_ms: int) -> None:
         """A signed statement told the time, between these moments of host elapsed time."""

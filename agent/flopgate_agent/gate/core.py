@@ -17,7 +17,13 @@ from contextlib import suppress
 from flopgate_agent.counters.sample import ChipSample
 from flopgate_agent.gate import asking, enrolling, ordering
 from flopgate_agent.gate.actions import Action, KeepTime, Tell
-from flopgate_agent.gate.answers import check_answer, keep_quote, take_answer, take_licensed
+from flopgate_agent.gate.answers import (
+    Accepted,
+    check_answer,
+    keep_quote,
+    take_answer,
+    take_licensed,
+)
 from flopgate_agent.gate.authority import Authority, admitted, known, needless_sequence
 from flopgate_agent.gate.faults import DRIVER_SILENT
 from flopgate_agent.gate.gate_state import GateState
@@ -31,6 +37,7 @@ from flopgate_agent.gate.license_check import (
 from flopgate_agent.gate.resuming import begin
 from flopgate_agent.gate.seats import entitled
 from flopgate_agent.gate.settings import Now
+from flopgate_agent.gate.told_time import BEHIND
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import PayloadType, decode_opening, decode_trusted_time
 from flopgate_proto.envelope import Envelope, verify
@@ -74,6 +81,7 @@ class GateCore(GateState):
         )
         if accepted is None:
             return []
+        self._note_clock(authority, accepted, now.elapsed_ms)
         take_answer(accepted, authority, now.elapsed_ms)
         authority.heard_running_ms = self.running_ms
         if accepted.rules:
@@ -85,6 +93,14 @@ class GateCore(GateState):
         needless = needless_sequence(entitled(self.authorities.values()))
         self.chain.forget(needless)
         return [keep_quote(authority, proven, needless, self._moment), *self._step()]
+
+    def _note_clock(self, authority: Authority, accepted: Accepted, now_ms: int) -> None:
+        unix_ms, made_ms = accepted.verified.answer.governor_unix_ms, accepted.made_ms
+        behind_ms = authority.clock_behind_ms(unix_ms, made_ms=made_ms, received_ms=now_ms)
+        if behind_ms:
+            self.findings.add(
+                BEHIND, Severity.ALERT, subject=authority.name, detail=f"behind_ms={behind_ms}"
+            )
 
     def order(self, authority_name: str, envelope: Envelope, now: Now) -> list[Action]:
         """An order of officers, from whichever courier.

@@ -18,6 +18,39 @@ OLD_MS: Final = 60_000
 """An answer to a report that is older tells the time badly. A newer report is on its way then, and
 its answer is waited for so long, once."""
 
+BEHIND: Final = "clock.boot.behind"
+BEHIND_SLACK_MS: Final = 10_000
+"""An authority whose clock is set right by seconds says nothing of its hosts."""
+BEHIND_PPM: Final = 1_000
+"""Five times the drift that a policy allows a host by default, and more than a kernel slews."""
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockBound:
+    """The latest that the time could be, as an answer of this boot told it.
+
+    An honest boot clock leaves it no later. Where an answer proves more, the boot clock was held
+    back (stopped, slowed, or put back with the memory of a virtual machine), or the authority's
+    clock was set forward: nothing here can tell which, so nothing is stopped by it.
+
+    Attributes:
+        after_ms: from host elapsed time to that latest time.
+        at_ms: host elapsed time since when it holds.
+    """
+
+    after_ms: int
+    at_ms: int
+
+    def latest_after_ms(self, now_ms: int) -> int:
+        """The same now, with what drift may have added."""
+        return self.after_ms + (now_ms - self.at_ms) * BEHIND_PPM // 1_000_000
+
+    def behind_ms(self, earliest_after_ms: int, now_ms: int) -> int:
+        """By how much the boot clock is behind, where an answer tells of no earlier time; or 0."""
+        behind_ms = earliest_after_ms - self.latest_after_ms(now_ms)
+        return behind_ms if behind_ms > BEHIND_SLACK_MS else 0
+
 
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from flopgate_sim.adversaries import (
     cluster_plays,
     histories,
     license_plays,
+    memory_plays,
     plays,
     workload_plays,
 )
@@ -132,10 +133,14 @@ ADVERSARIES = (
         play=plays.thawed_by_root,
     ),
     Adversary(
-        name="boot-clock-frozen",
+        name="boot-clock-slowed",
         tries="stops the boot clock, or slows it beyond the drift bound",
-        expected=Expected.OUT_OF_REACH,
-        comes="software has no other clock on the host; a gate with a TPM holds it within minutes",
+        expected=Expected.DETECTED,
+        comes="the authority's signed time goes on without it: a finding with the first answer "
+        "after it is 10 s behind; where no answer comes, permission lasts as that clock has it; a "
+        "gate with a TPM holds the host within minutes",
+        play=memory_plays.boot_clock_slowed,
+        within_s=240.0,
     ),
     Adversary(
         name="undeclared-hosts",
@@ -153,9 +158,25 @@ ADVERSARIES = (
     Adversary(
         name="memory-snapshot",
         tries="restores a virtual machine with its memory, again and again",
-        expected=Expected.PENDING,
-        comes="worlds that copy a process's memory, with TPMs; a TPM that is not restored with it "
-        "stops the gate at its next report",
+        expected=Expected.DETECTED,
+        comes="the next report forks the chain: it is closed on evidence, and the host stands once "
+        "its permit is over, by a boot clock that went back as well",
+        play=memory_plays.memory_snapshot,
+    ),
+    Adversary(
+        name="memory-snapshot-unlinked",
+        tries="does the same while no link shows it",
+        expected=Expected.DETECTED,
+        comes="counters that jumped and a wall clock that stepped are findings at once, and the "
+        "first answer proves the boot clock to be behind; the FLOP of that time are in no book",
+        play=memory_plays.memory_snapshot_unlinked,
+    ),
+    Adversary(
+        name="memory-snapshot-tpm",
+        tries="restores a virtual machine with its memory beside a TPM that is not put back",
+        expected=Expected.PREVENTED,
+        comes="the TPM's counter stands higher: no report is signed any more, every lane stands",
+        play=memory_plays.memory_snapshot_beside_tpm,
     ),
     Adversary(
         name="counters-faked",

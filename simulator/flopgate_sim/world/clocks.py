@@ -22,6 +22,7 @@ class Clocks:
         self._engine = engine
         self.drift_ppm = drift_ppm
         self.wall_offset_ms = 0
+        self._slowed_ppm = 0
         self._set_us = booted_us
         self._elapsed_us = 0
         self._told = (-1, 0)
@@ -37,7 +38,11 @@ class Clocks:
 
     def _elapsed(self, world_us: int) -> int:
         span_us = world_us - self._set_us
-        return self._elapsed_us + span_us + span_us * self.drift_ppm // PPM
+        return self._elapsed_us + span_us + span_us * self._pace_ppm // PPM
+
+    @property
+    def _pace_ppm(self) -> int:
+        return self.drift_ppm - self._slowed_ppm
 
     @property
     def wall_unix_ms(self) -> int:
@@ -49,7 +54,7 @@ class Clocks:
     def when_us(self, elapsed_ms: int) -> int:
         """World time at which the boot clock first shows at least this."""
         wanted_us = elapsed_ms * US_PER_MS - self._elapsed_us
-        at_us = self._set_us + wanted_us * PPM // (PPM + self.drift_ppm)
+        at_us = self._set_us + wanted_us * PPM // (PPM + self._pace_ppm)
         # Whole numbers round down on both ways: look a little further.
         while self._elapsed(at_us) < elapsed_ms * US_PER_MS:
             at_us += 1
@@ -59,6 +64,11 @@ class Clocks:
         """The boot clock starts anew."""
         self._set_us, self._elapsed_us = self._engine.now_us, elapsed_ms * US_PER_MS
         self._told = (-1, 0)
+
+    def slow(self, by_ppm: int) -> None:
+        """Somebody holds the boot clock back from now on, beyond all drift."""
+        self.boot(self.elapsed_ms)
+        self._slowed_ppm = by_ppm
 
     def step(self, by_ms: int) -> None:
         """The boot clock jumps; what can do that has root, or restores a virtual machine."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import dataclass
 from functools import partial
 
+from flopgate_agent.gate_process.runner import GateRunner
 from flopgate_proto.codec import envelope_from_wire
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_sim.disk import Snapshot
 from flopgate_sim.world import nodes
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S
+from flopgate_sim.world.gate_disk import GateDisk
 from flopgate_sim.world.gate_side import GATE_RESTART_US, GateSide
 from flopgate_sim.world.plan import LanePlan
 from flopgate_sim.world.randomness import waits_ms
@@ -16,6 +20,17 @@ from flopgate_sim.world.randomness import waits_ms
 BOOT_US = 40 * US_PER_S
 RETRY_US = 30 * US_PER_S
 """How long a scheduler waits with a job that found no chip open."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryImage:
+    """A virtual machine's memory, disk and boot clock as they were; chips and TPM are not in it."""
+
+    taken_us: int
+    elapsed_ms: int
+    runner: GateRunner
+    store: GateDisk
+    deadline_us: dict[tuple[str, str], int]
 
 
 class Host(GateSide):
@@ -206,6 +221,12 @@ class Host(GateSide):
             self.runner.turn()
             self._serve()
 
+    def slow_boot_clock(self, by_ppm: int) -> None:
+        """Somebody holds the boot clock back from now on; nothing on the host sees it."""
+        self.clocks.slow(by_ppm)
+        self._engine.note(self.name, f"the boot clock is slowed by {by_ppm} ppm")
+        self._settle()
+
     def restore_ledger(self, snapshot: Snapshot, taken_us: int) -> None:
         """A copy of the disk from that moment takes the place of the ledger."""
         self.kill_gate("its disk is replaced")
@@ -214,6 +235,51 @@ class Host(GateSide):
         self.phases.rolled_back(taken_us)
         self._engine.note(self.name, "an older ledger was put back")
         self._engine.after(GATE_RESTART_US, "gate start", self.start_gate)
+
+    def memory_image(self) -> MemoryImage:
+        """A snapshot of this machine, its gate included, which runs; jobs are left out.
+
+        Only where no fault touches the gate's disk: an open file of SQLite has no copy.
+        """
+        if self.runner is None:
+            raise ValueError("no gate runs whose memory could be copied")
+        runner, store = self._copied(self.runner, self.store)
+        return MemoryImage(
+            taken_us=self._engine.now_us,
+            elapsed_ms=self.clocks.elapsed_ms,
+            runner=runner,
+            store=store,
+            deadline_us=dict(self.truth.deadline_us),
+        )
+
+    def put_memory_back(self, image: MemoryImage) -> None:
+        """The machine goes on from a snapshot; its jobs, chips, TPM and wall clock from now."""
+        for courier in self.couriers:
+            courier.kill()
+        self.hardware.advance(self._engine.now_us)
+        self.runner, self.store = self._copied(image.runner, image.store)
+        self.clocks.boot(image.elapsed_ms)
+        self._looked_ms = self._shown_ms = image.elapsed_ms
+        truth, back_us = self.truth, self._engine.now_us - image.taken_us
+        truth.left_sequence = truth.sequence = self.runner.core.chain.sequence
+        known = {
+            digest: one for digest, one in truth.pauses.items() if one.came_us <= image.taken_us
+        }
+        truth.pauses = known
+        # No software on the host has another clock: how long permission lasts, and whether counters
+        # can have come so far, goes by that one.
+        truth.excused = "its boot clock went back with the memory of its gate"
+        truth.deadline_us = {key: us + back_us for key, us in image.deadline_us.items()}
+        self.phases.rolled_back(image.taken_us)
+        self._engine.note(self.name, "goes on from a snapshot of its memory")
+        for courier in self.couriers:
+            courier.start()
+            courier.door_opened()
+        self._settle()
+
+    def _copied(self, runner: GateRunner, store: GateDisk) -> tuple[GateRunner, GateDisk]:
+        around = (self, self._engine, self.hardware, self.clocks, self.disk, self.tpm, self.key)
+        return copy.deepcopy((runner, store), {id(one): one for one in around})
 
     @property
     def computing(self) -> frozenset[int]:

@@ -66,7 +66,7 @@ class FakeTpm:
     def reach(self, counter: int) -> None:
         """Step the counter of reports."""
         if self.counter != counter - 1:
-            raise TpmError(f"stands at {self.counter}", code="tpm.counter.moved")
+            raise _moved(self.counter)
         self.counter = counter
         self.steps += 1
 
@@ -80,7 +80,7 @@ class FakeTpm:
     def spend(self, counter: int) -> None:
         """Step the counter of reservations."""
         if self.reservations != counter - 1:
-            raise TpmError(f"stands at {self.reservations}", code="tpm.counter.moved")
+            raise _moved(self.reservations)
         self.reservations = counter
 
     def reset(self, *, orderly: bool) -> None:
@@ -93,6 +93,11 @@ class FakeTpm:
         self._orderly = self._safe = orderly
         if not orderly and self.counter is not None:
             self.counter |= SLACK
+
+
+def _moved(counter: int | None) -> TpmError:
+    remedy = "Find what else steps this counter."
+    return TpmError(f"stands at {counter}", code="tpm.counter.moved", remedy=remedy)
 
 
 class HostTpm(FakeTpm):
