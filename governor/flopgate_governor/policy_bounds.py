@@ -97,6 +97,15 @@ def _spans(policy: Policy) -> Iterator[Fault]:
             "or a shorter drain_ms.",
         )
         return
+    # A grant covers its lifetime at the peak: what an answer leaves of it must outlast this.
+    ceiling_ms = policy.wind_down_ms + policy.drain_ms + STOP_SLACK_MS + ROUND_TRIP_MS
+    if policy.lifetime_ms <= ceiling_ms:
+        yield Fault(
+            key="lifetime_ms",
+            problem=f"is {policy.lifetime_ms}: with wind_down_ms, drain_ms and {STOP_SLACK_MS} ms "
+            "for the stop a host stands at ceiling.reached as soon as it is granted anything",
+            mend=f"Write more than {ceiling_ms}, or a shorter wind_down_ms or drain_ms.",
+        )
     most_ms = policy.lifetime_ms - policy.wind_down_ms - stop_ms
     if policy.renew_after_ms >= most_ms:
         yield Fault(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from decimal import Decimal, InvalidOperation
+from math import ceil
 from typing import Final
 
 from flopgate_proto.errors import ConfigError
@@ -61,7 +62,16 @@ def parse_tflop(text: str) -> int:
     Raises:
         ConfigError: not a count, or beyond 2^63-1 TFLOP.
     """
-    return _parsed(text, "FLOP", "config.flop", "1e25 FLOP") // FLOP_PER_TFLOP
+    return int(_flop(text)) // FLOP_PER_TFLOP
+
+
+def parse_spent_tflop(text: str) -> int:
+    """The same rounded up: what was spent is never made smaller.
+
+    Raises:
+        ConfigError: as `parse_tflop`.
+    """
+    return -(-ceil(_flop(text)) // FLOP_PER_TFLOP)
 
 
 def parse_tflop_per_s(text: str) -> int:
@@ -72,7 +82,7 @@ def parse_tflop_per_s(text: str) -> int:
     Raises:
         ConfigError: not a rate, or beyond 2^63-1 TFLOP/s.
     """
-    return -(-_parsed(text, "FLOP/s", "config.capacity", "1e18") // FLOP_PER_TFLOP)
+    return -(-ceil(_parsed(text, "FLOP/s", "config.capacity", "1e18")) // FLOP_PER_TFLOP)
 
 
 def parse_span_ms(text: str) -> int:
@@ -88,11 +98,15 @@ def parse_span_ms(text: str) -> int:
     return span_ms
 
 
+def _flop(text: str) -> Decimal:
+    return _parsed(text, "FLOP", "config.flop", "1e25 FLOP")
+
+
 def _none(problem: str, code: str, example: str) -> ConfigError:
     return ConfigError(problem, code=code, remedy=f"Write {example}.")
 
 
-def _parsed(text: str, unit: str, code: str, example: str) -> int:
+def _parsed(text: str, unit: str, code: str, example: str) -> Decimal:
     number = text.strip().removesuffix(unit).strip()
     try:
         value = Decimal(number)
@@ -101,7 +115,7 @@ def _parsed(text: str, unit: str, code: str, example: str) -> int:
     if not value.is_finite() or not 0 <= value <= _LARGEST:
         kind = "rate" if "/" in unit else "count"
         raise _none(f"{text[:40]!r} is no {kind} in {unit}", code, f"{unit}, as in {example}")
-    return int(value)
+    return value
 
 
 def _scientific(tera: int) -> str:

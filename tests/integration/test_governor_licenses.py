@@ -1,5 +1,6 @@
 """A licensing day at the officers' desk: a real governor, its command line, and files."""
 
+import base64
 import json
 import signal
 from collections.abc import Iterator
@@ -11,16 +12,23 @@ import pytest
 from flopgate_governor.client import UnreachableError, deliver
 from flopgate_governor.files import Layout
 from flopgate_governor.service.licenses import NOTICES_MAX
+from flopgate_governor.toml_files import DEFAULT_POLICY
 from flopgate_proto.codec import decode_trusted_time, envelope_from_json, envelope_to_wire
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.files import ReportingHost, read_licenses, write_requests
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.v1 import flopgate_pb2_grpc as rpc
-from tests.support.governor import FakeHost
+from tests.support.fixed import STRANGER_KEY
+from tests.support.governor import AUTHORITY, FakeHost
 from tests.support.governor_process import GovernorProcess, cli, join
 from tests.support.licenses import asking
 from tests.support.waiting import WAIT_S
 
+PUBLIC_PEM = (
+    "-----BEGIN PUBLIC KEY-----\n"
+    f"{base64.b64encode(STRANGER_KEY.spki).decode()}\n"
+    "-----END PUBLIC KEY-----\n"
+)
 REASON = ("--reason", "the link to the site is cut")
 
 
@@ -44,9 +52,14 @@ def _named(number: int) -> pb.SignedReport:
     return pb.SignedReport(envelope=envelope_to_wire(key.report()))
 
 
-def request_file(path: Path, hosts: list[FakeHost], reports: int = 3) -> list[Envelope]:
+def request_file(
+    path: Path, hosts: list[FakeHost], reports: int = 3, *, reserve: bool = False
+) -> list[Envelope]:
     """What a courier brings: each host's reports, the last of which asks; the requests."""
-    made = {h.number: [*(h.report() for _ in range(reports - 1)), asking(h)] for h in hosts}
+    made = {
+        h.number: [*(h.report() for _ in range(reports - 1)), asking(h, reserve=reserve)]
+        for h in hosts
+    }
     lines = write_requests(
         (ReportingHost(host_id=h.host_id, name=f"node-{h.number}", reports=reports), made[h.number])
         for h in hosts
@@ -141,6 +154,52 @@ def test_a_draft_of_an_approval_goes_round(
         *("license", "issue", asked, "--dir", governor.root, "--approval", draft, "--out", out)
     )
     assert (taken.returncode, "file.exists" in taken.stderr) == (2, True)
+
+
+def test_a_reserve_names_its_openers(
+    governor: GovernorProcess, hosts: list[FakeHost], tmp_path: Path
+) -> None:
+    asked, plain = tmp_path / "r.request", tmp_path / "p.request"
+    request_file(asked, hosts[:1], reserve=True)
+    request_file(plain, hosts[1:])
+    key = tmp_path / "opener.pub"
+    key.write_text(PUBLIC_PEM)
+
+    def refused(path: Path, *more: object) -> str:
+        dry = ("license", "issue", path, "--dir", governor.root, "--dry-run", *REASON)
+        done = cli(*dry, *map(str, more))
+        assert (done.returncode, done.stdout) == (2, "")
+        return done.stderr
+
+    assert "license.openers: a reserve is asked for, and nobody is named" in refused(asked)
+    assert "--openers-needed is 2, and 1 opener named" in refused(
+        asked, "--opener", key, "--openers-needed", 2
+    )
+    assert "no host of this file asks for a reserve" in refused(plain, "--opener", key)
+    assert "less than a teraFLOP lets nothing run" in refused(plain, "--headroom", "6")
+
+
+def test_a_policy_without_licenses_says_so(tmp_path: Path) -> None:
+    form = tmp_path / "form.toml"
+    form.write_text(
+        "".join(
+            f"{line}\n"
+            for line in DEFAULT_POLICY.format(authority=AUTHORITY).splitlines()
+            if not line.startswith(("license_", "reserve_"))
+        )
+    )
+    made = GovernorProcess.make(tmp_path / "g", policy=form)
+    try:
+        made.start()
+        host, _, _ = join(made, 1, made.token())
+        asked = tmp_path / "s.request"
+        request_file(asked, [host])
+        dry = cli("license", "issue", asked, "--dir", made.root, "--dry-run", *REASON)
+        assert dry.returncode == 2
+        assert "license.none-by-policy: the policy in force lets no license be given" in dry.stderr
+        assert "license_span_ms" in dry.stderr
+    finally:
+        made.stop()
 
 
 def test_a_strangers_reports_are_told_and_the_rest_is_licensed(

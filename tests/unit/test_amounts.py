@@ -9,6 +9,7 @@ from flopgate_proto.amounts import (
     date_text,
     flop_text,
     parse_span_ms,
+    parse_spent_tflop,
     parse_tflop,
     parse_tflop_per_s,
     rate_text,
@@ -53,6 +54,13 @@ def test_rates_and_spans_for_people() -> None:
 )
 def test_counts_from_people_are_rounded_down(text: str, tflop: int) -> None:
     assert parse_tflop(text) == tflop
+
+
+@pytest.mark.parametrize(
+    ("text", "tflop"), [("6", 1), ("1e12", 1), ("1000000000000.5", 2), ("6.4e24 FLOP", 64 * 10**11)]
+)
+def test_what_was_spent_is_rounded_up(text: str, tflop: int) -> None:
+    assert parse_spent_tflop(text) == tflop
 
 
 def test_rates_from_people_are_rounded_up() -> None:

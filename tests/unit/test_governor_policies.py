@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from flopgate_governor.capacity import peaks_of
 from flopgate_governor.cli import main
+from flopgate_governor.core.decide import reach_tflop
 from flopgate_governor.policy_diff import changes
 from flopgate_governor.toml_files import policy_text
+from flopgate_proto.amounts import flop_text
 from flopgate_proto.values import Budget, Phase, PhaseRule, Policy, Scope, ScopeKind, Tier
 from tests.support.found_clusters import join
 from tests.support.governor import POLICY, LocalGovernor, cluster_policy, joined
@@ -139,10 +142,60 @@ def test_a_cap_below_what_is_out_is_told(
     ]
 
 
+STOP_MS = 133_000
+
+
+def test_a_license_that_one_crash_uses_up_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    least_ms = LICENSED.license_step_ms + STOP_MS
+    for short_ms in (1, 0):
+        span_ms = least_ms - short_ms
+        policy = replace(LICENSED, license_span_ms=span_ms, reserve_span_ms=span_ms)
+        code, out, _ = told(capsys, "policy", "check", form(tmp_path, policy), "--json")
+        found = json.loads(out)["remarks"]
+        assert (code, len(found)) == (0, 2 * short_ms)
+        for key, kind, one in zip(
+            ("license_span_ms", "reserve_span_ms"), ("license", "reserve"), found, strict=False
+        ):
+            assert one.startswith(f"{key} is {span_ms}ms: a step of 30m, lost with a crash, ")
+            assert f"one crash uses a {kind} up" in one
+
+
+def test_headrooms_that_are_too_small_for_the_hosts_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = busy(tmp_path)
+    peaks = peaks_of(0x2330, "NVIDIA H100 80GB HBM3")
+    stop_tflop, crash_tflop = (
+        reach_tflop(peaks.worst_nominal_flop_per_s, span_ms)
+        for span_ms in (STOP_MS, STOP_MS + LICENSED.license_step_ms)
+    )
+
+    def told_of(permit_tflop: int, license_tflop: int) -> list[str]:
+        policy = replace(
+            LICENSED,
+            headroom_max_tflop=permit_tflop,
+            license_headroom_max_tflop=license_tflop,
+        )
+        path = form(tmp_path, policy)
+        code, out, _ = told(capsys, "policy", "check", path, "--dir", root, "--json")
+        assert code == 0
+        return [one for one in json.loads(out)["remarks"] if "headroom" in one]
+
+    assert not told_of(stop_tflop + 1, crash_tflop + 1)
+    permit, license_ = told_of(stop_tflop, crash_tflop)
+    assert permit.startswith(f"headroom_max_tflop is {flop_text(stop_tflop)}: host ")
+    assert "a stop in order: it stands at ceiling.reached (so for 2 hosts)" in permit
+    assert license_.startswith("license_headroom_max_tflop is ")
+    assert "one crash uses its license up (so for 2 hosts)" in license_
+
+
 @pytest.mark.parametrize(
     ("policy", "line", "problem"),
     [
         (replace(POLICY, lifetime_ms=1_999, wind_down_ms=0), "lifetime_ms", "lost answer"),
+        (replace(POLICY, lifetime_ms=134_000, renew_after_ms=1_000), "lifetime_ms", "ceiling.rea"),
         (replace(POLICY, register_tflop=11, prohibit_tflop=10), "register_tflop", "prohibit"),
         (replace(POLICY, prohibit_tflop_per_s=10), "prohibit_tflop_per_s", "register_tflop"),
         (tiered((11, 3), (10, 3)), "training_tflop = 10", "less approval"),

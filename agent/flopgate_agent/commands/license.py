@@ -106,8 +106,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _request(arguments: argparse.Namespace) -> int:
+    span_ms = parse_span_ms(arguments.span)
+    if not span_ms:
+        raise ConfigError(
+            "a license for no time is asked for",
+            code="license.wish",
+            remedy="Write a span, as in 7d.",
+        )
     wanted = Wanted(
-        span_ms=parse_span_ms(arguments.span),
+        span_ms=span_ms,
         reserve=arguments.reserve,
         authority=arguments.authority,
         name=arguments.name,

@@ -141,6 +141,8 @@ def _issue(arguments: argparse.Namespace, layout: Layout) -> None:
     if arguments.again:
         _write(arguments, layout, [one.request for one in asking], None)
         return
+    if arguments.approval is None:
+        _check_openers(arguments, asking)
     delivered = deliver_file(layout, arguments.file, asking)
     if not delivered:
         raise ConfigError(
@@ -152,6 +154,30 @@ def _issue(arguments: argparse.Namespace, layout: Layout) -> None:
     preview = _preview(layout, approval, delivered)
     _tell(arguments, layout, approval, preview, asking)
     _sign(arguments, layout, approval, preview)
+
+
+def _check_openers(arguments: argparse.Namespace, asking: Sequence[AskingHost]) -> None:
+    reserve = any(one.wish.reserve for one in asking)
+    count, needed = len(arguments.opener), arguments.openers_needed
+    if reserve and not count:
+        raise ConfigError(
+            "a reserve is asked for, and nobody is named who may open it",
+            code="license.openers",
+            remedy="Add --opener PEM for each of the custodian's officers who may: the public "
+            "half of his key.",
+        )
+    if not reserve and (count or needed is not None):
+        raise ConfigError(
+            "openers are named, and no host of this file asks for a reserve",
+            code="license.openers",
+            remedy="Leave them out, or let hosts ask: `flopgate-agent license request --reserve`.",
+        )
+    if needed is not None and not 1 <= needed <= count:
+        raise ConfigError(
+            f"--openers-needed is {needed}, and {counted(count, 'opener')} named",
+            code="license.openers",
+            remedy=f"Write 1 to {count}, or name more with --opener.",
+        )
 
 
 def _approval(
@@ -185,7 +211,14 @@ def _proposed(
     policy: Policy,
 ) -> LicenseApproval:
     reserve = any(one.wish.reserve for one in delivered)
+    kind = "reserve" if reserve else "license"
     span_ms = policy.reserve_span_ms if reserve else policy.license_span_ms
+    if not span_ms:
+        raise ConfigError(
+            f"the policy in force lets no {kind} be given",
+            code="license.none-by-policy",
+            remedy=f"Officers sign a policy with {kind}_span_ms: `flopgate-governor policy apply`.",
+        )
     most = policy.reserve_headroom_max_tflop if reserve else policy.license_headroom_max_tflop
     now_ms = unix_ms()
     within_ms = parse_span_ms(arguments.within) if arguments.within else policy.license_age_ms
@@ -199,13 +232,24 @@ def _proposed(
         span_ms=parse_span_ms(arguments.span)
         if arguments.span
         else min(span_ms, max(one.wish.span_ms for one in delivered)),
-        headroom_max_tflop=parse_tflop(arguments.headroom) if arguments.headroom else most,
+        headroom_max_tflop=_headroom_tflop(arguments.headroom) if arguments.headroom else most,
         reserve=reserve,
         nonce=secrets.token_bytes(NONCE_BYTES),
         reason=arguments.reason,
         opener_spkis=openers,
         opener_threshold=len(openers) if needed is None else needed,
     )
+
+
+def _headroom_tflop(text: str) -> int:
+    headroom_tflop = parse_tflop(text)
+    if not headroom_tflop:
+        raise ConfigError(
+            f"--headroom is {text}: less than a teraFLOP lets nothing run",
+            code="license.headroom",
+            remedy="Write what one host may do, as in 1e22.",
+        )
+    return headroom_tflop
 
 
 def _preview(
@@ -253,11 +297,12 @@ def _sign(
         draft = Draft.of(approval, unix_ms() + parse_span_ms(arguments.expires))
         write_draft(arguments.draft, draft)
         digest, path = draft.digest.hex(), str(arguments.draft)
+        rest = f"--dir {arguments.dir} --approval {path} --out FILE"
         lines = [
             *in_words(approval),
             f"digest {digest}",
             f"next: flopgate-governor order approve {path} --key KEY",
-            f"then: flopgate-governor license issue {arguments.file} --approval {path}",
+            f"then: flopgate-governor license issue {arguments.file} {rest}",
         ]
         tell(arguments, lines, {"draft": path, "digest": digest})
         return

@@ -13,7 +13,14 @@ from typing import Any, Final
 from flopgate_governor.commands.signing import add_directory, add_signing_arguments, carried_out
 from flopgate_governor.files import Layout, read_signing_key
 from flopgate_governor.output import add_json, show, tell
-from flopgate_governor.policy_check import books_for, remarks, spent_faults
+from flopgate_governor.policy_check import (
+    books_for,
+    crash_remarks,
+    headroom_remarks,
+    rates_of,
+    remarks,
+    spent_faults,
+)
 from flopgate_governor.policy_diff import Change, changes
 from flopgate_governor.rehearsal import Rehearsed, copy_store, rehearse
 from flopgate_governor.state import open_state
@@ -90,7 +97,7 @@ def _shipped(name: str) -> Any:
 def _check(arguments: argparse.Namespace) -> None:
     if arguments.dir is None:
         policy = read_policy(arguments.file, "an authority", 1)
-        told: list[str] = []
+        told = list(crash_remarks(policy))
     else:
         layout = Layout(arguments.dir)
         policy = read_policy(arguments.file, load_authority(layout), 1)
@@ -106,7 +113,12 @@ def _checked(layout: Layout, path: Path, policy: Policy) -> list[str]:
         books = books_for(state, policy)
         for fault in spent_faults(policy, books):
             raise fault_at(path, fault)
-        return list(remarks(policy, books, state.covered_under(policy), state.book.orders.works))
+        covered = state.covered_under(policy)
+        return [
+            *crash_remarks(policy),
+            *remarks(policy, books, covered, state.book.orders.works),
+            *headroom_remarks(policy, rates_of(state, policy), covered),
+        ]
 
 
 def _diff(arguments: argparse.Namespace) -> None:

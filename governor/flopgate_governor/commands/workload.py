@@ -13,7 +13,7 @@ from flopgate_governor.files import Layout
 from flopgate_governor.output import show
 from flopgate_governor.wiring import load_authority, opened
 from flopgate_governor.workload_view import Known, known
-from flopgate_proto.amounts import flop_text, parse_tflop, rate_text
+from flopgate_proto.amounts import flop_text, parse_spent_tflop, rate_text
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import COUNT_MAX, NONCE_BYTES
 from flopgate_proto.values.common import WorkloadKind
@@ -86,7 +86,7 @@ def _registration(arguments: argparse.Namespace) -> Registration:
         custodian=arguments.custodian,
         parents=tuple(dict.fromkeys(arguments.parent)),
         tier=arguments.tier,
-        prior_tflop=parse_tflop(arguments.prior),
+        prior_tflop=parse_spent_tflop(arguments.prior),
         nonce=secrets.token_bytes(NONCE_BYTES),
         reason=arguments.reason,
     )

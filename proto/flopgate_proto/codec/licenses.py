@@ -51,7 +51,11 @@ def decode_approval(data: bytes) -> LicenseApproval:
     if not requests:
         raise MalformedError("an approval of no request", code="license.approval.empty")
     if message.not_before_unix_ms >= message.not_after_unix_ms or not message.span_ms:
-        raise MalformedError("an approval for no time", code="license.approval.time")
+        raise MalformedError(
+            "an approval for no time",
+            code="license.approval.time",
+            remedy="Approve a span, and an end that comes after the beginning.",
+        )
     least = 1 if message.reserve else 0
     if not least <= message.opener_threshold <= len(openers) or bool(openers) != message.reserve:
         raise MalformedError(
