@@ -1,7 +1,7 @@
 """Fuzzes what a courier on foot carries: `python tests/fuzz/fuzz_license_files.py -runs=20000`.
 
-Request files, license files, armored text and QR codes. The first byte picks the parser, the rest
-is its input; see fuzz_parsers.py for what counts as a finding.
+Request files, license files, armored text and QR codes, summaries of requests among them. The first
+byte picks the parser, the rest is its input; see fuzz_parsers.py for what counts as a finding.
 """
 
 from __future__ import annotations

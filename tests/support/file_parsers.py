@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from flopgate_proto.files import (
+    Forms,
     armored,
     asking_hosts,
     join_qr,
+    joined,
     license_content,
     license_in,
     qr_parts,
@@ -17,9 +19,13 @@ from flopgate_proto.files import (
     read_requests,
     statement_content,
     statement_in,
+    summary_contents,
+    summary_in,
+    summary_of,
 )
 from flopgate_proto.files.content import Content, Kind
 from tests.support import further_orders, license_files, orders
+from tests.support.fixed import HOST_KEY
 
 
 def _chunks(data: bytes) -> list[bytes]:
@@ -39,6 +45,15 @@ def _from_qr(data: bytes) -> object:
     return [license_in(one) for one in join_qr(_text(data).splitlines())]
 
 
+def _summaries(contents: list[Content]) -> object:
+    return joined(summary_in(one) for one in contents)
+
+
+def _from_forms(data: bytes) -> object:
+    forms = Forms()
+    return _summaries(forms.contents() if forms.take(data) else [])
+
+
 FILE_PARSERS: Final[Mapping[str, Callable[[bytes], object]]] = {
     "request-file": lambda data: list(read_requests(_chunks(data))),
     "request-file-asking": lambda data: asking_hosts(_chunks(data)),
@@ -48,10 +63,16 @@ FILE_PARSERS: Final[Mapping[str, Callable[[bytes], object]]] = {
     "qr": _from_qr,
     "carried-license": lambda data: license_in(Content(Kind.LICENSE, data)),
     "carried-statement": lambda data: statement_in(Content(Kind.STATEMENT, data)),
+    "summary": _from_forms,
+    "summary-qr": lambda data: _summaries(join_qr(_text(data).splitlines())),
+    "carried-summary": lambda data: _summaries([Content(Kind.SUMMARY, data)]),
 }
 
 _LICENSE: Final = license_content(license_files.license_for()[0])
 _OPENING: Final = statement_content(orders.sealed_order(further_orders.approval()))
+(_SUMMARY,) = summary_contents(
+    summary_of(asking_hosts([license_files.request_file(HOST_KEY, license_files.OTHER_KEY)]))
+)
 
 FILES_ACCEPTED: Final[Mapping[str, bytes]] = {
     "request-file": license_files.request_file(),
@@ -62,5 +83,8 @@ FILES_ACCEPTED: Final[Mapping[str, bytes]] = {
     "qr": "\n".join(qr_parts(_LICENSE)).encode(),
     "carried-license": _LICENSE.data,
     "carried-statement": _OPENING.data,
+    "summary": armored(_SUMMARY).encode(),
+    "summary-qr": "\n".join(qr_parts(_SUMMARY)).encode(),
+    "carried-summary": _SUMMARY.data,
 }
 """What the parser of this name takes."""

@@ -14,12 +14,11 @@ from flopgate_agent.config import load_gate
 from flopgate_agent.gate_process.status_file import status_path
 from flopgate_agent.host_status import read_status, span_words
 from flopgate_agent.licensing.gathering import look_at, merged
-from flopgate_agent.licensing.given import chunks, opened, read_given
+from flopgate_agent.licensing.given import read_given
 from flopgate_agent.licensing.opening import opening_of
 from flopgate_agent.licensing.progress import Progress
 from flopgate_agent.licensing.requesting import IF_SILENT, Wanted, request_file
 from flopgate_agent.licensing.showing import (
-    asking_line,
     contents,
     license_lines,
     statement_lines,
@@ -29,8 +28,7 @@ from flopgate_agent.local_door import ask_gate
 from flopgate_proto.amounts import counted, date_text, parse_span_ms
 from flopgate_proto.codec import PayloadType, envelope_to_json, envelope_to_wire
 from flopgate_proto.errors import ConfigError, EnvironmentFault
-from flopgate_proto.files import armored, asking_hosts, is_lines, license_of
-from flopgate_proto.files.requests import KIND as REQUEST
+from flopgate_proto.files import armored, joined, license_of, summary_lines
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 WAIT_S: Final = 60
@@ -208,12 +206,6 @@ def _time(arguments: argparse.Namespace) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     if not arguments.files:
         return _held(arguments)
-    if arguments.form == "words" and _is_request(arguments.files[0]):
-        for path in arguments.files:
-            with opened(path) as file:
-                for asking in asking_hosts(chunks(file)):
-                    sys.stdout.write(f"{asking_line(asking)}\n")
-        return 0
     given = read_given(arguments.files)
     if arguments.form == "words":
         for license_ in given.licenses:
@@ -221,6 +213,8 @@ def _show(arguments: argparse.Namespace) -> int:
                 sys.stdout.write("\n".join(license_lines(license_)) + "\n")
         for statement in given.statements:
             sys.stdout.write("\n".join(statement_lines(statement)) + "\n")
+        for summary in joined(given.summaries):
+            sys.stdout.write("\n".join(summary_lines(summary, arguments.host)) + "\n")
         return 0
     carried = contents(given, arguments.host)
     if arguments.form == "text":
@@ -233,14 +227,6 @@ def _show(arguments: argparse.Namespace) -> int:
     for path in write_qr(carried, arguments.out):
         sys.stdout.write(f"{path}\n")
     return 0
-
-
-def _is_request(path: str) -> bool:
-    if path == "-":
-        return False
-    with opened(path) as file:
-        first = file.read(200)
-    return is_lines(first) and f'"{REQUEST}"'.encode() in first
 
 
 def _held(arguments: argparse.Namespace) -> int:

@@ -14,18 +14,19 @@ from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ConfigError, FlopgateError, MalformedError
 from flopgate_proto.files import (
     Content,
-    is_armor,
+    Forms,
+    Summary,
+    asking_hosts,
     is_lines,
-    is_qr_part,
-    join_qr,
     license_in,
     license_of,
-    read_armor,
     read_licenses,
     statement_in,
+    summary_in,
+    summary_of,
 )
 from flopgate_proto.files.content import Kind
-from flopgate_proto.files.qr_images import is_image, read_qr
+from flopgate_proto.files.requests import KIND as REQUEST
 from flopgate_proto.limits import ARMOR_CHARS_MAX, MESSAGE_BYTES_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
@@ -35,10 +36,11 @@ _TEXT_BYTES_MAX: Final = max(4 * ARMOR_CHARS_MAX, MESSAGE_BYTES_MAX)
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Licenses and statements of all files together."""
+    """Licenses, statements, and what request files ask for, of all files together."""
 
     licenses: list[pb.HostLicense] = field(default_factory=list)
     statements: list[Envelope] = field(default_factory=list)
+    summaries: list[Summary] = field(default_factory=list)
 
     def statement(self, payload_type: str, what: str) -> Envelope:
         """The one statement of this type.
@@ -66,28 +68,20 @@ def read_given(paths: Sequence[str], host_id: bytes = b"") -> Given:
         ConfigError, MalformedError, OversizedError: naming the file.
         MisdirectedError: a license file has no part for the host.
     """
-    given, codes = Given(), []
+    given, forms = Given(), Forms()
     for path in paths:
         with naming(path), opened(path) as file:
             first = file.read(CHUNK_BYTES)
-            if is_lines(first):
+            if is_lines(first, REQUEST):
+                given.summaries.append(summary_of(asking_hosts(chunks(file, first))))
+            elif is_lines(first):
                 found = read_licenses(chunks(file, first))
                 given.licenses.extend(license_of(found, host_id) if host_id else found)
-                continue
-            data = first + file.read(_TEXT_BYTES_MAX)
-            if is_image(data):
-                codes += read_qr(data)
-                continue
-            text = data.decode(errors="replace")
-            lines = [line for line in text.splitlines() if line.strip()]
-            if is_armor(text):
-                _add(given, read_armor(text))
-            elif lines and is_qr_part(lines[0]):
-                codes += lines
             else:
-                given.statements.append(_statement(text))
-    if codes:
-        _add(given, join_qr(codes))
+                data = first + file.read(_TEXT_BYTES_MAX)
+                if not forms.take(data):
+                    given.statements.append(_statement(data.decode(errors="replace")))
+    _add(given, forms.contents())
     return given
 
 
@@ -134,8 +128,8 @@ def _statement(text: str) -> Envelope:
         return envelope_from_json(text)
     except MalformedError as error:
         error.remedy = (
-            "What is taken: what `license issue` or `license time` wrote, its text of paper, or "
-            "its QR codes."
+            "What is taken: what `license request`, `issue` or `time` wrote, its text of paper, "
+            "or its QR codes."
         )
         raise
 
@@ -144,5 +138,7 @@ def _add(given: Given, contents: Iterable[Content]) -> None:
     for content in contents:
         if content.kind is Kind.LICENSE:
             given.licenses.append(license_in(content))
+        elif content.kind is Kind.SUMMARY:
+            given.summaries.append(summary_in(content))
         else:
             given.statements.append(statement_in(content))

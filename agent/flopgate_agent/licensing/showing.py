@@ -1,23 +1,24 @@
-"""Licenses, requests and statements in words; licenses as text for paper and as QR codes."""
+"""Licenses, requests and statements in words, as text for paper, and as QR codes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from flopgate_agent.licensing.given import Given
-from flopgate_proto.amounts import counted, date_text, span_text
+from flopgate_proto.amounts import date_text, span_text
 from flopgate_proto.codec import decode_answer, decode_opening, decode_order, decode_trusted_time
 from flopgate_proto.codec.payload_types import PayloadType
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.files import (
-    AskingHost,
     Content,
+    joined,
     license_content,
     qr_parts,
-    spoken,
     statement_content,
+    summary_contents,
 )
 from flopgate_proto.files.qr_images import qr_png
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -25,19 +26,25 @@ from flopgate_proto.values import Ceiling, LicenseApproval
 
 
 def contents(given: Given, host: str) -> list[Content]:
-    """What is to be carried: the licenses of the host so named, or all, and the statements.
+    """What is to be carried: of the host so named, or of all, and the statements.
 
     Raises:
-        ConfigError: no license is for this host.
+        ConfigError: nothing is of this host.
+        MalformedError: parts of one request contradict each other.
     """
     licenses = [one for one in given.licenses if one.host_id.hex().startswith(host)]
-    if host and not licenses:
+    carried = [license_content(one) for one in licenses]
+    for summary in joined(given.summaries):
+        asking = {
+            at: one for at, one in summary.asking.items() if one.host.host_id.hex().startswith(host)
+        }
+        carried += summary_contents(replace(summary, asking=asking))
+    if host and not carried:
         raise ConfigError(
-            f"no license is for a host {host}",
+            f"no license or request is of a host {host}",
             code="license.host",
             remedy="`flopgate-agent license show` lists them.",
         )
-    carried = [license_content(one) for one in licenses]
     return carried + [statement_content(one) for one in given.statements]
 
 
@@ -104,13 +111,3 @@ def statement_lines(envelope: Envelope) -> Iterator[str]:
     else:
         yield f"a statement of type {envelope.payload_type}"
     yield f"  checksum {statement_content(envelope).checksum}"
-
-
-def asking_line(asking: AskingHost) -> str:
-    """One host of a request file."""
-    kind = "a reserve license" if asking.wish.reserve else "a license"
-    return (
-        f"{asking.host.host_id.hex()}  {asking.host.name or '-'}  "
-        f"{counted(asking.host.reports, 'report')}, the last asks for {kind} of "
-        f"{span_text(asking.wish.span_ms)}  checksum {spoken(asking.request)}"
-    )

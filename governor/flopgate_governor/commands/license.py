@@ -1,4 +1,4 @@
-"""Licenses for hosts without a link: issue them to a request file, list them, tell the time."""
+"""Licenses for hosts without a link: what is asked for, given, and out; and the time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flopgate_governor.client import issue_licenses, status
+from flopgate_governor.commands.license_summary import add_summary, run_summary
 from flopgate_governor.commands.signing import add_directory, typed_back
 from flopgate_governor.deliveries import deliver_file, in_parts, read_asking
 from flopgate_governor.drafts import Draft, encoded, read_draft, write_draft
@@ -33,7 +34,7 @@ from flopgate_proto.codec import (
 )
 from flopgate_proto.envelope import Envelope, seal
 from flopgate_proto.errors import ConfigError
-from flopgate_proto.files import AskingHost, spoken, write_licenses
+from flopgate_proto.files import AskingHost, spoken, summary_of, write_licenses
 from flopgate_proto.limits import NONCE_BYTES
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.licenses import LicenseApproval, TrustedTime
@@ -41,10 +42,13 @@ from flopgate_proto.values.orders import Policy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``license issue``, ``list``, ``show`` and ``time``."""
+    """Arguments of ``license issue``, ``summary``, ``list``, ``show`` and ``time``."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_issue(
         actions.add_parser("issue", help="account a request file, and license the hosts in it")
+    )
+    add_summary(
+        actions.add_parser("summary", help="what a site asks for, from paper, QR codes or its file")
     )
     listed = actions.add_parser("list", help="licenses that no report has settled yet")
     add_directory(listed)
@@ -117,6 +121,9 @@ def _add_issue(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do one of them."""
+    if arguments.action == "summary":
+        run_summary(arguments)
+        return
     layout = Layout(arguments.dir)
     match arguments.action:
         case "issue":
@@ -269,12 +276,15 @@ def _tell(
     asking: Sequence[AskingHost],
 ) -> None:
     asked = {one.request: one for one in asking}
+    checksum = summary_of(asking).checksum
     if arguments.json:
         told = [issued_document(one, asked[one.request].host.name) for one in preview]
-        show(json.dumps({"hosts": told, "not_after_unix_ms": approval.not_after_unix_ms}))
+        document = {"hosts": told, "not_after_unix_ms": approval.not_after_unix_ms}
+        show(json.dumps({**document, "checksum": checksum}))
         return
     outstanding = status(layout).licenses
-    lines = issued_lines(preview, asked, approval)
+    lines = [f"checksum of the whole request {checksum}"]
+    lines += issued_lines(preview, asked, approval)
     show("\n".join([*lines, *sum_lines(preview, outstanding, approval, unix_ms())]))
 
 

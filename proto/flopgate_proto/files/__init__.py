@@ -13,27 +13,43 @@ from flopgate_proto.files.carried import (
 )
 from flopgate_proto.files.checksum import spoken
 from flopgate_proto.files.content import Content
+from flopgate_proto.files.forms import Forms
 from flopgate_proto.files.licenses import license_of, read_licenses, write_licenses
 from flopgate_proto.files.lines import is_lines
 from flopgate_proto.files.qr import is_qr_part, join_qr, qr_parts
 from flopgate_proto.files.requests import (
     AskingHost,
+    AskingLane,
     ReportingHost,
     asking_hosts,
     read_requests,
     write_requests,
 )
+from flopgate_proto.files.summaries import (
+    Summary,
+    differences,
+    joined,
+    summary_contents,
+    summary_in,
+    summary_of,
+)
+from flopgate_proto.files.summary_words import summary_lines
 
 __all__ = [
     "AskingHost",
+    "AskingLane",
     "Content",
+    "Forms",
     "ReportingHost",
+    "Summary",
     "armored",
     "asking_hosts",
+    "differences",
     "is_armor",
     "is_lines",
     "is_qr_part",
     "join_qr",
+    "joined",
     "license_content",
     "license_in",
     "license_of",
@@ -44,6 +60,10 @@ __all__ = [
     "spoken",
     "statement_content",
     "statement_in",
+    "summary_contents",
+    "summary_in",
+    "summary_lines",
+    "summary_of",
     "write_licenses",
     "write_requests",
 ]

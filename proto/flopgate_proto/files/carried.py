@@ -27,7 +27,7 @@ def license_in(content: Content) -> pb.HostLicense:
     Raises:
         MalformedError, OversizedError: it is none, or not whole.
     """
-    _check(content, Kind.LICENSE)
+    check_kind(content, Kind.LICENSE)
     return check_license(parse_message(pb.HostLicense(), content.data))
 
 
@@ -37,14 +37,20 @@ def statement_in(content: Content) -> Envelope:
     Raises:
         MalformedError, OversizedError: it is none, or nobody signed it.
     """
-    _check(content, Kind.STATEMENT)
+    check_kind(content, Kind.STATEMENT)
     return envelope_from_wire(parse_message(pb.Envelope(), content.data))
 
 
-def _check(content: Content, kind: Kind) -> None:
+def check_kind(content: Content, kind: Kind) -> None:
+    """Check that what was carried is what is wanted.
+
+    Raises:
+        MalformedError: it is something else.
+    """
     if content.kind is not kind:
         raise MalformedError(
             f"a {content.kind.value.lower()} where a {kind.value.lower()} was expected",
             code="carried.kind",
-            remedy="`license install` takes licenses; `license open` and `time` statements.",
+            remedy="`license install` takes licenses; `license open` and `time` statements; "
+            "`license show` and the authority's `license summary` what a site asks for.",
         )

@@ -1,4 +1,4 @@
-"""What paper and QR codes carry: a license, or a signed statement, packed."""
+"""What paper and QR codes carry: a license, a signed statement, or what a file asks for, packed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,15 @@ class Kind(enum.Enum):
 
     LICENSE = "LICENSE"
     STATEMENT = "STATEMENT"
+    SUMMARY = "SUMMARY"
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Bytes of one message: a `HostLicense`, or the `Envelope` of an opening or a time."""
+    """Bytes of one message of its kind.
+
+    A `HostLicense`, the `Envelope` of an opening or a time, or a `RequestSummary`.
+    """
 
     kind: Kind
     data: bytes

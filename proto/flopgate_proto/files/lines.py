@@ -25,9 +25,10 @@ _AGAIN: Final = "Fetch the file again, whole."
 Line = Mapping[str, Any]
 
 
-def is_lines(data: bytes) -> bool:
-    """Whether a file that begins so is one of these, or means to be."""
-    return data.lstrip()[:1] == b"{" and b'"flopgate"' in data[:80]
+def is_lines(data: bytes, kind: str = "") -> bool:
+    """Whether a file that begins so is one of these, or of this kind, or means to be."""
+    begin = data.lstrip()[:80]
+    return begin[:1] == b"{" and b'"flopgate"' in begin and f'"{kind}'.encode() in begin
 
 
 def write_lines(kind: str, bodies: Iterable[Line]) -> Iterator[bytes]:
@@ -115,6 +116,12 @@ def _parsed(raw: bytes, number: int, *, ended: bool) -> Line:
     except (ValueError, RecursionError) as error:
         if not ended and (number > 1 or is_lines(raw)):
             raise _cut(f"in line {number}") from error
+        if number == 1:
+            raise MalformedError(
+                "line 1 is not JSON: this is no request or license file",
+                code="license-file.malformed",
+                remedy="Name what `license request`, `license gather` or `license issue` wrote.",
+            ) from error
         raise malformed(f"line {number} is not JSON") from error
     if not isinstance(line, dict):
         raise malformed(f"line {number} is not a JSON object")

@@ -13,6 +13,7 @@ from flopgate_proto.files.json_envelopes import envelope_of
 from flopgate_proto.files.lines import Line, malformed, read_lines, write_lines
 from flopgate_proto.limits import COUNT_MAX, DIGEST_BYTES, LICENSED_HOSTS_MAX
 from flopgate_proto.values.licenses import LicenseWish
+from flopgate_proto.values.reports import Report
 
 KIND: Final = "license-request"
 
@@ -33,18 +34,38 @@ class ReportingHost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AskingLane:
+    """One lane by that report; ``headroom_tflop``: what is asked for above what was allotted."""
+
+    workload: str
+    chips: int
+    allotted_tflop: int
+    unaccounted_tflop: int
+    headroom_tflop: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AskingHost:
-    """What a host's last report asks for.
+    """What a host's last report asks for, and where the host stands by it.
 
     Attributes:
-        request: digest of that report.
+        request: digest of that report, the head of the host's ledger.
         sequence: of it.
+        run_nonce: 16 bytes, fresh with each run of the gate.
+        running_ms: gate running time since enrolment.
+        tpm_counter, spent_counter: of its TPM, of reports and of reservations; 0 without one.
     """
 
     host: ReportingHost
     request: bytes
     sequence: int
     wish: LicenseWish
+    run_nonce: bytes
+    running_ms: int
+    chip_count: int
+    lanes: tuple[AskingLane, ...]
+    tpm_counter: int
+    spent_counter: int
 
 
 def write_requests(hosts: Iterable[tuple[ReportingHost, Iterable[Envelope]]]) -> Iterator[bytes]:
@@ -153,4 +174,30 @@ def _asking(host: ReportingHost, envelope: Envelope) -> AskingHost:
             code="license-file.request",
             remedy="Run `flopgate-agent license request` on that host.",
         )
-    return AskingHost(host=host, request=envelope.digest, sequence=report.sequence, wish=wish)
+    return AskingHost(
+        host=host,
+        request=envelope.digest,
+        sequence=report.sequence,
+        wish=wish,
+        run_nonce=report.run_nonce,
+        running_ms=report.running_ms,
+        chip_count=report.chip_count,
+        lanes=_lanes(report),
+        tpm_counter=0 if report.tpm is None else report.tpm.counter,
+        spent_counter=0 if report.tpm is None else report.tpm.spent_counter,
+    )
+
+
+def _lanes(report: Report) -> tuple[AskingLane, ...]:
+    asked = () if report.request is None else report.request.lanes
+    headroom = {lane.workload: lane.headroom_tflop for lane in asked}
+    return tuple(
+        AskingLane(
+            workload=lane.workload,
+            chips=len(lane.chips),
+            allotted_tflop=lane.allotted_tflop,
+            unaccounted_tflop=lane.unaccounted_tflop,
+            headroom_tflop=headroom.get(lane.workload, 0),
+        )
+        for lane in report.lanes
+    )

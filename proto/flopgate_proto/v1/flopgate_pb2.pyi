@@ -2887,6 +2887,127 @@ class HostLicense(_message.Message):
 Global___HostLicense: _TypeAlias = HostLicense  # noqa: Y015
 
 @_typing.final
+class RequestSummary(_message.Message):
+    """What hosts of a request file ask for, on paper or in QR codes. Unsigned: the file proves it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOSTS_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    ASKING_FIELD_NUMBER: _builtins.int
+    hosts: _builtins.int
+    """Of the whole file: how many hosts, and SHA-256 over their requests' digests, ascending."""
+    requests: _builtins.bytes
+    first: _builtins.int
+    """Which of them the first one here is, from 0."""
+    @_builtins.property
+    def asking(self) -> _containers.RepeatedCompositeFieldContainer[Global___AskingSummary]: ...
+    def __init__(
+        self,
+        *,
+        hosts: _builtins.int = ...,
+        requests: _builtins.bytes = ...,
+        first: _builtins.int = ...,
+        asking: _abc.Iterable[Global___AskingSummary] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asking", b"asking", "first", b"first", "hosts", b"hosts", "requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestSummary: _TypeAlias = RequestSummary  # noqa: Y015
+
+@_typing.final
+class AskingSummary(_message.Message):
+    """One host, by its last report, the request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    REPORTS_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    WISH_FIELD_NUMBER: _builtins.int
+    RUN_NONCE_FIELD_NUMBER: _builtins.int
+    RUNNING_MS_FIELD_NUMBER: _builtins.int
+    CHIP_COUNT_FIELD_NUMBER: _builtins.int
+    LANES_FIELD_NUMBER: _builtins.int
+    TPM_COUNTER_FIELD_NUMBER: _builtins.int
+    SPENT_COUNTER_FIELD_NUMBER: _builtins.int
+    host_id: _builtins.bytes
+    name: _builtins.str
+    reports: _builtins.int
+    request: _builtins.bytes
+    sequence: _builtins.int
+    run_nonce: _builtins.bytes
+    running_ms: _builtins.int
+    chip_count: _builtins.int
+    tpm_counter: _builtins.int
+    """Of the TPM; 0 where there is none."""
+    spent_counter: _builtins.int
+    @_builtins.property
+    def wish(self) -> Global___LicenseWish: ...
+    @_builtins.property
+    def lanes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LaneSummary]: ...
+    def __init__(
+        self,
+        *,
+        host_id: _builtins.bytes = ...,
+        name: _builtins.str = ...,
+        reports: _builtins.int = ...,
+        request: _builtins.bytes = ...,
+        sequence: _builtins.int = ...,
+        wish: Global___LicenseWish | None = ...,
+        run_nonce: _builtins.bytes = ...,
+        running_ms: _builtins.int = ...,
+        chip_count: _builtins.int = ...,
+        lanes: _abc.Iterable[Global___LaneSummary] | None = ...,
+        tpm_counter: _builtins.int = ...,
+        spent_counter: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["wish", b"wish"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chip_count", b"chip_count", "host_id", b"host_id", "lanes", b"lanes", "name", b"name", "reports", b"reports", "request", b"request", "run_nonce", b"run_nonce", "running_ms", b"running_ms", "sequence", b"sequence", "spent_counter", b"spent_counter", "tpm_counter", b"tpm_counter", "wish", b"wish"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskingSummary: _TypeAlias = AskingSummary  # noqa: Y015
+
+@_typing.final
+class LaneSummary(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKLOAD_FIELD_NUMBER: _builtins.int
+    CHIPS_FIELD_NUMBER: _builtins.int
+    ALLOTTED_TFLOP_FIELD_NUMBER: _builtins.int
+    UNACCOUNTED_TFLOP_FIELD_NUMBER: _builtins.int
+    HEADROOM_TFLOP_FIELD_NUMBER: _builtins.int
+    workload: _builtins.str
+    chips: _builtins.int
+    allotted_tflop: _builtins.int
+    unaccounted_tflop: _builtins.int
+    headroom_tflop: _builtins.int
+    def __init__(
+        self,
+        *,
+        workload: _builtins.str = ...,
+        chips: _builtins.int = ...,
+        allotted_tflop: _builtins.int = ...,
+        unaccounted_tflop: _builtins.int = ...,
+        headroom_tflop: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allotted_tflop", b"allotted_tflop", "chips", b"chips", "headroom_tflop", b"headroom_tflop", "unaccounted_tflop", b"unaccounted_tflop", "workload", b"workload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LaneSummary: _TypeAlias = LaneSummary  # noqa: Y015
+
+@_typing.final
 class Notice(_message.Message):
     """Advice of the transport. Unsigned: no gate changes its mind over it."""
 
