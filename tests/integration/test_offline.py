@@ -13,6 +13,7 @@ from tests.support.waiting import until
 
 MONDAY, TUESDAY = "Monday: the operator asks", "Tuesday: officers decide"
 WEDNESDAY, NEXT = "Wednesday: the site runs on", "Monday again: the next one"
+AHEAD, BY_HAND = "Ahead of the file", "Where no machine reaches all hosts"
 
 
 @pytest.fixture
@@ -24,8 +25,10 @@ def test_a_licensing_day_of_a_site(scene: OfflineScene) -> None:
     """Asked, decided, installed from one place, run on by, printed, told the time, and returned."""
     (policy,) = blocks("offline.md", "Once, beforehand")
     one, site = blocks("offline.md", MONDAY)
+    paper, compared = blocks("offline.md", AHEAD)
     preview, issue = blocks("offline.md", TUESDAY)
     install, left, forms, told_time = blocks("offline.md", WEDNESDAY)
+    (by_hand,) = blocks("offline.md", BY_HAND)
     following, back = blocks("offline.md", NEXT)
     with scene:
         assert "license_span_ms = 604800000  # 7d" in scene.run(policy)
@@ -33,11 +36,20 @@ def test_a_licensing_day_of_a_site(scene: OfflineScene) -> None:
         cut_s = time.monotonic()
         assert "the last asks for a license of 7d" in scene.run(one)
         assert "gathered: 2 of 2 hosts" in scene.run(site)
+        codes = scene.run(paper).split()
+        assert codes
+        assert all((scene.folder / code).read_bytes().startswith(b"\x89PNG") for code in codes)
+        told = scene.run(compared)
+        assert told.count(": it follows on report ") == 2
+        assert "site.request: it is what the summary says" in told
         seen = scene.run(preview)
+        (checksum,) = {line.split()[-1] for line in told.splitlines() if "checksum of the" in line}
+        assert f"checksum of the whole request {checksum}\n" in seen
         assert "node-1" in seen
         assert "node-2" in seen
         assert "2 licenses" in scene.run(issue)
-        scene.run(install)
+        assert "installed: 2 of 2 hosts" in scene.run(install)
+        assert "installed: 2 of 2 hosts" in scene.run(by_hand), "they have it already"
         until(lambda: "gov.example: held, " in scene.run(left), "the gate to say what it holds")
         text = scene.run(forms)
         assert text.count("license for host") >= 4, "two from paper, two from QR codes"

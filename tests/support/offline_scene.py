@@ -37,7 +37,7 @@ _AGENT: Final = """\
 #!/bin/sh
 node={folder}/${{FLOPGATE_NODE:-node-1}}
 case "$1 $2" in
-"license gather"|"license opening") exec {python} -m flopgate_agent.cli "$@" ;;
+"license gather"|"license installed"|"license opening") exec {python} -m flopgate_agent.cli "$@" ;;
 license*|retire*) exec {python} -m flopgate_agent.cli "$@" --config "$node/gate.toml" ;;
 esac
 exec {python} -m flopgate_agent.cli "$@" --file "$node/gate.status"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,8 +13,15 @@ from flopgate_agent.commands.gate_config import add_gate_config
 from flopgate_agent.config import load_gate
 from flopgate_agent.gate_process.status_file import status_path
 from flopgate_agent.host_status import read_status, span_words
+from flopgate_agent.licensing.answers import (
+    ANSWER_BYTES_MAX,
+    Roll,
+    answer_line,
+    answer_of,
+    read_answers,
+)
 from flopgate_agent.licensing.gathering import look_at, merged
-from flopgate_agent.licensing.given import read_given
+from flopgate_agent.licensing.given import opened, read_given
 from flopgate_agent.licensing.opening import opening_of
 from flopgate_agent.licensing.progress import Progress
 from flopgate_agent.licensing.requesting import IF_SILENT, Wanted, request_file
@@ -24,10 +31,12 @@ from flopgate_agent.licensing.showing import (
     statement_lines,
     write_qr,
 )
+from flopgate_agent.licensing.site import AT_ONCE, THROUGH, Way, install_everywhere
+from flopgate_agent.licensing.site import WAIT_S as ANSWER_S
 from flopgate_agent.local_door import ask_gate
 from flopgate_proto.amounts import counted, date_text, parse_span_ms
 from flopgate_proto.codec import PayloadType, envelope_to_json, envelope_to_wire
-from flopgate_proto.errors import ConfigError, EnvironmentFault
+from flopgate_proto.errors import ConfigError, EnvironmentFault, FlopgateError
 from flopgate_proto.files import armored, joined, license_of, summary_lines
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
@@ -65,6 +74,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     install = actions.add_parser("install", help="give this host's gate its license")
     install.add_argument("files", nargs="+", metavar="FILE", help=_FILES_HELP)
+    install.add_argument(
+        "--json", action="store_true", help="answer for programs, a line for each license"
+    )
+    install.add_argument(
+        "--hosts",
+        type=Path,
+        metavar="FILE",
+        help="of a site, names of hosts, one a line: give each its license, tell who has not",
+    )
+    install.add_argument(
+        "--through",
+        default=THROUGH,
+        metavar="COMMAND",
+        help=f"reaches the host NODE; gets the file, gives its answer ({THROUGH})",
+    )
+    install.add_argument(
+        "--at-once", type=int, default=AT_ONCE, metavar="N", help=f"hosts at a time ({AT_ONCE})"
+    )
+    install.add_argument(
+        "--wait", type=int, default=ANSWER_S, metavar="SECONDS", help=f"for each ({ANSWER_S})"
+    )
+    installed = actions.add_parser("installed", help="who of a site has, by their hosts' answers")
+    installed.add_argument("file", metavar="LICENSES", help=f"that were given out: {_FILES_HELP}")
+    installed.add_argument("answers", nargs="+", metavar="FILE", help="of `license install --json`")
+    installed.add_argument(
+        "--expect",
+        type=Path,
+        metavar="FILE",
+        help="names of hosts, one a line: who has not answered is told",
+    )
     back = actions.add_parser("return", help="give back what is left of a license")
     back.add_argument("authority", metavar="AUTHORITY", help="whose license it is")
     sign = actions.add_parser("opening", help="sign the opening of a reserve license")
@@ -94,6 +133,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--host", default="", metavar="HEX", help="of this host alone: its id begins so"
     )
     show.add_argument("--out", type=Path, metavar="FOLDER", help="where QR codes go")
+    install.add_argument(
+        "--name", default=platform.node(), metavar="NAME", help="of this host, in its answer"
+    )
     for one in (ask, install, back, unseal, tell, show):
         add_gate_config(one)
 
@@ -155,19 +197,68 @@ def _names(path: Path) -> list[str]:
 
 
 def _install(arguments: argparse.Namespace) -> int:
+    if arguments.hosts is not None:
+        return _install_everywhere(arguments)
     config = load_gate(arguments.config)
     host_id = bytes.fromhex(read_status(str(status_path(config.door_path)))["host_id"])
-    for one in license_of(read_given(arguments.files, host_id).licenses, host_id):
-        said = "installed:"
+    given = read_given(arguments.files, host_id).some_licenses()
+    for one in license_of(given, host_id):
+        already = False
         try:
             ask_gate(config.door_path, pb.ToGate(license=one), if_silent=IF_SILENT)
         except EnvironmentFault as error:
             # Of a site where some hosts failed, the same file is installed everywhere once more.
             if error.code != "license.installed":
                 raise
-            said = "installed already: nothing has changed"
-        sys.stdout.write("\n".join([said, *license_lines(one)]) + "\n")
+            already = True
+        said = "installed already: nothing has changed" if already else "installed:"
+        words = "\n".join([said, *license_lines(one)]) + "\n"
+        answer = answer_of(one, arguments.name, already=already)
+        sys.stdout.write(answer_line(answer) if arguments.json else words)
     return 0
+
+
+def _install_everywhere(arguments: argparse.Namespace) -> int:
+    way = Way.of(arguments.through, arguments.at_once, arguments.wait)
+    names = _names(arguments.hosts)
+    licenses = read_given(arguments.files).some_licenses()
+    progress = Progress(len(set(names)), sys.stderr)
+    roll = install_everywhere(licenses, names, way, progress.tell)
+    progress.end()
+    return _tell_roll(roll, names)
+
+
+def _installed(arguments: argparse.Namespace) -> int:
+    roll = Roll(read_given([arguments.file]).some_licenses())
+    names = _names(arguments.expect) if arguments.expect else []
+    progress = Progress(len(arguments.answers), sys.stderr)
+    for done, path in enumerate(arguments.answers, start=1):
+        try:
+            with opened(path) as file:
+                answers = read_answers(file.read(ANSWER_BYTES_MAX))
+            for answer in answers:
+                roll.take(answer.name, [answer])
+        except FlopgateError as error:
+            roll.fail(path, error.detail)
+        progress.tell(path, done)
+    progress.end()
+    return _tell_roll(roll, names)
+
+
+def _tell_roll(roll: Roll, names: Sequence[str]) -> int:
+    """Who has not, and why; 0 only where all have."""
+    have, problems, untaken = roll.names(), roll.problems, roll.untaken()
+    silent = [name for name in dict.fromkeys(names) if name not in have and name not in problems]
+    for name, why in sorted(problems.items()):
+        sys.stderr.write(f"has not installed: {name}: {why}\n")
+    for name in silent:
+        sys.stderr.write(f"has not installed: {name}: it gave no answer\n")
+    for line in untaken:
+        sys.stderr.write(f"{line}\n")
+    of = f"{len(have)} of " if names else ""
+    hosts = counted(len(set(names)) or len(have), "host")
+    sys.stderr.write(f"installed: {of}{hosts}\n")
+    return 1 if problems or silent or untaken else 0
 
 
 def _return(arguments: argparse.Namespace) -> int:
@@ -247,6 +338,7 @@ _ACTIONS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "request": _request,
     "gather": _gather,
     "install": _install,
+    "installed": _installed,
     "return": _return,
     "opening": _opening,
     "open": _open,

@@ -42,6 +42,20 @@ class Given:
     statements: list[Envelope] = field(default_factory=list)
     summaries: list[Summary] = field(default_factory=list)
 
+    def some_licenses(self) -> list[pb.HostLicense]:
+        """All licenses.
+
+        Raises:
+            MalformedError: there is none.
+        """
+        if not self.licenses:
+            raise MalformedError(
+                "no license is in what was given",
+                code="license.given",
+                remedy="Look at it with `flopgate-agent license show`.",
+            )
+        return self.licenses
+
     def statement(self, payload_type: str, what: str) -> Envelope:
         """The one statement of this type.
 

@@ -60,6 +60,7 @@ def read_armor(text: str) -> list[Content]:
         raise OversizedError(
             f"text of {len(text)} characters, at most {ARMOR_CHARS_MAX} are read",
             code="armor.oversized",
+            remedy="Give fewer blocks at a time, each in a file of its own.",
         )
     return [_content(kind, lines) for kind, lines in _blocks(text)]
 

@@ -206,4 +206,8 @@ def _index(value: Any) -> int:
 
 
 def _too_many(what: str, maximum: int) -> OversizedError:
-    return OversizedError(f"more than {maximum} {what}", code="license-file.oversized")
+    return OversizedError(
+        f"more than {maximum} {what}",
+        code="license-file.oversized",
+        remedy="Ask the authority for several files, each of fewer hosts.",
+    )

@@ -106,7 +106,9 @@ def _split(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
 
 def _too_long(number: int) -> OversizedError:
     return OversizedError(
-        f"line {number} is longer than {FILE_LINE_BYTES_MAX} bytes", code="license-file.oversized"
+        f"line {number} is longer than {FILE_LINE_BYTES_MAX} bytes",
+        code="license-file.oversized",
+        remedy=_AGAIN,
     )
 
 

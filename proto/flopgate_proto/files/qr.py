@@ -65,7 +65,11 @@ def join_qr(texts: Iterable[str]) -> list[Content]:
     counts: dict[tuple[str, str], int] = {}
     for given, text in enumerate(texts):
         if given >= _GIVEN_MAX:
-            raise OversizedError(f"more than {_GIVEN_MAX} QR codes", code="qr.oversized")
+            raise OversizedError(
+                f"more than {_GIVEN_MAX} QR codes",
+                code="qr.oversized",
+                remedy="Give those of fewer wholes at a time.",
+            )
         kind, number, count, checksum, symbols = _part(text)
         whole = kind, checksum
         known = wholes.setdefault(whole, {}).setdefault(number, symbols)
@@ -76,7 +80,11 @@ def join_qr(texts: Iterable[str]) -> list[Content]:
                 remedy="Scan all of them again.",
             )
     if not wholes:
-        raise MalformedError("there is no QR code of ours", code="qr.none")
+        raise MalformedError(
+            "there is no QR code of ours",
+            code="qr.none",
+            remedy="Give what `flopgate-agent license show --form qr` made, scanned or as text.",
+        )
     return [_joined(*whole, parts, counts[whole]) for whole, parts in wholes.items()]
 
 

@@ -44,11 +44,17 @@ def read_qr(data: bytes) -> list[str]:
         with images.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
             if picture.width * picture.height > _PIXELS_MAX:
                 raise MalformedError(
-                    f"a picture of {picture.width} by {picture.height}", code="qr.picture"
+                    f"a picture of {picture.width} by {picture.height}, too large to be read",
+                    code="qr.picture",
+                    remedy="Scan it with fewer dots per inch.",
                 )
             grey = picture.convert("L")
     except (OSError, ValueError, SyntaxError, images.DecompressionBombError) as error:
-        raise MalformedError("no picture that can be read", code="qr.picture") from error
+        raise MalformedError(
+            "no picture that can be read",
+            code="qr.picture",
+            remedy="Save the scan again, as PNG or JPEG.",
+        ) from error
     found = [str(one.text) for one in zxing.read_barcodes(grey) if one.valid]
     if not found:
         raise MalformedError(

@@ -1,0 +1,137 @@
+"""What each host of a site says once it was given its license, and who has not said so.
+
+An answer is one line of JSON, as `license install --json` writes it. Nobody signed it; what counts
+is the host's next report.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from flopgate_proto.codec import checks
+from flopgate_proto.errors import MalformedError
+from flopgate_proto.files import license_content
+from flopgate_proto.v1 import flopgate_pb2 as pb
+
+ANSWER_BYTES_MAX: Final = 65_536
+"""All that one host says."""
+_ANSWERS_MAX: Final = 64
+_WHAT: Final = "what `flopgate-agent license install --json` writes"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One license that a host has.
+
+    Attributes:
+        name: of the host, for people.
+        host: its id, hexadecimal.
+        checksum: of the license, as `license show` gives it.
+        already: it had this license before.
+    """
+
+    name: str
+    host: str
+    authority: str
+    checksum: str
+    already: bool
+
+
+def answer_of(license_: pb.HostLicense, name: str, *, already: bool) -> Answer:
+    """That the gate of this host has taken it."""
+    return Answer(
+        name=name,
+        host=license_.host_id.hex(),
+        authority=license_.authority,
+        checksum=license_content(license_).checksum,
+        already=already,
+    )
+
+
+def answer_line(answer: Answer) -> str:
+    """As it is written."""
+    return json.dumps({"flopgate": "license-answer", **asdict(answer)}) + "\n"
+
+
+def read_answers(data: bytes) -> list[Answer]:
+    """Every answer of one host; lines of other things, such as a host's greeting, are passed over.
+
+    Raises:
+        MalformedError: there is none, or one is not whole.
+    """
+    lines = [line for line in data.splitlines() if b'"license-answer"' in line]
+    if not 1 <= len(lines) <= _ANSWERS_MAX:
+        raise MalformedError(
+            f"{len(lines) or 'no'} answers, where a host gives one or a few"
+            if lines
+            else "it gave no answer",
+            code="license.answer",
+            remedy=f"An answer is {_WHAT}.",
+        )
+    return [_answer(line) for line in lines]
+
+
+class Roll:
+    """Who has taken which license of a file.
+
+    Attributes:
+        problems: why somebody's answer does not count, by name.
+    """
+
+    def __init__(self, licenses: Iterable[pb.HostLicense]) -> None:
+        given = [answer_of(one, "", already=False) for one in licenses]
+        self._given = {(one.host, one.authority): one for one in given}
+        self._taken: dict[tuple[str, str], str] = {}
+        self.problems: dict[str, str] = {}
+
+    def take(self, name: str, answers: Sequence[Answer]) -> None:
+        """What came from the host of this name."""
+        for one in answers:
+            key = one.host, one.authority
+            given = self._given.get(key)
+            if given is None:
+                self.problems[name] = f"it is host {one.host[:16]}, which has no license here"
+            elif given.checksum != one.checksum:
+                self.problems[name] = f"it has another license of {one.authority} than this"
+            elif self._taken.setdefault(key, name) != name:
+                self.problems[name] = f"it is host {one.host[:16]}, and so is {self._taken[key]}"
+
+    def fail(self, name: str, why: str) -> None:
+        """Nothing that counts came from the host of this name."""
+        self.problems[name] = why
+
+    def names(self) -> set[str]:
+        """Of the hosts that have theirs."""
+        return set(self._taken.values()) - self.problems.keys()
+
+    def untaken(self) -> list[str]:
+        """A line for each license that nobody has taken."""
+        return [
+            f"host {host} has not taken the license of {authority}"
+            for host, authority in self._given
+            if (host, authority) not in self._taken
+        ]
+
+
+def _answer(line: bytes) -> Answer:
+    try:
+        found: Mapping[str, Any] = json.loads(line)
+        texts = {
+            key: checks.text(_text(found[key]), key)
+            for key in ("name", "host", "authority", "checksum")
+        }
+        checks.digest(bytes.fromhex(texts["host"]), "host")
+        return Answer(**texts, already=found["already"] is True)
+    except (ValueError, KeyError, TypeError, RecursionError, MalformedError) as error:
+        raise MalformedError(
+            "an answer that is not whole", code="license.answer", remedy=f"It is {_WHAT}."
+        ) from error
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
