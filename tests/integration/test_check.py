@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from flopgate_agent.cli import main
 from flopgate_agent.gate_process.status_file import status_path
 from flopgate_proto.values import LaneState
 from tests.support.gate_host import GateHost
@@ -26,8 +30,12 @@ def check(door: Path) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def test_a_job_that_starts_once_check_is_open_gets_its_context(tmp_path: Path) -> None:
+def test_a_job_that_starts_once_check_is_open_gets_its_context(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with GateHost(tmp_path, {"train": [0]}, gpus=1) as host:
+        # No renewal comes too late while the job starts.
+        host.authority.policy = replace(host.authority.policy, lifetime_ms=120_000)
         assert check(host.door)[0] == 1
         host.start()
         # Before its admission a host is open, too.
@@ -40,5 +48,7 @@ def test_a_job_that_starts_once_check_is_open_gets_its_context(tmp_path: Path) -
         until(lambda: check(host.door)[0] == 1, "the lane to be shut")
         assert check(host.door)[1].startswith("train: pause.latched: ")
         assert host.stop_gate() == 0
-        # Its last word stands for a moment, then nobody's.
-        assert check(host.door)[1].startswith("train: gate.stopped: ")
+        # Its last word stands for a moment, then nobody's: too soon for a process to come up.
+        assert main(["check", "--file", str(status_path(host.door))]) == 1
+        told = capsys.readouterr()
+        assert (told.out + told.err).startswith("train: gate.stopped: ")

@@ -28,10 +28,9 @@ def use_socket(host: GateHost, path: Path) -> None:
 def pause_a_job(host: GateHost) -> int:
     host.start()
     host.until_state("run-7", LaneState.RUNNING)
-    until(lambda: not host.driver.compute_mode(0), "the chip to be open")
-    job = host.driver.start_workload(gpus=[0], drain_ms=50)
+    job = host.compute(drain_ms=50)
     # The gate must have looked at it.
-    time.sleep(1.0)
+    host.settle()
     host.courier.order(host.authority.pause())
     return job.pid
 

@@ -6,7 +6,6 @@ import os
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -69,9 +68,8 @@ def test_laws_1_to_3_a_declared_chip_moves_with_its_flop_split_at_the_move(
     host.until_state("undeclared", LaneState.RUNNING)
     assert "declare.nothing" in declare(host, "run-8", cgroup).stderr
     assert "declare.workload" in declare(host, "run-9", cgroup).stderr
-    job = host.driver.start_workload(gpus=[0], fmt="fp16", share=0.5, drain_ms=100)
+    job = host.compute(fmt="fp16", share=0.5, drain_ms=100)
     (cgroup / "cgroup.procs").write_text(str(job.pid))
-    until(lambda: host.driver.running(0), "the job to compute")
     until(lambda: "allowance" in (host.manager.store if host.manager else {}), "what is kept")
     gate = host.gate
     assert gate is not None
@@ -93,7 +91,7 @@ def test_laws_1_to_3_a_declared_chip_moves_with_its_flop_split_at_the_move(
     host.courier.mode = "grant"
     host.until_state("run-8", LaneState.RUNNING)
     until(lambda: host.driver.truth(0).total_flop > stood, "the job to go on")
-    time.sleep(2.5)
+    host.settle()
     after = host.courier.chain()
     lanes = {lane.workload: lane for lane in after[-1].lanes}
     assert lanes["run-8"].chips == (0,)

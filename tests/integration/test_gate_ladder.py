@@ -18,8 +18,7 @@ def test_a_halted_lane_takes_no_job_and_the_next_gate_puts_all_back(tmp_path: Pa
         driver.set_power_limit(0, 500_000)
         host.start()
         host.until_state("stopped", LaneState.RUNNING)
-        until(lambda: not driver.compute_mode(0), "the chip to be open")
-        job = driver.start_workload(gpus=[0], drain_ms=50)
+        job = host.compute(drain_ms=50)
 
         pause = host.authority.pause(emergency=True)
         host.courier.order(pause)
@@ -36,7 +35,8 @@ def test_a_halted_lane_takes_no_job_and_the_next_gate_puts_all_back(tmp_path: Pa
         host.courier.order(host.authority.resume(pause.digest))
         host.until_state("stopped", LaneState.RUNNING)
         until(lambda: not driver.locked_mhz(0), "the clocks to be free")
-        assert (driver.compute_mode(0), driver.power_limit_mw(0)) == (0, 500_000)
+        until(lambda: driver.power_limit_mw(0) == 500_000, "the power limit of before")
+        until(lambda: not driver.compute_mode(0), "the chip to be open")
         done = driver.truth(0).total_flop
         until(lambda: driver.truth(0).total_flop > done, "the job to go on")
         assert host.stop_gate() == 0
@@ -58,8 +58,7 @@ def test_a_gate_that_nobody_admitted_gives_back_what_the_one_before_took(tmp_pat
         driver = host.driver
         host.start()
         host.until_state("stopped", LaneState.RUNNING)
-        until(lambda: not driver.compute_mode(0), "the chip to be open")
-        job = driver.start_workload(gpus=[0], drain_ms=50)
+        job = host.compute(drain_ms=50)
         host.courier.order(host.authority.pause(emergency=True))
         host.until_state("stopped", LaneState.HALTED)
         until(lambda: driver.locked_mhz(0) == 210, "the lowest clocks")
@@ -79,9 +78,7 @@ def test_the_held_job_of_a_renamed_lane_goes_on_once_its_heir_may(tmp_path: Path
         driver = host.driver
         host.start()
         host.until_state("first", LaneState.RUNNING)
-        until(lambda: not driver.compute_mode(0), "open")
-        job = driver.start_workload(gpus=[0], drain_ms=50)
-        until(lambda: driver.running(0), "the job to compute")
+        job = host.compute(drain_ms=50)
         pause = host.authority.pause(emergency=True)
         host.courier.order(pause)
         host.until_state("first", LaneState.HALTED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from flopgate_agent.clocks import elapsed_ms
 from flopgate_proto.values import LaneReport, LaneState
 from tests.support.gate_host import GateHost
-from tests.support.resting import Resting
+from tests.support.resting import rested_ms
 from tests.support.service_manager import ServiceManager
 from tests.support.waiting import WAIT_S, until
 
@@ -50,7 +49,7 @@ def busy(host: GateHost) -> subprocess.Popen[bytes]:
     job = host.compute(fmt="fp16", persistent=True)
     until(lambda: "allowance" in manager_of(host).store, "the allowance to be kept")
     # The looks and reports that follow know of the job.
-    time.sleep(1.5)
+    host.settle()
     return job
 
 
@@ -66,16 +65,16 @@ def test_law_9_a_restart_under_a_running_job_stops_nothing_and_loses_no_flop(
     patient = replace(host.authority.policy, lifetime_ms=120_000, watchdog_ms=60_000)
     host.authority.policy = patient
     job = busy(host)
-    with Resting(host.driver) as resting:
-        for _ in range(2):
-            if crash:
-                host.kill_gate()
-            else:
-                assert host.stop_gate() == 0
-            # The courier stays away: nothing but what was kept permits the job.
-            host.start("cut")
-            host.until_state("run-7", LaneState.RUNNING)
-    assert resting.longest_ms < 500, "the job did not stop"
+    begun = host.driver.truth(0)
+    for _ in range(2):
+        if crash:
+            host.kill_gate()
+        else:
+            assert host.stop_gate() == 0
+        # The courier stays away: nothing but what was kept permits the job.
+        host.start("cut")
+        host.until_state("run-7", LaneState.RUNNING)
+    assert rested_ms(begun, host.driver.truth(0)) < 500, "the job did not stop"
     assert job.poll() is None
     job.kill()
     job.wait()
@@ -87,7 +86,7 @@ def test_law_9_a_restart_under_a_running_job_stops_nothing_and_loses_no_flop(
 
     until(lambda: bool(host.courier.reports), "a report")
     until(lambda: reported().total.nominal_tflop >= truth * 0.99, "all of it to be reported")
-    time.sleep(1.5)
+    host.settle()
     lane = reported()
     assert lane.total.nominal_tflop <= truth * 1.05 + 10
     assert lane.unaccounted_tflop <= 5, "all of it under the grant"

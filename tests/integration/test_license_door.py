@@ -82,10 +82,11 @@ def test_a_host_without_a_link_runs_on_by_a_file(host: GateHost, tmp_path: Path)
     host.start()
     host.until_state(WORKLOAD, LaneState.RUNNING)
     host.courier.mode = "cut"
-    acknowledged = host.courier.snapshot.acknowledged_sequence
     file, report = request(host)
     sequences = [decode_report(one.payload).sequence for _, one in read_requests([file])]
     assert sequences == list(range(sequences[0], sequences[-1] + 1))
+    until(lambda: host.courier.snapshot.sequence >= sequences[-1], "the gate to tell of it")
+    acknowledged = host.courier.snapshot.acknowledged_sequence
     assert sequences[0] <= acknowledged + 1, "everything since the last acknowledgement"
     path = license_file(host, report, tmp_path)
     said = license_command(host, "install", path).stdout.decode()

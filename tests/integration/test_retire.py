@@ -38,18 +38,22 @@ def test_a_retired_host_is_free_and_one_that_is_not_is_locked_down(host: GateHos
     host.until_state("run-7", LaneState.RUNNING)
     held = host.compute(fmt="fp16", share=0.5, drain_ms=100)
     boot_lease = boot_lease_path(host.state)
-    assert boot_lease.exists(), "after a boot without a gate nothing would begin here"
+    until(boot_lease.exists, "after a boot without a gate nothing to begin here")
 
     # The authority is not reached: the host stands, and is held until it has said so.
     host.courier.mode = "cut"
-    done = retire(host, "--wait", "6")
-    assert done.returncode == 1
-    assert "retire.waiting" in done.stderr
-    assert "its authorities are told" in done.stdout
+
+    def held_back() -> bool:
+        done = retire(host, "--wait", "6")
+        assert done.returncode == 1
+        assert "retire.waiting" in done.stderr
+        return "its authorities are told" in done.stdout
+
+    until(held_back, "the lanes to stand")
     assert read_status(str(status_path(host.door)))["host_state"] == "retiring"
     assert boot_lease.exists()
     assert not host.driver.running(0)
-    assert host.driver.compute_mode(0), "closed to new jobs"
+    until(lambda: host.driver.compute_mode(0), "the chip to be closed to new jobs")
 
     host.courier.mode = "grant"
     host.kill_gate()

@@ -24,7 +24,14 @@ def rss_kib(pid: int) -> int:
 class Site:
     """One host: a gate, its courier, and the courier's files."""
 
-    def __init__(self, folder: Path, stack: ExitStack, *, answer_timeout_ms: int = 30_000) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        stack: ExitStack,
+        *,
+        answer_timeout_ms: int = 240_000,
+        keepalive_ms: int = 60_000,
+    ) -> None:
         self._stack = stack
         self.state = folder / "courier"
         (self.state / "authorities").mkdir(parents=True)
@@ -34,7 +41,7 @@ class Site:
         self.config.write_text(
             f'state_dir = "{self.state}"\ndoor_path = "{self.door}"\n'
             f"queue_bytes_max = {QUEUE_BYTES_MAX}\nbackoff_ms_max = 200\n"
-            f"answer_timeout_ms = {answer_timeout_ms}\nkeepalive_ms = 1000\n",
+            f"answer_timeout_ms = {answer_timeout_ms}\nkeepalive_ms = {keepalive_ms}\n",
             encoding="utf-8",
         )
         self.gate = FakeGate(self.door)

@@ -342,6 +342,17 @@ class GateHost:
         until(computes, lambda: f"the job to compute; {self.logged()[-2000:]}")
         return job
 
+    def settle(self) -> None:
+        """Wait for two more reports: of what is going on now the gate has looked at everything.
+
+        One may be under way; the next one begins after this call.
+        """
+        newest = max(self.courier.snapshot.sequence, *self.courier.reports, 0)
+        until(
+            lambda: max(self.courier.reports, default=0) >= newest + 2,
+            lambda: f"two reports after {newest}; {self.logged()[-2000:]}",
+        )
+
     def last_math_ms(self, gpu: int) -> float:
         """Last instant of work on compute pipes, on the gate's clock."""
         boot_ms = time.clock_gettime_ns(time.CLOCK_BOOTTIME) / 1e6

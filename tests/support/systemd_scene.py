@@ -19,7 +19,7 @@ from flopgate_agent.clocks import elapsed_ms
 from flopgate_agent.lockdown.lease import boot_lease_path, lease_path
 from flopgate_proto.values import LaneState
 from tests.support.gate_host import GateHost
-from tests.support.resting import Resting
+from tests.support.resting import rested_ms
 from tests.support.waiting import WAIT_S, until
 
 ROOT: Final = Path(__file__).parents[2]
@@ -133,24 +133,24 @@ def busy(host: UnitHost, watchdog_ms: int = 60_000) -> subprocess.Popen[bytes]:
     host.until_state("run-7", LaneState.RUNNING)
     assert main_pid(LOCKDOWN), "the gate wants its lock-down"
     job = host.compute(fmt="fp16", persistent=True)
-    time.sleep(1.5)
+    host.settle()
     return job
 
 
 def restarted(host: UnitHost) -> None:
     """Restart, upgrade and crash under a running job: it never stops."""
     job = busy(host)
-    with Resting(host.driver) as resting:
-        for act in (("restart", GATE), ("kill", "--signal=KILL", GATE), ("restart", GATE)):
-            before = main_pid(GATE)
-            host.log.write_text("")
-            systemctl(*act)
-            until(lambda old=before: main_pid(GATE) not in (0, old), f"another gate after {act}")  # type: ignore[misc]
-            # The courier carries nothing: only what was kept permits the job.
-            host.again("cut")
-            host.until_state("run-7", LaneState.RUNNING)
+    begun = host.driver.truth(0)
+    for act in (("restart", GATE), ("kill", "--signal=KILL", GATE), ("restart", GATE)):
+        before = main_pid(GATE)
+        host.log.write_text("")
+        systemctl(*act)
+        until(lambda old=before: main_pid(GATE) not in (0, old), f"another gate after {act}")  # type: ignore[misc]
+        # The courier carries nothing: only what was kept permits the job.
+        host.again("cut")
+        host.until_state("run-7", LaneState.RUNNING)
     assert job.poll() is None
-    assert resting.longest_ms < 500
+    assert rested_ms(begun, host.driver.truth(0)) < 500
 
 
 def gone(host: UnitHost) -> None:

@@ -228,6 +228,24 @@ def test_a_gate_that_has_not_stepped_yet_lives_and_prolongs_nothing(tmp_path: Pa
             assert found.gate.pid == os.getpid()
 
 
+def test_law_8_an_admission_is_written_down_at_once_though_no_lane_moves(tmp_path: Path) -> None:
+    path, rig = tmp_path / "gate.lease", GateRig()
+    rig.hardware.start(pid=100, chip=0)
+    rig.network = cut
+    (lane,) = rig.run(5_000).core.lanes.values()
+    with closing(LeaseKeeper(path, tmp_path / "boot.lease", LEASE.boot_id, 8_000)) as keeper:
+        keeper.renew(rig.core, 9_000)
+        assert not keeper.outdated(rig.core)
+        rig.enrol()
+        assert lane.state is LaneState.FROZEN, "as before"
+        assert keeper.outdated(rig.core)
+        keeper.renew(rig.core, 9_100)
+        assert not keeper.outdated(rig.core)
+    found = read_lease(path, LEASE.boot_id)
+    assert found is not None
+    assert [term.workload for term in found.terms.lanes] == [WORKLOAD]
+
+
 def test_a_gate_that_was_kept_from_the_lock_takes_it_later(tmp_path: Path) -> None:
     path, core = tmp_path / "gate.lease", running().core
     with closing(acting_lock(path)) as hung:

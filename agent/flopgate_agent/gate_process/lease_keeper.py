@@ -54,7 +54,7 @@ class LeaseKeeper:
         self._gate = _own_id()
         self._reach: tuple[Reach, ...] = ()
         self._config = EnforcerConfig()
-        self._states: list[LaneState] = []
+        self._standing: tuple[bool, list[LaneState]] | None = None
         # One that is there and not understood is replaced, or removed, like any other.
         self._boot_known = self._read(boot_path, ANY_BOOT) is not None or not boot_path.exists()
         self._at_boot = self._read(boot_path, ANY_BOOT)
@@ -78,11 +78,11 @@ class LeaseKeeper:
         """Write down what holds after the core's last step."""
         # Again and again: a lock-down that hung when this gate started may have let go since.
         self._lock.take()
-        self._states = _states(core)
         terms = self._leasing.terms(core)
         if terms is None:
             self._show_life(now_ms)
             return
+        self._standing = _standing(core)
         lease = Lease(
             boot_id=self._boot_id,
             gate=self._gate,
@@ -98,8 +98,8 @@ class LeaseKeeper:
             core.findings.add("lockdown.lease.unwritable", Severity.ALERT)
 
     def outdated(self, core: GateCore) -> bool:
-        """Whether a lane stands otherwise than it was written down last."""
-        return self._states != _states(core)
+        """Whether rules bite, or a lane stands, otherwise than it was written down last."""
+        return self._standing != _standing(core)
 
     def close(self) -> None:
         """The gate ends: whoever watches may act from now on."""
@@ -151,8 +151,9 @@ class LeaseKeeper:
         return True
 
 
-def _states(core: GateCore) -> list[LaneState]:
-    return [lane.state for lane in core.lanes.values()]
+def _standing(core: GateCore) -> tuple[bool, list[LaneState]]:
+    bites = core.enrolled and core.in_force.bites
+    return bites, [lane.state for lane in core.lanes.values()]
 
 
 def _own_id() -> ProcessId:

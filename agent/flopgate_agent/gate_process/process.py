@@ -147,8 +147,8 @@ class GateProcess:
         if self._runner is not None:
             self._runner.hand.close(read_clocks().elapsed_ms)
             now = read_clocks()
-            self._show(self._runner, now)
             self._renew_lease(self._runner, now)
+            self._show(self._runner, now)
             self._ran.write(self._runner.core, now.elapsed_ms, ending=True)
         if self._lease is not None:
             self._lease.close()
@@ -354,8 +354,9 @@ class GateProcess:
         self._tpm_looking.turn(runner, now)
         if now.elapsed_ms >= self._next_snapshot_ms:
             self._next_snapshot_ms = now.elapsed_ms + SNAPSHOT_MS
-            self._show(runner, now)
+            # What is told of the lanes holds without this gate, too.
             self._renew_lease(runner, now)
+            self._show(runner, now)
             self._ran.write(runner.core, now.elapsed_ms)
             self._look_around(runner, now)
             self._jobs.look(runner.core, now.elapsed_ms, kept=self._outlives)
