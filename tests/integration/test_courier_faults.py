@@ -102,8 +102,9 @@ def test_gate_restarted(site: Site) -> None:
     assert _distinct(home.life.received) == list(range(1, 11))
 
 
-def test_cut_network_is_noticed_while_nothing_is_sent(site: Site) -> None:
+def test_cut_network_is_noticed_while_nothing_is_sent(tmp_path: Path) -> None:
     with ExitStack() as stack:
+        site = Site(tmp_path, stack, keepalive_ms=1_000)
         wire = Forwarder()
         stack.callback(wire.close)
         home = site.open_authority("home", through_port=wire.port)
@@ -111,7 +112,7 @@ def test_cut_network_is_noticed_while_nothing_is_sent(site: Site) -> None:
         site.start_courier()
         site.gate.measure()
         until(site.acknowledged("home", 1), "linked")
-        assert wire.accepted == 1
+        accepted = wire.accepted
         wire.cut.set()
         # Two seconds by keepalive; a minute and more by gRPC's and the kernel's own timeouts.
         lost = "courier.authority.unreachable"
@@ -119,7 +120,7 @@ def test_cut_network_is_noticed_while_nothing_is_sent(site: Site) -> None:
         site.gate.measure(2)
         wire.cut.clear()
         until(site.acknowledged("home", 3), "linked again")
-        assert wire.accepted >= 2
+        assert wire.accepted > accepted
 
 
 def test_backpressure_bounds_memory_and_loses_nothing(site: Site) -> None:
