@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flopgate_agent.gate.actions import Freeze, Notify
+from flopgate_agent.gate.actions import Freeze, Keep, Notify
 from flopgate_agent.gate.allowance import Allowed, Denied
+from flopgate_agent.gate.answers import NOT_DURABLE
 from flopgate_agent.gate.carrying import CarriedOver, KeptAnswer, kept_of
 from flopgate_agent.gate_process.kept_memory import KeptMemory, decode, encode
+from flopgate_agent.gate_process.runner import GateRunner
 from flopgate_agent.gate_process.service_manager import ServiceManager
+from flopgate_agent.ledger import Ledger
+from flopgate_proto.codec import decode_report
+from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LaneState, Refusal, Verdict
 from tests.support.fixed import WORKLOAD
 from tests.support.gate_rig import GateRig, cut, running
+from tests.support.runner_parts import Hand, NoDoor
+from tests.support.service_manager import ServiceManager as Manager
 
 
 def carried(rig: GateRig, kept: CarriedOver, *, away_ms: int = 2_000) -> list[str]:
@@ -108,6 +117,93 @@ def test_law_2_an_older_grant_than_the_one_in_use_carries_nothing() -> None:
     assert answer_of(kept_of(rig.core)).report.digest != answer_of(older).report.digest
     assert carried(rig, older) == []
     assert isinstance(permission(rig), Denied)
+
+
+def two_answers(rig: GateRig) -> tuple[KeptAnswer, KeptAnswer]:
+    """Of a host that runs: the answer in use before its renewal, and the one that renewed it."""
+    before = answer_of(kept_of(rig.core))
+    rig.run(rig.authority.policy.renew_after_ms + 1_000)
+    after = answer_of(kept_of(rig.core))
+    assert before != after
+    return before, after
+
+
+def test_law_9_of_two_answers_the_newer_goes_on_where_it_became_durable() -> None:
+    rig = running()
+    both = two_answers(rig)
+    now = rig.core.permissions[WORKLOAD]
+    assert carried(rig, CarriedOver(answers=both)) == []
+    found = permission(rig)
+    assert isinstance(now, Allowed)
+    assert isinstance(found, Allowed)
+    assert found.until_ms == now.until_ms
+
+
+def test_law_9_of_two_answers_the_older_goes_on_where_the_newer_did_not_become_durable() -> None:
+    rig = running()
+    was, before = rig.core.permissions[WORKLOAD], answer_of(kept_of(rig.core))
+    rig.network = cut
+    rig.run(rig.authority.policy.renew_after_ms + 1_000)
+    asks = next(one for one in reversed(rig.reports) if decode_report(one.payload).request)
+    after = replace(before, report=asks, proven=rig.authority.answer(asks))
+    assert carried(rig, CarriedOver(answers=(before, after))) == [NOT_DURABLE]
+    found = permission(rig)
+    assert isinstance(was, Allowed)
+    assert isinstance(found, Allowed)
+    assert found.until_ms == was.until_ms
+
+
+class KilledError(Exception):
+    """The gate ends here."""
+
+
+class Last:
+    """What is kept last, and whether that became durable."""
+
+    def __init__(self, ledger: Ledger, *, durable: bool) -> None:
+        self._ledger, self._durable = ledger, durable
+
+    def keep(self, action: Keep) -> None:
+        if self._durable:
+            self._ledger.keep(action)
+        raise KilledError
+
+    def reports(self, from_sequence: int, limit: int) -> list[tuple[int, pb.SignedReport]]:
+        return self._ledger.reports(from_sequence, limit)
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_law_9_a_gate_that_dies_as_it_keeps_a_renewal_stops_nothing(
+    tmp_path: Path, *, durable: bool
+) -> None:
+    rig = running()
+    with Manager(tmp_path) as manager:
+        memory = KeptMemory(ServiceManager(manager.env(), os.getpid()))
+        memory.write(kept_of(rig.core))
+        rig.network = cut
+        rig.run(rig.authority.policy.renew_after_ms + 1_000)
+        asks = next(one for one in reversed(rig.reports) if decode_report(one.payload).request)
+        last = Last(rig.ledger, durable=durable)
+        runner = GateRunner(
+            rig.core, last, Hand(), NoDoor(), lambda: rig.now, leave=memory.write_ahead
+        )
+        with pytest.raises(KilledError):
+            runner.do(rig.core.answer(rig.authority.name, rig.authority.answer(asks), rig.now))
+        assert carried(rig, memory.read()) == ([] if durable else [NOT_DURABLE])
+        assert isinstance(permission(rig), Allowed)
+
+
+def test_law_6_a_refusal_that_became_durable_leaves_nothing_of_the_answer_before_it() -> None:
+    rig = running()
+    before = answer_of(kept_of(rig.core))
+    refusal = Refusal(reason="budget.spent", detail="the cap is reached", way_back="Ask.")
+    rig.authority.refuses = {WORKLOAD: Verdict(workload=WORKLOAD, outcome=refusal)}
+    rig.run_until(LaneState.HALTED)
+    after = answer_of(kept_of(rig.core))
+    assert carried(rig, CarriedOver(answers=(before, after))) == []
+    found = permission(rig)
+    assert isinstance(found, Denied)
+    assert found.reason == "budget.spent"
 
 
 def test_law_6_a_pause_rules_over_what_was_kept() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from flopgate_agent.gate.actions import KeepQuote
 from flopgate_agent.gate.authority import Authority, Permit
@@ -16,6 +17,9 @@ from flopgate_proto.errors import ForgedError, HistoryError, MisdirectedError
 from flopgate_proto.keys import VerifyingKey
 from flopgate_proto.quick import quick
 from flopgate_proto.values import Answer, Ceiling, Policy, Quote, Refusal, Terms
+
+NOT_DURABLE: Final = "kept.time"
+"""Of what was kept and is newer than the ledger."""
 
 
 @quick
@@ -206,7 +210,7 @@ def resume_answer(
     if answer.host_id != settings.host_id or report.boot_id != settings.boot_id or not same_run:
         raise MisdirectedError("kept for another host or boot", code="kept.other")
     if report.made_ms > now_ms or verified.batch.batch_number > authority.quote.batch_number:
-        raise HistoryError("kept from a time that has not come", code="kept.time")
+        raise HistoryError("kept from a time that has not come", code=NOT_DURABLE)
     sent = Sent(
         sequence=report.sequence,
         made_ms=report.made_ms,

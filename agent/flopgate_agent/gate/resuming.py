@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from flopgate_agent.gate.allowance import Allowed, allowance, ceiling_of, projected
-from flopgate_agent.gate.answers import Sent, resume_answer
+from flopgate_agent.gate.answers import NOT_DURABLE, Sent, resume_answer
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.book import LaneBook
 from flopgate_agent.gate.carrying import CarriedOver
@@ -158,13 +158,19 @@ def carry_over(
 ) -> list[PeerError]:
     """Put what an earlier run of this boot was left into a fresh core; what did not hold."""
     errors: list[PeerError] = []
-    for answer in kept.answers:
+    done: set[str] = set()
+    # The newest first: only where it did not become durable is the one before it in use.
+    for answer in reversed(kept.answers):
         authority = authorities.get(answer.authority)
+        if authority is None or not authority.admitted or authority.name in done:
+            continue
         try:
-            if authority is not None and authority.admitted:
-                resume_answer(answer, authority, settings, running_ms=running_ms, now_ms=now_ms)
+            resume_answer(answer, authority, settings, running_ms=running_ms, now_ms=now_ms)
         except PeerError as error:
             errors.append(error)
+            if error.code == NOT_DURABLE:
+                continue
+        done.add(authority.name)
     licensed = projected(lanes, authorities.values(), now_ms, running_ms).values()
     for name, lane in lanes.items():
         # The first look charges what ran meanwhile, before the first step.

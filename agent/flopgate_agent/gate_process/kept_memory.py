@@ -11,9 +11,11 @@ import hashlib
 import json
 import logging
 import os
+from dataclasses import replace
 from typing import Any, Final
 
-from flopgate_agent.gate.carrying import CarriedOver, KeptAnswer, WindingDown
+from flopgate_agent.gate.carrying import CarriedOver, KeptAnswer, WindingDown, kept_of
+from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate_process.service_manager import ServiceManager
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import envelope_from_wire, envelope_to_wire
@@ -60,8 +62,17 @@ class KeptMemory:
 
     def write(self, kept: CarriedOver) -> None:
         """Leave this to the next run."""
-        if not self._manager.there or (kept == self._written and self.stored):
-            return
+        if self._manager.there and (kept != self._written or not self.stored):
+            self._put(kept)
+
+    def write_ahead(self, core: GateCore) -> None:
+        """Leave what is about to become durable beside what was: the ledger tells which holds."""
+        kept, before = kept_of(core), self._written.answers
+        new = tuple(one for one in kept.answers if one not in before)
+        if self._manager.there and new:
+            self._put(replace(kept, answers=(*before, *new)))
+
+    def _put(self, kept: CarriedOver) -> None:
         data = encode(kept)
         if len(data) > BYTES_MAX:
             data = encode(CarriedOver())

@@ -113,9 +113,7 @@ class GateProcess:
             gid=config.door_gid,
         )
         self._door.register(self._selector)
-        self._sampler = SamplerClient(
-            env=child_environment(os.environ),
-        )
+        self._sampler = SamplerClient(env=child_environment(os.environ))
         self._selector.register(self._sampler, selectors.EVENT_READ, "sampler")
         self._jobs = JobsDoor(config, self._selector, read_clocks().elapsed_ms)
         self._topology = TopologyClient(env=child_environment(os.environ))
@@ -298,8 +296,10 @@ class GateProcess:
         for told in self._anchored.findings if self._anchored else ():
             core.findings.add(told.id, told.severity, detail=told.detail)
         keeper = self._anchored or self._ledger
-        quoting = self._identity.quoting
-        self._runner = GateRunner(core, keeper, hand, self._door, read_clocks, quoting=quoting)
+        quoting, leave = self._identity.quoting, self._kept.write_ahead
+        self._runner = GateRunner(
+            core, keeper, hand, self._door, read_clocks, quoting=quoting, leave=leave
+        )
         self._protect_children()
         fields = {
             "host": settings.host_id.hex(),

@@ -127,6 +127,7 @@ class GateRunner:
         quoting: makes a TPM's quotes for enrolments, where the host key is in one.
         tell: takes what the host's own people should know.
         refused: takes what did not hold.
+        leave: leaves to the next run what is about to become durable.
     """
 
     def __init__(
@@ -140,10 +141,12 @@ class GateRunner:
         quoting: Quotes | None = None,
         tell: Callable[[Tell], None] = log_told,
         refused: Callable[[PeerError], None] = log_refused,
+        leave: Callable[[GateCore], object] = lambda _core: None,
     ) -> None:
         self._quoting = quoting
         self._tell = tell
         self._refused = refused
+        self._leave = leave
         self.core = core
         self.hand = hand
         self._ledger = ledger
@@ -263,6 +266,8 @@ class GateRunner:
 
     def _kept(self, action: Keep) -> bool:
         """Whether it is durable; else the host is held."""
+        if isinstance(action, KeepQuote):
+            self._leave(self.core)
         try:
             self._ledger.keep(action)
         except (StorageError, HistoryError) as error:
