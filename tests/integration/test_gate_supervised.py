@@ -11,7 +11,7 @@ import pytest
 
 from flopgate_agent.clocks import elapsed_ms
 from flopgate_proto.values import LaneReport, LaneState
-from tests.support.gate_host import GateHost
+from tests.support.gate_host import WATCHDOG_MS, GateHost
 from tests.support.resting import rested_ms
 from tests.support.service_manager import ServiceManager
 from tests.support.waiting import WAIT_S, until
@@ -115,7 +115,7 @@ def test_law_8_a_gate_that_was_stopped_and_does_not_come_back_leaves_nothing_run
     gone_ms = elapsed_ms()
     assert job.poll() is None
     assert job.wait(WAIT_S) < 0
-    assert host.last_math_ms(0) <= gone_ms + 4_000 + 2_000
+    assert host.last_math_ms(0) <= gone_ms + WATCHDOG_MS + 2_000
 
 
 def test_law_6_a_pause_outlives_the_restart_and_what_was_kept(host: GateHost) -> None:

@@ -20,11 +20,9 @@ from flopgate_agent.lockdown.lease import boot_lease_path, lease_path
 from flopgate_proto.values import LaneState, Phase, PhaseRule, Scope, ScopeKind
 from flopgate_sim.nvml import Workload
 from flopgate_sim.nvml.values import NvmlError
-from tests.support.gate_host import GateHost
+from tests.support.gate_host import WATCHDOG_MS, GateHost
 from tests.support.waiting import WAIT_S, until
 
-WATCHDOG_MS = 4_000
-"""Of the policy that `GateHost` signs."""
 BOUND_MS = 2_000
 """From the kill until the last process is gone (DESIGN section 3, law 1)."""
 
@@ -144,7 +142,7 @@ def test_a_launcher_that_holds_a_node_costs_no_job_that_stands(host: GateHost) -
 
 def test_a_gate_that_comes_back_in_time_loses_no_job(host: GateHost) -> None:
     # Long enough for three starts of a gate, on any machine.
-    watchdog_ms = 5 * WATCHDOG_MS
+    watchdog_ms = 3 * WATCHDOG_MS
     host.authority.policy = replace(
         host.authority.policy, lifetime_ms=3 * watchdog_ms, watchdog_ms=watchdog_ms
     )
@@ -284,7 +282,7 @@ def test_a_host_that_nobody_admitted_is_left_alone(host: GateHost) -> None:
     until(lambda: lease_path(host.door).exists(), "the lease")
     job = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
     host.kill_gate()
-    time.sleep(2 * WATCHDOG_MS / 1000)
+    time.sleep((WATCHDOG_MS + 2 * BOUND_MS) / 1000)
     assert json.loads(lease_path(host.door).read_text())["terms"]["lanes"] == []
     assert job.poll() is None
 
@@ -297,7 +295,7 @@ def test_where_rules_do_not_bite_nothing_is_stopped(host: GateHost, phase: Phase
     job = host.compute(fmt="fp16", drain_ms=100)
     host.settle()
     host.kill_gate()
-    time.sleep(2 * WATCHDOG_MS / 1000)
+    time.sleep((WATCHDOG_MS + 2 * BOUND_MS) / 1000)
     assert job.poll() is None
 
 

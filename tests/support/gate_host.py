@@ -30,9 +30,11 @@ from tests.support.waiting import WAIT_S, until
 
 REFUSED = 3
 """Exit status of a job that got no context."""
-LIFETIME_MS = 7_000
+LIFETIME_MS = 9_000
 WIND_DOWN_MS = 1_000
-DRAIN_MS = 1_000
+DRAIN_MS = 3_000
+"""Enough for a gate to see, on any machine, that what drains at once stands still."""
+WATCHDOG_MS = 7_000
 
 
 class Courier:
@@ -166,7 +168,7 @@ class GateHost:
             wind_down_ms=WIND_DOWN_MS,
             renew_after_ms=1_000,
             drain_ms=DRAIN_MS,
-            watchdog_ms=4_000,
+            watchdog_ms=WATCHDOG_MS,
         )
         self.driver = FakeDriver(folder / "driver", counted_cycles=LONG_LOADED, **options)
         self.gate: subprocess.Popen[bytes] | None = None

@@ -17,7 +17,7 @@ from typing import Final
 from flopgate_agent.clocks import elapsed_ms
 from flopgate_agent.lockdown.lease import boot_lease_path, lease_path
 from flopgate_proto.values import LaneState
-from tests.support.gate_host import GateHost
+from tests.support.gate_host import WATCHDOG_MS, GateHost
 from tests.support.resting import rested_ms
 from tests.support.waiting import WAIT_S, until
 
@@ -154,7 +154,7 @@ def restarted(host: UnitHost) -> None:
 
 def gone(host: UnitHost) -> None:
     """The gate is stopped and not started again, the lock-down killed meanwhile: all stops."""
-    job = busy(host, watchdog_ms=4_000)
+    job = busy(host, watchdog_ms=WATCHDOG_MS)
     gone_ms = elapsed_ms()
     systemctl("stop", GATE)
     assert job.poll() is None, "it had its time to come back"
@@ -162,7 +162,7 @@ def gone(host: UnitHost) -> None:
     assert job.wait(WAIT_S) < 0
     host.driver.wait_idle(0)
     stopped_ms = host.last_math_ms(0) - gone_ms
-    assert stopped_ms <= 4_000 + 2_000, stopped_ms
+    assert stopped_ms <= WATCHDOG_MS + 2_000, stopped_ms
     until(lambda: not host.opens(JOBS), "the chip to be closed for root")
     assert stat.S_IMODE(host.node.stat().st_mode) == 0
 
