@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final, Self
@@ -36,6 +37,7 @@ QUICK: Final = {
 _AGENT: Final = """\
 #!/bin/sh
 node={folder}/${{FLOPGATE_NODE:-node-1}}
+if test -e "$node/booted"; then export PYTHONPATH="$(cat "$node/booted")"; fi
 case "$1 $2" in
 "license gather"|"license installed"|"license opening") exec {python} -m flopgate_agent.cli "$@" ;;
 license*|retire*) exec {python} -m flopgate_agent.cli "$@" --config "$node/gate.toml" ;;
@@ -51,13 +53,17 @@ exec "$@"
 
 
 class Node:
-    """One host: a chip, a gate, and a courier while there is a link."""
+    """One host: a chip, a gate, and a courier while there is a link.
 
-    def __init__(self, folder: Path, name: str, stack: ExitStack) -> None:
+    ``gate``: more lines of its gate's configuration.
+    """
+
+    def __init__(self, folder: Path, name: str, stack: ExitStack, gate: str = "") -> None:
         self.name = name
         self.folder = folder / name
         self._stack = stack
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._env: dict[str, str] = {}
         for part in ("gate", "courier"):
             (self.folder / part).mkdir(parents=True, mode=0o700)
         self.driver = stack.enter_context(
@@ -70,7 +76,7 @@ class Node:
             f'state_dir = "{self.folder / "gate"}"\ndoor_path = "{door}"\n'
             f'device_globs = ["{self.driver.device_dir}/nvidia[0-9]*"]\n'
             f"courier_uids = [{os.getuid()}]\nsample_interval_ms = 200\n"
-            "report_interval_ms = 1000\ncgroup = false\n"
+            f"report_interval_ms = 1000\ncgroup = false\n{gate}"
             '[[lane]]\nworkload = "run-7"\nchips = "all"\n'
         )
         (self.folder / "courier.toml").write_text(
@@ -90,14 +96,7 @@ class Node:
         """Gate or courier; a gate's status is a new one's from here on."""
         if part == "gate":
             (self.folder / "gate.status").unlink(missing_ok=True)
-        with (self.folder / f"{part}.log").open("ab") as log:
-            self._processes[part] = subprocess.Popen(
-                self._agent(part, "--config", self.folder / f"{part}.toml"),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **self.driver.env()},
-            )
+        self._processes[part] = self._run(part, "--config", self.folder / f"{part}.toml")
 
     def end(self, part: str, *, kill: bool = False) -> None:
         """End it, as a service manager would, or a loss of power."""
@@ -126,6 +125,16 @@ class Node:
         log = (self.folder / "gate.log").read_text()[-3000:]
         return f"{self.name}: {json.dumps(self.lane)}\n{log}"
 
+    def _run(self, part: str, *arguments: object) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{part}.log").open("ab") as log:
+            return subprocess.Popen(
+                self._agent(part, *arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.driver.env(), **self._env},
+            )
+
     def _agent(self, *arguments: object) -> list[str]:
         return [sys.executable, "-m", "flopgate_agent.cli", *map(str, arguments)]
 
@@ -136,6 +145,8 @@ class Node:
 
 class OfflineScene:
     """A governor in ``agency``, two nodes, and ``nodes.txt``. Use it in a ``with`` statement."""
+
+    rules: Mapping[str, int] = QUICK
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -148,7 +159,7 @@ class OfflineScene:
             token.touch(mode=0o600)
             token.write_text(self.governor.token().text())
             (self.folder / "nodes.txt").write_text("node-1\nnode-2\n")
-            self.nodes = [Node(self.folder, name, stack) for name in ("node-1", "node-2")]
+            self.nodes = [self._node(name, stack) for name in ("node-1", "node-2")]
             self._programs()
             for node in self.nodes:
                 node.join(token)
@@ -180,12 +191,15 @@ class OfflineScene:
         for node in self.nodes:
             node.end("courier")
 
+    def _node(self, name: str, stack: ExitStack) -> Node:
+        return Node(self.folder, name, stack)
+
     def _governor(self, stack: ExitStack) -> GovernorProcess:
         form = self.folder / "agency.toml"
         lines = []
         for line in DEFAULT_POLICY.format(authority=AUTHORITY).splitlines():
             key = line.split(" = ")[0]
-            lines.append(f"{key} = {QUICK[key]}" if key in QUICK else line)
+            lines.append(f"{key} = {self.rules[key]}" if key in self.rules else line)
         budget = '[[budgets]]\nscope = "cluster:c1"\ncap_tflop = 1_000_000_000_000_000\n'
         form.write_text("\n".join([*lines, budget]))
         governor = GovernorProcess.make(self.folder / "agency", policy=form)
