@@ -9,10 +9,17 @@ from flopgate_agent.gate import license_check
 from flopgate_agent.gate.clock import HostClock
 from flopgate_agent.gate.license import LicenseDesk, Standing
 from flopgate_agent.gate.licensing import Licensing
+from flopgate_agent.gate.officers import OfficerOrders
 from flopgate_agent.gate.settings import Now
 from flopgate_agent.tpm import anchored
 from flopgate_agent.tpm.rollback import Judged
+from flopgate_governor import licensing
 from flopgate_governor.core import account
+from flopgate_governor.core.licensing import Approved, check_approval
+from flopgate_governor.state import State
+from flopgate_proto.codec.licenses import decode_approval
+from flopgate_proto.envelope import Envelope
+from flopgate_proto.values.licenses import LicenseApproval
 from flopgate_sim.planted.patching import Swap
 from flopgate_sim.world.tpm import HostTpm
 
@@ -134,6 +141,37 @@ def returned_twice() -> tuple[Swap, ...]:
 def opened_under_pause() -> tuple[Swap, ...]:
     """A reserve opens, whatever is latched."""
     return (Swap(license_check, "lapsed", lambda *_pause: True),)
+
+
+def approval_unchecked() -> tuple[Swap, ...]:
+    """A gate takes a license whatever officers signed."""
+
+    def believed(_self: OfficerOrders, envelope: Envelope) -> tuple[LicenseApproval, bytes]:
+        return decode_approval(envelope.payload), envelope.digest
+
+    return (Swap(OfficerOrders, "check_approval", believed),)
+
+
+def approval_of_others() -> tuple[Swap, ...]:
+    """At a gate, officers who approve one request approve all."""
+    check = OfficerOrders.check_approval
+
+    def all_named(self: Any, envelope: Envelope) -> tuple[LicenseApproval, bytes]:
+        approval, digest = check(self, envelope)
+        asked = (one.digest for one in self.desk.standing.asked)
+        return replace(approval, requests=(*approval.requests, *asked)), digest
+
+    return (Swap(OfficerOrders, "check_approval", all_named),)
+
+
+def given_unapproved() -> tuple[Swap, ...]:
+    """A governor gives licenses whatever officers signed."""
+
+    def believed(state: State, envelope: Envelope, _requests: list[bytes]) -> Approved:
+        approval = decode_approval(envelope.payload)
+        return check_approval(approval, envelope.digest, state.book.orders.policy, state.now_ms())
+
+    return (Swap(licensing, "_verified", believed),)
 
 
 def settled_by_expiry() -> tuple[Swap, ...]:

@@ -153,6 +153,30 @@ def reserved(seed: int) -> WorldPlan:
     return replace(plan, acts=(pause,) if seed % 2 else ())
 
 
+def unapproved(seed: int) -> WorldPlan:
+    """One host's license is approved as it should be, those of the others by too few officers."""
+    return _unapproved(seed, thief=False)
+
+
+def stolen_key(seed: int) -> WorldPlan:
+    """The same, and whoever approves by too few has the authority's online key."""
+    return _unapproved(seed, thief=True)
+
+
+def _unapproved(seed: int, *, thief: bool) -> WorldPlan:
+    first = Errand(at_ms=CUT_MS + 1_000 * seed, host="host-0")
+    others = tuple(
+        Errand(at_ms=at_ms, host=f"host-{number}", approved=approved, thief=thief)
+        for number in (1, 2)
+        for at_ms, approved in (
+            (CUT_MS + 200_000, "one-twice"),
+            (CUT_MS + 500_000, "mixed"),
+            (CUT_MS + 800_000, "another's"),
+        )
+    )
+    return replace(_cut_off(seed, first, *others), duration_ms=2_400_000)
+
+
 def tight_license(seed: int) -> WorldPlan:
     """A license is long on its way while other hosts are online, under one small cap."""
     ask = Errand(at_ms=CUT_MS + 60_000, host="host-1", span_ms=600_000)

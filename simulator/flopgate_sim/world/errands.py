@@ -7,13 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flopgate_proto.codec import PayloadType, encode_opening, envelope_to_wire
-from flopgate_proto.envelope import seal, statement_digest
+from flopgate_proto.envelope import Envelope, seal, statement_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LicenseApproval, ReserveOpening
 from flopgate_sim.world import license_law
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S
 from flopgate_sim.world.governor import Governor
 from flopgate_sim.world.host import Host
+from flopgate_sim.world.license_thief import stolen
 from flopgate_sim.world.plan import Errand
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ AGAIN_US = 60 * US_PER_S
 """Somebody who found a gate or a governor down comes again."""
 TRIES = 20
 REPORTS_AT_ONCE = 256
+QUORUM = "quorum"
 OPENERS = 3
 
 
@@ -39,6 +41,7 @@ class Errands:
         self.refused: dict[str, int] = {}
         self.given = 0
         self._newest: dict[str, bytes] = {}
+        self._approved: Envelope | None = None
         self._openers = [world.streams.key(f"opener/{number}") for number in range(OPENERS)]
 
     def run(self, errand: Errand, tries: int = TRIES) -> None:
@@ -130,19 +133,51 @@ class Errands:
             if errand.reserve:
                 spkis = tuple(key.spki for key in self._openers)
                 approval = replace(approval, opener_spkis=spkis, opener_threshold=OPENERS - 1)
-            envelope = governor.officers.sign(approval)
-            given = governor.license(digest, envelope)
-            if given is not None:
-                reported = pb.Report.FromString(asking.envelope.payload)
-                license_law.left(governor, given, approval, reported)
-                self.given += 1
-                self._newest[errand.host] = envelope.digest
+            given = self._give(errand, governor, asking, approval)
         if given is None:
             self._again(partial(self._deliver, errand, reports, asking), tries)
             return
         for where in errand.installs or (errand.host,):
             brought = partial(self._install, where, given)
             self._world.engine.after(errand.back_ms * US_PER_MS, "file", brought)
+
+    def _give(
+        self,
+        errand: Errand,
+        governor: Governor,
+        asking: pb.SignedReport,
+        approval: LicenseApproval,
+    ) -> pb.HostLicense | None:
+        """The license that comes of it, by the authority or by who has its online key."""
+        envelope = self._signed(errand, governor, approval)
+        if envelope is None:
+            return None
+        if errand.thief:
+            return stolen(governor, asking, approval, envelope)
+        (request,) = approval.requests
+        given = governor.license(request, envelope)
+        if given is not None:
+            reported = pb.Report.FromString(asking.envelope.payload)
+            quorum = errand.approved == QUORUM
+            license_law.left(governor, given, approval, reported, quorum=quorum)
+            self.given += 1
+            self._newest[errand.host] = envelope.digest
+            self._approved = envelope
+        return given
+
+    def _signed(
+        self, errand: Errand, governor: Governor, approval: LicenseApproval
+    ) -> Envelope | None:
+        """The approval as officers signed it, or some of them; ``None``: there is none yet."""
+        match errand.approved:
+            case "one-twice":
+                return governor.officers.rogue_approval(approval)
+            case "mixed":
+                return governor.officers.mixed_approval(approval)
+            case "another's":
+                return self._approved
+            case _:
+                return governor.officers.sign(approval)
 
     def _install(self, where: str, given: pb.HostLicense, tries: int = TRIES) -> None:
         """Somebody brings it to a host, the right one or another."""

@@ -28,12 +28,22 @@ def spent_once(host: GateSide, now_us: int) -> Iterator[str]:
 
 
 def left(
-    governor: Governor, given: pb.HostLicense, approval: LicenseApproval, reported: pb.Report
+    governor: Governor,
+    given: pb.HostLicense,
+    approval: LicenseApproval,
+    reported: pb.Report,
+    *,
+    quorum: bool,
 ) -> None:
-    """A license leaves an authority, on this approval and for the request of this report."""
+    """A license leaves an authority, on this approval and for the request of this report.
+
+    ``quorum``: whether so many officers signed just this.
+    """
     truth, payload = governor.truth, given.answer.answers[0].payload
     answer = pb.Answer.FromString(payload)
     host = truth.hosts[answer.host_id]
+    if not quorum:
+        truth.faults.append((6, f"{host.name}: a license is given that no quorum approved"))
     told_before = answer.request_digest in truth.licenses
     if truth.licenses.setdefault(answer.request_digest, payload) != payload:
         truth.faults.append((5, f"{host.name}: one request got two different licenses"))

@@ -13,6 +13,7 @@ from flopgate_proto.envelope import Envelope, cosign, seal
 from flopgate_proto.keys import SigningKey
 from flopgate_proto.trust import ROLE_OF, SINGLE_ROLES
 from flopgate_proto.values.common import Phase, Scope, ScopeKind, Standing
+from flopgate_proto.values.licenses import LicenseApproval
 from flopgate_proto.values.orders import (
     Budget,
     Delegation,
@@ -131,9 +132,15 @@ class Officers:
 
     def mixed_resume(self, digests: tuple[bytes, ...]) -> Envelope:
         """One officer lifts pauses, beside the other's signature over something else."""
-        mine = seal(*encode_order(self._resume(digests)), self._keys[:1])
-        other = seal(*encode_order(self._resume((bytes(32),))), self._keys[1:2])
-        return Envelope(mine.payload_type, mine.payload, (*mine.signatures, *other.signatures))
+        return self._mixed(self._resume(digests), self._resume((bytes(32),)))
+
+    def rogue_approval(self, approval: LicenseApproval) -> Envelope:
+        """One officer approves licenses, and signs twice."""
+        return self._twice(approval)
+
+    def mixed_approval(self, approval: LicenseApproval) -> Envelope:
+        """One officer approves licenses, beside the other's signature for a shorter span."""
+        return self._mixed(approval, replace(approval, span_ms=approval.span_ms // 2))
 
     def rogue_cap(self, scope: Scope, cap_tflop: int) -> Envelope:
         """One officer raises a cap, and signs twice."""
@@ -160,6 +167,12 @@ class Officers:
             authority=self.authority, order_digest=order, nonce=self._nonce(), reason=reason
         )
         return seal(*encode_order(veto), self._keys[-1:])
+
+    def _mixed(self, mine: Order, others: Order) -> Envelope:
+        """One officer signed this, the other something else."""
+        signed = seal(*encode_order(mine), self._keys[:1])
+        other = seal(*encode_order(others), self._keys[1:2])
+        return replace(signed, signatures=(*signed.signatures, *other.signatures))
 
     def _twice(self, order: Order) -> Envelope:
         return cosign(seal(*encode_order(order), self._keys[:1]), self._keys[0])

@@ -203,6 +203,11 @@ class Errand:
         out_ms, back_ms: how long the file is on its way.
         installs: where it is installed, as often as a host is named; none: where it was asked for.
         signers: openers who sign.
+        approved: by the ``quorum``. What must not work: ``one-twice`` (one officer signs twice),
+            ``mixed`` (the other signed other bytes), ``another's`` (the quorum approved the
+            request of another host).
+        thief: it is made with the authority's online key, stolen, and the authority knows nothing
+            of it.
     """
 
     at_ms: int
@@ -217,6 +222,8 @@ class Errand:
     back_ms: int = 60_000
     installs: tuple[str, ...] = ()
     signers: int = 2
+    approved: str = "quorum"
+    thief: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
