@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from flopgate_proto.amounts import counted, date_text, flop_text, span_text
@@ -16,7 +16,8 @@ _MINUTE_MS: Final = 60_000
 _HOUR_MS: Final = 3_600_000
 _DAY_H: Final = 24
 _SINGLE_USE: Final = {
-    pb.SINGLE_USE_TPM: "its TPM counts what is spent",
+    pb.SINGLE_USE_TPM: "its TPM counts what is spent; that it is no program, no maker's "
+    "certificate shows",
     pb.SINGLE_USE_SOFTWARE: "nothing but its disk counts: put back, it spends again, unbounded, "
     "until its next report shows it",
 }
@@ -55,6 +56,8 @@ def sum_lines(
         f"a pause may take {reach} to reach them, until {ends}",
         f"  meanwhile they compute for {_about(span_ms)} at most, all together",
     ]
+    if not approval.reserve:
+        lines.append(f"  who of them says nothing counts with what is held alone, until {ends}")
     if not outstanding:
         return lines
     last_ms = max(approval.not_after_unix_ms, *(one.not_after_unix_ms for one in outstanding))
@@ -75,6 +78,15 @@ def sum_of_all(outstanding: Sequence[pb.LicenseStatus]) -> list[str]:
     ends = date_text(max(one.not_after_unix_ms for one in outstanding))
     line = f"licenses {len(outstanding)} out  held {flop_text(held)}  a pause reaches all by {ends}"
     return [f"{line}; see `license list`"]
+
+
+def excused_until_ms(outstanding: Iterable[pb.LicenseStatus]) -> dict[bytes, int]:
+    """By host, Unix ms until which its licenses let it say nothing; a reserve excuses nobody."""
+    until_ms: dict[bytes, int] = {}
+    for one in outstanding:
+        if not one.reserve:
+            until_ms[one.host_id] = max(until_ms.get(one.host_id, 0), one.not_after_unix_ms)
+    return until_ms
 
 
 def status_lines(one: pb.LicenseStatus) -> list[str]:

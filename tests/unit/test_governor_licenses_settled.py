@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from flopgate_governor.commands.status import lines_of
+from flopgate_governor.license_words import sum_lines
 from flopgate_governor.overview import overview
+from flopgate_proto.envelope import Envelope
 from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values.licenses import LicenseApproval
 from tests.support.governor import (
     LIFETIME_MS,
     OFFICERS,
@@ -35,6 +38,7 @@ from tests.support.licenses import (
     license_policy,
     licensed,
     peak_tflop,
+    preview,
 )
 
 
@@ -220,13 +224,27 @@ def silent_tflop(governor: LocalGovernor) -> int:
     return budget.silent_tflop
 
 
+def reserve_of(governor: LocalGovernor, request: Envelope) -> LicenseApproval:
+    """Its approval, with one opener."""
+    plain = approval_of(governor, request)
+    return replace(plain, reserve=True, opener_spkis=(OFFICERS[0].spki,), opener_threshold=1)
+
+
+def excused(governor: LocalGovernor) -> list[str]:
+    """What `status` says of hosts that may say nothing."""
+    lines = lines_of(overview(governor.state, ()))
+    return [line for line in lines if line.startswith("  licensed until ")]
+
+
 def test_law_3_a_licensed_host_is_not_silent_until_its_license_ends(
     governor: LocalGovernor, host: FakeHost
 ) -> None:
     licensed(governor, host)
     governor.clock.unix_ms += 7 * DAY_MS - 1
     assert silent_tflop(governor) == 0
+    assert excused(governor), "people see what is not charged"
     governor.clock.unix_ms += 3_600_001
+    assert not excused(governor)
     assert silent_tflop(governor) == peak_tflop(governor, host, 3_600_000)
     (budget,) = overview(governor.state, ()).budgets
     assert budget.outstanding_tflop == peak_tflop(governor, host, DAY_MS)
@@ -235,12 +253,19 @@ def test_law_3_a_licensed_host_is_not_silent_until_its_license_ends(
 def test_law_3_a_sealed_reserve_excuses_no_silence(governor: LocalGovernor, host: FakeHost) -> None:
     request = asking(host, reserve=True, span_ms=LIFETIME_MS)
     governor.send(request)
-    approval = replace(
-        approval_of(governor, request),
-        reserve=True,
-        opener_spkis=(OFFICERS[0].spki,),
-        opener_threshold=1,
-    )
-    give(governor, approval)
+    give(governor, reserve_of(governor, request))
+    assert not excused(governor)
     governor.clock.unix_ms += DAY_MS
     assert silent_tflop(governor) > 0
+
+
+@pytest.mark.parametrize("reserve", [False, True])
+def test_officers_are_told_that_silence_is_not_charged(
+    governor: LocalGovernor, host: FakeHost, *, reserve: bool
+) -> None:
+    request = asking(host, reserve=reserve)
+    carry(governor, request)
+    approval = (reserve_of if reserve else approval_of)(governor, request)
+    issued = preview(governor, approval).issued
+    told = sum_lines(issued, [], approval, governor.clock.unix_ms)
+    assert any("counts with what is held alone" in line for line in told) is not reserve

@@ -10,6 +10,7 @@ from flopgate_governor.client import status
 from flopgate_governor.commands.signing import add_directory
 from flopgate_governor.commands.status import host_lines
 from flopgate_governor.files import Layout
+from flopgate_governor.license_words import excused_until_ms
 from flopgate_governor.named import one_of
 from flopgate_governor.output import show
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -38,7 +39,8 @@ def run(arguments: argparse.Namespace) -> None:
         found = pb.GetStatusReply(hosts=hosts)
     else:
         host = _one(arguments.host, reply)
-        lines = host_lines(host, reply.governor_unix_ms)
+        excused = excused_until_ms(reply.licenses)
+        lines = host_lines(host, reply.governor_unix_ms, excused.get(host.host_id, 0))
         lines.insert(1, f"  id {host.host_id.hex()}")
         found = pb.GetStatusReply(hosts=[host])
     if arguments.json:

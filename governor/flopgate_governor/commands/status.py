@@ -10,7 +10,7 @@ from google.protobuf.json_format import MessageToJson
 from flopgate_governor.client import status
 from flopgate_governor.commands.signing import add_directory, waiting_lines
 from flopgate_governor.files import Layout
-from flopgate_governor.license_words import sum_of_all
+from flopgate_governor.license_words import excused_until_ms, sum_of_all
 from flopgate_governor.loose_lanes import would_stop
 from flopgate_governor.output import show
 from flopgate_proto.amounts import counted, date_text, flop_text, rate_text, span_text
@@ -74,8 +74,9 @@ def lines_of(reply: pb.GetStatusReply) -> list[str]:
     lines += sum_of_all(reply.licenses)
     lines += [_pause(pause) for pause in reply.pauses]
     lines += [line for waiting in reply.waiting for line in waiting_lines(waiting)]
+    excused = excused_until_ms(reply.licenses)
     for host in reply.hosts:
-        lines += host_lines(host, reply.governor_unix_ms)
+        lines += host_lines(host, reply.governor_unix_ms, excused.get(host.host_id, 0))
     return lines
 
 
@@ -112,13 +113,19 @@ def _delegation(reply: pb.GetStatusReply) -> list[str]:
     return [line, f"  {when}: officers sign the next by `flopgate-governor delegate`"]
 
 
-def host_lines(host: pb.HostStatus, now_unix_ms: int) -> list[str]:
-    """One host for people, its lanes indented below it."""
+def host_lines(host: pb.HostStatus, now_unix_ms: int, excused_unix_ms: int = 0) -> list[str]:
+    """One host for people, its lanes indented below it.
+
+    ``excused_unix_ms``: its licenses let it say nothing until then; 0 where it has none.
+    """
     lines = [
         f"host {host.host_id.hex()[:16]}  {host.cluster}  report {host.sequence}  "
         f"{'linked' if host.linked else 'not linked'}{_ago(now_unix_ms, host.last_seen_unix_ms)}"
         f"{_phase(host.phase)}  {host.refused_reason}".rstrip()
     ]
+    if excused_unix_ms > now_unix_ms:
+        until = date_text(excused_unix_ms)
+        lines.append(f"  licensed until {until}: its silence is charged from then on alone")
     if host.HasField("tpm"):
         lines.append(_tpm(host.tpm))
     if host.HasField("topology"):
