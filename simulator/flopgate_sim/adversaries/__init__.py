@@ -275,6 +275,15 @@ ADVERSARIES = (
         play=license_plays.license_courier,
     ),
     Adversary(
+        name="license-unapproved",
+        tries="makes licenses with the governor's stolen online key: approved by one officer "
+        "twice, by other bytes, or for another host",
+        expected=Expected.PREVENTED,
+        comes="each gate asks for the officers' quorum over just this request: refused; what they "
+        "approved meanwhile runs on",
+        play=license_plays.license_unapproved,
+    ),
+    Adversary(
         name="reserve-under-pause",
         tries="opens a reserve, by enough of its openers, while a pause is latched",
         expected=Expected.PREVENTED,

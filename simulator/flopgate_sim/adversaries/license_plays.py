@@ -11,7 +11,13 @@ from flopgate_agent.gate.allowance import Allowed
 from flopgate_governor.core.facts import LaneFacts
 from flopgate_sim.adversaries.stage import SEED, Played, Watch, at_s, broken, staged, stands
 from flopgate_sim.disk import Snapshot
-from flopgate_sim.planted.license_worlds import CUT_MS, DURATION_MS, licensed, reserved
+from flopgate_sim.planted.license_worlds import (
+    CUT_MS,
+    DURATION_MS,
+    licensed,
+    reserved,
+    stolen_key,
+)
 from flopgate_sim.planted.worlds import POLICY
 from flopgate_sim.world.engine import US_PER_S
 from flopgate_sim.world.host import Host
@@ -22,6 +28,8 @@ KEPT_S: Final = 800
 """By then every host of these worlds runs by its license; the link is back at `HEALED_S`."""
 AGAIN_S: Final = (1_100, 1_400, 1_700)
 HEALED_S, END_S = 2_000, 2_600
+UNAPPROVED: Final = {"envelope.quorum", "license.approval"}
+"""Why a gate refuses what no quorum approved, or what it approved for others."""
 DISKLESS, WITH_TPM = 0, 1
 """Hosts of these worlds: one whose license nothing but its disk counts, and one with a TPM."""
 
@@ -163,6 +171,26 @@ def license_courier() -> Played:
         refused = world.errands.refused
         right = refused.keys() == {"license.host", "license.installed"}
         right = right and ran == {doubled.host, crossed.host}
+        return Played(
+            broken=broken(world),
+            tried=sum(refused.values()),
+            seen=", ".join(sorted(refused)) if right else "",
+        )
+
+
+def license_unapproved() -> Played:
+    """See the table."""
+    plan = stolen_key(SEED)
+    with _staged(plan, errands=plan.errands) as world:
+        ran: set[str] = set()
+
+        def look() -> None:
+            ran.update(host.name for host in world.hosts if by_license(host))
+
+        _looks(world, KEPT_S, look)
+        world.run()
+        refused = world.errands.refused
+        right = refused.keys() == UNAPPROVED and ran == {plan.errands[0].host}
         return Played(
             broken=broken(world),
             tried=sum(refused.values()),
