@@ -292,6 +292,8 @@ def test_an_order_of_an_authority_that_was_never_joined_is_refused() -> None:
     with pytest.raises(MisdirectedError) as error:
         rig.order(other.pause(), other)
     assert error.value.code == "authority.unknown"
+    assert f"it joined {rig.authority.name}" in str(error.value)
+    assert "Compare the name" in str(error.value)
 
 
 def _enrolled_once(rig: GateRig) -> Envelope:

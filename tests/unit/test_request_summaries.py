@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from flopgate_proto.errors import FlopgateError
 from flopgate_proto.files import (
     AskingHost,
     Content,
+    ReportingHost,
     Summary,
     armored,
     asking_hosts,
@@ -24,6 +26,7 @@ from flopgate_proto.files import (
     summary_contents,
     summary_in,
     summary_of,
+    write_requests,
 )
 from flopgate_proto.files.content import Kind
 from flopgate_proto.files.summaries import PART_HOSTS, differences
@@ -32,7 +35,11 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import TpmState
 from tests.support import license_files
 from tests.support.fixed import HOST_ID, HOST_KEY
+from tests.support.governor import FakeHost, LocalGovernor, cluster_policy
+from tests.support.governor import joined as joined_hosts
+from tests.support.governor_folder import folder_of
 from tests.support.license_files import OTHER_KEY
+from tests.support.licenses import asking
 
 TPM = TpmState(counter=41, clock_ms=5, reset_count=1, restart_count=0, safe=True, spent_counter=3)
 SITE = license_files.request_file(HOST_KEY, OTHER_KEY)
@@ -234,3 +241,40 @@ def test_what_is_amiss_is_said_in_one_sentence(site: Site) -> None:
     assert "carried.kind: a license where a summary was expected" in site.summary(paper, status=1)
     assert "holds nothing that is asked for" in site.summary(site.file("x", "Hello."), status=2)
     assert "license-file." in site.summary(str(site.folder / "none"), status=2)
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("follows", "it follows on report 1, which is on record"),
+        ("delivered", "this very request is on record"),
+        ("older", "report 3 is on record already: this request is an older one"),
+        ("other", "another report 2 is on record: it told two histories, or the summary"),
+        ("fewer", "it tells of fewer FLOP than report 1, which is on record"),
+        ("stranger", "nothing of it is on record here"),
+    ],
+)
+def test_what_is_on_record_is_told(site: Site, case: str, words: str) -> None:
+    root = site.folder / "g"
+    root.mkdir()
+    held = LocalGovernor.make(root / "governor.sqlite", cluster_policy(10**9))
+    (host,) = joined_hosts(held)
+    if case == "stranger":
+        host = FakeHost(7)
+    else:
+        held.send(host.report(spend_tflop=5_000))
+    before = copy(host)
+    if case == "fewer":
+        host.allotted_tflop -= 1
+    request = asking(host)
+    if case in {"delivered", "older"}:
+        held.send(request)
+    if case == "older":
+        held.send(host.report())
+    if case == "other":
+        held.send(before.report(spend_tflop=1))
+    lines = write_requests([(ReportingHost(host_id=host.host_id, name="n", reports=1), [request])])
+    path = site.file("one.request", b"".join(lines))
+    paper = site.file("one.txt", site.show(path, "--form", "text"))
+    told = site.summary(paper, "--dir", str(folder_of(root, held)))
+    assert f"host n ({host.host_id.hex()[:16]}): {words}" in told

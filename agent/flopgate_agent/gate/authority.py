@@ -196,10 +196,13 @@ def known(authorities: Mapping[str, Authority], name: str) -> Authority:
     """
     authority = authorities.get(name)
     if authority is None:
+        joined = ", ".join(authorities)
         raise MisdirectedError(
-            f"this host knows no authority {name!r}",
+            f"this host knows no authority {name!r}; it joined {joined or 'none'}",
             code="authority.unknown",
-            remedy="Run `flopgate-agent join` with the token of that authority.",
+            remedy="Compare the name; another authority's token is for `flopgate-agent join`."
+            if joined
+            else "Run `flopgate-agent join` with the token of that authority.",
         )
     return authority
 

@@ -294,8 +294,11 @@ def _refused(asked: AskedLicense, approved: Approved, host: HostFacts) -> Refusa
     if wish.reserve is not approved.approval.reserve:
         return Refusal(
             reason="license.reserve",
-            detail="a reserve was asked for and none approved, or the reverse",
-            way_back="Ask for what is to be approved.",
+            detail="a reserve was asked for, and the approval is for licenses"
+            if wish.reserve
+            else "a license was asked for, and the approval is for reserves",
+            way_back="Ask for what is to be approved: `flopgate-agent license request`, with "
+            "--reserve or without.",
         )
     least_ms = max(approved.policy.wind_down_ms, approved.policy.renew_after_ms)
     if wish.span_ms < least_ms:
