@@ -80,33 +80,25 @@ def _figures(policy: Policy) -> Iterator[Fault]:
 
 
 def _spans(policy: Policy) -> Iterator[Fault]:
-    stop_ms = policy.drain_ms + KILL_MS
-    if policy.lifetime_ms < 2 * ROUND_TRIP_MS:
+    # A grant covers its lifetime at the peak: what an answer finds left of it must outlast this.
+    ceiling_ms = policy.drain_ms + STOP_SLACK_MS + ROUND_TRIP_MS
+    if policy.wind_down_ms + ceiling_ms >= policy.lifetime_ms:
+        short = policy.lifetime_ms <= ceiling_ms
+        key = "lifetime_ms" if short else "wind_down_ms"
+        others = "wind_down_ms, drain_ms" if short else "drain_ms"
         yield Fault(
-            key="lifetime_ms",
-            problem=f"is {policy.lifetime_ms}: a request and its answer may take {ROUND_TRIP_MS} "
-            "ms, and one lost answer must not stop a host",
-            mend=f"Write {2 * ROUND_TRIP_MS} or more.",
-        )
-    if policy.wind_down_ms + stop_ms >= policy.lifetime_ms:
-        yield Fault(
-            key="wind_down_ms",
-            problem=f"is {policy.wind_down_ms}: with drain_ms and {KILL_MS} ms for the kill "
-            f"it does not fit into lifetime_ms {policy.lifetime_ms}",
-            mend=f"Write less than {max(0, policy.lifetime_ms - stop_ms)}, a longer lifetime_ms "
-            "or a shorter drain_ms.",
+            key=key,
+            problem=f"is {getattr(policy, key)}: with {others}, {STOP_SLACK_MS} ms for the stop "
+            f"and {ROUND_TRIP_MS} ms for an answer on its way it "
+            + ("is too short" if short else f"does not fit into lifetime_ms {policy.lifetime_ms}")
+            + ": hosts stand at ceiling.reached as soon as they are granted anything",
+            mend=f"Write more than {policy.wind_down_ms + ceiling_ms}, or a shorter drain_ms."
+            if short
+            else f"Write less than {policy.lifetime_ms - ceiling_ms}, a longer lifetime_ms or a "
+            "shorter drain_ms.",
         )
         return
-    # A grant covers its lifetime at the peak: what an answer leaves of it must outlast this.
-    ceiling_ms = policy.wind_down_ms + policy.drain_ms + STOP_SLACK_MS + ROUND_TRIP_MS
-    if policy.lifetime_ms <= ceiling_ms:
-        yield Fault(
-            key="lifetime_ms",
-            problem=f"is {policy.lifetime_ms}: with wind_down_ms, drain_ms and {STOP_SLACK_MS} ms "
-            "for the stop a host stands at ceiling.reached as soon as it is granted anything",
-            mend=f"Write more than {ceiling_ms}, or a shorter wind_down_ms or drain_ms.",
-        )
-    most_ms = policy.lifetime_ms - policy.wind_down_ms - stop_ms
+    most_ms = policy.lifetime_ms - policy.wind_down_ms - policy.drain_ms - KILL_MS
     if policy.renew_after_ms >= most_ms:
         yield Fault(
             key="renew_after_ms",

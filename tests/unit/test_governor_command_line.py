@@ -89,8 +89,8 @@ def test_a_figure_out_of_range_is_refused(tmp_path: Path, value: str) -> None:
         ("renew_after_ms", 0, "Write 100 or more."),
         ("renew_after_ms", 600_001, "Write less than 473000"),
         ("renew_after_ms", 473_000, "Write less than 473000"),
-        ("wind_down_ms", 600_001, "Write less than 593000"),
-        ("wind_down_ms", 593_000, "Write less than 593000"),
+        ("wind_down_ms", 600_001, "Write less than 586000"),
+        ("wind_down_ms", 586_000, "Write less than 586000"),
         ("drain_ms", 600_000, "or a shorter drain_ms."),
         ("watchdog_ms", 14_999, "Write 15000 or more."),
         ("pause_lapse_ms", 599_999, "Write lifetime_ms 600000 or more."),
@@ -106,11 +106,11 @@ def test_a_policy_that_no_host_could_live_by_is_refused_with_its_line(
     path = form(tmp_path, "\n".join(lines))
     with pytest.raises(ConfigError) as caught:
         read_policy(path, "a", 1)
-    # A drain that does not fit is told where the wind-down stands.
-    told = "wind_down_ms" if key == "drain_ms" else key
+    # A drain that leaves nothing of it is told where the lifetime stands.
+    told = "lifetime_ms" if key == "drain_ms" else key
     line = next(n for n, text in enumerate(lines, 1) if text.startswith(f"{told} ="))
     assert caught.value.code == "policy.bounds"
-    shown = 120_000 if key == "drain_ms" else value
+    shown = 600_000 if key == "drain_ms" else value
     assert caught.value.detail.startswith(f"{path}:{line}: {told} is {shown}: ")
     assert mend in caught.value.remedy
 

@@ -194,8 +194,12 @@ def test_headrooms_that_are_too_small_for_the_hosts_are_told(
 @pytest.mark.parametrize(
     ("policy", "line", "problem"),
     [
-        (replace(POLICY, lifetime_ms=1_999, wind_down_ms=0), "lifetime_ms", "lost answer"),
-        (replace(POLICY, lifetime_ms=134_000, renew_after_ms=1_000), "lifetime_ms", "ceiling.rea"),
+        (replace(POLICY, lifetime_ms=14_000, wind_down_ms=0), "lifetime_ms", "ceiling.reached"),
+        (
+            replace(POLICY, lifetime_ms=134_000, renew_after_ms=200),
+            "wind_down_ms",
+            "ceiling.reached",
+        ),
         (replace(POLICY, register_tflop=11, prohibit_tflop=10), "register_tflop", "prohibit"),
         (replace(POLICY, prohibit_tflop_per_s=10), "prohibit_tflop_per_s", "register_tflop"),
         (tiered((11, 3), (10, 3)), "training_tflop = 10", "less approval"),
