@@ -3,18 +3,21 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.support.waiting import WAIT_S
 
 SCENES = 21
 
 
+@pytest.mark.timeout(5 * WAIT_S)
 def test_every_scene_plays_and_every_law_holds() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "flopgate_sim.cli", "demo", "--hosts", "8"],
         capture_output=True,
         text=True,
         check=False,
-        timeout=3 * WAIT_S,
+        timeout=4 * WAIT_S,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert f"\n{SCENES}. " in done.stdout

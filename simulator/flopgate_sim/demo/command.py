@@ -151,7 +151,7 @@ def _raise_curtain(
         cluster.check()
         return all(fleet.ready for fleet in fleets)
 
-    seconds = wait_until("every host to enrol", ready, 60)
+    seconds = wait_until("every host to enrol", ready)
     teller.say(f"all enrolled with one join token; the last {seconds:.1f} s after the real hosts.")
     return scenes.Play(
         governor=governor,

@@ -31,7 +31,6 @@ license_age_ms = 3_600_000
 license_headroom_max_tflop = 10_000_000
 license_step_ms = {STEP_MS}
 """
-WAIT_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +68,7 @@ class Site:
             self.host.check()
             return self.host.licensed if runs else self.host.view().halted
 
-        wait_until(what, holds, WAIT_S)
+        wait_until(what, holds)
 
 
 def raise_curtain(root: Path, stack: ExitStack, teller: Teller) -> Site:
@@ -92,8 +91,8 @@ def raise_curtain(root: Path, stack: ExitStack, teller: Teller) -> Site:
     token = governor.token(1, f"{declared_flop_per_s(1):.4e}")
     host.start(line.reached(0).on_token(token))
     host.wait_until_enrolled()
-    wait_until("the host to run by a permit", lambda: host.view().runs, WAIT_S)
-    wait_until("the driver to take jobs", host.start_job, WAIT_S)
+    wait_until("the host to run by a permit", lambda: host.view().runs)
+    wait_until("the driver to take jobs", host.start_job)
     teller.say(
         "policy lets officers of a role of their own give licenses: so much FLOP and running"
     )

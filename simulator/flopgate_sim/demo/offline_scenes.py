@@ -6,7 +6,7 @@ import re
 import time
 from typing import Final
 
-from flopgate_sim.demo.offline import SPAN_S, STEP_MS, WAIT_S, Site
+from flopgate_sim.demo.offline import SPAN_S, STEP_MS, Site
 from flopgate_sim.demo.scenes import METER_ERROR_MAX
 from flopgate_sim.live.network import Trouble
 from flopgate_sim.live.processes import RehearsalError, elapsed_ms, wait_until
@@ -64,7 +64,7 @@ def rebooted(site: Site) -> int:
     host.reboot()
     site.wait("the host to run by its license", runs=True)
     lost_ms = _used_ms(site) - used_ms
-    wait_until("the driver to take jobs", host.start_job, WAIT_S)
+    wait_until("the driver to take jobs", host.start_job)
     teller.check(
         "the host runs on after the reboot; what was reserved is lost, one step at most",
         f"of {SPAN_S} s, {used_ms / 1000:.1f} s were used before and "

@@ -21,10 +21,9 @@ from flopgate_proto.keys import SigningKey, key_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_sim.demo.booted import reboot
 from flopgate_sim.live.hosts import HostView
-from flopgate_sim.live.processes import Child, RehearsalError, wait_until
+from flopgate_sim.live.processes import WAIT_S, Child, RehearsalError, wait_until
 from flopgate_sim.nvml import FakeDriver
 
-START_S = 30.0
 GPUS = 8
 TFLOP = 10**12
 PROHIBITED = 2
@@ -97,9 +96,9 @@ class RealHost:
         arguments = ["gate", "--config"] if self.acts else []
         gate = [*arguments, str(self._gate)]
         self._children.append(Child(module, gate, self._dir / "gate.log", {**env, **self._boot}))
-        wait_until("the gate's door", self._door.exists, START_S)
+        wait_until("the gate's door", self._opened)
         threading.Thread(target=self._watch, args=(self._door,), daemon=True).start()
-        wait_until("the gate's first words", self._speaks, START_S)
+        wait_until("the gate's first words", self._speaks)
         courier = ["courier", "--config", str(self._courier)]
         log = self._dir / "courier.log"
         self._children.append(Child("flopgate_agent.cli", courier, log, self._boot))
@@ -158,7 +157,7 @@ class RealHost:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=WAIT_S,
         )
         if done.returncode:
             raise RehearsalError(f"flopgate-agent {arguments[0]}: {done.stderr.strip()}")
@@ -178,7 +177,7 @@ class RealHost:
 
     def wait_until_enrolled(self) -> None:
         """From there on its totals count."""
-        wait_until("enrolment", self._enrolled, START_S)
+        wait_until("enrolment", self._enrolled)
 
     def start_job(self) -> bool:
         """Start a job on every GPU of the fake driver; whether it got its contexts."""
@@ -191,6 +190,10 @@ class RealHost:
         """Whether every GPU of the fake driver is closed to new contexts."""
         modes = [self.driver.compute_mode(gpu) for gpu in range(GPUS)] if self.driver else []
         return all(mode == PROHIBITED for mode in modes)
+
+    def _opened(self) -> bool:
+        self.check()
+        return self._door.exists()
 
     def _speaks(self) -> bool:
         self.check()

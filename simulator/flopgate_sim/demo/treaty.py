@@ -31,7 +31,6 @@ TIMES: Final = {
     "drain_ms": 1_000,
 }
 HOSTS: Final = ("honest0", "honest1", "two-faced")
-WAIT_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +62,10 @@ class Treaty:
         """All of them."""
         return [*self.honest, self.two_faced]
 
-    def wait(self, what: str, *, runs: bool, timeout_s: float = WAIT_S) -> list[HostView]:
+    def wait(self, what: str, *, runs: bool) -> list[HostView]:
         """Wait until every honest host runs, or stands still."""
         cluster = Cluster(self.honest)
-        cluster.wait(what, lambda view: view.runs if runs else view.halted, timeout_s)
+        cluster.wait(what, lambda view: view.runs if runs else view.halted)
         return cluster.views()
 
     def explained(self, holds: Callable[[str], bool]) -> str:
@@ -78,7 +77,7 @@ class Treaty:
             told = self.honest[0].explain()
             return holds(told)
 
-        wait_until("the gate to explain itself", said, WAIT_S)
+        wait_until("the gate to explain itself", said)
         return told
 
     def compared(self) -> list[dict[str, Any]]:

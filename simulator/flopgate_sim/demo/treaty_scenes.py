@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flopgate_sim.demo.scenes import CAP_TFLOP, SETTLE_MS
-from flopgate_sim.demo.treaty import HOME, HOSTS, TIMES, WAIT_S, WORLD, Treaty
+from flopgate_sim.demo.scenes import CAP_TFLOP, LATE_MS
+from flopgate_sim.demo.treaty import HOME, HOSTS, TIMES, WORLD, Treaty
 from flopgate_sim.live.governor import Governor
 from flopgate_sim.live.hosts import HostView
 from flopgate_sim.live.processes import elapsed_ms, wait_until
@@ -38,7 +38,7 @@ def both_permit(treaty: Treaty) -> None:
     started_ms = treaty.world.apply(CAP_TFLOP)
     views = treaty.wait("every host to run", runs=True)
     for host in treaty.honest:
-        wait_until("the driver to take jobs", host.start_job, WAIT_S)
+        wait_until("the driver to take jobs", host.start_job)
     teller.check(
         "once both permit, every host runs",
         f"{len(views)} hosts, {(elapsed_ms() - started_ms) / 1000:.1f} s after Enter",
@@ -54,7 +54,7 @@ def one_pauses(treaty: Treaty) -> None:
     sent_ms = elapsed_ms()
     views = treaty.wait("standstill", runs=False)
     times_ms = [max(0, view.last_work_ms - started_ms) for view in views]
-    bound_ms = sent_ms - started_ms + TIMES["wind_down_ms"] + TIMES["drain_ms"] + SETTLE_MS
+    bound_ms = sent_ms - started_ms + TIMES["wind_down_ms"] + TIMES["drain_ms"] + LATE_MS
     teller.check(
         f"{len(views)} hosts stand still after Enter, though {HOME} permits",
         spread(times_ms),
@@ -70,17 +70,18 @@ def same_totals(treaty: Treaty) -> None:
     teller.scene("Each authority's own books, from the same signed reports")
     names = {host.view().host_id: host.name for host in treaty.hosts}
     found: list[dict[str, tuple[int, int]]] = [{}, {}]
+    books: dict[str, tuple[int, int]] = {}
 
     def alike() -> bool:
         found[:] = [governor.totals() for governor in treaty.both]
+        books.update({host.view().host_id: _book(host.view()) for host in treaty.hosts})
         verdicts = [one["verdict"] for one in treaty.compared()]
-        return found[0] == found[1] and verdicts == ["same"] * len(HOSTS)
+        return found[0] == found[1] == books and verdicts == ["same"] * len(HOSTS)
 
-    wait_until("both to have heard every report", alike, WAIT_S)
+    wait_until("both to have heard every report", alike)
     for authority, totals in zip((HOME, WORLD), found, strict=True):
         told = ", ".join(f"{names[host]} {exaflop(sum(totals[host]))}" for host in sorted(totals))
         teller.say(f"{authority}: {told}")
-    books = {host.view().host_id: _book(host.view()) for host in treaty.hosts}
     teller.check(
         "both arrived at the same totals, which are the gates' own",
         f"{exaflop(sum(map(sum, found[0].values())))} and "
@@ -128,7 +129,7 @@ def two_stories(treaty: Treaty) -> None:
         wrong[:] = [one for one in wrong if one["verdict"] != "not seen here yet"]
         return bool(wrong)
 
-    wait_until("the second history to be found", found, WAIT_S)
+    wait_until("the second history to be found", found)
     teller.check(
         "they compare heads, and find the host that told two stories, and no other",
         f"`heads compare`: {wrong[0]['verdict']}, report {wrong[0]['sequence']}",
@@ -172,7 +173,6 @@ def _hears(governor: Governor, host_id: str, parted: int) -> None:
     wait_until(
         f"a report to {governor.authority}",
         lambda: governor.sequences()[host_id] > parted,
-        WAIT_S,
     )
 
 

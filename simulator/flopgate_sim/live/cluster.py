@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from flopgate_sim.live.hosts import HostView
-from flopgate_sim.live.processes import RehearsalError, wait_until
+from flopgate_sim.live.processes import WAIT_S, RehearsalError, wait_until
 
 
 class Member(Protocol):
@@ -64,8 +64,9 @@ class Cluster:
         self,
         what: str,
         holds: Callable[[HostView], bool],
-        timeout_s: float,
         workload: str | None = None,
+        *,
+        timeout_s: float = WAIT_S,
     ) -> float:
         """Wait until something holds for every host (of a workload); the seconds it took.
 

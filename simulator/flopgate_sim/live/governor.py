@@ -14,6 +14,7 @@ from typing import Any
 from flopgate_proto.joining import JoinToken
 from flopgate_sim.live.network import Addresses
 from flopgate_sim.live.processes import (
+    WAIT_S,
     Child,
     RehearsalError,
     elapsed_ms,
@@ -24,8 +25,10 @@ from flopgate_sim.live.processes import (
 
 AUTHORITY = "agency.example"
 CLUSTER = "alpha"
-START_S = 30.0
-CLI_S = 60
+RECONNECT_MS = 3000
+"""From a governor that is back to an answer: couriers' back-off, then the exchange."""
+KILL_MS = 2000
+"""What gates keep free at the end of a lifetime."""
 DRIFT_PPM = 500
 GPUS = 8
 H100_8BIT_FLOP_PER_S = 1.9789e15
@@ -57,6 +60,12 @@ cap_tflop = {cap_tflop}
 def declared_flop_per_s(hosts: int) -> float:
     """What a cluster of hosts with 8 H100 is declared as, at 8 bit; never below the threshold."""
     return max(hosts * GPUS * H100_8BIT_FLOP_PER_S, LEAST_DECLARED_FLOP_PER_S)
+
+
+def tolerated_ms(times: Mapping[str, int]) -> int:
+    """How long a governor may be away before the first host winds down, by the policy's times."""
+    spent_ms = times["wind_down_ms"] + times["drain_ms"] + times["renew_after_ms"] + KILL_MS
+    return times["lifetime_ms"] - spent_ms - RECONNECT_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,12 +119,12 @@ class Governor:
                     capture_output=True,
                     text=True,
                     check=False,
-                    timeout=CLI_S,
+                    timeout=WAIT_S,
                     env=environment(),
                 )
         except subprocess.TimeoutExpired as error:
             raise RehearsalError(
-                f"flopgate-governor {arguments[0]}: nothing in {CLI_S} s"
+                f"flopgate-governor {arguments[0]}: nothing in {WAIT_S:.0f} s"
             ) from error
 
     def cli(self, *arguments: str) -> str:
@@ -162,7 +171,7 @@ class Governor:
                 self._work / "governor.log",
                 prefix=self.prefix,
             )
-        wait_until("the governor", self.answers, START_S)
+        wait_until("the governor", self.answers)
 
     def answers(self) -> bool:
         """Whether its command line gets a status."""

@@ -9,25 +9,16 @@ from typing import Final
 
 from flopgate_sim.live.cluster import Cluster
 from flopgate_sim.live.faults import Fault, Kind
-from flopgate_sim.live.governor import DRIFT_PPM, Governor
+from flopgate_sim.live.governor import DRIFT_PPM, Governor, tolerated_ms
 from flopgate_sim.live.hosts import SAMPLE_INTERVAL_MS, FleetProcess, HostView
 from flopgate_sim.live.line import Line
 from flopgate_sim.live.network import Network
-from flopgate_sim.live.processes import POLL_S, elapsed_ms
+from flopgate_sim.live.processes import POLL_S, WAIT_S, elapsed_ms
 from flopgate_sim.live.telling import Teller, exaflop, spread
 from flopgate_sim.live.watch import Watch
 
 CAP_TFLOP: Final = 10**12
-START_S: Final = 120.0
-RETURN_S: Final = 60.0
-"""Longest wait until all hosts run again."""
-PATIENCE_S: Final = 15.0
-"""Beyond the lifetime, for the gates to verify a standstill and to tell of it."""
-RECONNECT_MS: Final = 3000
-"""From a governor that is back to an answer: couriers' back-off, then the exchange."""
 METER_ERROR_MAX: Final = 0.01
-KILL_MS: Final = 2000
-"""What gates keep free at the end of a lifetime."""
 
 
 class Rehearsal:
@@ -75,13 +66,6 @@ class Rehearsal:
     def _lifetime_ms(self) -> int:
         return self._times["lifetime_ms"]
 
-    @property
-    def tolerated_ms(self) -> int:
-        """How long a governor may be away before the first host winds down."""
-        times = self._times
-        spent_ms = times["wind_down_ms"] + times["drain_ms"] + times["renew_after_ms"] + KILL_MS
-        return self._lifetime_ms - spent_ms
-
     # ------------------------------------------------------------------ time passes
 
     def _tick(self) -> None:
@@ -118,8 +102,8 @@ class Rehearsal:
             self._tick()
             time.sleep(POLL_S)
 
-    def _all_run(self, timeout_s: float = RETURN_S) -> float:
-        return self._cluster.wait("every host to run", lambda view: view.runs, timeout_s)
+    def _all_run(self) -> float:
+        return self._cluster.wait("every host to run", lambda view: view.runs)
 
     def begin(self) -> None:
         """Wait until every host is admitted, then grant.
@@ -127,7 +111,7 @@ class Rehearsal:
         Raises:
             RehearsalError: a host is not admitted, or does not run.
         """
-        self._cluster.wait("every host to enrol", lambda view: view.sequence > 0, START_S)
+        self._cluster.wait("every host to enrol", lambda view: view.sequence > 0)
         self._teller.say(f"{self.size} hosts admitted; officers sign a budget.")
         self._governor.apply(CAP_TFLOP)
         seconds = self._all_run()
@@ -168,7 +152,7 @@ class Rehearsal:
         self._cluster.wait(
             "standstill",
             lambda view: view.halted or view.name not in hit,
-            self._lifetime_ms / 1000 + PATIENCE_S,
+            timeout_s=self._lifetime_ms / 1000 + WAIT_S,
         )
         views = [view for view in self._cluster.views() if view.name in hit]
         times_ms = [max(0, view.last_work_ms - cut_ms) for view in views]
@@ -225,13 +209,13 @@ class Rehearsal:
         self._cluster.wait(
             "permits asked for after its return",
             lambda view: (view.expires_ms or 0) - self._lifetime_ms > killed_ms + away_ms,
-            self._lifetime_ms / 1000 + RETURN_S,
+            timeout_s=self._lifetime_ms / 1000 + WAIT_S,
         )
-        outage_ms = away_ms + RECONNECT_MS
+        borne_ms = tolerated_ms(self._times)
         self._teller.check(
             "no host stops",
-            f"{len(self._stopped)} stopped; {self.tolerated_ms / 1000:.1f} s are tolerated",
-            held=not self._stopped or outage_ms > self.tolerated_ms,
+            f"{len(self._stopped)} stopped; {borne_ms / 1000:.1f} s are tolerated",
+            held=not self._stopped or away_ms > borne_ms,
         )
         self._all_run()
 
@@ -244,7 +228,7 @@ class Rehearsal:
         killed_ms = elapsed_ms()
         for rack in racks:
             rack.restart()
-        self._all_run(START_S)
+        self._all_run()
         self.watch.gates_back(elapsed_ms())
         after = {view.name: view for view in self._cluster.views() if view.name in hit}
         gone = [

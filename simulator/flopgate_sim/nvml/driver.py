@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-START_TIMEOUT_S = 20.0
+WAIT_S = 240.0
+"""Longest wait for the engine or a workload; only what is broken comes near it."""
 
 _POLL_S = 0.002
 _MISUSE = 2
@@ -33,7 +34,7 @@ class FakeDriverError(RuntimeError):
     """The fake hardware did not start or does not answer; the text says what was awaited."""
 
 
-def _wait(what: str, done: Callable[[], bool], timeout_s: float = START_TIMEOUT_S) -> None:
+def _wait(what: str, done: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
     until = time.monotonic() + timeout_s
     while not done():
         if time.monotonic() > until:
@@ -142,7 +143,7 @@ class FakeDriver(Switches):
         """Starts the engine; after `stop` this is a reboot: same chips, counters from zero.
 
         Raises:
-            FakeDriverError: the engine did not come up within 20 s.
+            FakeDriverError: the engine did not come up within 240 s.
         """
         if self._engine is not None:
             message = "the fake driver runs already: stop it first"
@@ -207,7 +208,7 @@ class FakeDriver(Switches):
         a context; 4: the hardware went away. See `Workload` for the options.
 
         Raises:
-            FakeDriverError: the options make no sense on these GPUs, or nothing happens in 20 s.
+            FakeDriverError: the options make no sense on these GPUs, or nothing happens in 240 s.
         """
         workload = Workload(**options)
         with (self.directory / "workload.log").open("ab") as log:
@@ -299,12 +300,12 @@ class FakeDriver(Switches):
         """Waits until the engine has ticked ``count`` more times.
 
         Raises:
-            FakeDriverError: it has not within 20 s.
+            FakeDriverError: it has not within 240 s.
         """
         target = self._state.ticks + count
         _wait(f"{count} engine ticks", lambda: bool(self._state.ticks >= target))
 
-    def wait_idle(self, gpu: int, timeout_s: float = START_TIMEOUT_S) -> None:
+    def wait_idle(self, gpu: int, timeout_s: float = WAIT_S) -> None:
         """Waits until nothing executes on the GPU.
 
         Raises:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from flopgate_sim.nvml.driver import FakeDriver
 
-ANSWER_TIMEOUT_S = 20.0
+ANSWER_TIMEOUT_S = 240.0
 
 
 class NvmlCallError(Exception):
@@ -84,7 +84,7 @@ class Probe:
 
         Raises:
             NvmlCallError: NVML gave an error.
-            TimeoutError: no answer within 20 s.
+            TimeoutError: no answer within 240 s.
         """
         self.send(name, *args, gpu=gpu, struct=struct)
         return self.answer()
