@@ -29,18 +29,20 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         time.sleep(0.0005)
 """
 COUNT = f"""
-import socket, sys
+import select, socket, sys
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    # SO_RCVBUFFORCE: one that comes late finds all of them.
+    sock.setsockopt(socket.SOL_SOCKET, 33, 1 << 21)
     sock.bind((sys.argv[1], {PORT}))
-    sock.settimeout(1)
     print("bound", flush=True)
-    count = 0
-    try:
-        while True:
+    count, over = 0, False
+    while not over or select.select([sock], [], [], 0.2)[0]:
+        ready, _, _ = select.select([sock, sys.stdin], [], [])
+        over = over or sys.stdin in ready
+        if sock in ready:
             sock.recv(16)
             count += 1
-    except TimeoutError:
-        print(count)
+    print(count)
 """
 
 
@@ -61,11 +63,16 @@ def _arrived(network: Namespaces) -> int:
     address = network.governor.link.partition(":")[0]
     python = [sys.executable, "-S", "-c"]
     with subprocess.Popen(
-        [*network.governor_prefix, *python, COUNT, address], stdout=subprocess.PIPE, text=True
+        [*network.governor_prefix, *python, COUNT, address],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as counter:
+        assert counter.stdin is not None
         assert counter.stdout is not None
         assert counter.stdout.readline() == "bound\n"
         subprocess.run([*network.prefix(0), *python, SEND, address], check=True)
+        counter.stdin.close()
         return int(counter.stdout.readline())
 
 

@@ -120,6 +120,17 @@ class Node:
         lanes: list[dict[str, Any]] = self.status.get("lanes", [])
         return lanes[0] if lanes else {}
 
+    @property
+    def license(self) -> dict[str, Any]:
+        """What it holds, of its one authority."""
+        held: list[dict[str, Any]] = self.status.get("licenses", [])
+        return held[0] if held else {}
+
+    def runs_by_license(self) -> bool:
+        """Whether its lane computes, and by a license."""
+        lane = self.lane
+        return lane.get("state") == "running" and bool(lane["licensed"])
+
     def told(self) -> str:
         """Why a wait was in vain."""
         log = (self.folder / "gate.log").read_text()[-3000:]

@@ -16,17 +16,17 @@ from typing import Final
 from flopgate_sim.nvml import FakeDriver
 from tests.support.governor_process import GovernorProcess, cli
 from tests.support.page import blocks
+from tests.support.waiting import WAIT_S
 
 ROOT: Final = Path(__file__).parents[2]
 STATE: Final = "/var/lib/flopgate-gate"
 UNITS: Final = ("flopgate-gate", "flopgate-lockdown", "flopgate-courier")
-BLOCK_S: Final = 60.0
 
 
 def run(block: str, folder: Path) -> str:
     """Paste a block; what it printed."""
     done = subprocess.run(
-        ["timeout", str(BLOCK_S), "bash", "-euo", "pipefail", "-c", block],
+        ["timeout", str(WAIT_S), "bash", "-euo", "pipefail", "-c", block],
         cwd=folder,
         capture_output=True,
         text=True,
