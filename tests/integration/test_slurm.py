@@ -102,7 +102,7 @@ def test_a_job_that_the_gate_holds_is_suspended_and_goes_on(tmp_path: Path, shor
         host.until_state("train", LaneState.RUNNING)
         with Slurm(short, status_path(host.door), health=True, suspend=True) as slurm:
             until(lambda: slurm.state == "IDLE", "the node to be free")
-            job = slurm.submit(work(host, seconds=8))
+            job = slurm.submit(work(host, seconds=20))
             until(lambda: host.driver.running(0), "the job to compute")
             pause = host.authority.pause()
             host.courier.order(pause)
