@@ -31,7 +31,7 @@ _unsettled: Final = and_(
 _LICENSED: Final = Read(
     select(
         _L.host_id, _L.workload, _L.request_digest, _L.ceiling_tflop, _G.not_after_unix_ms,
-        _G.single_use, _G.reserve,
+        _G.single_use, _G.reserve, _L.held_tflop, schema.grant.c.ceiling_tflop,
     )
     .join(schema.license_given, _G.request_digest == _L.request_digest)
     .join(schema.grant, _unsettled)
@@ -82,6 +82,9 @@ _MOVE_QUOTE: Final = Write(
     )
 )
 
+Quotes = tuple[LicenseQuote | None, LicenseQuote | None]
+"""Where a gate stands with our licenses, and with our reserves."""
+
 LicensedGrants = Mapping[tuple[bytes, str, bytes], Licensed]
 """What makes a grant one of a license, by host, workload and request."""
 
@@ -99,7 +102,8 @@ def load_licensed(connection: Connection, ids: Collection[bytes]) -> LicensedGra
     """Unsettled grants of licenses of these hosts."""
     return {
         (row[0], row[1], row[2]): Licensed(
-            ceiling_tflop=row[3],
+            # What was drawn of a reserve is taken off its grant alone.
+            ceiling_tflop=max(0, row[3] - row[7] + row[8]) if row[6] else row[3],
             not_after_unix_ms=row[4],
             single_use=SingleUse(row[5]),
             reserve=bool(row[6]),
@@ -108,24 +112,30 @@ def load_licensed(connection: Connection, ids: Collection[bytes]) -> LicensedGra
     }
 
 
-def load_quotes(
-    connection: Connection, ids: Collection[bytes]
-) -> dict[bytes, tuple[LicenseQuote | None, int]]:
+def load_quotes(connection: Connection, ids: Collection[bytes]) -> dict[bytes, tuple[Quotes, int]]:
     """Where gates stand with licenses, and the highest count of reservations that they told."""
-    return {row[0]: (quote_from(row[1]), row[2]) for row in _QUOTES.run(connection, ids)}
+    return {row[0]: (quotes_from(row[1]), row[2]) for row in _QUOTES.run(connection, ids)}
 
 
-def quote_from(data: bytes | None) -> LicenseQuote | None:
-    """A quote as it is stored."""
-    return quote_of(pb.LicenseQuote.FromString(data)) if data else None
+def quotes_from(data: bytes | None) -> Quotes:
+    """What is stored of a quote: its licenses."""
+    told = pb.Quote.FromString(data or b"")
+    return (
+        quote_of(told.license, reserve=False) if told.HasField("license") else None,
+        quote_of(told.reserve, reserve=True) if told.HasField("reserve") else None,
+    )
 
 
 def quote_row(facts: HostFacts) -> Row:
     """Where a gate stands now."""
-    told = facts.license
+    told = pb.Quote()
+    if facts.license is not None:
+        told.license.CopyFrom(quote_to(facts.license))
+    if facts.reserve is not None:
+        told.reserve.CopyFrom(quote_to(facts.reserve))
     return {
         "host_id": facts.host.host_id,
-        "quote": b"" if told is None else quote_to(told).SerializeToString(deterministic=True),
+        "quote": told.SerializeToString(deterministic=True),
         "spent_counter": facts.spent_counter,
     }
 

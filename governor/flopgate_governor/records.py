@@ -131,7 +131,7 @@ _NEW_EVIDENCE: Final = Write(
 )
 
 
-_NO_LICENSE: Final = (None, 0)
+_NO_LICENSE: Final = ((None, None), 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +162,8 @@ def load_chains(connection: Connection, hosts: Mapping[bytes, Host]) -> dict[byt
                 running_ms=row[6],
                 issued=IssuedAnswer(digest=row[7], batch_number=row[8], governor_unix_ms=row[9]),
                 quoted=IssuedAnswer(digest=row[10], batch_number=row[11], governor_unix_ms=row[12]),
-                license=licenses.get(row[0], _NO_LICENSE)[0],
+                license=licenses.get(row[0], _NO_LICENSE)[0][0],
+                reserve=licenses.get(row[0], _NO_LICENSE)[0][1],
                 spent_counter=licenses.get(row[0], _NO_LICENSE)[1],
                 refused_reason=row[13],
                 topology_sequence=row[14],

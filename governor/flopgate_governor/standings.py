@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection, and_, select
 
 from flopgate_governor import schema
-from flopgate_governor.license_store import quote_from
+from flopgate_governor.license_store import quotes_from
 from flopgate_governor.prepared import KEYS, Query, Read
 from flopgate_governor.state import State
 from flopgate_proto.codec.licenses import decode_approval
@@ -19,7 +19,7 @@ _STANDS: Final = Read(select(_H.host_id, _H.sequence, _H.head).where(_H.host_id.
 _OUTSTANDING: Final = Query(
     select(
         _G.host_id, _G.request_digest, _G.approval, _G.single_use, _G.reserve, _G.span_ms,
-        _G.not_after_unix_ms, _L.held_tflop, schema.lane.c.allotted_tflop,
+        _G.not_after_unix_ms, schema.grant.c.ceiling_tflop, schema.lane.c.allotted_tflop,
         schema.license_quote.c.quote, schema.license_approval.c.envelope,
     )
     .join(schema.license_lane, _L.request_digest == _G.request_digest)
@@ -58,7 +58,7 @@ def license_statuses(connection: Connection) -> list[pb.LicenseStatus]:
     for row in _OUTSTANDING.run(connection):
         one = found.get(row[1])
         if one is None:
-            quote = quote_from(row[9])
+            quote = quotes_from(row[9])[int(row[4])]
             held = quote is not None and quote.request == row[1]
             one = found[row[1]] = pb.LicenseStatus(
                 host_id=row[0],
@@ -73,5 +73,5 @@ def license_statuses(connection: Connection) -> list[pb.LicenseStatus]:
             if quote is not None and held:
                 one.state = pb.LicenseState.ValueType(quote.state)
                 one.used_ms = quote.used_ms
-        one.reserved_tflop += max(0, row[7] - row[8])
+        one.reserved_tflop += row[7] if one.reserve else max(0, row[7] - row[8])
     return list(found.values())

@@ -45,6 +45,7 @@ from flopgate_proto.codec import (
 from flopgate_proto.envelope import statement_digest
 from flopgate_proto.errors import HistoryError, PeerError
 from flopgate_proto.merkle import Frontier
+from flopgate_proto.values.licenses import LicenseQuote
 from flopgate_proto.values.topology import Topology
 
 _new_halt = upsert(schema.halt)
@@ -231,7 +232,7 @@ class Work:
             return
         host_id = item.host_id
         known = self.facts[host_id]
-        if (done.host.license, done.host.spent_counter) != (known.license, known.spent_counter):
+        if _licensed(done.host) != _licensed(known):
             self.relicensed.add(host_id)
         payload = encode_answer(done.answer)
         digest = statement_digest(PayloadType.ANSWER, payload)
@@ -380,3 +381,8 @@ class Work:
             self.state.batch_number = sealed.number
             self.state.batch_digest = sealed.digest
             self.state.unix_ms = self.unix_ms
+
+
+def _licensed(facts: HostFacts) -> tuple[LicenseQuote | None, LicenseQuote | None, int]:
+    """What reports told of licenses."""
+    return facts.license, facts.reserve, facts.spent_counter

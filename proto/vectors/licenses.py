@@ -86,14 +86,15 @@ def asking(report: Report) -> Report:
 
 
 def holding(tpm: Report, request: bytes) -> Report:
-    """The report of a host with a TPM that runs on a license."""
+    """The report of a host with a TPM that runs on a license, beside which a reserve lies."""
     state = LicenseQuote(
         state=LicenseState.HELD, request=request, floor=tpm.sequence - 1, used_ms=1_800_000
     )
+    sealed = LicenseQuote(state=LicenseState.SEALED, request=request[::-1], floor=1)
     return replace(
         tpm,
         tpm=replace(tpm.tpm, spent_counter=1) if tpm.tpm else None,
-        quotes=tuple(replace(quote, license=state) for quote in tpm.quotes),
+        quotes=tuple(replace(quote, license=state, reserve=sealed) for quote in tpm.quotes),
     )
 
 
@@ -125,6 +126,9 @@ def bad() -> tuple[tuple[str, str, bytes, str], ...]:
     """Payloads that are refused: name, payload type, bytes, code."""
     report = asking(inputs.first_report(bytes(32)))
     quote = replace(report.quotes[0], license=LicenseQuote(state=LicenseState.HELD))
+    sealed = LicenseQuote(state=LicenseState.SEALED, request=bytes(32))
+    as_license = replace(report.quotes[0], license=sealed)
+    as_reserve = replace(report.quotes[0], reserve=replace(sealed, state=LicenseState.HELD))
     no_span = replace(report.request, license=LicenseWish(span_ms=0)) if report.request else None
     answer, no_steps = answers.licensed(bytes(32)), replace(answers.LICENSE, step_ms=0)
     terms = replace(answer.terms, license=no_steps) if answer.terms else None
@@ -135,6 +139,13 @@ def bad() -> tuple[tuple[str, str, bytes, str], ...]:
             PayloadType.REPORT,
             encode_report(replace(report, quotes=(quote,))),
             "license.quote",
+        ),
+        *(
+            (name, PayloadType.REPORT, encode_report(replace(report, quotes=(one,))), code)
+            for name, one, code in (
+                ("reserve-quoted-as-a-license", as_license, "license.quote"),
+                ("license-quoted-as-a-reserve", as_reserve, "license.quote"),
+            )
         ),
         (
             "license-asked-for-no-time",

@@ -29,7 +29,8 @@ SPAN_MS = 150_000
 ACTIONS = (
     *("trade", "license") * 3,
     *("wish", "issue", "install", "return", "wait") * 2,
-    *("spend", "use", "carry", "restart"),
+    *("reserve", "install-reserve", "open") * 2,
+    *("spend", "use", "carry", "restart", "return-reserve"),
 )
 STEP = st.tuples(
     st.sampled_from(ACTIONS), st.integers(0, HOSTS - 1), st.sampled_from([0, 1, 1, 2, 4, 4])
@@ -81,12 +82,29 @@ def act(
             model.spend_licensed(amount)
         case "spend":
             model.spend(amount)
-        case "return":
-            model.give_back()
         case "wait":
             pass_by(governor, hosts, 30 * DAY_MS if amount == 1 else LIFETIME_MS)
         case "restart":
             model.restart()
+        case _:
+            act_on_reserve(governor, model, action, amount)
+
+
+def act_on_reserve(governor: LocalGovernor, model: LicensedHost, action: str, amount: int) -> None:
+    """The same of what lies beside, and of what goes back."""
+    match action:
+        case "reserve":
+            model.wish(100_000 * amount, SPAN_MS // 2, reserve=True)
+            deliver(governor, model)
+            issue(governor, model, 0)
+        case "install-reserve":
+            model.install_reserve(amount)
+        case "open":
+            model.spend_reserve(amount)
+        case "return-reserve":
+            model.give_reserve_back()
+        case "return":
+            model.give_back()
 
 
 def unsent(governor: LocalGovernor, model: LicensedHost) -> list[Envelope]:
@@ -105,7 +123,8 @@ def issue(governor: LocalGovernor, model: LicensedHost, amount: int) -> None:
     on_record = [one for one in model.asked if one.digest in known(governor)]
     if not on_record:
         return
-    approval = approval_of(governor, on_record[-1 - amount % len(on_record)])
+    asked = on_record[-1 - amount % len(on_record)]
+    approval = approval_of(governor, asked, reserve=asked.digest in model.asked_at)
     reply: pb.IssueLicensesReply = give(governor, approval)
     for one in reply.licenses:
         model.signed_for(one)

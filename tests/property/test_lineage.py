@@ -91,7 +91,13 @@ class Model:
     def grant(self, lane: tuple[str, str], tflop: int, rate: int) -> None:
         facts = self.lanes[lane]
         room = room_tflop(
-            Wanted(host=host(lane[0]), lane=facts, need_tflop=1, rate_tflop_per_s=rate),
+            Wanted(
+                host=host(lane[0]),
+                lane=facts,
+                own_tflop=facts.outstanding_tflop,
+                need_tflop=1,
+                rate_tflop_per_s=rate,
+            ),
             Ground(works=self.works, policy=LIMITED, books=self.books, silence=NOBODY, unix_ms=0),
         )
         if isinstance(room, Refusal):

@@ -22,6 +22,11 @@ class LicensedHost(ModelHost):
         self.asked: list[Envelope] = []
         # Every license that was ever signed for it, by request: its ceiling.
         self.signed: dict[bytes, int] = {}
+        # The same of reserves: what is left of each.
+        self.reserves: dict[bytes, int] = {}
+        self.reserve_floor = 0
+        self.reserve_held: bytes = b""
+        self.asked_at: dict[bytes, int] = {}
 
     @property
     def could_reach(self) -> int:
@@ -31,12 +36,19 @@ class LicensedHost(ModelHost):
             for request, ceiling in self.signed.items()
             if request == self.held or self.sequences[request] > self.floor
         ]
-        return max([self.live_ceiling, *mine])
+        beside = [
+            left
+            for request, left in self.reserves.items()
+            if request == self.reserve_held or self.sequences[request] > self.reserve_floor
+        ]
+        return max([self.live_ceiling, *mine]) + sum(beside)
 
-    def wish(self, headroom: int, span_ms: int) -> None:
+    def wish(self, headroom: int, span_ms: int, *, reserve: bool = False) -> None:
         """Write a report that asks for a license."""
         tpm = TPM if self.backed else None
-        envelope = asking(self.host, ask_tflop=headroom, span_ms=span_ms, tpm=tpm)
+        envelope = asking(self.host, ask_tflop=headroom, span_ms=span_ms, reserve=reserve, tpm=tpm)
+        if reserve:
+            self.asked_at[envelope.digest] = self.host.allotted_tflop
         self.sent.append(envelope)
         self.totals.append(self.host.allotted_tflop)
         self.made_ms[envelope.digest] = self.host.now_ms
@@ -47,8 +59,12 @@ class LicensedHost(ModelHost):
         """A license left the governor; whether it arrives is another matter."""
         answer = license_of(one).answer
         for verdict in answer.verdicts:
-            if isinstance(verdict.outcome, Ceiling):
-                self.signed[answer.request_digest] = verdict.outcome.ceiling_tflop
+            request = answer.request_digest
+            if isinstance(verdict.outcome, Ceiling) and request in self.asked_at:
+                amount = verdict.outcome.ceiling_tflop - self.asked_at[request]
+                self.reserves.setdefault(request, amount)
+            elif isinstance(verdict.outcome, Ceiling):
+                self.signed[request] = verdict.outcome.ceiling_tflop
 
     def install(self, which: int) -> None:
         """Take one of those, if its time has not gone by."""
@@ -58,10 +74,30 @@ class LicensedHost(ModelHost):
             self.floor = self.sequences[self.held]
             self._quote()
 
+    def install_reserve(self, which: int) -> None:
+        """Take one of the reserves, beside the license."""
+        offered = [one for one in self.reserves if self.sequences[one] > self.reserve_floor]
+        if offered:
+            self.reserve_held = offered[which % len(offered)]
+            self.reserve_floor = self.sequences[self.reserve_held]
+            self._quote()
+
     def give_back(self) -> None:
         """Hold none, and take none of before."""
         self.held, self.floor = b"", self.host.sequence
         self._quote()
+
+    def give_reserve_back(self) -> None:
+        """The same of reserves."""
+        self.reserve_held, self.reserve_floor = b"", self.host.sequence
+        self._quote()
+
+    def spend_reserve(self, share: int) -> None:
+        """It is opened, and some of what is left of it computed, whatever else there is."""
+        used = self.reserves.get(self.reserve_held, 0) * share // 4
+        self.host.allotted_tflop += used
+        if used:
+            self.reserves[self.reserve_held] -= used
 
     def spend_licensed(self, share: int) -> None:
         """Compute some of what the license leaves."""
@@ -71,4 +107,6 @@ class LicensedHost(ModelHost):
     def _quote(self) -> None:
         state = LicenseState.HELD if self.held else LicenseState.NONE
         quote = LicenseQuote(state=state, request=self.held, floor=self.floor)
-        self.host.quote = replace(self.host.quote, license=quote)
+        state = LicenseState.SEALED if self.reserve_held else LicenseState.NONE
+        reserve = LicenseQuote(state=state, request=self.reserve_held, floor=self.reserve_floor)
+        self.host.quote = replace(self.host.quote, license=quote, reserve=reserve)

@@ -34,6 +34,7 @@ from tests.support.governor import (
 DAY_MS = 86_400_000
 AMPLE = 10**12
 ASK = 5_000_000
+OPENER = SigningKey.from_scalar(0x7101)
 TPM = TpmState(counter=1, clock_ms=1, reset_count=0, restart_count=0, safe=True)
 
 
@@ -83,7 +84,9 @@ def carry(governor: LocalGovernor, *envelopes: Envelope) -> pb.LinkDown:
     return commit_batch(governor.state, [submission])[0]
 
 
-def approval_of(governor: LocalGovernor, *requests: Envelope) -> LicenseApproval:
+def approval_of(
+    governor: LocalGovernor, *requests: Envelope, reserve: bool = False
+) -> LicenseApproval:
     """What officers would sign for these."""
     return LicenseApproval(
         authority=AUTHORITY,
@@ -92,9 +95,11 @@ def approval_of(governor: LocalGovernor, *requests: Envelope) -> LicenseApproval
         not_after_unix_ms=governor.clock.unix_ms + 7 * DAY_MS,
         span_ms=DAY_MS,
         headroom_max_tflop=ASK,
-        reserve=False,
+        reserve=reserve,
         nonce=bytes(16),
         reason="the link is cut",
+        opener_spkis=(OPENER.spki,) if reserve else (),
+        opener_threshold=int(reserve),
     )
 
 
@@ -141,13 +146,19 @@ def hold(
 ) -> None:
     """Quote from now on that this license is held."""
     quote = LicenseQuote(state=state, request=request, floor=floor, used_ms=used_ms)
-    host.quote = replace(host.quote, license=quote)
+    if state is LicenseState.HELD:
+        host.quote = replace(host.quote, license=quote)
+    else:
+        host.quote = replace(host.quote, reserve=quote)
 
 
-def hold_none(host: FakeHost, floor: int) -> None:
+def hold_none(host: FakeHost, floor: int, *, reserve: bool = False) -> None:
     """Quote from now on that none is held, and none up to here will be."""
     quote = LicenseQuote(state=LicenseState.NONE, floor=floor)
-    host.quote = replace(host.quote, license=quote)
+    if reserve:
+        host.quote = replace(host.quote, reserve=quote)
+    else:
+        host.quote = replace(host.quote, license=quote)
 
 
 def peak_tflop(governor: LocalGovernor, host: FakeHost, span_ms: int) -> int:

@@ -209,9 +209,10 @@ def _lanes(draw: st.DrawFn) -> tuple[LaneReport, ...]:
 
 
 @st.composite
-def license_quotes(draw: st.DrawFn) -> LicenseQuote:
-    """Any place of a gate, with what it must name."""
-    state = draw(members(LicenseState))
+def license_quotes(draw: st.DrawFn, *, reserve: bool) -> LicenseQuote:
+    """Any place of a gate with licenses of a kind, and what it must name."""
+    held = (LicenseState.SEALED, LicenseState.OPENED) if reserve else (LicenseState.HELD,)
+    state = draw(st.sampled_from((LicenseState.NONE, *held)))
     return LicenseQuote(
         state=state,
         request=b"" if state is LicenseState.NONE else draw(DIGESTS),
@@ -236,7 +237,8 @@ QUOTES: Final = st.builds(
     answer_digest=st.just(b"") | DIGESTS,
     batch_number=COUNTS,
     grant=st.just(b"") | DIGESTS,
-    license=st.none() | license_quotes(),
+    license=st.none() | license_quotes(reserve=False),
+    reserve=st.none() | license_quotes(reserve=True),
 )
 
 

@@ -99,8 +99,8 @@ def test_a_license_is_counted_by_its_span_and_its_end() -> None:
     found = scraped.samples()
     assert found['flopgate_lane_licensed{workload="train"}'] == 1
     assert found['flopgate_license_used_seconds{authority="a",state="held"}'] == 30
-    assert found['flopgate_license_span_seconds{authority="a"}'] == 600
-    assert found['flopgate_license_end_timestamp_seconds{authority="a"}'] == 5
+    assert found['flopgate_license_span_seconds{authority="a",state="held"}'] == 600
+    assert found['flopgate_license_end_timestamp_seconds{authority="a",state="held"}'] == 5
 
 
 def test_of_states_and_phases_one_is_true() -> None:

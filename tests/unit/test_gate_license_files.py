@@ -161,7 +161,8 @@ def held_reserve(rig: LicenseRig) -> LicenseFile:
     request = rig.request(reserve=True)
     found = issue(rig.authority, request, approval=reserve_of(request))
     rig.install(found)
-    assert rig.core.authorities[rig.authority.name].desk.standing.state is LicenseState.SEALED
+    desk = rig.core.authorities[rig.authority.name].reserve_desk
+    assert desk.standing.state is LicenseState.SEALED
     return found
 
 
@@ -202,7 +203,7 @@ def test_a_reserve_opens_once_by_enough_of_its_openers_and_is_the_first_thing_re
     assert opened(rig, statement) == "reserve.open"
     rig.run_until(LaneState.RUNNING)
     rig.run(15_000)
-    quote = rig.last_report().quotes[0].license
+    quote = rig.last_report().quotes[0].reserve
     assert quote is not None
     assert (quote.state, quote.opening) == (LicenseState.OPENED, statement.digest)
     rig.again()

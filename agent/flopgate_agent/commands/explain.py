@@ -67,7 +67,8 @@ def _of_lane(lane: Status, status: Status) -> str:
     )
     if lane["licensed"]:
         return _tell(
-            f"Workload {lane['workload']} runs on a license.{exempt}",
+            f"Workload {lane['workload']} runs on a "
+            f"{'reserve license that was opened' if lane['on_reserve'] else 'license'}.{exempt}",
             until=(
                 f"{span_words(lane['left_ms'])} of running time from now, by the license of "
                 f"{lane['until_by']}; or {lane['left_tflop']} TFLOP from now, by that of "

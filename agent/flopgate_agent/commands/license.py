@@ -106,6 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     back = actions.add_parser("return", help="give back what is left of a license")
     back.add_argument("authority", metavar="AUTHORITY", help="whose license it is")
+    back.add_argument("--reserve", action="store_true", help="the reserve, not the license")
     sign = actions.add_parser("opening", help="sign the opening of a reserve license")
     sign.add_argument("file", metavar="FILE", help="the license, or an opening that others began")
     sign.add_argument("--reason", default="", metavar="TEXT", help="why it is opened")
@@ -262,7 +263,8 @@ def _tell_roll(roll: Roll, names: Sequence[str]) -> int:
 
 
 def _return(arguments: argparse.Namespace) -> int:
-    question = pb.ToGate(return_license=pb.ReturnLicense(authority=arguments.authority))
+    back = pb.ReturnLicense(authority=arguments.authority, reserve=arguments.reserve)
+    question = pb.ToGate(return_license=back)
     ask_gate(load_gate(arguments.config).door_path, question, if_silent=IF_SILENT)
     sys.stdout.write(
         "given back: the next report says so; carry it with `flopgate-agent license request`, or "

@@ -54,7 +54,7 @@ def _lines(status: Status) -> list[str]:
         state = lane["state"] if enrolled else "watched"
         left = f"{lane['left_ms'] // 1000} s and {lane['left_tflop']} TFLOP left"
         if lane["licensed"]:
-            left += " of a license"
+            left += " of a reserve license" if lane["on_reserve"] else " of a license"
         said = lane["stop_reason"] or (left if lane["left_ms"] else "")
         if lane["would_stop"]:
             said = f"would be stopped: {said}"

@@ -152,15 +152,17 @@ def _of_licenses(licenses: Iterable[pb.LicenseSnapshot]) -> Iterable[Metric]:
     used = _gauge(
         "flopgate_license_used_seconds", "Running time used of a license.", "authority state"
     )
-    span = _gauge("flopgate_license_span_seconds", "Its span of running time.", "authority")
+    span = _gauge("flopgate_license_span_seconds", "Its span of running time.", "authority state")
     ends = _gauge(
-        "flopgate_license_end_timestamp_seconds", "When a license ends at the latest.", "authority"
+        "flopgate_license_end_timestamp_seconds",
+        "When a license ends at the latest.",
+        "authority state",
     )
     for held in licenses:
         state = word_of(pb.LicenseState.DESCRIPTOR, held.state)
         used.add_metric([held.authority, state], held.used_ms / 1000)
-        span.add_metric([held.authority], held.span_ms / 1000)
-        ends.add_metric([held.authority], held.not_after_unix_ms / 1000)
+        span.add_metric([held.authority, state], held.span_ms / 1000)
+        ends.add_metric([held.authority, state], held.not_after_unix_ms / 1000)
     return (used, span, ends)
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from flopgate_agent.gate.authority import Authority, Permit
+from flopgate_agent.gate.license import LicenseDesk
 from flopgate_agent.gate.officers import DELEGATE
+from flopgate_agent.gate.told_time import ToldTime
 from flopgate_proto.quick import quick
 
 
@@ -22,6 +24,7 @@ class Allowed:
         ceiling_tflop: bound on the allotted book of the lane.
         ceiling_by: authority whose ceiling is the lowest.
         licensed_by: authorities that permit it by a license.
+        reserve_by: those of them whose license is an opened reserve.
     """
 
     until_ms: int
@@ -31,6 +34,11 @@ class Allowed:
     wind_down_ms: int
     exempt: bool
     licensed_by: tuple[str, ...] = ()
+    reserve_by: tuple[str, ...] = ()
+
+    def by_license(self, authority: str, *, reserve: bool) -> bool:
+        """Whether a license of this kind and authority lets it run."""
+        return authority in self.licensed_by and (authority in self.reserve_by) is reserve
 
 
 @quick
@@ -87,14 +95,18 @@ def whole(
 
 def projected(
     workloads: Iterable[str], authorities: Iterable[Authority], now_ms: int, running_ms: int
-) -> dict[str, set[str]]:
-    """Workloads that each authority would permit by a license, were all of it reserved."""
-    known, found = list(authorities), dict[str, set[str]]()
+) -> dict[tuple[str, bool], set[str]]:
+    """Workloads that each authority would permit by a license, were all of it reserved.
+
+    By authority, and whether it is a reserve.
+    """
+    known, found = list(authorities), dict[tuple[str, bool], set[str]]()
     for name in workloads:
         permission = whole(name, known, now_ms, running_ms)
         if isinstance(permission, Allowed):
             for authority in permission.licensed_by:
-                found.setdefault(authority, set()).add(name)
+                kind = (authority, authority in permission.reserve_by)
+                found.setdefault(kind, set()).add(name)
     return found
 
 
@@ -141,6 +153,7 @@ def _of_all(
         wind_down_ms=max(one.wind_down_ms for one in granted),
         exempt=all(one.exempt for one in granted),
         licensed_by=tuple(name for one in granted for name in one.licensed_by),
+        reserve_by=tuple(name for one in granted for name in one.reserve_by),
     )
 
 
@@ -162,6 +175,9 @@ def ceiling_of(
         permit = authority.granted.get(workload)
         alive = permit is not None and now_ms < permit.made_ms + permit.lifetime_ms
         licensed_tflop = authority.desk.bound_tflop(workload, reserved=True)
+        if workload in authority.reserve_desk.spends:
+            reserve_tflop = authority.reserve_desk.bound_tflop(workload, reserved=True) or 0
+            licensed_tflop = max(licensed_tflop or 0, reserve_tflop)
         if permit is not None and alive:
             ceilings.append(max(permit.ceilings[workload], licensed_tflop or 0))
         elif licensed_tflop is not None:
@@ -270,12 +286,17 @@ def _handover_ms(permit: Permit) -> int:
 def _by_license(
     authority: Authority, workload: str, now_ms: int, *, reserved: bool
 ) -> Allowed | None:
-    """What a license lets run: of what is reserved of it, or of all that is left."""
-    desk, told = authority.desk, authority.told_time
-    held, ceiling_tflop = desk.license, desk.bound_tflop(workload, reserved=reserved)
-    if held is None or ceiling_tflop is None or not (desk.opens() and desk.begun(told, now_ms)):
+    """What a license lets run: of what is reserved of it, or of all that is left.
+
+    A license goes before a reserve that was opened: that lasts for when nothing else is left.
+    """
+    told = authority.told_time
+    desks = [one for one in authority.desks if _covers(one, workload, told, now_ms)]
+    if not desks:
         return None
-    if reserved and not desk.reserved:
+    desk = desks[-1] if workload in desks[0].spent else desks[0]
+    held, ceiling_tflop = desk.license, desk.bound_tflop(workload, reserved=reserved)
+    if held is None or ceiling_tflop is None or (reserved and not desk.reserved):
         return None
     return Allowed(
         until_ms=now_ms + desk.left_ms(told, now_ms, reserved=reserved),
@@ -285,7 +306,13 @@ def _by_license(
         wind_down_ms=held.wind_down_ms,
         exempt=held.exempt,
         licensed_by=(authority.name,),
+        reserve_by=(authority.name,) if desk.is_reserve else (),
     )
+
+
+def _covers(desk: LicenseDesk, workload: str, told: ToldTime | None, now_ms: int) -> bool:
+    known = desk.bound_tflop(workload, reserved=False) is not None
+    return known and desk.opens() and desk.begun(told, now_ms)
 
 
 _NO_LICENSE: Final = {
@@ -299,17 +326,20 @@ _NO_LICENSE: Final = {
 
 def _no_license(authority: Authority, now_ms: int) -> tuple[str, str, str] | None:
     """Reason, detail and way back, where a license would let run and does not (law 8)."""
-    desk = authority.desk
+    told = [why for one in authority.desks if (why := _no_use(one, authority, now_ms)) is not None]
+    # What will let it run by itself is told before what is over.
+    return min(told, key=lambda why: why[0] in _NO_LICENSE, default=None)
+
+
+def _no_use(desk: LicenseDesk, authority: Authority, now_ms: int) -> tuple[str, str, str] | None:
+    of = f"the {desk.kind} of {authority.name}"
     if desk.standing.ended in _NO_LICENSE:
-        detail = f"the license of {authority.name} {_NO_LICENSE[desk.standing.ended]}"
-        return desk.standing.ended, detail, NEXT_LICENSE
+        return desk.standing.ended, f"{of} {_NO_LICENSE[desk.standing.ended]}", NEXT_LICENSE
     if not desk.opens():
         return None
     if not desk.begun(authority.told_time, now_ms):
-        detail = (
-            f"the license of {authority.name} has not begun, as far as this gate knows the time"
-        )
+        detail = f"{of} has not begun, as far as this gate knows the time"
         way_back = "Wait, or tell it the time: `flopgate-agent license time`."
         return "license.early", detail, way_back
-    detail = f"nothing is reserved yet of the license of {authority.name}"
+    detail = f"nothing is reserved yet of {of}"
     return "license.unreserved", detail, "It goes on by itself once nothing else denies."

@@ -223,8 +223,8 @@ def resume_answer(
     if permit is not None and permit.request_digest == authority.quote.grant:
         authority.permit = permit
         authority.granted |= dict.fromkeys(permit.ceilings, permit)
-    held = authority.desk.license
-    if held is None or verified.batch.batch_number > held.batch_number:
+    held = [desk.license.batch_number for desk in authority.desks if desk.license is not None]
+    if verified.batch.batch_number > max(held, default=0):
         # A license is the newer answer where it was given later.
         authority.refusals = _refusals(answer)
     authority.unseen_pauses = frozenset(kept.unseen) - authority.seen_pauses

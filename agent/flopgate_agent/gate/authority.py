@@ -59,7 +59,7 @@ class Authority(OfficerOrders):
         told_time: what its signed answers say of the time, ``None`` before the admission.
         heard_running_ms: gate running time of its last signed word, no earlier; ``None``: unknown.
         lost_say: whether its own fallback took its say, as far as that was told.
-        desk: the license that it gave, if it did.
+        desk, reserve_desk: the license and the reserve that it gave, if it did.
     """
 
     def __init__(self, stored: StoredAuthority) -> None:
@@ -76,6 +76,7 @@ class Authority(OfficerOrders):
         self.heard_running_ms = None if stored.time is None else stored.heard_running_ms
         self.lost_say = False
         self.desk = LicenseDesk()
+        self.reserve_desk = LicenseDesk(is_reserve=True)
         self.scopes = stored.scopes
         self.permit: Permit | None = None
         self.granted: dict[str, Permit] = {}
@@ -100,10 +101,20 @@ class Authority(OfficerOrders):
         """
         while len(self._grants) > 1 and self._grants[1][0] <= end_ms:
             del self._grants[0]
-        quote, grant, licensed = self.quote, self._grants[0][1], self.desk.quote_at(end_ms)
-        if quote.grant == grant and licensed is None:
+        quote, grant = self.quote, self._grants[0][1]
+        licensed, reserve = self.desk.quote_at(end_ms), self.reserve_desk.quote_at(end_ms)
+        if quote.grant == grant and licensed is None and reserve is None:
             return quote
-        return replace(quote, grant=grant, license=licensed)
+        return replace(quote, grant=grant, license=licensed, reserve=reserve)
+
+    @property
+    def desks(self) -> tuple[LicenseDesk, LicenseDesk]:
+        """Of licenses and of reserves, in the order in which they are spent."""
+        return (self.desk, self.reserve_desk)
+
+    def desk_of(self, *, reserve: bool) -> LicenseDesk:
+        """The desk of this kind."""
+        return self.reserve_desk if reserve else self.desk
 
     def resume_time(self, now: Moment, least_running_ms: int = 0) -> None:
         """Go on from the time that the ledger knows; see `ToldTime.resumed`."""

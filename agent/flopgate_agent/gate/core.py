@@ -191,7 +191,7 @@ class GateCore(GateState):
         row = self.licensing.next_row()
         report = self._append(Request(lanes=lanes, license=wish))
         for authority in self._admitted:
-            desk = authority.desk
+            desk = authority.desk_of(reserve=wish.reserve)
             desk.standing = desk.standing.asks(
                 Asked(
                     digest=self.chain.head,
@@ -241,13 +241,18 @@ class GateCore(GateState):
             needless = needless_sequence(entitled(self.authorities.values()))
             self.chain.forget(needless)
             actions = [keep_quote(authority, found.proven, needless, self._moment)]
-        authority.desk.become(authority.desk.standing.installed(held), now.elapsed_ms)
+        desk = authority.desk_of(reserve=held.reserve)
+        desk.become(desk.standing.installed(held), now.elapsed_ms)
         self.chain.overdue = True
         told = Tell(event="license.held", subject=authority.name, detail=held.request.hex())
         return [*actions, self.licensing.keep(self.authorities.values()), told, *self._step()]
 
-    def return_license(self, authority_name: str, now: Now) -> list[Action]:
+    def return_license(
+        self, authority_name: str, now: Now, *, reserve: bool = False
+    ) -> list[Action]:
         """The host's own people give back what they hold of an authority, or never got.
+
+        Of its licenses, or of its reserves.
 
         Raises:
             PeerError: no such authority.
@@ -256,7 +261,7 @@ class GateCore(GateState):
         self._clock.advance(now)
         authority = self._admitted_authority(authority_name)
         self._check_may_report()
-        desk = authority.desk
+        desk = authority.desk_of(reserve=reserve)
         desk.become(desk.standing.returned(self.chain.sequence), desk.idle_since_ms)
         self.chain.overdue = True
         return [self.licensing.keep(self.authorities.values()), *self._step()]
@@ -273,7 +278,8 @@ class GateCore(GateState):
         name = decode_opening(opening.payload).authority
         authority = self._admitted_authority(name)
         digest = check_opening(opening, authority, self._admitted, running_ms=self.running_ms)
-        authority.desk.become(authority.desk.standing.opened(digest), now.elapsed_ms)
+        desk = authority.reserve_desk
+        desk.become(desk.standing.opened(digest), now.elapsed_ms)
         self.findings.add("license.opened", Severity.ALERT, subject=name, detail=digest.hex())
         # It is the first thing that is reported from here on.
         self.chain.overdue = True

@@ -1,9 +1,11 @@
-"""The license of one authority at its gate, and what of it was reserved and spent (law 5). Pure.
+"""A license of one authority at its gate, and what of it was reserved and spent (law 5). Pure.
 
     NONE ------------- installed ----------------------> HELD, or SEALED where it is a reserve
     SEALED ----------- opened by enough of its openers -> OPENED
-    HELD, SEALED, OPENED -- a newer one installed -----> HELD or SEALED
+    HELD, SEALED, OPENED -- a newer one of its kind ---> HELD or SEALED
     HELD, SEALED, OPENED -- used up, past its end, returned, retired, rolled back --> NONE
+
+A license and a reserve of one authority stand side by side, each in a table of its own.
 
 Laws of this table:
 
@@ -13,6 +15,7 @@ Laws of this table:
   and from the span.
 * ``floor`` only grows, and no request up to it gets a license any more.
 * NONE comes when nothing runs under it, and is quoted once the figures show all that was done.
+* Nothing but a reserve spends a reserve: while others let a lane run, its bounds move along.
 """
 
 from __future__ import annotations
@@ -50,7 +53,7 @@ class License:
     """What was granted and approved; it never changes.
 
     ``request`` and ``sequence`` are of the report that asked; ``ceilings`` bound the host's running
-    total, by workload.
+    total, by workload. Of a reserve they are what it may add to that total, whatever others did.
     """
 
     request: bytes
@@ -72,15 +75,20 @@ class License:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """Of one lane, bounds on its allotted total: what is left to reserve, and what is reserved."""
+    """Of one lane, bounds on its allotted total: what is left to reserve, and what is reserved.
+
+    ``at_tflop``: of a reserve, that total when the bounds last moved along: where no more than
+    that is reserved, what others let run since takes nothing off.
+    """
 
     end_tflop: int
     reserved_tflop: int
+    at_tflop: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where a gate stands with the licenses of one authority, as it is kept.
+    """Where a gate stands with licenses of one kind and one authority, as it is kept.
 
     Attributes:
         used_ms: reserved time included: a run ends before it has used more.
@@ -152,17 +160,21 @@ class Standing:
 
 
 class LicenseDesk:
-    """The standing of one authority's licenses in this run.
+    """The standing of one authority's licenses of one kind in this run.
 
     Attributes:
+        is_reserve: its kind.
         used_ms: of the span, so far.
         in_use: whether a lane is let run by it, since ``since_ms`` of host elapsed time.
         running: workloads that it lets run.
         idle_since_ms: since when it lets nothing run, where it does not.
         reserved: whether anything was reserved in this run.
+        spent: workloads for which too little is left, while an opened reserve can take over.
+        spends: workloads that it was the last to let run: what they still do is its own.
     """
 
-    def __init__(self, standing: Standing | None = None) -> None:
+    def __init__(self, standing: Standing | None = None, *, is_reserve: bool = False) -> None:
+        self.is_reserve = is_reserve
         self.standing = standing or Standing()
         self.used_ms = self.standing.used_ms
         self.in_use = False
@@ -170,8 +182,15 @@ class LicenseDesk:
         self.running: set[str] = set()
         self.idle_since_ms = 0
         self.reserved = False
+        self.spent: set[str] = set()
+        self.spends: set[str] = set()
         self._before_start: Mapping[str, Share] | None = None
         self._quotes: list[tuple[int, LicenseQuote | None]] = [(0, self.standing.quote())]
+
+    @property
+    def kind(self) -> str:
+        """In words."""
+        return "reserve license" if self.is_reserve else "license"
 
     @property
     def license(self) -> License | None:
@@ -187,22 +206,51 @@ class LicenseDesk:
             now_ms: host elapsed time of the start.
         """
         shares = {
-            name: replace(
-                share,
-                end_tflop=share.end_tflop - max(0, share.reserved_tflop - allotted.get(name, 0)),
-            )
+            name: self._resumed(share, allotted.get(name, 0))
             for name, share in (self.standing.shares or {}).items()
         }
-        self._before_start = self.standing.shares
+        if not self.is_reserve:
+            self._before_start = self.standing.shares
         self.standing = replace(self.standing, shares=shares)
         self.since_ms = self.idle_since_ms = now_ms
         self._quotes = [(0, quoted), (now_ms, self.standing.quote())]
+
+    def _resumed(self, share: Share, allotted_tflop: int) -> Share:
+        end_tflop = share.end_tflop - max(0, share.reserved_tflop - allotted_tflop)
+        if not self.is_reserve:
+            return replace(share, end_tflop=end_tflop)
+        if share.reserved_tflop <= share.at_tflop:
+            # Nothing was reserved: all that the last report shows was let run by others.
+            end_tflop = share.end_tflop + allotted_tflop - share.at_tflop
+        return Share(end_tflop=end_tflop, reserved_tflop=allotted_tflop, at_tflop=allotted_tflop)
+
+    def move_along(self, allotted: Mapping[str, int]) -> None:
+        """Allotted totals of now, by workload: what others let run takes nothing off a reserve."""
+        shares = {}
+        for name, share in (self.standing.shares or {}).items():
+            at_tflop = allotted.get(name, share.at_tflop)
+            by_tflop = 0 if name in self.spends else at_tflop - share.at_tflop
+            shares[name] = Share(
+                end_tflop=share.end_tflop + by_tflop,
+                reserved_tflop=share.reserved_tflop + by_tflop,
+                at_tflop=at_tflop,
+            )
+        self.standing = replace(self.standing, shares=shares)
+
+    def release(self) -> bool:
+        """Others let everything run again: nothing stays reserved; whether anything was."""
+        shares = self.standing.shares or {}
+        if self.spends or all(one.reserved_tflop <= one.at_tflop for one in shares.values()):
+            return False
+        shares = {n: replace(one, reserved_tflop=one.at_tflop) for n, one in shares.items()}
+        self.standing = replace(self.standing, shares=shares)
+        return True
 
     def become(self, standing: Standing, now_ms: int) -> None:
         """Stand otherwise from now on."""
         if standing.license is not self.standing.license:
             self.used_ms, self.reserved, self.in_use = standing.used_ms, False, False
-            self.running = set()
+            self.running, self.spent, self.spends = set(), set(), set()
             self._before_start = None
         self.standing = standing
         self._quotes.append((now_ms, standing.quote()))

@@ -60,14 +60,16 @@ def check_addressed(found: LicenseFile, authority: Authority, host_id: bytes) ->
             code="license.host",
             remedy="Take it to the host that `flopgate-agent license show` names.",
         )
-    standing = authority.desk.standing
-    if standing.license is not None and standing.license.request == answer.request_digest:
+    standings = [desk.standing for desk in authority.desks]
+    held = [one.license.request for one in standings if one.license is not None]
+    if answer.request_digest in held:
         raise HistoryError(
             "this license is installed already: nothing has changed",
             code="license.installed",
             remedy="Nothing need be done.",
         )
-    asked = {one.digest: one for one in standing.asked}.get(answer.request_digest)
+    waiting = {one.digest: one for standing in standings for one in standing.asked}
+    asked = waiting.get(answer.request_digest)
     if asked is None:
         raise MisdirectedError(
             "this license answers a request that this gate did not make, or one that is over: used "
@@ -149,13 +151,18 @@ def check_license(
         wind_down_ms=terms.wind_down_ms,
         exempt=terms.exempt,
         single_use=terms.license.single_use,
-        ceilings=ceilings,
+        ceilings=_amounts(ceilings, asked) if approval.reserve else ceilings,
         not_before_unix_ms=approval.not_before_unix_ms,
         not_after_unix_ms=approval.not_after_unix_ms,
         reserve=approval.reserve,
         opener_spkis=approval.opener_spkis,
         opener_threshold=approval.opener_threshold,
     )
+
+
+def _amounts(ceilings: dict[str, int], asked: Asked) -> dict[str, int]:
+    """What each ceiling adds to the total that was reported with the request."""
+    return {name: max(0, most - asked.allotted.get(name, 0)) for name, most in ceilings.items()}
 
 
 def _no_license(answer: Answer) -> MisdirectedError:
@@ -250,8 +257,8 @@ def check_opening(
         MisdirectedError: of another license, or none is sealed here.
         HistoryError: opened before, paused, or an authority was in reach lately.
     """
-    held, state = authority.desk.license, authority.desk.standing.state
-    if held is None or not held.reserve:
+    held, state = authority.reserve_desk.license, authority.reserve_desk.standing.state
+    if held is None:
         raise MisdirectedError(
             f"no reserve license of {authority.name} is held here",
             code="reserve.none",

@@ -20,15 +20,20 @@ from flopgate_proto.values import LicenseState, Refusal, SingleUse
 ROW_TYPE: Final = "application/vnd.flopgate.license-row.v1+json"
 
 
-def sealed(number: int, standings: Mapping[str, Standing], signer: Signer) -> Envelope:
+Standings = Mapping[str, tuple[Standing, Standing]]
+"""By authority: of licenses, and of reserves."""
+
+
+def sealed(number: int, standings: Standings, signer: Signer) -> Envelope:
     """The row of this number."""
-    document = {"number": number, "standings": {n: asdict(one) for n, one in standings.items()}}
+    kept = {name: [asdict(one) for one in both] for name, both in standings.items()}
+    document = {"number": number, "standings": kept}
     data = json.dumps(document, default=bytes.hex, separators=(",", ":"), sort_keys=True)
     return seal(ROW_TYPE, data.encode(), [signer])
 
 
-def opened(stored: StoredLicenses, host_spki: bytes) -> dict[str, Standing]:
-    """Standings by authority.
+def opened(stored: StoredLicenses, host_spki: bytes) -> Standings:
+    """What the row holds.
 
     Raises:
         StorageError: this host's gate did not write that row.
@@ -37,7 +42,7 @@ def opened(stored: StoredLicenses, host_spki: bytes) -> dict[str, Standing]:
     try:
         document = json.loads(verify(stored.row, ROW_TYPE, {key.key_id: key}).payload)
         number, standings = document["number"], document["standings"]
-        found = {name: _standing(one) for name, one in standings.items()}
+        found = {name: (_standing(one), _standing(two)) for name, (one, two) in standings.items()}
     except (PeerError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(str(error)) from error
     if number != stored.number:

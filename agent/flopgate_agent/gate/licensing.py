@@ -7,7 +7,7 @@ row is durable. So a row that was put back is not the one that the counter names
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -26,6 +26,10 @@ from flopgate_agent.gate.states import MAY_COMPUTE
 EARLY_LOOKS: Final = 4
 """The next step is reserved some looks before a lane would begin to wind down, or sooner: by a
 sixteenth of a step."""
+
+
+def _desks(authorities: Iterable[Authority]) -> Iterator[tuple[Authority, LicenseDesk]]:
+    return ((one, desk) for one in authorities for desk in one.desks)
 
 
 class Licensing:
@@ -55,14 +59,18 @@ class Licensing:
         lanes = () if last is None else last.report.lanes
         quotes = () if last is None else last.report.quotes
         allotted = {lane.workload: lane.allotted_tflop for lane in lanes}
-        quoted = {quote.authority: quote.license for quote in quotes}
-        for name, standing in opened(self._stored, self._settings.host_spki).items():
-            if name in authorities:
-                authorities[name].desk = LicenseDesk(standing)
-                authorities[name].desk.resume(allotted, quoted.get(name), now_ms)
-                authorities[name].refusals = dict(standing.refusals)
-                unseen = frozenset(standing.unseen) - authorities[name].seen_pauses
-                authorities[name].unseen_pauses = unseen
+        quoted = {quote.authority: (quote.license, quote.reserve) for quote in quotes}
+        for name, standings in opened(self._stored, self._settings.host_spki).items():
+            if name not in authorities:
+                continue
+            authority = authorities[name]
+            authority.desk = LicenseDesk(standings[0])
+            authority.reserve_desk = LicenseDesk(standings[1], is_reserve=True)
+            for desk, told in zip(authority.desks, quoted.get(name, (None, None)), strict=True):
+                desk.resume(allotted, told, now_ms)
+                authority.refusals |= dict(desk.standing.refusals)
+                authority.unseen_pauses |= frozenset(desk.standing.unseen)
+            authority.unseen_pauses -= authority.seen_pauses
         self._stored = None
 
     def next_row(self) -> int:
@@ -84,9 +92,9 @@ class Licensing:
             TpmError: as `next_row`.
         """
         number = row or self.next_row()
-        for one in authorities:
-            one.desk.note_denials(one.refusals, one.unseen_pauses)
-        standings = {one.name: one.desk.kept() for one in authorities}
+        for one, desk in _desks(authorities):
+            desk.note_denials(one.refusals, one.unseen_pauses)
+        standings = {one.name: (one.desk.kept(), one.reserve_desk.kept()) for one in authorities}
         return KeepLicenses(number=number, row=sealed(number, standings, self._settings.signer))
 
     # ------------------------------------------------------------------ each step
@@ -113,27 +121,36 @@ class Licensing:
             now_ms: host elapsed time.
             running_ms: gate running time.
         """
-        held = [one for one in authorities if one.desk.license is not None]
+        held = [(one, desk) for one, desk in _desks(authorities) if desk.license is not None]
         if not held:
             return []
-        for authority in held:
-            authority.desk.note_time(now_ms)
+        allotted = {name: lane.book.allotted_tflop for name, lane in lanes.items()}
+        for _, desk in held:
+            desk.note_time(now_ms)
+            if desk.is_reserve:
+                desk.move_along(allotted)
         if held_up:
             return []
         ruled = [name for name, lane in lanes.items() if lane.setting.chips]
-        wanted = projected(ruled, ruling, now_ms, running_ms)
         stop_ms = drain_ms_of(admitted(ruling)) + self._settings.enforcement_bound_ms
+        for authority, desk in held:
+            if not desk.is_reserve and authority.reserve_desk.opens():
+                desk.spent |= self._spent(authority, lanes, stop_ms, now_ms)
+        wanted = projected(ruled, ruling, now_ms, running_ms)
         changed, told = False, list[Action]()
-        for authority in held:
-            names = wanted.get(authority.name, set())
-            changed |= authority.desk.note_denials(authority.refusals, authority.unseen_pauses)
-            if ended := self._over(authority, lanes, stop_ms, now_ms):
-                self._end(authority.desk, *ended)
-                told.append(Tell(event=ended[0], subject=authority.name, detail=""))
+        for authority, desk in held:
+            names = wanted.get((authority.name, desk.is_reserve), set())
+            changed |= desk.note_denials(authority.refusals, authority.unseen_pauses)
+            if ended := self._over(authority, desk, lanes, stop_ms, now_ms):
+                self._end(desk, *ended)
+                told.append(Tell(event=ended[0], subject=authority.name, detail=desk.kind))
                 changed = chain.overdue = True
             elif names:
-                times = {"stop_ms": stop_ms, "now_ms": now_ms}
-                changed |= self._reserve_if_due(authority, names, lanes, chain, **times)
+                changed |= self._reserve_if_due(
+                    desk, names, lanes, chain, stop_ms=stop_ms, now_ms=now_ms
+                )
+            elif desk.is_reserve and not desk.in_use:
+                changed |= desk.release()
         return [self.keep(authorities), *told] if changed else []
 
     def after(
@@ -144,15 +161,16 @@ class Licensing:
         now_ms: int,
     ) -> None:
         """After the lanes stepped: which licenses let something run until the next step."""
-        for authority in authorities:
-            desk = authority.desk
+        allowed = {name: one for name, one in permissions.items() if isinstance(one, Allowed)}
+        for authority, desk in _desks(authorities):
             if desk.license is None:
                 continue
             names = {
                 name
-                for name, one in permissions.items()
-                if isinstance(one, Allowed) and authority.name in one.licensed_by
+                for name, one in allowed.items()
+                if one.by_license(authority.name, reserve=desk.is_reserve)
             }
+            desk.spends = (desk.spends - set(allowed)) | names
             # A wind-down is let run by what ended.
             names |= {name for name in desk.running if isinstance(permissions[name], Denied)}
             desk.running = {name for name in names if lanes[name].state in MAY_COMPUTE}
@@ -162,10 +180,15 @@ class Licensing:
             desk.since_ms = now_ms
 
     def _over(
-        self, authority: Authority, lanes: Mapping[str, Lane], stop_ms: int, now_ms: int
+        self,
+        authority: Authority,
+        desk: LicenseDesk,
+        lanes: Mapping[str, Lane],
+        stop_ms: int,
+        now_ms: int,
     ) -> tuple[str, int] | None:
         """Why it ends, and its floor, once nothing runs under it and nothing can again."""
-        desk, held = authority.desk, authority.desk.license
+        held = desk.license
         if held is None or desk.in_use:
             return None
         if desk.standing.ended:
@@ -177,13 +200,34 @@ class Licensing:
             return "license.used-up", held.sequence
         for name in held.ceilings:
             lane = lanes.get(name)
-            if lane is None or not lane.setting.chips:
+            if lane is None or not lane.setting.chips or name in desk.spent:
                 continue
             end_tflop = desk.bound_tflop(name, reserved=False) or 0
             orderly_tflop = self._cost_tflop(lane, self._orderly_ms(held.wind_down_ms, stop_ms))
             if end_tflop - lane.book.allotted_tflop > orderly_tflop:
                 return None
         return "license.used-up", held.sequence
+
+    def _spent(
+        self, authority: Authority, lanes: Mapping[str, Lane], stop_ms: int, now_ms: int
+    ) -> set[str]:
+        """Workloads for which a license has too little left, before any wind-down begins."""
+        desk, held = authority.desk, authority.desk.license
+        if held is None:
+            return set()
+        orderly_ms = self._orderly_ms(held.wind_down_ms, stop_ms) + self._early_ms(held.step_ms)
+        if desk.left_ms(authority.told_time, now_ms, reserved=False) <= orderly_ms:
+            return set(held.ceilings)
+        return {
+            name
+            for name in held.ceilings
+            if (lane := lanes.get(name)) is not None
+            and (desk.bound_tflop(name, reserved=False) or 0) - lane.book.allotted_tflop
+            <= self._cost_tflop(lane, orderly_ms)
+        }
+
+    def _early_ms(self, step_ms: int) -> int:
+        return max(EARLY_LOOKS * self._settings.sample_interval_ms, step_ms // 16)
 
     def _orderly_ms(self, wind_down_ms: int, stop_ms: int) -> int:
         settings = self._settings
@@ -195,7 +239,7 @@ class Licensing:
 
     def _reserve_if_due(
         self,
-        authority: Authority,
+        desk: LicenseDesk,
         wanted: Collection[str],
         lanes: Mapping[str, Lane],
         chain: Chain,
@@ -207,11 +251,10 @@ class Licensing:
 
         A step counts from what was reported: a crash then costs at most one.
         """
-        desk, held = authority.desk, authority.desk.license
+        held = desk.license
         if held is None:
             return False
-        early_ms = max(EARLY_LOOKS * self._settings.sample_interval_ms, held.step_ms // 16)
-        orderly_ms = self._orderly_ms(held.wind_down_ms, stop_ms) + early_ms
+        orderly_ms = self._orderly_ms(held.wind_down_ms, stop_ms) + self._early_ms(held.step_ms)
         reported = {lane.workload: lane.allotted_tflop for lane in chain.lanes}
         near = desk.standing.used_ms - desk.used_ms <= orderly_ms
         used_ms = max(desk.standing.used_ms, min(held.span_ms, desk.used_ms + held.step_ms))
@@ -246,10 +289,9 @@ class Licensing:
 
     def give_up(self, authorities: Collection[Authority], floor: int, now_ms: int) -> list[Action]:
         """The host retires, and nothing runs: every license goes back."""
-        held = [one for one in authorities if one.desk.license is not None]
-        for authority in held:
-            standing = authority.desk.standing.none("license.retired", floor)
-            authority.desk.become(standing, now_ms)
+        held = [desk for _, desk in _desks(authorities) if desk.license is not None]
+        for desk in held:
+            desk.become(desk.standing.none("license.retired", floor), now_ms)
         return [self.keep(authorities)] if held else []
 
     def give_back(
@@ -261,7 +303,7 @@ class Licensing:
         """
         changed = False
         reported = {lane.workload: lane.allotted_tflop for lane in chain.lanes}
-        for desk in (one.desk for one in authorities):
+        for _, desk in _desks(authorities):
             if desk.license is None or not desk.reserved or desk.in_use:
                 continue
             desk.note_time(now_ms)

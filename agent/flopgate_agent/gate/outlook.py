@@ -79,11 +79,15 @@ def outlook(
     )
 
 
+def _kind(allowed: Allowed, authority: str) -> str:
+    return "reserve license" if authority in allowed.reserve_by else "license"
+
+
 def _expiring(allowed: Allowed) -> Denied:
     if allowed.until_by in allowed.licensed_by:
         return Denied(
             reason="license.ending",
-            detail="the license runs out",
+            detail=f"the {_kind(allowed, allowed.until_by)} runs out",
             way_back=NEXT_LICENSE,
             authority=allowed.until_by,
             wind_down_ms=0,

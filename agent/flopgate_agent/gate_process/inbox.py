@@ -108,7 +108,8 @@ def take_wish(core: GateCore, message: pb.ToGate, now: Now) -> list[Action]:
         case "license":
             return core.license(license_file(message.license), now)
         case "return_license":
-            return core.return_license(message.return_license.authority, now)
+            back = message.return_license
+            return core.return_license(back.authority, now, reserve=back.reserve)
         case "open_reserve":
             return core.open_reserve(envelope_from_wire(message.open_reserve.opening), now)
         case "tell_time":

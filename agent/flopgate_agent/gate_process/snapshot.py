@@ -8,6 +8,7 @@ from flopgate_agent.gate.allowance import Allowed
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.lane import Lane
+from flopgate_agent.gate.license import License, LicenseDesk
 from flopgate_proto.codec.common import fill_figures
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LaneState
@@ -49,7 +50,10 @@ def snapshot(
         merge.key, merge.why = notice.key, notice.why
         merge.state = pb.MergeState.ValueType(notice.state.value)
     message.licenses.extend(
-        [_license(core, one) for one in admitted if one.desk.license is not None]
+        _license(core, one, desk, held)
+        for one in admitted
+        for desk in one.desks
+        if (held := desk.license) is not None
     )
     return message
 
@@ -60,10 +64,9 @@ def _state(core: GateCore) -> str:
     return "retired" if core.chain.ended else "unenrolled"
 
 
-def _license(core: GateCore, authority: Authority) -> pb.LicenseSnapshot:
-    desk, held = authority.desk, authority.desk.license
-    if held is None:
-        return pb.LicenseSnapshot(authority=authority.name)
+def _license(
+    core: GateCore, authority: Authority, desk: LicenseDesk, held: License
+) -> pb.LicenseSnapshot:
     message = pb.LicenseSnapshot(
         authority=authority.name,
         span_ms=held.span_ms,
@@ -103,6 +106,7 @@ def _fill_lane(
         message.left_tflop = lane.left_tflop(allowed)
         message.ceiling_by = allowed.ceiling_by
         message.licensed = bool(allowed.licensed_by)
+        message.on_reserve = bool(allowed.reserve_by)
     fill_figures(message.total, lane.book.reported_measured + lane.book.reported_gap)
     message.allotted_tflop = lane.book.allotted_tflop
     message.unaccounted_tflop = lane.book.unaccounted_tflop

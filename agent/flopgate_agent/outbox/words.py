@@ -89,6 +89,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "Quote.batch_number": "number of the batch of that answer",
     "Quote.grant": "digest of the request that it granted last",
     "Quote.license": "where this gate stands with its licenses",
+    "Quote.reserve": "where this gate stands with its reserve licenses",
     "LicenseQuote.state": "state",
     "LicenseQuote.request": "digest of the request whose license is held",
     "LicenseQuote.floor": "no license for a report up to here is taken any more",

@@ -17,7 +17,10 @@ shows nothing. A report settles a grant when it
 
 A license outlives its run, and its expiry is the gate's to know. So none of (a) to (c) settles one,
 nor does any other grant cover it: only (d), or a report whose gate says that it holds another
-license or none, and will never take this one again.
+license of its kind or none, and will never take this one again.
+
+A reserve license is an amount on top of the highest ceiling: others' grants neither cover nor spend
+it. What a report shows above every ceiling was drawn of it, of the oldest first.
 
 (b) looks at the end of the measured interval, not at the signing: what was computed between the two
 is not in the totals yet.
@@ -47,8 +50,29 @@ def write_books(before: LaneFacts, lane: LaneReport) -> LaneFacts:
         unaccounted_tflop=lane.unaccounted_tflop,
         total=lane.total,
         ungranted_tflop=before.ungranted_tflop + overrun_tflop(before, lane),
-        grants=before.grants,
+        grants=_drawn(before, lane),
     )
+
+
+def _drawn(before: LaneFacts, lane: LaneReport) -> tuple[Grant, ...]:
+    """The grants, with what the report shows above every ceiling taken off the reserves."""
+    held_tflop = before.reserve_tflop
+    above_tflop = lane.allotted_tflop - (before.reach_tflop - held_tflop)
+    if not held_tflop or above_tflop <= 0:
+        return before.grants
+    left: list[Grant] = []
+    for grant in before.grants:
+        drawn_tflop = min(above_tflop, grant.ceiling_tflop) if grant.is_reserve else 0
+        above_tflop -= drawn_tflop
+        left.append(_less(grant, drawn_tflop) if drawn_tflop else grant)
+    return tuple(left)
+
+
+def _less(grant: Grant, drawn_tflop: int) -> Grant:
+    told = grant.license
+    if told is not None:
+        told = replace(told, ceiling_tflop=max(0, told.ceiling_tflop - drawn_tflop))
+    return replace(grant, ceiling_tflop=grant.ceiling_tflop - drawn_tflop, license=told)
 
 
 def overrun_tflop(before: LaneFacts, lane: LaneReport) -> int:
@@ -100,7 +124,7 @@ def settle_all(lane: LaneFacts) -> LaneFacts:
 
 
 def _given_up(grant: Grant, quote: QuoteRead) -> bool:
-    told = quote.license
+    told = quote.reserve if grant.is_reserve else quote.license
     return (
         told is not None and told.floor >= grant.sequence and told.request != grant.request_digest
     )

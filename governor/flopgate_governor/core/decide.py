@@ -77,11 +77,13 @@ class LicenseBounds:
     """What officers and policy let one lane be licensed for.
 
     ``highest_tflop``: no ceiling lies above, whatever was spent since the request.
+    ``reserve``: what is given lies on top of all ceilings, as an amount.
     """
 
     span_ms: int
     highest_tflop: int
     single_use: SingleUse
+    reserve: bool = False
 
 
 @quick
@@ -93,6 +95,19 @@ class Asked:
     facts: LaneFacts
     headroom_tflop: int
     license: LicenseBounds | None = None
+
+    @property
+    def own_tflop(self) -> int:
+        """What is outstanding of the lane and would be covered by a new ceiling."""
+        if self.license is not None and self.license.reserve:
+            return 0
+        return self.facts.outstanding_tflop - self.facts.reserve_tflop
+
+    @property
+    def from_tflop(self) -> int:
+        """The total that a new ceiling counts from; that of a reserve, from its request on."""
+        reserve = self.license is not None and self.license.reserve
+        return self.lane.allotted_tflop if reserve else self.facts.allotted_tflop
 
 
 def rate_flop_per_s(host: Host, chips: tuple[int, ...], figure: ChargedFigure) -> int:
@@ -119,7 +134,10 @@ def lifetime_ms(policy: Policy, *, exempt: bool) -> int:
 
 
 def held_tflop(rate: int, allotted_tflop: int, ceiling_tflop: int, bounds: LicenseBounds) -> int:
-    """What is held for a license: its ceiling, or the peak of its span where nothing backs it."""
+    """What is held for a license: its ceiling, or the peak of its span where nothing backs it.
+
+    Of a reserve, which counts from a total of 0 on, the amount.
+    """
     if bounds.single_use is SingleUse.TPM:
         return ceiling_tflop
     return min(max(ceiling_tflop, allotted_tflop + reach_tflop(rate, bounds.span_ms)), COUNT_MAX)
@@ -217,7 +235,7 @@ def _ceiling(
     if isinstance(wanted, Refusal):
         return wanted
     headroom, need = wanted
-    own = asked.facts.outstanding_tflop
+    own = asked.own_tflop
     for scope in lane_scopes(host, asked.lane.workload):
         cap = standing.budgets.get(scope)
         if cap is None:
@@ -247,6 +265,7 @@ def _ceiling(
         Wanted(
             host=host,
             lane=asked.facts,
+            own_tflop=own,
             need_tflop=need,
             rate_tflop_per_s=held_tflop_per_s(host, asked.lane.chips, policy.capacity_basis),
         ),
@@ -261,7 +280,7 @@ def _ceiling(
     if isinstance(room, Refusal):
         return replace(room, detail=_clip(room.detail))
     headroom = min(headroom, room)
-    return Ceiling(ceiling_tflop=min(asked.facts.allotted_tflop + headroom, COUNT_MAX))
+    return Ceiling(ceiling_tflop=min(asked.from_tflop + headroom, COUNT_MAX))
 
 
 def _wanted(asked: Asked, rate: int, policy: Policy, *, exempt: bool) -> tuple[int, int] | Refusal:
@@ -272,7 +291,7 @@ def _wanted(asked: Asked, rate: int, policy: Policy, *, exempt: bool) -> tuple[i
         headroom = min(asked.headroom_tflop, reach_tflop(rate, lifetime_ms(policy, exempt=exempt)))
         return (headroom if exempt else min(headroom, policy.headroom_max_tflop)), need
     peak = reach_tflop(rate, licensed.span_ms)
-    room = licensed.highest_tflop - asked.facts.allotted_tflop
+    room = licensed.highest_tflop - asked.from_tflop
     headroom = min(asked.headroom_tflop, peak, room)
     if headroom < max(need, 1):
         return _overtaken(headroom, need)

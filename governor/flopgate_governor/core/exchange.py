@@ -115,7 +115,7 @@ def exchange(
         in_force = not_lapsed(in_force, report.running_ms, arrived.told_ms, standing.unix_ms)
     check_end(report, host, final=arrived.final, paused=bool(in_force))
     check_continuity(report, host, lanes)
-    licensed.check_floor(host, quote.license)
+    licensed.check_floors(host, quote)
     written, findings = _write(
         report, quote, host=host, lanes=lanes, books=books, standing=standing
     )
@@ -185,7 +185,7 @@ def _write(
         after = account.settle(account.write_books(before, lane), report, quote, drift_ppm)
         books.move(lane_scopes(host.host, lane.workload), before, after)
         written[lane.workload] = after
-    findings += licensed.findings(report, quote.license, host, lanes)
+    findings += licensed.findings(report, quote, host, lanes)
     return written, tuple(findings)
 
 
@@ -326,6 +326,7 @@ def _advanced(host: HostFacts, arrived: Arrived, quote: QuoteRead) -> HostFacts:
         issued=host.issued,
         quoted=quote.answer if newer and not quote.rolled_back else host.quoted,
         license=quote.license,
+        reserve=quote.reserve,
         spent_counter=licensed.counter_of(report, host),
         refused_reason=RETIRED if arrived.final else host.refused_reason,
     )

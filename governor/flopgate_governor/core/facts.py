@@ -121,7 +121,8 @@ class HostFacts:
         topology_sequence: of the report that told the topology last; 0 where none did.
         issued: the newest answer to this host.
         quoted: the newest answer that a report of this host quoted.
-        license: where its gate stands with our licenses, as that report quotes it.
+        license, reserve: where its gate stands with our licenses of either kind, as that report
+            quotes it.
         spent_counter: highest that its reports told of the TPM's counter of reservations.
         refused_reason: stable id of what closed the chain, empty while it is open: `RETIRED`, or
             the evidence.
@@ -138,8 +139,13 @@ class HostFacts:
     issued: IssuedAnswer = NO_ANSWER
     quoted: IssuedAnswer = NO_ANSWER
     license: LicenseQuote | None = None
+    reserve: LicenseQuote | None = None
     spent_counter: int = 0
     refused_reason: str = ""
+
+    def licensed(self, *, reserve: bool) -> LicenseQuote | None:
+        """Where it stands with licenses of this kind."""
+        return self.reserve if reserve else self.license
 
     def answered(self, issued: IssuedAnswer) -> HostFacts:
         """The same chain with a newer answer."""
@@ -155,6 +161,7 @@ class HostFacts:
             issued=issued,
             quoted=self.quoted,
             license=self.license,
+            reserve=self.reserve,
             spent_counter=self.spent_counter,
             refused_reason=self.refused_reason,
         )
@@ -166,7 +173,8 @@ class Licensed:
     """What makes a grant one of a license (law 5); its `Grant.lifetime_ms` is the span.
 
     Attributes:
-        ceiling_tflop: what the gate was told. `Grant.ceiling_tflop` is what is held for it.
+        ceiling_tflop: what the gate was told. `Grant.ceiling_tflop` is what is held for it. Of a
+            reserve both are amounts that no ceiling covers, less what was drawn of it.
         reserve: sealed at first: its host is expected to report as any other.
     """
 
@@ -179,7 +187,10 @@ class Licensed:
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """A ceiling that was given and is not settled yet (law 2), to chips of this peak rate."""
+    """A ceiling that was given and is not settled yet (law 2), to chips of this peak rate.
+
+    Of a reserve license ``ceiling_tflop`` is an amount that lies on top of all ceilings.
+    """
 
     request_digest: bytes
     sequence: int
@@ -190,6 +201,11 @@ class Grant:
     governor_unix_ms: int
     rate_tflop_per_s: int = 0
     license: Licensed | None = None
+
+    @property
+    def is_reserve(self) -> bool:
+        """Whether it is held on top of all ceilings."""
+        return self.license is not None and self.license.reserve
 
 
 @quick
@@ -211,10 +227,18 @@ class LaneFacts:
     @property
     def reach_tflop(self) -> int:
         """The most that the allotted total may come to without another grant."""
-        highest_tflop = self.allotted_tflop
+        highest_tflop, beside_tflop = self.allotted_tflop, 0
         for grant in self.grants:
-            highest_tflop = max(highest_tflop, grant.ceiling_tflop)
-        return highest_tflop
+            if grant.is_reserve:
+                beside_tflop += grant.ceiling_tflop
+            else:
+                highest_tflop = max(highest_tflop, grant.ceiling_tflop)
+        return highest_tflop + beside_tflop
+
+    @property
+    def reserve_tflop(self) -> int:
+        """What is held for reserve licenses, on top of all ceilings."""
+        return sum([grant.ceiling_tflop for grant in self.grants if grant.is_reserve])
 
     @property
     def outstanding_tflop(self) -> int:

@@ -1,16 +1,17 @@
 """Law 5: what a report shows of the licenses that its gate holds.
 
-A gate tells the sequence up to which it takes no license any more but the one that it holds: this
-floor never goes back. What else does not fit is a finding for people (law 10): more spent than a
-license allows, more of its span used than it has, less used than was told before, a license that is
-not on record, or a counter of the TPM that went back.
+A gate tells, of licenses and of reserves, the sequence up to which it takes none any more but the
+one that it holds: these floors never go back. What else does not fit is a finding for people (law
+10): more spent than a license allows, more of its span used than it has, less used than was told
+before, a license that is not on record, or a counter of the TPM that went back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flopgate_governor.core.facts import HostFacts, LaneFacts
+from flopgate_governor.core.facts import Grant, HostFacts, LaneFacts
+from flopgate_governor.core.quotes import QuoteRead
 from flopgate_proto.errors import HistoryError
 from flopgate_proto.values.answers import Refusal, Verdict
 from flopgate_proto.values.common import Finding, Severity
@@ -18,13 +19,20 @@ from flopgate_proto.values.licenses import LicenseQuote
 from flopgate_proto.values.reports import LaneReport, Report, Request
 
 
-def check_floor(facts: HostFacts, told: LicenseQuote | None) -> None:
+def check_floors(facts: HostFacts, quote: QuoteRead) -> None:
     """Check that a gate takes no license any more that it gave up.
 
     Raises:
-        HistoryError: the floor went back.
+        HistoryError: a floor went back.
     """
-    before = 0 if facts.license is None else facts.license.floor
+    if quote.license is not None or facts.license is not None:
+        _check_floor(facts.license, quote.license)
+    if quote.reserve is not None or facts.reserve is not None:
+        _check_floor(facts.reserve, quote.reserve)
+
+
+def _check_floor(known: LicenseQuote | None, told: LicenseQuote | None) -> None:
+    before = 0 if known is None else known.floor
     after = 0 if told is None else told.floor
     if after < before:
         raise HistoryError(
@@ -36,7 +44,7 @@ def check_floor(facts: HostFacts, told: LicenseQuote | None) -> None:
 
 def findings(
     report: Report,
-    told: LicenseQuote | None,
+    quote: QuoteRead,
     facts: HostFacts,
     lanes: Mapping[str, LaneFacts],
 ) -> list[Finding]:
@@ -47,8 +55,9 @@ def findings(
         if (before := lanes.get(lane.workload)) is not None
         and (finding := _overspent(lane, before)) is not None
     ]
-    if told is not None and told.request:
-        found += _used(told, facts, lanes)
+    for told, known in ((quote.license, facts.license), (quote.reserve, facts.reserve)):
+        if told is not None and told.request:
+            found += _used(told, known, lanes)
     if report.tpm is not None and report.tpm.spent_counter < facts.spent_counter:
         found.append(
             _alert(
@@ -83,13 +92,9 @@ def _overspent(lane: LaneReport, before: LaneFacts) -> Finding | None:
         return None
     if all(grant.license is None for grant in before.grants):
         return None
-    told_tflop = max(
-        before.allotted_tflop,
-        *(
-            grant.ceiling_tflop if grant.license is None else grant.license.ceiling_tflop
-            for grant in before.grants
-        ),
-    )
+    ceilings = [_told_tflop(grant) for grant in before.grants if not grant.is_reserve]
+    reserves = [_told_tflop(grant) for grant in before.grants if grant.is_reserve]
+    told_tflop = max([before.allotted_tflop, *ceilings]) + sum(reserves)
     if not told_tflop < lane.allotted_tflop <= before.reach_tflop:
         return None
     return _alert(
@@ -99,8 +104,13 @@ def _overspent(lane: LaneReport, before: LaneFacts) -> Finding | None:
     )
 
 
-def _used(told: LicenseQuote, facts: HostFacts, lanes: Mapping[str, LaneFacts]) -> list[Finding]:
-    before = facts.license
+def _told_tflop(grant: Grant) -> int:
+    return grant.ceiling_tflop if grant.license is None else grant.license.ceiling_tflop
+
+
+def _used(
+    told: LicenseQuote, before: LicenseQuote | None, lanes: Mapping[str, LaneFacts]
+) -> list[Finding]:
     used_ms = before.used_ms if before is not None and before.request == told.request else 0
     found = []
     spans = [

@@ -188,6 +188,7 @@ def judge(
                 lane.allotted_tflop + min(one.headroom_tflop, approved.headroom_tflop), COUNT_MAX
             ),
             single_use=asked.single_use,
+            reserve=approved.approval.reserve,
         )
         verdict = decide(
             Asked(lane=lane, facts=facts, headroom_tflop=one.headroom_tflop, license=bounds),
@@ -202,7 +203,10 @@ def judge(
         if isinstance(verdict.outcome, Ceiling):
             rate = rate_flop_per_s(host.host, lane.chips, approved.policy.charged_figure)
             ceiling_tflop = verdict.outcome.ceiling_tflop
-            most_tflop = held_tflop(rate, facts.allotted_tflop, ceiling_tflop, bounds)
+            from_tflop = facts.allotted_tflop
+            if bounds.reserve:
+                ceiling_tflop, from_tflop = ceiling_tflop - lane.allotted_tflop, 0
+            most_tflop = held_tflop(rate, from_tflop, ceiling_tflop, bounds)
             grant = Grant(
                 request_digest=asked.digest,
                 sequence=asked.report.sequence,
@@ -224,7 +228,7 @@ def judge(
             given = account.give(facts, grant)
             books.move(lane_scopes(host.host, one.workload), facts, given)
             after[one.workload] = given
-            held[-1] = most_tflop - facts.allotted_tflop
+            held[-1] = most_tflop - from_tflop
     granted = any(isinstance(verdict.outcome, Ceiling) for verdict in verdicts)
     return Decided(
         verdicts=tuple(verdicts),
@@ -308,7 +312,8 @@ def _refused(asked: AskedLicense, approved: Approved, host: HostFacts) -> Refusa
             f"takes {span_text(least_ms)}",
             way_back="Ask for a longer span.",
         )
-    floor = 0 if host.license is None else host.license.floor
+    told = host.licensed(reserve=wish.reserve)
+    floor = 0 if told is None else told.floor
     if report.sequence <= floor:
         return Refusal(
             reason="license.given-up",

@@ -88,12 +88,14 @@ class Wanted:
     """What one lane asks for.
 
     Attributes:
+        own_tflop: of what it has outstanding, what a new ceiling would cover.
         need_tflop: what stopping in order needs at least.
         rate_tflop_per_s: peak of its chips.
     """
 
     host: Host
     lane: LaneFacts
+    own_tflop: int
     need_tflop: int
     rate_tflop_per_s: int
 
@@ -117,7 +119,7 @@ def room_tflop(wanted: Wanted, ground: Ground) -> int | Refusal:
             if total > most:
                 return _too_much(heir, work, total, most, reason)
             continue
-        total -= wanted.lane.outstanding_tflop
+        total -= wanted.own_tflop
         if most - total < max(wanted.need_tflop, 1):
             return _too_much(heir, work, total, most, reason)
         room = min(room, most - total)
@@ -132,7 +134,7 @@ def _undeclared(wanted: Wanted, ground: Ground) -> int | Refusal:
     total = ground.used_tflop(f"custodian:{custodian}", wanted.host.host_id)
     for work in ground.works.held_by(custodian):
         total -= ground.books.of(key_of(work)).used_tflop
-    total -= wanted.lane.outstanding_tflop
+    total -= wanted.own_tflop
     if most - total >= max(wanted.need_tflop, 1):
         return most - total
     other = ground.works.by_name.get(name)

@@ -42,7 +42,7 @@ class QuoteRead:
         grant: digest of the request whose grant was accepted last, or empty.
         stale: an older answer than an earlier report quoted.
         rolled_back: it is an answer of ours that our store lost.
-        license: where the gate stands with our licenses.
+        license, reserve: where the gate stands with our licenses of either kind.
     """
 
     answer: IssuedAnswer
@@ -50,6 +50,7 @@ class QuoteRead:
     stale: bool = False
     rolled_back: bool = False
     license: LicenseQuote | None = None
+    reserve: LicenseQuote | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +137,7 @@ def _read(
         stale=stale,
         rolled_back=rolled_back,
         license=quote.license,
+        reserve=quote.reserve,
     )
 
 

@@ -155,8 +155,8 @@ def quote_to(value: LicenseQuote) -> pb.LicenseQuote:
     )
 
 
-def quote_of(message: pb.LicenseQuote) -> LicenseQuote:
-    """Value of the same."""
+def quote_of(message: pb.LicenseQuote, *, reserve: bool) -> LicenseQuote:
+    """Value of the same; ``reserve``: of reserve licenses, which no other state fits."""
     quote = LicenseQuote(
         state=checks.member(LicenseState, message.state, "license state"),
         request=checks.digest_or_empty(message.request, "request of a license"),
@@ -167,4 +167,6 @@ def quote_of(message: pb.LicenseQuote) -> LicenseQuote:
     held = quote.state is not LicenseState.NONE
     if held != bool(quote.request) or bool(quote.opening) != (quote.state is LicenseState.OPENED):
         raise MalformedError("a license held and not named, or the reverse", code="license.quote")
+    if held and (quote.state is not LicenseState.HELD) != reserve:
+        raise MalformedError("a reserve quoted as a license, or the reverse", code="license.quote")
     return quote

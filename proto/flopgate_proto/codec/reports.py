@@ -161,6 +161,8 @@ def encode_report(value: Report) -> bytes:
         quoted.grant = quote.grant
         if quote.license is not None:
             quoted.license.CopyFrom(licenses.quote_to(quote.license))
+        if quote.reserve is not None:
+            quoted.reserve.CopyFrom(licenses.quote_to(quote.reserve))
     message.assurance = checks.wire(value.assurance)
     message.software.CopyFrom(software_to(value.software))
     if value.topology is not None:
@@ -292,7 +294,12 @@ def _quote_of(message: pb.Quote) -> Quote:
         answer_digest=checks.digest_or_empty(message.answer_digest, "answer digest"),
         batch_number=checks.count(message.batch_number, "batch number"),
         grant=checks.digest_or_empty(message.grant, "grant"),
-        license=licenses.quote_of(message.license) if message.HasField("license") else None,
+        license=licenses.quote_of(message.license, reserve=False)
+        if message.HasField("license")
+        else None,
+        reserve=licenses.quote_of(message.reserve, reserve=True)
+        if message.HasField("reserve")
+        else None,
     )
 
 

@@ -1159,6 +1159,7 @@ class Quote(_message.Message):
     BATCH_NUMBER_FIELD_NUMBER: _builtins.int
     GRANT_FIELD_NUMBER: _builtins.int
     LICENSE_FIELD_NUMBER: _builtins.int
+    RESERVE_FIELD_NUMBER: _builtins.int
     authority: _builtins.str
     answer_digest: _builtins.bytes
     """Digest of the last answer accepted, empty before the first."""
@@ -1167,7 +1168,11 @@ class Quote(_message.Message):
     """Digest of the request whose grant was accepted last, empty before the first."""
     @_builtins.property
     def license(self) -> Global___LicenseQuote:
-        """Absent before the first license was taken or given back."""
+        """Absent before the first license was taken or given back; never a reserve."""
+
+    @_builtins.property
+    def reserve(self) -> Global___LicenseQuote:
+        """The same of reserve licenses, which stand beside it."""
 
     def __init__(
         self,
@@ -1177,10 +1182,11 @@ class Quote(_message.Message):
         batch_number: _builtins.int = ...,
         grant: _builtins.bytes = ...,
         license: Global___LicenseQuote | None = ...,
+        reserve: Global___LicenseQuote | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["license", b"license"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["license", b"license", "reserve", b"reserve"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_digest", b"answer_digest", "authority", b"authority", "batch_number", b"batch_number", "grant", b"grant", "license", b"license"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_digest", b"answer_digest", "authority", b"authority", "batch_number", b"batch_number", "grant", b"grant", "license", b"license", "reserve", b"reserve"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1188,7 +1194,7 @@ Global___Quote: _TypeAlias = Quote  # noqa: Y015
 
 @_typing.final
 class LicenseQuote(_message.Message):
-    """Where the gate stands with licenses of one authority (law 5)."""
+    """Where the gate stands with licenses of one kind and one authority (law 5)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -4155,20 +4161,25 @@ Global___AskLicense: _TypeAlias = AskLicense  # noqa: Y015
 
 @_typing.final
 class ReturnLicense(_message.Message):
-    """They give back what they hold, or never got, of this authority. Root alone."""
+    """They give back the license, or the reserve, that they hold of this authority or never got. Root
+    alone.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     AUTHORITY_FIELD_NUMBER: _builtins.int
+    RESERVE_FIELD_NUMBER: _builtins.int
     authority: _builtins.str
+    reserve: _builtins.bool
     def __init__(
         self,
         *,
         authority: _builtins.str = ...,
+        reserve: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "reserve", b"reserve"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -4568,6 +4579,7 @@ class LaneSnapshot(_message.Message):
     CEILING_BY_FIELD_NUMBER: _builtins.int
     MAY_START_FIELD_NUMBER: _builtins.int
     LICENSED_FIELD_NUMBER: _builtins.int
+    ON_RESERVE_FIELD_NUMBER: _builtins.int
     workload: _builtins.str
     state: Global___LaneState.ValueType
     stop_reason: _builtins.str
@@ -4587,7 +4599,8 @@ class LaneSnapshot(_message.Message):
     may_start: _builtins.bool
     """Whether a job that starts now is let run: permitted, or not enforced upon, and its chips open."""
     licensed: _builtins.bool
-    """Whether it runs on a license."""
+    """Whether it runs on a license, and whether that is an opened reserve."""
+    on_reserve: _builtins.bool
     @_builtins.property
     def total(self) -> Global___Figures: ...
     @_builtins.property
@@ -4614,10 +4627,11 @@ class LaneSnapshot(_message.Message):
         ceiling_by: _builtins.str = ...,
         may_start: _builtins.bool = ...,
         licensed: _builtins.bool = ...,
+        on_reserve: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total", "would_stop", b"would_stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allotted_tflop", b"allotted_tflop", "ceiling_by", b"ceiling_by", "left_ms", b"left_ms", "left_tflop", b"left_tflop", "licensed", b"licensed", "may_start", b"may_start", "state", b"state", "stop_authority", b"stop_authority", "stop_detail", b"stop_detail", "stop_order_digest", b"stop_order_digest", "stop_reason", b"stop_reason", "total", b"total", "unaccounted_tflop", b"unaccounted_tflop", "until_by", b"until_by", "way_back", b"way_back", "workload", b"workload", "would_stop", b"would_stop"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allotted_tflop", b"allotted_tflop", "ceiling_by", b"ceiling_by", "left_ms", b"left_ms", "left_tflop", b"left_tflop", "licensed", b"licensed", "may_start", b"may_start", "on_reserve", b"on_reserve", "state", b"state", "stop_authority", b"stop_authority", "stop_detail", b"stop_detail", "stop_order_digest", b"stop_order_digest", "stop_reason", b"stop_reason", "total", b"total", "unaccounted_tflop", b"unaccounted_tflop", "until_by", b"until_by", "way_back", b"way_back", "workload", b"workload", "would_stop", b"would_stop"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -45,7 +45,7 @@ class LicenseTerms:
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LicenseQuote:
-    """Where a gate stands with the licenses of one authority.
+    """Where a gate stands with the licenses of one authority that are of one kind.
 
     Attributes:
         request: digest of the request whose license is held, empty where none is.

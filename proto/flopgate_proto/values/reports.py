@@ -126,13 +126,17 @@ class ChipRow:
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """What the gate holds from one authority (law 4). Digests empty before the first answer."""
+    """What the gate holds from one authority (law 4). Digests empty before the first answer.
+
+    ``license`` and ``reserve`` tell where it stands with its licenses of either kind.
+    """
 
     authority: str
     answer_digest: bytes = b""
     batch_number: int = 0
     grant: bytes = b""
     license: LicenseQuote | None = None
+    reserve: LicenseQuote | None = None
 
 
 @quick

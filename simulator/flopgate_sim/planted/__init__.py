@@ -329,6 +329,14 @@ BUGS = (
          in_licenses.settled_by_expiry, "what a license holds is released once its end has passed"),
     _bug("uninstalled-released", {2}, license_worlds.tight_license,
          in_licenses.released_uninstalled, "a license that no report tells of is taken for lost"),
+    _bug("license-for-reserve", {5}, license_worlds.side_by_side_busily,
+         in_licenses.license_for_reserve, "a license takes the place of the sealed reserve, too"),
+    _bug("reserve-refilled", {5}, license_worlds.side_by_side, in_licenses.reserve_refilled,
+         "what a reserve lets run is not taken off it"),
+    _bug("counted-once", {2}, license_worlds.tight_reserve, in_licenses.counted_once,
+         "a license and a reserve of one host are held once"),
+    _bug("license-settles-reserve", {2}, license_worlds.tight_reserve,
+         in_licenses.settled_by_license, "what a gate says of its license settles its reserve"),
 )  # fmt: skip
 """All of them, by law."""
 

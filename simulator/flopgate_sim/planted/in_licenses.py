@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from flopgate_agent.gate import license_check
+from flopgate_agent.gate import core, license_check
 from flopgate_agent.gate.clock import HostClock
 from flopgate_agent.gate.license import LicenseDesk, Standing
 from flopgate_agent.gate.licensing import Licensing
@@ -15,6 +15,7 @@ from flopgate_agent.tpm import anchored
 from flopgate_agent.tpm.rollback import Judged
 from flopgate_governor import licensing
 from flopgate_governor.core import account
+from flopgate_governor.core.facts import LaneFacts
 from flopgate_governor.core.licensing import Approved, check_approval
 from flopgate_governor.state import State
 from flopgate_proto.codec.licenses import decode_approval
@@ -194,7 +195,55 @@ def released_uninstalled() -> tuple[Swap, ...]:
     """A license that no report tells of is taken for lost."""
 
     def given_up(grant: Any, quote: Any) -> bool:
-        told = quote.license
+        told = quote.reserve if grant.is_reserve else quote.license
         return told is None or told.request != grant.request_digest
+
+    return (Swap(account, "_given_up", given_up),)
+
+
+def license_for_reserve() -> tuple[Swap, ...]:
+    """A license that is installed takes the place of the reserve, too."""
+    check = license_check.check_license
+
+    def replacing(found: Any, asked: Any, authority: Any, settings: Any, **times: int) -> Any:
+        checked = check(found, asked, authority, settings, **times)
+        desk = authority.reserve_desk
+        if not asked.reserve and desk.license is not None:
+            desk.become(desk.standing.none("license.replaced", asked.sequence), times["now_ms"])
+        return checked
+
+    return (Swap(core, "check_license", replacing),)
+
+
+def reserve_refilled() -> tuple[Swap, ...]:
+    """What a reserve itself let run takes nothing off it either."""
+    move_along = LicenseDesk.move_along
+
+    def refilling(self: LicenseDesk, allotted: Any) -> None:
+        self.spends = set()
+        move_along(self, allotted)
+
+    return (Swap(LicenseDesk, "move_along", refilling),)
+
+
+def counted_once() -> tuple[Swap, ...]:
+    """A reserve is held as one more ceiling, beside which others have room."""
+
+    def highest(self: LaneFacts) -> int:
+        return max([self.allotted_tflop, *(grant.ceiling_tflop for grant in self.grants)])
+
+    return (Swap(LaneFacts, "reach_tflop", property(highest)),)
+
+
+def settled_by_license() -> tuple[Swap, ...]:
+    """What a gate says of its license settles its reserve, too."""
+
+    def given_up(grant: Any, quote: Any) -> bool:
+        told = quote.license
+        return (
+            told is not None
+            and told.floor >= grant.sequence
+            and told.request != grant.request_digest
+        )
 
     return (Swap(account, "_given_up", given_up),)

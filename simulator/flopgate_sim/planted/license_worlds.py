@@ -190,3 +190,47 @@ def tight_license(seed: int) -> WorldPlan:
         policy=replace(LICENSED, budgets=(budget,)),
         duration_ms=5_400_000,
     )
+
+
+def side_by_side(seed: int) -> WorldPlan:
+    """A reserve beside licenses: opened while one runs, it lasts for when each is used up."""
+    ask = tuple(
+        Errand(at_ms=200_000 + 1_000 * seed, host=f"host-{number}", reserve=True, span_ms=600_000,
+               headroom_tflop=800_000, good_for_ms=DURATION_MS)
+        for number in range(3)
+    )  # fmt: skip
+    licenses = tuple(
+        Errand(at_ms=at_ms, host=f"host-{number}", span_ms=SPAN_MS)
+        for number in range(3)
+        for at_ms in (CUT_MS + 60_000 + 1_000 * number, 2_500_000)
+    )
+    opened = tuple(
+        Errand(at_ms=2_000_000, host=f"host-{number}", errand="open") for number in range(3)
+    )
+    return _cut_off(seed, *ask, *licenses, *opened)
+
+
+def side_by_side_busily(seed: int) -> WorldPlan:
+    """The same while gates and hosts die."""
+    plan = side_by_side(seed)
+    names = [host.name for host in plan.hosts]
+    rates = {name: RATES[name] for name in ("gate_crash", "gate_crash_writing", "host_reboot")}
+    drawn = draw(rates, names, [AUTHORITY], DURATION_MS, Streams(seed))
+    return replace(plan, faults=(*plan.faults, *drawn))
+
+
+def tight_reserve(seed: int) -> WorldPlan:
+    """A sealed reserve and a license of one host, while others spend all else of one small cap."""
+    reserve = Errand(at_ms=200_000, host="host-1", reserve=True, span_ms=600_000,
+                     headroom_tflop=3_000_000, good_for_ms=DURATION_MS)  # fmt: skip
+    ask = Errand(at_ms=CUT_MS + 60_000, host="host-1", span_ms=600_000, headroom_tflop=2_000_000)
+    again = replace(ask, at_ms=1_400_000, headroom_tflop=300_000)
+    opened = Errand(at_ms=3_000_000, host="host-1", errand="open")
+    plan = _cut_off(seed, reserve, ask, again, opened)
+    budget = Budget(scope=Scope(ScopeKind.CLUSTER, "alpha"), cap_tflop=12_000_000)
+    return replace(
+        plan,
+        faults=plan.faults[1:2],
+        policy=replace(LICENSED, budgets=(budget,)),
+        duration_ms=5_400_000,
+    )

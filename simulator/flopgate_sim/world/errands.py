@@ -52,10 +52,12 @@ class Errands:
                 wish = pb.LicenseWish(span_ms=errand.span_ms, reserve=errand.reserve)
                 message = pb.ToGate(ask_license=pb.AskLicense(wish=wish))
             case "return":
-                back = pb.ReturnLicense(authority=governor.name)
+                back = pb.ReturnLicense(authority=governor.name, reserve=errand.reserve)
                 message = pb.ToGate(return_license=back)
             case _:
                 message = self._opening(errand, governor)
+        if errand.errand == "return":
+            host.truth.licenses.returned(governor.name, reserve=errand.reserve)
         said = host.wish(message)
         if said is None:
             self._again(partial(self.run, errand), tries)
@@ -161,7 +163,8 @@ class Errands:
             quorum = errand.approved == QUORUM
             license_law.left(governor, given, approval, reported, quorum=quorum)
             self.given += 1
-            self._newest[errand.host] = envelope.digest
+            if errand.reserve:
+                self._newest[errand.host] = envelope.digest
             self._approved = envelope
         return given
 
@@ -182,6 +185,8 @@ class Errands:
     def _install(self, where: str, given: pb.HostLicense, tries: int = TRIES) -> None:
         """Somebody brings it to a host, the right one or another."""
         host = self._host(where)
+        if host.host_id == given.host_id:
+            host.truth.licenses.taken(given)
         said = host.wish(pb.ToGate(license=given))
         if said is None:
             self._again(partial(self._install, where, given), tries)

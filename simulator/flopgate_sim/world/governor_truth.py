@@ -25,12 +25,13 @@ from flopgate_proto.values.orders import (
 )
 from flopgate_sim.world.cluster_truth import ClusterTruth
 from flopgate_sim.world.engine import US_PER_MS
+from flopgate_sim.world.grant_truth import GrantTruth
 from flopgate_sim.world.lane_sums import LaneSums
 from flopgate_sim.world.license_law import judge_grant, quoted
 from flopgate_sim.world.order_truth import by_quorum, raised
 from flopgate_sim.world.ruling_truth import RulingTruth
 from flopgate_sim.world.silence_truth import SilenceTruth
-from flopgate_sim.world.truth import PPM, GrantTruth, nobody
+from flopgate_sim.world.truth import PPM, nobody
 from flopgate_sim.world.work_truth import WorkTruth
 
 if TYPE_CHECKING:
@@ -157,7 +158,8 @@ class GovernorTruth(LaneSums):
     def _spend(self, host_id: bytes) -> None:
         """At most this is spent of what its histories did not report."""
         host = self.hosts[host_id]
-        for (name, workload), ever_tflop in host.truth.ceiling_tflop.items():
+        for name, workload in host.truth.ceiling_tflop:
+            ever_tflop = host.truth.ever_tflop(name, workload)
             for scope in host.plan.scopes_of(workload) if name == self.name else ():
                 self.spent_tflop[scope] = self.spent_tflop.get(scope, 0) + ever_tflop
 
@@ -318,7 +320,7 @@ class GovernorTruth(LaneSums):
             self.clusters.gone(host.host_id)
         report = reports.get(key)
         if report is not None:
-            quoted(self, host, report)
+            quoted(self, host, report, answer.governor_unix_ms)
             self.acknowledge(host, report)
         self._judge_terms(host, answer, retold=retold)
         for verdict in answer.verdicts:

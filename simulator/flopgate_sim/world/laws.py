@@ -149,7 +149,7 @@ def ceilings(host: Host, _now_us: int) -> Iterator[str]:
     truth = host.truth
     joined = [name for name in _joined(host) if name not in truth.seats.ever_out]
     for lane in core.lanes.values():
-        most = min(truth.ceiling_tflop.get((name, lane.workload), 0) for name in joined)
+        most = min(truth.ever_tflop(name, lane.workload) for name in joined)
         if lane.book.allotted_tflop > most:
             yield (
                 f"{host.name}: {lane.book.allotted_tflop} TFLOP allotted in {lane.workload}, "

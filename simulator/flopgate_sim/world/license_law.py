@@ -10,7 +10,7 @@ from flopgate_proto.envelope import statement_digest
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LicenseApproval
-from flopgate_sim.world.truth import GrantTruth
+from flopgate_sim.world.grant_truth import GrantTruth
 
 if TYPE_CHECKING:
     from flopgate_sim.world.gate_side import GateSide
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from flopgate_sim.world.governor_truth import GovernorTruth
     from flopgate_sim.world.host import Host
 
+EARLY_MS = 600_000
+"""By so much the latest time that a gate thinks it may be can lie ahead."""
 FOREVER_US = 2**62
 """A license is over only once a report says so."""
 
@@ -51,30 +53,38 @@ def left(
     truth.told[statement_digest(PayloadType.ANSWER, payload)] = number
     if not told_before and governor.disk.unsynced_bytes("governor.sqlite-wal"):
         truth.faults.append((7, "a license leaves before it is durable"))
+    allotted = {lane.workload: lane.allotted_tflop for lane in reported.lanes}
     for one in answer.verdicts:
         if one.HasField("ceiling"):
             judge_grant(truth, host, answer, one.workload)
-            key = (truth.name, one.workload)
-            ceiling_tflop = one.ceiling.ceiling_tflop
-            most = max(host.truth.ceiling_tflop.get(key, 0), ceiling_tflop)
-            host.truth.ceiling_tflop[key] = most
-            host.truth.grants.append(
-                GrantTruth(
-                    authority=truth.name,
-                    sequence=answer.acknowledged_sequence,
-                    workload=one.workload,
-                    ceiling_tflop=ceiling_tflop,
-                    until_us=FOREVER_US,
-                    request=answer.request_digest,
-                )
+            base_tflop = allotted.get(one.workload, 0) if approval.reserve else 0
+            grant = GrantTruth(
+                authority=truth.name,
+                sequence=answer.acknowledged_sequence,
+                workload=one.workload,
+                ceiling_tflop=one.ceiling.ceiling_tflop - base_tflop,
+                until_us=FOREVER_US,
+                request=answer.request_digest,
+                reserve=approval.reserve,
             )
-    allotted = {lane.workload: lane.allotted_tflop for lane in reported.lanes}
+            if not told_before:
+                _left(host, grant)
     host.truth.licenses.left(truth.name, answer, approval, allotted)
     if not approval.reserve:
         truth.silence.licensed(answer.host_id, approval.not_after_unix_ms)
     truth.moved.add(answer.host_id)
     truth.mark()
     host.truth.mark()
+
+
+def _left(host: Host, grant: GrantTruth) -> None:
+    truth, key = host.truth, (grant.authority, grant.workload)
+    before_tflop = truth.ceiling_tflop.setdefault(key, 0)
+    if grant.reserve:
+        truth.reserves_tflop[key] = truth.reserves_tflop.get(key, 0) + grant.ceiling_tflop
+    else:
+        truth.ceiling_tflop[key] = max(before_tflop, grant.ceiling_tflop)
+    truth.grants.append(grant)
 
 
 def judge_grant(truth: GovernorTruth, host: Host, answer: pb.Answer, workload: str) -> None:
@@ -92,11 +102,21 @@ def judge_grant(truth: GovernorTruth, host: Host, answer: pb.Answer, workload: s
             truth.faults.append((6, f"{host.name}: a grant under pause {digest.hex()[:12]}"))
 
 
-def quoted(truth: GovernorTruth, host: Host, report: pb.Report) -> None:
+def quoted(truth: GovernorTruth, host: Host, report: pb.Report, unix_ms: int) -> None:
     """A report was acknowledged: what it says of licenses settles them."""
     for quote in report.quotes:
-        if quote.authority == truth.name and quote.HasField("license"):
+        if quote.authority == truth.name:
             licenses = host.truth.licenses
-            licenses.quoted(truth.name, quote.license)
+            if host.truth.ended_by is not None:
+                licenses.returned(truth.name, reserve=True)
+            if quote.HasField("license"):
+                licenses.quoted(truth.name, quote.license, reserve=False)
+            if quote.HasField("reserve"):
+                lost = licenses.quoted(truth.name, quote.reserve, reserve=True)
+                licenses.faults += [
+                    f"{host.name}: a reserve is gone that nobody spent or gave back"
+                    for one in lost
+                    if unix_ms < one.not_after_unix_ms - EARLY_MS
+                ]
             over = {key[1] for key, one in licenses.given.items() if one.over}
             host.truth.grants = [one for one in host.truth.grants if one.request not in over]

@@ -37,6 +37,8 @@ class Given:
         over: a report that this authority acknowledged said that it is held no more, and never
             will be.
         restores: how often an older disk was put back on its host since it was given.
+        excused: somebody gave it back, took another in its place, or may have lost it.
+        drawn_tflop: of a reserve, by workload: what the gate booked while it let it.
     """
 
     authority: str
@@ -46,10 +48,13 @@ class Given:
     not_after_unix_ms: int
     single_use: SingleUse
     sequence: int
+    reserve: bool
     spent_flop: dict[str, int] = field(default_factory=dict)
     ran_us: int = 0
     over: bool = False
     restores: int = 0
+    excused: bool = False
+    drawn_tflop: dict[str, int] = field(default_factory=dict)
 
     @property
     def uses(self) -> int:
@@ -71,6 +76,7 @@ class LicenseTruth:
     _permitted: dict[str, tuple[tuple[tuple[str, bytes], ...], int]] = field(default_factory=dict)
     _running: tuple[frozenset[tuple[str, bytes]], int] = (frozenset(), 0)
     _floors: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _draws: dict[str, tuple[tuple[tuple[str, bytes], ...], int]] = field(default_factory=dict)
     _dead_us: int = 0
     _died_us: int | None = None
 
@@ -93,25 +99,55 @@ class LicenseTruth:
             not_after_unix_ms=approval.not_after_unix_ms,
             single_use=SingleUse(answer.terms.license.single_use),
             sequence=answer.acknowledged_sequence,
+            reserve=approval.reserve,
         )
 
     def restored(self) -> None:
         """An older disk was put back."""
         for one in self.given.values():
             one.restores += 1
+            one.excused = True
+
+    def taken(self, brought: pb.HostLicense) -> None:
+        """A gate may take it: others of its kind are over there then."""
+        answer = pb.Answer.FromString(brought.answer.answers[0].payload)
+        new = self.given.get((brought.authority, answer.request_digest))
+        if new is not None:
+            for one in self.given.values():
+                alike = one.reserve is new.reserve and one.authority == new.authority
+                one.excused |= alike and one is not new
+
+    def returned(self, authority: str, *, reserve: bool) -> None:
+        """All of a kind go back."""
+        for one in self.given.values():
+            one.excused |= one.authority == authority and one.reserve is reserve
 
     def cloned(self, other: LicenseTruth) -> None:
         """A copy of the other's disk runs here: what either spends from now on is its own."""
         self.given = {
-            key: replace(one, spent_flop=dict(one.spent_flop)) for key, one in other.given.items()
+            key: replace(one, spent_flop=dict(one.spent_flop), drawn_tflop=dict(one.drawn_tflop))
+            for key, one in other.given.items()
         }
         self._floors = dict(other._floors)
 
-    def quoted(self, authority: str, quote: pb.LicenseQuote) -> None:
-        """An acknowledged report says where the gate stands with an authority's licenses."""
+    def quoted(self, authority: str, quote: pb.LicenseQuote, *, reserve: bool) -> list[Given]:
+        """An acknowledged report says where the gate stands with licenses of a kind.
+
+        What is gone by it although nothing ran on it, nor was it given back or replaced.
+        """
+        lost = []
         for one in self.given.values():
-            if one.authority == authority and one.sequence <= quote.floor:
-                one.over |= quote.request != one.request
+            mine = one.authority == authority and one.reserve is reserve and not one.over
+            if mine and one.sequence <= quote.floor and quote.request != one.request:
+                one.over = True
+                if not (one.ran_us or one.excused):
+                    lost.append(one)
+        return lost
+
+    def drawn_tflop(self, authority: str, request: bytes, workload: str) -> int:
+        """What the gate booked of a reserve while it, and nobody else since, let a lane run."""
+        given = self.given.get((authority, request))
+        return 0 if given is None else given.drawn_tflop.get(workload, 0)
 
     # ------------------------------------------------------------------ what runs
 
@@ -139,6 +175,7 @@ class LicenseTruth:
                 self._close(host, workload, keys, flop, now_us)
         for lane in host.plan.lanes:
             keys = self._keys(core, lane.workload)
+            self._draw(core, lane.workload, keys)
             if keys and lane.workload not in self._permitted:
                 host.hardware.advance(now_us)
                 self._permitted[lane.workload] = (keys, chips_flop(host, lane.chips))
@@ -154,8 +191,23 @@ class LicenseTruth:
                 running |= set(keys)
         self._run(frozenset(running), now_us)
 
+    def _draw(self, core: GateCore, workload: str, keys: tuple[tuple[str, bytes], ...]) -> None:
+        """A reserve is drawn from until something else permits."""
+        lane = core.lanes.get(workload)
+        if lane is None:
+            return
+        allotted_tflop = lane.book.allotted_tflop
+        drawing, since_tflop = self._draws.get(workload, ((), allotted_tflop))
+        for key in drawing:
+            drawn = self.given[key].drawn_tflop
+            drawn[workload] = drawn.get(workload, 0) + allotted_tflop - since_tflop
+        if isinstance(core.permissions.get(workload), Allowed):
+            drawing = tuple(key for key in keys if key in self.given and self.given[key].reserve)
+        self._draws[workload] = (drawing, allotted_tflop)
+
     def stopped(self, host: GateSide, now_us: int) -> None:
         """No gate lets anything run any more."""
+        self._draws.clear()
         for workload, (keys, flop) in list(self._permitted.items()):
             self._close(host, workload, keys, flop, now_us)
         self._run(frozenset(), now_us)
@@ -192,7 +244,8 @@ class LicenseTruth:
             return ()
         keys = []
         for authority in sorted(permission.licensed_by):
-            held = core.authorities[authority].desk.license
+            reserve = authority in permission.reserve_by
+            held = core.authorities[authority].desk_of(reserve=reserve).license
             if held is not None:
                 keys.append((authority, held.request))
         return tuple(keys)

@@ -59,11 +59,15 @@ class RulingTruth:
         self._closed.add(host_id)
         for lane in host.plan.lanes:
             _, allotted, _ = truth.newest.get((host_id, lane.workload), (0, 0, 0))
-            live = [g for g in host.truth.grants if g.workload == lane.workload]
+            live = [
+                one
+                for one in host.truth.grants
+                if one.workload == lane.workload and not one.reserve
+            ]
             newest = max(live, key=lambda grant: grant.sequence, default=None)
             left = 0 if newest is None else max(0, newest.ceiling_tflop - allotted)
             _add(self.spent_tflop, host.plan.scopes_of(lane.workload), left)
-            ever = host.truth.ceiling_tflop.get((truth.name, lane.workload), 0)
+            ever = host.truth.ever_tflop(truth.name, lane.workload)
             _add(truth.spent_tflop, host.plan.scopes_of(lane.workload), max(0, ever - allotted))
         silent_ms = max(0, unix_ms - truth.silence.heard_unix_ms.get(host_id, unix_ms))
         charged = peak_flop_per_s(host, policy) * silent_ms // _MS_FLOP_PER_TFLOP

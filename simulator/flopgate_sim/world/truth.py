@@ -17,6 +17,7 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import Pause, Resume, Seats
 from flopgate_sim.world.durable import Durable
 from flopgate_sim.world.engine import US_PER_MS
+from flopgate_sim.world.grant_truth import GrantTruth, reach_tflop
 from flopgate_sim.world.license_truth import LicenseTruth, chips_flop
 from flopgate_sim.world.order_truth import by_quorum
 from flopgate_sim.world.seat_truth import SeatTruth
@@ -52,21 +53,6 @@ class PauseTruth:
     ends_us: int | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class GrantTruth:
-    """A ceiling that left a governor, for the request of the report with ``sequence``.
-
-    ``request``: of a license, which no newer grant ends; empty for a permit.
-    """
-
-    authority: str
-    sequence: int
-    workload: str
-    ceiling_tflop: int
-    until_us: int
-    request: bytes = b""
-
-
 @dataclass(slots=True)
 class HostTruth:
     """One host.
@@ -76,6 +62,7 @@ class HostTruth:
         granted_us: by request: (authority, workload) and up to when its grant allows work.
         deadline_us: the same of all grants that came to this host in this boot, the latest each.
         ceiling_tflop: by (authority, workload): highest ceiling that ever left.
+        reserves_tflop: the same, of all reserves that ever left, on top.
         granted_sequence: by authority and request: report of each grant that ever left.
         grants: those that may still be used.
         pauses: by digest: that reached a gate of this host and that no resume lifted since.
@@ -111,6 +98,7 @@ class HostTruth:
     granted_us: dict[bytes, list[tuple[tuple[str, str], int]]] = field(default_factory=dict)
     deadline_us: dict[tuple[str, str], int] = field(default_factory=dict)
     ceiling_tflop: dict[tuple[str, str], int] = field(default_factory=dict)
+    reserves_tflop: dict[tuple[str, str], int] = field(default_factory=dict)
     granted_sequence: dict[tuple[str, bytes], int] = field(default_factory=dict)
     grants: list[GrantTruth] = field(default_factory=list)
     pauses: dict[bytes, PauseTruth] = field(default_factory=dict)
@@ -374,16 +362,21 @@ class HostTruth:
                 ends_us = now_us + delay_ms * US_PER_MS
                 self.pauses[digest] = replace(self.pauses[digest], ends_us=ends_us)
 
+    def ever_tflop(self, authority: str, workload: str) -> int:
+        """Highest total that everything ever granted by an authority allows."""
+        key = (authority, workload)
+        return self.ceiling_tflop.get(key, 0) + self.reserves_tflop.get(key, 0)
+
     def usable_tflop(self, authority: str, workload: str, now_us: int, allotted_tflop: int) -> int:
         """Highest total that the lane may reach, by grants of an authority that are not over."""
         left = () if self.ended_by is not None else self.grants
         self.grants = [grant for grant in left if grant.until_us > now_us]
-        ceilings = [
-            grant.ceiling_tflop
+        own = [
+            grant
             for grant in self.grants
             if grant.workload == workload and grant.authority == authority
         ]
-        return max(allotted_tflop, *ceilings) if ceilings else allotted_tflop
+        return reach_tflop(own, self.licenses, allotted_tflop) if own else allotted_tflop
 
 
 def is_free(host: GateSide) -> bool:

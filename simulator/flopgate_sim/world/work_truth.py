@@ -68,7 +68,7 @@ class WorkTruth:
             ever = [
                 one
                 for one in ([] if work is None else self._lanes(truth, work))
-                if one is host or one.truth.ceiling_tflop.get((truth.name, workload))
+                if one is host or one.truth.ever_tflop(truth.name, workload)
             ]
             rate = sum(_peak(one, workload, policy) for one in ever)
             if work is None or rate <= _fastest(policy, work):
@@ -153,7 +153,7 @@ def _most(truth: GovernorTruth) -> dict[str, int]:
     for host in set(truth.hosts.values()):
         for lane in host.plan.lanes:
             _, allotted, unaccounted = truth.newest.get((host.host_id, lane.workload), (0, 0, 0))
-            ever = host.truth.ceiling_tflop.get((truth.name, lane.workload), 0)
+            ever = host.truth.ever_tflop(truth.name, lane.workload)
             for scope in host.plan.scopes_of(lane.workload):
                 sums[scope] = sums.get(scope, 0) + max(ever, allotted) + unaccounted
     return sums
