@@ -33,11 +33,12 @@ from flopgate_agent.gate.license_check import (
     check_addressed,
     check_license,
     check_opening,
+    corrected_time,
 )
 from flopgate_agent.gate.resuming import begin
 from flopgate_agent.gate.seats import entitled
 from flopgate_agent.gate.settings import Now
-from flopgate_agent.gate.told_time import BEHIND
+from flopgate_agent.gate.told_time import BEHIND, ToldTime
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import PayloadType, decode_opening, decode_trusted_time
 from flopgate_proto.envelope import Envelope, verify
@@ -191,7 +192,7 @@ class GateCore(GateState):
         row = self.licensing.next_row()
         report = self._append(Request(lanes=lanes, license=wish))
         for authority in self._admitted:
-            desk = authority.desk_of(reserve=wish.reserve)
+            desk, told = authority.desk_of(reserve=wish.reserve), authority.told_time
             desk.standing = desk.standing.asks(
                 Asked(
                     digest=self.chain.head,
@@ -201,6 +202,8 @@ class GateCore(GateState):
                     made_ms=now.elapsed_ms,
                     reserve=wish.reserve,
                     allotted=self.chain.sent[self.chain.head].allotted,
+                    told_unix_ms=0 if told is None else told.earliest_unix_ms(now.elapsed_ms),
+                    running_ms=self.running_ms,
                 )
             )
         return [self.licensing.keep(self.authorities.values(), row), *report, *self._step()]
@@ -232,7 +235,7 @@ class GateCore(GateState):
             with suppress(HistoryError):
                 self._owed += self._take_order(authority, envelope)
         verified, held = check_license(found, asked, authority, self.settings, **self._times)
-        actions: list[Action] = []
+        actions = self._correct_time(authority, corrected_time(asked, held, **self._times))
         if verified.batch.batch_number > authority.quote.batch_number:
             here = asked.boot_id == self.settings.boot_id
             made_ms = asked.made_ms if here else None
@@ -240,12 +243,24 @@ class GateCore(GateState):
             authority.heard_running_ms = self.running_ms
             needless = needless_sequence(entitled(self.authorities.values()))
             self.chain.forget(needless)
-            actions = [keep_quote(authority, found.proven, needless, self._moment)]
+            actions.append(keep_quote(authority, found.proven, needless, self._moment))
         desk = authority.desk_of(reserve=held.reserve)
         desk.become(desk.standing.installed(held), now.elapsed_ms)
         self.chain.overdue = True
         told = Tell(event="license.held", subject=authority.name, detail=held.request.hex())
         return [*actions, self.licensing.keep(self.authorities.values()), told, *self._step()]
+
+    def _correct_time(self, authority: Authority, corrected: ToldTime | None) -> list[Action]:
+        """Officers' word goes before that of the online key, which is not in their hands alone."""
+        if corrected is None:
+            return []
+        authority.told_time = corrected
+        self.findings.add("time.corrected", Severity.ALERT, subject=authority.name)
+        return self._keep_time(authority)
+
+    def _keep_time(self, authority: Authority) -> list[Action]:
+        kept = authority.time_to_keep(self._moment)
+        return [] if kept is None else [KeepTime(authority=authority.name, time=kept)]
 
     def return_license(
         self, authority_name: str, now: Now, *, reserve: bool = False
@@ -297,9 +312,7 @@ class GateCore(GateState):
         keys = authority.keys_in_force(self.running_ms)
         told = decode_trusted_time(verify(envelope, PayloadType.TRUSTED_TIME, keys).payload)
         authority.hear_later(told.governor_unix_ms, now.elapsed_ms)
-        kept = authority.time_to_keep(self._moment)
-        keep = [] if kept is None else [KeepTime(authority=authority.name, time=kept)]
-        return [*keep, *self._step()]
+        return [*self._keep_time(authority), *self._step()]
 
     def settle_reserved(self, now: Now) -> list[Action]:
         """The run ends with every lane at a stand: what is reserved and was not used goes back."""

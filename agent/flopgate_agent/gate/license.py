@@ -36,7 +36,8 @@ class Asked:
     """A report of this chain that asked for a license.
 
     ``allotted`` holds the allotted total of each workload at that time. ``made_ms`` is on the clock
-    of ``boot_id``.
+    of ``boot_id``. ``told_unix_ms``: no earlier was it then, as far as the authority's online key
+    had told, 0 where it had not; ``running_ms``: gate running time.
     """
 
     digest: bytes
@@ -46,6 +47,8 @@ class Asked:
     made_ms: int
     reserve: bool
     allotted: dict[str, int]
+    told_unix_ms: int
+    running_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.license import Asked, License
 from flopgate_agent.gate.officers import lapsed
 from flopgate_agent.gate.settings import GateSettings
+from flopgate_agent.gate.told_time import ToldTime
 from flopgate_proto.amounts import span_text
 from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer, verify_answer
 from flopgate_proto.codec import PayloadType, decode_answer, decode_opening
@@ -138,7 +139,8 @@ def check_license(
         raise ForgedError(
             "exempts a host that alone reaches the threshold", code="permit.beyond-policy"
         )
-    told = authority.told_time
+    times = {"running_ms": running_ms, "now_ms": now_ms}
+    told = corrected_time(asked, approval, **times) or authority.told_time
     if told is not None and told.latest_unix_ms(now_ms) >= approval.not_after_unix_ms:
         raise HistoryError("this license is past its end", code="license.past", remedy=NEXT_LICENSE)
     return verified, License(
@@ -158,6 +160,21 @@ def check_license(
         opener_spkis=approval.opener_spkis,
         opener_threshold=approval.opener_threshold,
     )
+
+
+def corrected_time(
+    asked: Asked, approval: LicenseApproval | License, *, running_ms: int, now_ms: int
+) -> ToldTime | None:
+    """What time it is, where officers' word shows that the online key told one too late.
+
+    They approve what a report asks for after it was made, and nothing that has ended by then. So
+    where the gate was told, before it asked, that the end had passed, that was not so. ``None``:
+    nothing contradicts what was told.
+    """
+    if asked.told_unix_ms < approval.not_after_unix_ms:
+        return None
+    passed_ms = max(0, running_ms - asked.running_ms)
+    return ToldTime.raised(approval.not_before_unix_ms + passed_ms, now_ms, None)
 
 
 def _amounts(ceilings: dict[str, int], asked: Asked) -> dict[str, int]:

@@ -2,8 +2,8 @@
 
 The host's wall clock is believed by nobody. An answer names the authority's time at some moment
 between the making of the request and the answer's receipt: from then on the true time lies in an
-interval. It never moves back: whoever holds an authority's online key cannot undo a date that has
-passed.
+interval. By that key it never moves back: whoever holds it cannot undo a date that has passed. He
+can tell a time that has not come; officers' approval of a license puts that right.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from flopgate_agent.gate.license import LicenseDesk, Standing
 from flopgate_agent.gate.licensing import Licensing
 from flopgate_agent.gate.officers import OfficerOrders
 from flopgate_agent.gate.settings import Now
+from flopgate_agent.gate.told_time import ToldTime
 from flopgate_agent.tpm import anchored
 from flopgate_agent.tpm.rollback import Judged
 from flopgate_governor import licensing
@@ -247,3 +248,15 @@ def settled_by_license() -> tuple[Swap, ...]:
         )
 
     return (Swap(account, "_given_up", given_up),)
+
+
+def time_taken_back() -> tuple[Swap, ...]:
+    """An approval tells the time, whatever the end of the license was when it was asked for."""
+
+    def approved(_asked: Any, approval: Any, *, now_ms: int, **_running: int) -> ToldTime:
+        return ToldTime.raised(approval.not_before_unix_ms, now_ms, None)
+
+    return (
+        Swap(license_check, "corrected_time", approved),
+        Swap(core, "corrected_time", approved),
+    )

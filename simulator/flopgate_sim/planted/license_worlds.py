@@ -192,6 +192,15 @@ def tight_license(seed: int) -> WorldPlan:
     )
 
 
+def over_when_it_comes(seed: int) -> WorldPlan:
+    """By the time it arrives a license is over, and its host has booted since it asked."""
+    plan = tight_license(seed)
+    fault = Fault(at_ms=1_000_000 + 1_000 * seed, kind="host_reboot", target="host-1")
+    return replace(
+        plan, errands=plan.errands[:1], faults=(*plan.faults, fault), duration_ms=3_200_000
+    )
+
+
 def side_by_side(seed: int) -> WorldPlan:
     """A reserve beside licenses: opened while one runs, it lasts for when each is used up."""
     ask = tuple(
