@@ -108,7 +108,9 @@ def _exempt(request_digest: bytes) -> Answer:
 def licensed(request_digest: bytes) -> Answer:
     """One ceiling for a week of running time."""
     terms = replace(_terms(exempt=False), lifetime_ms=604_800_000, license=LICENSE)
-    return replace(grant(request_digest), terms=terms)
+    ceiling = Ceiling(ceiling_tflop=1_055_000, peak_tflop_per_s=2_376)
+    verdict = Verdict(workload="run-7", outcome=ceiling)
+    return replace(grant(request_digest), terms=terms, verdicts=(verdict,))
 
 
 _KINDS: Final = (grant, _refused, _acknowledged, _exempt, licensed)

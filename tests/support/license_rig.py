@@ -14,6 +14,7 @@ from flopgate_agent.gate.carrying import CarriedOver
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.faults import LEDGER_FAILED
 from flopgate_agent.gate.license_check import LicenseFile
+from flopgate_agent.gate.settings import LaneSetting
 from flopgate_agent.ledger import Ledger
 from flopgate_agent.tpm.anchored import AnchoredLedger, Counting
 from flopgate_agent.tpm.rollback import Base
@@ -33,6 +34,7 @@ from flopgate_proto.values import (
 from tests.support import orders
 from tests.support.fixed import GOVERNOR_UNIX_MS, OFFICER_KEYS, WORKLOAD
 from tests.support.gate_authority import GateAuthority
+from tests.support.gate_hardware import h100
 from tests.support.gate_rig import GateRig, cut, settings
 
 HOUR_MS: Final = 3_600_000
@@ -79,6 +81,7 @@ class LicenseRig(GateRig):
         *others: GateAuthority,
         tpm: RigTpm | None = None,
         report_interval_ms: int = 10_000,
+        lanes: Sequence[LaneSetting] = (LaneSetting(workload=WORKLOAD, chips=(0,)),),
     ) -> None:
         self.tpm = tpm
         self.folder = folder
@@ -86,7 +89,11 @@ class LicenseRig(GateRig):
         self.dies = ""
         super().__init__(
             *((GateAuthority(), *others) if others else ()),
-            base=settings(report_interval_ms=report_interval_ms),
+            base=settings(
+                chips=sum(len(lane.chips) for lane in lanes),
+                lanes=tuple(lanes),
+                report_interval_ms=report_interval_ms,
+            ),
             ledger=Ledger(folder / "ledger"),
         )
         self.enrol()
@@ -240,10 +247,10 @@ def issue(
     approval = approval or approve(request)
     report = decode_report(request.payload)
     allotted = {lane.workload: lane.allotted_tflop for lane in report.lanes}
-    verdict = Verdict(
-        workload=WORKLOAD,
-        outcome=Ceiling(ceiling_tflop=allotted[WORKLOAD] + headroom_tflop),
-    )
+    chips = next(len(lane.chips) for lane in report.lanes if lane.workload == WORKLOAD)
+    peak = -(-h100().worst_high_flop_per_s * chips // 10**12)
+    ceiling = Ceiling(ceiling_tflop=allotted[WORKLOAD] + headroom_tflop, peak_tflop_per_s=peak)
+    verdict = Verdict(workload=WORKLOAD, outcome=ceiling)
     policy = authority.policy
     base: dict[str, Any] = {
         "lifetime_ms": SPAN_MS,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flopgate_agent.gate.leasing import Leasing
+from flopgate_agent.gate.settings import LaneSetting
 from flopgate_agent.gate_process.runner import OWNERS, GateRunner, answered
 from flopgate_proto.errors import EnvironmentFault, PeerError
 from flopgate_proto.keys import SigningKey, key_digest
@@ -139,3 +140,38 @@ def test_what_is_malformed_gets_one_reply_and_changes_nothing(
     assert [one.code for one in said] == [reply.code]
     assert rig.ledger.load().licenses == row
     assert len(rig.reports) == made
+
+
+def test_a_license_bounds_the_pace_chips_put_into_its_lane_do_not_run_by_it(
+    tmp_path: Path,
+) -> None:
+    apart = (LaneSetting(workload=WORKLOAD, chips=(0,)), LaneSetting(workload="other", chips=(1,)))
+    rig = LicenseRig(tmp_path, lanes=apart)
+    rig.licensed(headroom_tflop=2_000_000)
+    rig.run_until(LaneState.RUNNING)
+    rig.run(15_000)
+    together = (LaneSetting(workload=WORKLOAD, chips=(0, 1)),)
+    rig.settings = replace(rig.settings, lanes=together)
+    rig.again()
+    rig.run(40_000)
+    assert rig.state is LaneState.HALTED
+    assert reason(rig) == "license.outgrown"
+    assert rig.lane.why is not None
+    assert "gate.toml" in rig.lane.why.way_back
+    # What was there before runs on, once they are taken out again; and what is asked for anew.
+    for lanes in (apart, together):
+        rig.settings = replace(rig.settings, lanes=lanes)
+        rig.again()
+        if lanes is together:
+            rig.licensed(headroom_tflop=2_000_000)
+        rig.run_until(LaneState.RUNNING)
+
+
+def test_a_lane_that_lost_chips_runs_on_by_its_license(tmp_path: Path) -> None:
+    rig = LicenseRig(tmp_path, lanes=(LaneSetting(workload=WORKLOAD, chips=(0, 1)),))
+    rig.licensed(headroom_tflop=2_000_000)
+    rig.run_until(LaneState.RUNNING)
+    lanes = (LaneSetting(workload=WORKLOAD, chips=(0,)), LaneSetting(workload="other", chips=(1,)))
+    rig.settings = replace(rig.settings, lanes=lanes)
+    rig.again()
+    rig.run_until(LaneState.RUNNING)

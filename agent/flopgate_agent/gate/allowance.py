@@ -240,7 +240,7 @@ def _from_one(
         licensed = _by_license(authority, workload, now_ms, reserved=reserved)
         if licensed is not None:
             return licensed
-        words = None if alive else _no_license(authority, now_ms)
+        words = None if alive else _no_license(authority, workload, now_ms)
         if words is not None:
             return denied(*words)
     if not alive and authority.delegation_expired(running_ms):
@@ -312,7 +312,7 @@ def _by_license(
 
 def _covers(desk: LicenseDesk, workload: str, told: ToldTime | None, now_ms: int) -> bool:
     known = desk.bound_tflop(workload, reserved=False) is not None
-    return known and desk.opens() and desk.begun(told, now_ms)
+    return known and workload not in desk.outgrown and desk.opens() and desk.begun(told, now_ms)
 
 
 _NO_LICENSE: Final = {
@@ -324,19 +324,30 @@ _NO_LICENSE: Final = {
 """Why there is none any more, by code."""
 
 
-def _no_license(authority: Authority, now_ms: int) -> tuple[str, str, str] | None:
+def _no_license(authority: Authority, workload: str, now_ms: int) -> tuple[str, str, str] | None:
     """Reason, detail and way back, where a license would let run and does not (law 8)."""
-    told = [why for one in authority.desks if (why := _no_use(one, authority, now_ms)) is not None]
-    # What will let it run by itself is told before what is over.
+    whys = [_no_use(one, authority, workload, now_ms) for one in authority.desks]
+    told = [why for why in whys if why is not None]
+    # What may let it run again is told before what is over.
     return min(told, key=lambda why: why[0] in _NO_LICENSE, default=None)
 
 
-def _no_use(desk: LicenseDesk, authority: Authority, now_ms: int) -> tuple[str, str, str] | None:
+def _no_use(
+    desk: LicenseDesk, authority: Authority, workload: str, now_ms: int
+) -> tuple[str, str, str] | None:
     of = f"the {desk.kind} of {authority.name}"
     if desk.standing.ended in _NO_LICENSE:
         return desk.standing.ended, f"{of} {_NO_LICENSE[desk.standing.ended]}", NEXT_LICENSE
     if not desk.opens():
         return None
+    if desk.license is not None and workload in desk.outgrown:
+        peak, most = desk.outgrown[workload], desk.license.peaks[workload]
+        detail = f"the chips of {workload} can do {peak} TFLOP/s, {of} is for {most}"
+        way_back = (
+            "Take the chips that came out of the lane in gate.toml and restart the gate, or ask "
+            "for the next license: `flopgate-agent license request`."
+        )
+        return "license.outgrown", detail, way_back
     if not desk.begun(authority.told_time, now_ms):
         detail = f"{of} has not begun, as far as this gate knows the time"
         way_back = "Wait, or tell it the time: `flopgate-agent license time`."

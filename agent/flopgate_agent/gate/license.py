@@ -57,6 +57,7 @@ class License:
 
     ``request`` and ``sequence`` are of the report that asked; ``ceilings`` bound the host's running
     total, by workload. Of a reserve they are what it may add to that total, whatever others did.
+    ``peaks``: most TFLOP/s that each lane's chips may be able to do.
     """
 
     request: bytes
@@ -69,6 +70,7 @@ class License:
     exempt: bool
     single_use: SingleUse
     ceilings: dict[str, int]
+    peaks: dict[str, int]
     not_before_unix_ms: int
     not_after_unix_ms: int
     reserve: bool
@@ -173,6 +175,7 @@ class LicenseDesk:
         idle_since_ms: since when it lets nothing run, where it does not.
         reserved: whether anything was reserved in this run.
         spent: workloads for which too little is left, while an opened reserve can take over.
+        outgrown: workloads whose lane has chips that can do more than it was given for: their peak.
         spends: workloads that it was the last to let run: what they still do is its own.
     """
 
@@ -187,6 +190,7 @@ class LicenseDesk:
         self.reserved = False
         self.spent: set[str] = set()
         self.spends: set[str] = set()
+        self.outgrown: dict[str, int] = {}
         self._before_start: Mapping[str, Share] | None = None
         self._quotes: list[tuple[int, LicenseQuote | None]] = [(0, self.standing.quote())]
 
@@ -253,7 +257,7 @@ class LicenseDesk:
         """Stand otherwise from now on."""
         if standing.license is not self.standing.license:
             self.used_ms, self.reserved, self.in_use = standing.used_ms, False, False
-            self.running, self.spent, self.spends = set(), set(), set()
+            self.running, self.spent, self.spends, self.outgrown = set(), set(), set(), {}
             self._before_start = None
         self.standing = standing
         self._quotes.append((now_ms, standing.quote()))
@@ -295,6 +299,11 @@ class LicenseDesk:
     def note_time(self, now_ms: int) -> None:
         """Metered uptime: what runs under it uses its span."""
         self.used_ms, self.since_ms = self.used_until(now_ms), now_ms
+
+    def note_peaks(self, peaks: Mapping[str, int]) -> None:
+        """What the chips of each lane can do at most, TFLOP/s, by workload."""
+        most = {} if self.license is None else self.license.peaks
+        self.outgrown = {n: peaks[n] for n in most.keys() & peaks.keys() if peaks[n] > most[n]}
 
     # ------------------------------------------------------------------ what it lets run
 

@@ -22,6 +22,7 @@ from flopgate_agent.gate.license_row import opened, sealed
 from flopgate_agent.gate.memory import LastReport, StoredLicenses
 from flopgate_agent.gate.settings import GateSettings
 from flopgate_agent.gate.states import MAY_COMPUTE
+from flopgate_proto.values import ChargedFigure
 
 EARLY_LOOKS: Final = 4
 """The next step is reserved some looks before a lane would begin to wind down, or sooner: by a
@@ -41,6 +42,10 @@ class Licensing:
 
     def __init__(self, settings: GateSettings, stored: StoredLicenses | None) -> None:
         self._settings = settings
+        self._peaks = {
+            lane.workload: settings.peak_tflop_per_s(lane.chips, ChargedFigure.HIGH)
+            for lane in settings.lanes
+        }
         self._stored = stored
         self.number = 0 if stored is None else stored.number
 
@@ -127,6 +132,7 @@ class Licensing:
         allotted = {name: lane.book.allotted_tflop for name, lane in lanes.items()}
         for _, desk in held:
             desk.note_time(now_ms)
+            desk.note_peaks(self._peaks)
             if desk.is_reserve:
                 desk.move_along(allotted)
         if held_up:

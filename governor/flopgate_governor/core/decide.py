@@ -117,6 +117,11 @@ def rate_flop_per_s(host: Host, chips: tuple[int, ...], figure: ChargedFigure) -
     return sum([host.chips[chip].worst_nominal_flop_per_s for chip in chips])
 
 
+def peak_tflop_per_s(host: Host, chips: tuple[int, ...]) -> int:
+    """Fastest that these chips can add to any figure, rounded up."""
+    return -(-rate_flop_per_s(host, chips, ChargedFigure.HIGH) // FLOP_PER_TFLOP)
+
+
 def held_tflop_per_s(host: Host, chips: tuple[int, ...], basis: CapacityBasis) -> int:
     """Published peak of these chips, as a cluster's capacity counts them, rounded up."""
     peak = sum([host.chips[chip].capacity_flop_per_s(basis) for chip in chips])
@@ -280,7 +285,10 @@ def _ceiling(
     if isinstance(room, Refusal):
         return replace(room, detail=_clip(room.detail))
     headroom = min(headroom, room)
-    return Ceiling(ceiling_tflop=min(asked.from_tflop + headroom, COUNT_MAX))
+    return Ceiling(
+        ceiling_tflop=min(asked.from_tflop + headroom, COUNT_MAX),
+        peak_tflop_per_s=0 if asked.license is None else peak_tflop_per_s(host, asked.lane.chips),
+    )
 
 
 def _wanted(asked: Asked, rate: int, policy: Policy, *, exempt: bool) -> tuple[int, int] | Refusal:

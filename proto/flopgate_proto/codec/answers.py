@@ -78,6 +78,7 @@ def fill_verdict(message: pb.Verdict, value: Verdict) -> None:
             # A ceiling of 0 is a grant too: the message must be there.
             message.ceiling.SetInParent()
             message.ceiling.ceiling_tflop = value.outcome.ceiling_tflop
+            message.ceiling.peak_tflop_per_s = value.outcome.peak_tflop_per_s
         case Refusal():
             message.refusal.CopyFrom(
                 pb.Refusal(
@@ -122,7 +123,9 @@ def _verdict_of(message: pb.Verdict) -> Verdict:
     match message.WhichOneof("verdict"):
         case "ceiling":
             ceiling_tflop = checks.count(message.ceiling.ceiling_tflop, "ceiling")
-            return Verdict(workload=workload, outcome=Ceiling(ceiling_tflop=ceiling_tflop))
+            peak = checks.count(message.ceiling.peak_tflop_per_s, "peak")
+            outcome = Ceiling(ceiling_tflop=ceiling_tflop, peak_tflop_per_s=peak)
+            return Verdict(workload=workload, outcome=outcome)
         case "refusal":
             refusal = message.refusal
             return Verdict(

@@ -1407,15 +1407,19 @@ class Ceiling(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CEILING_TFLOP_FIELD_NUMBER: _builtins.int
+    PEAK_TFLOP_PER_S_FIELD_NUMBER: _builtins.int
     ceiling_tflop: _builtins.int
+    peak_tflop_per_s: _builtins.int
+    """Of a license, and of nothing else: most that the lane's chips may be able to do."""
     def __init__(
         self,
         *,
         ceiling_tflop: _builtins.int = ...,
+        peak_tflop_per_s: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceiling_tflop", b"ceiling_tflop"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceiling_tflop", b"ceiling_tflop", "peak_tflop_per_s", b"peak_tflop_per_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

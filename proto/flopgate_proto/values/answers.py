@@ -12,9 +12,14 @@ from flopgate_proto.values.licenses import LicenseTerms
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceiling:
-    """Granted: the host's allotted total of the workload may reach this, never go above."""
+    """Granted: the host's allotted total of the workload may reach this, never go above.
+
+    ``peak_tflop_per_s``: of a license, the peak of the chips that it was asked for with; a lane
+    whose chips can do more does not run by it. 0 in a permit.
+    """
 
     ceiling_tflop: int
+    peak_tflop_per_s: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

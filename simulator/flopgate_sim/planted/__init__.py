@@ -329,6 +329,8 @@ BUGS = (
          in_licenses.settled_by_expiry, "what a license holds is released once its end has passed"),
     _bug("uninstalled-released", {2}, license_worlds.tight_license,
          in_licenses.released_uninstalled, "a license that no report tells of is taken for lost"),
+    _bug("pace-unbound", {5}, license_worlds.licensed, in_licenses.pace_unbound,
+         "a license states no peak of the chips that it is for"),
     _bug("time-taken-back", {5}, license_worlds.over_when_it_comes, in_licenses.time_taken_back,
          "officers' approval tells the time, also of a license whose end has passed since"),
     _bug("license-for-reserve", {5}, license_worlds.side_by_side_busily,

@@ -15,12 +15,13 @@ from flopgate_agent.gate.told_time import ToldTime
 from flopgate_agent.tpm import anchored
 from flopgate_agent.tpm.rollback import Judged
 from flopgate_governor import licensing
-from flopgate_governor.core import account
+from flopgate_governor.core import account, decide
 from flopgate_governor.core.facts import LaneFacts
 from flopgate_governor.core.licensing import Approved, check_approval
 from flopgate_governor.state import State
 from flopgate_proto.codec.licenses import decode_approval
 from flopgate_proto.envelope import Envelope
+from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values.licenses import LicenseApproval
 from flopgate_sim.planted.patching import Swap
 from flopgate_sim.world.tpm import HostTpm
@@ -260,3 +261,8 @@ def time_taken_back() -> tuple[Swap, ...]:
         Swap(license_check, "corrected_time", approved),
         Swap(core, "corrected_time", approved),
     )
+
+
+def pace_unbound() -> tuple[Swap, ...]:
+    """A license states that its lane may have any chips."""
+    return (Swap(decide, "peak_tflop_per_s", lambda _host, _chips: COUNT_MAX),)

@@ -11,6 +11,7 @@ from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LicenseApproval
 from flopgate_sim.world.grant_truth import GrantTruth
+from flopgate_sim.world.license_truth import TFLOP
 
 if TYPE_CHECKING:
     from flopgate_sim.world.gate_side import GateSide
@@ -54,9 +55,14 @@ def left(
     if not told_before and governor.disk.unsynced_bytes("governor.sqlite-wal"):
         truth.faults.append((7, "a license leaves before it is durable"))
     allotted = {lane.workload: lane.allotted_tflop for lane in reported.lanes}
+    chips = {lane.workload: len(lane.chips) for lane in reported.lanes}
     for one in answer.verdicts:
         if one.HasField("ceiling"):
             judge_grant(truth, host, answer, one.workload)
+            peak = host.plan.spec.worst_high_flop_per_s * chips.get(one.workload, 0)
+            if one.ceiling.peak_tflop_per_s * TFLOP >= peak + TFLOP:
+                text = f"{host.name}: a license for {one.ceiling.peak_tflop_per_s} TFLOP/s"
+                host.truth.licenses.faults.append(f"{text}, its chips do {peak // TFLOP}")
             base_tflop = allotted.get(one.workload, 0) if approval.reserve else 0
             grant = GrantTruth(
                 authority=truth.name,
