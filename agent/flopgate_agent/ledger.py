@@ -244,7 +244,9 @@ class Ledger:
             (action.authority, action.authority, KEEP_ACKNOWLEDGED),
         )
         limits = {"keep": KEEP_ACKNOWLEDGED, "bytes_max": self._bytes_max}
-        ledger_bounds.trim(db, action.needless_sequence, **limits)
+        ledger_bounds.trim(
+            db, action.needless_sequence, held_sequence=action.held_sequence, **limits
+        )
 
     def load(self) -> Memory:
         """Everything that outlives a run.

@@ -36,6 +36,7 @@ def trim(
     db: sqlite3.Connection,
     needless_sequence: int,
     *,
+    held_sequence: int | None = None,
     keep: int = KEEP_ACKNOWLEDGED,
     bytes_max: int = BYTES_MAX,
 ) -> None:
@@ -45,7 +46,8 @@ def trim(
 
     Args:
         db: inside a transaction.
-        needless_sequence: up to here no authority needs the chain any more.
+        needless_sequence: up to here no authority that can have a say needs the chain any more.
+        held_sequence: up to here nobody lacks it; what mere recipients lack goes by bytes alone.
         keep: so many of them stay.
         bytes_max: as long as the whole ledger takes no more than this.
     """
@@ -53,7 +55,8 @@ def trim(
     if newest is None:
         return
     needless = min(needless_sequence, newest - 1)
-    _drop(db, min(needless, needless_sequence - keep))
+    held = needless_sequence if held_sequence is None else min(held_sequence, needless_sequence)
+    _drop(db, min(needless, held - keep))
     while used_bytes(db) > bytes_max:
         oldest, count = db.execute(
             "SELECT min(sequence), count(*) FROM report WHERE sequence <= ?", (needless,)

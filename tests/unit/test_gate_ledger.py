@@ -172,7 +172,7 @@ def test_acknowledged_reports_are_dropped_after_a_while() -> None:
     quote = next(one for one in reversed(rig.done(KeepQuote)) if isinstance(one, KeepQuote))
     rig.ledger.keep(replace(quote, acknowledged_sequence=newest))
     assert rig.ledger.reports(1, 1)[0][0] == 1, "another authority needs them"
-    rig.ledger.keep(replace(quote, needless_sequence=newest))
+    rig.ledger.keep(replace(quote, needless_sequence=newest, held_sequence=newest))
     assert rig.ledger.reports(1, 1)[0][0] == newest - KEEP_ACKNOWLEDGED + 1
 
 

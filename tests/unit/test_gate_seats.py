@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from flopgate_agent.gate.actions import KeepQuote, Tell
 from flopgate_agent.gate.allowance import Denied
 from flopgate_agent.gate.ordering import due_ms
 from flopgate_agent.gate.seats import ruling
+from flopgate_agent.ledger_bounds import KEEP_ACKNOWLEDGED
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ForgedError, HistoryError
 from flopgate_proto.values import LaneState, Seat, Standing
@@ -83,6 +86,26 @@ def test_a_recipient_still_gets_every_report_and_holds_none_back() -> None:
     kept = rig.done(KeepQuote)[-1]
     assert isinstance(kept, KeepQuote)
     assert kept.needless_sequence > rig.core.chain.sequence - 5
+    lacks_from = rig.core.authorities[world.name].acknowledged_sequence + 1
+    assert kept.held_sequence == lacks_from - 1 < kept.needless_sequence - 5
+
+
+def test_who_has_its_say_back_lacks_no_report_that_the_ledger_has_room_for() -> None:
+    home, world = pair()
+    rig = running(home, world)
+    demote(rig, world, home, world)
+    rig.network = lambda authority, report: (cut if authority is world else at_once)(
+        authority, report
+    )
+    rig.run(60_000)
+    lacks_from = rig.core.authorities[world.name].acknowledged_sequence + 1
+    last = rig.done(KeepQuote)[-1]
+    assert isinstance(last, KeepQuote)
+    # As if the host had run on like this for a week: far more than is kept for people to look at.
+    rig.ledger.keep(replace(last, needless_sequence=last.needless_sequence + KEEP_ACKNOWLEDGED))
+    rig.order(seats(home, version=2), home)
+    assert has_say(rig, world)
+    assert [number for number, _ in rig.ledger.reports(lacks_from, 1)] == [lacks_from]
 
 
 def test_a_seat_is_given_back_at_once() -> None:

@@ -33,21 +33,25 @@ def sequences(db: sqlite3.Connection) -> list[int]:
 @given(
     count=st.integers(0, 60),
     needless=st.integers(0, 70),
+    lacked=st.integers(0, 70),
     keep=st.integers(0, 40),
     bytes_max=st.integers(0, 400_000),
 )
 def test_only_what_nobody_needs_goes_and_the_newest_stays(
-    count: int, needless: int, keep: int, bytes_max: int
+    count: int, needless: int, lacked: int, keep: int, bytes_max: int
 ) -> None:
     db = database(count)
-    ledger_bounds.trim(db, needless, keep=keep, bytes_max=bytes_max)
+    held = max(needless - lacked, 0)
+    ledger_bounds.trim(db, needless, held_sequence=held, keep=keep, bytes_max=bytes_max)
     left = sequences(db)
     needed = list(range(needless + 1, count + 1)) or [count][:count]
     assert left[-len(needed) :] == needed if needed else not left
     assert left == list(range(left[0], count + 1)) if left else count == 0
     if len(left) > len(needed):
         assert ledger_bounds.used_bytes(db) <= bytes_max
-        assert len(left) - len(needed) <= max(keep, 1)
+        assert len(left) - len(needed) <= max(keep, 1) + lacked
+    if left and bytes_max > 60 * 1.5 * len(REPORT):
+        assert left[0] <= max(held - keep, 0) + 1, "a recipient lacks it, and there was room"
     db.close()
 
 

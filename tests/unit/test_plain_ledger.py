@@ -103,7 +103,7 @@ def test_the_same_reports_are_dropped_once_nobody_needs_them() -> None:
             digest = sequence.to_bytes(32, "big")
             ledger.keep(replace(report, sequence=sequence, digest=digest))
     for needless in (5, KEEP_ACKNOWLEDGED, KEEP_ACKNOWLEDGED + 1, KEEP_ACKNOWLEDGED + 30):
-        kept_quote = replace(quote, needless_sequence=needless)
+        kept_quote = replace(quote, needless_sequence=needless, held_sequence=needless)
         both.real.keep(kept_quote)
         both.plain.keep(kept_quote)
         for first, most in ((0, 3), (20, 40), (KEEP_ACKNOWLEDGED, 100)):

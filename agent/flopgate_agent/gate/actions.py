@@ -36,7 +36,8 @@ class KeepOrder:
 class KeepQuote:
     """Make durable what the next report will quote, and how far the chain is acknowledged.
 
-    Reports up to ``needless_sequence`` are needed by no authority any more.
+    Reports up to ``needless_sequence`` are needed by no authority that can have a say any more;
+    up to ``held_sequence`` those that only receive have them too.
     The signed root that was relied on is kept too: later it must stand in a witnessed checkpoint.
     ``scopes`` are all that the host was ever in: leaving one lifts no pause (law 6). ``time`` is
     what the answer told; ``named_policy`` is as in `StoredAuthority`.
@@ -46,6 +47,7 @@ class KeepQuote:
     quote: Quote
     acknowledged_sequence: int
     needless_sequence: int
+    held_sequence: int
     batch_root: Envelope
     scopes: frozenset[Scope]
     time: StoredTime | None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Final
 
 from flopgate_agent.gate.actions import KeepQuote
-from flopgate_agent.gate.authority import Authority, Permit
+from flopgate_agent.gate.authority import Authority, Permit, needless_sequence
 from flopgate_agent.gate.carrying import KeptAnswer
 from flopgate_agent.gate.memory import Moment
+from flopgate_agent.gate.seats import entitled
 from flopgate_agent.gate.settings import GateSettings
 from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer, verify_answer
 from flopgate_proto.codec import PayloadType, decode_report
@@ -172,14 +174,15 @@ def take_licensed(
 
 
 def keep_quote(
-    authority: Authority, proven: ProvenAnswer, needless_sequence: int, now: Moment
+    authority: Authority, proven: ProvenAnswer, everyone: Collection[Authority], now: Moment
 ) -> KeepQuote:
     """Make durable what an answer that was taken changed."""
     return KeepQuote(
         authority=authority.name,
         quote=authority.quote,
         acknowledged_sequence=authority.acknowledged_sequence,
-        needless_sequence=needless_sequence,
+        needless_sequence=needless_sequence(entitled(everyone)),
+        held_sequence=needless_sequence(everyone),
         batch_root=proven.root,
         scopes=authority.scopes,
         time=authority.time_to_keep(now),

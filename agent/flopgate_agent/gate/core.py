@@ -24,7 +24,7 @@ from flopgate_agent.gate.answers import (
     take_answer,
     take_licensed,
 )
-from flopgate_agent.gate.authority import Authority, admitted, known, needless_sequence
+from flopgate_agent.gate.authority import Authority, admitted, known
 from flopgate_agent.gate.faults import DRIVER_SILENT
 from flopgate_agent.gate.gate_state import GateState
 from flopgate_agent.gate.license import Asked
@@ -36,7 +36,6 @@ from flopgate_agent.gate.license_check import (
     corrected_time,
 )
 from flopgate_agent.gate.resuming import begin
-from flopgate_agent.gate.seats import entitled
 from flopgate_agent.gate.settings import Now
 from flopgate_agent.gate.told_time import BEHIND, ToldTime
 from flopgate_proto.batches import ProvenAnswer
@@ -91,9 +90,7 @@ class GateCore(GateState):
             authority.last_answer = None if request is None else (request, proven)
         if accepted.late:
             self.findings.add("permit.late", Severity.INFO, subject=authority_name)
-        needless = needless_sequence(entitled(self.authorities.values()))
-        self.chain.forget(needless)
-        return [keep_quote(authority, proven, needless, self._moment), *self._step()]
+        return [self._keep_quote(authority, proven), *self._step()]
 
     def _note_clock(self, authority: Authority, accepted: Accepted, now_ms: int) -> None:
         unix_ms, made_ms = accepted.verified.answer.governor_unix_ms, accepted.made_ms
@@ -208,6 +205,11 @@ class GateCore(GateState):
             )
         return [self.licensing.keep(self.authorities.values(), row), *report, *self._step()]
 
+    def _keep_quote(self, authority: Authority, proven: ProvenAnswer) -> Action:
+        kept = keep_quote(authority, proven, self.authorities.values(), self._moment)
+        self.chain.forget(kept.needless_sequence)
+        return kept
+
     def _check_may_report(self) -> None:
         if not self.enrolled or not self._may_report:
             first = self._faults.first
@@ -241,9 +243,7 @@ class GateCore(GateState):
             made_ms = asked.made_ms if here else None
             take_licensed(verified, authority, made_ms=made_ms, received_ms=now.elapsed_ms)
             authority.heard_running_ms = self.running_ms
-            needless = needless_sequence(entitled(self.authorities.values()))
-            self.chain.forget(needless)
-            actions.append(keep_quote(authority, found.proven, needless, self._moment))
+            actions.append(self._keep_quote(authority, found.proven))
         desk = authority.desk_of(reserve=held.reserve)
         desk.become(desk.standing.installed(held), now.elapsed_ms)
         self.chain.overdue = True

@@ -1,4 +1,4 @@
-"""Compare the heads of hosts' chains with another authority's, and prove what differs."""
+"""Hold the chains of hosts against another authority's: compare, prove, hand over what it lacks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Final
 
 from flopgate_governor.commands.signing import add_directory
 from flopgate_governor.comparing import Compared, Verdict, compare, export, read_export
+from flopgate_governor.deliveries import chain_file, take_chains
 from flopgate_governor.files import Layout, read_bytes, write_secret
 from flopgate_governor.named import digest_of, host_named
-from flopgate_governor.output import show
+from flopgate_governor.output import add_json, show, tell
 from flopgate_governor.proof import check_proof, read_signed, report_text
 from flopgate_governor.state import State
 from flopgate_governor.wiring import opened
@@ -41,6 +42,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     told.add_argument("sequence", metavar="NUMBER", type=int, help="of the report")
     add_directory(told)
     told.add_argument("--out", type=Path, metavar="FILE", help="new file; printed otherwise")
+    chain = actions.add_parser("chain", help="a host's reports, for an authority that lacks them")
+    chain.add_argument("host", metavar="HOST", help="its id, or the digits it begins with")
+    add_directory(chain)
+    chain.add_argument(
+        "--after", type=int, required=True, metavar="NUMBER", help="the newest report it has"
+    )
+    chain.add_argument("--out", type=Path, metavar="FILE", required=True, help="new file")
+    taken = actions.add_parser("take", help="account reports that another authority has")
+    taken.add_argument("file", type=Path, metavar="FILE", help="from `heads chain`")
+    add_directory(taken)
+    add_json(taken)
     proven = actions.add_parser(
         "prove", help="whether two signed reports prove that their host told two histories"
     )
@@ -55,9 +67,22 @@ def run(arguments: argparse.Namespace) -> None:
             _compare(arguments)
         case "prove":
             _prove(arguments)
+        case "take":
+            _take(arguments)
+        case "chain":
+            with opened(Layout(arguments.dir)) as state:
+                host_id = host_named(state, arguments.host)
+                write_secret(arguments.out, b"".join(chain_file(state, host_id, arguments.after)))
         case action:
             with opened(Layout(arguments.dir)) as state:
                 _write(_asked(arguments, state) if action == "report" else export(state), arguments)
+
+
+def _take(arguments: argparse.Namespace) -> None:
+    for one in take_chains(Layout(arguments.dir), arguments.file):
+        host = one.host_id.hex()
+        found = {"host": host, "sequence": one.sequence}
+        tell(arguments, [f"host {host} stands at report {one.sequence}"], found)
 
 
 def _asked(arguments: argparse.Namespace, state: State) -> str:

@@ -18,6 +18,8 @@ from flopgate_proto.files.licenses import license_of, read_licenses, write_licen
 from flopgate_proto.files.lines import is_lines
 from flopgate_proto.files.qr import is_qr_part, join_qr, qr_parts
 from flopgate_proto.files.requests import (
+    CHAIN_KIND,
+    REQUEST_KIND,
     AskingHost,
     AskingLane,
     ReportingHost,
@@ -36,6 +38,8 @@ from flopgate_proto.files.summaries import (
 from flopgate_proto.files.summary_words import summary_lines
 
 __all__ = [
+    "CHAIN_KIND",
+    "REQUEST_KIND",
     "AskingHost",
     "AskingLane",
     "Content",

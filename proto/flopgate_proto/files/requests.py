@@ -1,4 +1,8 @@
-"""The request file: reports of one host or of a whole site, the last of each asks for a license."""
+"""Files of reports, of one host or of a whole site.
+
+In a request file the last report of each host asks for a license; a chain file brings an authority
+what it lacks of a host's chain, from another one that has it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,8 @@ from flopgate_proto.limits import COUNT_MAX, DIGEST_BYTES, LICENSED_HOSTS_MAX
 from flopgate_proto.values.licenses import LicenseWish
 from flopgate_proto.values.reports import Report
 
-KIND: Final = "license-request"
+REQUEST_KIND: Final = "license-request"
+CHAIN_KIND: Final = "chain"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +73,16 @@ class AskingHost:
     spent_counter: int
 
 
-def write_requests(hosts: Iterable[tuple[ReportingHost, Iterable[Envelope]]]) -> Iterator[bytes]:
+def write_requests(
+    hosts: Iterable[tuple[ReportingHost, Iterable[Envelope]]], kind: str = REQUEST_KIND
+) -> Iterator[bytes]:
     """Lines of the file. As many reports follow each host as it says."""
-    return write_lines(KIND, _bodies(hosts))
+    return write_lines(kind, _bodies(hosts))
 
 
-def read_requests(chunks: Iterable[bytes]) -> Iterator[tuple[ReportingHost, Envelope]]:
+def read_requests(
+    chunks: Iterable[bytes], kind: str = REQUEST_KIND
+) -> Iterator[tuple[ReportingHost, Envelope]]:
     """Every report with its host, one at a time; an error at the end if the file is not whole.
 
     Raises:
@@ -81,7 +90,7 @@ def read_requests(chunks: Iterable[bytes]) -> Iterator[tuple[ReportingHost, Enve
     """
     host, left = ReportingHost(host_id=b"", name="", reports=0), 0
     seen: set[bytes] = set()
-    for line in read_lines(KIND, chunks):
+    for line in read_lines(kind, chunks):
         if left:
             envelope = envelope_of(line, f"report {host.reports - left + 1} of {told(host)}")
             _check_type(envelope, host)

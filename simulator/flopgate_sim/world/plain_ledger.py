@@ -101,7 +101,7 @@ class PlainLedger:
                 heard_running_ms=_heard(action, known),
                 named_policy=action.named_policy,
             )
-        needless = action.needless_sequence - KEEP_ACKNOWLEDGED
+        needless = min(action.needless_sequence, action.held_sequence) - KEEP_ACKNOWLEDGED
         while self._reports and (oldest := next(iter(self._reports))) <= needless:
             del self._reports[oldest]
 
