@@ -33,7 +33,8 @@ _COURIER_KEYS: Final = (
 )  # fmt: skip
 _AUTHORITY_KEYS: Final = ("address", "enroll_address")
 _TOKEN_KEYS: Final = (
-    "trust_root_digest", "cluster", "custodian", "site", "jurisdiction", "token_id", "secret",
+    "trust_root_digest", "later_trust_roots", "cluster", "custodian", "site", "jurisdiction",
+    "token_id", "secret",
 )  # fmt: skip
 
 
@@ -301,4 +302,5 @@ def _token(path: Path) -> GateToken:
         jurisdiction=table.text_or_empty("jurisdiction"),
         token_id=table.digest("token_id", NONCE_BYTES),
         secret=table.digest("secret", DIGEST_BYTES),
+        later_trust_roots=table.digests("later_trust_roots", DIGEST_BYTES),
     )

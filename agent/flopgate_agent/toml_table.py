@@ -126,6 +126,18 @@ class Table:
             raise self.fault(key, f"must be {size_bytes} bytes in hexadecimal")
         return value
 
+    def digests(self, key: str, size_bytes: int) -> tuple[bytes, ...]:
+        """Several such, one after the other; none where the key is absent."""
+        if key not in self._values:
+            return ()
+        try:
+            value = bytes.fromhex(self.text(key))
+        except ValueError:
+            value = b""
+        if not value or len(value) % size_bytes:
+            raise self.fault(key, f"must be a multiple of {size_bytes} bytes in hexadecimal")
+        return tuple(value[at : at + size_bytes] for at in range(0, len(value), size_bytes))
+
     def tables(self, key: str, known: Collection[str]) -> list[Self]:
         """An array of tables; empty where the key is absent."""
         value = self._values.get(key, [])

@@ -20,7 +20,7 @@ from flopgate_proto.values.reports import ChipIdentity
 
 PREFIX: Final = "flopgate-join-v1."
 _DOMAIN: Final = b"flopgate.join.v1\x00"
-_BINARY: Final = frozenset({"trust_root_digest", "token_id", "secret"})
+_BINARY: Final = frozenset({"trust_root_digest", "later_trust_roots", "token_id", "secret"})
 TOKEN_CHARS_MAX: Final = 16384
 
 
@@ -31,6 +31,8 @@ class JoinToken:
     Attributes:
         authority: name of the authority.
         trust_root_digest: pins the authority's first trust root.
+        later_trust_roots: digests, 32 bytes each, of those that came into force after it, in their
+            order, up to the one in force when the token was made.
         enroll_address: ``host:port`` of first contact (server-authenticated TLS).
         link_address: ``host:port`` of daily life (mutual TLS).
         tls_ca_pem: certificate authority of both addresses.
@@ -50,12 +52,20 @@ class JoinToken:
     jurisdiction: str
     token_id: bytes
     secret: bytes
+    later_trust_roots: bytes = b""
+
+    @property
+    def later_roots(self) -> tuple[bytes, ...]:
+        """`later_trust_roots`, one by one."""
+        roots = self.later_trust_roots
+        return tuple(roots[at : at + DIGEST_BYTES] for at in range(0, len(roots), DIGEST_BYTES))
 
     def text(self) -> str:
         """One printable line."""
         fields = {
             name: value.hex() if isinstance(value, bytes) else value
             for name, value in asdict(self).items()
+            if value or name != "later_trust_roots"
         }
         return PREFIX + base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
 
@@ -89,7 +99,8 @@ class JoinToken:
         except (ValueError, TypeError, AttributeError, RecursionError):
             return None
         sizes = (len(token.trust_root_digest), len(token.token_id), len(token.secret))
-        return token if sizes == (DIGEST_BYTES, NONCE_BYTES, DIGEST_BYTES) else None
+        whole = len(token.later_trust_roots) % DIGEST_BYTES == 0
+        return token if whole and sizes == (DIGEST_BYTES, NONCE_BYTES, DIGEST_BYTES) else None
 
 
 def _text(value: object) -> str:

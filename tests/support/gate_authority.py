@@ -65,6 +65,7 @@ class GateAuthority:
         self.policy: Policy = orders.policy(authority=name, **QUICK)
         self.root = orders.sealed_order(orders.trust_root(authority=name))
         self.trust_root_digest = b""
+        self.later_trust_roots: tuple[bytes, ...] = ()
         self.scopes: tuple[Scope, ...] = SCOPES
         self.refuses: dict[str, Verdict] = {}
         self.pauses: tuple[bytes, ...] = ()
@@ -86,6 +87,7 @@ class GateAuthority:
             jurisdiction="XX",
             token_id=TOKEN_ID,
             secret=TOKEN_SECRET,
+            later_trust_roots=self.later_trust_roots,
         )
 
     def delegation(self, **fields: Any) -> Envelope:

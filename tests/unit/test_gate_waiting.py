@@ -138,6 +138,7 @@ def test_law_6_a_new_host_takes_what_is_in_force_at_once() -> None:
     order = orders.sealed_order(more)
     authority.first_orders = lambda: [*first(), order]  # type: ignore[method-assign]
     authority.trust_root_digest = order.digest
+    authority.later_trust_roots = (order.digest,)
     rig = running(authority)
     held = rig.core.authorities[authority.name]
     assert held.orders is not None

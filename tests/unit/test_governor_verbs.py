@@ -22,6 +22,7 @@ from tests.support.governor_folder import folder_of
 
 NO_JSON: Final = {
     "serve": "runs for good, and logs JSON",
+    "heads chain": "writes a file in its own format, which is JSON",
     "heads export": "prints a file in its own format, which is JSON",
     "heads report": "prints a file in its own format, which is JSON",
 }

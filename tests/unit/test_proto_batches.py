@@ -137,6 +137,9 @@ def _token_text(**changes: Any) -> str:
 def test_token_survives_its_text() -> None:
     assert JoinToken.parse(TOKEN.text()) == TOKEN
     assert JoinToken.parse(_token_text()) == TOKEN
+    later = replace(TOKEN, later_trust_roots=bytes(range(64)))
+    assert JoinToken.parse(later.text()) == later
+    assert later.later_roots == (bytes(range(32)), bytes(range(32, 64)))
 
 
 @pytest.mark.parametrize(
@@ -155,6 +158,7 @@ def test_token_survives_its_text() -> None:
         _token_text(secret="00" * 31),
         _token_text(secret=7),
         _token_text(token_id="00" * 17),
+        _token_text(later_trust_roots="00" * 31),
         _token_text(trust_root_digest="00" * 31),
         _token_text(trust_root_digest="zz" * 32),
         _token_text(authority=None),

@@ -60,6 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
         "token_id": token.token_id.hex(),
         "secret": token.secret.hex(),
     }
+    if token.later_trust_roots:
+        secret["later_trust_roots"] = token.later_trust_roots.hex()
     addresses = {"address": token.link_address, "enroll_address": token.enroll_address}
     gate, courier = load_gate(arguments.gate_config), load_courier(arguments.courier_config)
     if not arguments.no_doctor:

@@ -180,10 +180,13 @@ def required(
         for one in stored
         if one.admitted or one.name in tokens
     }
-    return {
+    found = {
         name: Authority(known.get(name) or StoredAuthority(name=name))
         for name in sorted({*known, *tokens})
     }
+    for name, token in tokens.items():
+        found[name].named_roots = frozenset(token.later_trust_roots)
+    return found
 
 
 def _under_its_root(stored: StoredAuthority, token: GateToken | None) -> StoredAuthority:

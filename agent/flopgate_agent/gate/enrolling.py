@@ -10,6 +10,7 @@ from flopgate_agent.gate.actions import Action, KeepEnrolment
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.chain import Chain
 from flopgate_agent.gate.memory import Memory, Moment
+from flopgate_agent.gate.officers import unnamed_root
 from flopgate_agent.gate.settings import GateSettings, GateToken
 from flopgate_proto.codec import (
     PayloadType,
@@ -19,7 +20,7 @@ from flopgate_proto.codec import (
     encode_enrolment,
 )
 from flopgate_proto.envelope import Envelope, seal, verify
-from flopgate_proto.errors import MisdirectedError
+from flopgate_proto.errors import ForgedError, MisdirectedError
 from flopgate_proto.joining import token_proof
 from flopgate_proto.values import (
     Admission,
@@ -28,7 +29,6 @@ from flopgate_proto.values import (
     LaneTotals,
     Policy,
     Resume,
-    TrustRoot,
 )
 
 ASKED_MAX = 256
@@ -172,6 +172,11 @@ def first_orders(
     # Not verified yet, and only makes orders wait: whom it is signed by, the orders will tell.
     said = decode_admission(admission.payload)
     for envelope in orders:
+        if not authority.admitted and authority.orders and authority.is_unnamed(envelope):
+            if envelope.digest == said.trust_root_digest:
+                raise unnamed_root(authority.name)
+            # It waits at the authority, or so the courier says: it is told again on the link.
+            continue
         if token is not None and authority.pin_if_first(envelope, token.trust_root_digest):
             yield ordering.keep(authority, envelope, running_ms)
             continue
@@ -186,9 +191,6 @@ def _may_wait(authority: Authority, envelope: Envelope, said: Admission) -> bool
     match decode_order(envelope.payload_type, envelope.payload):
         case Policy():
             return envelope.digest != said.policy_digest
-        case TrustRoot():
-            held = authority.orders
-            return held is not None and held.trust.digest == said.trust_root_digest
         case Resume(lifts=lifts):
             # Pauses that it lifts are sent to nobody once it is in force.
             return not {held.digest for held in authority.pauses}.isdisjoint(lifts)
@@ -269,7 +271,8 @@ def check_admission(
     """Admission of this host to this authority, for the enrolment that it sent.
 
     Raises:
-        ForgedError: not signed by a delegated key.
+        ForgedError: not signed by a delegated key, or a first one whose trust root or policy is
+            not in force here: the courier left them out, or the join token is older.
         MisdirectedError: for another host, authority or enrolment.
     """
     authority.check_delegated(envelope, running_ms)
@@ -285,4 +288,18 @@ def check_admission(
             remedy="Check that the courier's configuration names this host's gate. If the host had "
             "joined before and took it back, the authority must close its old chain first.",
         )
+    if not authority.admitted:
+        _check_in_force(admission, authority)
     return admission
+
+
+def _check_in_force(admission: Admission, authority: Authority) -> None:
+    held = authority.orders
+    if held is None or admission.trust_root_digest not in (b"", held.trust.digest):
+        raise unnamed_root(authority.name)
+    if admission.policy_digest not in (b"", held.policy_digest):
+        raise ForgedError(
+            f"the policy that {authority.name!r} has in force did not come with the admission",
+            code="admission.policy",
+            remedy="The courier leaves it out, or brings an older one: ask again.",
+        )

@@ -73,6 +73,8 @@ class OfficerOrders:
         orders: in force and waiting; ``None`` before the first trust root.
         unseen_pauses: digests that an answer names, of pauses that have not arrived.
         named_policy: the newest that was in force here and that the authority named.
+        named_roots: trust roots that the join token names beside the first: until the admission no
+            other one is taken, for nothing that a new host holds would say that it was vetoed.
     """
 
     def __init__(self, name: str, *, admitted: bool) -> None:
@@ -82,6 +84,7 @@ class OfficerOrders:
         self.scopes: frozenset[Scope] = frozenset()
         self.unseen_pauses: frozenset[bytes] = frozenset()
         self.named_policy: NamedPolicy | None = None
+        self.named_roots: frozenset[bytes] = frozenset()
         self._said_policy = b""
         self._known: set[bytes] = set()
         self._restraining: list[Envelope] = []
@@ -108,7 +111,7 @@ class OfficerOrders:
             return
         # A policy that came into force before this order may have been named before it came.
         self.ripe(first_seen_running_ms)
-        self.accept(envelope, first_seen_running_ms)
+        self._accept(self._orders(), envelope, first_seen_running_ms, fresh=False)
 
     def _begin(self, trust: Trust) -> None:
         self.orders = OrderBook(side=GATE, trust=trust)
@@ -126,6 +129,18 @@ class OfficerOrders:
         orders = self._orders()
         if envelope.digest in self._known:
             return None
+        if not self.admitted and self.is_unnamed(envelope):
+            raise unnamed_root(self.name)
+        return self._accept(orders, envelope, running_ms, fresh=fresh)
+
+    def is_unnamed(self, envelope: Envelope) -> bool:
+        """Whether this is a trust root that the join token does not name."""
+        known = envelope.digest in self.named_roots or envelope.digest in self._known
+        return envelope.payload_type == PayloadType.TRUST_ROOT and not known
+
+    def _accept(
+        self, orders: OrderBook, envelope: Envelope, running_ms: int, *, fresh: bool
+    ) -> Taken:
         accepted = orders.accept(envelope, running_ms, fresh=fresh)
         self.orders = accepted.book
         self._known.add(envelope.digest)
@@ -325,6 +340,16 @@ class OfficerOrders:
             if latched.pause.scope in mine and not lapsed(latched, running_ms)
         ]
         return min(found, key=lambda latched: not latched.pause.emergency, default=None)
+
+
+def unnamed_root(authority: str) -> ForgedError:
+    """Before the admission: a trust root that the join token does not name, or the lack of one."""
+    return ForgedError(
+        f"the join token does not name the trust root that {authority!r} is said to have",
+        code="admission.trust-root",
+        remedy="Where officers changed it since the token was made, make a new token and join "
+        "again. Else the courier brings what is not in force.",
+    )
 
 
 def lapsed(latched: LatchedPause, running_ms: int) -> bool:

@@ -57,7 +57,8 @@ class LaneSetting:
 class GateToken:
     """What the gate keeps of a join token: nothing about networks.
 
-    ``secret`` (32 bytes) never leaves; ``trust_root_digest`` pins the authority's first root.
+    ``secret`` (32 bytes) never leaves; ``trust_root_digest`` pins the authority's first root, and
+    ``later_trust_roots`` all that were in force after it when the token was made.
     """
 
     authority: str
@@ -68,6 +69,7 @@ class GateToken:
     jurisdiction: str
     token_id: bytes
     secret: bytes
+    later_trust_roots: tuple[bytes, ...] = ()
 
 
 class Witness(Protocol):

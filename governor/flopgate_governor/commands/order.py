@@ -13,7 +13,6 @@ from google.protobuf.json_format import MessageToJson
 from flopgate_governor.client import status
 from flopgate_governor.commands import propose
 from flopgate_governor.commands.signing import add_directory, submitted, waiting_lines
-from flopgate_governor.commands.token import first_root
 from flopgate_governor.drafts import Draft, read_draft, replace_draft
 from flopgate_governor.files import Layout
 from flopgate_governor.officer_keys import signers
@@ -154,7 +153,7 @@ def _list(arguments: argparse.Namespace) -> None:
 
 def _trust(arguments: argparse.Namespace) -> None:
     with opened(Layout(arguments.dir)) as state:
-        pinned, root = first_root(state.store).hex(), state.book.orders.trust.root
+        pinned, root = state.book.roots[0].digest.hex(), state.book.orders.trust.root
     lines = [f"# Hosts and other authorities pin the first trust root: {pinned}", root_text(root)]
     tell(arguments, lines, {"first_trust_root_digest": pinned} | root_document(root))
 

@@ -7,16 +7,13 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import select
-
-from flopgate_governor import schema
 from flopgate_governor.announcement import read_announcement
 from flopgate_governor.commands.signing import add_directory
 from flopgate_governor.files import Layout, read_secret, write_secret
 from flopgate_governor.output import add_json, tell
-from flopgate_governor.store import Store, open_existing
+from flopgate_governor.store import open_existing
 from flopgate_governor.tokens import TokenRecord, write_token
-from flopgate_governor.wiring import load_authority, unix_ms
+from flopgate_governor.wiring import load_authority, opened, unix_ms
 from flopgate_proto.amounts import counted, parse_span_ms, parse_tflop_per_s
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.joining import JoinToken
@@ -71,10 +68,13 @@ def run(arguments: argparse.Namespace) -> None:
         _check_text(name, getattr(arguments, name), required=name in ("cluster", "custodian"))
     capacity_tflop_per_s = parse_tflop_per_s(arguments.capacity)
     expires_unix_ms = unix_ms() + parse_span_ms(arguments.expires)
+    with opened(layout) as state:
+        first, *later = (root.digest for root in state.book.roots)
     store = open_existing(layout.store)
     token = JoinToken(
         authority=authority,
-        trust_root_digest=first_root(store),
+        trust_root_digest=first,
+        later_trust_roots=b"".join(later),
         enroll_address=announced.hosts_enroll,
         link_address=announced.hosts_link,
         tls_ca_pem=read_secret(layout.ca_certificate).decode(),
@@ -138,22 +138,3 @@ def _check_text(name: str, value: str, *, required: bool) -> None:
             remedy=f"Write printable text of at most {TEXT_BYTES_MAX} bytes"
             f"{', not empty' if required else ''}.",
         )
-
-
-def first_root(store: Store) -> bytes:
-    """Digest of the trust root that hosts and other authorities pin.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    with store.transaction() as connection:
-        digest: bytes | None = connection.execute(
-            select(schema.order.c.digest).order_by(schema.order.c.id).limit(1)
-        ).scalar()
-    if digest is None:
-        raise ConfigError(
-            "the store holds no trust root",
-            code="store.empty",
-            remedy="Run `flopgate-governor init` first.",
-        )
-    return digest

@@ -76,6 +76,7 @@ def gate_token(token: JoinToken) -> GateToken:
         jurisdiction=token.jurisdiction,
         token_id=token.token_id,
         secret=token.secret,
+        later_trust_roots=token.later_roots,
     )
 
 
