@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from flopgate_agent.gate import gate_state, seats
+from flopgate_agent.gate import enrolling, gate_state, seats
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.officers import OfficerOrders
 from flopgate_governor import working_set
@@ -72,14 +72,15 @@ def loosened_at_once() -> tuple[Swap, ...]:
 
 
 def unnamed_policy_believed() -> tuple[Swap, ...]:
-    """Whatever policy the courier brought counts as named."""
+    """Whatever policy the courier brought counts as named, by the admission too."""
     named = OfficerOrders._changed  # noqa: SLF001  # the bug goes where the rule is
 
     def believing(self: OfficerOrders) -> None:
         self._said_policy = b"" if self.orders is None else self.orders.policy_digest
         named(self)
 
-    return (Swap(OfficerOrders, "_changed", believing),)
+    unchecked = Swap(enrolling, "_check_in_force", lambda *_arguments: None)
+    return (Swap(OfficerOrders, "_changed", believing), unchecked)
 
 
 def held_orders_kept() -> tuple[Swap, ...]:
