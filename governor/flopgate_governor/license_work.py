@@ -168,8 +168,7 @@ class LicenseWork:
         records.write(
             connection,
             records.Writes(
-                # Nobody reported: who was silent stays so.
-                hosts=[records.host_row(self.facts[host_id], 0) for host_id in ids],
+                hosts=[records.host_row(self.facts[host_id]) for host_id in ids],
                 lanes=[records.lane_row(h, self.lanes[h][w]) for h, w in self.before],
                 grants=grants,
                 cut_grants=[],

@@ -13,7 +13,6 @@ from sqlalchemy import (
     Connection,
     Table,
     bindparam,
-    case,
     delete,
     func,
     select,
@@ -41,7 +40,7 @@ _MOVED: Final = (
     "sequence", "head", "run_nonce", "boot_id", "made_ms", "running_ms",
     "issued_digest", "issued_batch", "issued_unix_ms",
     "quoted_digest", "quoted_batch", "quoted_unix_ms",
-    "refused_reason", "topology_sequence",
+    "refused_reason", "topology_sequence", "last_seen_unix_ms",
 )  # fmt: skip
 
 _HOSTS: Final = Read(select(_H.host_id, *(_H[name] for name in _MOVED)).where(_H.host_id.in_(_IDS)))
@@ -72,18 +71,10 @@ _B: Final = schema.batch.c
 _NUMBERS: Final = Read(select(_B.number).where(_B.number.in_(KEYS)))
 _TOLD: Final = Read(select(schema.told).where(schema.told.c.host_id.in_(_IDS)))
 
-_SEEN: Final[BindParameter[Any]] = bindparam("last_seen_unix_ms")
 _MOVE_HOST: Final = Write(
     update(schema.host)
     .where(_H.host_id == bindparam("key"))
-    .values(
-        {name: bindparam(name) for name in _MOVED}
-        | {
-            "last_seen_unix_ms": case(
-                (_H.last_seen_unix_ms < _SEEN, _SEEN), else_=_H.last_seen_unix_ms
-            )
-        }
-    )
+    .values({name: bindparam(name) for name in _MOVED})
 )
 
 
@@ -167,6 +158,7 @@ def load_chains(connection: Connection, hosts: Mapping[bytes, Host]) -> dict[byt
                 spent_counter=licenses.get(row[0], _NO_LICENSE)[1],
                 refused_reason=row[13],
                 topology_sequence=row[14],
+                heard_unix_ms=row[15],
             ),
             lanes=lanes[row[0]],
         )
@@ -259,8 +251,8 @@ def load_told(connection: Connection, ids: Collection[bytes]) -> dict[bytes, dic
     return found
 
 
-def host_row(facts: HostFacts, seen_unix_ms: int) -> Row:
-    """What a host's chain moved on to; ``seen_unix_ms`` is 0 where no report went on record."""
+def host_row(facts: HostFacts) -> Row:
+    """What a host's chain moved on to."""
     return {
         "key": facts.host.host_id,
         "sequence": facts.sequence,
@@ -277,7 +269,7 @@ def host_row(facts: HostFacts, seen_unix_ms: int) -> Row:
         "quoted_unix_ms": facts.quoted.governor_unix_ms,
         "refused_reason": facts.refused_reason,
         "topology_sequence": facts.topology_sequence,
-        "last_seen_unix_ms": seen_unix_ms,
+        "last_seen_unix_ms": facts.heard_unix_ms,
     }
 
 

@@ -60,9 +60,6 @@ _CLOSED: Final = Query(
         schema.closure.c.unix_ms > bindparam("since"),
     )
 )
-_SEEN: Final = Query(
-    select(schema.host.c.last_seen_unix_ms).where(schema.host.c.host_id == bindparam("host"))
-)
 _RELIEVED: Final = Query(
     select(schema.relief.c.amount_tflop).where(
         schema.relief.c.host_id == bindparam("host"),
@@ -200,12 +197,11 @@ def close(connection: Connection, state: State, host_id: bytes, *, by: str, unix
     host, chain = _chain(connection, state, host_id)
     rulings.check_closable(chain.facts)
     books = _books(connection, host, chain.lanes)
-    ((seen_unix_ms,),) = _SEEN.run(connection, host=host_id)
     policy = state.book.orders.policy
     facts, lanes = rulings.close(
         chain,
         books,
-        silent_ms=unix_ms - seen_unix_ms,
+        silent_ms=unix_ms - chain.facts.heard_unix_ms,
         figure=ChargedFigure.HIGH if policy is None else policy.charged_figure,
     )
     _write(connection, Chain(facts=facts, lanes=lanes), books, before=chain)
@@ -355,11 +351,10 @@ def _write(
     evidence: list[Row] | None = None,
 ) -> None:
     host_id = after.facts.host.host_id
-    ((seen_unix_ms,),) = _SEEN.run(connection, host=host_id)
     records.write(
         connection,
         records.Writes(
-            hosts=[records.host_row(after.facts, seen_unix_ms)],
+            hosts=[records.host_row(after.facts)],
             lanes=[records.lane_row(host_id, lane) for lane in after.lanes.values()],
             grants=[],
             cut_grants=[

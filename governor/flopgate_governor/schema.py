@@ -63,6 +63,7 @@ host: Final = Table(
     Column("quoted_batch", BigInteger, nullable=False),
     Column("quoted_unix_ms", BigInteger),
     Column("refused_reason", String, nullable=False),
+    # When the host still ran, no later: its last report may have been kept on its way.
     Column("last_seen_unix_ms", BigInteger, nullable=False),
 )
 

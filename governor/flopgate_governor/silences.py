@@ -8,14 +8,14 @@ from sqlalchemy import Connection, bindparam, select
 
 from flopgate_governor import records, schema
 from flopgate_governor.core.decide import rate_flop_per_s
-from flopgate_governor.core.silence import LOOK_MS, NOBODY, Silence, silent
+from flopgate_governor.core.facts import ENDED, Chain
+from flopgate_governor.core.silence import LOOK_MS, NOBODY, Silence, Silent, silent
 from flopgate_governor.prepared import Query
 from flopgate_governor.state import State, read_hosts
+from flopgate_proto.values.orders import Policy
 
 _H: Final = schema.host.c
-_UNHEARD: Final = Query(
-    select(_H.host_id, _H.last_seen_unix_ms).where(_H.last_seen_unix_ms < bindparam("before"))
-)
+_UNHEARD: Final = Query(select(_H.host_id).where(_H.last_seen_unix_ms < bindparam("before")))
 
 
 def look(connection: Connection, state: State, unix_ms: int) -> Silence:
@@ -24,21 +24,38 @@ def look(connection: Connection, state: State, unix_ms: int) -> Silence:
     if policy is None:
         return NOBODY
     due_unix_ms = unix_ms + min(LOOK_MS, policy.lifetime_ms)
-    seen: dict[bytes, int] = dict(_UNHEARD.run(connection, before=due_unix_ms - policy.lifetime_ms))
+    rows = _UNHEARD.run(connection, before=due_unix_ms - policy.lifetime_ms)
+    seen = [row[0] for row in rows]
     if not seen:
         return Silence((), unix_ms, due_unix_ms)
-    read = read_hosts(connection, list(seen), kin=state.clusters.kin)
+    read = read_hosts(connection, seen, kin=state.clusters.kin)
     hosts = {host.host_id: host for host in read}
     chains = records.load_chains(connection, hosts)
     found = []
-    for host_id, seen_unix_ms in seen.items():
-        host = hosts[host_id]
-        rate = rate_flop_per_s(host, tuple(range(len(host.chips))), policy.charged_figure)
-        if rate == 0:
-            # Retired: its chips are another's.
-            continue
-        found.append(silent(chains[host_id], seen_unix_ms, rate, policy.lifetime_ms))
+    for host_id in seen:
+        one = _silent(chains[host_id], policy)
+        # Without a rate it is retired: its chips are another's.
+        if one.rate_flop_per_s:
+            found.append(one)
     return Silence(found, unix_ms, due_unix_ms)
+
+
+def hear(silence: Silence, chain: Chain, policy: Policy | None, unix_ms: int) -> None:
+    """A report went on record after which a chain stands so; it may have been made long ago."""
+    facts, still = chain.facts, None
+    if (
+        policy is not None
+        and facts.refused_reason not in ENDED
+        and facts.heard_unix_ms + policy.lifetime_ms < silence.due_unix_ms
+    ):
+        still = _silent(chain, policy)
+    silence.heard(facts.host.host_id, unix_ms, still)
+
+
+def _silent(chain: Chain, policy: Policy) -> Silent:
+    host = chain.facts.host
+    rate = rate_flop_per_s(host, tuple(range(len(host.chips))), policy.charged_figure)
+    return silent(chain, chain.facts.heard_unix_ms, rate, policy.lifetime_ms)
 
 
 def listen(connection: Connection, state: State, unix_ms: int) -> Silence:

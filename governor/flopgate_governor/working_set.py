@@ -35,7 +35,7 @@ from flopgate_governor.quoted import quotable, unknown_numbers
 from flopgate_governor.receive import Received
 from flopgate_governor.replies import Replies, Sealed, notice, seal_answers
 from flopgate_governor.retirement import forget_retired, free_chips
-from flopgate_governor.silences import listen
+from flopgate_governor.silences import hear, listen
 from flopgate_governor.state import TOTALS_KEPT, State, halt_row
 from flopgate_proto.codec import (
     PayloadType,
@@ -241,12 +241,13 @@ class Work:
         )
         self.facts[host_id] = done.host.answered(issued)
         self.changed.add(host_id)
-        self.standing.silence.heard(host_id, self.unix_ms)
         lanes = self.lanes[host_id]
         for lane in done.lanes:
             before = lanes.get(lane.workload) or LaneFacts(workload=lane.workload)
             self.before.setdefault((host_id, lane.workload), before)
         self.lanes[host_id] = {**lanes, **{lane.workload: lane for lane in done.lanes}}
+        chain = Chain(facts=self.facts[host_id], lanes=self.lanes[host_id])
+        hear(self.standing.silence, chain, self.standing.policy, self.unix_ms)
         request = item.report.request
         if request is not None and request.license is not None:
             stale = bool(done.answer.verdicts)
@@ -303,15 +304,10 @@ class Work:
         if self.book.halt is not None and self.book.halt is not self.state.book.halt:
             connection.execute(_WRITE_HALT, halt_row(self.book, self.book.halt))
         grants, cut_grants = self._grant_rows()
-        heard = {host_id for host_id, _ in self.fresh}
         records.write(
             connection,
             records.Writes(
-                hosts=[
-                    # Evidence is no report: whoever gave it is as silent as before (law 3).
-                    records.host_row(self.facts[h], self.unix_ms if h in heard else 0)
-                    for h in self.changed
-                ],
+                hosts=[records.host_row(self.facts[host_id]) for host_id in self.changed],
                 lanes=[records.lane_row(h, self.lanes[h][w]) for h, w in self.before],
                 grants=grants,
                 cut_grants=cut_grants,

@@ -1,5 +1,6 @@
 """Law 3: what silent hosts may have done, against a naive model that knows when each was heard."""
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from flopgate_governor.core.silence import Silence, Silent
 from flopgate_governor.silences import look
+from flopgate_proto.envelope import Envelope
 from flopgate_proto.values import Ceiling
 from tests.support.governor import LIFETIME_MS, LocalGovernor, answers, cluster_policy, joined
 
@@ -47,9 +49,17 @@ HOSTS = st.lists(
 )
 
 
-@given(HOSTS, st.lists(st.tuples(st.integers(0, 600_000), st.integers(0, 7)), max_size=12))
+@given(
+    HOSTS,
+    st.lists(
+        st.tuples(
+            st.integers(0, 600_000), st.integers(0, 7), st.sampled_from((0, -200_000, 1, 400_000))
+        ),
+        max_size=12,
+    ),
+)
 def test_law_3_sums_of_silence_are_those_of_each_host(
-    hosts: list[tuple[int, int, int, dict[str, int]]], steps: list[tuple[int, int]]
+    hosts: list[tuple[int, int, int, dict[str, int]]], steps: list[tuple[int, int, int]]
 ) -> None:
     made = [
         Silent(
@@ -63,11 +73,16 @@ def test_law_3_sums_of_silence_are_those_of_each_host(
     ]
     now_ms = 1_000_000
     silence, naive = Silence(made, now_ms, now_ms), Naive({one.host_id: one for one in made})
-    for wait_ms, heard in steps:
+    for wait_ms, heard, late in steps:
         now_ms += wait_ms
         silence.advance(now_ms)
-        silence.heard(bytes([heard]), now_ms)
-        naive.hosts.pop(bytes([heard]), None)
+        before = naive.hosts.pop(bytes([heard]), None)
+        still = None
+        if late and before is not None:
+            # Its report was kept on its way: it is no less silent for a moment, or not yet.
+            still = replace(before, seen_unix_ms=now_ms - 300_000, since_unix_ms=now_ms + late)
+            naive.hosts[bytes([heard])] = still
+        silence.heard(bytes([heard]), now_ms, still)
         for scope in SCOPES:
             for apart in (b"", bytes([heard]), bytes([(heard + 1) % 8])):
                 found = silence.charged_tflop(scope, now_ms, apart=apart)
@@ -134,3 +149,51 @@ def test_law_3_nothing_is_granted_once_both_books_and_silence_reach_the_cap(
                 if unix_ms < governor.state.silence.due_unix_ms:
                     assert known == fresh.charged_tflop(scope, unix_ms)
         governor.state.store.close()
+
+
+LATE = st.lists(
+    st.tuples(
+        st.sampled_from((1_000, 60_000, LIFETIME_MS, 5 * LIFETIME_MS)),
+        st.sampled_from(("same", "same", "restart", "reboot")),
+        st.booleans(),
+        st.sampled_from((0, 0, 1_000, 3 * LIFETIME_MS)),
+    ),
+    max_size=15,
+)
+
+
+@settings(max_examples=60)
+@given(LATE, st.integers(-400, 400))
+def test_law_3_no_host_is_heard_later_than_it_made_its_report(
+    steps: list[tuple[int, str, bool, int]], drift_ppm: int
+) -> None:
+    """Whatever the courier keeps, for however long; and it is heard once it quotes an answer."""
+    with TemporaryDirectory() as folder:
+        governor = LocalGovernor.make(Path(folder) / "g.sqlite", cluster_policy(10**12))
+        (host,) = joined(governor, 1)
+        kept: list[tuple[Envelope, int]] = []
+        for passed_ms, run, answered, late_ms in steps:
+            governor.clock.unix_ms += passed_ms
+            ran_ms = passed_ms + passed_ms * drift_ppm // 1_000_000
+            host.now_ms = 5 if run == "reboot" else host.now_ms + ran_ms
+            host.running_ms += ran_ms // 2 if run == "reboot" else ran_ms
+            if run != "same":
+                host.run_nonce = hashlib.sha256(host.run_nonce).digest()[:16]
+            if run == "reboot":
+                host.boot_id = hashlib.sha256(host.boot_id).digest()[:16]
+            # A second of the fake gate's clock goes into each report.
+            made_ms = governor.clock.unix_ms = governor.clock.unix_ms + 1_000
+            quoted_ms = 0 if host.last is None else host.last.answer.governor_unix_ms
+            kept.append((host.report(), made_ms))
+            governor.clock.unix_ms += late_ms
+            host.now_ms += late_ms + late_ms * drift_ppm // 1_000_000
+            host.running_ms += late_ms + late_ms * drift_ppm // 1_000_000
+            if not answered:
+                continue
+            for envelope, then_ms in kept:
+                down = governor.send(envelope)
+                heard_ms = governor.state.chains[host.host_id].facts.heard_unix_ms
+                assert heard_ms <= then_ms
+                assert envelope is not kept[-1][0] or heard_ms >= quoted_ms
+                host.accept(down)
+            kept.clear()

@@ -218,6 +218,7 @@ class FakeHost:
     head: bytes = b""
     now_ms: int = 1_000
     run_nonce: bytes = bytes(16)
+    boot_id: bytes = bytes(16)
     allotted_tflop: int = 0
     unaccounted_tflop: int = 0
     running_ms: int = 0
@@ -293,7 +294,7 @@ class FakeHost:
             sequence=self.sequence + 1,
             previous=self.head,
             run_nonce=self.run_nonce,
-            boot_id=bytes(16),
+            boot_id=self.boot_id,
             interval_start_ms=self.now_ms - self.lately[0],
             interval_end_ms=self.now_ms,
             made_ms=self.now_ms,
@@ -364,13 +365,12 @@ def answers(down: pb.LinkDown) -> list[VerifiedAnswer]:
     key = VerifyingKey(PERMIT.spki)
     return [
         verify_answer(
-            ProvenAnswer(
-                leaf.payload, leaf.index, tuple(leaf.path), envelope_from_wire(batch.batch_root)
-            ),
+            ProvenAnswer(leaf.payload, leaf.index, tuple(leaf.path), root),
             AUTHORITY,
             {key.key_id: key},
         )
         for batch in down.batches
+        for root in [envelope_from_wire(batch.batch_root)]
         for leaf in batch.answers
     ]
 

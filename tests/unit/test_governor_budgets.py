@@ -230,6 +230,9 @@ def test_law_3_silence_counts_until_the_host_reports(tmp_path: Path) -> None:
     governor.reopen()
     assert shown() == (2 * ASK, -(-peak * since_ms // 10**15) - ASK)
     governor.send(one.report())
+    assert shown()[1] == -(-peak * (since_ms - 999) // 10**15) - ASK, "it was made long ago"
+    one.now_ms += 2 * LIFETIME_MS
+    governor.send(one.report())
     assert shown()[1] == 0
     governor.state.store.close()
 

@@ -28,6 +28,7 @@ from flopgate_governor.core.facts import (
 )
 from flopgate_governor.core.pauses import not_lapsed, pauses_for
 from flopgate_governor.core.quotes import Numbering, QuoteRead, own_quote, read_quote
+from flopgate_governor.core.silence import heard_unix_ms
 from flopgate_proto.errors import MisuseError
 from flopgate_proto.limits import PAUSES_MAX
 from flopgate_proto.orders.held import LatchedPause
@@ -135,7 +136,7 @@ def exchange(
     granted = any(isinstance(verdict.outcome, Ceiling) for verdict in verdicts)
     return Exchanged(
         place=where,
-        host=_advanced(host, arrived, quote),
+        host=_advanced(host, arrived, quote, standing),
         lanes=tuple(written.values()),
         answer=Answer(
             authority=authority,
@@ -310,8 +311,8 @@ def _terms(host: HostFacts, standing: Standing) -> Terms | None:
     )
 
 
-def _advanced(host: HostFacts, arrived: Arrived, quote: QuoteRead) -> HostFacts:
-    report = arrived.report
+def _advanced(host: HostFacts, arrived: Arrived, quote: QuoteRead, standing: Standing) -> HostFacts:
+    report, policy = arrived.report, standing.policy
     newer = quote.answer.batch_number > host.quoted.batch_number
     told = report.topology is not None
     return HostFacts(
@@ -329,4 +330,11 @@ def _advanced(host: HostFacts, arrived: Arrived, quote: QuoteRead) -> HostFacts:
         reserve=quote.reserve,
         spent_counter=licensed.counter_of(report, host),
         refused_reason=RETIRED if arrived.final else host.refused_reason,
+        heard_unix_ms=heard_unix_ms(
+            report,
+            host,
+            quote.answer.governor_unix_ms,
+            drift_ppm=0 if policy is None else policy.drift_ppm,
+            unix_ms=standing.unix_ms,
+        ),
     )

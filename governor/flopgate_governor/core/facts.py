@@ -126,6 +126,7 @@ class HostFacts:
         spent_counter: highest that its reports told of the TPM's counter of reservations.
         refused_reason: stable id of what closed the chain, empty while it is open: `RETIRED`, or
             the evidence.
+        heard_unix_ms: governor time at which the host still ran, no later: see `core.silence`.
     """
 
     host: Host
@@ -142,6 +143,7 @@ class HostFacts:
     reserve: LicenseQuote | None = None
     spent_counter: int = 0
     refused_reason: str = ""
+    heard_unix_ms: int = 0
 
     def licensed(self, *, reserve: bool) -> LicenseQuote | None:
         """Where it stands with licenses of this kind."""
@@ -164,6 +166,7 @@ class HostFacts:
             reserve=self.reserve,
             spent_counter=self.spent_counter,
             refused_reason=self.refused_reason,
+            heard_unix_ms=self.heard_unix_ms,
         )
 
 

@@ -136,6 +136,10 @@ def adopt_other(
         issued=quoted,
         quoted=quoted,
         spent_counter=chain.facts.spent_counter,
+        # It was made no earlier than the answer that it quotes; the other history tells no more.
+        heard_unix_ms=min(
+            chain.facts.heard_unix_ms, quoted.governor_unix_ms or chain.facts.heard_unix_ms
+        ),
     )
     return facts, lanes
 

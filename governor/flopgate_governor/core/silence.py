@@ -1,8 +1,10 @@
 """Law 3 for hosts that say nothing: charged at their peak, in every upper bound.
 
-A host is silent once its last report on record is older than a permit lives: what it was permitted
-is over, and nobody knows what it does. Then it counts with peak x time since that report, less what
-its unsettled grants hold already. Nothing is written for it: the next report on record covers the
+A host is silent once its last report on record was made longer ago than a permit lives: what it was
+permitted is over, and nobody knows what it does. Then it counts with peak x time since that report,
+less what its unsettled grants hold already. When a report came proves nothing: a courier may have
+kept it. It was made after the answer that it quotes, and after the report before it by as much as
+the gate's clocks moved on. Nothing is written for it: the next report on record covers the
 time, and takes the place of the estimate. Which lane it computes in nobody knows either: each of
 its workloads is charged as if it were the one.
 
@@ -18,10 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from heapq import heapify, heappop
+from heapq import heapify, heappop, heappush
 from typing import Final
 
-from flopgate_governor.core.facts import Chain, lane_scopes
+from flopgate_governor.core.account import PPM
+from flopgate_governor.core.facts import Chain, HostFacts, lane_scopes
+from flopgate_proto.values.reports import Report
 
 LOOK_MS: Final = 10_000
 """The store is looked at so often, or once in the life of a permit where that is shorter: who falls
@@ -34,7 +38,7 @@ class Silent:
     """One host that is silent from ``since_unix_ms`` on, unless it reports.
 
     Attributes:
-        seen_unix_ms: governor time of its last report, or of its admission.
+        seen_unix_ms: governor time at which it was heard last, or of its admission.
         outstanding_tflop: of its unsettled grants, by scope in words.
     """
 
@@ -50,12 +54,39 @@ class Silent:
         return done - self.outstanding_tflop[scope]
 
 
+def heard_unix_ms(
+    report: Report,
+    before: HostFacts,
+    quoted_unix_ms: int | None,
+    *,
+    drift_ppm: int,
+    unix_ms: int,
+) -> int:
+    """Governor time at which a report was made, no later.
+
+    Args:
+        report: the next one of its chain.
+        before: where that chain stood.
+        quoted_unix_ms: of the answer that it quotes, if that is on record.
+        drift_ppm: no clock of a host runs faster or slower than by so much.
+        unix_ms: governor time now.
+    """
+    moved_ms = 0
+    # What an enrolment says of clocks is of before the admission from which the host counts.
+    if before.run_nonce:
+        moved_ms = report.running_ms - before.running_ms
+        if report.boot_id == before.boot_id:
+            moved_ms = max(moved_ms, report.made_ms - before.made_ms)
+    heard_ms = before.heard_unix_ms + moved_ms * (PPM - drift_ppm) // PPM
+    return min(max(heard_ms, quoted_unix_ms or 0), unix_ms)
+
+
 def silent(chain: Chain, seen_unix_ms: int, rate_flop_per_s: int, after_ms: int) -> Silent:
     """How a host counts that has said nothing since ``seen_unix_ms``.
 
     Args:
         chain: where it stands.
-        seen_unix_ms: governor time of its last report on record.
+        seen_unix_ms: governor time at which it was heard last.
         rate_flop_per_s: the fastest that its chips can add to the charged figure.
         after_ms: it counts as silent after so long.
     """
@@ -104,28 +135,37 @@ class Silence:
         due_unix_ms: of the next one.
     """
 
-    __slots__ = ("_hosts", "_sums", "_waiting", "due_unix_ms")
+    __slots__ = ("_counted", "_hosts", "_sums", "_waiting", "due_unix_ms")
 
     def __init__(self, hosts: Iterable[Silent], unix_ms: int, due_unix_ms: int) -> None:
         self.due_unix_ms = due_unix_ms
         self._hosts = {host.host_id: host for host in hosts}
         self._waiting = [(host.since_unix_ms, host.host_id) for host in self._hosts.values()]
         heapify(self._waiting)
+        self._counted: set[bytes] = set()
         self._sums: dict[str, list[int]] = {}
         self.advance(unix_ms)
 
     def advance(self, unix_ms: int) -> None:
         """Count those who have become silent; time only goes forward."""
         while self._waiting and self._waiting[0][0] <= unix_ms:
-            host = self._hosts.get(heappop(self._waiting)[1])
-            if host is not None:
+            since_unix_ms, host_id = heappop(self._waiting)
+            host = self._hosts.get(host_id)
+            current = host is not None and host.since_unix_ms == since_unix_ms
+            if host is not None and current and host_id not in self._counted:
+                self._counted.add(host_id)
                 self._add(host, 1)
 
-    def heard(self, host_id: bytes, unix_ms: int) -> None:
-        """A report of this host is on record."""
+    def heard(self, host_id: bytes, unix_ms: int, still: Silent | None = None) -> None:
+        """A report of this host is on record; ``still`` is how silent it is, made long ago."""
         host = self._hosts.pop(host_id, None)
-        if host is not None and host.since_unix_ms <= unix_ms:
+        if host is not None and host_id in self._counted:
+            self._counted.remove(host_id)
             self._add(host, -1)
+        if still is not None:
+            self._hosts[host_id] = still
+            heappush(self._waiting, (still.since_unix_ms, host_id))
+            self.advance(unix_ms)
 
     def charged_tflop(self, scope: str, unix_ms: int, *, apart: bytes = b"") -> int:
         """What silence comes to in a scope; ``apart`` from one host, whose report is judged."""

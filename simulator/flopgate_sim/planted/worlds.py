@@ -230,6 +230,12 @@ def gone_silent(seed: int) -> WorldPlan:
     return replace(plan, policy=replace(POLICY, budgets=(budget,)), faults=(cut,))
 
 
+def kept_back(seed: int) -> WorldPlan:
+    """The same host is not cut off: its courier hands in its reports one by one, long after."""
+    plan = gone_silent(seed)
+    return replace(plan, faults=tuple(replace(one, kind="courier_keeps") for one in plan.faults))
+
+
 def cut_short(seed: int) -> WorldPlan:
     """A ceiling covers some minutes only, and no answer comes after the first few."""
     cut = tuple(

@@ -131,6 +131,11 @@ KINDS: Final[Mapping[str, FaultKind]] = MappingProxyType(
             span_ms=(10_000, 600_000),
             text="the courier brings a host that joins the newest policy alone, in force or not",
         ),
+        "courier_keeps": FaultKind(
+            target=HOST,
+            span_ms=(600_000, 3_000_000),
+            text="the courier hands reports in one by one, long after, and brings no answer",
+        ),
         "governor_crash": FaultKind(
             target=GOVERNOR,
             span_ms=(1_000, 120_000),

@@ -18,13 +18,14 @@ from flopgate_sim.world.host import BOOT_US, Host
 from flopgate_sim.world.network import DOWN, UP
 from flopgate_sim.world.plan import Fault
 from flopgate_sim.world.randomness import Streams, waits_ms
-from flopgate_sim.world.tampering import Forging, Loosening, Replaying
+from flopgate_sim.world.tampering import Forging, Keeping, Loosening, Replaying
 
 if TYPE_CHECKING:
+    import random
+
+    from flopgate_sim.world.courier import Tampering
     from flopgate_sim.world.world import World
 
-GIVEN_UP_MS = ANSWER_TIMEOUT_MS
-"""How long the gate waits for its sampler."""
 WALL_STEP_SEEN_MS = 5_000
 """Beyond what drift allows between two comparisons of the gate."""
 MADE_ANEW = 6
@@ -165,7 +166,7 @@ def _chip_hang(world: World, fault: Fault) -> None:
     if not host.hung:
         # Until the sampler is given up and another one leaves that chip alone, nothing is read.
         host.hang()
-        world.engine.after(GIVEN_UP_MS * US_PER_MS, "sampler", host.unhang)
+        world.engine.after(ANSWER_TIMEOUT_MS * US_PER_MS, "sampler", host.unhang)
 
 
 def _unhang(world: World, chip: Chip) -> None:
@@ -261,30 +262,30 @@ def _job_forks(world: World, fault: Fault) -> None:
         job.forks = fault.value
 
 
-def _forge(world: World, fault: Fault) -> None:
+def _bent(world: World, fault: Fault) -> None:
     host = _host(world, fault)
     for courier in host.couriers:
-        courier.tampering = Forging(world.streams.of(f"forge/{host.name}/{fault.at_ms}"))
-    world.engine.after(fault.span_ms * US_PER_MS, "courier is honest", partial(_honest, host))
+        name, bend = _BENT[fault.kind]
+        source = world.streams.of(f"{name}/{host.name}/{fault.at_ms}")
+        courier.tampering = bend(world, source)
+
+    def honest() -> None:
+        for courier in host.couriers:
+            courier.tampering = None
+
+    world.engine.after(fault.span_ms * US_PER_MS, "courier is honest", honest)
 
 
-def _replay(world: World, fault: Fault) -> None:
-    host = _host(world, fault)
-    for courier in host.couriers:
-        courier.tampering = Replaying(world.streams.of(f"replay/{host.name}/{fault.at_ms}"))
-    world.engine.after(fault.span_ms * US_PER_MS, "courier is honest", partial(_honest, host))
+def _keeping(world: World, _source: random.Random) -> Tampering:
+    return Keeping(world.engine)
 
 
-def _loosen(world: World, fault: Fault) -> None:
-    host = _host(world, fault)
-    for courier in host.couriers:
-        courier.tampering = Loosening()
-    world.engine.after(fault.span_ms * US_PER_MS, "courier is honest", partial(_honest, host))
-
-
-def _honest(host: Host) -> None:
-    for courier in host.couriers:
-        courier.tampering = None
+_BENT: Mapping[str, tuple[str, Callable[[World, random.Random], Tampering]]] = {
+    "courier_forges": ("forge", lambda _world, source: Forging(source)),
+    "courier_replays": ("replay", lambda _world, source: Replaying(source)),
+    "courier_loosens": ("loosen", lambda _world, _source: Loosening()),
+    "courier_keeps": ("keep", _keeping),
+}
 
 
 def _ledger_restore(world: World, fault: Fault) -> None:
@@ -357,9 +358,10 @@ APPLY: Mapping[str, Callable[[World, Fault], None]] = {
     "job_joins": _job_joins,
     "job_forks": _job_forks,
     "host_retires": _retire,
-    "courier_forges": _forge,
-    "courier_replays": _replay,
-    "courier_loosens": _loosen,
+    "courier_forges": _bent,
+    "courier_replays": _bent,
+    "courier_loosens": _bent,
+    "courier_keeps": _bent,
     "governor_crash": _governor_crash,
     "governor_crash_writing": _governor_crash_writing,
     "governor_power_loss": _governor_power_loss,

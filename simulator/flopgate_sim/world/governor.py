@@ -183,7 +183,7 @@ class Governor:
         if self.state is None or not waiting:
             return
         submissions = [one.submission for one in waiting]
-        self.truth.offer(submissions, self.clocks.wall_unix_ms)
+        self.truth.offer(submissions, self.clocks.wall_unix_ms, self._engine.now_us)
         try:
             replies = commit_batch(self.state, submissions)
         except StorageError as error:
@@ -254,7 +254,7 @@ class Governor:
             submission = Submission(envelopes=envelopes, host_id=None, carried=True)
             if self.state is None:
                 return False
-            self.truth.offer([submission], self.clocks.wall_unix_ms)
+            self.truth.offer([submission], self.clocks.wall_unix_ms, self._engine.now_us)
             try:
                 replies = commit_batch(self.state, [submission])
             except StorageError:

@@ -245,7 +245,7 @@ class GovernorTruth(LaneSums):
             self.begin(said.host_id, begun)
             self.rulings.enrolled(self, host, unix_ms)
 
-    def offer(self, submissions: Sequence[Submission], unix_ms: int) -> None:
+    def offer(self, submissions: Sequence[Submission], unix_ms: int, now_us: int) -> None:
         """These messages are about to be judged, at this time of the governor's own."""
         self._batch = {}
         for submission in submissions:
@@ -257,7 +257,8 @@ class GovernorTruth(LaneSums):
                 report = pb.Report.FromString(envelope.payload)
                 self._batch[report.host_id, report.sequence] = report
                 self._quoted(report, unix_ms)
-                self.silence.heard(report.host_id, unix_ms)
+                age_ms = (now_us - host.truth.requests_us[digest]) // US_PER_MS
+                self.silence.heard(report.host_id, unix_ms, age_ms)
                 self.offer_lanes(host, report)
 
     def committed(self, governor: Governor, replies: Sequence[pb.LinkDown], now_us: int) -> None:

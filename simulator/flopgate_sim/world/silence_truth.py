@@ -1,13 +1,14 @@
 """When each host was last heard by an authority, for law 3: silence is charged at the peak.
 
-Lenient where the rig cannot know what the store does: a report counts as heard when it reached the
-governor, recorded or not.
+Lenient where the rig cannot know what the store does: a report counts for when it was made once it
+reached the governor, recorded or not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from flopgate_proto.values.common import ChargedFigure
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from flopgate_sim.world.host import Host
 
 _MS_FLOP_PER_TFLOP = 1_000 * 10**12
+LATE_MS = 60_000
+"""Older than this, a report was kept on its way."""
 
 
 @dataclass(slots=True)
@@ -26,18 +29,27 @@ class SilenceTruth:
     Attributes:
         heard_unix_ms: by host: governor time at which a report of it came last, oldest first: in a
             world no governor's clock is set.
+        late_unix_ms: by host whose newest report was kept on its way: when that one was made.
         licensed_unix_ms: by host: up to when a license lets it say nothing.
         unix_ms: latest time that the governor signed; its own never goes back from there.
     """
 
     heard_unix_ms: dict[bytes, int] = field(default_factory=dict)
+    late_unix_ms: dict[bytes, int] = field(default_factory=dict)
     licensed_unix_ms: dict[bytes, int] = field(default_factory=dict)
     unix_ms: int = 0
+    _made_unix_ms: dict[bytes, int] = field(default_factory=dict)
 
-    def heard(self, host_id: bytes, unix_ms: int) -> None:
-        """A report came, or the host was admitted."""
+    def heard(self, host_id: bytes, unix_ms: int, age_ms: int = 0) -> None:
+        """A report of this age came, or the host was admitted."""
+        # A copy of an older one takes nothing back.
+        made_unix_ms = max(self._made_unix_ms.get(host_id, 0), unix_ms - age_ms)
+        self._made_unix_ms[host_id] = made_unix_ms
         self.heard_unix_ms.pop(host_id, None)
         self.heard_unix_ms[host_id] = max(unix_ms, self.unix_ms)
+        self.late_unix_ms.pop(host_id, None)
+        if unix_ms - made_unix_ms > LATE_MS:
+            self.late_unix_ms[host_id] = made_unix_ms
 
     def licensed(self, host_id: bytes, until_unix_ms: int) -> None:
         """A license left: what the host does until then is outstanding for it."""
@@ -47,6 +59,7 @@ class SilenceTruth:
     def gone(self, host_id: bytes) -> None:
         """Its retirement was acknowledged: nothing is expected of it any more."""
         self.heard_unix_ms.pop(host_id, None)
+        self.late_unix_ms.pop(host_id, None)
 
     def told(self, unix_ms: int) -> None:
         """An answer of this time left."""
@@ -102,8 +115,11 @@ class SilenceTruth:
     def _silent(
         self, hosts: Mapping[bytes, Host], policy: Policy, granted: Host, unix_ms: int
     ) -> Iterator[tuple[Host, int]]:
-        for host_id, seen in self.heard_unix_ms.items():
-            if unix_ms - seen <= policy.lifetime_ms:
+        late = self.late_unix_ms
+        for host_id, seen in chain(late.items(), self.heard_unix_ms.items()):
+            if host_id in late and seen != late[host_id]:
+                continue
+            if unix_ms - seen <= policy.lifetime_ms and host_id not in late:
                 return
             since = max(seen, self.licensed_unix_ms.get(host_id, 0))
             if hosts[host_id] is not granted and unix_ms - since > policy.lifetime_ms:

@@ -7,10 +7,13 @@ from collections import deque
 
 from flopgate_proto.codec import PayloadType
 from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_sim.world.engine import US_PER_S, Engine
 from flopgate_sim.world.randomness import happens
 
 PLAYED_AGAIN = 64
 """Newest messages that can be played again."""
+KEPT_US = 300 * US_PER_S
+"""Between two reports that are handed in one by one: within the life of a permit."""
 
 
 class Replaying:
@@ -42,6 +45,34 @@ class Replaying:
             messages.append(self._source.choice(self._kept))
         self._source.shuffle(messages)
         return messages
+
+
+class Keeping:
+    """Hands in reports one by one, the oldest first, and brings the gate nothing.
+
+    ``tried`` counts what it kept back.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.tried = 0
+        self._engine = engine
+        self._next_us = self._sequence = 0
+
+    def up(self, message: pb.LinkUp) -> pb.LinkUp | None:
+        """The next report, now and then."""
+        if not message.reports:
+            return message
+        self.tried += 1
+        for report in message.reports if self._engine.now_us >= self._next_us else ():
+            sequence = pb.Report.FromString(report.envelope.payload).sequence
+            if self._sequence in {0, sequence - 1}:
+                self._next_us, self._sequence = self._engine.now_us + KEPT_US, sequence
+                return pb.LinkUp(reports=[report])
+        return None
+
+    def down(self, message: pb.ToGate) -> list[pb.ToGate]:
+        """All but the questions of the courier itself."""
+        return [] if message.HasField("answers") or message.HasField("order") else [message]
 
 
 class Loosening:
