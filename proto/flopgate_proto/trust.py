@@ -21,7 +21,7 @@ from typing import Final
 
 from flopgate_proto.codec.orders import decode_order
 from flopgate_proto.codec.payload_types import PayloadType
-from flopgate_proto.envelope import Envelope, verify
+from flopgate_proto.envelope import Envelope, Verified, verify
 from flopgate_proto.errors import ForgedError, HistoryError, MisdirectedError, UnknownVersionError
 from flopgate_proto.keys import VerifyingKey
 from flopgate_proto.values.orders import Order, TrustRoot
@@ -156,7 +156,7 @@ class Trust:
             )
         if role not in self._keys:
             raise ForgedError(f"the trust root names no role {role!r}", code="order.role")
-        verified = verify(envelope, envelope.payload_type, self._keys[role], self._thresholds[role])
+        verified = self._signed(envelope, role)
         officers = self.officers(verified.signers)
         if len(officers) < self._thresholds[role]:
             raise ForgedError(
@@ -172,6 +172,10 @@ class Trust:
                 code="order.authority",
             )
         return VerifiedOrder(order, verified.digest, verified.signers, envelope)
+
+    def _signed(self, envelope: Envelope, role: str) -> Verified:
+        """What the holders of a role signed."""
+        return verify(envelope, envelope.payload_type, self._keys[role], self._thresholds[role])
 
     def officers(self, signers: Iterable[str]) -> frozenset[str]:
         """Names of the officers whose keys these are, by key id."""
@@ -192,9 +196,9 @@ class Trust:
         Raises:
             HistoryError: too few would be left to sign the next root.
         """
-        trust = Trust(self.root, self.digest, self.envelope, self.revoked | {key_id})
+        trust = type(self)(self.root, self.digest, self.envelope, self.revoked | {key_id})
         root = ROLE_OF[PayloadType.TRUST_ROOT]
-        if not trust.fills(root, frozenset(trust._keys.get(root, {}))):
+        if not trust.fills(root, frozenset(self._keys.get(root, {})) - {key_id}):
             raise HistoryError(
                 f"without key {key_id[:16]} nobody could sign another trust root",
                 code="revocation.root",
@@ -210,7 +214,7 @@ class Trust:
             ForgedError: a threshold is missing.
         """
         self.verify(envelope)
-        new = Trust._self_signed(envelope, self.revoked)
+        new = self._self_signed(envelope, self.revoked)
         if new.root.version <= self.root.version:
             raise HistoryError(
                 f"trust root version {new.root.version}, {self.root.version} is in force",

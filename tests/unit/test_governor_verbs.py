@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -109,7 +110,8 @@ def test_an_order_and_its_draft_are_told_to_programs(
     where = ("delegate", "--dir", str(root))
     tried = told(capsys, *where, "--dry-run")
     drafted = told(capsys, *where, "--draft", draft)
-    assert tried == {"words": drafted["words"]}
+    nothing: Told = {"loosens": [], "due_unix_ms": None, "lanes": [], "budgets": []}
+    assert tried == {"words": drafted["words"], "effects": nothing}
     assert drafted["draft"] == draft
     shown = told(capsys, "order", "show", draft, "--dir", str(root))
     assert (shown["words"], shown["digest"]) == (drafted["words"], drafted["digest"])
@@ -171,6 +173,10 @@ def test_orders_about_hosts_and_keys_take_the_digits_that_they_begin_with(
     root.mkdir()
     governor = LocalGovernor.make(Layout(root).store)
     first, second = joined(governor, 2)
+    other = replace(first, unaccounted_tflop=9)
+    first.unaccounted_tflop = 5
+    governor.send(first.report())
+    governor.send(other.report())
     folder_of(root, governor)
     evidence = tmp_path / "log"
     evidence.write_text("x")
@@ -189,5 +195,5 @@ def test_orders_about_hosts_and_keys_take_the_digits_that_they_begin_with(
     (digest, *_) = re.findall(r"report \d+ ([0-9a-f]{64})", capsys.readouterr().err)
     adopted = told(capsys, "order", "propose", "adopt", short, "--head", digest[:12], *how)
     assert any(digest in line for line in adopted["words"])
-    assert main(["heads", "report", short, "1", "--dir", str(root)]) == 2
-    assert f"no report 1 of host {first.host_id.hex()}" in capsys.readouterr().err
+    assert main(["heads", "report", short, "2", "--dir", str(root)]) == 2
+    assert f"no report 2 of host {first.host_id.hex()}" in capsys.readouterr().err

@@ -27,10 +27,9 @@ from flopgate_governor.state import open_state
 from flopgate_governor.store import Store
 from flopgate_governor.toml_files import fault_at, policy_text, read_policy
 from flopgate_governor.wiring import load_authority, load_policy, opened, unix_ms
-from flopgate_proto.amounts import counted, date_text, flop_text, parse_span_ms, span_text
+from flopgate_proto.amounts import counted, date_text, flop_text, parse_span_ms
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import COUNT_MAX
-from flopgate_proto.loosening import looser_policy
 from flopgate_proto.values.orders import Policy
 
 SHIPPED: Final = ("source-regime", "strict")
@@ -225,12 +224,6 @@ def _apply(arguments: argparse.Namespace) -> None:
     if done.submitted:
         on_record = f"policy {policy.version} of {policy.authority} is on record"
         lines.insert(len(done.lines), on_record)
-    if arguments.dry_run and old is not None and any(looser_policy(old, policy)):
-        delay_ms = old.loosening_delay_ms
-        when = (
-            f"would wait {span_text(delay_ms)}" if delay_ms else "would not wait: no delay is set"
-        )
-        lines.append(f"it loosens, and {when}")
     document = {"version": policy.version, "changes": [asdict(change) for change in found]}
     tell(arguments, lines, done.document | document)
 

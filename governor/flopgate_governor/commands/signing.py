@@ -12,6 +12,7 @@ from flopgate_governor.client import submit
 from flopgate_governor.drafts import Draft, encoded, write_draft
 from flopgate_governor.files import Layout
 from flopgate_governor.officer_keys import signers
+from flopgate_governor.order_rehearsal import effect_document, effect_lines, rehearse_order
 from flopgate_governor.order_words import in_words
 from flopgate_governor.output import add_json, tell
 from flopgate_governor.wiring import unix_ms
@@ -47,7 +48,9 @@ def add_signing_arguments(parser: argparse.ArgumentParser) -> None:
         help="sign nothing: write a new file that officers approve one after the other",
     )
     how.add_argument(
-        "--dry-run", action="store_true", help="tell what would be signed; sign and send nothing"
+        "--dry-run",
+        action="store_true",
+        help="tell what it says, and what it would do as things stand; sign and send nothing",
     )
     parser.add_argument(
         "--yes-i-mean",
@@ -87,12 +90,15 @@ def carried_out(arguments: argparse.Namespace, order: Order) -> Done:
     Raises:
         ConfigError: a key file or a value cannot be used, or the governor does not run.
         UnreachableError: the governor does not answer, or refused.
+        PeerError: nothing is to be signed, and what would be is refused.
     """
     kind, payload = encoded(order)
     words = in_words(order)
     if arguments.dry_run:
-        lines = [*words, "nothing was signed or sent"]
-        return Done(submitted=False, lines=lines, document={"words": words})
+        done = rehearse_order(Layout(arguments.dir), order)
+        lines = [*words, *effect_lines(done), "nothing was signed or sent"]
+        told = {"words": words, "effects": effect_document(done)}
+        return Done(submitted=False, lines=lines, document=told)
     if arguments.draft is not None:
         draft = Draft.of(order, unix_ms() + parse_span_ms(arguments.expires))
         write_draft(arguments.draft, draft)
