@@ -8,7 +8,7 @@ from typing import Final
 
 from flopgate_governor.core.kinship import path_between
 from flopgate_governor.named import DIGITS_MIN
-from flopgate_proto.amounts import counted
+from flopgate_proto.amounts import counted, rate_text
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.words import word_of
@@ -122,11 +122,13 @@ def _sum_line(reply: pb.GetStatusReply, name: str) -> str:
     threshold = reply.threshold_tflop_per_s
     standing = "covered" if status[name].covered else "exempt"
     told = (
-        f"{standing}: threshold {threshold} TFLOP/s, peaks at {basis}" if threshold else "no policy"
+        f"{standing}: threshold {rate_text(threshold)}, peaks at {basis}"
+        if threshold
+        else "no policy"
     )
-    sums = ", ".join(f"{part} {status[part].capacity_tflop_per_s}" for part in parts)
+    sums = ", ".join(f"{part} {rate_text(status[part].capacity_tflop_per_s)}" for part in parts)
     hosts = sum(status[part].hosts for part in parts)
-    return f"{'+'.join(parts)}  {counted(hosts, 'host')}  {whole} TFLOP/s ({sums})  {told}"
+    return f"{'+'.join(parts)}  {counted(hosts, 'host')}  {rate_text(whole)} ({sums})  {told}"
 
 
 def _beside_line(reply: pb.GetStatusReply, name: str) -> str:
@@ -135,7 +137,7 @@ def _beside_line(reply: pb.GetStatusReply, name: str) -> str:
     fastest = sum(part.dense_tflop_per_s for part in parts)
     weighted = sum(part.total_processing_performance for part in parts)
     return (
-        f"  enrolled chips, for comparison: {sixteen} TFLOP/s at 16 bit, {fastest} TFLOP/s "
+        f"  enrolled chips, for comparison: {rate_text(sixteen)} at 16 bit, {rate_text(fastest)} "
         f"in their fastest format, TPP {weighted}"
     )
 

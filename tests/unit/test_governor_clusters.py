@@ -242,7 +242,8 @@ def test_the_list_sums_up_each_whole_and_tells_what_waits(governor: LocalGoverno
     tell_all(governor, *mine, *theirs)
     first, second, waits, ways = told_lines(governor)
     assert first.startswith(
-        "alpha  2 hosts  3957 TFLOP/s (alpha 3957)  exempt: threshold 7906 TFLOP/s, peaks at "
+        "alpha  2 hosts  3.96e15 FLOP/s (alpha 3.96e15 FLOP/s)  exempt: threshold 7.91e15 FLOP/s, "
+        "peaks at "
     )
     assert second.startswith("beta  2 hosts")
     key = FABRIC.chips[0].fabric_cluster_uuid.hex()
@@ -251,7 +252,9 @@ def test_the_list_sums_up_each_whole_and_tells_what_waits(governor: LocalGoverno
     assert "cluster confirm alpha beta" in ways
     governor.order(ruling("alpha", "beta"))
     (whole,) = told_lines(governor)
-    assert whole.startswith("alpha+beta  4 hosts  7915 TFLOP/s (alpha 3957, beta 3957)  covered")
+    assert whole.startswith(
+        "alpha+beta  4 hosts  7.92e15 FLOP/s (alpha 3.96e15 FLOP/s, beta 3.96e15 FLOP/s)  covered"
+    )
 
 
 def test_explain_names_the_way_from_one_host_to_another(governor: LocalGovernor) -> None:
@@ -264,8 +267,9 @@ def test_explain_names_the_way_from_one_host_to_another(governor: LocalGovernor)
     assert [merge.state for merge in what.path or ()] == ["found"]
     one, way, total, beside = explain_lines(reply, what)
     # An H100 does 989.4 TFLOP/s at 16 bit and 1978.9 at 8 bit, its fastest; TPP 15831.
-    figures = [int(number) for number in re.findall(r"[0-9]{4,}", beside)]
-    assert figures == [pytest.approx(4 * figure, abs=2) for figure in (989.4, 1978.9, 15831.2)]
+    figures = [float(number) for number in re.findall(r"[0-9.]+e[0-9]+|[0-9]{4,}", beside)]
+    wanted = (4 * 989.4e12, 4 * 1978.9e12, 4 * 15831.2)
+    assert figures == [pytest.approx(figure, rel=0.005) for figure in wanted]
     assert one == "alpha and beta are one cluster."
     assert "name fabric" in way
     assert alpha[0].host_id.hex()[:16] in way or alpha[1].host_id.hex()[:16] in way

@@ -119,12 +119,14 @@ def test_officers_say_what_became_of_licenses_before_grants_flow_again(
     (tmp_path / "dir").mkdir()
     made = LocalGovernor.make(tmp_path / "dir" / "governor.sqlite", license_policy(AMPLE))
     root = folder_of(tmp_path / "dir", made)
-    said = ("reconcile", "--batch", "7", "--reason", "x", "--dry-run", "--dir", str(root))
-    assert main(said) == 2
+    said = ("reconcile", "--batch", "7", "--reason", "x", "--dir", str(root))
+    assert main([*said, "--dry-run"]) == 2
     assert "reconcile.licenses" in capsys.readouterr().err
-    assert main([*said, "--no-licenses"]) == 0
+    assert main([*said, "--no-licenses", "--dry-run"]) == 1
+    assert "reconcile.not-halted" in capsys.readouterr().err
+    assert main([*said, "--no-licenses", "--draft", str(tmp_path / "none")]) == 0
     assert "was given: there is none" in capsys.readouterr().out
-    assert main([*said, "--licenses-end", "14d"]) == 0
+    assert main([*said, "--licenses-end", "14d", "--draft", str(tmp_path / "some")]) == 0
     assert "may have lost ends by" in capsys.readouterr().out
 
 

@@ -185,7 +185,7 @@ def test_orders_about_hosts_and_keys_take_the_digits_that_they_begin_with(
     assert not second.host_id.hex().startswith(short)
     closed = told(capsys, "order", "propose", "close", short, *how)
     assert any(first.host_id.hex() in line for line in closed["words"])
-    more = ("--workload", "w1", "--tflop", "1", "--evidence", str(evidence))
+    more = ("--workload", "w1", "--flop", "1e12", "--evidence", str(evidence))
     relieved = told(capsys, "order", "propose", "relieve", short, *more, *how)
     assert any(first.host_id.hex() in line for line in relieved["words"])
     key = OFFICERS[2].key_id

@@ -122,11 +122,14 @@ def test_status_says_what_is_allowed_and_why_not(path: Path, said: Said) -> None
         f"host {'ab' * 32}  enrolled",
         "reports 7  acknowledged 6",
         "phase enforce  policy 3 of home.example",
-        "lane train  running  3661 s and 900 TFLOP left",
-        "  TFLOP: reported 2 (low 1, high 4)  allotted 2  unaccounted 0",
+        "lane train  running  3661 s and 9e14 FLOP left",
+        (
+            "  reported 2e12 FLOP (low 1e12 FLOP, high 4e12 FLOP)  "
+            "allotted 2e12 FLOP  unaccounted 0 FLOP"
+        ),
         "lane serve  halted  pause.latched",
         "  way back: Officers lift it.",
-        "  TFLOP: reported 0 (low 0, high 0)  allotted 0  unaccounted 5",
+        "  reported 0 FLOP (low 0 FLOP, high 0 FLOP)  allotted 0 FLOP  unaccounted 5e12 FLOP",
     ]
 
 
@@ -212,7 +215,7 @@ def test_explain_says_until_when_by_whom_and_what_to_do(path: Path, said: Said) 
     runs, stands = (" ".join(part.split()) for part in out.split("\n\n"))
     assert status == 0
     assert runs.startswith("Workload train may compute. until: 1 h 1 min 1 s from now, by the")
-    assert "permit of home.example; or 900 TFLOP from now, by the ceiling of away.example" in runs
+    assert "permit of home.example; or 9e14 FLOP from now, by the ceiling of away.example" in runs
     assert stands.startswith("Workload serve stands still")
     assert "why: paused (cluster:alpha): rehearsal (pause.latched)." in stands
     assert f"by: home.example, order {'cd' * 32}." in stands
@@ -229,7 +232,7 @@ def test_a_license_is_told_with_what_is_left_of_it(path: Path, said: Said) -> No
     held.state, held.single_use = pb.LICENSE_STATE_HELD, pb.SINGLE_USE_TPM
     _write(path, shown)
     status = said("status")[1]
-    assert "3661 s and 900 TFLOP left of a license" in status
+    assert "3661 s and 9e14 FLOP left of a license" in status
     assert "license of home.example  held  1 h of 168 h used  until 1970-01-01" in status
     explained = " ".join(said("explain")[1].split())
     assert "Workload train runs on a license. until: 1 h 1 min 1 s of running time" in explained

@@ -14,6 +14,7 @@ from flopgate_agent.host_status import (
     read_status,
     span_words,
 )
+from flopgate_proto.amounts import flop_text
 
 _STANDS = {
     "halted": "stands still: its chips were seen to compute nothing",
@@ -71,7 +72,7 @@ def _of_lane(lane: Status, status: Status) -> str:
             f"{'reserve license that was opened' if lane['on_reserve'] else 'license'}.{exempt}",
             until=(
                 f"{span_words(lane['left_ms'])} of running time from now, by the license of "
-                f"{lane['until_by']}; or {lane['left_tflop']} TFLOP from now, by that of "
+                f"{lane['until_by']}; or {flop_text(lane['left_tflop'])} from now, by that of "
                 f"{lane['ceiling_by']}."
             ),
             what_to_do="before it ends, ask for the next one: `flopgate-agent license request`.",
@@ -81,8 +82,8 @@ def _of_lane(lane: Status, status: Status) -> str:
         f"Workload {lane['workload']} may compute.{exempt}{opening}",
         until=(
             f"{span_words(lane['left_ms'])} from now, by the permit of {lane['until_by']}; or "
-            f"{lane['left_tflop']} TFLOP from now, by the ceiling of {lane['ceiling_by']}. Both "
-            "are renewed by themselves while the courier reaches the authority and the budget "
+            f"{flop_text(lane['left_tflop'])} from now, by the ceiling of {lane['ceiling_by']}. "
+            "Both are renewed by themselves while the courier reaches the authority and the budget "
             "lasts."
         ),
     )

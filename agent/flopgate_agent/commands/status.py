@@ -13,7 +13,7 @@ from flopgate_agent.host_status import (
     read_status,
     span_words,
 )
-from flopgate_proto.amounts import date_text
+from flopgate_proto.amounts import date_text, flop_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +52,7 @@ def _lines(status: Status) -> list[str]:
     for lane in status["lanes"]:
         # Before enrolment a lane's state is where it starts from, not what is done to its jobs.
         state = lane["state"] if enrolled else "watched"
-        left = f"{lane['left_ms'] // 1000} s and {lane['left_tflop']} TFLOP left"
+        left = f"{lane['left_ms'] // 1000} s and {flop_text(lane['left_tflop'])} left"
         if lane["licensed"]:
             left += " of a reserve license" if lane["on_reserve"] else " of a license"
         said = lane["stop_reason"] or (left if lane["left_ms"] else "")
@@ -65,9 +65,10 @@ def _lines(status: Status) -> list[str]:
             lines.append(f"  way back: {lane['way_back']}")
         total = lane["total"]
         lines.append(
-            f"  TFLOP: reported {total['nominal_tflop']} "
-            f"(low {total['low_tflop']}, high {total['high_tflop']})  "
-            f"allotted {lane['allotted_tflop']}  unaccounted {lane['unaccounted_tflop']}"
+            f"  reported {flop_text(total['nominal_tflop'])} "
+            f"(low {flop_text(total['low_tflop'])}, high {flop_text(total['high_tflop'])})  "
+            f"allotted {flop_text(lane['allotted_tflop'])}  "
+            f"unaccounted {flop_text(lane['unaccounted_tflop'])}"
         )
     return lines
 

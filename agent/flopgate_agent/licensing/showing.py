@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flopgate_agent.licensing.given import Given
-from flopgate_proto.amounts import date_text, span_text
+from flopgate_proto.amounts import date_text, flop_text, span_text
 from flopgate_proto.codec import decode_answer, decode_opening, decode_order, decode_trusted_time
 from flopgate_proto.codec.payload_types import PayloadType
 from flopgate_proto.envelope import Envelope
@@ -90,7 +90,7 @@ def license_lines(license_: pb.HostLicense) -> Iterator[str]:
     for verdict in answer.verdicts:
         outcome = verdict.outcome
         said = (
-            f"up to {outcome.ceiling_tflop} TFLOP in all"
+            f"up to {flop_text(outcome.ceiling_tflop)} in all"
             if isinstance(outcome, Ceiling)
             else f"refused: {outcome.reason}: {outcome.detail}"
         )

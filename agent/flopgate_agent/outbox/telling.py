@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from flopgate_agent.outbox.entries import Entry
 from flopgate_agent.outbox.words import FIELDS
-from flopgate_proto.amounts import date_text
+from flopgate_proto.amounts import date_text, flop_text
 from flopgate_proto.codec import PayloadType
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.words import word_of
@@ -28,7 +28,7 @@ def line_of(entry: Entry) -> str:
     if isinstance(message, pb.Report):
         lanes = [
             f"{lane.workload} {word_of(pb.LaneState.DESCRIPTOR, lane.state)} "
-            f"{lane.total.nominal_tflop} TFLOP"
+            f"{flop_text(lane.total.nominal_tflop)}"
             for lane in message.lanes
         ]
         said = f"{date_text(message.wall_unix_ms)}  {'; '.join(lanes)}"

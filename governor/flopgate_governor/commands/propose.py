@@ -16,7 +16,7 @@ from flopgate_governor.files import Layout
 from flopgate_governor.named import host_named, is_key, one_of, pauses_named
 from flopgate_governor.trust_form import read_root
 from flopgate_governor.wiring import load_authority, opened
-from flopgate_proto.amounts import parse_span_ms
+from flopgate_proto.amounts import parse_span_ms, parse_tflop
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.keys import key_digest
 from flopgate_proto.limits import NONCE_BYTES
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     relieve = kind("relieve", "evidence shows that FLOP were not computed")
     relieve.add_argument("host", metavar="HOST", help="its id, or the digits it begins with")
     relieve.add_argument("--workload", required=True, metavar="NAME", help="of which lane")
-    relieve.add_argument("--tflop", required=True, type=int, metavar="N", help="whole teraFLOP")
+    relieve.add_argument("--flop", required=True, metavar="FLOP", help='as in "9e16 FLOP"')
     relieve.add_argument(
         "--evidence",
         required=True,
@@ -157,7 +157,7 @@ def _relieve(arguments: argparse.Namespace, layout: Layout) -> Order:
     return Relief(
         host_id=_host(arguments, layout),
         workload=arguments.workload,
-        amount_tflop=arguments.tflop,
+        amount_tflop=parse_tflop(arguments.flop),
         evidence_digest=_file_digest(arguments.evidence),
         **_signed(arguments, layout),
     )

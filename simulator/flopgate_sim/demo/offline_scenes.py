@@ -6,11 +6,11 @@ import re
 import time
 from typing import Final
 
+from flopgate_proto.amounts import flop_text
 from flopgate_sim.demo.offline import SPAN_S, STEP_MS, Site
 from flopgate_sim.demo.scenes import METER_ERROR_MAX
 from flopgate_sim.live.network import Trouble
 from flopgate_sim.live.processes import RehearsalError, elapsed_ms, wait_until
-from flopgate_sim.live.telling import exaflop
 
 RUN_S: Final = 2.0
 TOLD: Final = ("running time until", "in all", "a pause may take", "nothing but its disk")
@@ -115,7 +115,7 @@ def next_one(site: Site, executed_tflop: int) -> None:
     executed_tflop += host.view().truth_tflop
     teller.check(
         "every report since the cut is accounted, and none of what the GPUs did is missing",
-        f"{brought} reports; {exaflop(sum(books))} booked, {exaflop(executed_tflop)} executed",
+        f"{brought} reports; {flop_text(sum(books))} booked, {flop_text(executed_tflop)} executed",
         held=brought > 0 and sum(books) >= executed_tflop * (1 - METER_ERROR_MAX),
         law="3, 4",
     )

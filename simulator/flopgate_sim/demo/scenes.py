@@ -6,13 +6,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from flopgate_proto.amounts import flop_text
 from flopgate_sim.demo.real_host import RealHost
 from flopgate_sim.live.cluster import Cluster
 from flopgate_sim.live.governor import Governor, tolerated_ms
 from flopgate_sim.live.hosts import FleetProcess, HostView
 from flopgate_sim.live.network import Network, Trouble
 from flopgate_sim.live.processes import RehearsalError, elapsed_ms, wait_until
-from flopgate_sim.live.telling import Teller, exaflop, spread
+from flopgate_sim.live.telling import Teller, spread
 
 CAP_TFLOP = 10**12
 RUN_S = 4.0
@@ -129,13 +130,13 @@ def metered(play: Play) -> None:
         if real.driver is None:
             tflop = real.view().metered_tflop
             what = "no truth to compare with on real GPUs"
-            play.teller.say(f"{real.name}: {exaflop(tflop)} metered since it enrolled; {what}")
+            play.teller.say(f"{real.name}: {flop_text(tflop)} metered since it enrolled; {what}")
             continue
         view = real.view()
         error = view.metered_tflop / view.truth_tflop - 1 if view.truth_tflop else 1.0
         play.teller.check(
             f"{real.name}: FLOP metered against what the driver's GPUs did",
-            f"{exaflop(view.metered_tflop)} against {exaflop(view.truth_tflop)}, {error:+.2%}",
+            f"{flop_text(view.metered_tflop)} against {flop_text(view.truth_tflop)}, {error:+.2%}",
             held=abs(error) <= METER_ERROR_MAX,
             law="3",
         )
@@ -225,7 +226,7 @@ def _lowers(play: Play) -> bool:
         if SPENT not in error.detail:
             raise
         return False
-    play.teller.say(f"officers lower the cap below what is granted: {exaflop(cap_tflop)}")
+    play.teller.say(f"officers lower the cap below what is granted: {flop_text(cap_tflop)}")
     return True
 
 
@@ -242,13 +243,13 @@ def books(play: Play) -> None:
     allotted = sum(view.allotted_tflop for view in everyone)
     play.teller.check(
         "settled and outstanding never pass the cap that granted them",
-        f"{exaflop(settled)} + {exaflop(outstanding)} of the first {exaflop(CAP_TFLOP)}",
+        f"{flop_text(settled)} + {flop_text(outstanding)} of the first {flop_text(CAP_TFLOP)}",
         held=settled + outstanding <= CAP_TFLOP,
         law="2",
     )
     play.teller.check(
         "the gates' allotted books and the governor's settled book are one figure",
-        f"{exaflop(allotted)} and {exaflop(settled)}",
+        f"{flop_text(allotted)} and {flop_text(settled)}",
         held=settled <= allotted <= settled + outstanding,
         law="2, 3",
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from flopgate_proto.amounts import flop_text
 from flopgate_sim.demo.scenes import CAP_TFLOP, LATE_MS
 from flopgate_sim.demo.treaty import HOME, HOSTS, TIMES, WORLD, Treaty
 from flopgate_sim.live.governor import Governor
 from flopgate_sim.live.hosts import HostView
 from flopgate_sim.live.processes import elapsed_ms, wait_until
-from flopgate_sim.live.telling import exaflop, spread
+from flopgate_sim.live.telling import spread
 
 
 def play(treaty: Treaty) -> None:
@@ -80,12 +81,12 @@ def same_totals(treaty: Treaty) -> None:
 
     wait_until("both to have heard every report", alike)
     for authority, totals in zip((HOME, WORLD), found, strict=True):
-        told = ", ".join(f"{names[host]} {exaflop(sum(totals[host]))}" for host in sorted(totals))
+        told = ", ".join(f"{names[host]} {flop_text(sum(totals[host]))}" for host in sorted(totals))
         teller.say(f"{authority}: {told}")
     teller.check(
         "both arrived at the same totals, which are the gates' own",
-        f"{exaflop(sum(map(sum, found[0].values())))} and "
-        f"{exaflop(sum(map(sum, found[1].values())))}; `heads compare`: {len(HOSTS)} same",
+        f"{flop_text(sum(map(sum, found[0].values())))} and "
+        f"{flop_text(sum(map(sum, found[1].values())))}; `heads compare`: {len(HOSTS)} same",
         held=found[0] == found[1] == books and sum(map(sum, books.values())) > 0,
         law="4",
     )

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from flopgate_proto.amounts import flop_text
 from flopgate_sim.live.cluster import Cluster
 from flopgate_sim.live.faults import Fault, Kind
 from flopgate_sim.live.governor import DRIFT_PPM, Governor, tolerated_ms
@@ -14,7 +15,7 @@ from flopgate_sim.live.hosts import SAMPLE_INTERVAL_MS, FleetProcess, HostView
 from flopgate_sim.live.line import Line
 from flopgate_sim.live.network import Network
 from flopgate_sim.live.processes import POLL_S, WAIT_S, elapsed_ms
-from flopgate_sim.live.telling import Teller, exaflop, spread
+from flopgate_sim.live.telling import Teller, spread
 from flopgate_sim.live.watch import Watch
 
 CAP_TFLOP: Final = 10**12
@@ -83,7 +84,7 @@ class Rehearsal:
         running = sum(view.runs for view in views)
         seen = self.watch.views
         reports = sum(view.acknowledged for view in seen)
-        flop = exaflop(sum(view.metered_tflop for view in seen))
+        flop = flop_text(sum(view.metered_tflop for view in seen))
         broken = f"  LAWS BROKEN {len(self.watch.broken)}" if self.watch.broken else ""
         return (
             f"   {minutes}:{seconds:02d}  {running} of {self.size} run  {reports} reports"
@@ -245,7 +246,7 @@ class Rehearsal:
         growth = sum(
             view.unaccounted_tflop - before[name].unaccounted_tflop for name, view in after.items()
         )
-        self._teller.say(f"{exaflop(growth)} done without a gate went to the unaccounted book.")
+        self._teller.say(f"{flop_text(growth)} done without a gate went to the unaccounted book.")
 
     # ------------------------------------------------------------------ the end
 
@@ -257,7 +258,7 @@ class Rehearsal:
         self._teller.scene("The books")
         self._teller.check(
             "FLOP metered against FLOP done",
-            f"{exaflop(metered)} against {exaflop(truth)}, {error:+.2%}",
+            f"{flop_text(metered)} against {flop_text(truth)}, {error:+.2%}",
             held=error >= -METER_ERROR_MAX,
             law="3",
         )
@@ -281,6 +282,6 @@ class Rehearsal:
             ("faults", faults or "none"),
             ("longest time to standstill after a cut", longest),
             ("lifetime of a permit", f"{self._lifetime_ms / 1000:.0f} s"),
-            ("FLOP metered against FLOP done", f"{exaflop(metered)} against {exaflop(truth)}"),
+            ("FLOP metered against FLOP done", f"{flop_text(metered)} against {flop_text(truth)}"),
             ("what gates were sent and did not take", refused or "nothing"),
         ]

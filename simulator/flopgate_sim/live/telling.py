@@ -32,11 +32,6 @@ def spread(times_ms: Sequence[int]) -> str:
     return f"first {first:.2f} s, median {median:.2f} s, last {last:.2f} s"
 
 
-def exaflop(tflop: int) -> str:
-    """A count for people."""
-    return f"{tflop / 1e6:.3f} exaFLOP"
-
-
 class Teller:
     """Prints scenes as they come and collects findings."""
 
