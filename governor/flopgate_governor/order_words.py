@@ -121,8 +121,8 @@ def _judges(order: Order) -> Iterator[str]:
             yield f"host {order.host_id.hex()} is granted nothing again, its chips are free"
             yield "its ceilings count as spent, its silence is charged at the peak"
         case Relief():
-            yield f"{flop_text(order.amount_tflop)} of {order.workload} on host {order.host_id.hex()}"
-            yield f"exactly {order.amount_tflop} TFLOP"
+            yield f"{flop_text(order.amount_tflop)} of {order.workload}"
+            yield f"exactly {order.amount_tflop} TFLOP, on host {order.host_id.hex()}"
             yield f"evidence {order.evidence_digest.hex()}"
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from flopgate_sim.scenario import find, shipped
+from flopgate_sim.scenario.acts import OFFICER_KEYS
 from flopgate_sim.scenario.clusters import CLUSTER_KEYS, WORKLOAD_KEYS
 from flopgate_sim.scenario.errands import ERRAND_KEYS
-from flopgate_sim.scenario.events import FAULT_KEYS, JOB_KEYS, OFFICER_KEYS
+from flopgate_sim.scenario.events import FAULT_KEYS, JOB_KEYS
 from flopgate_sim.scenario.kinds import KINDS
 from flopgate_sim.scenario.loader import (
     AUTHORITIES,

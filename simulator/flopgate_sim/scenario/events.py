@@ -1,18 +1,13 @@
-"""Reads what happens at stated moments of a scenario: faults, acts of officers, jobs."""
+"""Reads what happens at stated moments of a scenario: faults and jobs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, cast, get_args
+from typing import Final
 
-from flopgate_proto.limits import COUNT_MAX
-from flopgate_proto.values.common import Phase
-from flopgate_sim.scenario.fleet import scopes_of
 from flopgate_sim.scenario.kinds import HOST, KINDS
 from flopgate_sim.scenario.table import DURATION_S_MAX, ScenarioTable
 from flopgate_sim.scenario.values import (
-    ActKind,
-    OfficerAct,
     Scenario,
     TimedFault,
     TimedJob,
@@ -22,7 +17,6 @@ VALUE_MAX: Final = 10**9
 """Of a fault's number, either way."""
 
 FAULT_KEYS: Final = ("at_s", "kind", "host", "cluster", "authority", "span_s", "value")
-OFFICER_KEYS: Final = ("at_s", "act", "scope", "authority", "budget_tflop", "phase")
 JOB_KEYS: Final = ("name", "host", "chips", "start_s", "end_s", "utilisation_percent")
 
 
@@ -89,42 +83,6 @@ def read_authority(table: ScenarioTable, scenario: Scenario) -> int:
         ConfigError: there are not so many.
     """
     return table.number("authority", 0, 0, len(scenario.authorities.names) - 1)
-
-
-def read_acts(tables: Sequence[ScenarioTable], scenario: Scenario) -> tuple[OfficerAct, ...]:
-    """What officers do, by time.
-
-    Raises:
-        ConfigError: one is wrong, or names a scope that nothing here belongs to.
-    """
-    scopes = scopes_of(scenario.clusters)
-    found = [_act(table, scenario, scopes) for table in tables]
-    return tuple(sorted(found, key=lambda act: act.at_ms))
-
-
-def _act(table: ScenarioTable, scenario: Scenario, scopes: frozenset[str]) -> OfficerAct:
-    act = cast("ActKind", table.choice("act", None, get_args(ActKind)))
-    caps, phases = act == "policy_budget", act == "policy_phase"
-    if act == "resume":
-        table.alone(("scope",), "has no meaning: a resume lifts every pause of its authority")
-    if not caps:
-        table.alone(("budget_tflop",), 'has a meaning only with act = "policy_budget"')
-    if not phases:
-        table.alone(("phase",), 'has a meaning only with act = "policy_phase"')
-    else:
-        # A phase holds for hosts, whatever they compute.
-        scopes = frozenset(scope for scope in scopes if not scope.startswith("workload:"))
-    scope = table.text("scope", None if caps else "everything")
-    if scope not in scopes:
-        raise table.fault("scope", f"must be one of {', '.join(sorted(scopes))}")
-    return OfficerAct(
-        at_ms=table.moment_ms("at_s", most_s=scenario.duration_s),
-        act=act,
-        scope=scope,
-        authority=read_authority(table, scenario),
-        budget_tflop=table.number("budget_tflop", None, 0, COUNT_MAX) if caps else 0,
-        phase=table.phase("phase", None) if phases else Phase.ENFORCE,
-    )
 
 
 def read_jobs(tables: Sequence[ScenarioTable], scenario: Scenario) -> tuple[TimedJob, ...]:

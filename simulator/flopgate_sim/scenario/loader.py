@@ -9,13 +9,12 @@ from typing import Final
 from flopgate_agent.gate.settings import REPORT_INTERVAL_MS
 from flopgate_agent.toml_table import read_values
 from flopgate_proto.limits import KEYS_MAX
+from flopgate_sim.scenario.acts import OFFICER_KEYS, read_acts
 from flopgate_sim.scenario.clusters import CLUSTER_KEYS, read_clusters
 from flopgate_sim.scenario.errands import ERRAND_KEYS, read_errands
 from flopgate_sim.scenario.events import (
     FAULT_KEYS,
     JOB_KEYS,
-    OFFICER_KEYS,
-    read_acts,
     read_faults,
     read_jobs,
 )

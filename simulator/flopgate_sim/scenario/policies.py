@@ -16,7 +16,7 @@ from flopgate_sim.scenario.table import ScenarioTable
 from flopgate_sim.scenario.values import Cluster
 
 DEFAULTS = tomllib.loads(DEFAULT_POLICY.format(authority="every authority"))
-POLICY_KEYS = (*DEFAULTS, "budgets", "phases")
+POLICY_KEYS = (*DEFAULTS, "budgets", "phases", "tiers")
 
 
 def default_policy() -> Policy:

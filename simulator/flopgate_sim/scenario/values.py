@@ -13,7 +13,10 @@ from flopgate_proto.values.common import Phase
 from flopgate_proto.values.orders import Policy
 from flopgate_sim.scenario.profiles import PROFILES, ChipProfile
 
-ActKind = Literal["pause", "emergency", "resume", "policy_budget", "policy_phase"]
+ActKind = Literal[
+    "pause", "emergency", "resume", "policy_budget", "policy_phase", "veto", "adopt", "close",
+    "relieve", "unite", "apart", "train", "serve", "demote", "promote", "fallback",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +177,16 @@ class OfficerAct:
     """Officers of one authority do something.
 
     Attributes:
-        act: ``resume`` lifts every pause of this authority that stands.
+        act: ``resume`` lifts every pause of this authority that stands; ``veto`` ends the first
+            order that waits; ``demote`` and ``promote`` say whether the other authority has a say.
         scope: in words, as ``cluster:alpha``.
         authority: index.
         budget_tflop: the new cap of a ``policy_budget``, else 0.
         phase: of a ``policy_phase``: how far rules bite from then on.
+        host: index, of ``adopt``, ``close`` and ``relieve``.
+        clusters: of ``unite`` and ``apart``.
+        parents, tier, prior_tflop: of a workload that ``train`` or ``serve`` registers.
+        fallback_ms: of ``demote`` and ``fallback``; 0: none.
     """
 
     at_ms: int
@@ -187,6 +195,12 @@ class OfficerAct:
     authority: int = 0
     budget_tflop: int = 0
     phase: Phase = Phase.ENFORCE
+    host: int | None = None
+    clusters: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
+    tier: int = 0
+    prior_tflop: int = 0
+    fallback_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,8 +60,12 @@ def plan_of(scenario: Scenario, seed: int) -> WorldPlan:
                 act=act.act,
                 scope=act.scope,
                 authority=act.authority,
-                cap_tflop=act.budget_tflop,
+                cap_tflop=act.budget_tflop or act.prior_tflop,
                 phase=act.phase,
+                host="" if act.host is None else names[act.host],
+                names=act.clusters or act.parents,
+                tier=act.tier,
+                fallback_ms=act.fallback_ms,
             )
             for act in scenario.acts
         ),

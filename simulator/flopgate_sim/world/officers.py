@@ -52,7 +52,7 @@ class Officers:
         self._streams = streams
         self._keys = [streams.key(f"officer/{authority}/{number}") for number in range(count)]
         self._quorum = quorum
-        self._nonces = 0
+        self._nonces = self._seats = 0
         self.issued: list[Envelope] = []
         self.trust_root = self._trust_root()
         self.root = self.sign(self.trust_root)
@@ -150,10 +150,11 @@ class Officers:
 
     def seats(self, recipients: tuple[str, ...], fallback_ms: int) -> Envelope:
         """A quorum says that others only receive, and of itself when it need not be asked."""
+        self._seats += 1
         return self.sign(
             Seats(
                 authority=self.authority,
-                version=1,
+                version=self._seats,
                 seats=tuple(Seat(authority=one, standing=Standing.RECIPIENT) for one in recipients),
                 reason="treaty",
                 fallback_ms=fallback_ms,

@@ -166,7 +166,7 @@ class Act:
             oldest). What must not work: ``rogue-resume`` and ``rogue-cap`` (one officer signs
             twice), ``mixed-resume`` (his signature beside another's over other bytes). Of
             seats: ``demote`` (the other authority only receives, as far as this one is asked),
-            ``fallback`` (this one alone).
+            ``promote`` (it has a say again), ``fallback`` (this one alone).
         scope: in words, as ``cluster:alpha``.
         authority: index.
         cap_tflop: of a ``policy_budget``; what went into a workload elsewhere.

@@ -266,7 +266,7 @@ class World:
             case "demote":
                 other = self.governors[1 - act.authority].name
                 order = officers.seats((other,), act.fallback_ms)
-            case "fallback":
+            case "promote" | "fallback":
                 order = officers.seats((), act.fallback_ms)
             case "policy_phase":
                 now_unix_ms = governor.clocks.wall_unix_ms
