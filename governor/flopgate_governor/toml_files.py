@@ -115,10 +115,11 @@ _OPTIONAL_COUNTS: Final = (
     "reserve_headroom_max_tflop",
     "prohibit_tflop_per_s",
 )
-_KEYS: Final = (
+FORM_KEYS: Final = (
     *_COUNTS, *_OPTIONAL_COUNTS, "capacity_basis", "charged_figure", "budgets", "phases", "tiers",
     "version",
 )  # fmt: skip
+"""Of a policy's form."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -175,7 +176,7 @@ def policy_of(document: Mapping[str, Any], where: str, authority: str, version: 
     Raises:
         ConfigError: a key is unknown, missing, or not of its type.
     """
-    check_keys(document, _KEYS, where)
+    check_keys(document, FORM_KEYS, where)
     return Policy(
         authority=authority,
         version=_count(document, "version", where) if "version" in document else version,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from flopgate_governor import policy_bounds
-from flopgate_governor.toml_files import DEFAULT_POLICY, policy_of
+from flopgate_governor.toml_files import DEFAULT_POLICY, FORM_KEYS, policy_of
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values.common import Scope, ScopeKind
@@ -16,7 +16,7 @@ from flopgate_sim.scenario.table import ScenarioTable
 from flopgate_sim.scenario.values import Cluster
 
 DEFAULTS = tomllib.loads(DEFAULT_POLICY.format(authority="every authority"))
-POLICY_KEYS = (*DEFAULTS, "budgets", "phases", "tiers")
+POLICY_KEYS = tuple(key for key in FORM_KEYS if key != "version")
 
 
 def default_policy() -> Policy:
