@@ -41,6 +41,10 @@ HELD_ORDERS_MAX: Final = 64
 """Orders that a host hands back to its authority."""
 ORDERS_WAITING_MAX: Final = 64
 """Orders that loosen and are not in force yet, of one authority."""
+PAUSES_OF_ONE_MAX: Final = 1024
+"""Pauses that stand and that the same officers, fewer than a quorum, signed."""
+VETOES_OF_ONE_MAX: Final = 256
+"""Vetoes of the same officers that ended nothing which waited."""
 LICENSED_HOSTS_MAX: Final = 1024
 """Requests that one approval names."""
 FILE_LINE_BYTES_MAX: Final = 512 * 1024

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ForgedError, HistoryError, PeerError
 from flopgate_proto.keys import SigningKey
+from flopgate_proto.orders import book as order_book
 from flopgate_proto.orders.book import DELEGATIONS_KEPT, GATE, GOVERNOR, OrderBook, Side
 from flopgate_proto.values import Key, Policy, Role, Scope, ScopeKind
 from tests.support import further_orders, orders
@@ -188,3 +190,57 @@ def test_law_6_gate_and_governor_hold_the_same_in_force(steps: list[tuple[int, i
     gate, governor = books[GATE], books[GOVERNOR]
     assert replace(gate, side=GOVERNOR, trust=governor.trust) == governor
     assert gate.trust.revoked == governor.trust.revoked
+
+
+def vetoing(number: int, officer: SigningKey = OFFICER_KEYS[0]) -> Envelope:
+    """Of an order that nobody knows."""
+    digest = number.to_bytes(32, "big")
+    return orders.sealed_order(further_orders.veto(order_digest=digest), [officer])
+
+
+def pausing(number: int, officers: Sequence[SigningKey] = OFFICER_KEYS[:1]) -> Envelope:
+    nonce = number.to_bytes(16, "big")
+    return orders.sealed_order(orders.pause(nonce=nonce), officers)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_no_officer_fills_the_book_with_vetoes_of_what_nobody_knows(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order_book, "VETOES_OF_ONE_MAX", 3)
+    book = opened(side)
+    for number in range(3):
+        book = book.accept(vetoing(number), 1).book
+    with pytest.raises(HistoryError, match=r"order\.too-many"):
+        book.accept(vetoing(3), 1)
+    with pytest.raises(HistoryError, match=r"order\.too-many"):
+        book.accept(orders.sealed_order(further_orders.veto(nonce=bytes(16)), OFFICER_KEYS[:1]), 1)
+    other = book.accept(vetoing(4, OFFICER_KEYS[1]), 1).book
+    assert len(other.vetoed) == 4
+    # What waits is no such thing: his own veto of it is in time whatever he signed before.
+    order = orders.sealed_order(looser(book))
+    waiting = book.accept(order, 1).book
+    ends = further_orders.veto(order_digest=order.digest)
+    ended = waiting.accept(orders.sealed_order(ends, OFFICER_KEYS[:1]), 2).book
+    assert not ended.waiting
+    with pytest.raises(HistoryError, match=r"order\.vetoed"):
+        ended.accept(order, 3)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_no_officer_fills_the_book_with_pauses_and_a_quorum_pauses_on(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order_book, "PAUSES_OF_ONE_MAX", 3)
+    book = opened(side, delay_ms=0)
+    made = [pausing(number) for number in range(3)]
+    for envelope in made:
+        book = book.accept(envelope, 1).book
+    assert book.accept(made[0], 1).book.pauses == book.pauses, "it is known"
+    with pytest.raises(HistoryError, match=r"order\.too-many"):
+        book.accept(pausing(3), 1)
+    assert len(book.accept(pausing(3, OFFICER_KEYS[1:2]), 1).book.pauses) == 4
+    assert len(book.accept(pausing(3, OFFICER_KEYS[:2]), 1).book.pauses) == 4
+    lifted = orders.sealed_order(orders.resume(lifts=(made[0].digest,)))
+    free = book.accept(lifted, 2).book
+    assert len(free.accept(pausing(3), 3).book.pauses) == 3

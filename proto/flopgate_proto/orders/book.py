@@ -6,6 +6,8 @@
 * One officer pauses, at once. Wider than one cluster, one officer's pause must lapse within what
   policy says; a quorum (the threshold of the role ``resume``) may leave the lapse out. A lapse that
   was signed holds, whoever signed it, until a quorum confirms the pause.
+* No officer fills the book alone: so many pauses of his stand, and so many vetoes of what did not
+  wait are kept; the next is refused, and no other officer's is pushed out.
 * What loosens waits as long as the policy says that is in force when it is accepted; meanwhile one
   officer's veto ends it for good. It is verified again when it comes into force.
 
@@ -22,7 +24,12 @@ from flopgate_proto.codec.payload_types import PayloadType
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ForgedError, HistoryError, PeerError
 from flopgate_proto.keys import VerifyingKey
-from flopgate_proto.limits import COUNT_MAX, ORDERS_WAITING_MAX
+from flopgate_proto.limits import (
+    COUNT_MAX,
+    ORDERS_WAITING_MAX,
+    PAUSES_OF_ONE_MAX,
+    VETOES_OF_ONE_MAX,
+)
 from flopgate_proto.loosening import InForce, loosened
 from flopgate_proto.orders.held import DelegatedKey, Fallen, LatchedPause, Waiting
 from flopgate_proto.orders.works import NO_WORKS, Works
@@ -78,6 +85,7 @@ class OrderBook:
         seats: which authorities have a say; ``None``: all.
         waiting: what loosens and is not in force yet, in the order in which it was accepted.
         fallen: the newest that waited and never came into force.
+        unseen: of each veto that ended nothing which waited, the officers who signed it.
         works: registered workloads; a gate is told of none.
     """
 
@@ -95,6 +103,7 @@ class OrderBook:
     waiting: tuple[Waiting, ...] = ()
     fallen: tuple[Fallen, ...] = ()
     works: Works = NO_WORKS
+    unseen: tuple[frozenset[str], ...] = ()
 
     @property
     def policy_version(self) -> int:
@@ -278,6 +287,10 @@ class OrderBook:
         known = any(held.digest == verified.digest for held in self.pauses)
         if known or verified.digest in self.lifted:
             return self
+        if not self.trust.fills("resume", verified.signers):
+            officers = self.trust.officers(verified.signers)
+            standing = [self.trust.officers(held.signers) for held in self.pauses]
+            _check_room(officers, standing.count(officers), PAUSES_OF_ONE_MAX, "pauses stand")
         latched = LatchedPause(
             pause=pause,
             digest=verified.digest,
@@ -311,9 +324,13 @@ class OrderBook:
         held = self.waits(order.order_digest)
         waiting = tuple(one for one in self.waiting if one is not held)
         book = replace(self, waiting=waiting, vetoed=self.vetoed | {order.order_digest})
+        officers = self.trust.officers(verified.signers)
         if held is None:
-            return book
-        officer = ", ".join(sorted(self.trust.officers(verified.signers)))
+            # Of what waits as many as a quorum signs; of what nobody knows, any number.
+            count = self.unseen.count(officers)
+            _check_room(officers, count, VETOES_OF_ONE_MAX, "vetoes ended nothing that waited")
+            return replace(book, unseen=(*self.unseen, officers))
+        officer = ", ".join(sorted(officers))
         return book.let_fall(order.order_digest, "order.vetoed", f"{officer}: {order.reason}")
 
 
@@ -324,6 +341,16 @@ class Accepted:
     book: OrderBook
     came: tuple[VerifiedOrder, ...]
     since_ms: int
+
+
+def _check_room(officers: frozenset[str], count: int, most: int, what: str) -> None:
+    """No officer fills the book; none pushes out what another ordered."""
+    if count >= most:
+        raise HistoryError(
+            f"{count} {what} of {', '.join(sorted(officers))}",
+            code="order.too-many",
+            remedy="A quorum lifts some, or signs this one; or another officer does.",
+        )
 
 
 def _check_above(name: str, new: int, held: int) -> None:
