@@ -13,6 +13,7 @@ from flopgate_proto.codec import envelope_from_json
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ConfigError, FlopgateError, MalformedError
 from flopgate_proto.files import (
+    REQUEST_KIND,
     Content,
     Forms,
     Summary,
@@ -26,7 +27,6 @@ from flopgate_proto.files import (
     summary_of,
 )
 from flopgate_proto.files.content import Kind
-from flopgate_proto.files.requests import KIND as REQUEST
 from flopgate_proto.limits import ARMOR_CHARS_MAX, MESSAGE_BYTES_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
@@ -86,7 +86,7 @@ def read_given(paths: Sequence[str], host_id: bytes = b"") -> Given:
     for path in paths:
         with naming(path), opened(path) as file:
             first = file.read(CHUNK_BYTES)
-            if is_lines(first, REQUEST):
+            if is_lines(first, REQUEST_KIND):
                 given.summaries.append(summary_of(asking_hosts(chunks(file, first))))
             elif is_lines(first):
                 found = read_licenses(chunks(file, first))
