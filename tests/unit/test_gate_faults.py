@@ -145,7 +145,8 @@ def test_law_8_an_enrolled_host_without_a_policy_stops() -> None:
     assert enrolment is not None
     # A delegation that asks for no policy: the admission itself then holds.
     orders = [authority.root, authority.delegation(least_policy_version=0)]
-    rig.carry_out(rig.core.admission(name, authority.admission(enrolment), orders, rig.now))
+    admission = authority.admission(enrolment, policy_digest=b"")
+    rig.carry_out(rig.core.admission(name, admission, orders, rig.now))
     assert rig.core.enrolled
     rig.run(20_000)
     assert why(rig).reason == "policy.missing"

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Final
 
-from flopgate_agent.gate.actions import KeepQuote
-from flopgate_agent.gate.authority import Authority, Permit, needless_sequence
+from flopgate_agent.gate.authority import Authority, Permit
 from flopgate_agent.gate.carrying import KeptAnswer
-from flopgate_agent.gate.memory import Moment
-from flopgate_agent.gate.seats import entitled
 from flopgate_agent.gate.settings import GateSettings
 from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer, verify_answer
 from flopgate_proto.codec import PayloadType, decode_report
@@ -171,23 +167,6 @@ def take_licensed(
     licensed = {one.workload for one in answer.verdicts if isinstance(one.outcome, Ceiling)}
     kept = {name: one for name, one in authority.refusals.items() if name not in licensed}
     authority.refusals = kept
-
-
-def keep_quote(
-    authority: Authority, proven: ProvenAnswer, everyone: Collection[Authority], now: Moment
-) -> KeepQuote:
-    """Make durable what an answer that was taken changed."""
-    return KeepQuote(
-        authority=authority.name,
-        quote=authority.quote,
-        acknowledged_sequence=authority.acknowledged_sequence,
-        needless_sequence=needless_sequence(entitled(everyone)),
-        held_sequence=needless_sequence(everyone),
-        batch_root=proven.root,
-        scopes=authority.scopes,
-        time=authority.time_to_keep(now),
-        named_policy=authority.named_digest,
-    )
 
 
 def resume_answer(

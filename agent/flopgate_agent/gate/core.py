@@ -20,7 +20,6 @@ from flopgate_agent.gate.actions import Action, KeepTime, Tell
 from flopgate_agent.gate.answers import (
     Accepted,
     check_answer,
-    keep_quote,
     take_answer,
     take_licensed,
 )
@@ -206,7 +205,7 @@ class GateCore(GateState):
         return [self.licensing.keep(self.authorities.values(), row), *report, *self._step()]
 
     def _keep_quote(self, authority: Authority, proven: ProvenAnswer) -> Action:
-        kept = keep_quote(authority, proven, self.authorities.values(), self._moment)
+        kept = ordering.keep_quote(authority, proven, self.authorities.values(), self._moment)
         self.chain.forget(kept.needless_sequence)
         return kept
 

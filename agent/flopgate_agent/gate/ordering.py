@@ -1,12 +1,14 @@
-"""Orders of officers as they come in, and as those that waited come into force."""
+"""Orders of officers as they come in and into force, and what is kept of an answer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from flopgate_agent.gate.actions import Action, KeepOrder, Tell
-from flopgate_agent.gate.authority import Authority
-from flopgate_agent.gate.seats import changes
+from flopgate_agent.gate.actions import Action, KeepOrder, KeepQuote, Tell
+from flopgate_agent.gate.authority import Authority, needless_sequence
+from flopgate_agent.gate.memory import Moment
+from flopgate_agent.gate.seats import changes, entitled
+from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.trust import VerifiedOrder
 
@@ -18,6 +20,23 @@ def keep(authority: Authority, envelope: Envelope, running_ms: int) -> KeepOrder
         digest=envelope.digest,
         envelope=envelope,
         first_seen_running_ms=running_ms,
+    )
+
+
+def keep_quote(
+    authority: Authority, proven: ProvenAnswer, everyone: Collection[Authority], now: Moment
+) -> KeepQuote:
+    """Make durable what an answer that was taken changed."""
+    return KeepQuote(
+        authority=authority.name,
+        quote=authority.quote,
+        acknowledged_sequence=authority.acknowledged_sequence,
+        needless_sequence=needless_sequence(entitled(everyone)),
+        held_sequence=needless_sequence(everyone),
+        batch_root=proven.root,
+        scopes=authority.scopes,
+        time=authority.time_to_keep(now),
+        named_policy=authority.named_digest,
     )
 
 
