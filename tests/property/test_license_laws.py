@@ -13,12 +13,21 @@ from flopgate_agent.gate.license_check import LicenseFile
 from flopgate_proto.errors import FlopgateError, PeerError, TpmError
 from flopgate_proto.values import SingleUse
 from flopgate_sim.world.tpm import FakeTpm
-from tests.support.license_rig import STEP_MS, KilledError, LicenseRig, issue
+from tests.support.license_rig import (
+    HOUR_MS,
+    STEP_MS,
+    KilledError,
+    LicenseRig,
+    issue,
+    opening,
+    reserve_of,
+)
 
 EVENTS = (
     *("run", "run", "crash", "reboot", "before", "after", "stepped"),
     *("image", "restore", "unpowered", "unpowered"),
     *("ask", "install", "return", "pause"),
+    *("seal", "open", "open"),
 )
 AMOUNTS_MS = (700, 30_000, 300_000)
 STEPS = st.lists(
@@ -27,6 +36,7 @@ STEPS = st.lists(
     max_size=9,
 )
 BUDGET_TFLOP = 250_000
+RESERVE_TFLOP = 190_000
 TO_THE_END_MS = 250_000
 
 
@@ -40,6 +50,7 @@ class Story:
         self.images: list[bytes] = []
         self.base_tflop = self.rig.truth_tflop
         self.taken: set[bytes] = set()
+        self.reserves: list[LicenseFile] = []
         self.starts = 0
         self.dead = False
 
@@ -75,8 +86,20 @@ class Story:
                     rig.tpm.reset(orderly=False)
                 rig.put_back(self.images[which % len(self.images)])
                 self._start(boot=True)
+            case "pause":
+                pause = rig.authority.pause(emergency=True)
+                rig.order(pause)
+                rig.run(3_000)
+                rig.order(rig.authority.resume(pause.digest))
+            case _:
+                self._carry(event, which)
+
+    def _carry(self, event: str, which: int) -> None:
+        """People ask for licenses and reserves, bring them, open them and give them back."""
+        rig = self.rig
+        use = SingleUse.SOFTWARE if rig.tpm is None else SingleUse.TPM
+        match event:
             case "ask":
-                use = SingleUse.SOFTWARE if rig.tpm is None else SingleUse.TPM
                 request = rig.request()
                 found = issue(rig.authority, request, single_use=use, headroom_tflop=BUDGET_TFLOP)
                 self.files.append(found)
@@ -84,13 +107,23 @@ class Story:
                 found = self.files[which % len(self.files)]
                 rig.install(found)
                 self.taken.add(found.approval.digest)
+            case "seal":
+                request = rig.request(reserve=True)
+                found = issue(
+                    rig.authority,
+                    request,
+                    approval=reserve_of(request),
+                    single_use=use,
+                    headroom_tflop=RESERVE_TFLOP,
+                )
+                self.reserves.append(found)
+                rig.install(found)
+            case "open" if self.reserves:
+                authority = rig.core.authorities[rig.authority.name]
+                authority.heard_running_ms = rig.core.running_ms - HOUR_MS
+                rig.carry_out(rig.core.open_reserve(opening(self.reserves[-1]), rig.now))
             case "return":
                 rig.give_back()
-            case "pause":
-                pause = rig.authority.pause(emergency=True)
-                rig.order(pause)
-                rig.run(3_000)
-                rig.order(rig.authority.resume(pause.digest))
 
     def _start(self, *, boot: bool = False) -> None:
         self.starts += 1
@@ -104,7 +137,7 @@ class Story:
     @property
     def most_tflop(self) -> int:
         """What all licenses that were ever installed can let run."""
-        return BUDGET_TFLOP * len(self.taken)
+        return BUDGET_TFLOP * len(self.taken) + RESERVE_TFLOP * len(self.reserves)
 
 
 @settings(max_examples=30)
@@ -112,6 +145,13 @@ class Story:
 @example(steps=[("run", 300_000, 0), ("unpowered", 0, 0), ("install", 0, 0)])
 @example(steps=[("image", 0, 0), ("run", 300_000, 0), ("unpowered", 0, 1)])
 @example(steps=[("run", 60_000, 0), ("reboot", 0, 0)] * 6)
+@example(steps=[("seal", 0, 0), ("open", 0, 0), *[("run", 30_000, 0), ("crash", 0, 0)] * 3])
+@example(
+    steps=[
+        *(("seal", 0, 0), ("open", 0, 0), ("run", 300_000, 0), ("image", 0, 0)),
+        *(("run", 30_000, 0), ("unpowered", 0, 0), ("run", 300_000, 0)),
+    ]
+)
 @example(steps=[("run", 60_000, 0), ("return", 0, 0), ("unpowered", 0, 0), ("install", 0, 0)])
 def test_law_5_where_a_counter_stands_no_license_is_spent_twice(
     steps: list[tuple[str, int, int]],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flopgate_proto.batches import seal_batch
 from flopgate_proto.codec import decode_report, encode_answer, envelope_from_wire, envelope_to_wire
 from flopgate_proto.envelope import Envelope
+from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Answer, Ceiling, LicenseApproval, Phase, SingleUse, Terms, Verdict
 from flopgate_proto.values.licenses import LicenseTerms
@@ -38,7 +39,10 @@ def stolen(
         verdicts=tuple(
             Verdict(
                 workload=lane.workload,
-                outcome=Ceiling(ceiling_tflop=lane.allotted_tflop + approval.headroom_max_tflop),
+                outcome=Ceiling(
+                    ceiling_tflop=lane.allotted_tflop + approval.headroom_max_tflop,
+                    peak_tflop_per_s=COUNT_MAX,
+                ),
             )
             for lane in report.lanes
         ),
