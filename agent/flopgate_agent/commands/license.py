@@ -72,10 +72,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="names of hosts, one a line: who has not sent is told, and the exit status is 1",
     )
-    install = actions.add_parser("install", help="give this host's gate its license")
+    install = actions.add_parser("install", help="give its license to this host's gate, or to those of a site")
     install.add_argument("files", nargs="+", metavar="FILE", help=_FILES_HELP)
     install.add_argument(
         "--json", action="store_true", help="answer for programs, a line for each license"
+    )
+    install.add_argument(
+        "--name", default=platform.node(), metavar="NAME", help="of this host, in its answer"
     )
     install.add_argument(
         "--hosts",
@@ -134,9 +137,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--host", default="", metavar="HEX", help="of this host alone: its id begins so"
     )
     show.add_argument("--out", type=Path, metavar="FOLDER", help="where QR codes go")
-    install.add_argument(
-        "--name", default=platform.node(), metavar="NAME", help="of this host, in its answer"
-    )
     for one in (ask, install, back, unseal, tell, show):
         add_gate_config(one)
 

@@ -13,6 +13,7 @@ from flopgate_proto.codec import envelope_from_json
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ConfigError, FlopgateError, MalformedError
 from flopgate_proto.files import (
+    FORM_BYTES_MAX,
     REQUEST_KIND,
     Content,
     Forms,
@@ -27,11 +28,9 @@ from flopgate_proto.files import (
     summary_of,
 )
 from flopgate_proto.files.content import Kind
-from flopgate_proto.limits import ARMOR_CHARS_MAX, MESSAGE_BYTES_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 CHUNK_BYTES: Final = 65_536
-_TEXT_BYTES_MAX: Final = max(4 * ARMOR_CHARS_MAX, MESSAGE_BYTES_MAX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ def read_given(paths: Sequence[str], host_id: bytes = b"") -> Given:
                 found = read_licenses(chunks(file, first))
                 given.licenses.extend(license_of(found, host_id) if host_id else found)
             else:
-                data = first + file.read(_TEXT_BYTES_MAX)
+                data = first + file.read(FORM_BYTES_MAX)
                 if not forms.take(data):
                     given.statements.append(_statement(data.decode(errors="replace")))
     _add(given, forms.contents())

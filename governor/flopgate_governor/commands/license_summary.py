@@ -16,6 +16,7 @@ from flopgate_governor.wiring import opened
 from flopgate_proto.amounts import counted
 from flopgate_proto.errors import ConfigError, HistoryError, PeerError
 from flopgate_proto.files import (
+    FORM_BYTES_MAX,
     AskingHost,
     Forms,
     Summary,
@@ -27,10 +28,8 @@ from flopgate_proto.files import (
     summary_of,
 )
 from flopgate_proto.files.requests import told
-from flopgate_proto.limits import ARMOR_CHARS_MAX, MESSAGE_BYTES_MAX
 from flopgate_proto.values.heads import Head
 
-_BYTES_MAX: Final = max(4 * ARMOR_CHARS_MAX, MESSAGE_BYTES_MAX)
 _BEGIN_BYTES: Final = 200
 _REMEDY: Final = "Name text for paper, pictures or texts of QR codes, or a request file."
 
@@ -95,7 +94,7 @@ def _read(paths: Sequence[Path]) -> list[Summary]:
         if _is_request(path):
             found.append(summary_of(read_asking(path)))
             continue
-        data = read_bytes(path, _BYTES_MAX, "license-file", remedy=_REMEDY)
+        data = read_bytes(path, FORM_BYTES_MAX, "license-file", remedy=_REMEDY)
         try:
             taken = forms.take(data)
         except PeerError as error:

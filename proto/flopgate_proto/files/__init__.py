@@ -4,7 +4,7 @@ Nothing rests on these forms: what counts are the signatures of the statements i
 be told apart, and to say in one sentence what is wrong with them.
 """
 
-from flopgate_proto.files.armor import armored, is_armor, read_armor
+from flopgate_proto.files.armor import armored, read_armor
 from flopgate_proto.files.carried import (
     license_content,
     license_in,
@@ -13,10 +13,10 @@ from flopgate_proto.files.carried import (
 )
 from flopgate_proto.files.checksum import spoken
 from flopgate_proto.files.content import Content
-from flopgate_proto.files.forms import Forms
+from flopgate_proto.files.forms import FORM_BYTES_MAX, Forms
 from flopgate_proto.files.licenses import license_of, read_licenses, write_licenses
 from flopgate_proto.files.lines import is_lines
-from flopgate_proto.files.qr import is_qr_part, join_qr, qr_parts
+from flopgate_proto.files.qr import join_qr, qr_parts
 from flopgate_proto.files.requests import (
     CHAIN_KIND,
     REQUEST_KIND,
@@ -39,6 +39,7 @@ from flopgate_proto.files.summary_words import summary_lines
 
 __all__ = [
     "CHAIN_KIND",
+    "FORM_BYTES_MAX",
     "REQUEST_KIND",
     "AskingHost",
     "AskingLane",
@@ -49,9 +50,7 @@ __all__ = [
     "armored",
     "asking_hosts",
     "differences",
-    "is_armor",
     "is_lines",
-    "is_qr_part",
     "join_qr",
     "joined",
     "license_content",

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from flopgate_proto.files.armor import is_armor, read_armor
 from flopgate_proto.files.content import Content
 from flopgate_proto.files.qr import is_qr_part, join_qr
 from flopgate_proto.files.qr_images import is_image, read_qr
+from flopgate_proto.limits import ARMOR_CHARS_MAX, MESSAGE_BYTES_MAX
+
+FORM_BYTES_MAX: Final = max(4 * ARMOR_CHARS_MAX, MESSAGE_BYTES_MAX)
+"""Text for paper, a picture, or a statement. The readers have their own limits within it."""
 
 
 class Forms:

@@ -28,7 +28,8 @@ Line = Mapping[str, Any]
 def is_lines(data: bytes, kind: str = "") -> bool:
     """Whether a file that begins so is one of these, or of this kind, or means to be."""
     begin = data.lstrip()[:80]
-    return begin[:1] == b"{" and b'"flopgate"' in begin and f'"{kind}'.encode() in begin
+    ours = begin[:1] == b"{" and b'"flopgate"' in begin
+    return ours and (not kind or f'"{kind}"'.encode() in begin)
 
 
 def write_lines(kind: str, bodies: Iterable[Line]) -> Iterator[bytes]:

@@ -64,8 +64,8 @@ def summary_contents(summary: Summary) -> Iterator[Content]:
     positions = sorted(summary.asking)
     while positions:
         first = positions[0]
-        part = [at for at in positions[:PART_HOSTS] if at < first + PART_HOSTS]
-        run = [at for number, at in enumerate(part) if at == first + number]
+        # A part says only where it begins: it ends where a host is missing.
+        run = [at for number, at in enumerate(positions[:PART_HOSTS], first) if at == number]
         positions = positions[len(run) :]
         message = pb.RequestSummary(
             hosts=summary.hosts,
