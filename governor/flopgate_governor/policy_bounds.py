@@ -82,19 +82,22 @@ def _figures(policy: Policy) -> Iterator[Fault]:
 def _spans(policy: Policy) -> Iterator[Fault]:
     # A grant covers its lifetime at the peak: what an answer finds left of it must outlast this.
     ceiling_ms = policy.drain_ms + STOP_SLACK_MS + ROUND_TRIP_MS
-    if policy.wind_down_ms + ceiling_ms >= policy.lifetime_ms:
-        short = policy.lifetime_ms <= ceiling_ms
-        key = "lifetime_ms" if short else "wind_down_ms"
-        others = "wind_down_ms, drain_ms" if short else "drain_ms"
+    rest = f"{STOP_SLACK_MS} ms for the stop and {ROUND_TRIP_MS} ms for an answer on its way"
+    why = "hosts stand at ceiling.reached as soon as they are granted anything"
+    if policy.lifetime_ms <= ceiling_ms:
         yield Fault(
-            key=key,
-            problem=f"is {getattr(policy, key)}: with {others}, {STOP_SLACK_MS} ms for the stop "
-            f"and {ROUND_TRIP_MS} ms for an answer on its way it "
-            + ("is too short" if short else f"does not fit into lifetime_ms {policy.lifetime_ms}")
-            + ": hosts stand at ceiling.reached as soon as they are granted anything",
-            mend=f"Write more than {policy.wind_down_ms + ceiling_ms}, or a shorter drain_ms."
-            if short
-            else f"Write less than {policy.lifetime_ms - ceiling_ms}, a longer lifetime_ms or a "
+            key="lifetime_ms",
+            problem=f"is {policy.lifetime_ms}: it must hold wind_down_ms, drain_ms, {rest}, else "
+            f"{why}",
+            mend=f"Write more than {policy.wind_down_ms + ceiling_ms}, or a shorter drain_ms.",
+        )
+        return
+    if policy.wind_down_ms + ceiling_ms >= policy.lifetime_ms:
+        yield Fault(
+            key="wind_down_ms",
+            problem=f"is {policy.wind_down_ms}: with drain_ms, {rest} it does not fit into "
+            f"lifetime_ms {policy.lifetime_ms}: {why}",
+            mend=f"Write less than {policy.lifetime_ms - ceiling_ms}, a longer lifetime_ms or a "
             "shorter drain_ms.",
         )
         return

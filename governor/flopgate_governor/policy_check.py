@@ -2,66 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from flopgate_governor import schema
 from flopgate_governor.budgets import load_books
-from flopgate_governor.capacity import peaks_of
-from flopgate_governor.core.decide import reach_tflop
-from flopgate_governor.core.facts import Books
+from flopgate_governor.core.decide import rate_flop_per_s, reach_tflop
+from flopgate_governor.core.facts import Books, Host
 from flopgate_governor.core.lineage import Ground, key_of
 from flopgate_governor.core.orders import caps_of
 from flopgate_governor.core.silence import NOBODY
 from flopgate_governor.policy_bounds import Fault
 from flopgate_governor.prepared import Query
-from flopgate_governor.state import State
+from flopgate_governor.state import State, read_hosts
 from flopgate_governor.workload_view import known_of
 from flopgate_proto.amounts import counted, flop_text, rate_text, span_text
 from flopgate_proto.limits import STOP_SLACK_MS
 from flopgate_proto.orders.works import Works
-from flopgate_proto.values.common import ChargedFigure
 from flopgate_proto.values.licenses import LICENSE_STEP_MS
 from flopgate_proto.values.orders import Policy
 
-_H, _C = schema.host.c, schema.chip.c
-_CHIPS: Final = Query(
-    select(_H.host_id, _H.cluster, _C.pci_device_id, _C.name, func.count())
-    .join(schema.chip, _H.host_id == _C.host_id)
-    .group_by(_H.host_id, _H.cluster, _C.pci_device_id, _C.name)
-)
+_IDS: Final = Query(select(schema.host.c.host_id))
 _LICENSES: Final = (
     ("license", "license_span_ms", "license_headroom_max_tflop"),
     ("reserve", "reserve_span_ms", "reserve_headroom_max_tflop"),
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """How fast a host's chips can add to the charged figure, all in one lane."""
-
-    cluster: str
-    flop_per_s: int
-
-
-def rates_of(state: State, policy: Policy) -> dict[bytes, Rate]:
-    """Of every enrolled host.
+def enrolled(state: State) -> list[Host]:
+    """All hosts but those that left: their chips are another's.
 
     Raises:
         StorageError: the store cannot be read.
     """
-    found: dict[bytes, Rate] = {}
     with state.store.transaction() as connection:
-        for host_id, cluster, pci_device_id, name, count in _CHIPS.run(connection):
-            peaks = peaks_of(pci_device_id, name)
-            high = policy.charged_figure is ChargedFigure.HIGH
-            peak = peaks.worst_high_flop_per_s if high else peaks.worst_nominal_flop_per_s
-            before = found[host_id].flop_per_s if host_id in found else 0
-            found[host_id] = Rate(cluster=cluster, flop_per_s=before + peak * count)
-    return found
+        ids = [host_id for (host_id,) in _IDS.run(connection)]
+        return [host for host in read_hosts(connection, ids, state.clusters.kin) if host.chips]
 
 
 def books_for(state: State, policy: Policy) -> Books:
@@ -131,36 +109,37 @@ def crash_remarks(policy: Policy) -> Iterator[str]:
 
 
 def headroom_remarks(
-    policy: Policy, rates: Mapping[bytes, Rate], covered: frozenset[str]
+    policy: Policy, hosts: Iterable[Host], covered: frozenset[str]
 ) -> Iterator[str]:
-    """Headrooms that are too small for hosts as they are enrolled."""
-    ruled = {host_id: one for host_id, one in rates.items() if one.cluster in covered}
-    needed: list[tuple[str, int, Mapping[bytes, Rate], str]] = [
-        (
-            "headroom_max_tflop",
-            _stop_ms(policy),
-            ruled,
-            "a stop in order: it stands at ceiling.reached",
-        )
-    ]
-    for kind, span, headroom in _LICENSES:
-        span_ms: int = getattr(policy, span)
+    """Headrooms that are too small for hosts as they are enrolled, all chips in one lane."""
+    rates: dict[bytes, int] = {}
+    ruled: dict[bytes, int] = {}
+    for host in hosts:
+        rate = rate_flop_per_s(host, tuple(range(len(host.chips))), policy.charged_figure)
+        rates[host.host_id] = rate
+        if host.cluster in covered:
+            ruled[host.host_id] = rate
+    why = "a stop in order: it stands at ceiling.reached"
+    yield from _too_small(policy, "headroom_max_tflop", ruled, _stop_ms(policy), why)
+    for kind, key, headroom in _LICENSES:
+        span_ms: int = getattr(policy, key)
         if span_ms:
             why = f"a step and a stop in order: one crash uses its {kind} up"
-            needed.append((headroom, _crash_ms(policy, span_ms), rates, why))
-    for key, span_ms, hosts, why in needed:
-        most: int = getattr(policy, key)
-        short = {
-            host_id: need
-            for host_id, one in hosts.items()
-            if (need := reach_tflop(one.flop_per_s, span_ms)) >= most
-        }
-        if short:
-            host_id, need = max(short.items(), key=lambda one: (one[1], one[0]))
-            yield (
-                f"{key} is {flop_text(most)}: host {host_id.hex()[:16]} can count "
-                f"{flop_text(need)} in {why} (so for {counted(len(short), 'host')})"
-            )
+            yield from _too_small(policy, headroom, rates, _crash_ms(policy, span_ms), why)
+
+
+def _too_small(
+    policy: Policy, key: str, rates: Mapping[bytes, int], span_ms: int, why: str
+) -> Iterator[str]:
+    most: int = getattr(policy, key)
+    reached = {host_id: reach_tflop(rate, span_ms) for host_id, rate in rates.items()}
+    short = {host_id: need for host_id, need in reached.items() if need >= most}
+    if short:
+        host_id, need = max(short.items(), key=lambda one: (one[1], one[0]))
+        yield (
+            f"{key} is {flop_text(most)}: host {host_id.hex()[:16]} can count {flop_text(need)} "
+            f"in {why} (so for {counted(len(short), 'host')})"
+        )
 
 
 def _step_ms(policy: Policy, span_ms: int) -> int:

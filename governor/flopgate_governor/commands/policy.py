@@ -16,8 +16,8 @@ from flopgate_governor.output import add_json, show, tell
 from flopgate_governor.policy_check import (
     books_for,
     crash_remarks,
+    enrolled,
     headroom_remarks,
-    rates_of,
     remarks,
     spent_faults,
 )
@@ -116,7 +116,7 @@ def _checked(layout: Layout, path: Path, policy: Policy) -> list[str]:
         return [
             *crash_remarks(policy),
             *remarks(policy, books, covered, state.book.orders.works),
-            *headroom_remarks(policy, rates_of(state, policy), covered),
+            *headroom_remarks(policy, enrolled(state), covered),
         ]
 
 
