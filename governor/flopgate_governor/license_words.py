@@ -16,8 +16,8 @@ _MINUTE_MS: Final = 60_000
 _HOUR_MS: Final = 3_600_000
 _DAY_H: Final = 24
 _SINGLE_USE: Final = {
-    pb.SINGLE_USE_TPM: "its TPM counts what is spent; that it is no program, no maker's "
-    "certificate shows",
+    pb.SINGLE_USE_TPM: "its TPM counts what is spent; no maker's certificate shows that it is a "
+    "TPM and no program",
     pb.SINGLE_USE_SOFTWARE: "nothing but its disk counts: put back, it spends again, unbounded, "
     "until its next report shows it",
 }
@@ -57,7 +57,7 @@ def sum_lines(
         f"  meanwhile they compute for {_about(span_ms)} at most, all together",
     ]
     if not approval.reserve:
-        lines.append(f"  who of them says nothing counts with what is held alone, until {ends}")
+        lines.append(f"  until {ends} their silence is not charged beyond what is held for them")
     if not outstanding:
         return lines
     last_ms = max(approval.not_after_unix_ms, *(one.not_after_unix_ms for one in outstanding))

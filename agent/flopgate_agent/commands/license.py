@@ -72,7 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="names of hosts, one a line: who has not sent is told, and the exit status is 1",
     )
-    install = actions.add_parser("install", help="give its license to this host's gate, or to those of a site")
+    install = actions.add_parser(
+        "install", help="give its license to this host's gate, or to those of a site"
+    )
     install.add_argument("files", nargs="+", metavar="FILE", help=_FILES_HELP)
     install.add_argument(
         "--json", action="store_true", help="answer for programs, a line for each license"

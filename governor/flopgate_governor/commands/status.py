@@ -125,7 +125,7 @@ def host_lines(host: pb.HostStatus, now_unix_ms: int, excused_unix_ms: int = 0) 
     ]
     if excused_unix_ms > now_unix_ms:
         until = date_text(excused_unix_ms)
-        lines.append(f"  licensed until {until}: its silence is charged from then on alone")
+        lines.append(f"  licensed until {until}: before that its silence is not charged")
     if host.HasField("tpm"):
         lines.append(_tpm(host.tpm))
     if host.HasField("topology"):
