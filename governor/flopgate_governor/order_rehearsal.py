@@ -284,7 +284,7 @@ def _moved(done: Effects) -> dict[tuple[str, str, str], list[Lane]]:
 _SAID: Final = {
     "stops": "stops",
     "goes on": "lets go on",
-    "told": "tells of, and stops not,",
+    "told": "would stop, if enforced,",
     "ends": "ends for good",
 }
 

@@ -268,4 +268,4 @@ def test_officers_are_told_that_silence_is_not_charged(
     approval = (reserve_of if reserve else approval_of)(governor, request)
     issued = preview(governor, approval).issued
     told = sum_lines(issued, [], approval, governor.clock.unix_ms)
-    assert any("counts with what is held alone" in line for line in told) is not reserve
+    assert any("silence is not charged beyond what is held" in line for line in told) is not reserve

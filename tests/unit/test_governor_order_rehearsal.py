@@ -104,7 +104,7 @@ def test_where_rules_do_not_bite_nothing_is_stopped_but_told(tmp_path: Path) -> 
     rules = (PhaseRule(scope=Scope(ScopeKind.EVERYTHING), phase=Phase.WARN, from_unix_ms=0),)
     governor, _ = running(tmp_path, replace(cluster_policy(CAP_TFLOP), phases=rules))
     (line,) = said(governor, pause())
-    assert line.startswith("tells of, and stops not, 2 lanes on 2 hosts of cluster c1, ")
+    assert line.startswith("would stop, if enforced, 2 lanes on 2 hosts of cluster c1, ")
     (tmp_path / "again").mkdir()
     governor, _ = running(tmp_path / "again", replace(cluster_policy(CAP_TFLOP), phases=rules))
     governor.order(pause())

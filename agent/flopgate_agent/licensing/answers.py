@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from flopgate_proto.amounts import counted
 from flopgate_proto.codec import checks
 from flopgate_proto.errors import MalformedError
 from flopgate_proto.files import license_content
@@ -66,7 +65,7 @@ def read_answers(data: bytes) -> list[Answer]:
     lines = [line for line in data.splitlines() if b'"license-answer"' in line]
     if not 1 <= len(lines) <= _ANSWERS_MAX:
         raise MalformedError(
-            f"it gave {counted(len(lines), 'answer')}, a host gives one for each license"
+            f"{len(lines)} answers, where a host gives one for each license"
             if lines
             else "it gave no answer",
             code="license.answer",

@@ -1402,7 +1402,7 @@ Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
 @_typing.final
 class Ceiling(_message.Message):
-    """Bounds the host's running total of allotted FLOP for the workload; never an amount to add."""
+    """Bounds the host's running total of allotted FLOP for the workload; an amount in a reserve alone."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
