@@ -143,6 +143,8 @@ def _of_all(
             authority=awaited[0],
             wind_down_ms=max(one.wind_down_ms for one in granted),
         )
+    if len(granted) == 1:
+        return granted[0]
     first = min(granted, key=lambda one: one.until_ms)
     least = min(granted, key=lambda one: one.ceiling_tflop)
     return Allowed(

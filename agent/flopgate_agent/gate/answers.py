@@ -75,8 +75,8 @@ def check_answer(
         HistoryError: contradicts an answer that was accepted before: evidence.
         MalformedError: cannot be parsed.
     """
-    authority.check_delegated(proven.root, running_ms)
-    verified = verify_answer(proven, authority.name, authority.keys_in_force(running_ms))
+    keys = authority.check_delegated(proven.root, running_ms)
+    verified = verify_answer(proven, authority.name, keys)
     answer = verified.answer
     if answer.host_id != settings.host_id:
         raise MisdirectedError(
@@ -185,8 +185,8 @@ def resume_answer(
     key = VerifyingKey(settings.host_spki)
     verify(kept.report, PayloadType.REPORT, {key.key_id: key})
     report = decode_report(kept.report.payload)
-    authority.check_delegated(kept.proven.root, running_ms)
-    verified = verify_answer(kept.proven, authority.name, authority.keys_in_force(running_ms))
+    keys = authority.check_delegated(kept.proven.root, running_ms)
+    verified = verify_answer(kept.proven, authority.name, keys)
     answer = verified.answer
     same_run = answer.run_nonce == report.run_nonce and answer.request_digest == kept.report.digest
     if answer.host_id != settings.host_id or report.boot_id != settings.boot_id or not same_run:
@@ -306,22 +306,21 @@ def _bounded(
             _within(terms, sent, one, settings, ceilings) for one in authority.waiting_policies()
         ):
             raise
+        if terms.exempt and alone_covered(policy, settings):
+            reach = "exempts a host that alone reaches the threshold"
+            raise ForgedError(reach, code="permit.waits") from None
     longest_ms, most_tflop = _bounds(terms, policy)
-    if terms.exempt and alone_covered(policy, settings):
-        raise ForgedError("exempts a host that alone reaches the threshold", code="permit.waits")
-    lifetime_ms = min(terms.lifetime_ms, longest_ms)
-    return (
-        replace(
+    if terms.lifetime_ms > longest_ms:
+        terms = replace(
             terms,
-            lifetime_ms=lifetime_ms,
-            wind_down_ms=min(terms.wind_down_ms, lifetime_ms),
-            renew_after_ms=min(terms.renew_after_ms, lifetime_ms),
-        ),
-        {
-            workload: min(ceiling_tflop, sent.allotted[workload] + most_tflop)
-            for workload, ceiling_tflop in ceilings.items()
-        },
-    )
+            lifetime_ms=longest_ms,
+            wind_down_ms=min(terms.wind_down_ms, longest_ms),
+            renew_after_ms=min(terms.renew_after_ms, longest_ms),
+        )
+    return terms, {
+        workload: min(ceiling_tflop, sent.allotted[workload] + most_tflop)
+        for workload, ceiling_tflop in ceilings.items()
+    }
 
 
 def _within(

@@ -38,8 +38,8 @@ class ClusterNotices:
             MisdirectedError: of another authority or another cluster.
             MalformedError: cannot be parsed.
         """
-        authority.check_delegated(envelope, running_ms)
-        verified = verify(envelope, PayloadType.CLUSTER_MERGE, authority.keys_in_force(running_ms))
+        keys = authority.check_delegated(envelope, running_ms)
+        verified = verify(envelope, PayloadType.CLUSTER_MERGE, keys)
         said = decode_cluster_merge(verified.payload)
         mine = Scope(ScopeKind.CLUSTER, said.cluster) in authority.scopes
         if said.authority != authority.name or not mine:

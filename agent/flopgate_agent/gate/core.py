@@ -307,8 +307,7 @@ class GateCore(GateState):
         """
         now = self._clock.advance(now)
         authority = self._admitted_authority(decode_trusted_time(envelope.payload).authority)
-        authority.check_delegated(envelope, self.running_ms)
-        keys = authority.keys_in_force(self.running_ms)
+        keys = authority.check_delegated(envelope, self.running_ms)
         told = decode_trusted_time(verify(envelope, PayloadType.TRUSTED_TIME, keys).payload)
         authority.hear_later(told.governor_unix_ms, now.elapsed_ms)
         return [*self._keep_time(authority), *self._step()]

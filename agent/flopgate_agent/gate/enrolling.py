@@ -275,8 +275,8 @@ def check_admission(
             not in force here: the courier left them out, or the join token is older.
         MisdirectedError: for another host, authority or enrolment.
     """
-    authority.check_delegated(envelope, running_ms)
-    verified = verify(envelope, PayloadType.ADMISSION, authority.keys_in_force(running_ms))
+    keys = authority.check_delegated(envelope, running_ms)
+    verified = verify(envelope, PayloadType.ADMISSION, keys)
     admission = decode_admission(verified.payload)
     given = (admission.authority, admission.host_id)
     # Who was admitted before and asks for a certificate gets the admission of that time again.

@@ -60,11 +60,11 @@ class GateState:
         self._faults = Faults(self.findings)
         now = resume_clock(self._clock, memory.last, settings, self._faults)
         self._owed: list[Action] = []
-        self._started_ms = now.elapsed_ms
+        started_ms = now.elapsed_ms
         self.meter = HostMeter(settings, self.findings, now.elapsed_ms)
         self.chain = Chain(settings, now.elapsed_ms)
         self._oldest_sequence = memory.oldest_sequence
-        self._running_before_ms = running_before(memory, settings, now)
+        self._running_after_ms = running_before(memory, settings, now) - started_ms
         self._lanes = HostLanes(settings, self.meter, self.findings, now.elapsed_ms)
         self.lanes, self.permissions = self._lanes.by_workload, self._lanes.permissions
         if memory.last is not None:
@@ -97,7 +97,7 @@ class GateState:
     @property
     def running_ms(self) -> int:
         """Gate running time since enrolment, restarts added up."""
-        return self._running_before_ms + self.elapsed_ms - self._started_ms
+        return self._running_after_ms + self._clock.now.elapsed_ms
 
     @property
     def enrolled(self) -> bool:
@@ -173,15 +173,16 @@ class GateState:
 
     @property
     def _times(self) -> dict[str, int]:
-        return {"now_ms": self.elapsed_ms, "running_ms": self.running_ms}
+        now_ms = self._clock.now.elapsed_ms
+        return {"now_ms": now_ms, "running_ms": self._running_after_ms + now_ms}
 
     def _ruling(self, among: Iterable[Authority]) -> list[Authority]:
         return ruling(among, self.running_ms)
 
     @property
     def _moment(self) -> Moment:
-        boot_id = self.settings.boot_id
-        return Moment(running_ms=self.running_ms, boot_id=boot_id, elapsed_ms=self.elapsed_ms)
+        times, boot_id = self._times, self.settings.boot_id
+        return Moment(running_ms=times["running_ms"], boot_id=boot_id, elapsed_ms=times["now_ms"])
 
     def _keep_enrolment(self, authority: Authority, envelope: Envelope) -> KeepEnrolment:
         return enrolling.keep(authority, envelope, self._moment)

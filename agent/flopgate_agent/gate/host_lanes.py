@@ -142,10 +142,12 @@ class HostLanes:
         Once, and not before that one knows who is on them. While a chip is in no lane, nobody rules
         it: what is held stays held.
         """
+        if self._passed_on:
+            return []
         lanes = self.by_workload.values()
         ruled = [lane for lane in lanes if lane.setting.chips]
         unsure = any(lane.state is LaneState.FROZEN for lane in ruled)
-        if self._passed_on or unsure or len(self._of_chip) < len(self._meter.chips):
+        if unsure or len(self._of_chip) < len(self._meter.chips):
             return []
         self._passed_on = True
         gone = [lane.workload for lane in lanes if not lane.setting.chips]

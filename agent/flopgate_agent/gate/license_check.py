@@ -98,8 +98,8 @@ def check_license(
         HistoryError: contradicts an earlier answer, or is past its end.
         MalformedError: cannot be parsed.
     """
-    authority.check_delegated(found.proven.root, running_ms)
-    verified = verify_answer(found.proven, authority.name, authority.keys_in_force(running_ms))
+    keys = authority.check_delegated(found.proven.root, running_ms)
+    verified = verify_answer(found.proven, authority.name, keys)
     answer = verified.answer
     if answer.run_nonce != asked.run_nonce:
         raise MisdirectedError(

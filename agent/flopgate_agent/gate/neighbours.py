@@ -47,8 +47,8 @@ class Neighbourhood:
             MisdirectedError: of another authority or another fabric.
             MalformedError: cannot be parsed.
         """
-        authority.check_delegated(envelope, running_ms)
-        verified = verify(envelope, PayloadType.NEIGHBOURS, authority.keys_in_force(running_ms))
+        keys = authority.check_delegated(envelope, running_ms)
+        verified = verify(envelope, PayloadType.NEIGHBOURS, keys)
         said = decode_neighbours(verified.payload)
         if not own.fabrics:
             # Where this host hangs has not been read yet.

@@ -21,6 +21,7 @@ from flopgate_proto.keys import VerifyingKey
 from flopgate_proto.limits import HELD_ORDERS_MAX
 from flopgate_proto.orders.book import GATE, OrderBook
 from flopgate_proto.orders.held import DelegatedKey, LatchedPause, Waiting
+from flopgate_proto.quick import quick
 from flopgate_proto.trust import Trust, VerifiedOrder
 from flopgate_proto.values import LicenseApproval, Policy, Scope, ScopeKind, Seats, Standing
 
@@ -41,6 +42,7 @@ RESTRAINING: Final = frozenset(
 )
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedPolicy:
     """A policy that was in force here when a signed statement named it, seen first at that time."""
@@ -179,7 +181,7 @@ class OfficerOrders:
 
     def ripe(self, running_ms: int) -> tuple[VerifiedOrder, ...]:
         """Put in force what waited long enough by now; what came into force."""
-        if self.orders is None:
+        if self.orders is None or not self.orders.waiting:
             return ()
         self.orders, came = self.orders.ripe(running_ms)
         self._changed()
@@ -240,23 +242,27 @@ class OfficerOrders:
     @property
     def seen_pauses(self) -> frozenset[bytes]:
         """Digests of pauses that are latched here or were lifted."""
-        lifted = frozenset[bytes]() if self.orders is None else self.orders.lifted
-        return lifted | {held.digest for held in self.pauses}
+        if self.orders is None:
+            return frozenset()
+        return self.orders.lifted.union([held.digest for held in self.orders.pauses])
 
     def due_running_ms(self) -> int | None:
         """Gate running time at which the next order comes into force; ``None``: none waits."""
-        return None if self.orders is None else self.orders.due_ms
+        if self.orders is None or not self.orders.waiting:
+            return None
+        return self.orders.due_ms
 
     def waiting_policies(self) -> tuple[Policy, ...]:
         """Policies that officers signed and that are not in force yet."""
-        waiting = () if self.orders is None else self.orders.waiting
-        found = [held.verified.order for held in waiting]
+        if self.orders is None or not self.orders.waiting:
+            return ()
+        found = [held.verified.order for held in self.orders.waiting]
         return tuple(order for order in found if isinstance(order, Policy))
 
     def known_version(self) -> int:
         """Newest policy that this gate knows, in force or not: 0 for none."""
-        known = [one for one in (self.policy, *self.waiting_policies()) if one is not None]
-        return max((one.version for one in known), default=0)
+        newest = 0 if self.policy is None else self.policy.version
+        return max([newest, *[one.version for one in self.waiting_policies()]])
 
     def keeps_say_of(self, name: str) -> bool:
         """Whether this authority wants that one (or itself) to have a say."""
@@ -265,22 +271,21 @@ class OfficerOrders:
         return standings.get(name, Standing.REQUIRED) is Standing.REQUIRED
 
     @property
-    def _delegated(self) -> dict[str, DelegatedKey]:
-        held = () if self.orders is None else self.orders.delegated
-        return {one.key.key_id: one for one in held}
+    def _delegated(self) -> tuple[DelegatedKey, ...]:
+        return () if self.orders is None else self.orders.delegated
 
     def keys_in_force(self, running_ms: int) -> dict[str, VerifyingKey]:
         """Permit keys whose delegation still runs and whose least policy is met."""
         version = self.known_version()
         return {
-            key_id: entry.key
-            for key_id, entry in self._delegated.items()
+            entry.key.key_id: entry.key
+            for entry in self._delegated
             if running_ms < entry.until_ms and version >= entry.delegation.least_policy_version
         }
 
     def delegation_expired(self, running_ms: int) -> bool:
         """Whether every key that officers let sign has had its span."""
-        spans = [entry.until_ms for entry in self._delegated.values()]
+        spans = [entry.until_ms for entry in self._delegated]
         return bool(spans) and running_ms >= max(spans)
 
     def check_approval(self, envelope: Envelope) -> tuple[LicenseApproval, bytes]:
@@ -298,18 +303,19 @@ class OfficerOrders:
             )
         return verified.order, verified.digest
 
-    def check_delegated(self, envelope: Envelope, running_ms: int) -> None:
-        """Say why a key that officers once let sign does not count now.
+    def check_delegated(self, envelope: Envelope, running_ms: int) -> dict[str, VerifyingKey]:
+        """`keys_in_force`; or say why a key that officers once let sign does not count now.
 
         Signatures are not checked here: who else signed is told by the check that follows.
 
         Raises:
             ForgedError: all that signed, of keys ever delegated, are out of force.
         """
+        keys = self.keys_in_force(running_ms)
         signed = {signature.key_id for signature in envelope.signatures}
-        known = [entry for key_id, entry in self._delegated.items() if key_id in signed]
-        if not known or signed & self.keys_in_force(running_ms).keys():
-            return
+        known = [entry for entry in self._delegated if entry.key.key_id in signed]
+        if not known or not signed.isdisjoint(keys):
+            return keys
         ago_ms = running_ms - max(entry.until_ms for entry in known)
         if ago_ms >= 0:
             raise ForgedError(

@@ -75,11 +75,14 @@ def come_into_force(
 
 def due_ms(authorities: Iterable[Authority], *, now_ms: int, running_ms: int) -> list[int]:
     """Host elapsed times at which an order, or a fallback that was signed, comes into force."""
-    known = list(authorities)
-    due = [one.due_running_ms() for one in known]
-    falls = [one.falls_running_ms() for one in known]
-    due += [one for one in falls if one is not None and one > running_ms]
-    return [now_ms + one - running_ms for one in due if one is not None]
+    times_ms: list[int] = []
+    for one in authorities:
+        due_ms, falls_ms = one.due_running_ms(), one.falls_running_ms()
+        if due_ms is not None:
+            times_ms.append(now_ms + due_ms - running_ms)
+        if falls_ms is not None and falls_ms > running_ms:
+            times_ms.append(now_ms + falls_ms - running_ms)
+    return times_ms
 
 
 def _tell(authority: Authority, verified: VerifiedOrder, *, waits: bool = False) -> Tell:

@@ -34,6 +34,9 @@ def entitled(authorities: Iterable[Authority]) -> list[Authority]:
 def ruling(authorities: Iterable[Authority], running_ms: int) -> list[Authority]:
     """Those whose permission is needed now."""
     known = list(authorities)
+    if len(known) == 1 or all(one.seats is None for one in known):
+        # Nobody can take the say of one alone, and nobody has said who has one: all have.
+        return known
     seated = entitled(known)
     left = [one for one in seated if not fell(one, known, running_ms)]
     return left if any(one.admitted for one in left) else seated

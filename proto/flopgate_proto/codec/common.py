@@ -27,9 +27,13 @@ def scope_to(value: Scope) -> pb.Scope:
 
 def scope_of(message: pb.Scope) -> Scope:
     """Scope from its protobuf form."""
-    scope = Scope(
-        checks.member(ScopeKind, message.kind, "scope kind"), checks.text(message.id, "scope id")
-    )
+    return _scope(message.kind, message.id)
+
+
+@lru_cache(maxsize=1024)
+def _scope(kind: int, name: str) -> Scope:
+    # A host's own few stand in each answer that it gets: the same values serve them all.
+    scope = Scope(checks.member(ScopeKind, kind, "scope kind"), checks.text(name, "scope id"))
     if (scope.kind is ScopeKind.EVERYTHING) != (scope.id == ""):
         raise MalformedError(f"scope {scope.kind.name} with id {scope.id!r}", code="scope.id")
     return scope
