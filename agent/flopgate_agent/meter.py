@@ -70,13 +70,15 @@ def measure(
     if previous.mig or current.mig:
         # Whether counters of the whole chip include its instances is not documented.
         return worst_case(spec, elapsed_ms, *findings, warning("meter.mig.enabled"))
-    if previous.cycles is not None and current.cycles is not None:
-        if _stuck(previous.cycles, current):
-            active_ms = current.kernel_active_ms or 0
+    before, after = previous.cycles, current.cycles
+    if before is not None and after is not None:
+        if before.elapsed == after.elapsed and current.kernel_active_ms and before == after:
+            # Cycles that stand still are idleness, unless the driver saw kernels meanwhile.
+            active_ms = current.kernel_active_ms
             stuck = alert("meter.counter.stuck", active_ms=active_ms, elapsed_ms=elapsed_ms)
             return _by_activity(current, active_ms, spec, elapsed_ms, (*findings, stuck))
         return _by_cycles(
-            (previous.cycles, current.cycles),
+            (before, after),
             spec,
             elapsed_ms,
             findings,
@@ -85,7 +87,7 @@ def measure(
         )
     if previous.shares is not None and current.shares is not None:
         return _by_shares(previous.shares, current, spec, elapsed_ms, findings)
-    if previous.cycles is not None or previous.shares is not None:
+    if before is not None or previous.shares is not None:
         findings = (*findings, warning("meter.gpm.unavailable"))
     if previous.error is not None:
         # What happened while it was lost was not seen by its sample buffer either.
@@ -261,14 +263,6 @@ def _by_shares(
         for (pipe, most), (_, least) in zip(dear, cheap, strict=True)
     )
     return _measured(by_pipe, CounterSource.GPM_PERCENT, elapsed_ms, findings)
-
-
-def _stuck(before: PipeCycles, current: ChipSample) -> bool:
-    """Cycles that stand still are idleness, unless the driver saw kernels meanwhile."""
-    after = current.cycles
-    if after is None or not current.kernel_active_ms or before.elapsed != after.elapsed:
-        return False
-    return before == after
 
 
 def _clock_khz(ticks: int, elapsed_ms: int, spec: ChipSpec, told_mhz: int | None) -> int:

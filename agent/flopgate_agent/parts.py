@@ -23,6 +23,8 @@ def measure(
     previous: ChipSample, current: ChipSample, spec: ChipSpec, *, summed: bool = False
 ) -> Measured:
     """Count the FLOP of one chip between two neighbouring samples, as `meter.measure` does."""
+    if not (previous.mig and current.mig):
+        return meter.measure(previous, current, spec, summed=summed)
     elapsed_ms = current.taken_ms - previous.taken_ms
     readable = previous.error is None and current.error is None and elapsed_ms >= 0
     if not (readable and _cut(previous, current)):

@@ -40,42 +40,37 @@ def price(moved: tuple[int, ...], spec: ChipSpec, per_count: int) -> tuple[tuple
     """FLOP of each pipe that worked: low, nominal and high rate of its formats."""
     mma, dmma, hmma, imma, dfma, _integer, fp64, fp32, fp16 = moved
     rates = spec.rates
-    priced: list[tuple[Pipe, int, int, int, int]] = []
+    # Rates of an unknown chip are the table's highest: nothing speaks for a lower bound.
+    scale = per_count, per_count if spec.known else 0
+    priced: list[tuple[Pipe, Flop]] = []
     if hmma:
-        high = rates.hmma_high
-        priced.append((Pipe.HMMA, hmma, rates.tensor_low, rates.half_tensor, high))
+        low, nominal, high = rates.tensor_low, rates.half_tensor, rates.hmma_high
+        priced.append((Pipe.HMMA, _worth(hmma, scale, low, nominal, high)))
     if imma:
-        priced.append((Pipe.IMMA, imma, rates.imma, rates.imma, rates.imma))
-    if dmma + dfma:
-        priced.append((Pipe.DMMA, dmma + dfma, rates.dmma, rates.dmma, rates.dmma))
+        priced.append((Pipe.IMMA, _worth(imma, scale, rates.imma, rates.imma, rates.imma)))
+    if dmma or dfma:
+        worth = _worth(dmma + dfma, scale, rates.dmma, rates.dmma, rates.dmma)
+        priced.append((Pipe.DMMA, worth))
     # Tensor work on none of the known pipes (FP8 and FP4 of some generation): any format.
     other = mma - hmma - imma - dmma - dfma
     if other > 0:
-        low, nominal = rates.tensor_low, rates.half_tensor
-        priced.append((Pipe.MMA_OTHER, other, low, nominal, rates.tensor_high))
-    for pipe, cycles, rate in (
-        (Pipe.FP64, fp64, rates.fp64),
-        (Pipe.FP32, fp32, rates.fp32),
-        (Pipe.FP16, fp16, rates.fp16),
-    ):
-        if cycles:
-            # An addition takes as long as a multiply-add, and is half of it.
-            priced.append((pipe, cycles, rate // 2, rate, rate))
-    # Rates of an unknown chip are the table's highest: nothing speaks for a lower bound.
-    least = 1 if spec.known else 0
-    return tuple(
-        [
-            (
-                pipe,
-                Flop(
-                    low=cycles * per_count * low * least,
-                    nominal=cycles * per_count * nominal,
-                    high=cycles * per_count * high,
-                ),
-            )
-            for pipe, cycles, low, nominal, high in priced
-        ]
-    )
+        low, nominal, high = rates.tensor_low, rates.half_tensor, rates.tensor_high
+        priced.append((Pipe.MMA_OTHER, _worth(other, scale, low, nominal, high)))
+    # An addition takes as long as a multiply-add, and is half of it.
+    if fp64:
+        priced.append((Pipe.FP64, _worth(fp64, scale, rates.fp64 // 2, rates.fp64, rates.fp64)))
+    if fp32:
+        priced.append((Pipe.FP32, _worth(fp32, scale, rates.fp32 // 2, rates.fp32, rates.fp32)))
+    if fp16:
+        priced.append((Pipe.FP16, _worth(fp16, scale, rates.fp16 // 2, rates.fp16, rates.fp16)))
+    return tuple(priced)
+
+
+def _worth(cycles: int, scale: tuple[int, int], low: int, nominal: int, high: int) -> Flop:
+    """By the rates of one pipe; ``scale``: SMs that a count stands for, and for the lower bound."""
+    per_count, least = scale
+    counted = cycles * per_count
+    return Flop(low=cycles * least * low, nominal=counted * nominal, high=counted * high)
 
 
 def ceil_div(value: int, by: int) -> int:

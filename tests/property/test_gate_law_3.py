@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from flopgate_agent.gate.actions import Thaw
 from flopgate_agent.gate.settings import TFLOP
-from flopgate_proto.codec import decode_report
+from flopgate_proto.codec import decode_chip_row, decode_report
 from flopgate_proto.values import LaneReport, LaneState
 from tests.support.gate_hardware import h100
 from tests.support.gate_rig import GateRig
@@ -37,7 +37,7 @@ class Book:
         self.seen: LaneReport | None = None
 
     def _metered(self, chip: int) -> int:
-        row = self.rig.core.meter.chips[chip].row()
+        row = decode_chip_row(self.rig.core.meter.chips[chip].encoded_row())
         return row.measured_ms + row.gap_ms
 
     def crash(self, away_ms: int, boot_id: bytes | None = None) -> None:

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from flopgate_agent.counters.sample import PipeCycles
 from flopgate_agent.gate.chip_meter import ChipMeter
 from flopgate_agent.gate.settings import TFLOP
-from flopgate_proto.codec import decode_report
+from flopgate_proto.codec import decode_chip_row, decode_report
 from tests.support.gate_hardware import h100
 from tests.support.gate_rig import GateRig, running
 
@@ -61,7 +61,9 @@ def test_law_3_another_sampler_goes_on_from_counters_that_survived() -> None:
     rig = running().run(10_000)
     gap = rig.lane.book.gap
     rig.core.meter.reopened()
-    assert meter_of(rig).row().counters, "a gate that dies now goes on from them too"
+    assert decode_chip_row(meter_of(rig).encoded_row()).counters, (
+        "a gate that dies now goes on from them too"
+    )
     rig.pass_time(rig.now_ms + 2_000)
     rig.core.samples(rig.hardware.sample(), rig.now)
     assert rig.lane.book.gap == gap
@@ -97,7 +99,7 @@ def test_law_10_a_chip_that_ran_for_longer_than_its_host_was_away_is_found_after
     rig = running()
     rig.hardware.run_s = 86_400
     rig.run(130_000)
-    assert dict(meter_of(rig).row().counters)["driver.run_s"] == 86_400
+    assert dict(decode_chip_row(meter_of(rig).encoded_row()).counters)["driver.run_s"] == 86_400
     charged = charged_flop(rig)
     # Hours of work under another system, which set the wall clock back before it went.
     rig.restart(boot_id=bytes([9] * 16), away_ms=180_000)

@@ -10,7 +10,7 @@ from flopgate_agent.counters.sample import ChipSample
 from flopgate_agent.gate.actions import KeepReport
 from flopgate_agent.gate.chip_meter import ChipMeter
 from flopgate_agent.gate.settings import TFLOP, LaneSetting
-from flopgate_proto.codec import decode_report
+from flopgate_proto.codec import decode_chip_row, decode_report
 from flopgate_proto.values import LaneState, Refusal, Verdict
 from tests.support.chip_samples import ZERO, sample
 from tests.support.fixed import COURIER_KEY, WORKLOAD
@@ -26,7 +26,7 @@ def meter_of(rig: GateRig, chip: int = 0) -> ChipMeter:
 
 
 def metered_ms(rig: GateRig, chip: int = 0) -> int:
-    row = meter_of(rig, chip).row()
+    row = decode_chip_row(meter_of(rig, chip).encoded_row())
     return row.measured_ms + row.gap_ms
 
 
@@ -168,13 +168,13 @@ def test_law_2_after_a_restart_no_grant_covers_anything() -> None:
 
 def test_law_3_counters_of_a_chip_cut_into_instances_are_no_base_after_a_restart() -> None:
     rig = running().run(10_000)
-    assert meter_of(rig).row().counters
+    assert decode_chip_row(meter_of(rig).encoded_row()).counters
     (sample,) = rig.hardware.sample()
     later = replace(sample, taken_ms=sample.taken_ms + 1_000, mig=True)
     (part,) = meter_of(rig).look(later)
     assert part.gap
     assert part.total.nominal >= h100().worst_nominal_flop_per_s
-    assert not meter_of(rig).row().counters
+    assert not decode_chip_row(meter_of(rig).encoded_row()).counters
 
 
 def test_law_3_a_crash_loses_no_flop() -> None:
@@ -391,6 +391,6 @@ def test_law_3_a_reading_is_told_however_often_looks_come() -> None:
         parts = one.look(sample((step + 1) * 200, cycles, uuid=uuid, sm_clock_mhz=mhz))
         found = [finding.id for part in parts for finding in part.findings]
         assert "meter.counter.unscaled" not in found
-    row = one.row()
+    row = decode_chip_row(one.encoded_row())
     (pipe,) = row.pipes
     assert pipe.total.nominal_tflop == busy * spec.rates.half_tensor // TFLOP

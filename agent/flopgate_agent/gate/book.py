@@ -7,7 +7,7 @@ no grant covers. Both only grow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flopgate_agent.gate.settings import TFLOP
 from flopgate_agent.measured import Flop
@@ -23,8 +23,7 @@ def figures_of(flop: Flop) -> Figures:
     )
 
 
-def _difference(total: Flop, reported: Figures) -> Figures:
-    whole = figures_of(total)
+def _difference(whole: Figures, reported: Figures) -> Figures:
     low = whole.low_tflop - reported.low_tflop
     nominal = max(low, whole.nominal_tflop - reported.nominal_tflop)
     return Figures(
@@ -34,12 +33,30 @@ def _difference(total: Flop, reported: Figures) -> Figures:
     )
 
 
+def nothing() -> list[int]:
+    """A count of FLOP that grows in place, as each chip adds to it at each look: three ways."""
+    return [0, 0, 0]
+
+
+def grow(count: list[int], flop: Flop) -> None:
+    """Add to such a count."""
+    count[0] += flop.low
+    count[1] += flop.nominal
+    count[2] += flop.high
+
+
+def flop_of(count: list[int]) -> Flop:
+    """The value of such a count now."""
+    low, nominal, high = count
+    return Flop(low=low, nominal=nominal, high=high)
+
+
 @dataclass(slots=True)
 class LaneBook:
     """Running totals of one workload on this host since enrolment."""
 
-    measured: Flop = Flop()  # noqa: RUF009 - frozen value
-    gap: Flop = Flop()  # noqa: RUF009 - frozen value
+    _measured: list[int] = field(default_factory=nothing)
+    _gap: list[int] = field(default_factory=nothing)
     allotted_flop: int = 0
     unaccounted_flop: int = 0
     reported_measured: Figures = Figures()  # noqa: RUF009 - frozen value
@@ -53,16 +70,25 @@ class LaneBook:
         """
         total = last.total
         return cls(
-            measured=Flop(
-                low=total.low_tflop * TFLOP,
-                nominal=total.nominal_tflop * TFLOP,
-                high=total.high_tflop * TFLOP,
-            )
-            + Flop(low=0, nominal=TFLOP, high=TFLOP),
+            _measured=[
+                total.low_tflop * TFLOP,
+                (total.nominal_tflop + 1) * TFLOP,
+                (total.high_tflop + 1) * TFLOP,
+            ],
             allotted_flop=last.allotted_tflop * TFLOP,
             unaccounted_flop=(last.unaccounted_tflop + 1) * TFLOP,
             reported_measured=total,
         )
+
+    @property
+    def measured(self) -> Flop:
+        """What counters told, since enrolment."""
+        return flop_of(self._measured)
+
+    @property
+    def gap(self) -> Flop:
+        """What was charged at the worst case, since enrolment."""
+        return flop_of(self._gap)
 
     @property
     def total(self) -> Flop:
@@ -83,10 +109,7 @@ class LaneBook:
         self, flop: Flop, *, gap: bool, figure: ChargedFigure, ceiling_tflop: int | None
     ) -> None:
         """Write an amount down; ``ceiling_tflop`` is ``None`` where no grant covers it."""
-        if gap:
-            self.gap += flop
-        else:
-            self.measured += flop
+        grow(self._gap if gap else self._measured, flop)
         amount = flop.nominal
         if figure is ChargedFigure.HIGH:
             amount = flop.high
@@ -100,8 +123,9 @@ class LaneBook:
 
     def interval(self) -> tuple[Figures, Figures]:
         """Measured and charged figures since the last call: the interval of one report."""
-        measured = _difference(self.measured, self.reported_measured)
-        gap = _difference(self.gap, self.reported_gap)
+        before, gap_before = self.reported_measured, self.reported_gap
         self.reported_measured = figures_of(self.measured)
         self.reported_gap = figures_of(self.gap)
-        return measured, gap
+        return _difference(self.reported_measured, before), _difference(
+            self.reported_gap, gap_before
+        )

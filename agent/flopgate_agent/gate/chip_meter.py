@@ -8,16 +8,11 @@ from operator import attrgetter
 from flopgate_agent import meter, parts
 from flopgate_agent.counters.sample import CYCLES, ChipSample, PipeCycles
 from flopgate_agent.crosscheck import CrossCheck, RunTime
-from flopgate_agent.gate.book import figures_of
+from flopgate_agent.gate.book import grow, nothing
 from flopgate_agent.gate.settings import TFLOP, Chip
-from flopgate_agent.measured import Flop, Measured, MeterFinding, Pipe
+from flopgate_agent.measured import Measured, MeterFinding, Pipe
 from flopgate_proto.codec import ChipRowEncoder
-from flopgate_proto.values import (
-    Assurance,
-    ChipRow,
-    CounterSource,
-    PipeFigures,
-)
+from flopgate_proto.values import Assurance, ChipRow, CounterSource
 
 _COUNTERS = tuple(f"cycles.{name}" for name in CYCLES)
 _values_of = attrgetter(*CYCLES)
@@ -50,7 +45,7 @@ class ChipMeter:
         self._owed = False
         self._previous: ChipSample | None = None
         self._survivor: ChipSample | None = None
-        self._totals: dict[str, Flop] = {}
+        self._totals: dict[str, list[int]] = {}
         self._measured_ms = 0
         self._gap_ms = 0
         self._source = CounterSource.PEAK_TIME
@@ -67,11 +62,11 @@ class ChipMeter:
         self.covered_until_ms, self._owed = covered_until_ms, True
         self._measured_ms, self._gap_ms = row.measured_ms, row.gap_ms
         self._totals = {
-            pipe.pipe: Flop(
-                low=pipe.total.low_tflop * TFLOP,
-                nominal=pipe.total.nominal_tflop * TFLOP,
-                high=pipe.total.high_tflop * TFLOP,
-            )
+            pipe.pipe: [
+                pipe.total.low_tflop * TFLOP,
+                pipe.total.nominal_tflop * TFLOP,
+                pipe.total.high_tflop * TFLOP,
+            ]
             for pipe in row.pipes
         }
         raw = dict(row.counters)
@@ -110,7 +105,8 @@ class ChipMeter:
 
     def look(self, sample: ChipSample) -> tuple[Measured, ...]:
         """Everything between the last look and this one: nothing is left out, nothing twice."""
-        self.note_processes(sample)
+        if sample.pids is not None:
+            self.pids = sample.pids
         if self._owed and sample.taken_ms < self.covered_until_ms:
             # It came late: that time has been charged, and it is no base to measure from.
             return ()
@@ -132,10 +128,11 @@ class ChipMeter:
         if done and done[-1].gap:
             # What was not believed is nothing to compare with.
             self._checks.reset()
-        flop = sum(part.total.nominal for part in done)
-        found = (*self._calibration(previous, sample), *self._checks.look(sample, flop))
-        if done:
-            found = (*found, *self._run_time.look(sample))
+        flop = sum([part.total.nominal for part in done])
+        told = () if self._sms_per_count is not None else self._calibration(previous, sample)
+        found = told + self._checks.look(sample, flop)
+        if done and sample.run_s is not None:
+            found += self._run_time.look(sample)
         if found and done:
             done[-1] = replace(done[-1], findings=(*done[-1].findings, *found))
         return tuple(done)
@@ -144,8 +141,6 @@ class ChipMeter:
         self, previous: ChipSample | None, sample: ChipSample
     ) -> tuple[MeterFinding, ...]:
         """Once for each start: how the counters turned out to count."""
-        if self._sms_per_count is not None:
-            return ()
         if previous is None or self._base is None:
             self._base, self._highest_mhz = previous or sample, 0
         told_mhz = sample.sm_clock_mhz or self.chip.spec.max_clock_khz // 1000
@@ -215,34 +210,43 @@ class ChipMeter:
                 self._measured_ms += part.elapsed_ms
             for pipe, flop in part.by_pipe:
                 known = self._totals.get(pipe)
-                self._totals[pipe] = flop if known is None else known + flop
+                if known is None:
+                    known = self._totals[pipe] = nothing()
+                grow(known, flop)
 
     def encoded_row(self) -> bytes:
         """The chip's row of the next report, as its bytes are salted and hashed."""
-        return self._encoder.encode(self.row())
-
-    def row(self) -> ChipRow:
-        """The chip's row of the next report."""
         last = self._previous or self._survivor
-        counters: tuple[tuple[str, int], ...] = ()
-        # What is not believed now is no base after a restart either.
-        if last is not None and last.cycles is not None and not last.mig:
-            counters = tuple(zip(_COUNTERS, _values_of(last.cycles), strict=True))
-        if last is not None and last.run_s is not None:
-            counters = (*counters, (_RUN_S, last.run_s))
-        return ChipRow(
-            chip=self.index,
-            source=self._source,
-            assurance=Assurance.SOFTWARE,
-            pipes=tuple(
-                [
-                    PipeFigures(pipe=name, total=figures_of(self._totals[name]))
-                    for name in _PIPES
-                    if name in self._totals
-                ]
-            ),
+        names, counts = _raw(last)
+        pipes = tuple([name for name in _PIPES if name in self._totals])
+        return self._encoder.encode(
+            self.index,
+            self._source,
+            Assurance.SOFTWARE,
+            pipes=pipes,
+            totals_tflop=[self._total_tflop(name) for name in pipes],
             measured_ms=self._measured_ms,
             gap_ms=self._gap_ms,
             energy_mj=None if last is None else last.energy_mj,
-            counters=counters,
+            names=names,
+            counts=counts,
         )
+
+    def _total_tflop(self, pipe: str) -> tuple[int, int, int]:
+        """Whole teraFLOP of a pipe; the remainder stays in the exact count."""
+        low, nominal, high = self._totals[pipe]
+        return low // TFLOP, nominal // TFLOP, high // TFLOP
+
+
+def _raw(last: ChipSample | None) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Names and values of the raw counters that a row holds."""
+    names: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
+    if last is None:
+        return names, counts
+    # What is not believed now is no base after a restart either.
+    if last.cycles is not None and not last.mig:
+        names, counts = _COUNTERS, _values_of(last.cycles)
+    if last.run_s is not None:
+        names, counts = (*names, _RUN_S), (*counts, last.run_s)
+    return names, counts

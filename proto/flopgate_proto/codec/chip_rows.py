@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flopgate_proto.codec import checks
-from flopgate_proto.codec.common import figures_of, fill_figures
+from flopgate_proto.codec.common import figures_of
 from flopgate_proto.limits import COUNTERS_MAX, PIPES_MAX, SALTED_ROW_BYTES_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import Assurance, CounterSource
@@ -17,46 +19,79 @@ class ChipRowEncoder:
     encoding: they are made once and filled again.
     """
 
-    __slots__ = ("_counters", "_message", "_names", "_pipes", "_totals")
+    __slots__ = ("_counters", "_counts", "_message", "_place", "_shape", "_totals")
 
     def __init__(self) -> None:
-        self._take((), ())
+        self._shape: tuple[tuple[str, ...], tuple[str, ...]] | None = None
 
     def _take(self, pipes: tuple[str, ...], names: tuple[str, ...]) -> None:
-        self._pipes, self._names = pipes, names
+        self._shape, self._place = (pipes, names), (0, 0, 0)
         self._message = pb.ChipRow(
             pipes=[pb.PipeFigures(pipe=pipe, total=pb.Figures()) for pipe in pipes],
             counters=[pb.RawCounter(name=name) for name in names],
         )
         self._totals = [pipe.total for pipe in self._message.pipes]
         self._counters = list(self._message.counters)
+        self._counts = [0] * len(names)
 
-    def encode(self, value: ChipRow) -> bytes:
-        """Bytes of a row."""
-        pipes = tuple([pipe.pipe for pipe in value.pipes])
-        names = tuple([name for name, _ in value.counters])
-        if pipes != self._pipes or names != self._names:
+    def encode(
+        self,
+        chip: int,
+        source: CounterSource,
+        assurance: Assurance,
+        *,
+        pipes: tuple[str, ...],
+        totals_tflop: Sequence[tuple[int, int, int]],
+        measured_ms: int,
+        gap_ms: int,
+        energy_mj: int | None,
+        names: tuple[str, ...],
+        counts: Sequence[int],
+    ) -> bytes:
+        """Bytes of the row that a `ChipRow` of these would be.
+
+        ``totals_tflop``: low, nominal and high of each of ``pipes``; ``counts``: of the raw
+        counters ``names``; the rest is as in `ChipRow`.
+        """
+        if (pipes, names) != self._shape:
             self._take(pipes, names)
-        message = self._message
-        message.chip = value.chip
-        message.source = checks.wire(value.source)
-        message.assurance = checks.wire(value.assurance)
-        message.measured_ms = value.measured_ms
-        message.gap_ms = value.gap_ms
-        if value.energy_mj is None:
+        message, place = self._message, (chip, source.value, assurance.value)
+        if place != self._place:
+            message.chip = chip
+            message.source = checks.wire(source)
+            message.assurance = checks.wire(assurance)
+            self._place = place
+        message.measured_ms = measured_ms
+        message.gap_ms = gap_ms
+        if energy_mj is None:
             message.ClearField("energy_mj")
         else:
-            message.energy_mj = value.energy_mj
-        for total, pipe in zip(self._totals, value.pipes, strict=True):
-            fill_figures(total, pipe.total)
-        for counter, (_, count) in zip(self._counters, value.counters, strict=True):
-            counter.value = count
+            message.energy_mj = energy_mj
+        for total, tflop in zip(self._totals, totals_tflop, strict=True):
+            total.low_tflop, total.nominal_tflop, total.high_tflop = tflop
+        before = self._counts
+        for index, count in enumerate(counts):
+            # Most of a chip's counters stand still.
+            if count != before[index]:
+                self._counters[index].value = before[index] = count
         return message.SerializeToString(deterministic=True)
 
 
 def encode_chip_row(value: ChipRow) -> bytes:
     """Bytes of a chip row, to be salted and hashed as they are."""
-    return ChipRowEncoder().encode(value)
+    totals = [pipe.total for pipe in value.pipes]
+    return ChipRowEncoder().encode(
+        value.chip,
+        value.source,
+        value.assurance,
+        pipes=tuple(pipe.pipe for pipe in value.pipes),
+        totals_tflop=[(one.low_tflop, one.nominal_tflop, one.high_tflop) for one in totals],
+        measured_ms=value.measured_ms,
+        gap_ms=value.gap_ms,
+        energy_mj=value.energy_mj,
+        names=tuple(name for name, _ in value.counters),
+        counts=[count for _, count in value.counters],
+    )
 
 
 def decode_chip_row(data: bytes) -> ChipRow:
