@@ -26,11 +26,13 @@ from flopgate_agent.gate.actions import (
 from flopgate_agent.gate.memory import LastReport, Memory, StoredAuthority, StoredOrder
 from flopgate_agent.ledger_bounds import BYTES_MAX, FREE_BYTES_MAX, KEEP_ACKNOWLEDGED
 from flopgate_agent.ledger_rows import (
+    TIME_TOLD,
     from_bytes,
     keep_licenses,
     keep_time,
     load_licenses,
     load_time,
+    time_columns,
     to_bytes,
 )
 from flopgate_agent.ledger_schema import bring_up
@@ -220,11 +222,11 @@ class Ledger:
     def _keep_quote(self, db: sqlite3.Connection, action: KeepQuote) -> None:
         quote = action.quote
         self._keep_scopes(db, action)
-        keep_time(db, action.authority, action.time, heard=True)
         db.execute(
-            "UPDATE authority SET answer_digest=?, batch_number=?, batch_digest=?,"
+            f"UPDATE authority SET {TIME_TOLD}, answer_digest=?, batch_number=?, batch_digest=?,"  # noqa: S608
             " grant_digest=?, acknowledged_sequence=?, named_policy=? WHERE name=?",
             (
+                *time_columns(action.time, heard=True),
                 quote.answer_digest,
                 quote.batch_number,
                 action.batch_root.digest,

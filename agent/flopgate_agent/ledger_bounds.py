@@ -56,7 +56,8 @@ def trim(
         return
     needless = min(needless_sequence, newest - 1)
     held = needless_sequence if held_sequence is None else min(held_sequence, needless_sequence)
-    _drop(db, min(needless, held - keep))
+    if held > keep:
+        _drop(db, min(needless, held - keep))
     while used_bytes(db) > bytes_max:
         oldest, count = db.execute(
             "SELECT min(sequence), count(*) FROM report WHERE sequence <= ?", (needless,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Final
 
 from flopgate_agent.gate.actions import KeepLicenses
 from flopgate_agent.gate.memory import Moment, StoredLicenses, StoredTime
@@ -10,30 +11,39 @@ from flopgate_proto.codec import envelope_from_wire, envelope_to_wire, parse_mes
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
+_TIME: Final = (
+    "earliest_unix_ms",
+    "latest_unix_ms",
+    "time_running_ms",
+    "time_boot_id",
+    "time_elapsed_ms",
+    "heard_running_ms",
+)
+TIME_TOLD: Final = ", ".join(f"{name}=coalesce(?,{name})" for name in _TIME)
+"""Sets what an authority told of the time to `time_columns`; what is not told stays."""
+
+
+def time_columns(told: StoredTime | None, *, heard: bool) -> tuple[int | bytes | None, ...]:
+    """What was told of the time, if anything was; ``heard``: by a word about this host."""
+    if told is None:
+        return (None,) * len(_TIME)
+    at = told.at
+    return (
+        told.earliest_unix_ms,
+        told.latest_unix_ms,
+        at.running_ms,
+        at.boot_id,
+        at.elapsed_ms,
+        at.running_ms if heard else None,
+    )
+
 
 def keep_time(
     db: sqlite3.Connection, authority: str, told: StoredTime | None, *, heard: bool
 ) -> None:
-    """What was told of the time, if anything was; ``heard``: by a word about this host."""
-    if told is None:
-        return
-    db.execute(
-        "UPDATE authority SET earliest_unix_ms=?, latest_unix_ms=?, time_running_ms=?,"
-        " time_boot_id=?, time_elapsed_ms=? WHERE name=?",
-        (
-            told.earliest_unix_ms,
-            told.latest_unix_ms,
-            told.at.running_ms,
-            told.at.boot_id,
-            told.at.elapsed_ms,
-            authority,
-        ),
-    )
-    if heard:
-        db.execute(
-            "UPDATE authority SET heard_running_ms=? WHERE name=?",
-            (told.at.running_ms, authority),
-        )
+    """Write it down."""
+    columns = time_columns(told, heard=heard)
+    db.execute(f"UPDATE authority SET {TIME_TOLD} WHERE name=?", (*columns, authority))  # noqa: S608
 
 
 def load_time(db: sqlite3.Connection, authority: str) -> StoredTime | None:
