@@ -40,6 +40,7 @@ class StoredTime:
     at: Moment
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredAuthority:
     """One authority as the ledger knows it.

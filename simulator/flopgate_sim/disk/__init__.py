@@ -51,7 +51,7 @@ def _library() -> ctypes.CDLL:
         "flopgate_disk_close": (None, [pointer]),
         "flopgate_disk_crash": (None, [pointer]),
         "flopgate_disk_revive": (None, [pointer]),
-        "flopgate_disk_died": (ctypes.c_int, [pointer]),
+        "flopgate_disk_died": (ctypes.POINTER(ctypes.c_int), [pointer]),
         "flopgate_disk_calls": (number, [pointer]),
         "flopgate_disk_fail_at": (None, [pointer, number, ctypes.c_int]),
         "flopgate_disk_fail_once": (None, [pointer, number]),
@@ -88,6 +88,8 @@ class Disk:
         self.folder = root / name
         self._library = _library()
         self._disk = self._library.flopgate_disk_open(f"{self.folder}/".encode())
+        # Asked several times in each event: a look at the memory costs less than a call.
+        self._died = self._library.flopgate_disk_died(self._disk).contents
         self._found: Disk | None = None
         self._made = False
 
@@ -121,7 +123,7 @@ class Disk:
     @property
     def died(self) -> bool:
         """Whether the process died at a write, as `fail_at` wanted."""
-        return bool(self._library.flopgate_disk_died(self._disk))
+        return bool(self._died.value)
 
     @property
     def calls(self) -> int:

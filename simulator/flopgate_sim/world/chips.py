@@ -266,10 +266,15 @@ class Hardware:
             if job.pid in pids and job.gone_us is None:
                 job.gone_us = now_us + job.death_us
 
-    def pids(self, chip: int) -> tuple[int, ...]:
-        """Who has a context on a chip."""
+    def pids(self) -> list[tuple[int, ...]]:
+        """Who has a context, of each chip."""
+        found: list[list[int]] = [[] for _ in self.chips]
         # The oldest comes first, and has the lowest number.
-        return tuple([job.pid for job in self.jobs if chip in job.chips and job.alive(self.now_us)])
+        for job in self.jobs:
+            if job.alive(self.now_us):
+                for index in job.chips:
+                    found[index].append(job.pid)
+        return [tuple(one) for one in found]
 
     def reload(self, now_us: int) -> None:
         """The driver starts anew: counters from zero, lost chips are back, no process is there."""
@@ -304,14 +309,20 @@ class Hardware:
     def sample(self, now_us: int, elapsed_ms: int) -> list[ChipSample]:
         """What the driver shows of every chip now; ``elapsed_ms`` is the host's own clock."""
         self.advance(now_us)
-        asked = [index for index, chip in enumerate(self.chips) if not chip.hung]
         same: dict[tuple[int, int, int, int], PipeCycles] = {}
-        return [self._sample(index, elapsed_ms, same) for index in asked]
+        return [
+            self._sample(chip, pids, elapsed_ms, same)
+            for chip, pids in zip(self.chips, self.pids(), strict=True)
+            if not chip.hung
+        ]
 
     def _sample(
-        self, index: int, elapsed_ms: int, same: dict[tuple[int, int, int, int], PipeCycles]
+        self,
+        chip: Chip,
+        pids: tuple[int, ...],
+        elapsed_ms: int,
+        same: dict[tuple[int, int, int, int], PipeCycles],
     ) -> ChipSample:
-        chip = self.chips[index]
         reloaded, chip.reloaded = chip.reloaded, False
         if chip.lost or reloaded:
             return ChipSample(
@@ -336,10 +347,10 @@ class Hardware:
             sm_clock_mhz=-(-high_khz // 1000),
             sm_clock_low_mhz=low_khz // 1000,
             energy_mj=chip.energy_uj // 1000,
-            pids=self.pids(index),
+            pids=pids,
             error=None,
             mig=chip.mig,
-            instances=cutting.shown(chip, self.now_us),
+            instances=cutting.shown(chip, self.now_us) if chip.mig else None,
             full=chip.layout == cutting.HALVES,
         )
 

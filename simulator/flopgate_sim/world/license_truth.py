@@ -240,7 +240,7 @@ class LicenseTruth:
     @staticmethod
     def _keys(core: GateCore, workload: str) -> tuple[tuple[str, bytes], ...]:
         permission = core.permissions.get(workload)
-        if not isinstance(permission, Allowed):
+        if not isinstance(permission, Allowed) or not permission.licensed_by:
             return ()
         keys = []
         for authority in sorted(permission.licensed_by):

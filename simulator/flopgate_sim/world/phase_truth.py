@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
+from flopgate_proto.quick import quick
 from flopgate_proto.values.common import Phase
 from flopgate_proto.values.orders import Policy
 from flopgate_sim.world.clocks import EPOCH_UNIX_MS
@@ -34,6 +35,7 @@ class TakenPolicy:
     named: bool = False
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """In this boot and at this running time a gate heard what time it is, at ``heard_us``.
@@ -128,7 +130,7 @@ class PhaseTruth:
         """A statement of an authority, of this time and policy, was taken and kept."""
         self._ever_named.add(policy_digest)
         known = self._policies.get(authority, [])
-        if known and known[-1].digest == policy_digest:
+        if known and not known[-1].named and known[-1].digest == policy_digest:
             known[-1] = replace(known[-1], named=True)
         self._told[authority] = Told(
             boot=self._boot, running_us=self._running_us(now_us), heard_us=now_us

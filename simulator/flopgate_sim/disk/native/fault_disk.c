@@ -216,7 +216,7 @@ void flopgate_disk_revive(disk *owner) {
     owner->died = owner->down = 0;
 }
 
-int flopgate_disk_died(const disk *owner) { return owner->died; }
+const int *flopgate_disk_died(const disk *owner) { return &owner->died; }
 
 int64_t flopgate_disk_calls(const disk *owner) { return owner->calls; }
 
