@@ -206,7 +206,8 @@ def _by_cycles(
             spec, elapsed_ms, *findings, _odd("meter.counter.jump", ticks, busiest, elapsed_ms)
         )
     clock_khz, per_count = 0, 1 if summed else None
-    if not summed:
+    # How nothing is counted does not matter.
+    if busiest and not summed:
         clock_khz = _clock_khz(ticks, elapsed_ms, spec, clock_mhz)
         per_count = _sms_per_count(ticks, elapsed_ms, spec, clock_khz)
     if busiest and per_count is None and ticks < _slowest(spec, elapsed_ms):
