@@ -13,6 +13,7 @@ from flopgate_proto.errors import FlopgateError
 from flopgate_proto.files import (
     armored,
     asking_hosts,
+    is_reserve,
     join_qr,
     license_content,
     license_in,
@@ -28,7 +29,7 @@ from flopgate_proto.files import (
 from flopgate_proto.files.checksum import check_symbols
 from flopgate_proto.files.lines import write_lines
 from flopgate_proto.files.qr import PART_SYMBOLS
-from tests.support import license_files, orders, statements
+from tests.support import further_orders, license_files, orders, statements
 from tests.support.fixed import AUTHORITY, HOST_ID, HOST_KEY, STRANGER_KEY
 from tests.support.license_files import OTHER_KEY
 
@@ -132,6 +133,16 @@ def test_a_host_twice_in_a_file_is_refused() -> None:
     refused(lambda: asking_hosts([twice]), "license-file.host-twice", "gather")
     double = resealed("license", LICENSES, lambda bodies: bodies.append(bodies[-1]))
     refused(lambda: list(read_licenses([double])), "license-file.host-twice")
+
+
+def test_a_license_and_a_reserve_of_one_host_stand_in_one_file() -> None:
+    reserve = license_files.approved(LICENSE, orders.sealed_order(further_orders.reserve()))
+    both = [LICENSE, reserve]
+    assert list(read_licenses(write_licenses(both))) == both
+    assert [is_reserve(one) for one in both] == [False, True]
+    refused(
+        lambda: list(read_licenses(write_licenses([*both, reserve]))), "license-file.host-twice"
+    )
 
 
 def test_reports_that_are_missing_are_counted() -> None:

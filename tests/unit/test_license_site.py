@@ -9,11 +9,14 @@ from flopgate_agent.cli import main
 from flopgate_agent.licensing.answers import Answer, answer_line, answer_of, read_answers
 from flopgate_proto.errors import MalformedError
 from flopgate_proto.files import write_licenses
-from tests.support import license_files
+from tests.support import further_orders, license_files, orders
 from tests.support.fixed import HOST_KEY
 from tests.support.license_files import OTHER_KEY
 
 LICENSES = license_files.license_for(HOST_KEY, OTHER_KEY)
+RESERVES = [
+    license_files.approved(one, orders.sealed_order(further_orders.reserve())) for one in LICENSES
+]
 NODES = ("node-1", "node-2")
 
 
@@ -95,7 +98,9 @@ def test_a_license_that_none_of_the_hosts_has_taken_is_told(site: Site) -> None:
         ('{"flopgate": "license-answer"}\n', "an answer that is not whole"),
         (answer_of(LICENSES[0], "node-2", already=False), "and so is node-1"),
         (
-            Answer(name="x", host="ff" * 32, authority="a", checksum="b", already=False),
+            Answer(
+                name="x", host="ff" * 32, authority="a", reserve=False, checksum="b", already=False
+            ),
             "it is host ffffffffffffffff, which has no license here",
         ),
         (
@@ -135,6 +140,42 @@ def test_a_host_that_hangs_keeps_nobody_waiting_for_long(site: Site) -> None:
 def test_a_way_that_leads_nowhere_says_so(site: Site, more: tuple[object, ...], told: str) -> None:
     status = 1 if "/nowhere" in str(more) else 2
     assert told in site.install(*more, status=status)
+
+
+def test_a_license_and_a_reserve_are_given_in_one_file(site: Site) -> None:
+    site.licenses.write_bytes(b"".join(write_licenses([*LICENSES, *RESERVES])))
+    for name, one, two in zip(NODES, LICENSES, RESERVES, strict=True):
+        given = [answer_line(answer_of(each, name, already=False)) for each in (one, two)]
+        site.says(name, "".join(given))
+    assert site.install() == "installed: 2 of 2 hosts\n"
+    assert site.installed("--expect", site.nodes) == "installed: 2 of 2 hosts\n"
+    site.says("node-2", answer_of(LICENSES[1], "node-2", already=False))
+    told = site.install(status=1)
+    assert f"host {OTHER_KEY.key_id} has not taken the reserve of agency.example" in told
+
+
+def test_who_has_a_reserve_as_well_has_the_license(site: Site) -> None:
+    for name, one, two in zip(NODES, LICENSES, RESERVES, strict=True):
+        given = [answer_line(answer_of(each, name, already=True)) for each in (one, two)]
+        site.says(name, "".join(given))
+    assert site.installed("--expect", site.nodes) == "installed: 2 of 2 hosts\n"
+    # A reserve alone is no license.
+    site.says("node-2", answer_of(RESERVES[1], "node-2", already=True))
+    told = site.installed("--expect", site.nodes, status=1)
+    assert "has not installed: node-2: it gave no answer" in told
+
+
+def test_a_host_that_says_too_much_is_ended(site: Site) -> None:
+    then = "; if test NODE = node-2; then yes; fi"
+    told = site.install(status=1, then=then)
+    assert "has not installed: node-2: it says more than the 65536 bytes of an answer" in told
+    assert told.endswith("installed: 1 of 2 hosts\n")
+
+
+def test_what_a_host_says_moves_no_cursor(site: Site) -> None:
+    then = r"; if test NODE = node-2; then printf \\033[2Jwell >&2; exit 1; fi"
+    told = site.install(status=1, then=then)
+    assert "has not installed: node-2: ?[2Jwell\n" in told
 
 
 def test_a_name_is_no_option_of_ssh(site: Site) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from flopgate_proto.codec import checks
 from flopgate_proto.errors import MalformedError
-from flopgate_proto.files import license_content
+from flopgate_proto.files import is_reserve, license_content
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 ANSWER_BYTES_MAX: Final = 65_536
@@ -29,6 +29,7 @@ class Answer:
     Attributes:
         name: of the host, for people.
         host: its id, hexadecimal.
+        reserve: its kind; a license and a reserve stand side by side.
         checksum: of the license, as `license show` gives it.
         already: it had this license before.
     """
@@ -36,8 +37,14 @@ class Answer:
     name: str
     host: str
     authority: str
+    reserve: bool
     checksum: str
     already: bool
+
+    @property
+    def key(self) -> tuple[str, str, bool]:
+        """Of these a host has one."""
+        return self.host, self.authority, self.reserve
 
 
 def answer_of(license_: pb.HostLicense, name: str, *, already: bool) -> Answer:
@@ -46,6 +53,7 @@ def answer_of(license_: pb.HostLicense, name: str, *, already: bool) -> Answer:
         name=name,
         host=license_.host_id.hex(),
         authority=license_.authority,
+        reserve=is_reserve(license_),
         checksum=license_content(license_).checksum,
         already=already,
     )
@@ -83,19 +91,20 @@ class Roll:
 
     def __init__(self, licenses: Iterable[pb.HostLicense]) -> None:
         given = [answer_of(one, "", already=False) for one in licenses]
-        self._given = {(one.host, one.authority): one for one in given}
-        self._taken: dict[tuple[str, str], str] = {}
+        self._given = {one.key: one for one in given}
+        self._taken: dict[tuple[str, str, bool], str] = {}
         self.problems: dict[str, str] = {}
 
     def take(self, name: str, answers: Sequence[Answer]) -> None:
         """What came from the host of this name."""
         for one in answers:
-            key = one.host, one.authority
+            key, beside = one.key, (one.host, one.authority, not one.reserve)
             given = self._given.get(key)
             if given is None:
-                self.problems[name] = f"it is host {one.host[:16]}, which has no license here"
+                if beside not in self._given:
+                    self.problems[name] = f"it is host {one.host[:16]}, which has no license here"
             elif given.checksum != one.checksum:
-                self.problems[name] = f"it has another license of {one.authority} than this"
+                self.problems[name] = f"it has another {_word(key)} of {one.authority} than this"
             elif self._taken.setdefault(key, name) != name:
                 self.problems[name] = f"it is host {one.host[:16]}, and so is {self._taken[key]}"
 
@@ -110,10 +119,14 @@ class Roll:
     def untaken(self) -> list[str]:
         """A line for each license that nobody has taken."""
         return [
-            f"host {host} has not taken the license of {authority}"
-            for host, authority in self._given
-            if (host, authority) not in self._taken
+            f"host {one.host} has not taken the {_word(key)} of {one.authority}"
+            for key, one in self._given.items()
+            if key not in self._taken
         ]
+
+
+def _word(key: tuple[str, str, bool]) -> str:
+    return "reserve" if key[2] else "license"
 
 
 def _answer(line: bytes) -> Answer:
@@ -124,7 +137,7 @@ def _answer(line: bytes) -> Answer:
             for key in ("name", "host", "authority", "checksum")
         }
         checks.digest(bytes.fromhex(texts["host"]), "host")
-        return Answer(**texts, already=found["already"] is True)
+        return Answer(**texts, reserve=found["reserve"] is True, already=found["already"] is True)
     except (ValueError, KeyError, TypeError, RecursionError, MalformedError) as error:
         raise MalformedError(
             "an answer that is not whole", code="license.answer", remedy=f"It is {_WHAT}."

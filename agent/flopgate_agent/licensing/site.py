@@ -7,10 +7,11 @@ import shlex
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from typing import Final
+from typing import IO, Final
 
 from flopgate_agent.licensing.answers import ANSWER_BYTES_MAX, Answer, Roll, read_answers
 from flopgate_agent.licensing.gathering import Tell
@@ -24,6 +25,7 @@ AT_ONCE: Final = 20
 WAIT_S: Final = 60
 _NODE: Final = "NODE"
 _WHY_CHARS: Final = 300
+_LOOK_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +97,18 @@ def _install(data: bytes, name: str, way: Way) -> list[Answer]:
     if name.startswith("-"):
         raise EnvironmentFault("a name that begins with a hyphen is an option", code="license.name")
     command = [word.replace(_NODE, name) for word in way.command]
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+    # Files, not pipes: nobody reads along, so nobody waits for a reader, and the length is known.
+    with (
+        tempfile.TemporaryFile() as given,
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as errors,
+    ):
+        given.write(data)
+        given.seek(0)
         try:
             child = subprocess.Popen(
                 command,
-                stdin=subprocess.PIPE,
+                stdin=given,
                 stdout=out,
                 stderr=errors,
                 # What it starts ends with it.
@@ -109,19 +118,40 @@ def _install(data: bytes, name: str, way: Way) -> list[Answer]:
             raise EnvironmentFault(
                 f"cannot run {command[0]}: {error.strerror}", code="license.through"
             ) from error
-        try:
-            child.communicate(data, timeout=way.wait_s)
-        except subprocess.TimeoutExpired as error:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-            raise EnvironmentFault(
-                f"no answer within {way.wait_s} s", code="license.unanswered"
-            ) from error
+        _wait(child, (out, errors), way.wait_s)
         out.seek(0)
         errors.seek(0)
-        told = errors.read(ANSWER_BYTES_MAX).decode(errors="replace")
         if child.returncode:
+            told = errors.read(ANSWER_BYTES_MAX).decode(errors="replace")
             lines = [line.strip() for line in told.splitlines() if line.strip()]
             why = lines[-1] if lines else f"{command[0]} ended with {child.returncode}"
-            raise EnvironmentFault(why[:_WHY_CHARS], code="license.refused")
+            raise EnvironmentFault(_plain(why[:_WHY_CHARS]), code="license.refused")
         return read_answers(out.read(ANSWER_BYTES_MAX))
+
+
+def _wait(child: subprocess.Popen[bytes], says: Sequence[IO[bytes]], wait_s: int) -> None:
+    """Until it ends, or is ended: a host that says too much fills this machine's disk.
+
+    Raises:
+        EnvironmentFault: it was ended.
+    """
+    until_s = time.monotonic() + wait_s
+    why = ""
+    while not why:
+        try:
+            child.wait(_LOOK_S)
+        except subprocess.TimeoutExpired:
+            if time.monotonic() >= until_s:
+                why = f"no answer within {wait_s} s"
+            elif any(os.fstat(one.fileno()).st_size > ANSWER_BYTES_MAX for one in says):
+                why = f"it says more than the {ANSWER_BYTES_MAX} bytes of an answer"
+        else:
+            return
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    raise EnvironmentFault(why, code="license.unanswered")
+
+
+def _plain(text: str) -> str:
+    """What a host says must not move the cursor of who reads it."""
+    return "".join(one if one.isprintable() else "?" for one in text)

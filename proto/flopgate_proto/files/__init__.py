@@ -14,7 +14,7 @@ from flopgate_proto.files.carried import (
 from flopgate_proto.files.checksum import spoken
 from flopgate_proto.files.content import Content
 from flopgate_proto.files.forms import FORM_BYTES_MAX, Forms
-from flopgate_proto.files.licenses import license_of, read_licenses, write_licenses
+from flopgate_proto.files.licenses import is_reserve, license_of, read_licenses, write_licenses
 from flopgate_proto.files.lines import is_lines
 from flopgate_proto.files.qr import join_qr, qr_parts
 from flopgate_proto.files.requests import (
@@ -51,6 +51,7 @@ __all__ = [
     "asking_hosts",
     "differences",
     "is_lines",
+    "is_reserve",
     "join_qr",
     "joined",
     "license_content",

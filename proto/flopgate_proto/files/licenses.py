@@ -20,6 +20,7 @@ from flopgate_proto.codec import (
     envelope_to_object,
     envelope_to_wire,
 )
+from flopgate_proto.codec.licenses import decode_approval
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import FlopgateError, MalformedError, MisdirectedError, OversizedError
 from flopgate_proto.files.json_envelopes import envelope_of
@@ -36,6 +37,8 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 
 KIND: Final = "license"
 _ORDERS_MAX: Final = 1024
+_LICENSES_MAX: Final = 2 * LICENSED_HOSTS_MAX
+"""A license and a reserve of each host."""
 _Held = dict[bytes, Envelope]
 
 
@@ -51,7 +54,7 @@ def read_licenses(chunks: Iterable[bytes]) -> Iterator[pb.HostLicense]:
         MalformedError, OversizedError, UnknownVersionError: in one sentence.
     """
     held: _Held = {}
-    hosts: set[tuple[bytes, str]] = set()
+    known: set[tuple[bytes, str, bool]] = set()
     for line in read_lines(KIND, chunks):
         if "statement" in line:
             envelope = envelope_of(line["statement"], f"statement {len(held) + 1}")
@@ -60,23 +63,25 @@ def read_licenses(chunks: Iterable[bytes]) -> Iterator[pb.HostLicense]:
                 raise _too_many("statements", LICENSE_STATEMENTS_MAX)
             continue
         license_ = _license_of(line, held)
-        key = license_.host_id, license_.authority
-        if key in hosts:
+        reserve = is_reserve(license_)
+        key = license_.host_id, license_.authority, reserve
+        if key in known:
             raise MalformedError(
-                f"two licenses for host {license_.host_id.hex()[:16]}",
+                f"two {'reserves' if reserve else 'licenses'} for host "
+                f"{license_.host_id.hex()[:16]}",
                 code="license-file.host-twice",
                 remedy="Fetch the file again, whole.",
             )
-        hosts.add(key)
-        if len(hosts) > LICENSED_HOSTS_MAX:
-            raise _too_many("licenses", LICENSED_HOSTS_MAX)
+        known.add(key)
+        if len(known) > _LICENSES_MAX:
+            raise _too_many("licenses", _LICENSES_MAX)
         yield license_
-    if not hosts:
+    if not known:
         raise malformed("the file holds no license")
 
 
 def license_of(licenses: Iterable[pb.HostLicense], host_id: bytes) -> list[pb.HostLicense]:
-    """Those of one host, a license an authority, out of a file that is read to its end.
+    """Those of one host, one of a kind and authority, out of a file that is read to its end.
 
     Raises:
         MisdirectedError: there is none for it.
@@ -94,6 +99,15 @@ def license_of(licenses: Iterable[pb.HostLicense], host_id: bytes) -> list[pb.Ho
             remedy="Look with `flopgate-agent license show` whose they are.",
         )
     return found
+
+
+def is_reserve(license_: pb.HostLicense) -> bool:
+    """Whether it is a reserve, which stands beside a license of the same authority.
+
+    Raises:
+        MalformedError, OversizedError: its approval cannot be read.
+    """
+    return decode_approval(envelope_from_wire(license_.approval).payload).reserve
 
 
 def check_license(license_: pb.HostLicense) -> pb.HostLicense:
