@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import zxingcpp
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from PIL import Image
@@ -150,6 +151,20 @@ def test_a_scan_that_is_turned_and_has_several_codes_is_read() -> None:
     scanned = io.BytesIO()
     sheet.rotate(4, fillcolor=255, expand=True).save(scanned, "jpeg", quality=60)
     assert sorted(read_qr(scanned.getvalue())) == sorted(parts)
+
+
+def test_a_bar_code_beside_them_is_no_part() -> None:
+    bars = zxingcpp.create_barcode("5824547700729", zxingcpp.BarcodeFormat.EAN13)
+    label = Image.fromarray(zxingcpp.write_barcode_to_image(bars, scale=2))
+    part = qr_parts(license_content(license_files.license_for()[0]))[0]
+    code = Image.open(io.BytesIO(qr_png(part))).convert("L")
+    sheet = Image.new("L", (code.width + label.width + 150, code.height + label.height), 255)
+    sheet.paste(code, (0, 0))
+    sheet.paste(label, (code.width + 100, 40))
+    scanned = io.BytesIO()
+    sheet.save(scanned, "PNG")
+    assert len(zxingcpp.read_barcodes(sheet)) > 1, "the label is there to be read"
+    assert read_qr(scanned.getvalue()) == [part]
 
 
 def test_a_picture_without_a_code_says_so(output: Output, tmp_path: Path) -> None:

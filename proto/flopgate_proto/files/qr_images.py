@@ -55,7 +55,9 @@ def read_qr(data: bytes) -> list[str]:
             code="qr.picture",
             remedy="Save the scan again, as PNG or JPEG.",
         ) from error
-    found = [str(one.text) for one in zxing.read_barcodes(grey) if one.valid]
+    # Among the modules of a QR code now and then a bar code seems to stand.
+    seen = zxing.read_barcodes(grey, formats=zxing.BarcodeFormat.QRCode)
+    found = [str(one.text) for one in seen if one.valid]
     if not found:
         raise MalformedError(
             "no QR code is seen in the picture",
