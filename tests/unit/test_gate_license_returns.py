@@ -120,3 +120,20 @@ def test_an_upgrade_brings_back_no_refusal_that_is_older_than_the_license(rig: L
     assert not rig.core.carry_over(kept)
     rig.run(2_000)
     assert rig.state is LaneState.RUNNING
+
+
+def test_law_10_an_orderly_stop_does_not_look_as_if_an_older_disk_was_put_back(
+    rig: LicenseRig,
+) -> None:
+    rig.licensed(headroom_tflop=10**6)
+    rig.run_until(LaneState.RUNNING)
+    rig.run(20_000)
+    rig.order(rig.authority.pause())
+    rig.run_until(LaneState.HALTED)
+    reserved_ms = rig.core.authorities[rig.authority.name].desk.standing.used_ms
+    rig.carry_out(rig.core.settle_reserved(rig.now))
+    assert rig.core.authorities[rig.authority.name].desk.standing.used_ms < reserved_ms
+    rig.again().run(60_000)
+    quotes = [one for report in rig.reports for one in decode_report(report.payload).quotes]
+    used_ms = [one.license.used_ms for one in quotes if one.license is not None]
+    assert used_ms == sorted(used_ms)

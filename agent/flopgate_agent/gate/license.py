@@ -220,7 +220,8 @@ class LicenseDesk:
             self._before_start = self.standing.shares
         self.standing = replace(self.standing, shares=shares)
         self.since_ms = self.idle_since_ms = now_ms
-        self._quotes = [(0, quoted), (now_ms, self.standing.quote())]
+        self._quotes = [(0, quoted)]
+        self._quotes.append((now_ms, self._quote()))
 
     def _resumed(self, share: Share, allotted_tflop: int) -> Share:
         end_tflop = share.end_tflop - max(0, share.reserved_tflop - allotted_tflop)
@@ -260,7 +261,14 @@ class LicenseDesk:
             self.running, self.spent, self.spends, self.outgrown = set(), set(), set(), {}
             self._before_start = None
         self.standing = standing
-        self._quotes.append((now_ms, standing.quote()))
+        self._quotes.append((now_ms, self._quote()))
+
+    def _quote(self) -> LicenseQuote | None:
+        """Never less than it said before: what an orderly stop gives back would look like fraud."""
+        quote, before = self.standing.quote(), self._quotes[-1][1]
+        if quote is None or before is None or quote.request != before.request:
+            return quote
+        return replace(quote, used_ms=max(quote.used_ms, before.used_ms))
 
     def reserve(self, used_ms: int, shares: Mapping[str, Share], now_ms: int) -> None:
         """This much may be used in this run, once it is durable."""
