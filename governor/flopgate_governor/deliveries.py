@@ -114,6 +114,8 @@ def _after(state: State, host_id: bytes, after: int, reports: int) -> Iterator[E
         for sequence, data in rows[:reports]:
             yield envelope_from_wire(parse_message(pb.Envelope(), data))
             after = sequence
+        if not rows:
+            return  # An adoption dropped them meanwhile.
         reports -= len(rows)
 
 

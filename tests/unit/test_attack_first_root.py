@@ -99,3 +99,24 @@ def test_a_root_that_waits_at_the_authority_keeps_nobody_out_and_waits_here() ->
     assert root_version(rig, authority) == 1
     rig.run(61_000)
     assert root_version(rig, authority) == 2
+
+
+@pytest.mark.parametrize("by_admission", [True, False])
+def test_a_courier_keeps_no_host_out_by_a_policy_that_it_makes_wait(*, by_admission: bool) -> None:
+    """It brings the one in force as if it waited behind an older one, before the admission."""
+    rig, authority, _ = joining()
+    stricter = authority.policy_order(loosening_delay_ms=3_600_000)
+    looser = authority.policy_order(version=9, loosening_delay_ms=0)
+    first = [*authority.first_orders()[:-1], stricter]
+    honest = authority.admission(rig.ask(authority), policy_digest=looser.digest)
+    said = replace(decode_admission(honest.payload), policy_digest=stricter.digest)
+    forged = seal(PayloadType.ADMISSION, encode_admission(said), [THEIR_PERMIT])
+    with pytest.raises(ForgedError):
+        rig.core.admission(
+            authority.name, forged, [*first, looser] if by_admission else first, rig.now
+        )
+    if not by_admission:
+        rig.order(looser)
+    assert not rig.core.authorities[authority.name].admitted
+    rig.carry_out(rig.core.admission(authority.name, honest, [*first, looser], rig.now))
+    assert rig.core.authorities[authority.name].admitted

@@ -46,9 +46,11 @@ def test_law_6_a_policy_that_waits_at_the_authority_waits_at_a_host_that_joins_t
     first = one.first_orders
     one.first_orders = lambda: [*first(), orders.sealed_order(waits)]  # type: ignore[method-assign]
     rig = ruled_by(one)
-    assert gate_of(rig).policy == one.policy
-    assert gate_of(rig).waiting_policies() == (waits,)
-    assert rig.core.in_force.phase is Phase.WARN, "nor does it freeze what may run"
+    for told in ((), (waits,)):
+        assert gate_of(rig).policy == one.policy
+        assert gate_of(rig).waiting_policies() == told, "on the link, once it is admitted"
+        assert rig.core.in_force.phase is Phase.WARN, "nor does it freeze what may run"
+        rig.order(orders.sealed_order(waits))
 
 
 def test_law_6_a_resume_that_waits_at_the_authority_waits_at_a_host_that_joins_too() -> None:

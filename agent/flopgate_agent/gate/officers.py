@@ -120,10 +120,12 @@ class OfficerOrders:
         self._known.add(trust.digest)
 
     def accept(self, envelope: Envelope, running_ms: int, *, fresh: bool = False) -> Taken | None:
-        """Verify an order and put it in force or let it wait; ``None`` when it is known.
+        """Verify an order and put it in force or let it wait; ``None``: nothing changes by it.
 
-        What is known was fully verified when it came first, under the root of that day. ``fresh``:
-        this host is not admitted yet, and the order is not known to wait.
+        What is known was fully verified when it came first, under the root of that day. A policy
+        that would wait before the admission is told again on the link: the courier, who says so,
+        could make the one in force wait and keep the host out. ``fresh``: this host is not admitted
+        yet, and the order is not known to wait.
 
         Raises:
             PeerError: it does not hold; nothing has changed.
@@ -133,6 +135,10 @@ class OfficerOrders:
             return None
         if not self.admitted and self.is_unnamed(envelope):
             raise unnamed_root(self.name)
+        if not self.admitted and envelope.payload_type == PayloadType.POLICY:
+            would = orders.accept(envelope, running_ms, fresh=fresh)
+            if would.book.waits(envelope.digest) is not None:
+                return None
         return self._accept(orders, envelope, running_ms, fresh=fresh)
 
     def is_unnamed(self, envelope: Envelope) -> bool:
