@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
@@ -13,10 +14,12 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from flopgate_governor.files import read_signing_key
+from flopgate_governor.files import KEY_FILE_BYTES_MAX, read_bytes, read_signing_key
 from flopgate_governor.pkcs11_keys import SCHEME, token_signer
 from flopgate_proto.errors import ConfigError, FlopgateError
 from flopgate_proto.keys import Signer, VerifyingKey
+
+_PUBLIC: Final = "Name a PEM file of a P-256 or Ed25519 key: openssl pkey -pubout."
 
 
 def public_key(path: Path) -> bytes:
@@ -25,16 +28,17 @@ def public_key(path: Path) -> bytes:
     Raises:
         ConfigError: there is none that can be used.
     """
+    data = read_bytes(path, KEY_FILE_BYTES_MAX, "key-file", remedy=_PUBLIC)
     try:
-        spki = load_pem_public_key(path.read_bytes()).public_bytes(
+        spki = load_pem_public_key(data).public_bytes(
             Encoding.DER, PublicFormat.SubjectPublicKeyInfo
         )
         VerifyingKey(spki)
-    except (OSError, ValueError, UnsupportedAlgorithm, FlopgateError) as error:
+    except (ValueError, UnsupportedAlgorithm, FlopgateError) as error:
         raise ConfigError(
             f"{path} holds no public key that can be used",
             code="key.public",
-            remedy="Name a PEM file of a P-256 or Ed25519 key: openssl pkey -pubout.",
+            remedy=_PUBLIC,
         ) from error
     return spki
 

@@ -34,6 +34,7 @@ from flopgate_agent.licensing.showing import (
 from flopgate_agent.licensing.site import AT_ONCE, THROUGH, Way, install_everywhere
 from flopgate_agent.licensing.site import WAIT_S as ANSWER_S
 from flopgate_agent.local_door import ask_gate
+from flopgate_agent.toml_table import read_bytes
 from flopgate_proto.amounts import counted, date_text, parse_span_ms
 from flopgate_proto.codec import PayloadType, envelope_to_json, envelope_to_wire
 from flopgate_proto.errors import ConfigError, EnvironmentFault, FlopgateError
@@ -190,8 +191,8 @@ def _gather(arguments: argparse.Namespace) -> int:
 
 def _names(path: Path) -> list[str]:
     try:
-        return path.read_text().split()
-    except (OSError, UnicodeDecodeError) as error:
+        return read_bytes(path).decode().split()
+    except UnicodeDecodeError as error:
         raise ConfigError(
             f"cannot read {path}",
             code="license.unreadable",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from flopgate_agent.licensing.given import Given
-from flopgate_agent.private import check_private
+from flopgate_agent.toml_table import read_bytes
 from flopgate_proto.codec import (
     PayloadType,
     decode_order,
@@ -20,6 +21,8 @@ from flopgate_proto.keys import SigningKey
 from flopgate_proto.limits import NONCE_BYTES
 from flopgate_proto.values import LicenseApproval, ReserveOpening
 
+KEY_BYTES_MAX: Final = 65_536
+
 
 def opening_of(given: Given, reason: str, keys: Sequence[Path]) -> Envelope:
     """An opening of the reserve license that was given, or one that others began, signed besides.
@@ -28,7 +31,7 @@ def opening_of(given: Given, reason: str, keys: Sequence[Path]) -> Envelope:
         ConfigError: a key cannot be read, or opens nothing here.
         MalformedError: what was given is neither.
     """
-    signers = [_key(path) for path in keys]
+    signers = [SigningKey(read_bytes(path, KEY_BYTES_MAX, secret=True)) for path in keys]
     if not given.licenses:
         begun = given.statement(PayloadType.RESERVE_OPENING, "an opening, nor a license")
         new = seal(begun.payload_type, begun.payload, signers).signatures
@@ -62,15 +65,3 @@ def opening_of(given: Given, reason: str, keys: Sequence[Path]) -> Envelope:
         reason=reason,
     )
     return seal(PayloadType.RESERVE_OPENING, encode_opening(opening), signers)
-
-
-def _key(path: Path) -> SigningKey:
-    try:
-        check_private(
-            path, path.stat().st_mode, code="license.key-mode", afterwards="then try again"
-        )
-        return SigningKey(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read {path}: {error.strerror}", code="license.key-unreadable"
-        ) from error
