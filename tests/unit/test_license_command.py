@@ -230,3 +230,15 @@ def test_what_is_no_such_file_says_so(output: Output, licenses: str, tmp_path: P
     assert "license.given" in output.of("time", licenses, *CONFIG, status=1)[1]
     _, told = output.of("show", licenses, "--form", "text", "--host", "ff", status=2)
     assert "license.host" in told
+
+
+def test_files_without_end_are_read_up_to_a_bound(output: Output, tmp_path: Path) -> None:
+    paths = requests(tmp_path)
+    _, told = output.of("gather", *paths, "--expect", "/dev/zero", status=2)
+    assert "config.file.oversized" in told
+    key = tmp_path / "long.pem"
+    key.write_bytes(bytes(70_000))
+    key.chmod(0o600)
+    reserve = str(reserve_file(tmp_path, OTHER_KEY))
+    _, told = output.of("opening", reserve, "--reason", "x", "--key", str(key), status=2)
+    assert "config.file.oversized" in told
