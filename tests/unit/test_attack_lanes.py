@@ -1,9 +1,7 @@
 """Attacks by leaving out: chips in no lane, runs that come back, hosts crowded out, cheap names."""
 
 import datetime as dt
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -16,17 +14,10 @@ from flopgate_proto.codec import decode_report
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import MalformedError
 from flopgate_proto.values import Figures
-from tests.support.governor import FakeHost, LocalGovernor, answers, cluster_policy, refusal_of
-from tests.support.governor_steps import AMPLE, ASK, ask, totals
+from tests.support.governor import FakeHost, LocalGovernor, answers, refusal_of
+from tests.support.governor_steps import ASK, ask, totals
 
 H100 = "NVIDIA H100 80GB HBM3"
-
-
-@pytest.fixture
-def governor(tmp_path: Path) -> Iterator[LocalGovernor]:
-    made = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(AMPLE))
-    yield made
-    made.state.store.close()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Attacks on what a governor remembers: rolled back, lied to about it, and told wrong times."""
 
-from collections.abc import Iterator
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -24,20 +23,12 @@ from tests.support.governor import (
     refusal_of,
 )
 from tests.support.governor_steps import (
-    AMPLE,
     ASK,
     ask,
     let_lost_grants_run_out,
     pause,
     reconciliation,
 )
-
-
-@pytest.fixture
-def governor(tmp_path: Path) -> Iterator[LocalGovernor]:
-    made = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(AMPLE))
-    yield made
-    made.state.store.close()
 
 
 def quoting(number: int) -> Quote:

@@ -1,7 +1,6 @@
 """Who may join, and with what; and the group commit's own promises."""
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,13 +27,6 @@ from flopgate_proto.joining import token_proof
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Assurance, Enrolment, Figures, LaneTotals
 from tests.support.governor import FakeHost, LocalGovernor, answers, cluster_policy, joined
-
-
-@pytest.fixture
-def governor(tmp_path: Path) -> Iterator[LocalGovernor]:
-    made = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(10**12))
-    yield made
-    made.state.store.close()
 
 
 def changed(host: FakeHost, envelope: Envelope, **changes: Any) -> Envelope:

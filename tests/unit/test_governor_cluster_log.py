@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,17 +12,15 @@ from flopgate_governor.store import Store
 from flopgate_proto.codec import PayloadType, decode_cluster_merge
 from flopgate_proto.envelope import pae
 from flopgate_proto.errors import StorageError
-from flopgate_proto.values import ClusterMerge, MergeState, Topology
+from flopgate_proto.values import ClusterMerge, MergeState, Policy, Topology
 from tests.support.found_clusters import FABRIC, join, ruling
 from tests.support.governor import LOG, PERMIT, POLICY, FakeHost, LocalGovernor
 from tests.support.statements import PORT
 
 
 @pytest.fixture
-def governor(tmp_path: Path) -> Iterator[LocalGovernor]:
-    made = LocalGovernor.make(tmp_path / "g.sqlite", POLICY)
-    yield made
-    made.state.store.close()
+def governor_policy() -> Policy:
+    return POLICY
 
 
 def logged(governor: LocalGovernor) -> list[ClusterMerge]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from flopgate_governor.core.cluster_notices import EVERY_MS, PER_CLUSTER_MAX
@@ -12,16 +9,14 @@ from flopgate_proto.codec import PayloadType, decode_cluster_merge, envelope_fro
 from flopgate_proto.envelope import verify
 from flopgate_proto.keys import VerifyingKey
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import ClusterMerge, MergeState
+from flopgate_proto.values import ClusterMerge, MergeState, Policy
 from tests.support.found_clusters import FABRIC, join, ruling
 from tests.support.governor import POLICY, FakeHost, LocalGovernor
 
 
 @pytest.fixture
-def governor(tmp_path: Path) -> Iterator[LocalGovernor]:
-    made = LocalGovernor.make(tmp_path / "g.sqlite", POLICY)
-    yield made
-    made.state.store.close()
+def governor_policy() -> Policy:
+    return POLICY
 
 
 def exchange(governor: LocalGovernor, host: FakeHost) -> list[ClusterMerge]:

@@ -2,9 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -48,10 +46,8 @@ def policy(hosts: int, *clusters: str, version: int = 1) -> Policy:
 
 
 @pytest.fixture
-def governor(tmp_path: Path) -> Iterator[LocalGovernor]:
-    made = LocalGovernor.make(tmp_path / "g.sqlite", policy(4, "alpha", "beta"))
-    yield made
-    made.state.store.close()
+def governor_policy() -> Policy:
+    return policy(4, "alpha", "beta")
 
 
 def ask(governor: LocalGovernor, host: FakeHost, told: Topology | None = None) -> str:

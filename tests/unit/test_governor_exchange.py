@@ -1,6 +1,5 @@
 """One host and one governor: escrow and refusals, as a gate sees them."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,18 +33,6 @@ from tests.support.governor_steps import (
     evidence,
     totals,
 )
-
-
-@pytest.fixture
-def governor(tmp_path: Path) -> Iterator[LocalGovernor]:
-    made = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(AMPLE))
-    yield made
-    made.state.store.close()
-
-
-@pytest.fixture
-def host(governor: LocalGovernor) -> FakeHost:
-    return joined(governor)[0]
 
 
 def test_a_covered_host_gets_a_ceiling_and_terms(governor: LocalGovernor, host: FakeHost) -> None:

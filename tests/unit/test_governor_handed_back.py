@@ -15,7 +15,7 @@ from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import OversizedError
 from flopgate_proto.limits import HELD_ORDERS_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import Confirmation, Order
+from flopgate_proto.values import Confirmation, Order, Policy
 from tests.support.fixed import STRANGER_KEY
 from tests.support.governor import AUTHORITY, OFFICERS, LocalGovernor, joined, signed
 from tests.unit.test_governor_waiting import (
@@ -31,8 +31,8 @@ from tests.unit.test_governor_waiting import (
 
 
 @pytest.fixture
-def governor(tmp_path: Path) -> LocalGovernor:
-    return LocalGovernor.make(tmp_path / "governor.sqlite", POLICY)
+def governor_policy() -> Policy:
+    return POLICY
 
 
 def backup(governor: LocalGovernor) -> Path:

@@ -1,6 +1,5 @@
 """Law 4 as a gate sees it: chains, quotes, forks, and a governor that was rolled back."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from shutil import copyfile
@@ -25,18 +24,6 @@ from tests.support.governor_steps import (
     let_lost_grants_run_out,
     reconciliation,
 )
-
-
-@pytest.fixture
-def governor(tmp_path: Path) -> Iterator[LocalGovernor]:
-    made = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(AMPLE))
-    yield made
-    made.state.store.close()
-
-
-@pytest.fixture
-def host(governor: LocalGovernor) -> FakeHost:
-    return joined(governor)[0]
 
 
 def test_law_4_fork_is_evidence(governor: LocalGovernor, host: FakeHost) -> None:

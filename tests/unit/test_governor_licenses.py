@@ -1,6 +1,5 @@
 """Offline licenses at the governor: telemetry first, officers' approval, escrow, and settlement."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from flopgate_proto.errors import FlopgateError, ForgedError, HistoryError, Misd
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import (
     LicenseApproval,
+    Policy,
     SingleUse,
 )
 from tests.support.governor import (
@@ -48,15 +48,8 @@ from tests.support.licenses import (
 
 
 @pytest.fixture
-def governor(tmp_path: Path) -> Iterator[LocalGovernor]:
-    made = LocalGovernor.make(tmp_path / "g.sqlite", license_policy(AMPLE))
-    yield made
-    made.state.store.close()
-
-
-@pytest.fixture
-def host(governor: LocalGovernor) -> FakeHost:
-    return joined(governor)[0]
+def governor_policy() -> Policy:
+    return license_policy(AMPLE)
 
 
 def reasons(reply: pb.IssueLicensesReply) -> list[str]:

@@ -1,6 +1,5 @@
 """Licenses and trouble: a store that was put back, and a disk that fails in the middle."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from shutil import copyfile
@@ -11,6 +10,7 @@ from flopgate_governor.cli import main
 from flopgate_governor.licensing import issue
 from flopgate_proto.errors import HistoryError, StorageError
 from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values import Policy
 from tests.support.governor import FakeHost, LocalGovernor, joined
 from tests.support.governor_folder import folder_of
 from tests.support.governor_steps import (
@@ -34,10 +34,8 @@ from tests.support.licenses import (
 
 
 @pytest.fixture
-def governor(tmp_path: Path) -> Iterator[LocalGovernor]:
-    made = LocalGovernor.make(tmp_path / "g.sqlite", license_policy(AMPLE))
-    yield made
-    made.state.store.close()
+def governor_policy() -> Policy:
+    return license_policy(AMPLE)
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """Offline licenses at the governor: when each is settled, findings, and silence."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -11,6 +9,7 @@ from flopgate_governor.license_words import sum_lines
 from flopgate_governor.overview import overview
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values import Policy
 from flopgate_proto.values.licenses import LicenseApproval
 from tests.support.governor import (
     LIFETIME_MS,
@@ -19,7 +18,6 @@ from tests.support.governor import (
     LocalGovernor,
     answers,
     ceiling_of,
-    joined,
 )
 from tests.support.governor_steps import ask, evidence, retirement, totals
 from tests.support.licenses import (
@@ -43,15 +41,8 @@ from tests.support.licenses import (
 
 
 @pytest.fixture
-def governor(tmp_path: Path) -> Iterator[LocalGovernor]:
-    made = LocalGovernor.make(tmp_path / "g.sqlite", license_policy(AMPLE))
-    yield made
-    made.state.store.close()
-
-
-@pytest.fixture
-def host(governor: LocalGovernor) -> FakeHost:
-    return joined(governor)[0]
+def governor_policy() -> Policy:
+    return license_policy(AMPLE)
 
 
 # ---------------------------------------------------------------------- settlement

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,7 @@ from flopgate_proto.codec import PayloadType
 from flopgate_proto.envelope import pae, seal
 from flopgate_proto.errors import MisuseError, StorageError
 from flopgate_proto.merkle import Frontier
-from tests.support.governor import AUTHORITY, LOG, PERMIT, LocalGovernor, cluster_policy, joined
-
-
-@pytest.fixture
-def governor(tmp_path: Path) -> Iterator[LocalGovernor]:
-    made = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(10**12))
-    yield made
-    made.state.store.close()
+from tests.support.governor import AUTHORITY, LOG, PERMIT, LocalGovernor, joined
 
 
 def test_the_log_refuses_update_and_delete(governor: LocalGovernor) -> None:

@@ -1,8 +1,6 @@
 """What a governor tells hosts of one fabric about each other, and whom it tells nothing."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +10,7 @@ from flopgate_proto.envelope import verify
 from flopgate_proto.keys import VerifyingKey
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Figures, LaneState, Neighbours, Report, charged_gflop_per_s
-from tests.support.governor import AUTHORITY, FakeHost, LocalGovernor, cluster_policy, joined
-from tests.support.governor_steps import AMPLE
+from tests.support.governor import AUTHORITY, FakeHost, LocalGovernor, joined
 from tests.support.statements import lane, report, topology
 
 FABRIC = bytes(range(16))
@@ -24,13 +21,6 @@ MINUTE_MS = 60_000
 
 def figures(tflop: int) -> Figures:
     return Figures(low_tflop=tflop, nominal_tflop=tflop, high_tflop=tflop)
-
-
-@pytest.fixture
-def governor(tmp_path: Path) -> Iterator[LocalGovernor]:
-    made = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(AMPLE))
-    yield made
-    made.state.store.close()
 
 
 def hosts_of(governor: LocalGovernor, count: int = len(RATES_TFLOP)) -> list[FakeHost]:

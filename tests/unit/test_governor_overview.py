@@ -1,11 +1,8 @@
 """What `status` says of a governor that grants nothing: why, and what ends it."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-
-import pytest
 
 from flopgate_governor.commands.status import lines_of
 from flopgate_governor.overview import overview, tolerated_outage_ms
@@ -24,13 +21,6 @@ from tests.support.governor import (
     joined,
 )
 from tests.support.governor_steps import AMPLE, ask, reconciliation
-
-
-@pytest.fixture
-def governor(tmp_path: Path) -> Iterator[LocalGovernor]:
-    made = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(AMPLE))
-    yield made
-    made.state.store.close()
 
 
 def told(governor: LocalGovernor) -> list[str]:

@@ -1,8 +1,5 @@
 """Law 6: pauses are a set; cheap to make, dear to lift."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from flopgate_proto.errors import ForgedError
@@ -15,30 +12,15 @@ from tests.support.governor import (
     POLICY,
     FakeHost,
     LocalGovernor,
-    cluster_policy,
-    joined,
     refusal_of,
 )
 from tests.support.governor_steps import (
-    AMPLE,
     ASK,
     ask,
     pause,
     resume,
     told,
 )
-
-
-@pytest.fixture
-def governor(tmp_path: Path) -> Iterator[LocalGovernor]:
-    made = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(AMPLE))
-    yield made
-    made.state.store.close()
-
-
-@pytest.fixture
-def host(governor: LocalGovernor) -> FakeHost:
-    return joined(governor)[0]
 
 
 def test_law_6_one_officer_pauses_a_cluster(governor: LocalGovernor, host: FakeHost) -> None:

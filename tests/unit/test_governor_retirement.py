@@ -1,6 +1,5 @@
 """A host that retires: what it held is settled, its chips are free, and nothing follows."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from flopgate_proto.codec import PayloadType, encode_report
 from flopgate_proto.envelope import seal
 from flopgate_proto.errors import HistoryError
 from flopgate_proto.keys import SigningKey, key_digest
+from flopgate_proto.values import Policy
 from tests.support.governor import FakeHost, LocalGovernor, answers, cluster_policy, joined
 from tests.support.governor_steps import AMPLE, ASK, ask, pause, resume, retirement, totals
 
@@ -18,15 +18,8 @@ CAP = 1_000_000
 
 
 @pytest.fixture
-def governor(tmp_path: Path) -> Iterator[LocalGovernor]:
-    made = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(CAP))
-    yield made
-    made.state.store.close()
-
-
-@pytest.fixture
-def host(governor: LocalGovernor) -> FakeHost:
-    return joined(governor)[0]
+def governor_policy() -> Policy:
+    return cluster_policy(CAP)
 
 
 def anew(host: FakeHost) -> FakeHost:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from flopgate_governor.core.facts import Totals
 from flopgate_proto.errors import HistoryError, PeerError
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import Adoption, Ceiling, Closure, Relief
+from flopgate_proto.values import Adoption, Ceiling, Closure, Policy, Relief
 from tests.support.governor import AUTHORITY, FakeHost, LocalGovernor, cluster_policy
 from tests.support.governor_steps import evidence
 
@@ -24,8 +23,8 @@ SIGNED: dict[str, Any] = {"authority": AUTHORITY, "nonce": bytes(16), "reason": 
 
 
 @pytest.fixture
-def governor(tmp_path: Path) -> LocalGovernor:
-    return LocalGovernor.make(tmp_path / "governor.sqlite", cluster_policy(CAP))
+def governor_policy() -> Policy:
+    return cluster_policy(CAP)
 
 
 @pytest.fixture

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from flopgate_governor.core import orders as core_orders
 from flopgate_governor.officer_orders import orders_for
 from flopgate_proto.codec import envelope_from_wire
-from flopgate_proto.values import Confirmation, Seat, Seats, Standing, Veto
+from flopgate_proto.values import Confirmation, Policy, Seat, Seats, Standing, Veto
 from tests.support.governor import AUTHORITY, OFFICERS, LocalGovernor, cluster_policy
 from tests.unit.test_governor_waiting import EVERYTHING, governor_root, pause, resume, revoke
 
 
 @pytest.fixture
-def governor(tmp_path: Path) -> LocalGovernor:
-    return LocalGovernor.make(tmp_path / "governor.sqlite", cluster_policy(10**9))
+def governor_policy() -> Policy:
+    return cluster_policy(10**9)
 
 
 def told(governor: LocalGovernor) -> set[bytes]:

@@ -1,24 +1,12 @@
 """The governor keeps the newest topology that each host told, over restarts, and shows it."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from flopgate_governor.commands.status import lines_of
 from flopgate_governor.overview import overview
 from flopgate_governor.topology import load_topologies
 from flopgate_proto.values import Topology
-from tests.support.governor import FakeHost, LocalGovernor, cluster_policy, joined
-from tests.support.governor_steps import AMPLE, ask
+from tests.support.governor import FakeHost, LocalGovernor, joined
+from tests.support.governor_steps import ask
 from tests.support.statements import topology
-
-
-@pytest.fixture
-def governor(tmp_path: Path) -> Iterator[LocalGovernor]:
-    made = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(AMPLE))
-    yield made
-    made.state.store.close()
 
 
 def kept(governor: LocalGovernor) -> dict[bytes, tuple[int, Topology]]:

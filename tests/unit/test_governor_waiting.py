@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -43,8 +42,8 @@ EVERYTHING = Scope(ScopeKind.EVERYTHING)
 
 
 @pytest.fixture
-def governor(tmp_path: Path) -> LocalGovernor:
-    return LocalGovernor.make(tmp_path / "governor.sqlite", POLICY)
+def governor_policy() -> Policy:
+    return POLICY
 
 
 def pause(scope: Scope = CLUSTER, nonce: int = 1) -> Pause:

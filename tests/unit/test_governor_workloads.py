@@ -42,10 +42,8 @@ def registration(workload: str, **fields: Any) -> Registration:
 
 
 @pytest.fixture
-def governor(tmp_path: Path) -> Any:
-    made = LocalGovernor.make(tmp_path / "g.sqlite", POLICY)
-    yield made
-    made.state.store.close()
+def governor_policy() -> Policy:
+    return POLICY
 
 
 def register(governor: LocalGovernor, workload: str, **fields: Any) -> None:
