@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flopgate_agent.cli import main
-from flopgate_agent.licensing.answers import Answer, answer_line, answer_of, read_answers
+from flopgate_agent.licensing.receipts import Receipt, read_receipts, receipt_line, receipt_of
 from flopgate_proto.errors import MalformedError
 from flopgate_proto.files import write_licenses
 from tests.support import further_orders, license_files, orders
@@ -21,26 +21,26 @@ NODES = ("node-1", "node-2")
 
 
 class Site:
-    """Two hosts, each of which answers what its file under ``answers`` holds."""
+    """Two hosts, each of which answers what its file under ``receipts`` holds."""
 
     def __init__(self, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
         self._capfd = capfd
-        self.answers = folder / "answers"
-        self.answers.mkdir()
+        self.receipts = folder / "receipts"
+        self.receipts.mkdir()
         self.licenses = folder / "site.license"
         self.licenses.write_bytes(b"".join(write_licenses(LICENSES)))
         self.nodes = folder / "nodes.txt"
         self.nodes.write_text("node-1\nnode-2\n")
         for number, name in enumerate(NODES):
-            self.says(name, answer_of(LICENSES[number], name, already=bool(number)))
+            self.says(name, receipt_of(LICENSES[number], name, already=bool(number)))
 
-    def says(self, name: str, answer: Answer | str) -> None:
-        text = answer if isinstance(answer, str) else answer_line(answer)
-        (self.answers / name).write_text(text)
+    def says(self, name: str, receipt: Receipt | str) -> None:
+        text = receipt if isinstance(receipt, str) else receipt_line(receipt)
+        (self.receipts / name).write_text(text)
 
     def silence(self, name: str) -> None:
-        (self.answers / name).unlink()
+        (self.receipts / name).unlink()
 
     def run(self, *arguments: object, status: int = 0) -> str:
         assert main(["license", *map(str, arguments)]) == status
@@ -50,13 +50,13 @@ class Site:
         return found.err
 
     def install(self, *more: object, status: int = 0, then: str = "") -> str:
-        script = f"cat > {self.folder}/NODE.got; cat {self.answers}/NODE{then}"
+        script = f"cat > {self.folder}/NODE.got; cat {self.receipts}/NODE{then}"
         through = f"sh -c '{script}'"
         arguments = ("install", self.licenses, "--hosts", self.nodes, "--through", through)
         return self.run(*arguments, *more, status=status)
 
     def installed(self, *more: object, status: int = 0) -> str:
-        paths = sorted(self.answers.iterdir())
+        paths = sorted(self.receipts.iterdir())
         return self.run("installed", self.licenses, *paths, *more, status=status)
 
 
@@ -80,7 +80,7 @@ def test_who_has_not_is_told_with_the_reason(site: Site) -> None:
     assert f"host {OTHER_KEY.key_id} has not taken the license of agency.example" in told
     assert told.endswith("installed: 1 of 2 hosts\n")
     told = site.installed("--expect", site.nodes, status=1)
-    assert "has not installed: node-2: it gave no answer" in told
+    assert "has not installed: node-2: it gave no receipt" in told
     assert "has not installed: node-2: " not in site.installed(status=1)
 
 
@@ -92,27 +92,27 @@ def test_a_license_that_none_of_the_hosts_has_taken_is_told(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "why"),
+    ("receipt", "why"),
     [
-        ("Welcome to node-2.\n", "it gave no answer"),
-        ('{"flopgate": "license-answer"}\n', "an answer that is not whole"),
-        (answer_of(LICENSES[0], "node-2", already=False), "and so is node-1"),
+        ("Welcome to node-2.\n", "it gave no receipt"),
+        ('{"flopgate": "license-receipt"}\n', "a receipt that is not whole"),
+        (receipt_of(LICENSES[0], "node-2", already=False), "and so is node-1"),
         (
-            Answer(
+            Receipt(
                 name="x", host="ff" * 32, authority="a", reserve=False, checksum="b", already=False
             ),
             "it is host ffffffffffffffff, which has no license here",
         ),
         (
-            answer_of(license_files.license_for(OTHER_KEY)[0], "node-2", already=False),
+            receipt_of(license_files.license_for(OTHER_KEY)[0], "node-2", already=False),
             "it has another license of agency.example than this",
         ),
     ],
 )
-def test_an_answer_that_shows_no_such_license_does_not_count(
-    site: Site, answer: Answer | str, why: str
+def test_a_receipt_that_shows_no_such_license_does_not_count(
+    site: Site, receipt: Receipt | str, why: str
 ) -> None:
-    site.says("node-2", answer)
+    site.says("node-2", receipt)
     told = site.install("--at-once", 1, status=1)
     assert "has not installed: node-2: " in told
     assert why in told
@@ -145,30 +145,30 @@ def test_a_way_that_leads_nowhere_says_so(site: Site, more: tuple[object, ...], 
 def test_a_license_and_a_reserve_are_given_in_one_file(site: Site) -> None:
     site.licenses.write_bytes(b"".join(write_licenses([*LICENSES, *RESERVES])))
     for name, one, two in zip(NODES, LICENSES, RESERVES, strict=True):
-        given = [answer_line(answer_of(each, name, already=False)) for each in (one, two)]
+        given = [receipt_line(receipt_of(each, name, already=False)) for each in (one, two)]
         site.says(name, "".join(given))
     assert site.install() == "installed: 2 of 2 hosts\n"
     assert site.installed("--expect", site.nodes) == "installed: 2 of 2 hosts\n"
-    site.says("node-2", answer_of(LICENSES[1], "node-2", already=False))
+    site.says("node-2", receipt_of(LICENSES[1], "node-2", already=False))
     told = site.install(status=1)
     assert f"host {OTHER_KEY.key_id} has not taken the reserve of agency.example" in told
 
 
 def test_who_has_a_reserve_as_well_has_the_license(site: Site) -> None:
     for name, one, two in zip(NODES, LICENSES, RESERVES, strict=True):
-        given = [answer_line(answer_of(each, name, already=True)) for each in (one, two)]
+        given = [receipt_line(receipt_of(each, name, already=True)) for each in (one, two)]
         site.says(name, "".join(given))
     assert site.installed("--expect", site.nodes) == "installed: 2 of 2 hosts\n"
     # A reserve alone is no license.
-    site.says("node-2", answer_of(RESERVES[1], "node-2", already=True))
+    site.says("node-2", receipt_of(RESERVES[1], "node-2", already=True))
     told = site.installed("--expect", site.nodes, status=1)
-    assert "has not installed: node-2: it gave no answer" in told
+    assert "has not installed: node-2: it gave no receipt" in told
 
 
 def test_a_host_that_says_too_much_is_ended(site: Site) -> None:
     then = "; if test NODE = node-2; then yes; fi"
     told = site.install(status=1, then=then)
-    assert "has not installed: node-2: it says more than the 65536 bytes of an answer" in told
+    assert "has not installed: node-2: it says more than the 65536 bytes of a receipt" in told
     assert told.endswith("installed: 1 of 2 hosts\n")
 
 
@@ -190,9 +190,9 @@ def test_what_holds_no_license_is_not_given_out(site: Site) -> None:
     assert not list(site.folder.glob("*.got"))
 
 
-def test_an_answer_is_read_out_of_what_else_a_host_says() -> None:
-    answer = answer_of(LICENSES[0], "node-1", already=True)
-    said = f"Last login: today\n{answer_line(answer)}bye\n".encode()
-    assert read_answers(said) == [answer]
-    with pytest.raises(MalformedError, match="answers, where a host gives one"):
-        read_answers(answer_line(answer).encode() * 65)
+def test_a_receipt_is_read_out_of_what_else_a_host_says() -> None:
+    receipt = receipt_of(LICENSES[0], "node-1", already=True)
+    said = f"Last login: today\n{receipt_line(receipt)}bye\n".encode()
+    assert read_receipts(said) == [receipt]
+    with pytest.raises(MalformedError, match="receipts, where a host gives one"):
+        read_receipts(receipt_line(receipt).encode() * 65)

@@ -13,17 +13,17 @@ from flopgate_agent.commands.gate_config import add_gate_config
 from flopgate_agent.config import load_gate
 from flopgate_agent.gate_process.status_file import status_path
 from flopgate_agent.host_status import read_status, span_words
-from flopgate_agent.licensing.answers import (
-    ANSWER_BYTES_MAX,
-    Roll,
-    answer_line,
-    answer_of,
-    read_answers,
-)
 from flopgate_agent.licensing.gathering import look_at, merged
 from flopgate_agent.licensing.given import opened, read_given
 from flopgate_agent.licensing.opening import opening_of
 from flopgate_agent.licensing.progress import Progress
+from flopgate_agent.licensing.receipts import (
+    RECEIPT_BYTES_MAX,
+    Roll,
+    read_receipts,
+    receipt_line,
+    receipt_of,
+)
 from flopgate_agent.licensing.requesting import IF_SILENT, Wanted, request_file
 from flopgate_agent.licensing.showing import (
     contents,
@@ -78,10 +78,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     install.add_argument("files", nargs="+", metavar="FILE", help=_FILES_HELP)
     install.add_argument(
-        "--json", action="store_true", help="answer for programs, a line for each license"
+        "--json", action="store_true", help="receipt for programs, a line for each license"
     )
     install.add_argument(
-        "--name", default=platform.node(), metavar="NAME", help="of this host, in its answer"
+        "--name", default=platform.node(), metavar="NAME", help="of this host, in its receipt"
     )
     install.add_argument(
         "--hosts",
@@ -93,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--through",
         default=THROUGH,
         metavar="COMMAND",
-        help=f"reaches the host NODE; gets the file, gives its answer ({THROUGH})",
+        help=f"reaches the host NODE; gets the file, gives its receipt ({THROUGH})",
     )
     install.add_argument(
         "--at-once", type=int, default=AT_ONCE, metavar="N", help=f"hosts at a time ({AT_ONCE})"
@@ -101,9 +101,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     install.add_argument(
         "--wait", type=int, default=ANSWER_S, metavar="SECONDS", help=f"for each ({ANSWER_S})"
     )
-    installed = actions.add_parser("installed", help="who of a site has, by their hosts' answers")
+    installed = actions.add_parser("installed", help="who of a site has, by their hosts' receipts")
     installed.add_argument("file", metavar="LICENSES", help=f"that were given out: {_FILES_HELP}")
-    installed.add_argument("answers", nargs="+", metavar="FILE", help="of `license install --json`")
+    installed.add_argument(
+        "receipts", nargs="+", metavar="FILE", help="of `license install --json`"
+    )
     installed.add_argument(
         "--expect",
         type=Path,
@@ -217,8 +219,8 @@ def _install(arguments: argparse.Namespace) -> int:
             already = True
         said = "installed already: nothing has changed" if already else "installed:"
         words = "\n".join([said, *license_lines(one)]) + "\n"
-        answer = answer_of(one, arguments.name, already=already)
-        sys.stdout.write(answer_line(answer) if arguments.json else words)
+        receipt = receipt_of(one, arguments.name, already=already)
+        sys.stdout.write(receipt_line(receipt) if arguments.json else words)
     return 0
 
 
@@ -235,13 +237,13 @@ def _install_everywhere(arguments: argparse.Namespace) -> int:
 def _installed(arguments: argparse.Namespace) -> int:
     roll = Roll(read_given([arguments.file]).some_licenses())
     names = _names(arguments.expect) if arguments.expect else []
-    progress = Progress(len(arguments.answers), sys.stderr)
-    for done, path in enumerate(arguments.answers, start=1):
+    progress = Progress(len(arguments.receipts), sys.stderr)
+    for done, path in enumerate(arguments.receipts, start=1):
         try:
             with opened(path) as file:
-                answers = read_answers(file.read(ANSWER_BYTES_MAX))
-            for answer in answers:
-                roll.take(answer.name, [answer])
+                receipts = read_receipts(file.read(RECEIPT_BYTES_MAX))
+            for receipt in receipts:
+                roll.take(receipt.name, [receipt])
         except FlopgateError as error:
             roll.fail(path, error.detail)
         progress.tell(path, done)
@@ -256,7 +258,7 @@ def _tell_roll(roll: Roll, names: Sequence[str]) -> int:
     for name, why in sorted(problems.items()):
         sys.stderr.write(f"has not installed: {name}: {why}\n")
     for name in silent:
-        sys.stderr.write(f"has not installed: {name}: it gave no answer\n")
+        sys.stderr.write(f"has not installed: {name}: it gave no receipt\n")
     for line in untaken:
         sys.stderr.write(f"{line}\n")
     of = f"{len(have)} of " if names else ""

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import IO, Final
 
-from flopgate_agent.licensing.answers import ANSWER_BYTES_MAX, Answer, Roll, read_answers
 from flopgate_agent.licensing.gathering import Tell
+from flopgate_agent.licensing.receipts import RECEIPT_BYTES_MAX, Receipt, Roll, read_receipts
 from flopgate_proto.errors import ConfigError, EnvironmentFault, FlopgateError
 from flopgate_proto.files import write_licenses
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -87,8 +87,8 @@ def install_everywhere(
     return roll
 
 
-def _install(data: bytes, name: str, way: Way) -> list[Answer]:
-    """One host's answers.
+def _install(data: bytes, name: str, way: Way) -> list[Receipt]:
+    """One host's receipts.
 
     Raises:
         EnvironmentFault: it cannot be reached, or refused.
@@ -122,11 +122,11 @@ def _install(data: bytes, name: str, way: Way) -> list[Answer]:
         out.seek(0)
         errors.seek(0)
         if child.returncode:
-            told = errors.read(ANSWER_BYTES_MAX).decode(errors="replace")
+            told = errors.read(RECEIPT_BYTES_MAX).decode(errors="replace")
             lines = [line.strip() for line in told.splitlines() if line.strip()]
             why = lines[-1] if lines else f"{command[0]} ended with {child.returncode}"
             raise EnvironmentFault(_plain(why[:_WHY_CHARS]), code="license.refused")
-        return read_answers(out.read(ANSWER_BYTES_MAX))
+        return read_receipts(out.read(RECEIPT_BYTES_MAX))
 
 
 def _wait(child: subprocess.Popen[bytes], says: Sequence[IO[bytes]], wait_s: int) -> None:
@@ -143,8 +143,8 @@ def _wait(child: subprocess.Popen[bytes], says: Sequence[IO[bytes]], wait_s: int
         except subprocess.TimeoutExpired:
             if time.monotonic() >= until_s:
                 why = f"no answer within {wait_s} s"
-            elif any(os.fstat(one.fileno()).st_size > ANSWER_BYTES_MAX for one in says):
-                why = f"it says more than the {ANSWER_BYTES_MAX} bytes of an answer"
+            elif any(os.fstat(one.fileno()).st_size > RECEIPT_BYTES_MAX for one in says):
+                why = f"it says more than the {RECEIPT_BYTES_MAX} bytes of a receipt"
         else:
             return
     os.killpg(child.pid, signal.SIGKILL)

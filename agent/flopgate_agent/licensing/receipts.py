@@ -1,6 +1,6 @@
 """What each host of a site says once it was given its license, and who has not said so.
 
-An answer is one line of JSON, as `license install --json` writes it. Nobody signed it; what counts
+A receipt is one line of JSON, as `license install --json` writes it. Nobody signed it; what counts
 is the host's next report.
 """
 
@@ -16,14 +16,14 @@ from flopgate_proto.errors import MalformedError
 from flopgate_proto.files import is_reserve, license_content
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
-ANSWER_BYTES_MAX: Final = 65_536
+RECEIPT_BYTES_MAX: Final = 65_536
 """All that one host says."""
-_ANSWERS_MAX: Final = 64
+_RECEIPTS_MAX: Final = 64
 _WHAT: Final = "what `flopgate-agent license install --json` writes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Receipt:
     """One license that a host has.
 
     Attributes:
@@ -47,9 +47,9 @@ class Answer:
         return self.host, self.authority, self.reserve
 
 
-def answer_of(license_: pb.HostLicense, name: str, *, already: bool) -> Answer:
+def receipt_of(license_: pb.HostLicense, name: str, *, already: bool) -> Receipt:
     """That the gate of this host has taken it."""
-    return Answer(
+    return Receipt(
         name=name,
         host=license_.host_id.hex(),
         authority=license_.authority,
@@ -59,45 +59,45 @@ def answer_of(license_: pb.HostLicense, name: str, *, already: bool) -> Answer:
     )
 
 
-def answer_line(answer: Answer) -> str:
+def receipt_line(receipt: Receipt) -> str:
     """As it is written."""
-    return json.dumps({"flopgate": "license-answer", **asdict(answer)}) + "\n"
+    return json.dumps({"flopgate": "license-receipt", **asdict(receipt)}) + "\n"
 
 
-def read_answers(data: bytes) -> list[Answer]:
-    """Every answer of one host; lines of other things, such as a host's greeting, are passed over.
+def read_receipts(data: bytes) -> list[Receipt]:
+    """Every receipt of one host; lines of other things, such as a host's greeting, are passed over.
 
     Raises:
         MalformedError: there is none, or one is not whole.
     """
-    lines = [line for line in data.splitlines() if b'"license-answer"' in line]
-    if not 1 <= len(lines) <= _ANSWERS_MAX:
+    lines = [line for line in data.splitlines() if b'"license-receipt"' in line]
+    if not 1 <= len(lines) <= _RECEIPTS_MAX:
         raise MalformedError(
-            f"{len(lines)} answers, where a host gives one for each license"
+            f"{len(lines)} receipts, where a host gives one for each license"
             if lines
-            else "it gave no answer",
-            code="license.answer",
-            remedy=f"An answer is {_WHAT}.",
+            else "it gave no receipt",
+            code="license.receipt",
+            remedy=f"A receipt is {_WHAT}.",
         )
-    return [_answer(line) for line in lines]
+    return [_receipt(line) for line in lines]
 
 
 class Roll:
     """Who has taken which license of a file.
 
     Attributes:
-        problems: why somebody's answer does not count, by name.
+        problems: why somebody's receipt does not count, by name.
     """
 
     def __init__(self, licenses: Iterable[pb.HostLicense]) -> None:
-        given = [answer_of(one, "", already=False) for one in licenses]
+        given = [receipt_of(one, "", already=False) for one in licenses]
         self._given = {one.key: one for one in given}
         self._taken: dict[tuple[str, str, bool], str] = {}
         self.problems: dict[str, str] = {}
 
-    def take(self, name: str, answers: Sequence[Answer]) -> None:
+    def take(self, name: str, receipts: Sequence[Receipt]) -> None:
         """What came from the host of this name."""
-        for one in answers:
+        for one in receipts:
             key, beside = one.key, (one.host, one.authority, not one.reserve)
             given = self._given.get(key)
             if given is None:
@@ -129,7 +129,7 @@ def _word(key: tuple[str, str, bool]) -> str:
     return "reserve" if key[2] else "license"
 
 
-def _answer(line: bytes) -> Answer:
+def _receipt(line: bytes) -> Receipt:
     try:
         found: Mapping[str, Any] = json.loads(line)
         texts = {
@@ -137,10 +137,10 @@ def _answer(line: bytes) -> Answer:
             for key in ("name", "host", "authority", "checksum")
         }
         checks.digest(bytes.fromhex(texts["host"]), "host")
-        return Answer(**texts, reserve=found["reserve"] is True, already=found["already"] is True)
+        return Receipt(**texts, reserve=found["reserve"] is True, already=found["already"] is True)
     except (ValueError, KeyError, TypeError, RecursionError, MalformedError) as error:
         raise MalformedError(
-            "an answer that is not whole", code="license.answer", remedy=f"It is {_WHAT}."
+            "a receipt that is not whole", code="license.receipt", remedy=f"It is {_WHAT}."
         ) from error
 
 
