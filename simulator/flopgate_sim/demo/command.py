@@ -72,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     with resources() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flopgate-demo-")))
         governor: Governor | None = None
+        ended = True
         try:
             play = _raise_curtain(arguments, root, stack, teller)
             governor = play.governor
@@ -82,6 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
                 treaty_scenes.play(treaty.raise_curtain(root, stack, teller))
                 offline_scenes.play(offline.raise_curtain(root, stack, teller))
         except RehearsalError as error:
+            ended = False
             teller.check("the demonstration runs to its end", str(error), held=False)
             show_logs(root, console)
         except KeyboardInterrupt:
@@ -90,6 +92,10 @@ def run(arguments: argparse.Namespace) -> int:
         teller.table()
         seconds = time.monotonic() - started_s
         verdict = "every law held" if teller.all_held else "A LAW WAS BROKEN"
+        if not ended:
+            verdict = (
+                "NOT PLAYED TO ITS END: see above what is BROKEN; what comes after was not tried"
+            )
         console.print(f"{verdict}; {seconds:.0f} s in all\n")
         if arguments.stay and governor is not None:
             _stay(governor, root, console)

@@ -80,11 +80,15 @@ class Treaty:
         wait_until("the gate to explain itself", said)
         return told
 
-    def compared(self) -> list[dict[str, Any]]:
-        """``heads compare``: the home authority's heads against the other's records."""
+    def compared(self, *, anew: bool = True) -> list[dict[str, Any]]:
+        """``heads compare``: the home authority's heads against the other's records.
+
+        With ``anew`` the heads are of now, else those that were compared before.
+        """
         out = self.work / "heads-of-home.json"
-        out.unlink(missing_ok=True)
-        self.home.cli("heads", "export", "--dir", str(self.home.directory), "--out", str(out))
+        if anew:
+            out.unlink(missing_ok=True)
+            self.home.cli("heads", "export", "--dir", str(self.home.directory), "--out", str(out))
         done = self.world.attempt(
             *("heads", "compare", str(out), "--dir", str(self.world.directory)),
             *("--trust-root", self.pinned, "--json"),

@@ -113,7 +113,8 @@ def show_logs(directory: Path, console: Console) -> None:
     """The ends of all logs."""
     for log in sorted(directory.rglob("*.log")):
         tail = log.read_text(errors="replace").splitlines()[-3:]
-        console.print(f"--- {log.name}", *tail, sep="\n", markup=False, highlight=False)
+        name = log.relative_to(directory)
+        console.print(f"--- {name}", *tail, sep="\n", markup=False, highlight=False)
 
 
 class Child:

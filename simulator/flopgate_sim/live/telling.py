@@ -5,9 +5,14 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+_INDENT: Final = 3
+_HANGING: Final = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +52,22 @@ class Teller:
 
     def say(self, text: str) -> None:
         """One line of what happens."""
-        self._console.print(f"   {text}", highlight=False)
+        self._wrapped(text, _INDENT)
 
     def check(self, checked: str, measured: str, *, held: bool, law: str = "") -> None:
         """Note and tell one finding."""
         self.findings.append(Row(law=law, checked=checked, measured=measured, held=held))
         mark = "[green]held[/green]" if held else "[bold red]BROKEN[/bold red]"
-        self._console.print(f"   {mark}  {checked}: {measured}", highlight=False)
+        self._wrapped(f"{mark}  {checked}: {measured}", _HANGING)
+
+    def _wrapped(self, markup: str, hanging: int) -> None:
+        """Lines that are too long go on below their own words."""
+        for line in Text.from_markup(markup).split():
+            begin = _INDENT
+            for part in line.wrap(self._console, max(1, self._console.width - hanging)):
+                part.rstrip()
+                self._console.print(Text(" " * begin) + part, soft_wrap=True, highlight=False)
+                begin = hanging
 
     @property
     def all_held(self) -> bool:
