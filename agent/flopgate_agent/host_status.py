@@ -17,7 +17,10 @@ VERSION: Final = 1
 STALE_MS: Final = 10_000
 """A gate renews it each second; one that has not for so long is gone or stuck."""
 BYTES_MAX: Final = 4 * 1024 * 1024
-_REMEDY: Final = "Start the gate, or see its log for why it does not come up."
+_REMEDY: Final = (
+    "Start the gate, or see its log for why it does not come up. Where it writes elsewhere, name "
+    "its file."
+)
 
 Status = dict[str, Any]
 """Fields of `Snapshot` in flopgate.proto, with ``version``, ``boot_id`` and ``written_ms``."""

@@ -18,8 +18,8 @@ _DAY_H: Final = 24
 _SINGLE_USE: Final = {
     pb.SINGLE_USE_TPM: "its TPM counts what is spent; no maker's certificate shows that it is a "
     "TPM and no program",
-    pb.SINGLE_USE_SOFTWARE: "nothing but its disk counts: put back, it spends again, unbounded, "
-    "until its next report shows it",
+    pb.SINGLE_USE_SOFTWARE: "nothing but its disk counts what is spent: where the disk is put "
+    "back, it is spent again, without bound, until the host's next report shows it",
 }
 
 
@@ -51,21 +51,25 @@ def sum_lines(
         _about(approval.not_after_unix_ms - unix_ms),
         date_text(approval.not_after_unix_ms),
     )
-    lines = [
-        f"{len(given)} of {counted(len(issued), 'host')}: {flop_text(held)} are held for them",
-        f"a pause may take {reach} to reach them, until {ends}",
-        f"  meanwhile they compute for {_about(span_ms)} at most, all together",
-    ]
-    if not approval.reserve:
-        lines.append(f"  until {ends} their silence is not charged beyond what is held for them")
+    lines = [f"{len(given)} of {counted(len(issued), 'host')}: {flop_text(held)} are held for them"]
+    ends_ms = [one.not_after_unix_ms for one in outstanding]
+    if given:
+        ends_ms.append(approval.not_after_unix_ms)
+        lines += [
+            f"a pause may take {reach} to reach them, until {ends}",
+            f"  meanwhile they compute for {_about(span_ms)} at most, all together",
+        ]
+        if not approval.reserve:
+            lines.append(
+                f"  until {ends} their silence is not charged beyond what is held for them"
+            )
     if not outstanding:
         return lines
-    last_ms = max(approval.not_after_unix_ms, *(one.not_after_unix_ms for one in outstanding))
     left_ms = sum(max(0, one.span_ms - one.used_ms) for one in outstanding)
     held += sum(one.reserved_tflop for one in outstanding)
     lines.append(
-        f"with {counted(len(outstanding), 'license')} that are out: {flop_text(held)} held, "
-        f"{_about(left_ms + span_ms)} of computing, a pause takes until {date_text(last_ms)}"
+        f"with the {counted(len(outstanding), 'license')} already out: {flop_text(held)} held, "
+        f"{_about(left_ms + span_ms)} of computing, a pause takes until {date_text(max(ends_ms))}"
     )
     return lines
 

@@ -312,8 +312,8 @@ def _changed(done: Effects) -> Iterator[tuple[str, Spent | None]]:
 def _budget_lines(done: Effects) -> Iterator[str]:
     for scope, after in _changed(done):
         before = done.before.budgets.get(scope)
-        was = "no cap" if before is None else _words(before)
-        now = "no cap" if after is None else _words(after)
+        was = "no budget" if before is None else _words(before)
+        now = "no budget" if after is None else _words(after)
         yield f"budget {scope}: {was} -> {now}"
 
 

@@ -68,9 +68,10 @@ def _says(order: Order) -> Iterator[str]:
         case Policy():
             yield f"version {order.version}"
             lines = policy_text(order).splitlines()
-            yield from (f"  {line}" for line in lines if not line.startswith("#"))
+            yield from (f"  {line}".rstrip() for line in lines if not line.startswith("#"))
         case Pause():
-            yield f"{order.scope} stops{' at once: an emergency' if order.emergency else ''}"
+            how = "at once: an emergency" if order.emergency else "with time for checkpoints"
+            yield f"{order.scope} stops {how}"
             lapse_ms = order.lapse_ms
             after = "never" if lapse_ms is None else f"after {span_text(lapse_ms)} of running time"
             yield f"lapses {after}"

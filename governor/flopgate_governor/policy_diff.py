@@ -87,7 +87,7 @@ def _phases(old: Policy, new: Policy) -> Iterator[Change]:
 
 
 def _cap(budget: Budget | None) -> str:
-    return "no cap" if budget is None else flop_text(budget.cap_tflop)
+    return "no budget" if budget is None else flop_text(budget.cap_tflop)
 
 
 def _told(rules: list[PhaseRule]) -> str:

@@ -7,6 +7,7 @@ import pytest
 from flopgate_governor.commands.status import lines_of
 from flopgate_governor.license_words import sum_lines
 from flopgate_governor.overview import overview
+from flopgate_proto.amounts import date_text
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Policy
@@ -260,3 +261,18 @@ def test_officers_are_told_that_silence_is_not_charged(
     issued = preview(governor, approval).issued
     told = sum_lines(issued, [], approval, governor.clock.unix_ms)
     assert any("silence is not charged beyond what is held" in line for line in told) is not reserve
+
+
+def test_officers_who_give_nothing_are_told_of_no_pause_that_takes_longer(
+    governor: LocalGovernor, host: FakeHost
+) -> None:
+    request = asking(host)
+    carry(governor, request)
+    approval = approval_of(governor, request)
+    nothing = [pb.IssuedLicense(request=request.digest, host_id=host.host_id)]
+    out = pb.LicenseStatus(span_ms=DAY_MS, not_after_unix_ms=approval.not_after_unix_ms - DAY_MS)
+    told = sum_lines(nothing, [out], approval, governor.clock.unix_ms)
+    assert told[0] == "0 of 1 host: 0 FLOP are held for them"
+    (rest,) = told[1:]
+    assert rest.startswith("with the 1 license already out: ")
+    assert rest.endswith(f"a pause takes until {date_text(out.not_after_unix_ms)}")

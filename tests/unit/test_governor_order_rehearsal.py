@@ -147,4 +147,4 @@ def test_budgets_that_come_and_go_are_told(tmp_path: Path) -> None:
     budget = Budget(scope=Scope(ScopeKind.CUSTODIAN, "cu"), cap_tflop=10**8)
     policy = cluster_policy(CAP_TFLOP, version=2)
     lines = said(governor, replace(policy, budgets=(*policy.budgets, budget)))
-    assert any(line.startswith("budget custodian:cu: no cap -> ") for line in lines)
+    assert any(line.startswith("budget custodian:cu: no budget -> ") for line in lines)

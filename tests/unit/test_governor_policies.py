@@ -258,7 +258,7 @@ def test_a_difference_says_what_becomes_looser_and_stricter(
     root = busy(tmp_path)
     code, out, _ = told(capsys, "policy", "diff", form(tmp_path, new), "--dir", root)
     assert code == 0
-    assert "stricter   cap of everything: no cap -> 1e25 FLOP" in out
+    assert "stricter   cap of everything: no budget -> 1e25 FLOP" in out
     assert told(capsys, "policy", "diff", form(tmp_path, new))[0] == 2
 
 

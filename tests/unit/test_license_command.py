@@ -228,8 +228,9 @@ def test_what_is_no_such_file_says_so(output: Output, licenses: str, tmp_path: P
     assert "What is taken: " in told
     assert "license.given" in output.of("open", licenses, *CONFIG, status=1)[1]
     assert "license.given" in output.of("time", licenses, *CONFIG, status=1)[1]
-    _, told = output.of("show", licenses, "--form", "text", "--host", "ff", status=2)
-    assert "license.host" in told
+    for form in ("words", "text"):
+        _, told = output.of("show", licenses, "--form", form, "--host", "ff", status=2)
+        assert "license.host" in told
 
 
 def test_files_without_end_are_read_up_to_a_bound(output: Output, tmp_path: Path) -> None:

@@ -81,25 +81,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--json", action="store_true", help="receipt for programs, a line for each license"
     )
     install.add_argument(
-        "--name", default=platform.node(), metavar="NAME", help="of this host, in its receipt"
+        "--name",
+        default=platform.node(),
+        metavar="NAME",
+        help="of this host, in its receipt (its own name)",
     )
     install.add_argument(
         "--hosts",
         type=Path,
         metavar="FILE",
-        help="of a site, names of hosts, one a line: give each its license, tell who has not",
+        help="names of a site's hosts, one a line: give each its license, tell who has none",
     )
     install.add_argument(
         "--through",
         default=THROUGH,
         metavar="COMMAND",
-        help=f"reaches the host NODE; gets the file, gives its receipt ({THROUGH})",
+        help=f"with --hosts: reaches NODE, is fed the file, prints its receipt ({THROUGH})",
     )
     install.add_argument(
-        "--at-once", type=int, default=AT_ONCE, metavar="N", help=f"hosts at a time ({AT_ONCE})"
+        "--at-once",
+        type=int,
+        default=AT_ONCE,
+        metavar="N",
+        help=f"of --hosts, at a time ({AT_ONCE})",
     )
     install.add_argument(
-        "--wait", type=int, default=ANSWER_S, metavar="SECONDS", help=f"for each ({ANSWER_S})"
+        "--wait",
+        type=int,
+        default=ANSWER_S,
+        metavar="SECONDS",
+        help=f"for each of --hosts ({ANSWER_S})",
     )
     installed = actions.add_parser("installed", help="who of a site has, by their hosts' receipts")
     installed.add_argument("file", metavar="LICENSES", help=f"that were given out: {_FILES_HELP}")
@@ -130,18 +141,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     unseal.add_argument("files", nargs="+", metavar="FILE", help=f"opening: {_FILES_HELP}")
     tell = actions.add_parser("time", help="tell the gate the time that an authority signed")
     tell.add_argument("files", nargs="+", metavar="FILE", help=f"time: {_FILES_HELP}")
-    show = actions.add_parser("show", help="say what files hold, or what this host's gate holds")
+    show = actions.add_parser(
+        "show",
+        help="say what files hold, or what this host's gate holds",
+        description="Say what files hold; without FILE, what this host's gate holds. "
+        "Whether it counts is not judged.",
+    )
     show.add_argument("files", nargs="*", metavar="FILE", help=_FILES_HELP)
     show.add_argument(
         "--form",
         choices=("words", "text", "qr"),
         default="words",
-        help="in words; as text for paper; as QR codes, a PNG each",
+        help="in words, which is the default; as text for paper; as QR codes, a PNG each",
     )
     show.add_argument(
-        "--host", default="", metavar="HEX", help="of this host alone: its id begins so"
+        "--host", default="", metavar="HEX", help="only of the host whose id begins with HEX"
     )
-    show.add_argument("--out", type=Path, metavar="FOLDER", help="where QR codes go")
+    show.add_argument("--out", type=Path, metavar="FOLDER", help="where QR codes are written")
     for one in (ask, install, back, unseal, tell, show):
         add_gate_config(one)
 
@@ -306,6 +322,8 @@ def _show(arguments: argparse.Namespace) -> int:
         return _held(arguments)
     given = read_given(arguments.files)
     if arguments.form == "words":
+        if arguments.host:
+            contents(given, arguments.host)  # refuses what holds nothing of this host
         for license_ in given.licenses:
             if license_.host_id.hex().startswith(arguments.host):
                 sys.stdout.write("\n".join(license_lines(license_)) + "\n")

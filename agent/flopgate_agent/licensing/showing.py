@@ -22,7 +22,7 @@ from flopgate_proto.files import (
 )
 from flopgate_proto.files.qr_images import qr_png
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import Ceiling, LicenseApproval
+from flopgate_proto.values import Ceiling, LicenseApproval, SingleUse
 
 
 def contents(given: Given, host: str) -> list[Content]:
@@ -79,7 +79,9 @@ def license_lines(license_: pb.HostLicense) -> Iterator[str]:
     if answer.terms is not None and answer.terms.license is not None:
         span, step = answer.terms.lifetime_ms, answer.terms.license.step_ms
         yield f"  {span_text(span)} of running time, in steps of {span_text(step)}"
-        yield f"  single use rests on: {answer.terms.license.single_use.name.lower()}"
+        single_use = answer.terms.license.single_use
+        counts = "it counts" if single_use is SingleUse.TPM else "nothing in hardware counts it"
+        yield f"  single use rests on: {single_use.name.lower()}, {counts}"
     if isinstance(approval, LicenseApproval):
         begin, end = approval.not_before_unix_ms, approval.not_after_unix_ms
         yield f"  from {date_text(begin)} to {date_text(end)}"

@@ -83,7 +83,9 @@ def _add_issue(parser: argparse.ArgumentParser) -> None:
         "--approval", type=Path, metavar="DRAFT", help="a draft that enough officers approved"
     )
     how.add_argument(
-        "--dry-run", action="store_true", help="tell what each host would get, and no more"
+        "--dry-run",
+        action="store_true",
+        help="account the reports, tell what each host would get; sign nothing",
     )
     how.add_argument(
         "--again", action="store_true", help="write what these requests were given before"
@@ -295,6 +297,8 @@ def _sign(
     preview: Sequence[pb.IssuedLicense],
 ) -> None:
     if arguments.dry_run:
+        if not arguments.json:
+            show("nothing was signed; the reports of this file are on record")
         return
     given = [one.request for one in preview if one.HasField("terms") or one.given_under]
     if not given:

@@ -44,12 +44,16 @@ def add_summary(parser: argparse.ArgumentParser) -> None:
         help="text for paper, pictures or texts of QR codes, or the request file itself",
     )
     parser.add_argument(
-        "--request", type=Path, metavar="FILE", help="the file that came later: says what differs"
+        "--request", type=Path, metavar="FILE", help="the file that came later: tell what differs"
     )
     parser.add_argument(
-        "--dir", type=Path, metavar="DIR", help="of a governor: says what is on record of each host"
+        "--dir", type=Path, metavar="DIR", help="of a governor: tell what is on record of each host"
     )
     parser.add_argument("--json", action="store_true", help="for programs: an object a request")
+    parser.description = (
+        "What a site asks for, ahead of its request file. "
+        "Nothing is judged, signed or put on record."
+    )
 
 
 def run_summary(arguments: argparse.Namespace) -> None:
@@ -81,8 +85,8 @@ def run_summary(arguments: argparse.Namespace) -> None:
             show(f"{arguments.request}: it is what the summary says")
     if against:
         raise HistoryError(
-            f"{arguments.request} is not what the summary says, {counted(len(against), 'line')} "
-            "above",
+            f"{arguments.request} is not what the summary says, "
+            f"{counted(len(against), 'difference')} above",
             code="license.summary-differs",
             remedy="Have the site send the file that the summary was made of, or a summary anew.",
         )
