@@ -52,7 +52,7 @@ class Teller:
 
     def say(self, text: str) -> None:
         """One line of what happens."""
-        self._wrapped(text, _INDENT)
+        self._wrapped(text, _INDENT + len(text) - len(text.lstrip()))
 
     def check(self, checked: str, measured: str, *, held: bool, law: str = "") -> None:
         """Note and tell one finding."""
