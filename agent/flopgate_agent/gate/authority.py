@@ -129,8 +129,8 @@ class Authority(OfficerOrders):
         """The time as it was told, for the ledger."""
         return None if self.told_time is None else self.told_time.stored(now)
 
-    def clock_behind_ms(self, unix_ms: int, *, made_ms: int, received_ms: int) -> int:
-        """By how much an answer proves the boot clock to be behind, or 0; see `ClockBound`."""
+    def hear_clock(self, unix_ms: int, *, made_ms: int, received_ms: int) -> int:
+        """An answer bounds the boot clock: by how many ms it is behind, or 0; see `ClockBound`."""
         told = ClockBound(after_ms=unix_ms - made_ms, at_ms=received_ms)
         known = self._clock_bound
         behind_ms = 0 if known is None else known.behind_ms(unix_ms - received_ms, received_ms)

@@ -93,7 +93,7 @@ class GateCore(GateState):
 
     def _note_clock(self, authority: Authority, accepted: Accepted, now_ms: int) -> None:
         unix_ms, made_ms = accepted.verified.answer.governor_unix_ms, accepted.made_ms
-        behind_ms = authority.clock_behind_ms(unix_ms, made_ms=made_ms, received_ms=now_ms)
+        behind_ms = authority.hear_clock(unix_ms, made_ms=made_ms, received_ms=now_ms)
         if behind_ms:
             self.findings.add(
                 BEHIND, Severity.ALERT, subject=authority.name, detail=f"behind_ms={behind_ms}"

@@ -161,12 +161,7 @@ def license_courier() -> Played:
         replace(crossed, installs=("host-1", "host-2", "host-0", "host-2")),
     )
     with _staged(plan, errands=bent) as world:
-        ran: set[str] = set()
-
-        def look() -> None:
-            ran.update(host.name for host in world.hosts if by_license(host))
-
-        _looks(world, KEPT_S, look)
+        ran = _licensed(world)
         world.run()
         refused = world.errands.refused
         right = refused.keys() == {"license.host", "license.installed"}
@@ -182,12 +177,7 @@ def license_unapproved() -> Played:
     """See the table."""
     plan = stolen_key(SEED)
     with _staged(plan, errands=plan.errands) as world:
-        ran: set[str] = set()
-
-        def look() -> None:
-            ran.update(host.name for host in world.hosts if by_license(host))
-
-        _looks(world, KEPT_S, look)
+        ran = _licensed(world)
         world.run()
         refused = world.errands.refused
         right = refused.keys() == UNAPPROVED and ran == {plan.errands[0].host}
@@ -201,12 +191,7 @@ def license_unapproved() -> Played:
 def reserve_under_pause() -> Played:
     """See the table."""
     with _staged(reserved(SEED)) as world:
-        ran: set[str] = set()
-
-        def look() -> None:
-            ran.update(host.name for host in world.hosts if by_license(host))
-
-        _looks(world, KEPT_S, look)
+        ran = _licensed(world)
         world.run()
         refused = world.errands.refused
         return Played(
@@ -214,6 +199,17 @@ def reserve_under_pause() -> Played:
             tried=refused.get("reserve.paused", 0),
             seen="reserve.paused" if world.errands.given and not ran else "",
         )
+
+
+def _licensed(world: World) -> set[str]:
+    """Hosts that let anything run by a license, filled while the world runs."""
+    ran: set[str] = set()
+
+    def look() -> None:
+        ran.update(host.name for host in world.hosts if by_license(host))
+
+    _looks(world, KEPT_S, look)
+    return ran
 
 
 def _books(world: World, host: Host, workload: str) -> LaneFacts | None:
