@@ -244,3 +244,43 @@ def test_no_officer_fills_the_book_with_pauses_and_a_quorum_pauses_on(
     lifted = orders.sealed_order(orders.resume(lifts=(made[0].digest,)))
     free = book.accept(lifted, 2).book
     assert len(free.accept(pausing(3), 3).book.pauses) == 3
+
+
+def lapsing(number: int, lapse_ms: int | None) -> Envelope:
+    pause = orders.pause(nonce=number.to_bytes(16, "big"), lapse_ms=lapse_ms)
+    return orders.sealed_order(pause, OFFICER_KEYS[:1])
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_law_6_a_pause_that_lapsed_gives_way_to_a_live_one_and_nothing_else_does(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order_book, "PAUSES_OF_ONE_MAX", 3)
+    made = [lapsing(number, lapse_ms) for number, lapse_ms in enumerate((50, 10, None))]
+    book = opened(side, delay_ms=0)
+    for envelope in made:
+        book = book.accept(envelope, 1).book
+    with pytest.raises(HistoryError, match=r"order\.too-many: 3 pauses stand"):
+        book.accept(lapsing(3, 100), 10)
+    fourth = lapsing(3, 100)
+    book = book.accept(fourth, 51).book
+    assert {held.digest for held in book.pauses} == {made[0].digest, made[2].digest, fourth.digest}
+    book = book.accept(lapsing(4, 100), 51).book
+    with pytest.raises(HistoryError, match=r"order\.too-many"):
+        book.accept(lapsing(5, 100), 51)
+    others = book.accept(pausing(5, OFFICER_KEYS[1:2]), 51).book
+    assert len(others.pauses) == 4
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_law_6_a_pause_that_lapsed_and_was_confirmed_gives_way_to_none(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order_book, "PAUSES_OF_ONE_MAX", 1)
+    first = lapsing(0, 10)
+    book = opened(side, delay_ms=0).accept(first, 1).book
+    confirmed = orders.sealed_order(further_orders.confirmation(pauses=(first.digest,)))
+    book = book.accept(confirmed, 2).book
+    with pytest.raises(HistoryError, match=r"order\.too-many"):
+        book.accept(lapsing(1, 10), 100)
+    assert [held.digest for held in book.pauses] == [first.digest]

@@ -8,13 +8,14 @@ from itertools import dropwhile
 
 from flopgate_agent.gate.license import LicenseDesk
 from flopgate_agent.gate.memory import Moment, StoredAuthority, StoredTime
-from flopgate_agent.gate.officers import OfficerOrders, lapsed
+from flopgate_agent.gate.officers import OfficerOrders
 from flopgate_agent.gate.settings import GateToken
 from flopgate_agent.gate.told_time import ClockBound, ToldTime
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import decode_enrolment
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import MisdirectedError
+from flopgate_proto.orders.held import lapsed
 from flopgate_proto.values import (
     Phase,
     Quote,

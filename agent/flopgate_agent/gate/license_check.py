@@ -11,7 +11,6 @@ from flopgate_agent.gate.answers import alone_covered, check_batch
 from flopgate_agent.gate.asking import drain_ms_of
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.license import Asked, License
-from flopgate_agent.gate.officers import lapsed
 from flopgate_agent.gate.settings import GateSettings
 from flopgate_agent.gate.told_time import ToldTime
 from flopgate_proto.amounts import span_text
@@ -20,6 +19,7 @@ from flopgate_proto.codec import PayloadType, decode_answer, decode_opening
 from flopgate_proto.envelope import Envelope, verify
 from flopgate_proto.errors import ForgedError, HistoryError, MisdirectedError
 from flopgate_proto.keys import VerifyingKey
+from flopgate_proto.orders.held import lapsed
 from flopgate_proto.values import (
     Answer,
     Ceiling,

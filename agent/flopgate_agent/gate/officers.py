@@ -20,7 +20,7 @@ from flopgate_proto.errors import ForgedError
 from flopgate_proto.keys import VerifyingKey
 from flopgate_proto.limits import HELD_ORDERS_MAX
 from flopgate_proto.orders.book import GATE, OrderBook
-from flopgate_proto.orders.held import DelegatedKey, LatchedPause, Waiting
+from flopgate_proto.orders.held import DelegatedKey, LatchedPause, Waiting, lapsed
 from flopgate_proto.quick import quick
 from flopgate_proto.trust import Trust, VerifiedOrder
 from flopgate_proto.values import LicenseApproval, Policy, Scope, ScopeKind, Seats, Standing
@@ -362,9 +362,3 @@ def unnamed_root(authority: str) -> ForgedError:
         remedy="Where officers changed it since the token was made, make a new token and join "
         "again. Else the courier brings what is not in force.",
     )
-
-
-def lapsed(latched: LatchedPause, running_ms: int) -> bool:
-    """Whether the span of a pause is over, in gate running time since it was first seen."""
-    lapse_ms = latched.lapse_ms
-    return lapse_ms is not None and running_ms >= latched.since_ms + lapse_ms

@@ -7,7 +7,9 @@
   policy says; a quorum (the threshold of the role ``resume``) may leave the lapse out. A lapse that
   was signed holds, whoever signed it, until a quorum confirms the pause.
 * No officer fills the book alone: so many pauses of his stand, and so many vetoes of what did not
-  wait are kept; the next is refused, and no other officer's is pushed out.
+  wait are kept; the next is refused, and no other officer's is pushed out. Before a pause is
+  refused, the one of his that lapsed first gives way: else lapsed ones are kept, for a host that
+  was away counts their span anew, and a quorum can confirm them.
 * What loosens waits as long as the policy says that is in force when it is accepted; meanwhile one
   officer's veto ends it for good. It is verified again when it comes into force.
 
@@ -31,7 +33,7 @@ from flopgate_proto.limits import (
     VETOES_OF_ONE_MAX,
 )
 from flopgate_proto.loosening import InForce, loosened
-from flopgate_proto.orders.held import DelegatedKey, Fallen, LatchedPause, Waiting
+from flopgate_proto.orders.held import DelegatedKey, Fallen, LatchedPause, Waiting, lapsed
 from flopgate_proto.orders.works import NO_WORKS, Works
 from flopgate_proto.trust import Trust, VerifiedOrder
 from flopgate_proto.values.orders import (
@@ -287,10 +289,9 @@ class OrderBook:
         known = any(held.digest == verified.digest for held in self.pauses)
         if known or verified.digest in self.lifted:
             return self
+        standing = self.pauses
         if not self.trust.fills("resume", verified.signers):
-            officers = self.trust.officers(verified.signers)
-            standing = [self.trust.officers(held.signers) for held in self.pauses]
-            _check_room(officers, standing.count(officers), PAUSES_OF_ONE_MAX, "pauses stand")
+            standing = self._with_room(self.trust.officers(verified.signers), since_ms)
         latched = LatchedPause(
             pause=pause,
             digest=verified.digest,
@@ -300,8 +301,18 @@ class OrderBook:
             signers=verified.signers,
         )
         # Widest first: an answer names at most so many, and the widest must be among them.
-        pauses = sorted((*self.pauses, latched), key=lambda held: held.pause.scope.kind)
+        pauses = sorted((*standing, latched), key=lambda held: held.pause.scope.kind)
         return replace(self, pauses=tuple(pauses))
+
+    def _with_room(self, officers: frozenset[str], now_ms: int) -> tuple[LatchedPause, ...]:
+        """The pauses with room for one more of these officers: one that lapsed gives way."""
+        theirs = [held for held in self.pauses if self.trust.officers(held.signers) == officers]
+        if len(theirs) < PAUSES_OF_ONE_MAX:
+            return self.pauses
+        over = [held for held in theirs if lapsed(held, now_ms)]
+        _check_room(officers, len(theirs) - len(over), len(theirs), "pauses stand")
+        first = min(over, key=lambda held: held.since_ms + (held.lapse_ms or 0))
+        return tuple(held for held in self.pauses if held is not first)
 
     def _take_resume(self, order: Resume) -> OrderBook:
         lifts = frozenset(order.lifts)

@@ -37,6 +37,12 @@ class LatchedPause:
         return not self.confirmed and bool(self.signers) and self.signers <= revoked
 
 
+def lapsed(latched: LatchedPause, now_ms: int) -> bool:
+    """Whether the span of a pause is over, in the time of whoever keeps the book."""
+    lapse_ms = latched.lapse_ms
+    return lapse_ms is not None and now_ms >= latched.since_ms + lapse_ms
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DelegatedKey:
     """A key that officers let sign answers, since ``since_ms``."""

@@ -116,6 +116,14 @@ def one_pause_an_instant() -> tuple[Swap, ...]:
     return (Swap(OrderBook, "_take_pause", careless),)
 
 
+def live_pause_gives_way() -> tuple[Swap, ...]:
+    """An officer's next pause pushes out one of his that stands."""
+    return (
+        Swap(book, "PAUSES_OF_ONE_MAX", 1),
+        Swap(book, "lapsed", lambda *_pause: True),
+    )
+
+
 def demoted_by_another() -> tuple[Swap, ...]:
     """One authority's word is enough to take another's."""
 

@@ -102,6 +102,15 @@ def pauses_that_race(seed: int) -> WorldPlan:
     return _acted(seed, *acts, policy=replace(POLICY, renew_after_ms=10_000))
 
 
+def paused_and_elsewhere(seed: int) -> WorldPlan:
+    """A pause, and another one by the same officer that concerns nobody."""
+    return _acted(
+        seed,
+        Act(at_ms=600_000, act="pause", scope=CLUSTER),
+        Act(at_ms=700_000, act="pause", scope="cluster:elsewhere"),
+    )
+
+
 def pauses_in_one_instant(seed: int) -> WorldPlan:
     """Two pauses of different scopes in one instant; one is lifted, and no report gets through."""
     plan = _acted(
