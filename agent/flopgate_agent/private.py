@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from flopgate_proto.errors import ConfigError
+from flopgate_proto.keys import SigningKey
 
 PRIVATE_MODE: Final = 0o600
+KEY_BYTES_MAX: Final = 65_536
 
 
 def check_private(path: Path, mode: int, *, code: str, afterwards: str) -> None:
@@ -30,3 +32,19 @@ def check_private(path: Path, mode: int, *, code: str, afterwards: str) -> None:
             code=code,
             remedy=f"Run `chmod 600 {path}`, {afterwards}.",
         )
+
+
+def key_in(file: BinaryIO, path: Path) -> SigningKey:
+    """The private key that an open file holds; ``path`` is for the message.
+
+    Raises:
+        ConfigError: it holds none, or more than ``KEY_BYTES_MAX`` bytes.
+    """
+    pem = file.read(KEY_BYTES_MAX + 1)
+    if len(pem) > KEY_BYTES_MAX:
+        raise ConfigError(
+            f"{path} is larger than {KEY_BYTES_MAX} bytes: no key is",
+            code="key.oversized",
+            remedy="Put the key back from where it is kept, or name the right file.",
+        )
+    return SigningKey(pem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from flopgate_agent.clocks import BOOT_ID_PATH
 from flopgate_agent.enforcement import FindingId
 from flopgate_agent.enforcement.processes import ProcessId, ProcFs
 from flopgate_agent.enforcement.signals import Sent, Signaller, pidfd_works
@@ -81,6 +83,13 @@ def test_a_damaged_record_is_reported_and_replaced(stage: Stage) -> None:
     (again,) = stage.enforcer().adopt()
     assert again.standing == (victim.pid,)
     assert again.findings == ()
+
+
+def test_a_record_names_the_boot_as_the_kernel_spells_it(stage: Stage) -> None:
+    victim = stage.start("spin")
+    stage.enforcer().freeze("lane", [victim.pid])
+    record = json.loads((stage.folder / "state" / "lane.lane.json").read_text())
+    assert record["boot_id"] == Path(BOOT_ID_PATH).read_text().strip()
 
 
 @pytest.mark.parametrize("pidfd", [True, False])

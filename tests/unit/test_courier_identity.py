@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from flopgate_agent.courier.identity import Identity
+from flopgate_agent.private import KEY_BYTES_MAX
 from flopgate_proto.errors import ConfigError, EnvironmentFault, MalformedError
 from flopgate_proto.keys import SigningKey
 from tests.support.fake_authority import Certifier
@@ -26,6 +27,15 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         Identity(tmp_path)
     assert caught.value.code == "courier.key.readable"
+
+
+def test_a_key_is_read_up_to_a_bound(tmp_path: Path) -> None:
+    Identity(tmp_path)
+    with (tmp_path / "courier-key.pem").open("ab") as file:
+        file.write(b"\n" * KEY_BYTES_MAX)
+    with pytest.raises(ConfigError) as caught:
+        Identity(tmp_path)
+    assert caught.value.code == "key.oversized"
 
 
 def test_a_chain_is_kept_with_its_span(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from flopgate_agent.gate_process.host import load_or_make_key, read_clocks
 from flopgate_agent.gate_process.host_chips import chips_of
 from flopgate_agent.gate_process.host_settings import lane_globs, make_settings
 from flopgate_agent.gate_process.identity import Identity
+from flopgate_agent.private import KEY_BYTES_MAX
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.values import ChipIdentity
 from tests.support.fixed import HOST_KEY
@@ -111,6 +112,16 @@ def test_a_host_key_that_others_can_use_is_refused(tmp_path: Path, mode: int) ->
     with pytest.raises(ConfigError) as error:
         load_or_make_key(path)
     assert error.value.code == "key.permissions"
+
+
+def test_a_host_key_is_read_up_to_a_bound(tmp_path: Path) -> None:
+    path = tmp_path / "host.key"
+    load_or_make_key(path)
+    with path.open("ab") as file:
+        file.write(b"\n" * KEY_BYTES_MAX)
+    with pytest.raises(ConfigError) as error:
+        load_or_make_key(path)
+    assert error.value.code == "key.oversized"
 
 
 def test_gate_and_sampler_read_one_clock() -> None:

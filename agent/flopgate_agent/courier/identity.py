@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from flopgate_agent.courier.actions import Validity
+from flopgate_agent.private import key_in
 from flopgate_agent.replacing import replace_file
 from flopgate_proto.errors import ConfigError, EnvironmentFault, MalformedError
 from flopgate_proto.keys import SigningKey
@@ -106,7 +107,7 @@ def _key(path: Path) -> SigningKey:
                     code="courier.key.readable",
                     remedy="Remove it, and restart the courier: it makes a new key and enrols.",
                 )
-            return SigningKey(file.read())
+            return key_in(file, path)
     except FileNotFoundError:
         key = SigningKey.generate()
         replace_file(path, key.pem(), durable=True)

@@ -13,7 +13,9 @@ import signal
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from uuid import UUID
 
+from flopgate_agent.clocks import read_boot_id
 from flopgate_agent.enforcement.calls import Deadline, Notes, Tools
 from flopgate_agent.enforcement.capture import SETTLE_MS, Capture
 from flopgate_agent.enforcement.lanes import (
@@ -31,7 +33,7 @@ from flopgate_agent.enforcement.outcome import (
     Outcome,
 )
 from flopgate_agent.enforcement.probing import EnforcerConfig, probe_host
-from flopgate_agent.enforcement.processes import ProcessId, ProcFs, read_bytes
+from flopgate_agent.enforcement.processes import ProcessId, ProcFs
 from flopgate_agent.enforcement.release import Release
 from flopgate_agent.enforcement.signals import Sent, Signaller
 from flopgate_agent.enforcement.trees import protected_pids
@@ -66,7 +68,8 @@ class Enforcer:
         self._config = config
         self._proc = ProcFs()
         self.capabilities, hierarchy = probe_host(config)
-        boot_id = (read_bytes("/proc/sys/kernel/random/boot_id") or b"unknown").decode().strip()
+        # Spelt as the kernel does: an upgrade finds whom the version before held.
+        boot_id = str(UUID(bytes=read_boot_id()))
         self._tools = Tools(
             proc=self._proc,
             hierarchy=hierarchy,

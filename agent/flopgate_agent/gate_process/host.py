@@ -13,7 +13,7 @@ import flopgate_agent
 import flopgate_proto
 from flopgate_agent.clocks import elapsed_ms
 from flopgate_agent.gate.settings import Now
-from flopgate_agent.private import check_private
+from flopgate_agent.private import check_private, key_in
 from flopgate_agent.replacing import replace_file
 from flopgate_proto.keys import SigningKey
 from flopgate_proto.values import Software
@@ -42,13 +42,14 @@ def load_or_make_key(path: Path) -> SigningKey:
     Raises:
         ConfigError: others may read the file, or it holds no key.
     """
+    afterwards = "and think about who read it before"
     try:
-        mode = path.stat().st_mode
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            check_private(path, mode, code="key.permissions", afterwards=afterwards)
+            return key_in(file, path)
     except FileNotFoundError:
         return _make_key(path)
-    afterwards = "and think about who read it before"
-    check_private(path, mode, code="key.permissions", afterwards=afterwards)
-    return SigningKey(path.read_bytes())
 
 
 def _make_key(path: Path) -> SigningKey:

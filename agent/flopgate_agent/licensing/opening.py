@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from flopgate_agent.licensing.given import Given
+from flopgate_agent.private import KEY_BYTES_MAX
 from flopgate_agent.toml_table import read_bytes
 from flopgate_proto.codec import (
     PayloadType,
@@ -20,8 +20,6 @@ from flopgate_proto.errors import ConfigError
 from flopgate_proto.keys import SigningKey
 from flopgate_proto.limits import NONCE_BYTES
 from flopgate_proto.values import LicenseApproval, ReserveOpening
-
-KEY_BYTES_MAX: Final = 65_536
 
 
 def opening_of(given: Given, reason: str, keys: Sequence[Path]) -> Envelope:
