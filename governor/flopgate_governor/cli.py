@@ -1,6 +1,7 @@
 """``flopgate-governor``: argument parsing, and a table of subcommands.
 
-Exit codes: 0 done, 1 refused or unreachable, 2 usage or configuration.
+Exit codes: 0 done, 1 refused or unreachable, 2 usage or configuration. A command whose answer has
+further ones returns its own.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ COMMANDS: Final[dict[str, ModuleType]] = {
     "cluster": cluster,
     "certificate": certificate,
 }
-"""Subcommand to module; each has ``add_arguments(parser)`` and ``run(arguments)``."""
+"""Subcommand to module; each has ``add_arguments(parser)`` and ``run(arguments)``, which returns an
+exit status or nothing."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,11 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     try:
-        COMMANDS[parsed.command].run(parsed)
+        return int(COMMANDS[parsed.command].run(parsed) or 0)
     except FlopgateError as error:
         print(f"flopgate-governor: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
-    return 0
 
 
 if __name__ == "__main__":

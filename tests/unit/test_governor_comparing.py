@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from flopgate_governor.cli import main
+from flopgate_governor.commands.heads import NOT_SEEN_YET
 from flopgate_governor.comparing import Verdict, compare, export, read_export
+from flopgate_governor.files import Layout
 from flopgate_proto.errors import FlopgateError
 from tests.support.governor import FakeHost, LocalGovernor, cluster_policy
+from tests.support.governor_folder import folder_of
 
 
 def follows(path: Path, *hosts: FakeHost) -> LocalGovernor:
@@ -88,3 +92,20 @@ def test_what_another_authority_did_not_sign_is_refused(tmp_path: Path, wrong: s
     text = json.dumps(document)[: 40 if wrong == "json" else None]
     with pytest.raises(FlopgateError):
         read_export(text, pinned)
+
+
+def test_the_exit_status_tells_what_is_not_seen_yet_from_what_is_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = FakeHost(1)
+    roots = [tmp_path / name for name in ("home", "world")]
+    for root in roots:
+        root.mkdir()
+    home, world = (follows(Layout(root).store, host) for root in roots)
+    home.send(host.report())
+    exported, pinned = tmp_path / "home.json", home.state.book.roots[0].digest.hex()
+    exported.write_text(export(home.state))
+    asked = ["heads", "compare", str(exported), "--trust-root", pinned, "--dir"]
+    assert main([*asked, str(folder_of(roots[0], home))]) == 0
+    assert main([*asked, str(folder_of(roots[1], world))]) == NOT_SEEN_YET
+    assert capsys.readouterr().out.splitlines() == ["1 same", "1 not seen here yet"]

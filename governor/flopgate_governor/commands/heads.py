@@ -22,6 +22,8 @@ from flopgate_proto.errors import HistoryError
 
 EXPORT_BYTES_MAX: Final = 1 << 28
 WRONG: Final = frozenset({Verdict.TWO_HISTORIES, Verdict.DIFFERENT_BOOKS})
+NOT_SEEN_YET: Final = 3
+"""Exit status of ``heads compare``: nothing differs, and not all could be compared."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out = actions.add_parser("export", help="sign where the chains of all hosts stand")
     add_directory(out)
     out.add_argument("--out", type=Path, metavar="FILE", help="new file; printed otherwise")
-    held = actions.add_parser("compare", help="hold another authority's export against ours")
+    held = actions.add_parser(
+        "compare",
+        help="hold another authority's export against ours",
+        epilog="Exit status: 0 nothing differs, 1 it does, 2 usage or configuration, "
+        f"{NOT_SEEN_YET} nothing differs as far as the chains came here: compare again later.",
+    )
     held.add_argument("file", type=Path, metavar="FILE", help="its export")
     add_directory(held)
     held.add_argument(
@@ -60,11 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     proven.add_argument("--json", action="store_true", help="for programs: one object")
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Do one of them."""
+def run(arguments: argparse.Namespace) -> int:
+    """Do one of them; the exit status."""
     match arguments.action:
         case "compare":
-            _compare(arguments)
+            return _compare(arguments)
         case "prove":
             _prove(arguments)
         case "take":
@@ -76,6 +83,7 @@ def run(arguments: argparse.Namespace) -> None:
         case action:
             with opened(Layout(arguments.dir)) as state:
                 _write(_asked(arguments, state) if action == "report" else export(state), arguments)
+    return 0
 
 
 def _take(arguments: argparse.Namespace) -> None:
@@ -113,14 +121,19 @@ def _prove(arguments: argparse.Namespace) -> None:
         show(f"  {path}: {spent or 'no lane'}\n    {said.digest.hex()}")
 
 
-def _compare(arguments: argparse.Namespace) -> None:
+def _compare(arguments: argparse.Namespace) -> int:
     others = read_export(_text(arguments.file), digest_of(arguments.trust_root))
     with opened(Layout(arguments.dir)) as state:
         found = list(compare(state, others))
-    _tell(found, as_json=arguments.json)
+    return _tell(found, as_json=arguments.json)
 
 
-def _tell(found: list[Compared], *, as_json: bool) -> None:
+def _tell(found: list[Compared], *, as_json: bool) -> int:
+    """Say it; the exit status.
+
+    Raises:
+        HistoryError: something differs.
+    """
     for one in found:
         if as_json:
             show(
@@ -151,6 +164,7 @@ def _tell(found: list[Compared], *, as_json: bool) -> None:
             "and `heads prove` checks it. Then pause the hosts, and adopt one history or close "
             "the chain.",
         )
+    return NOT_SEEN_YET if counts[Verdict.UNSEEN] else 0
 
 
 def _text(path: Path) -> str:
