@@ -54,14 +54,24 @@ COMPILED = (
     "flopgate_agent/gate_process/outbox.py",
     "flopgate_agent/gate_process/runner.py",
     "flopgate_agent/gate_process/snapshot.py",
+    "flopgate_governor/clusters/neighbours.py",
     "flopgate_governor/core/[!_]*.py",
+    "flopgate_governor/core/licenses/[!_]*.py",
+    "flopgate_governor/joining/admission.py",
+    "flopgate_governor/orders/accepting.py",
+    "flopgate_governor/policies/bounds.py",
+    *(
+        f"flopgate_governor/store/{name}.py"
+        for name in (
+            "budgets", "cluster_rows", "database", "logbook", "prepared", "records", "topologies",
+        )
+    ),
+    "flopgate_governor/views/loose_lanes.py",
     *(
         f"flopgate_governor/{name}.py"
         for name in (
-            "admission", "batch", "budgets", "capacity", "cluster_store", "commit", "logbook",
-            "loose_lanes", "neighbours", "officer_orders", "policy_bounds", "prepared", "quoted",
-            "receive", "records", "replies", "retirement", "silences", "state", "store",
-            "topology", "working_set",
+            "batch", "commit", "quoted", "receive", "replies", "retirement", "silences", "state",
+            "working_set",
         )
     ),
     "flopgate_sim/world/[!_]*.py",

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flopgate_governor.cluster_notices import tell_merges
-from flopgate_governor.neighbours import tell_neighbours
-from flopgate_governor.officer_orders import ripen
+from flopgate_governor.clusters.neighbours import tell_neighbours
+from flopgate_governor.clusters.notices import tell_merges
+from flopgate_governor.orders.accepting import ripen
 from flopgate_governor.receive import Checked, Submission, receive
 from flopgate_governor.replies import Replies, assemble, older_batches
 from flopgate_governor.state import State

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from flopgate_governor import records
 from flopgate_governor.core.facts import Chain, IssuedAnswer
 from flopgate_governor.core.quotes import own_quote
 from flopgate_governor.receive import Received
+from flopgate_governor.store import records
 
 
 def unknown_numbers(

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from sqlalchemy import BindParameter, Connection, bindparam, select
 
-from flopgate_governor import schema
 from flopgate_governor.core.checkpoint import Appended
-from flopgate_governor.logbook import proof_to
-from flopgate_governor.prepared import Read
-from flopgate_governor.records import StoredExchange
 from flopgate_governor.state import State
+from flopgate_governor.store import schema
+from flopgate_governor.store.logbook import proof_to
+from flopgate_governor.store.prepared import Read
+from flopgate_governor.store.records import StoredExchange
 from flopgate_proto.batches import ProvenAnswer, seal_batch
 from flopgate_proto.codec import envelope_to_wire
 from flopgate_proto.envelope import Envelope

@@ -7,9 +7,9 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, delete
 
-from flopgate_governor import schema
-from flopgate_governor.prepared import Write
 from flopgate_governor.state import State
+from flopgate_governor.store import schema
+from flopgate_governor.store.prepared import Write
 
 _FREE: Final = Write(delete(schema.chip).where(schema.chip.c.host_id == bindparam("b_host")))
 

@@ -6,12 +6,12 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, select
 
-from flopgate_governor import records, schema
 from flopgate_governor.core.decide import rate_flop_per_s
 from flopgate_governor.core.facts import ENDED, Chain
 from flopgate_governor.core.silence import LOOK_MS, NOBODY, Silence, Silent, silent
-from flopgate_governor.prepared import Query
 from flopgate_governor.state import State, read_hosts
+from flopgate_governor.store import records, schema
+from flopgate_governor.store.prepared import Query
 from flopgate_proto.values.orders import Policy
 
 _H: Final = schema.host.c

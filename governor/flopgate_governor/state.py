@@ -11,11 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import BindParameter, Connection, bindparam, func, select
 
-from flopgate_governor import schema
-from flopgate_governor.budgets import restore_caps
-from flopgate_governor.capacity import Capacities, peaks_of
-from flopgate_governor.cluster_log import log_merges
-from flopgate_governor.cluster_store import clusters_under, load_clusters
+from flopgate_governor.core.capacity import Capacities, peaks_of
 from flopgate_governor.core.checkpoint import Appended, append
 from flopgate_governor.core.cluster_notices import ClusterNotices
 from flopgate_governor.core.clusters import Clusters, Merge
@@ -24,9 +20,13 @@ from flopgate_governor.core.facts import Chain, Host, Totals
 from flopgate_governor.core.neighbours import Neighbourhoods
 from flopgate_governor.core.orders import GovernorBook, Halt, caps_of
 from flopgate_governor.core.silence import NOBODY, Silence
-from flopgate_governor.logbook import load_frontier
-from flopgate_governor.prepared import Query, Read
-from flopgate_governor.store import Store
+from flopgate_governor.store import schema
+from flopgate_governor.store.budgets import restore_caps
+from flopgate_governor.store.cluster_log import log_merges
+from flopgate_governor.store.cluster_rows import clusters_under, load_clusters
+from flopgate_governor.store.database import Store
+from flopgate_governor.store.logbook import load_frontier
+from flopgate_governor.store.prepared import Query, Read
 from flopgate_proto.codec import envelope_from_wire
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ConfigError

@@ -23,12 +23,12 @@ from flopgate_governor.announcement import (
     split_address,
 )
 from flopgate_governor.commit import Committer
+from flopgate_governor.desk.output import show
 from flopgate_governor.files import Layout, read_secret, read_signing_key
-from flopgate_governor.output import show
 from flopgate_governor.pki import CertificateAuthority, Credential, server_names
 from flopgate_governor.service.server import listen
 from flopgate_governor.state import State, open_state
-from flopgate_governor.store import open_existing
+from flopgate_governor.store.database import open_existing
 from flopgate_governor.toml_files import check_keys, read_toml
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.values.orders import Policy

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import Connection
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from flopgate_governor import budgets, license_store, records, schema
-from flopgate_governor.cluster_store import write_clusters
+from flopgate_governor.clusters.neighbours import place_hosts
 from flopgate_governor.core.chain import Place
 from flopgate_governor.core.claims import claims_of
 from flopgate_governor.core.clusters import Clusters, Merge, Told
@@ -28,15 +27,16 @@ from flopgate_governor.core.lineage import keys
 from flopgate_governor.core.merging import learn
 from flopgate_governor.core.orders import GovernorBook, Halt
 from flopgate_governor.core.quotes import Numbering, next_number, own_quote, shows_rollback
-from flopgate_governor.logbook import write_batch, write_log
-from flopgate_governor.neighbours import place_hosts
-from flopgate_governor.prepared import Row
 from flopgate_governor.quoted import quotable, unknown_numbers
 from flopgate_governor.receive import Received
 from flopgate_governor.replies import Replies, Sealed, notice, seal_answers
 from flopgate_governor.retirement import forget_retired, free_chips
 from flopgate_governor.silences import hear, listen
 from flopgate_governor.state import TOTALS_KEPT, State, halt_row
+from flopgate_governor.store import budgets, license_rows, records, schema
+from flopgate_governor.store.cluster_rows import write_clusters
+from flopgate_governor.store.logbook import write_batch, write_log
+from flopgate_governor.store.prepared import Row
 from flopgate_proto.codec import (
     PayloadType,
     encode_answer,
@@ -251,7 +251,7 @@ class Work:
         request = item.report.request
         if request is not None and request.license is not None:
             stale = bool(done.answer.verdicts)
-            self.wishes.append(license_store.request_row(item.report, item.digest, stale=stale))
+            self.wishes.append(license_rows.request_row(item.report, item.digest, stale=stale))
         for finding in done.findings:
             self._keep_evidence(item, finding.id, finding.detail)
         if item.report.topology is not None:
@@ -314,7 +314,7 @@ class Work:
                 reports=self._report_rows(sealed),
                 told=self.new_told,
                 evidence=self.evidence,
-                licenses=[license_store.quote_row(self.facts[h]) for h in self.relicensed],
+                licenses=[license_rows.quote_row(self.facts[h]) for h in self.relicensed],
                 wishes=self.wishes,
             ),
             self.books,

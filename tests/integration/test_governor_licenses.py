@@ -9,10 +9,10 @@ from pathlib import Path
 import grpc
 import pytest
 
-from flopgate_governor.client import UnreachableError, deliver
+from flopgate_governor.desk.client import UnreachableError, deliver
 from flopgate_governor.files import Layout
+from flopgate_governor.policies.form import DEFAULT_POLICY
 from flopgate_governor.service.licenses import NOTICES_MAX
-from flopgate_governor.toml_files import DEFAULT_POLICY
 from flopgate_proto.codec import decode_trusted_time, envelope_from_json, envelope_to_wire
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.files import ReportingHost, read_licenses, write_requests

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from flopgate_governor.deliveries import chain_file
-from flopgate_governor.named import host_named
+from flopgate_governor.desk.deliveries import chain_file
+from flopgate_governor.views.identities import host_named
 from flopgate_proto.files import CHAIN_KIND, read_requests
 from tests.support.governor import LocalGovernor, cluster_policy
 from tests.support.governor_process import GovernorProcess, cli, join

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flopgate_governor.drafts import Draft, read_draft, write_draft
+from flopgate_governor.orders.drafts import Draft, read_draft, write_draft
 from flopgate_proto.envelope import pae, verify
 from flopgate_proto.keys import VerifyingKey
 from tests.support import orders
@@ -78,7 +78,7 @@ def test_law_6_a_key_in_a_token_signs_with_its_pin_from_standard_input(
     signed = read_draft(draft)
     (signature,) = signed.signatures
     show = (
-        "from flopgate_governor.pkcs11_keys import token_signer\n"
+        "from flopgate_governor.desk.pkcs11_keys import token_signer\n"
         f"with token_signer({uri()!r}) as key: print(key.spki.hex())"
     )
     told = subprocess.run(

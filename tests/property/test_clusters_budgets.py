@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flopgate_governor.state import open_state
-from flopgate_governor.store import Store
+from flopgate_governor.store.database import Store
 from flopgate_proto.values import Budget, Scope, ScopeKind
 from tests.support.found_clusters import FABRIC, join, ruling
 from tests.support.governor import LIFETIME_MS, LOG, PERMIT, POLICY, LocalGovernor

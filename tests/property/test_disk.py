@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flopgate_governor.store import Store
+from flopgate_governor.store.database import Store
 from flopgate_proto.errors import MisuseError, StorageError
 from flopgate_sim.disk import Disk, DiskLayer
 

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flopgate_governor.core.facts import Totals, run_key
+from flopgate_governor.joining.tokens import TokenRecord, write_token
 from flopgate_governor.state import State
-from flopgate_governor.tokens import TokenRecord, write_token
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Budget, Ceiling, Scope, ScopeKind

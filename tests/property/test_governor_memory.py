@@ -18,13 +18,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flopgate_governor import budgets, records
-from flopgate_governor.admission import admit
 from flopgate_governor.core.facts import IssuedAnswer, lane_scopes
-from flopgate_governor.prepared import driver_of
+from flopgate_governor.joining.admission import admit
+from flopgate_governor.joining.tokens import TokenRecord
 from flopgate_governor.state import HOSTS_KEPT, KnownHost, open_state, read_hosts
-from flopgate_governor.store import Store
-from flopgate_governor.tokens import TokenRecord
+from flopgate_governor.store import budgets, records
+from flopgate_governor.store.database import Store
+from flopgate_governor.store.prepared import driver_of
 from flopgate_proto.codec import PayloadType, decode_enrolment, encode_enrolment
 from flopgate_proto.envelope import Envelope, seal
 from flopgate_proto.errors import StorageError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flopgate_governor.adoptable import adoptable
+from flopgate_governor.views.adoptable import adoptable
 from flopgate_proto.limits import NONCE_BYTES
 from flopgate_proto.values import Adoption, LaneState
 from flopgate_sim.adversaries.stage import at_s, broken, staged, states

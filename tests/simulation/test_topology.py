@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from flopgate_governor.topology import load_topologies
+from flopgate_governor.store.topologies import load_topologies
 from flopgate_sim.disk import DiskLayer
 from flopgate_sim.scenario import find
 from flopgate_sim.world.from_scenario import plan_of

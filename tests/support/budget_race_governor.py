@@ -12,7 +12,7 @@ from pathlib import Path
 from flopgate_governor.commit import Committer, Reply
 from flopgate_governor.receive import Submission
 from flopgate_governor.state import State, open_state
-from flopgate_governor.store import Store
+from flopgate_governor.store.database import Store
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_sim.planted import BUGS, planted
 from tests.support.governor import LOG, PERMIT

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from flopgate_governor.tokens import TokenRecord, write_token
+from flopgate_governor.joining.tokens import TokenRecord, write_token
 from flopgate_proto.values import ClusterRuling
 from tests.support.governor import AUTHORITY, FakeHost, LocalGovernor
 from tests.support.statements import topology

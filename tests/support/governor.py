@@ -6,13 +6,13 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from flopgate_governor.admission import admit
 from flopgate_governor.batch import commit_batch
-from flopgate_governor.officer_orders import accept_order, found
+from flopgate_governor.joining.admission import admit
+from flopgate_governor.joining.tokens import TokenRecord, write_token
+from flopgate_governor.orders.accepting import accept_order, found
 from flopgate_governor.receive import Submission
 from flopgate_governor.state import State, open_state
-from flopgate_governor.store import Store
-from flopgate_governor.tokens import TokenRecord, write_token
+from flopgate_governor.store.database import Store
 from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer, verify_answer
 from flopgate_proto.codec import (
     PayloadType,

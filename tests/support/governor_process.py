@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import load_der_x509_certificate
 
-from flopgate_governor.toml_files import DEFAULT_POLICY
+from flopgate_governor.policies.form import DEFAULT_POLICY
 from flopgate_proto.codec import envelope_to_wire
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.joining import JoinToken

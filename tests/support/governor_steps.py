@@ -1,6 +1,6 @@
 """Steps that tests of the governor share: ask once, read the books, make orders."""
 
-from flopgate_governor.officer_orders import orders_for
+from flopgate_governor.orders.accepting import orders_for
 from flopgate_proto.codec import PayloadType
 from flopgate_proto.envelope import Envelope, seal
 from flopgate_proto.values import Pause, Reconciliation, Resume, Scope, ScopeKind

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from flopgate_governor.batch import commit_batch
 from flopgate_governor.core.decide import rate_flop_per_s, reach_tflop
-from flopgate_governor.licensing import issue
+from flopgate_governor.licenses.issuing import issue
 from flopgate_governor.receive import Submission
 from flopgate_proto.batches import VerifiedAnswer
 from flopgate_proto.codec import encode_order, envelope_from_wire, envelope_to_wire

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from flopgate_agent.host_status import read_status
-from flopgate_governor.toml_files import DEFAULT_POLICY
+from flopgate_governor.policies.form import DEFAULT_POLICY
 from flopgate_proto.errors import FlopgateError
 from flopgate_sim.nvml import FakeDriver
 from tests.support.governor import AUTHORITY

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
-from flopgate_governor.toml_files import DEFAULT_POLICY
+from flopgate_governor.policies.form import DEFAULT_POLICY
 from flopgate_sim.nvml import FakeDriver
 from tests.support.waiting import WAIT_S, until
 

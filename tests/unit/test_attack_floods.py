@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from flopgate_governor.commit import Committer
-from flopgate_governor.greeting import GREETING_BYTES_MAX, greetings
 from flopgate_governor.pki import CertificateAuthority, new_authority
+from flopgate_governor.service.greeting import GREETING_BYTES_MAX, greetings
 from flopgate_governor.service.registration import ENROLMENTS_MAX, RegistrationService
 from flopgate_governor.state import State
 from flopgate_proto.codec import envelope_from_wire, envelope_to_wire

@@ -7,7 +7,7 @@ import pytest
 
 from flopgate_agent.gate.settings import LaneSetting
 from flopgate_agent.gate_process.host_settings import with_bare_chips
-from flopgate_governor.capacity import peaks_of
+from flopgate_governor.core.capacity import peaks_of
 from flopgate_governor.pki import CertificateAuthority, new_authority
 from flopgate_governor.state import HOSTS_KEPT
 from flopgate_proto.codec import decode_report

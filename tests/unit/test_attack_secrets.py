@@ -3,7 +3,7 @@
 import stat
 from pathlib import Path
 
-from flopgate_governor.store import Store
+from flopgate_governor.store.database import Store
 from tests.support.governor import LocalGovernor
 
 

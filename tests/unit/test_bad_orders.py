@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flopgate_governor.officer_orders import accept_order, found
+from flopgate_governor.orders.accepting import accept_order, found
 from flopgate_governor.state import State, open_state
-from flopgate_governor.store import Store
+from flopgate_governor.store.database import Store
 from flopgate_proto.codec import encode_order
 from flopgate_proto.envelope import Envelope, cosign, seal
 from flopgate_proto.errors import FlopgateError

@@ -19,7 +19,7 @@ from flopgate_agent.gate.faults import DRIVER_SILENT, LEDGER_FAILED, TPM_FAILED
 from flopgate_agent.gate.retiring import RETIRING
 from flopgate_agent.gate_process.tpm_looking import CLOCK_SLOW
 from flopgate_governor.core.facts import CLOSED
-from flopgate_governor.toml_files import DEFAULT_POLICY, read_policy
+from flopgate_governor.policies.form import DEFAULT_POLICY, read_policy
 from flopgate_proto.values.orders import Policy
 
 ROOT: Final = Path(__file__).parents[2]
@@ -141,7 +141,7 @@ def test_every_reason_why_a_lane_stands_is_explained() -> None:
     reason = r'(?:reason=|\bdenied\(\s*|fault, )"([a-z]+(?:\.[a-z-]+)+)"'
     gate = ROOT / "agent" / "flopgate_agent"
     folders = (gate / "gate", gate / "gate_process", ROOT / "governor/flopgate_governor/core")
-    sources = [path.read_text() for folder in folders for path in folder.glob("*.py")]
+    sources = [path.read_text() for folder in folders for path in folder.rglob("*.py")]
     reasons = {found for text in sources for found in re.findall(reason, text)}
     reasons |= {DRIVER_SILENT, LEDGER_FAILED, TPM_FAILED, CLOCK_SLOW, RETIRING, CLOSED}
     assert len(reasons) > 20

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from flopgate_governor.admission import admit
-from flopgate_governor.budgets import load_books
 from flopgate_governor.commit import Committer, Reply
-from flopgate_governor.overview import overview
+from flopgate_governor.joining.admission import admit
 from flopgate_governor.receive import Submission
+from flopgate_governor.service.overview import overview
 from flopgate_governor.state import State
+from flopgate_governor.store.budgets import load_books
 from flopgate_proto.codec import PayloadType, decode_enrolment, encode_enrolment, envelope_to_wire
 from flopgate_proto.codec.answers import decode_admission
 from flopgate_proto.envelope import Envelope, seal

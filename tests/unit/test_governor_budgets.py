@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from flopgate_governor.budgets import load_books, write_caps, write_totals
 from flopgate_governor.core.facts import Books, Totals
-from flopgate_governor.overview import overview
-from flopgate_governor.store import Store
+from flopgate_governor.service.overview import overview
+from flopgate_governor.store.budgets import load_books, write_caps, write_totals
+from flopgate_governor.store.database import Store
 from flopgate_proto.chips import load_table
 from flopgate_proto.errors import StorageError
 from flopgate_proto.limits import COUNT_MAX

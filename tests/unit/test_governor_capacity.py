@@ -2,7 +2,7 @@
 
 import pytest
 
-from flopgate_governor.capacity import peaks_of
+from flopgate_governor.core.capacity import peaks_of
 from flopgate_proto.chips import load_table
 
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from flopgate_governor import schema
 from flopgate_governor.state import open_state
-from flopgate_governor.store import Store
+from flopgate_governor.store import schema
+from flopgate_governor.store.database import Store
 from flopgate_proto.codec import PayloadType, decode_cluster_merge
 from flopgate_proto.envelope import pae
 from flopgate_proto.errors import StorageError

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from flopgate_governor.cluster_words import explain_lines, explained, list_lines
+from flopgate_governor.clusters.words import explain_lines, explained, list_lines
 from flopgate_governor.commands.cluster import as_json
 from flopgate_governor.commands.status import lines_of
-from flopgate_governor.officer_orders import orders_for
-from flopgate_governor.overview import overview
+from flopgate_governor.orders.accepting import orders_for
+from flopgate_governor.service.overview import overview
 from flopgate_proto.codec import PayloadType
 from flopgate_proto.errors import ConfigError, ForgedError, HistoryError
 from flopgate_proto.values import (

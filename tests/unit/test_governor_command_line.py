@@ -15,7 +15,7 @@ from flopgate_governor.announcement import (
 )
 from flopgate_governor.cli import main
 from flopgate_governor.files import Layout, read_secret, write_secret
-from flopgate_governor.toml_files import DEFAULT_POLICY, parse_scope, policy_text, read_policy
+from flopgate_governor.policies.form import DEFAULT_POLICY, parse_scope, policy_text, read_policy
 from flopgate_proto.amounts import parse_span_ms, parse_tflop_per_s
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.joining import JoinToken

@@ -10,8 +10,8 @@ import pytest
 
 from flopgate_governor.cli import main
 from flopgate_governor.commands.heads import NOT_SEEN_YET
-from flopgate_governor.comparing import Verdict, compare, export, read_export
 from flopgate_governor.files import Layout
+from flopgate_governor.views.heads import Verdict, compare, export, read_export
 from flopgate_proto.errors import FlopgateError
 from tests.support.governor import FakeHost, LocalGovernor, cluster_policy
 from tests.support.governor_folder import folder_of

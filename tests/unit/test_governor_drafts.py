@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from flopgate_governor.cli import main
-from flopgate_governor.drafts import Draft, read_draft, replace_draft, write_draft
+from flopgate_governor.desk.pkcs11_keys import KeyUri
 from flopgate_governor.files import Layout, write_secret
-from flopgate_governor.order_words import in_words
-from flopgate_governor.pkcs11_keys import KeyUri
-from flopgate_governor.trust_form import read_root, root_text
+from flopgate_governor.orders.drafts import Draft, read_draft, replace_draft, write_draft
+from flopgate_governor.orders.trust_form import read_root, root_text
+from flopgate_governor.orders.words import in_words
 from flopgate_proto.codec import encode_order
 from flopgate_proto.errors import ConfigError, ForgedError
 from flopgate_proto.values import Order

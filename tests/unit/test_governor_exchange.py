@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flopgate_governor.core.decide import rate_flop_per_s, reach_tflop
-from flopgate_governor.overview import overview
+from flopgate_governor.service.overview import overview
 from flopgate_proto.codec import envelope_to_wire
 from flopgate_proto.errors import HistoryError
 from flopgate_proto.values import (

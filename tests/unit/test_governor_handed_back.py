@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flopgate_governor.handed_back import held_in, take_back
-from flopgate_governor.officer_orders import accept_order, ripen
+from flopgate_governor.orders.accepting import accept_order, ripen
+from flopgate_governor.orders.handed_back import held_in, take_back
 from flopgate_proto.codec import envelope_to_wire
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import OversizedError

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from flopgate_governor.licensing import issue
-from flopgate_governor.officer_orders import accept_order
-from flopgate_governor.overview import overview
+from flopgate_governor.licenses.issuing import issue
+from flopgate_governor.orders.accepting import accept_order
+from flopgate_governor.service.overview import overview
 from flopgate_proto.codec import envelope_to_wire
 from flopgate_proto.errors import FlopgateError, ForgedError, HistoryError, MisdirectedError
 from flopgate_proto.v1 import flopgate_pb2 as pb

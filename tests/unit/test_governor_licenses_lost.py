@@ -7,7 +7,7 @@ from shutil import copyfile
 import pytest
 
 from flopgate_governor.cli import main
-from flopgate_governor.licensing import issue
+from flopgate_governor.licenses.issuing import issue
 from flopgate_proto.errors import HistoryError, StorageError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Policy

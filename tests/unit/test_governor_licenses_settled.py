@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from flopgate_governor.commands.status import lines_of
-from flopgate_governor.license_words import sum_lines
-from flopgate_governor.overview import overview
+from flopgate_governor.licenses.words import sum_lines
+from flopgate_governor.service.overview import overview
 from flopgate_proto.amounts import date_text
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.v1 import flopgate_pb2 as pb

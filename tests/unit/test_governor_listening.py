@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from flopgate_governor.listen_fault import listen_fault
+from flopgate_governor.service.listen_fault import listen_fault
 
 
 def test_a_port_that_is_taken_is_told_with_the_option_to_change() -> None:

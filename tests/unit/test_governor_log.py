@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from flopgate_governor.core.checkpoint import ED25519_SPKI_PREFIX, append, note_key_hash
-from flopgate_governor.store import Store
+from flopgate_governor.store.database import Store
 from flopgate_proto import merkle
 from flopgate_proto.codec import PayloadType
 from flopgate_proto.envelope import pae, seal

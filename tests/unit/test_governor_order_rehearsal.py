@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flopgate_governor.order_rehearsal import effect_document, effect_lines, effects
+from flopgate_governor.orders.effects import effect_document, effect_lines, effects
 from flopgate_proto.errors import HistoryError
 from flopgate_proto.values import (
     Budget,

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from flopgate_governor.output import BAR_WIDTH, Bar
+from flopgate_governor.desk.output import BAR_WIDTH, Bar
 
 
 class Terminal(io.StringIO):

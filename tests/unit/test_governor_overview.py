@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from flopgate_governor.commands.status import lines_of
-from flopgate_governor.overview import overview, tolerated_outage_ms
-from flopgate_governor.policy_bounds import KILL_MS
+from flopgate_governor.policies.bounds import KILL_MS
+from flopgate_governor.service.overview import overview, tolerated_outage_ms
 from flopgate_proto.amounts import date_text
 from flopgate_proto.values import Pause, Phase, PhaseRule, Quote, Scope, ScopeKind
 from tests.support import further_orders

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from flopgate_governor.capacity import peaks_of
 from flopgate_governor.cli import main
+from flopgate_governor.core.capacity import peaks_of
 from flopgate_governor.core.decide import reach_tflop
-from flopgate_governor.policy_diff import changes
-from flopgate_governor.toml_files import policy_text
+from flopgate_governor.policies.diff import changes
+from flopgate_governor.policies.form import policy_text
 from flopgate_proto.amounts import flop_text
 from flopgate_proto.values import Budget, Phase, PhaseRule, Policy, Scope, ScopeKind, Tier
 from tests.support.found_clusters import join

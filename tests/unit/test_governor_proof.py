@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flopgate_governor.cli import main
-from flopgate_governor.proof import check_proof, read_signed, report_text
+from flopgate_governor.views.proof import check_proof, read_signed, report_text
 from flopgate_proto.codec.transport import envelope_to_json
 from flopgate_proto.errors import ConfigError, HistoryError, PeerError
 from flopgate_proto.keys import SigningKey

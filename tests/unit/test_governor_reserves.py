@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flopgate_governor.overview import overview
+from flopgate_governor.service.overview import overview
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LicenseState

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flopgate_governor.overview import overview
+from flopgate_governor.service.overview import overview
 from flopgate_proto.codec import PayloadType, encode_report
 from flopgate_proto.envelope import seal
 from flopgate_proto.errors import HistoryError

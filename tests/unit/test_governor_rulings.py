@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from flopgate_governor import budgets
 from flopgate_governor.core.facts import Totals
+from flopgate_governor.store import budgets
 from flopgate_proto.errors import HistoryError, PeerError
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from flopgate_governor.core import orders as core_orders
-from flopgate_governor.officer_orders import orders_for
+from flopgate_governor.orders.accepting import orders_for
 from flopgate_proto.codec import envelope_from_wire
 from flopgate_proto.values import Confirmation, Policy, Seat, Seats, Standing, Veto
 from tests.support.governor import AUTHORITY, OFFICERS, LocalGovernor, cluster_policy

@@ -1,8 +1,8 @@
 """The governor keeps the newest topology that each host told, over restarts, and shows it."""
 
 from flopgate_governor.commands.status import lines_of
-from flopgate_governor.overview import overview
-from flopgate_governor.topology import load_topologies
+from flopgate_governor.service.overview import overview
+from flopgate_governor.store.topologies import load_topologies
 from flopgate_proto.values import Topology
 from tests.support.governor import FakeHost, LocalGovernor, joined
 from tests.support.governor_steps import ask

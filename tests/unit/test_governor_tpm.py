@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flopgate_governor.admission import admit
 from flopgate_governor.commands.status import lines_of
-from flopgate_governor.overview import overview
+from flopgate_governor.joining.admission import admit
+from flopgate_governor.service.overview import overview
 from flopgate_proto.codec import PayloadType, decode_enrolment, encode_enrolment
 from flopgate_proto.codec.transport import tpm_quote_to_wire
 from flopgate_proto.envelope import Envelope, seal

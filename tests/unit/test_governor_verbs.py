@@ -15,7 +15,7 @@ import pytest
 from flopgate_governor.announcement import Announcement, announce, only_server
 from flopgate_governor.cli import COMMANDS, main
 from flopgate_governor.files import Layout
-from flopgate_governor.named import DIGITS_MIN, one_of
+from flopgate_governor.views.identities import DIGITS_MIN, one_of
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.joining import JoinToken
 from tests.support.governor import OFFICERS, LocalGovernor, joined

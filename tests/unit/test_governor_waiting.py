@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from flopgate_governor.commands.status import lines_of
-from flopgate_governor.overview import overview
+from flopgate_governor.service.overview import overview
 from flopgate_proto.codec import decode_order
 from flopgate_proto.errors import FlopgateError, ForgedError, HistoryError
 from flopgate_proto.keys import SigningKey

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from flopgate_governor.cli import main
-from flopgate_governor.officer_orders import orders_for
-from flopgate_governor.toml_files import policy_text
+from flopgate_governor.orders.accepting import orders_for
+from flopgate_governor.policies.form import policy_text
 from flopgate_proto.codec import PayloadType
 from flopgate_proto.errors import HistoryError
 from flopgate_proto.orders.works import NO_WORKS, Works

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flopgate_governor.license_words import status_lines
+from flopgate_governor.licenses.words import status_lines
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 MINUTE_MS = 60_000

@@ -23,7 +23,7 @@ SOURCES: Final = (
             "proto/flopgate_proto/orders",
             "proto/flopgate_proto/values",
         )
-        for path in sorted((ROOT / folder).glob("*.py"))
+        for path in sorted((ROOT / folder).rglob("*.py"))
     ),
 )
 CHECK: Final = runpy.run_path(str(MODEL / "check.py"), run_name="model_check")

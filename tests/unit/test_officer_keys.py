@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
 )
 
-from flopgate_governor.officer_keys import public_key
+from flopgate_governor.desk.officer_keys import public_key
 from flopgate_proto.errors import ConfigError
 from tests.support.fixed import OFFICER_KEYS
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flopgate_governor.toml_files import DEFAULT_POLICY, policy_text
-from flopgate_governor.toml_files import read_policy as read_policy_form
+from flopgate_governor.policies.form import DEFAULT_POLICY, policy_text
+from flopgate_governor.policies.form import read_policy as read_policy_form
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values.common import Phase, Scope, ScopeKind

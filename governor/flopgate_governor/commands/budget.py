@@ -6,10 +6,10 @@ import argparse
 from typing import Any, Final
 
 from flopgate_governor.commands.signing import add_directory
+from flopgate_governor.desk.output import tell
 from flopgate_governor.files import Layout
-from flopgate_governor.ledger_view import BudgetExplained, explain
-from flopgate_governor.output import tell
-from flopgate_governor.toml_files import parse_scope
+from flopgate_governor.policies.form import parse_scope
+from flopgate_governor.views.holders import BudgetExplained, explain
 from flopgate_governor.wiring import opened
 from flopgate_proto.amounts import counted, flop_text, span_text
 

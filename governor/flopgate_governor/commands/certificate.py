@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from flopgate_governor.commands.signing import add_directory
+from flopgate_governor.desk.output import add_json, tell
 from flopgate_governor.files import Layout, write_secret
-from flopgate_governor.output import add_json, tell
 from flopgate_governor.service.authorization import Role, uri_of
 from flopgate_governor.wiring import load_authority, load_tls
 from flopgate_proto.errors import ConfigError

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from flopgate_governor.commands.signing import add_directory
-from flopgate_governor.comparing import Compared, Verdict, compare, export, read_export
-from flopgate_governor.deliveries import chain_file, take_chains
+from flopgate_governor.desk.deliveries import chain_file, take_chains
+from flopgate_governor.desk.output import add_json, show, tell
 from flopgate_governor.files import Layout, read_bytes, write_secret
-from flopgate_governor.named import digest_of, host_named
-from flopgate_governor.output import add_json, show, tell
-from flopgate_governor.proof import check_proof, read_signed, report_text
 from flopgate_governor.state import State
+from flopgate_governor.views.heads import Compared, Verdict, compare, export, read_export
+from flopgate_governor.views.identities import digest_of, host_named
+from flopgate_governor.views.proof import check_proof, read_signed, report_text
 from flopgate_governor.wiring import opened
 from flopgate_proto.amounts import counted, flop_text
 from flopgate_proto.errors import HistoryError

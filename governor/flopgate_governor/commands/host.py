@@ -6,13 +6,13 @@ import argparse
 
 from google.protobuf.json_format import MessageToJson
 
-from flopgate_governor.client import status
 from flopgate_governor.commands.signing import add_directory
 from flopgate_governor.commands.status import host_lines
+from flopgate_governor.desk.client import status
+from flopgate_governor.desk.output import show
 from flopgate_governor.files import Layout
-from flopgate_governor.license_words import excused_until_ms
-from flopgate_governor.named import one_of
-from flopgate_governor.output import show
+from flopgate_governor.licenses.words import excused_until_ms
+from flopgate_governor.views.identities import one_of
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 

@@ -11,14 +11,14 @@ from typing import Final
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from flopgate_governor.desk.output import add_json, tell
 from flopgate_governor.files import Layout, write_secret
-from flopgate_governor.officer_orders import accept_order, found
-from flopgate_governor.output import add_json, tell
+from flopgate_governor.orders.accepting import accept_order, found
 from flopgate_governor.pki import CertificateAuthority, new_authority
+from flopgate_governor.policies.form import DEFAULT_POLICY, read_policy
 from flopgate_governor.service.authorization import Role as Caller
 from flopgate_governor.service.authorization import uri_of
-from flopgate_governor.store import Store
-from flopgate_governor.toml_files import DEFAULT_POLICY, read_policy
+from flopgate_governor.store.database import Store
 from flopgate_governor.wiring import load_state
 from flopgate_proto.codec import encode_order, envelope_to_json
 from flopgate_proto.envelope import Envelope, seal

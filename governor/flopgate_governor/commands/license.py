@@ -8,22 +8,22 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from flopgate_governor.client import issue_licenses, status
 from flopgate_governor.commands.license_summary import add_summary, run_summary
 from flopgate_governor.commands.signing import add_directory, typed_back
-from flopgate_governor.deliveries import deliver_file, in_parts, read_asking
-from flopgate_governor.drafts import Draft, encoded, read_draft, write_draft
+from flopgate_governor.desk.client import issue_licenses, status
+from flopgate_governor.desk.deliveries import deliver_file, in_parts, read_asking
+from flopgate_governor.desk.officer_keys import public_key, signers
+from flopgate_governor.desk.output import Bar, add_json, show, tell
 from flopgate_governor.files import Layout, write_secret
-from flopgate_governor.license_words import (
+from flopgate_governor.licenses.words import (
     issued_document,
     issued_lines,
     status_document,
     status_lines,
     sum_lines,
 )
-from flopgate_governor.officer_keys import public_key, signers
-from flopgate_governor.order_words import in_words
-from flopgate_governor.output import Bar, add_json, show, tell
+from flopgate_governor.orders.drafts import Draft, encoded, read_draft, write_draft
+from flopgate_governor.orders.words import in_words
 from flopgate_governor.wiring import load_authority, load_policy, opened, unix_ms
 from flopgate_proto.amounts import counted, parse_span_ms, parse_tflop
 from flopgate_proto.codec import (

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from flopgate_governor.comparing import own_heads
-from flopgate_governor.deliveries import read_asking
+from flopgate_governor.desk.deliveries import read_asking
+from flopgate_governor.desk.output import show
 from flopgate_governor.files import Layout, read_bytes
-from flopgate_governor.output import show
+from flopgate_governor.views.heads import own_heads
 from flopgate_governor.wiring import opened
 from flopgate_proto.amounts import counted
 from flopgate_proto.errors import ConfigError, HistoryError, PeerError

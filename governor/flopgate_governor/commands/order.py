@@ -10,16 +10,16 @@ from typing import Any, Final
 
 from google.protobuf.json_format import MessageToJson
 
-from flopgate_governor.client import status
 from flopgate_governor.commands import propose
 from flopgate_governor.commands.signing import add_directory, submitted, waiting_lines
-from flopgate_governor.drafts import Draft, read_draft, replace_draft
+from flopgate_governor.desk.client import status
+from flopgate_governor.desk.officer_keys import signers
+from flopgate_governor.desk.output import add_json, show, tell
 from flopgate_governor.files import Layout
-from flopgate_governor.officer_keys import signers
-from flopgate_governor.order_words import in_words
-from flopgate_governor.output import add_json, show, tell
+from flopgate_governor.orders.drafts import Draft, read_draft, replace_draft
+from flopgate_governor.orders.trust_form import root_document, root_text
+from flopgate_governor.orders.words import in_words
 from flopgate_governor.state import State
-from flopgate_governor.trust_form import root_document, root_text
 from flopgate_governor.wiring import opened, unix_ms
 from flopgate_proto.amounts import counted, span_text
 from flopgate_proto.errors import ConfigError

@@ -6,10 +6,10 @@ import argparse
 import secrets
 import sys
 
-from flopgate_governor.client import status
 from flopgate_governor.commands.signing import add_signing_arguments, sign_and_submit
+from flopgate_governor.desk.client import status
 from flopgate_governor.files import Layout
-from flopgate_governor.toml_files import parse_scope
+from flopgate_governor.policies.form import parse_scope
 from flopgate_governor.wiring import load_authority
 from flopgate_proto.amounts import parse_span_ms
 from flopgate_proto.errors import ConfigError

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from flopgate_governor.commands.signing import add_directory, add_signing_arguments, carried_out
+from flopgate_governor.desk.output import add_json, show, tell
 from flopgate_governor.files import Layout, read_signing_key
-from flopgate_governor.output import add_json, show, tell
-from flopgate_governor.policy_check import (
+from flopgate_governor.policies.check import (
     books_for,
     crash_remarks,
     enrolled,
@@ -21,11 +21,11 @@ from flopgate_governor.policy_check import (
     remarks,
     spent_faults,
 )
-from flopgate_governor.policy_diff import Change, changes
-from flopgate_governor.rehearsal import Rehearsed, copy_store, rehearse
+from flopgate_governor.policies.diff import Change, changes
+from flopgate_governor.policies.form import fault_at, policy_text, read_policy
+from flopgate_governor.policies.rehearsal import Rehearsed, rehearse
 from flopgate_governor.state import open_state
-from flopgate_governor.store import Store
-from flopgate_governor.toml_files import fault_at, policy_text, read_policy
+from flopgate_governor.store.database import Store, copy_store
 from flopgate_governor.wiring import load_authority, load_policy, opened, unix_ms
 from flopgate_proto.amounts import counted, date_text, flop_text, parse_span_ms
 from flopgate_proto.errors import ConfigError

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from flopgate_governor.adoptable import adoptable
-from flopgate_governor.client import status
 from flopgate_governor.commands.signing import add_signing_arguments, sign_and_submit
+from flopgate_governor.desk.client import status
 from flopgate_governor.files import Layout
-from flopgate_governor.named import host_named, is_key, one_of, pauses_named
-from flopgate_governor.trust_form import read_root
+from flopgate_governor.orders.trust_form import read_root
+from flopgate_governor.views.adoptable import adoptable
+from flopgate_governor.views.identities import host_named, is_key, one_of, pauses_named
 from flopgate_governor.wiring import load_authority, opened
 from flopgate_proto.amounts import parse_span_ms, parse_tflop
 from flopgate_proto.errors import ConfigError

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import secrets
 
-from flopgate_governor.client import status
 from flopgate_governor.commands.signing import add_signing_arguments, sign_and_submit
+from flopgate_governor.desk.client import status
 from flopgate_governor.files import Layout
-from flopgate_governor.named import pauses_named
+from flopgate_governor.views.identities import pauses_named
 from flopgate_governor.wiring import load_authority
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import NONCE_BYTES

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flopgate_governor.client import submit
-from flopgate_governor.drafts import Draft, encoded, write_draft
+from flopgate_governor.desk.client import submit
+from flopgate_governor.desk.officer_keys import signers
+from flopgate_governor.desk.output import add_json, tell
 from flopgate_governor.files import Layout
-from flopgate_governor.officer_keys import signers
-from flopgate_governor.order_rehearsal import effect_document, effect_lines, rehearse_order
-from flopgate_governor.order_words import in_words
-from flopgate_governor.output import add_json, tell
+from flopgate_governor.orders.drafts import Draft, encoded, write_draft
+from flopgate_governor.orders.effects import effect_document, effect_lines, rehearse_order
+from flopgate_governor.orders.words import in_words
 from flopgate_governor.wiring import unix_ms
 from flopgate_proto.amounts import date_text, parse_span_ms
 from flopgate_proto.envelope import Envelope, seal
@@ -95,7 +95,7 @@ def carried_out(arguments: argparse.Namespace, order: Order) -> Done:
     kind, payload = encoded(order)
     words = in_words(order)
     if arguments.dry_run:
-        done = rehearse_order(Layout(arguments.dir), order)
+        done = rehearse_order(Layout(arguments.dir), order, unix_ms)
         lines = [*words, *effect_lines(done), "nothing was signed or sent"]
         told = {"words": words, "effects": effect_document(done)}
         return Done(submitted=False, lines=lines, document=told)

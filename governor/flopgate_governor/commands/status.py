@@ -7,12 +7,12 @@ from typing import Final
 
 from google.protobuf.json_format import MessageToJson
 
-from flopgate_governor.client import status
 from flopgate_governor.commands.signing import add_directory, waiting_lines
+from flopgate_governor.desk.client import status
+from flopgate_governor.desk.output import show
 from flopgate_governor.files import Layout
-from flopgate_governor.license_words import excused_until_ms, sum_of_all
-from flopgate_governor.loose_lanes import would_stop
-from flopgate_governor.output import show
+from flopgate_governor.licenses.words import excused_until_ms, sum_of_all
+from flopgate_governor.views.loose_lanes import would_stop
 from flopgate_proto.amounts import counted, date_text, flop_text, rate_text, span_text
 from flopgate_proto.codec.common import scope_of
 from flopgate_proto.v1 import flopgate_pb2 as pb

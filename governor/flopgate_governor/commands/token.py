@@ -9,10 +9,10 @@ from typing import Final
 
 from flopgate_governor.announcement import read_announcement
 from flopgate_governor.commands.signing import add_directory
+from flopgate_governor.desk.output import add_json, tell
 from flopgate_governor.files import Layout, read_secret, write_secret
-from flopgate_governor.output import add_json, tell
-from flopgate_governor.store import open_existing
-from flopgate_governor.tokens import TokenRecord, write_token
+from flopgate_governor.joining.tokens import TokenRecord, write_token
+from flopgate_governor.store.database import open_existing
 from flopgate_governor.wiring import load_authority, opened, unix_ms
 from flopgate_proto.amounts import counted, parse_span_ms, parse_tflop_per_s
 from flopgate_proto.errors import ConfigError

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from flopgate_governor.commands.signing import add_directory, add_signing_arguments, sign_and_submit
+from flopgate_governor.desk.output import show
 from flopgate_governor.files import Layout
-from flopgate_governor.output import show
+from flopgate_governor.views.workloads import Known, known
 from flopgate_governor.wiring import load_authority, opened
-from flopgate_governor.workload_view import Known, known
 from flopgate_proto.amounts import flop_text, parse_spent_tflop, rate_text
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import COUNT_MAX, NONCE_BYTES

@@ -6,7 +6,7 @@
 4. Grants that this report shows to be over are settled (law 2).
 5. Each lane that asks gets a verdict, and its ceiling is outstanding before the next is judged.
    What somebody carried here is only acknowledged, and so is a request for a license: officers
-   answer it, see `core.licensing`.
+   answer it, see `core.licenses`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from flopgate_governor.core import account, licensed
+from flopgate_governor.core import account
 from flopgate_governor.core.chain import Place, check_continuity, check_end, place
 from flopgate_governor.core.decide import Asked, Standing, decide, held_tflop_per_s, lifetime_ms
 from flopgate_governor.core.facts import (
@@ -26,6 +26,7 @@ from flopgate_governor.core.facts import (
     LaneFacts,
     lane_scopes,
 )
+from flopgate_governor.core.licenses import reported
 from flopgate_governor.core.pauses import not_lapsed, pauses_for
 from flopgate_governor.core.quotes import Numbering, QuoteRead, own_quote, read_quote
 from flopgate_governor.core.silence import heard_unix_ms
@@ -116,7 +117,7 @@ def exchange(
         in_force = not_lapsed(in_force, report.running_ms, arrived.told_ms, standing.unix_ms)
     check_end(report, host, final=arrived.final, paused=bool(in_force))
     check_continuity(report, host, lanes)
-    licensed.check_floors(host, quote)
+    reported.check_floors(host, quote)
     written, findings = _write(
         report, quote, host=host, lanes=lanes, books=books, standing=standing
     )
@@ -186,7 +187,7 @@ def _write(
         after = account.settle(account.write_books(before, lane), report, quote, drift_ppm)
         books.move(lane_scopes(host.host, lane.workload), before, after)
         written[lane.workload] = after
-    findings += licensed.findings(report, quote, host, lanes)
+    findings += reported.findings(report, quote, host, lanes)
     return written, tuple(findings)
 
 
@@ -240,7 +241,7 @@ def _judge(
     if report.request is None:
         return ()
     if report.request.license is not None:
-        return licensed.stale_verdicts(report.request) if quote.stale else ()
+        return reported.stale_verdicts(report.request) if quote.stale else ()
     if arrived.carried:
         return ()
     by_workload = {lane.workload: lane for lane in report.lanes}
@@ -328,7 +329,7 @@ def _advanced(host: HostFacts, arrived: Arrived, quote: QuoteRead, standing: Sta
         quoted=quote.answer if newer and not quote.rolled_back else host.quoted,
         license=quote.license,
         reserve=quote.reserve,
-        spent_counter=licensed.counter_of(report, host),
+        spent_counter=reported.counter_of(report, host),
         refused_reason=RETIRED if arrived.final else host.refused_reason,
         heard_unix_ms=heard_unix_ms(
             report,

@@ -11,12 +11,12 @@ import grpc
 import structlog
 
 from flopgate_governor.commit import Committer, Reply
-from flopgate_governor.licensing import issue
+from flopgate_governor.licenses.issuing import issue
 from flopgate_governor.receive import Submission
 from flopgate_governor.service.guard import Context
 from flopgate_governor.service.link import IN_FLIGHT_MAX
+from flopgate_governor.service.standings import standings
 from flopgate_governor.service.status_codes import status_of
-from flopgate_governor.standings import standings
 from flopgate_proto.codec import parse_message
 from flopgate_proto.errors import MalformedError, OversizedError, PeerError, StorageError
 from flopgate_proto.limits import LICENSED_HOSTS_MAX, REPORTS_PER_MESSAGE_MAX

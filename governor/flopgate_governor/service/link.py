@@ -17,10 +17,10 @@ from typing import Final
 import grpc
 
 from flopgate_governor.commit import Committer, Reply
-from flopgate_governor.greeting import greet, named_in
-from flopgate_governor.handed_back import held_in, take_back
-from flopgate_governor.officer_orders import Accepted, concerned
+from flopgate_governor.orders.accepting import Accepted, concerned
+from flopgate_governor.orders.handed_back import held_in, take_back
 from flopgate_governor.receive import Submission
+from flopgate_governor.service.greeting import greet, named_in
 from flopgate_governor.service.guard import Context, identity_of
 from flopgate_governor.service.hub import Hub, Stream
 from flopgate_governor.state import State

@@ -5,10 +5,10 @@ from __future__ import annotations
 import structlog
 
 from flopgate_governor.commit import Committer
-from flopgate_governor.officer_orders import Accepted, accept_order, concerned
-from flopgate_governor.overview import overview, waiting_to
+from flopgate_governor.orders.accepting import Accepted, accept_order, concerned
 from flopgate_governor.service.guard import Context
 from flopgate_governor.service.hub import Hub
+from flopgate_governor.service.overview import overview, waiting_to
 from flopgate_governor.service.status_codes import status_of
 from flopgate_governor.state import State
 from flopgate_proto.codec import envelope_from_wire, envelope_to_wire

@@ -8,8 +8,8 @@ from typing import Final
 
 import grpc
 
-from flopgate_governor.admission import Admitted, admit
 from flopgate_governor.commit import Committer
+from flopgate_governor.joining.admission import Admitted, admit
 from flopgate_governor.pki import CertificateAuthority
 from flopgate_governor.service.authorization import Role, uri_of
 from flopgate_governor.service.guard import Context

@@ -11,12 +11,12 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from flopgate_governor.commit import Committer
-from flopgate_governor.listen_fault import listen_fault
 from flopgate_governor.pki import CertificateAuthority, Credential
 from flopgate_governor.service.guard import Guard
 from flopgate_governor.service.hub import Hub
 from flopgate_governor.service.licenses import LicenseService
 from flopgate_governor.service.link import LinkService
+from flopgate_governor.service.listen_fault import listen_fault
 from flopgate_governor.service.officers import OfficerService
 from flopgate_governor.service.registration import RegistrationService
 from flopgate_proto.limits import MESSAGE_BYTES_MAX

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flopgate_governor.comparing import Verdict, compare, export, read_export
+from flopgate_governor.views.heads import Verdict, compare, export, read_export
 from flopgate_proto.values.heads import Heads
 from flopgate_sim.adversaries.stage import Played, at_s, broken, staged
 from flopgate_sim.planted.worlds import AUTHORITY, OTHER_AUTHORITY

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from flopgate_governor import schema
+from flopgate_governor.store import schema
 from flopgate_proto.values import LaneState
 from flopgate_sim.campaign.outcome import CHEAP
 from flopgate_sim.disk import DiskLayer

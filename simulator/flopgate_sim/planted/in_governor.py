@@ -7,13 +7,14 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from flopgate_governor import logbook, records, replies, schema, store, working_set
+from flopgate_governor import replies, working_set
 from flopgate_governor.core import account, chain, decide, exchange, quotes
 from flopgate_governor.core.facts import Books, lane_scopes
 from flopgate_governor.core.orders import GovernorBook
 from flopgate_governor.core.quotes import QuoteRead
 from flopgate_governor.core.silence import Silence
-from flopgate_governor.prepared import Write
+from flopgate_governor.store import database, logbook, records, schema
+from flopgate_governor.store.prepared import Write
 from flopgate_proto.errors import HistoryError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import Resume
@@ -74,8 +75,8 @@ def kept_reports_heard() -> tuple[Swap, ...]:
 
 def unconstrained() -> Swap:
     """The database takes what the code says."""
-    pragmas = (*store._PRAGMAS, "PRAGMA ignore_check_constraints = ON")  # noqa: SLF001  # as above
-    return Swap(store, "_PRAGMAS", pragmas)
+    pragmas = (*database._PRAGMAS, "PRAGMA ignore_check_constraints = ON")  # noqa: SLF001  # as above
+    return Swap(database, "_PRAGMAS", pragmas)
 
 
 def counted_twice() -> tuple[Swap, ...]:
@@ -141,9 +142,9 @@ def granted_under_pause() -> tuple[Swap, ...]:
 
 
 def answer_before_commit() -> tuple[Swap, ...]:
-    durable = store._PRAGMAS  # noqa: SLF001  # as above
+    durable = database._PRAGMAS  # noqa: SLF001  # as above
     pragmas = tuple(one.replace("FULL", "OFF") for one in durable)
-    return (Swap(store, "_PRAGMAS", pragmas),)
+    return (Swap(database, "_PRAGMAS", pragmas),)
 
 
 def log_entry_missing() -> tuple[Swap, ...]:
@@ -156,7 +157,7 @@ def log_entry_missing() -> tuple[Swap, ...]:
 
 
 def recovered_unsynced() -> tuple[Swap, ...]:
-    configure = store._configure  # noqa: SLF001  # as above
+    configure = database._configure  # noqa: SLF001  # as above
 
     class Deaf:
         """A connection that does everything but the checkpoint."""
@@ -177,4 +178,4 @@ def recovered_unsynced() -> tuple[Swap, ...]:
     def forgetful(connection: Any, record: Any) -> None:
         configure(Deaf(connection), record)  # type: ignore[arg-type]
 
-    return (Swap(store, "_configure", forgetful),)
+    return (Swap(database, "_configure", forgetful),)

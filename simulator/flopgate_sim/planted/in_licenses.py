@@ -14,10 +14,10 @@ from flopgate_agent.gate.settings import Now
 from flopgate_agent.gate.told_time import ToldTime
 from flopgate_agent.tpm import anchored
 from flopgate_agent.tpm.rollback import Judged
-from flopgate_governor import licensing
 from flopgate_governor.core import account, decide
 from flopgate_governor.core.facts import LaneFacts
-from flopgate_governor.core.licensing import Approved, check_approval
+from flopgate_governor.core.licenses.approvals import Approved, check_approval
+from flopgate_governor.licenses import issuing
 from flopgate_governor.state import State
 from flopgate_proto.codec.licenses import decode_approval
 from flopgate_proto.envelope import Envelope
@@ -174,7 +174,7 @@ def given_unapproved() -> tuple[Swap, ...]:
         approval = decode_approval(envelope.payload)
         return check_approval(approval, envelope.digest, state.book.orders.policy, state.now_ms())
 
-    return (Swap(licensing, "_verified", believed),)
+    return (Swap(issuing, "_verified", believed),)
 
 
 def settled_by_expiry() -> tuple[Swap, ...]:

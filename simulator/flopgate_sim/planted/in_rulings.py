@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from flopgate_governor import officer_orders
-from flopgate_governor import rulings as carried_out
 from flopgate_governor.core import claims, clusters, lineage, merging, rulings
 from flopgate_governor.core.facts import Books, LaneFacts, lane_scopes, run_key
+from flopgate_governor.orders import accepting
+from flopgate_governor.orders import rulings as carried_out
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.orders.works import Works
 from flopgate_sim.planted.in_governor import unconstrained
@@ -62,7 +62,7 @@ def relief_unchecked() -> tuple[Swap, ...]:
 
 
 def ruling_ignored() -> tuple[Swap, ...]:
-    return (Swap(officer_orders, "rule", lambda known, _ruling, _digest: known),)
+    return (Swap(accepting, "rule", lambda known, _ruling, _digest: known),)
 
 
 def subnet_unseen() -> tuple[Swap, ...]:

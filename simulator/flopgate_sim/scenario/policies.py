@@ -6,8 +6,8 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from flopgate_governor import policy_bounds
-from flopgate_governor.toml_files import DEFAULT_POLICY, FORM_KEYS, policy_of
+from flopgate_governor.policies import bounds
+from flopgate_governor.policies.form import DEFAULT_POLICY, FORM_KEYS, policy_of
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values.common import Scope, ScopeKind
@@ -47,7 +47,7 @@ def read_policy(top: ScenarioTable, clusters: Sequence[Cluster]) -> Policy:
     if any(budget.scope.kind is ScopeKind.CLUSTER for budget in policy.budgets):
         raise table.fault("budgets", "must not name a cluster: write its budget_tflop there")
     policy = with_budgets(policy, clusters)
-    for fault in policy_bounds.faults(policy):
+    for fault in bounds.faults(policy):
         raise ConfigError(
             f"{table.where}: {fault.key} {fault.problem}", code="policy.bounds", remedy=fault.mend
         )

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from flopgate_agent.courier.actions import Loss
-from flopgate_governor import tpm_quotes
-from flopgate_governor.admission import admit
 from flopgate_governor.batch import commit_batch
 from flopgate_governor.core.orders import Halt
-from flopgate_governor.greeting import greet, named_in
-from flopgate_governor.handed_back import held_in, take_back
-from flopgate_governor.licensing import issue
-from flopgate_governor.officer_orders import Accepted, accept_order, concerned
-from flopgate_governor.prepared import driver_of
+from flopgate_governor.joining import tpm_quotes
+from flopgate_governor.joining.admission import admit
+from flopgate_governor.licenses.issuing import issue
+from flopgate_governor.orders.accepting import Accepted, accept_order, concerned
+from flopgate_governor.orders.handed_back import held_in, take_back
 from flopgate_governor.receive import Submission
+from flopgate_governor.service.greeting import greet, named_in
 from flopgate_governor.state import State, open_state
-from flopgate_governor.store import Store
+from flopgate_governor.store.database import Store
+from flopgate_governor.store.prepared import driver_of
 from flopgate_proto.codec import envelope_from_wire, envelope_to_wire
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import FlopgateError, PeerError, StorageError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flopgate_governor.adoptable import adoptable
+from flopgate_governor.views.adoptable import adoptable
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.values.common import WorkloadKind
 from flopgate_proto.values.orders import Adoption, Closure, ClusterRuling, Registration, Relief

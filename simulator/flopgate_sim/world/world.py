@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from flopgate_agent.gate.settings import GateToken
-from flopgate_governor.officer_orders import accept_order, found
+from flopgate_governor.joining.tokens import TokenRecord, write_token
+from flopgate_governor.orders.accepting import accept_order, found
 from flopgate_governor.state import open_state
-from flopgate_governor.store import Store
-from flopgate_governor.tokens import TokenRecord, write_token
+from flopgate_governor.store.database import Store
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_sim.disk import DiskLayer

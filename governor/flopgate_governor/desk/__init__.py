@@ -1,0 +1,1 @@
+"""An officer's desk: the line to the running governor, officers' keys, what is printed."""

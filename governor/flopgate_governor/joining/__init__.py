@@ -1,0 +1,1 @@
+"""Hosts join: tokens, enrolment, what their TPMs quote."""

@@ -1,0 +1,1 @@
+"""Officers' orders: accepted and carried out; their forms, drafts and words."""

@@ -1,0 +1,146 @@
+"""What an order says, in words: for officers who are asked to sign it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flopgate_governor.policies.form import policy_text
+from flopgate_proto.amounts import date_text, flop_text, span_text
+from flopgate_proto.keys import key_digest
+from flopgate_proto.values.licenses import LicenseApproval
+from flopgate_proto.values.orders import (
+    Adoption,
+    Closure,
+    ClusterRuling,
+    Confirmation,
+    Delegation,
+    Order,
+    Pause,
+    Policy,
+    Reconciliation,
+    Registration,
+    Relief,
+    Resume,
+    Revocation,
+    Seats,
+    TrustRoot,
+    Veto,
+)
+
+
+def in_words(order: Order) -> list[str]:
+    """Lines that say all that the order's bytes say."""
+    lines = [f"{_title(order)}, for {order.authority}", *_says(order)]
+    reason: str = getattr(order, "reason", "")
+    return [*lines, f"reason: {reason}"] if reason else lines
+
+
+def _title(order: Order) -> str:
+    titles: dict[type, str] = {
+        TrustRoot: "A new trust root",
+        Delegation: "Let an online key sign permits",
+        Policy: "A policy",
+        Pause: "Pause",
+        Resume: "Lift pauses",
+        Reconciliation: "End the halt after a rollback",
+        ClusterRuling: "A ruling on clusters",
+        Veto: "Veto an order that waits",
+        Confirmation: "Let pauses last until they are lifted",
+        Revocation: "Revoke an officer's key",
+        Adoption: "Adopt one history of a host",
+        Closure: "Close the chain of a host for good",
+        Relief: "Take FLOP off the unaccounted book",
+        Registration: "Register a workload",
+        Seats: "Say which authorities rule",
+        LicenseApproval: "Let licenses be given to hosts without a link",
+    }
+    return titles[type(order)]
+
+
+def _says(order: Order) -> Iterator[str]:
+    match order:
+        case TrustRoot():
+            yield from _root(order)
+        case Delegation():
+            yield f"key {key_digest(order.permit_spki).hex()}, serial {order.serial}"
+            yield f"for {span_text(order.span_ms)} of each gate's running time"
+            yield f"for hosts that know policy {order.least_policy_version} or a newer one"
+        case Policy():
+            yield f"version {order.version}"
+            lines = policy_text(order).splitlines()
+            yield from (f"  {line}".rstrip() for line in lines if not line.startswith("#"))
+        case Pause():
+            how = "at once: an emergency" if order.emergency else "with time for checkpoints"
+            yield f"{order.scope} stops {how}"
+            lapse_ms = order.lapse_ms
+            after = "never" if lapse_ms is None else f"after {span_text(lapse_ms)} of running time"
+            yield f"lapses {after}"
+        case Reconciliation():
+            batch = order.batch_number
+            yield f"batches go on above {batch}" if batch else "no halt ends; what was lost is told"
+            until_ms = order.licenses_until_unix_ms
+            ends = f"ends by {date_text(until_ms)}" if until_ms else "was given: there is none"
+            yield f"the last license that the store may have lost {ends}"
+        case ClusterRuling():
+            how = "hang together with nothing else" if order.apart else "are one cluster"
+            yield f"{', '.join(order.clusters)} {how}"
+        case Seats():
+            yield f"version {order.version}"
+            yield from (f"{seat.authority}: {seat.standing.name.lower()}" for seat in order.seats)
+            yield "every other authority rules"
+            if order.fallback_ms:
+                yield (
+                    f"fallback: where {order.authority} is silent for "
+                    f"{span_text(order.fallback_ms)} of gate running time, the others decide "
+                    "without it whether it has a say"
+                )
+        case Registration():
+            yield f"{order.workload}: {order.kind.name.lower()} of {order.custodian}"
+            yield from (f"descends from {parent}" for parent in order.parents)
+            yield f"approved: tier {order.tier}" if order.tier else "registered, and not approved"
+            if order.prior_tflop:
+                yield f"{flop_text(order.prior_tflop)} went into it elsewhere"
+        case LicenseApproval():
+            yield from _approves(order)
+        case _:
+            yield from _judges(order)
+
+
+def _judges(order: Order) -> Iterator[str]:
+    match order:
+        case Resume(lifts=digests) | Confirmation(pauses=digests):
+            yield from (f"pause {digest.hex()}" for digest in digests)
+        case Veto():
+            yield f"order {order.order_digest.hex()} never comes into force"
+        case Revocation():
+            yield f"key {order.key_digest.hex()} counts for nothing but a veto from now on"
+        case Adoption():
+            yield f"host {order.host_id.hex()} goes on after report {order.sequence}"
+            yield f"report {order.head.hex()}"
+            yield "the rest of both histories, and every unsettled ceiling, counts as spent"
+        case Closure():
+            yield f"host {order.host_id.hex()} is granted nothing again, its chips are free"
+            yield "its ceilings count as spent, its silence is charged at the peak"
+        case Relief():
+            yield f"{flop_text(order.amount_tflop)} of {order.workload}"
+            yield f"exactly {order.amount_tflop} TFLOP, on host {order.host_id.hex()}"
+            yield f"evidence {order.evidence_digest.hex()}"
+
+
+def _approves(order: LicenseApproval) -> Iterator[str]:
+    yield from (f"request {digest.hex()}" for digest in order.requests)
+    yield f"{span_text(order.span_ms)} of running time each"
+    yield f"from {date_text(order.not_before_unix_ms)} to {date_text(order.not_after_unix_ms)}"
+    yield f"each ceiling at most {flop_text(order.headroom_max_tflop)} above what was reported"
+    if order.reserve:
+        yield f"sealed until {order.opener_threshold} of these open it:"
+        yield from (f"opener: key {key_digest(spki).hex()}" for spki in order.opener_spkis)
+
+
+def _root(root: TrustRoot) -> Iterator[str]:
+    yield f"version {root.version}"
+    for key in root.keys:
+        yield f"officer {key.name}: key {key_digest(key.spki).hex()}"
+    for role in root.roles:
+        names = ", ".join(root.keys[index].name for index in role.keys)
+        yield f"role {role.name}: {role.threshold} of {names}"

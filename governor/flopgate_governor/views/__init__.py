@@ -1,0 +1,1 @@
+"""What the store shows to those who ask: nothing here decides or writes."""

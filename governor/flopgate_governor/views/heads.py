@@ -1,0 +1,196 @@
+"""Authorities of the same hosts compare the heads of their chains (law 4): one history, one head.
+
+An export is a JSON file: the authority's orders from its first trust root on, so that whoever pins
+that root finds the permit key, and statements of heads under that key. Of one sequence of a host
+there is one report: another digest is a second history. Equal heads have equal books.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import bindparam, func, select
+
+from flopgate_governor.core.orders import GovernorBook
+from flopgate_governor.state import State
+from flopgate_governor.store import schema
+from flopgate_governor.store.prepared import Query
+from flopgate_proto.codec import PayloadType, decode_heads, encode_heads
+from flopgate_proto.codec.transport import envelope_from_object, envelope_to_object
+from flopgate_proto.envelope import Envelope, seal, verify
+from flopgate_proto.errors import ForgedError, MalformedError, MisdirectedError
+from flopgate_proto.keys import VerifyingKey
+from flopgate_proto.limits import COUNT_MAX
+from flopgate_proto.trust import Trust
+from flopgate_proto.values.heads import Head, Heads
+
+HEADS_PER_STATEMENT: Final = 1_500
+"""A statement of so many heads stays below the limit of a payload."""
+_LONG_MS: Final = 365 * 86_400_000
+"""Longer than any delay: what the other authority has in force is in force here."""
+
+_H, _L, _R = schema.host.c, schema.lane.c, schema.report.c
+_HEADS: Final = Query(
+    select(
+        _H.host_id,
+        _H.sequence,
+        _H.head,
+        func.sum(_L.allotted_tflop),
+        func.sum(_L.unaccounted_tflop),
+    )
+    .outerjoin(schema.lane, _L.host_id == _H.host_id)
+    .where(_H.sequence > bindparam("above"))
+    .group_by(_H.host_id)
+    .order_by(_H.host_id)
+)
+_OWN: Final = Query(
+    select(_H.sequence, _H.head, _H.enrolled_sequence).where(_H.host_id == bindparam("host"))
+)
+_AT: Final = Query(
+    select(_R.digest).where(_R.host_id == bindparam("host"), _R.sequence == bindparam("sequence"))
+)
+
+
+_OF_KEYS: Final = frozenset({PayloadType.REVOCATION})
+
+
+class Verdict(enum.StrEnum):
+    """What two authorities make of one host."""
+
+    SAME = "same"
+    DIFFERENT_BOOKS = "different books"
+    TWO_HISTORIES = "two histories"
+    UNSEEN = "not seen here yet"
+    UNKNOWN = "not followed here"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One host: the other authority's head, and what stands here in its place."""
+
+    host_id: bytes
+    sequence: int
+    verdict: Verdict
+    theirs: bytes
+    ours: bytes = b""
+
+
+def own_heads(state: State) -> list[Head]:
+    """The newest report of each host on record, with both books of all its lanes."""
+    with state.store.transaction() as connection:
+        rows = _HEADS.run(connection, above=0)
+    return [
+        Head(
+            host_id=row[0],
+            sequence=row[1],
+            head=row[2],
+            allotted_tflop=min(int(row[3] or 0), COUNT_MAX),
+            unaccounted_tflop=min(int(row[4] or 0), COUNT_MAX),
+        )
+        for row in rows
+    ]
+
+
+def export(state: State) -> str:
+    """All heads, signed, with what another authority needs to verify them."""
+    heads, unix_ms = own_heads(state), state.now_ms()
+    statements = [
+        seal(
+            PayloadType.HEADS,
+            encode_heads(
+                Heads(
+                    authority=state.authority,
+                    governor_unix_ms=unix_ms,
+                    heads=tuple(heads[first : first + HEADS_PER_STATEMENT]),
+                )
+            ),
+            [state.permit],
+        )
+        for first in range(0, max(1, len(heads)), HEADS_PER_STATEMENT)
+    ]
+    document = {
+        "orders": [envelope_to_object(one) for one in _trusted(state)],
+        "heads": [envelope_to_object(one) for one in statements],
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _trusted(state: State) -> list[Envelope]:
+    book = state.book
+    envelopes = [*book.roots, *(one for one in book.still_told if one.payload_type in _OF_KEYS)]
+    if book.orders.policy_order is not None:
+        envelopes.append(book.orders.policy_order.envelope)
+    if book.delegation is not None:
+        envelopes.append(book.delegation.envelope)
+    return sorted(envelopes, key=lambda envelope: state.order_ids[envelope.digest])
+
+
+def read_export(text: str, pinned: bytes) -> list[Heads]:
+    """Heads that another authority signed.
+
+    Args:
+        text: its export.
+        pinned: digest of its first trust root, from another source than the file.
+
+    Raises:
+        PeerError: it is no export, or not of that authority.
+    """
+    try:
+        document: Any = json.loads(text)
+        orders = [envelope_from_object(one) for one in document["orders"]]
+        signed = [envelope_from_object(one) for one in document["heads"]]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise MalformedError("not an export of heads", code="heads.malformed") from error
+    if not orders:
+        raise MalformedError("an export without a trust root", code="heads.malformed")
+    book = GovernorBook.first(Trust.pinned(orders[0], pinned).envelope)
+    for number, order in enumerate(orders[1:], start=1):
+        book = book.accept(order, number * _LONG_MS)
+    book = book.ripe((len(orders) + 1) * _LONG_MS)
+    if not book.permit_spki:
+        raise ForgedError("its officers let no key sign", code="heads.delegation")
+    key = VerifyingKey(book.permit_spki)
+    return [_heads(one, book.authority, key) for one in signed]
+
+
+def _heads(envelope: Envelope, authority: str, key: VerifyingKey) -> Heads:
+    verified = verify(envelope, PayloadType.HEADS, {key.key_id: key})
+    heads = decode_heads(verified.payload)
+    if heads.authority != authority:
+        raise MisdirectedError(f"heads of {heads.authority!r}", code="heads.authority")
+    return heads
+
+
+def compare(state: State, others: Iterable[Heads]) -> Iterator[Compared]:
+    """Hold another authority's heads against our own records."""
+    books = {head.host_id: head for head in own_heads(state)}
+    with state.store.transaction() as connection:
+        for theirs in (head for one in others for head in one.heads):
+            found = _OWN.run(connection, host=theirs.host_id)
+            at = _AT.run(connection, host=theirs.host_id, sequence=theirs.sequence)
+            ours = bytes(at[0][0]) if at else b""
+            yield Compared(
+                host_id=theirs.host_id,
+                sequence=theirs.sequence,
+                verdict=_judge(theirs, ours, found, books.get(theirs.host_id)),
+                theirs=theirs.head,
+                ours=ours,
+            )
+
+
+def _judge(theirs: Head, ours: bytes, found: list[Any], own: Head | None) -> Verdict:
+    if not found or theirs.sequence <= found[0][2]:
+        return Verdict.UNKNOWN
+    if theirs.sequence > found[0][0]:
+        return Verdict.UNSEEN
+    if ours != theirs.head:
+        return Verdict.TWO_HISTORIES
+    if own is not None and own.sequence == theirs.sequence:
+        told = (theirs.allotted_tflop, theirs.unaccounted_tflop)
+        if told != (own.allotted_tflop, own.unaccounted_tflop):
+            return Verdict.DIFFERENT_BOOKS
+    return Verdict.SAME
