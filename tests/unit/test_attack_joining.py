@@ -14,8 +14,9 @@ from flopgate_agent.gate.settings import TFLOP, GateToken
 from flopgate_governor.joining.admission import Admitted, admit
 from flopgate_proto.codec import decode_report, envelope_from_wire
 from flopgate_proto.envelope import Envelope
-from flopgate_proto.errors import PeerError
+from flopgate_proto.errors import OversizedError, PeerError
 from flopgate_proto.keys import SigningKey
+from flopgate_proto.limits import PAYLOAD_BYTES_MAX, SPKI_BYTES_MAX
 from flopgate_proto.values import Key
 from flopgate_sim.world.world import gate_token
 from tests.support import orders
@@ -91,6 +92,24 @@ def test_couriers_that_take_turns_push_nothing_out(home: Joined) -> None:
             rig.ask(home, courier=courier)
     assert len(rig.core.authorities[AUTHORITY].asked) == 3
     deliver(rig, home.enroll(rig.ask(home, courier=COURIERS[0])))
+    assert is_admitted(rig)
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_law_9_a_courier_key_that_nobody_can_read_is_never_kept(
+    home: Joined, *, joined: bool
+) -> None:
+    """Kept in a statement, it would keep this gate from every further start."""
+    rig = GateRig(home, network=cut)
+    if joined:
+        deliver(rig, home.enroll(rig.ask(home)))
+    before = rig.core.chain.sequence
+    for size in (SPKI_BYTES_MAX + 1, PAYLOAD_BYTES_MAX):
+        with pytest.raises(OversizedError, match="courier key"):
+            rig.core.enrol(AUTHORITY, bytes(size), rig.now)
+    assert rig.core.chain.sequence == before
+    assert bool(enrolled_chips(rig.restart().ledger.load())) is joined
+    deliver(rig, home.enroll(rig.ask(home)))
     assert is_admitted(rig)
 
 

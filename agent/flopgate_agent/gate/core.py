@@ -142,10 +142,14 @@ class GateCore(GateState):
         """The statement with which this host asks for admission, or a new TLS certificate.
 
         It is in ``authorities[name].enrolment`` once the returned actions are carried out.
+
+        Raises:
+            PeerError: no such authority or token, or no such key; nothing has changed.
         """
         now = self._clock.advance(now)
         authority = known(self.authorities, authority_name)
         token = enrolling.token_of(self.tokens, authority_name)
+        enrolling.check_courier_key(courier_spki)
         if self._faults.mute or self.chain.ended:
             # The chain may end at a report that was never kept, or at its last: none goes on there.
             return []

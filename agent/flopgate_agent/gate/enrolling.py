@@ -19,9 +19,11 @@ from flopgate_proto.codec import (
     decode_order,
     encode_enrolment,
 )
+from flopgate_proto.codec.checks import at_most
 from flopgate_proto.envelope import Envelope, seal, verify
 from flopgate_proto.errors import ForgedError, MisdirectedError
 from flopgate_proto.joining import token_proof
+from flopgate_proto.limits import SPKI_BYTES_MAX
 from flopgate_proto.values import (
     Admission,
     ChipIdentity,
@@ -94,6 +96,18 @@ def earlier_start(authority: Authority, oldest_sequence: int, sequence: int) -> 
         boot_id=asked.boot_id,
         made_ms=asked.made_ms,
     )
+
+
+def check_courier_key(spki: bytes) -> None:
+    """Whoever opens the door names the key: any bytes, as many as a message holds.
+
+    It stands in a statement that is kept and that every start reads back: one that nobody can
+    read would be the end of the host.
+
+    Raises:
+        OversizedError: longer than any key.
+    """
+    at_most(spki, SPKI_BYTES_MAX, "courier key")
 
 
 def ask(
