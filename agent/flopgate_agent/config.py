@@ -161,7 +161,9 @@ def load_gate(path: Path) -> GateConfig:
         device_filter=table.flag("device_filter", default=True),
         phase_at_least=_phase(table, "phase_at_least"),
         notice_socket=table.optional_path("notice_socket"),
-        declarable=table.optional_texts("declarable"),
+        declarable=tuple(
+            table.check_name("declarable", one) for one in table.optional_texts("declarable")
+        ),
         tpm=_tpm(table),
         lanes=_lanes(table),
     )
@@ -273,7 +275,7 @@ def _lanes(table: Table) -> tuple[LaneConfig, ...]:
 
 
 def _lane(table: Table) -> LaneConfig:
-    workload = table.text("workload", UNDECLARED)
+    workload = table.name("workload", UNDECLARED)
     if table.is_text("chips"):
         if table.text("chips") != "all":
             raise table.fault("chips", 'must be "all" or a list of UUIDs')
@@ -296,10 +298,10 @@ def _token(path: Path) -> GateToken:
     return GateToken(
         authority=check_authority_name(path.stem),
         trust_root_digest=table.digest("trust_root_digest", DIGEST_BYTES),
-        cluster=table.text("cluster"),
-        custodian=table.text("custodian"),
-        site=table.text_or_empty("site"),
-        jurisdiction=table.text_or_empty("jurisdiction"),
+        cluster=table.name("cluster"),
+        custodian=table.name("custodian"),
+        site=table.name_or_empty("site"),
+        jurisdiction=table.name_or_empty("jurisdiction"),
         token_id=table.digest("token_id", NONCE_BYTES),
         secret=table.digest("secret", DIGEST_BYTES),
         later_trust_roots=table.digests("later_trust_roots", DIGEST_BYTES),

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from flopgate_agent.private import check_private
-from flopgate_proto.errors import ConfigError
+from flopgate_proto.codec import checks
+from flopgate_proto.errors import ConfigError, MalformedError
 
 FILE_BYTES_MAX: Final = 1024 * 1024
 _RENEW: Final = "and ask for a new one if others may have read it"
@@ -56,6 +57,22 @@ class Table:
     def text_or_empty(self, key: str) -> str:
         """A string that may be empty."""
         return "" if self._take(key, None) == "" else self.text(key)
+
+    def name(self, key: str, default: str | None = None) -> str:
+        """A string that is not empty and that statements carry: see `check_name`."""
+        return self.check_name(key, self.text(key, default))
+
+    def name_or_empty(self, key: str) -> str:
+        """The same, or an empty string."""
+        value = self.text_or_empty(key)
+        return self.check_name(key, value) if value else value
+
+    def check_name(self, key: str, value: str) -> str:
+        """A string, if signed statements carry it: whatever else was signed, nobody could read."""
+        try:
+            return checks.text(value, key)
+        except MalformedError as error:
+            raise self.fault(key, f"is {value[:40]!r}: {error.detail}") from error
 
     def path(self, key: str) -> Path:
         """An absolute path."""

@@ -186,6 +186,34 @@ def test_no_token_is_fine_a_broken_one_is_not(tmp_path: Path) -> None:
         load_gate_tokens(tmp_path)
 
 
+TOKEN = f"""trust_root_digest = "{"00" * 32}"
+cluster = "hall-1"
+custodian = "operator.example"
+site = ""
+jurisdiction = "XX"
+token_id = "{"00" * 16}"
+secret = "{"00" * 32}"
+"""
+
+
+@pytest.mark.parametrize("name", ["a" * 257, "run\u200b1", "run\\n1", "\u00e9" * 129])
+def test_names_are_such_as_statements_carry(tmp_path: Path, name: str) -> None:
+    """Signed and kept, another one would be the end of the chain: nobody could read it back."""
+    for line in (f'[[lane]]\nworkload = "{name}"\nchips = "all"\n', f'declarable = ["{name}"]\n'):
+        with pytest.raises(ConfigError, match=r"gate\.toml.*(longer than|control characters)"):
+            _gate(tmp_path, GATE + line)
+    (tmp_path / "join").mkdir()
+    token = tmp_path / "join" / "home.token"
+    token.touch(0o600)
+    token.write_text(TOKEN, encoding="utf-8")
+    assert load_gate_tokens(tmp_path)[0].cluster == "hall-1"
+    for key in ("cluster", "custodian", "site", "jurisdiction"):
+        lines = [line for line in TOKEN.splitlines() if not line.startswith(key)]
+        token.write_text("\n".join([*lines, f'{key} = "{name}"']), encoding="utf-8")
+        with pytest.raises(ConfigError, match=rf"home\.token: {key} is"):
+            load_gate_tokens(tmp_path)
+
+
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620])
 def test_a_token_that_others_can_use_is_refused(tmp_path: Path, mode: int) -> None:
     (tmp_path / "join").mkdir()
