@@ -24,6 +24,7 @@ from flopgate_agent.enforcement.chips.node_files import HostFiles, NodeFiles, ch
 from flopgate_agent.enforcement.chips.nodes import no_way
 from flopgate_agent.enforcement.chips.rung import NoWayError
 from flopgate_agent.enforcement.filter_code import SPARED_MAX, filter_code
+from flopgate_agent.enforcement.jobs import OF_USERS
 from flopgate_agent.enforcement.processes import ProcFs, read_bytes
 
 LABEL_DIGITS: Final = 6
@@ -31,8 +32,6 @@ _DEVICE_BITS: Final = 32
 """As the kernel numbers devices: 12 for the major, 20 for the minor."""
 _DEVICE_MASK: Final = (1 << _DEVICE_BITS) - 1
 _DEPTH_MAX: Final = 6
-_OF_USERS: Final = frozenset({"user.slice", "machine.slice"})
-"""What runs there as a service is a user's or a guest's own."""
 Spared = Callable[[], frozenset[int]]
 
 
@@ -210,7 +209,7 @@ def _services(folder: str, found: set[int], *, depth: int) -> None:
     for entry in inner:
         if entry.name.endswith(".service"):
             found.add(entry.inode())
-        elif entry.name.endswith(".slice") and entry.name not in _OF_USERS and depth < _DEPTH_MAX:
+        elif entry.name.endswith(".slice") and entry.name not in OF_USERS and depth < _DEPTH_MAX:
             _services(entry.path, found, depth=depth + 1)
 
 
