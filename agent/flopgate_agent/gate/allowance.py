@@ -177,7 +177,7 @@ def ceiling_of(
         permit = authority.granted.get(workload)
         alive = permit is not None and now_ms < permit.made_ms + permit.lifetime_ms
         licensed_tflop = authority.desk.bound_tflop(workload, reserved=True)
-        if workload in authority.reserve_desk.spends:
+        if workload in authority.reserve_desk.last_let_run:
             reserve_tflop = authority.reserve_desk.bound_tflop(workload, reserved=True) or 0
             licensed_tflop = max(licensed_tflop or 0, reserve_tflop)
         if permit is not None and alive:
@@ -296,7 +296,7 @@ def _by_license(
     desks = [one for one in authority.desks if _covers(one, workload, told, now_ms)]
     if not desks:
         return None
-    desk = desks[-1] if workload in desks[0].spent else desks[0]
+    desk = desks[-1] if workload in desks[0].exhausted else desks[0]
     held, ceiling_tflop = desk.license, desk.bound_tflop(workload, reserved=reserved)
     if held is None or ceiling_tflop is None or (reserved and not desk.reserved):
         return None

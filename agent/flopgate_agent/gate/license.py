@@ -174,9 +174,9 @@ class LicenseDesk:
         running: workloads that it lets run.
         idle_since_ms: since when it lets nothing run, where it does not.
         reserved: whether anything was reserved in this run.
-        spent: workloads for which too little is left, while an opened reserve can take over.
+        exhausted: workloads for which too little is left, while an opened reserve can take over.
         outgrown: workloads whose lane has chips that can do more than it was given for: their peak.
-        spends: workloads that it was the last to let run: what they still do is its own.
+        last_let_run: workloads that it was the last to let run: what they still do is its own.
     """
 
     def __init__(self, standing: Standing | None = None, *, is_reserve: bool = False) -> None:
@@ -188,8 +188,8 @@ class LicenseDesk:
         self.running: set[str] = set()
         self.idle_since_ms = 0
         self.reserved = False
-        self.spent: set[str] = set()
-        self.spends: set[str] = set()
+        self.exhausted: set[str] = set()
+        self.last_let_run: set[str] = set()
         self.outgrown: dict[str, int] = {}
         self._before_start: Mapping[str, Share] | None = None
         self._quotes: list[tuple[int, LicenseQuote | None]] = [(0, self.standing.quote())]
@@ -237,7 +237,7 @@ class LicenseDesk:
         shares = {}
         for name, share in (self.standing.shares or {}).items():
             at_tflop = allotted.get(name, share.at_tflop)
-            by_tflop = 0 if name in self.spends else at_tflop - share.at_tflop
+            by_tflop = 0 if name in self.last_let_run else at_tflop - share.at_tflop
             shares[name] = Share(
                 end_tflop=share.end_tflop + by_tflop,
                 reserved_tflop=share.reserved_tflop + by_tflop,
@@ -248,7 +248,7 @@ class LicenseDesk:
     def release(self) -> bool:
         """Others let everything run again: nothing stays reserved; whether anything was."""
         shares = self.standing.shares or {}
-        if self.spends or all(one.reserved_tflop <= one.at_tflop for one in shares.values()):
+        if self.last_let_run or all(one.reserved_tflop <= one.at_tflop for one in shares.values()):
             return False
         shares = {n: replace(one, reserved_tflop=one.at_tflop) for n, one in shares.items()}
         self.standing = replace(self.standing, shares=shares)
@@ -258,7 +258,7 @@ class LicenseDesk:
         """Stand otherwise from now on."""
         if standing.license is not self.standing.license:
             self.used_ms, self.reserved, self.in_use = standing.used_ms, False, False
-            self.running, self.spent, self.spends, self.outgrown = set(), set(), set(), {}
+            self.running, self.exhausted, self.last_let_run, self.outgrown = set(), set(), set(), {}
             self._before_start = None
         self.standing = standing
         self._quotes.append((now_ms, self._quote()))

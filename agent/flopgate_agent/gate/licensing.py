@@ -141,7 +141,7 @@ class Licensing:
         stop_ms = drain_ms_of(admitted(ruling)) + self._settings.enforcement_bound_ms
         for authority, desk in held:
             if not desk.is_reserve and authority.reserve_desk.opens():
-                desk.spent |= self._spent(authority, lanes, stop_ms, now_ms)
+                desk.exhausted |= self._exhausted(authority, lanes, stop_ms, now_ms)
         wanted = projected(ruled, ruling, now_ms, running_ms)
         changed, told = False, list[Action]()
         for authority, desk in held:
@@ -176,7 +176,7 @@ class Licensing:
                 for name, one in allowed.items()
                 if one.by_license(authority.name, reserve=desk.is_reserve)
             }
-            desk.spends = (desk.spends - set(allowed)) | names
+            desk.last_let_run = (desk.last_let_run - set(allowed)) | names
             # A wind-down is let run by what ended.
             names |= {name for name in desk.running if isinstance(permissions[name], Denied)}
             desk.running = {name for name in names if lanes[name].state in MAY_COMPUTE}
@@ -206,7 +206,7 @@ class Licensing:
             return "license.used-up", held.sequence
         for name in held.ceilings:
             lane = lanes.get(name)
-            if lane is None or not lane.setting.chips or name in desk.spent:
+            if lane is None or not lane.setting.chips or name in desk.exhausted:
                 continue
             end_tflop = desk.bound_tflop(name, reserved=False) or 0
             orderly_tflop = self._cost_tflop(lane, self._orderly_ms(held.wind_down_ms, stop_ms))
@@ -214,7 +214,7 @@ class Licensing:
                 return None
         return "license.used-up", held.sequence
 
-    def _spent(
+    def _exhausted(
         self, authority: Authority, lanes: Mapping[str, Lane], stop_ms: int, now_ms: int
     ) -> set[str]:
         """Workloads for which a license has too little left, before any wind-down begins."""

@@ -222,7 +222,7 @@ def reserve_refilled() -> tuple[Swap, ...]:
     move_along = LicenseDesk.move_along
 
     def refilling(self: LicenseDesk, allotted: Any) -> None:
-        self.spends = set()
+        self.last_let_run = set()
         move_along(self, allotted)
 
     return (Swap(LicenseDesk, "move_along", refilling),)
