@@ -62,7 +62,7 @@ class Escrow(GateAuthority):
     def take(self, report: Report) -> None:
         """A report goes on record: what it adds must be covered before it releases anything."""
         lane = report.lanes[0]
-        ceilings = [grant.ceiling_tflop for grant in self.facts.grants]
+        ceilings = [grant.held_tflop for grant in self.facts.grants]
         assert lane.allotted_tflop <= max(ceilings, default=0) or (
             lane.allotted_tflop == self.facts.allotted_tflop
         )
@@ -84,7 +84,7 @@ class Escrow(GateAuthority):
                     made_ms=self.made_ms,
                     run_nonce=answer.run_nonce,
                     lifetime_ms=answer.terms.lifetime_ms,
-                    ceiling_tflop=verdict.outcome.ceiling_tflop,
+                    held_tflop=verdict.outcome.ceiling_tflop,
                     governor_unix_ms=answer.governor_unix_ms,
                 )
                 self.facts = account.give(self.facts, grant)

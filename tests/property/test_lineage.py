@@ -109,7 +109,7 @@ class Model:
             made_ms=0,
             run_nonce=b"",
             lifetime_ms=1,
-            ceiling_tflop=facts.allotted_tflop + min(room, tflop),
+            held_tflop=facts.allotted_tflop + min(room, tflop),
             governor_unix_ms=0,
             rate_tflop_per_s=rate,
         )

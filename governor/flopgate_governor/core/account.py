@@ -62,7 +62,7 @@ def _drawn(before: LaneFacts, lane: LaneReport) -> tuple[Grant, ...]:
         return before.grants
     left: list[Grant] = []
     for grant in before.grants:
-        drawn_tflop = min(above_tflop, grant.ceiling_tflop) if grant.is_reserve else 0
+        drawn_tflop = min(above_tflop, grant.held_tflop) if grant.is_reserve else 0
         above_tflop -= drawn_tflop
         left.append(_less(grant, drawn_tflop) if drawn_tflop else grant)
     return tuple(left)
@@ -71,8 +71,8 @@ def _drawn(before: LaneFacts, lane: LaneReport) -> tuple[Grant, ...]:
 def _less(grant: Grant, drawn_tflop: int) -> Grant:
     told = grant.license
     if told is not None:
-        told = replace(told, ceiling_tflop=max(0, told.ceiling_tflop - drawn_tflop))
-    return replace(grant, ceiling_tflop=grant.ceiling_tflop - drawn_tflop, license=told)
+        told = replace(told, told_tflop=max(0, told.told_tflop - drawn_tflop))
+    return replace(grant, held_tflop=grant.held_tflop - drawn_tflop, license=told)
 
 
 def overrun_tflop(before: LaneFacts, lane: LaneReport) -> int:
@@ -160,7 +160,7 @@ def _covered(old: Grant, new: Grant) -> bool:
         return False
     return (
         old.run_nonce == new.run_nonce
-        and old.ceiling_tflop <= new.ceiling_tflop
+        and old.held_tflop <= new.held_tflop
         and old.made_ms + old.lifetime_ms <= new.made_ms + new.lifetime_ms
         and old.governor_unix_ms + old.lifetime_ms <= new.governor_unix_ms + new.lifetime_ms
     )

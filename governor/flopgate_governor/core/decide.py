@@ -138,14 +138,14 @@ def lifetime_ms(policy: Policy, *, exempt: bool) -> int:
     return policy.exempt_lifetime_ms if exempt else policy.lifetime_ms
 
 
-def held_tflop(rate: int, allotted_tflop: int, ceiling_tflop: int, bounds: LicenseBounds) -> int:
-    """What is held for a license: its ceiling, or the peak of its span where nothing backs it.
+def held_tflop(rate: int, allotted_tflop: int, told_tflop: int, bounds: LicenseBounds) -> int:
+    """What is held for a license: what was told, or the peak of its span where nothing backs it.
 
     Of a reserve, which counts from a total of 0 on, the amount.
     """
     if bounds.single_use is SingleUse.TPM:
-        return ceiling_tflop
-    return min(max(ceiling_tflop, allotted_tflop + reach_tflop(rate, bounds.span_ms)), COUNT_MAX)
+        return told_tflop
+    return min(max(told_tflop, allotted_tflop + reach_tflop(rate, bounds.span_ms)), COUNT_MAX)
 
 
 def decide(

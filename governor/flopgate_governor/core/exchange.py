@@ -272,7 +272,7 @@ def _judge(
                 made_ms=report.made_ms,
                 run_nonce=report.run_nonce,
                 lifetime_ms=terms.lifetime_ms,
-                ceiling_tflop=verdict.outcome.ceiling_tflop,
+                held_tflop=verdict.outcome.ceiling_tflop,
                 governor_unix_ms=standing.unix_ms,
                 rate_tflop_per_s=held_tflop_per_s(
                     host.host, by_workload[wanted.workload].chips, policy.capacity_basis

@@ -176,12 +176,11 @@ class Licensed:
     """What makes a grant one of a license (law 5); its `Grant.lifetime_ms` is the span.
 
     Attributes:
-        ceiling_tflop: what the gate was told. `Grant.ceiling_tflop` is what is held for it. Of a
-            reserve both are amounts that no ceiling covers, less what was drawn of it.
+        told_tflop: what the gate was told, as `Grant.held_tflop` is what is held for it.
         reserve: sealed at first: its host is expected to report as any other.
     """
 
-    ceiling_tflop: int
+    told_tflop: int
     not_after_unix_ms: int
     single_use: SingleUse
     reserve: bool
@@ -190,9 +189,11 @@ class Licensed:
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """A ceiling that was given and is not settled yet (law 2), to chips of this peak rate.
+    """What was given and is not settled yet (law 2), to chips of this peak rate.
 
-    Of a reserve license ``ceiling_tflop`` is an amount that lies on top of all ceilings.
+    Attributes:
+        held_tflop: a ceiling on the allotted total; of a reserve license an amount on top of all
+            ceilings, less what was drawn of it.
     """
 
     request_digest: bytes
@@ -200,7 +201,7 @@ class Grant:
     made_ms: int
     run_nonce: bytes
     lifetime_ms: int
-    ceiling_tflop: int
+    held_tflop: int
     governor_unix_ms: int
     rate_tflop_per_s: int = 0
     license: Licensed | None = None
@@ -233,15 +234,15 @@ class LaneFacts:
         highest_tflop, beside_tflop = self.allotted_tflop, 0
         for grant in self.grants:
             if grant.is_reserve:
-                beside_tflop += grant.ceiling_tflop
+                beside_tflop += grant.held_tflop
             else:
-                highest_tflop = max(highest_tflop, grant.ceiling_tflop)
+                highest_tflop = max(highest_tflop, grant.held_tflop)
         return highest_tflop + beside_tflop
 
     @property
     def reserve_tflop(self) -> int:
         """What is held for reserve licenses, on top of all ceilings."""
-        return sum([grant.ceiling_tflop for grant in self.grants if grant.is_reserve])
+        return sum([grant.held_tflop for grant in self.grants if grant.is_reserve])
 
     @property
     def outstanding_tflop(self) -> int:

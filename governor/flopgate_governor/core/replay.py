@@ -130,7 +130,7 @@ class Replay:
             made_ms=report.made_ms,
             run_nonce=report.run_nonce,
             lifetime_ms=lifetime_ms(self._policy, exempt=exempt),
-            ceiling_tflop=verdict.outcome.ceiling_tflop,
+            held_tflop=verdict.outcome.ceiling_tflop,
             governor_unix_ms=standing.unix_ms,
             rate_tflop_per_s=held_tflop_per_s(
                 host.host, known.reported.chips, self._policy.capacity_basis

@@ -291,8 +291,8 @@ class LicenseWork:
                 "host_id": self.asked[digest].report.host_id,
                 "workload": workload,
                 "request_digest": digest,
-                "ceiling_tflop": grant.license.ceiling_tflop,
-                "held_tflop": grant.ceiling_tflop,
+                "ceiling_tflop": grant.license.told_tflop,
+                "held_tflop": grant.held_tflop,
             }
             for digest in self.payloads
             for workload, lane in self.decided[digest].lanes.items()

@@ -103,7 +103,7 @@ def load_licensed(connection: Connection, ids: Collection[bytes]) -> LicensedGra
     return {
         (row[0], row[1], row[2]): Licensed(
             # What was drawn of a reserve is taken off its grant alone.
-            ceiling_tflop=max(0, row[3] - row[7] + row[8]) if row[6] else row[3],
+            told_tflop=max(0, row[3] - row[7] + row[8]) if row[6] else row[3],
             not_after_unix_ms=row[4],
             single_use=SingleUse(row[5]),
             reserve=bool(row[6]),

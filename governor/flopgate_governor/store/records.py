@@ -179,7 +179,7 @@ def _load_lanes(
                 made_ms=row[5],
                 run_nonce=row[6],
                 lifetime_ms=row[7],
-                ceiling_tflop=row[8],
+                held_tflop=row[8],
                 governor_unix_ms=row[9],
                 rate_tflop_per_s=row[10],
                 license=licensed.get((row[0], row[1], row[4])),
@@ -298,7 +298,7 @@ def grant_row(host_id: bytes, workload: str, position: int, grant: Grant) -> Row
         "made_ms": grant.made_ms,
         "run_nonce": grant.run_nonce,
         "lifetime_ms": grant.lifetime_ms,
-        "ceiling_tflop": grant.ceiling_tflop,
+        "ceiling_tflop": grant.held_tflop,
         "governor_unix_ms": grant.governor_unix_ms,
         "rate_tflop_per_s": grant.rate_tflop_per_s,
     }

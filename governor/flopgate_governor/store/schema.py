@@ -105,6 +105,7 @@ grant: Final = Table(
     Column("made_ms", BigInteger, nullable=False),
     Column("run_nonce", LargeBinary, nullable=False),
     Column("lifetime_ms", BigInteger, nullable=False),
+    # Of a reserve license an amount on top of all ceilings.
     Column("ceiling_tflop", BigInteger, nullable=False),
     Column("governor_unix_ms", BigInteger, nullable=False),
     Column("rate_tflop_per_s", BigInteger, nullable=False, server_default=text("0")),

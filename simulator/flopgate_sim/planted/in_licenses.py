@@ -232,7 +232,7 @@ def counted_once() -> tuple[Swap, ...]:
     """A reserve is held as one more ceiling, beside which others have room."""
 
     def highest(self: LaneFacts) -> int:
-        return max([self.allotted_tflop, *(grant.ceiling_tflop for grant in self.grants)])
+        return max([self.allotted_tflop, *(grant.held_tflop for grant in self.grants)])
 
     return (Swap(LaneFacts, "reach_tflop", property(highest)),)
 

@@ -392,7 +392,7 @@ class GovernorTruth(LaneSums):
                     authority=self.name,
                     sequence=answer.acknowledged_sequence,
                     workload=verdict.workload,
-                    ceiling_tflop=ceiling_tflop,
+                    told_tflop=ceiling_tflop,
                     until_us=until_us,
                 )
             )

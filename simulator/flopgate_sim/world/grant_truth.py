@@ -10,16 +10,16 @@ from flopgate_sim.world.license_truth import LicenseTruth
 
 @dataclass(slots=True, kw_only=True)
 class GrantTruth:
-    """A ceiling that left a governor, for the request of the report with ``sequence``.
+    """What left a governor, for the request of the report with ``sequence``.
 
-    ``request``: of a license, which no newer grant ends; empty for a permit. ``reserve``: it is an
-    amount on top of all ceilings.
+    ``told_tflop``: a ceiling, or by ``reserve`` an amount on top of all ceilings. ``request``: of a
+    license, which no newer grant ends; empty for a permit.
     """
 
     authority: str
     sequence: int
     workload: str
-    ceiling_tflop: int
+    told_tflop: int
     until_us: int
     request: bytes = b""
     reserve: bool = False
@@ -31,7 +31,7 @@ def reach_tflop(grants: Iterable[GrantTruth], licenses: LicenseTruth, allotted_t
     for one in grants:
         if one.reserve:
             drawn_tflop = licenses.drawn_tflop(one.authority, one.request, one.workload)
-            beside_tflop += max(0, one.ceiling_tflop - drawn_tflop)
+            beside_tflop += max(0, one.told_tflop - drawn_tflop)
         else:
-            highest_tflop = max(highest_tflop, one.ceiling_tflop)
+            highest_tflop = max(highest_tflop, one.told_tflop)
     return highest_tflop + beside_tflop

@@ -68,7 +68,7 @@ def left(
                 authority=truth.name,
                 sequence=answer.acknowledged_sequence,
                 workload=one.workload,
-                ceiling_tflop=one.ceiling.ceiling_tflop - base_tflop,
+                told_tflop=one.ceiling.ceiling_tflop - base_tflop,
                 until_us=FOREVER_US,
                 request=answer.request_digest,
                 reserve=approval.reserve,
@@ -87,9 +87,9 @@ def _left(host: Host, grant: GrantTruth) -> None:
     truth, key = host.truth, (grant.authority, grant.workload)
     before_tflop = truth.ceiling_tflop.setdefault(key, 0)
     if grant.reserve:
-        truth.reserves_tflop[key] = truth.reserves_tflop.get(key, 0) + grant.ceiling_tflop
+        truth.reserves_tflop[key] = truth.reserves_tflop.get(key, 0) + grant.told_tflop
     else:
-        truth.ceiling_tflop[key] = max(before_tflop, grant.ceiling_tflop)
+        truth.ceiling_tflop[key] = max(before_tflop, grant.told_tflop)
     truth.grants.append(grant)
 
 

@@ -65,7 +65,7 @@ class RulingTruth:
                 if one.workload == lane.workload and not one.reserve
             ]
             newest = max(live, key=lambda grant: grant.sequence, default=None)
-            left = 0 if newest is None else max(0, newest.ceiling_tflop - allotted)
+            left = 0 if newest is None else max(0, newest.told_tflop - allotted)
             _add(self.spent_tflop, host.plan.scopes_of(lane.workload), left)
             ever = host.truth.ever_tflop(truth.name, lane.workload)
             _add(truth.spent_tflop, host.plan.scopes_of(lane.workload), max(0, ever - allotted))

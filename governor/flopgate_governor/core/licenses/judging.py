@@ -132,24 +132,22 @@ def judge(
         held.append(0)
         if isinstance(verdict.outcome, Ceiling):
             rate = rate_flop_per_s(host.host, lane.chips, approved.policy.charged_figure)
-            ceiling_tflop = verdict.outcome.ceiling_tflop
-            from_tflop = facts.allotted_tflop
+            told_tflop, from_tflop = verdict.outcome.ceiling_tflop, facts.allotted_tflop
             if bounds.reserve:
-                ceiling_tflop, from_tflop = ceiling_tflop - lane.allotted_tflop, 0
-            most_tflop = held_tflop(rate, from_tflop, ceiling_tflop, bounds)
+                told_tflop, from_tflop = told_tflop - lane.allotted_tflop, 0
             grant = Grant(
                 request_digest=asked.digest,
                 sequence=asked.report.sequence,
                 made_ms=asked.report.made_ms,
                 run_nonce=asked.report.run_nonce,
                 lifetime_ms=terms.lifetime_ms,
-                ceiling_tflop=most_tflop,
+                held_tflop=held_tflop(rate, from_tflop, told_tflop, bounds),
                 governor_unix_ms=standing.unix_ms,
                 rate_tflop_per_s=held_tflop_per_s(
                     host.host, lane.chips, approved.policy.capacity_basis
                 ),
                 license=Licensed(
-                    ceiling_tflop=ceiling_tflop,
+                    told_tflop=told_tflop,
                     not_after_unix_ms=approved.approval.not_after_unix_ms,
                     single_use=asked.single_use,
                     reserve=approved.approval.reserve,
@@ -158,7 +156,7 @@ def judge(
             given = account.give(facts, grant)
             books.move(lane_scopes(host.host, one.workload), facts, given)
             after[one.workload] = given
-            held[-1] = most_tflop - from_tflop
+            held[-1] = grant.held_tflop - from_tflop
     granted = any(isinstance(verdict.outcome, Ceiling) for verdict in verdicts)
     return Decided(
         verdicts=tuple(verdicts),

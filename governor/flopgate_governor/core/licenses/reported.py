@@ -105,7 +105,7 @@ def _overspent(lane: LaneReport, before: LaneFacts) -> Finding | None:
 
 
 def _told_tflop(grant: Grant) -> int:
-    return grant.ceiling_tflop if grant.license is None else grant.license.ceiling_tflop
+    return grant.held_tflop if grant.license is None else grant.license.told_tflop
 
 
 def _used(
