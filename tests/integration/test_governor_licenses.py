@@ -15,7 +15,7 @@ from flopgate_governor.policies.form import DEFAULT_POLICY
 from flopgate_governor.service.licenses import NOTICES_MAX
 from flopgate_proto.codec import decode_trusted_time, envelope_from_json, envelope_to_wire
 from flopgate_proto.envelope import Envelope
-from flopgate_proto.files import ReportingHost, read_licenses, write_requests
+from flopgate_proto.files import REQUEST_KIND, ReportingHost, read_licenses, write_reports
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.v1 import flopgate_pb2_grpc as rpc
 from tests.support.fixed import STRANGER_KEY
@@ -60,9 +60,15 @@ def request_file(
         h.number: [*(h.report() for _ in range(reports - 1)), asking(h, reserve=reserve)]
         for h in hosts
     }
-    lines = write_requests(
-        (ReportingHost(host_id=h.host_id, name=f"node-{h.number}", reports=reports), made[h.number])
-        for h in hosts
+    lines = write_reports(
+        REQUEST_KIND,
+        [
+            (
+                ReportingHost(host_id=h.host_id, name=f"node-{h.number}", reports=reports),
+                made[h.number],
+            )
+            for h in hosts
+        ],
     )
     path.write_bytes(b"".join(lines))
     return [made[h.number][-1] for h in hosts]

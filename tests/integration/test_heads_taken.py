@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flopgate_governor.desk.deliveries import chain_file
 from flopgate_governor.views.identities import host_named
-from flopgate_proto.files import CHAIN_KIND, read_requests
+from flopgate_proto.files import CHAIN_KIND, read_reports
 from tests.support.governor import LocalGovernor, cluster_policy
 from tests.support.governor_process import GovernorProcess, cli, join
 
@@ -27,7 +27,7 @@ def test_what_one_authority_lacks_another_hands_over(tmp_path: Path) -> None:
         assert taken.stdout == f"host {host.host_id.hex()} stands at report 300\n"
         chain = ("heads", "chain", host.host_id.hex(), "--dir", world.root, "--out", again)
         assert cli(*chain, "--after", "20").returncode == 0
-        told = [envelope for _, envelope in read_requests([again.read_bytes()], CHAIN_KIND)]
+        told = [envelope for _, envelope in read_reports(CHAIN_KIND, [again.read_bytes()])]
         assert told == reports[20:], "as the host signed them, past a page of the store"
         none = cli(*chain, "--after", "300")
         assert none.returncode == 2

@@ -22,7 +22,7 @@ from flopgate_proto.codec import (
     envelope_to_wire,
 )
 from flopgate_proto.envelope import Envelope, seal
-from flopgate_proto.files import asking_hosts, read_requests, write_licenses
+from flopgate_proto.files import REQUEST_KIND, asking_hosts, read_reports, write_licenses
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LaneState, TrustedTime
 from tests.support import license_files
@@ -56,7 +56,7 @@ def request(host: GateHost) -> tuple[bytes, Envelope]:
     """The host's request file, and the report in it that asks."""
     file = license_command(host, "request", "--span", "10m", "--name", "node-1").stdout
     (asking,) = asking_hosts([file])
-    *_, (_, report) = read_requests([file])
+    *_, (_, report) = read_reports(REQUEST_KIND, [file])
     assert (asking.host.name, asking.request) == ("node-1", report.digest)
     return file, report
 
@@ -83,7 +83,8 @@ def test_a_host_without_a_link_runs_on_by_a_file(host: GateHost, tmp_path: Path)
     host.until_state(WORKLOAD, LaneState.RUNNING)
     host.courier.mode = "cut"
     file, report = request(host)
-    sequences = [decode_report(one.payload).sequence for _, one in read_requests([file])]
+    reports = read_reports(REQUEST_KIND, [file])
+    sequences = [decode_report(one.payload).sequence for _, one in reports]
     assert sequences == list(range(sequences[0], sequences[-1] + 1))
     until(lambda: host.courier.snapshot.sequence >= sequences[-1], "the gate to tell of it")
     acknowledged = host.courier.snapshot.acknowledged_sequence

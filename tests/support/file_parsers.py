@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from flopgate_proto.files import (
+    REQUEST_KIND,
     Forms,
     armored,
     asking_hosts,
@@ -16,7 +17,7 @@ from flopgate_proto.files import (
     qr_parts,
     read_armor,
     read_licenses,
-    read_requests,
+    read_reports,
     statement_content,
     statement_in,
     summary_contents,
@@ -55,7 +56,7 @@ def _from_forms(data: bytes) -> object:
 
 
 FILE_PARSERS: Final[Mapping[str, Callable[[bytes], object]]] = {
-    "request-file": lambda data: list(read_requests(_chunks(data))),
+    "request-file": lambda data: list(read_reports(REQUEST_KIND, _chunks(data))),
     "request-file-asking": lambda data: asking_hosts(_chunks(data)),
     "license-file": lambda data: list(read_licenses(_chunks(data))),
     "armor": _from_armor,

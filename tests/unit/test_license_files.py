@@ -11,6 +11,7 @@ import pytest
 
 from flopgate_proto.errors import FlopgateError
 from flopgate_proto.files import (
+    REQUEST_KIND,
     armored,
     asking_hosts,
     is_reserve,
@@ -21,7 +22,7 @@ from flopgate_proto.files import (
     qr_parts,
     read_armor,
     read_licenses,
-    read_requests,
+    read_reports,
     statement_content,
     statement_in,
     write_licenses,
@@ -62,7 +63,7 @@ def refused(parse: Callable[[], object], code: str, *words: str) -> None:
 
 
 def test_a_request_file_is_read_back() -> None:
-    found = list(read_requests([REQUESTS]))
+    found = list(read_reports(REQUEST_KIND, [REQUESTS]))
     chain = license_files.reports()
     assert [envelope for host, envelope in found if host.host_id == HOST_ID] == chain
     assert {host.name for host, _ in found} == {"node-1", "node-2"}

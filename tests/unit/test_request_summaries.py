@@ -12,6 +12,7 @@ from flopgate_agent.cli import main as agent
 from flopgate_governor.cli import main as governor
 from flopgate_proto.errors import FlopgateError
 from flopgate_proto.files import (
+    REQUEST_KIND,
     AskingHost,
     Content,
     ReportingHost,
@@ -26,7 +27,7 @@ from flopgate_proto.files import (
     summary_contents,
     summary_in,
     summary_of,
-    write_requests,
+    write_reports,
 )
 from flopgate_proto.files.content import Kind
 from flopgate_proto.files.summaries import PART_HOSTS, differences
@@ -273,7 +274,8 @@ def test_what_is_on_record_is_told(site: Site, case: str, words: str) -> None:
         held.send(host.report())
     if case == "other":
         held.send(before.report(spend_tflop=1))
-    lines = write_requests([(ReportingHost(host_id=host.host_id, name="n", reports=1), [request])])
+    asking_host = ReportingHost(host_id=host.host_id, name="n", reports=1)
+    lines = write_reports(REQUEST_KIND, [(asking_host, [request])])
     path = site.file("one.request", b"".join(lines))
     paper = site.file("one.txt", site.show(path, "--form", "text"))
     told = site.summary(paper, "--dir", str(folder_of(root, held)))

@@ -11,11 +11,12 @@ from flopgate_agent.licensing.given import chunks, naming, opened
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import FlopgateError
 from flopgate_proto.files import (
+    REQUEST_KIND,
     AskingHost,
     ReportingHost,
     asking_hosts,
-    read_requests,
-    write_requests,
+    read_reports,
+    write_reports,
 )
 
 Tell = Callable[[str, int], object]
@@ -60,12 +61,13 @@ def look_at(paths: Sequence[str], tell: Tell) -> Gathered:
 
 def merged(gathered: Gathered) -> Iterator[bytes]:
     """Lines of the site's file, host by host, one report in memory at a time."""
-    return write_requests(_hosts(gathered))
+    return write_reports(REQUEST_KIND, _hosts(gathered))
 
 
 def _hosts(gathered: Gathered) -> Iterator[tuple[ReportingHost, Iterator[Envelope]]]:
     for path in dict.fromkeys(path for _, path in gathered.chosen.values()):
         with naming(path), opened(path) as file:
-            for host, reports in groupby(read_requests(chunks(file)), key=itemgetter(0)):
+            held = read_reports(REQUEST_KIND, chunks(file))
+            for host, reports in groupby(held, key=itemgetter(0)):
                 if gathered.chosen[host.host_id][1] == path:
                     yield host, (envelope for _, envelope in reports)

@@ -18,7 +18,7 @@ from flopgate_agent.outbox.ledger_copy import ledger_copy
 from flopgate_proto.codec import envelope_from_wire
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import EnvironmentFault
-from flopgate_proto.files import ReportingHost, write_requests
+from flopgate_proto.files import REQUEST_KIND, ReportingHost, write_reports
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 IF_SILENT: Final = "Start the gate, or name its own gate.toml."
@@ -96,7 +96,7 @@ def _written(ledger: Ledger, memory: Memory, asking: int, wanted: Wanted) -> Ite
     host = ReportingHost(
         host_id=memory.last.report.host_id, name=wanted.name, reports=asking - first + 1
     )
-    yield from write_requests([(host, _envelopes(ledger, memory, first, asking))])
+    yield from write_reports(REQUEST_KIND, [(host, _envelopes(ledger, memory, first, asking))])
 
 
 def _envelopes(ledger: Ledger, memory: Memory, first: int, last: int) -> Iterator[Envelope]:

@@ -27,7 +27,7 @@ from flopgate_proto.files import (
     summary_lines,
     summary_of,
 )
-from flopgate_proto.files.requests import told
+from flopgate_proto.files.reports import told
 from flopgate_proto.values.heads import Head
 
 _BEGIN_BYTES: Final = 200

@@ -25,8 +25,8 @@ from flopgate_proto.files import (
     AskingHost,
     ReportingHost,
     asking_hosts,
-    read_requests,
-    write_requests,
+    read_reports,
+    write_reports,
 )
 from flopgate_proto.limits import MESSAGE_BYTES_MAX, REPORTS_PER_MESSAGE_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -85,7 +85,7 @@ def take_chains(layout: Layout, path: Path) -> list[pb.Delivered]:
         PeerError: it is no chain file, or not whole.
         UnreachableError: the governor does not answer, or refused.
     """
-    total = sum(1 for _ in read_requests(_chunks(path), CHAIN_KIND))
+    total = sum(1 for _ in read_reports(CHAIN_KIND, _chunks(path)))
     return list(_delivered(layout, path, total, CHAIN_KIND).hosts)
 
 
@@ -104,7 +104,7 @@ def chain_file(state: State, host_id: bytes, after: int) -> Iterator[bytes]:
             remedy="`flopgate-governor host show HOST` tells where its chain stands here.",
         )
     host = ReportingHost(host_id=host_id, name="", reports=reports)
-    return write_requests([(host, _after(state, host_id, after, reports))], CHAIN_KIND)
+    return write_reports(CHAIN_KIND, [(host, _after(state, host_id, after, reports))])
 
 
 def _after(state: State, host_id: bytes, after: int, reports: int) -> Iterator[Envelope]:
@@ -141,7 +141,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 def _messages(path: Path, bar: Bar, kind: str) -> Iterator[pb.DeliverRequest]:
     message, size, done = pb.DeliverRequest(), 0, 0
-    for _, envelope in read_requests(_chunks(path), kind):
+    for _, envelope in read_reports(kind, _chunks(path)):
         report = pb.SignedReport(envelope=envelope_to_wire(envelope))
         added = report.ByteSize()
         full = len(message.reports) == REPORTS_PER_MESSAGE_MAX or size + added > _MESSAGE_BYTES

@@ -17,15 +17,15 @@ from flopgate_proto.files.forms import FORM_BYTES_MAX, Forms
 from flopgate_proto.files.licenses import is_reserve, license_of, read_licenses, write_licenses
 from flopgate_proto.files.lines import is_lines
 from flopgate_proto.files.qr import join_qr, qr_parts
-from flopgate_proto.files.requests import (
+from flopgate_proto.files.reports import (
     CHAIN_KIND,
     REQUEST_KIND,
     AskingHost,
     AskingLane,
     ReportingHost,
     asking_hosts,
-    read_requests,
-    write_requests,
+    read_reports,
+    write_reports,
 )
 from flopgate_proto.files.summaries import (
     Summary,
@@ -60,7 +60,7 @@ __all__ = [
     "qr_parts",
     "read_armor",
     "read_licenses",
-    "read_requests",
+    "read_reports",
     "spoken",
     "statement_content",
     "statement_in",
@@ -69,5 +69,5 @@ __all__ = [
     "summary_lines",
     "summary_of",
     "write_licenses",
-    "write_requests",
+    "write_reports",
 ]

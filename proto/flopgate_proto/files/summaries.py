@@ -17,7 +17,7 @@ from flopgate_proto.errors import MalformedError
 from flopgate_proto.files.carried import check_kind
 from flopgate_proto.files.checksum import spoken
 from flopgate_proto.files.content import Content, Kind
-from flopgate_proto.files.requests import AskingHost, AskingLane, ReportingHost, told
+from flopgate_proto.files.reports import AskingHost, AskingLane, ReportingHost, told
 from flopgate_proto.limits import CHIPS_MAX, LANES_MAX, LICENSED_HOSTS_MAX, NONCE_BYTES
 from flopgate_proto.v1 import flopgate_pb2 as pb
 

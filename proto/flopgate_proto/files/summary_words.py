@@ -7,7 +7,7 @@ from typing import Final
 
 from flopgate_proto.amounts import counted, flop_text, span_text
 from flopgate_proto.files.checksum import spoken
-from flopgate_proto.files.requests import AskingHost
+from flopgate_proto.files.reports import AskingHost
 from flopgate_proto.files.summaries import Summary
 
 _HOUR_MS: Final = 3_600_000

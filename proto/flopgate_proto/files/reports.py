@@ -73,17 +73,19 @@ class AskingHost:
     spent_counter: int
 
 
-def write_requests(
-    hosts: Iterable[tuple[ReportingHost, Iterable[Envelope]]], kind: str = REQUEST_KIND
+def write_reports(
+    kind: str, hosts: Iterable[tuple[ReportingHost, Iterable[Envelope]]]
 ) -> Iterator[bytes]:
-    """Lines of the file. As many reports follow each host as it says."""
+    """Lines of a file of this kind. As many reports follow each host as it says."""
     return write_lines(kind, _bodies(hosts))
 
 
-def read_requests(
-    chunks: Iterable[bytes], kind: str = REQUEST_KIND
-) -> Iterator[tuple[ReportingHost, Envelope]]:
-    """Every report with its host, one at a time; an error at the end if the file is not whole.
+def read_reports(kind: str, chunks: Iterable[bytes]) -> Iterator[tuple[ReportingHost, Envelope]]:
+    """Every report with its host, one at a time; at the end an error if the file is not whole.
+
+    Args:
+        kind: what it must be, a request file or a chain file.
+        chunks: the file, in order.
 
     Raises:
         MalformedError, OversizedError, UnknownVersionError: in one sentence.
@@ -126,7 +128,7 @@ def asking_hosts(chunks: Iterable[bytes]) -> list[AskingHost]:
             of a host is another's or asks for no license.
     """
     asking, left = [], 0
-    for host, envelope in read_requests(chunks):
+    for host, envelope in read_reports(REQUEST_KIND, chunks):
         left = (left or host.reports) - 1
         if not left:
             asking.append(_asking(host, envelope))
