@@ -9,6 +9,7 @@ import pytest
 from flopgate_proto.codec import PayloadType, decode_report, encode_trusted_time
 from flopgate_proto.envelope import seal
 from flopgate_proto.errors import HistoryError
+from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values import TrustedTime
 from flopgate_proto.values.common import LaneState
 from tests.support.fixed import GOVERNOR_UNIX_MS, PERMIT_KEY
@@ -53,6 +54,22 @@ def test_officers_approval_goes_before_a_far_off_time_of_the_online_key(rig: Lic
     assert "time.corrected" in {
         one.id for report in rig.reports for one in decode_report(report.payload).findings
     }
+
+
+def test_law_9_the_last_time_that_can_be_told_fits_the_ledger(rig: LicenseRig) -> None:
+    """An answer told it, or a statement of the time: the gate lives, and so does the next one."""
+    honest_ms, rig.authority.unix_ms = rig.authority.unix_ms, COUNT_MAX
+    data = encode_trusted_time(TrustedTime(authority=rig.authority.name, governor_unix_ms=COUNT_MAX))
+    rig.run_until_request()
+    rig.run(1_000)
+    rig.answer(rig.authority.answer(rig.reports[-1]))
+    rig.carry_out(rig.core.hear_time(seal(PayloadType.TRUSTED_TIME, data, [PERMIT_KEY]), rig.now))
+    rig.authority.unix_ms = honest_ms
+    found = issue(rig.authority, rig.request())
+    rig.run(10_000)
+    rig.again()
+    rig.install(found)
+    rig.run_until(LaneState.RUNNING)
 
 
 def test_a_license_whose_end_passed_since_its_request_takes_no_time_back(rig: LicenseRig) -> None:

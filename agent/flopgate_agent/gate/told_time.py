@@ -12,11 +12,15 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from flopgate_agent.gate.memory import Moment, StoredTime
+from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.quick import quick
 
 OLD_MS: Final = 60_000
 """An answer to a report that is older tells the time badly. A newer report is on its way then, and
 its answer is waited for so long, once."""
+
+LAST_UNIX_MS: Final = COUNT_MAX // 2
+"""No clock tells a later time, whatever is signed: sums with it fit what keeps them."""
 
 BEHIND: Final = "clock.boot.behind"
 BEHIND_SLACK_MS: Final = 10_000
@@ -73,6 +77,7 @@ class ToldTime:
         cls, unix_ms: int, *, made_ms: int, received_ms: int, before: ToldTime | None
     ) -> ToldTime:
         """Told by an answer, in host elapsed time, on top of what was told before."""
+        unix_ms = min(unix_ms, LAST_UNIX_MS)
         earliest_ms, latest_ms = unix_ms - received_ms, unix_ms - made_ms
         if before is not None:
             earliest_ms = max(earliest_ms, before.earliest_after_ms)
@@ -94,7 +99,7 @@ class ToldTime:
     @classmethod
     def raised(cls, unix_ms: int, now_ms: int, before: ToldTime | None) -> ToldTime:
         """It is no earlier, and nothing else is known; what was told before is never undone."""
-        after_ms = unix_ms - now_ms
+        after_ms = min(unix_ms, LAST_UNIX_MS) - now_ms
         if before is None:
             return cls(earliest_after_ms=after_ms, latest_after_ms=after_ms)
         return replace(
