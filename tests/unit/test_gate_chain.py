@@ -12,6 +12,7 @@ from flopgate_agent.gate.chain import STILL_NAMED
 from flopgate_proto.codec import decode_report
 from flopgate_proto.envelope import verify
 from flopgate_proto.errors import HistoryError
+from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.merkle import leaf_hash, tree_root
 from flopgate_proto.values import LaneState, Quote, Refusal, Report, Verdict
 from tests.support.fixed import HOST_ID, HOST_KEY, STRANGER_KEY, WORKLOAD
@@ -142,6 +143,21 @@ def test_law_4_equivocation_is_seen_across_a_restart() -> None:
     with pytest.raises(HistoryError) as error:
         rig.answer(authority.prove([answer], batch_number=number)[0])
     assert error.value.code == "answer.equivocation"
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_law_4_numbers_that_went_back_are_told(*, restarted: bool) -> None:
+    """A thief of the online key used up the numbers: nothing else says why no answer counts."""
+    rig = running().run_until_request()
+    authority = rig.authority
+    stolen = authority.prove([authority.answer_to(rig.reports[-1])], batch_number=COUNT_MAX)[0]
+    rig.answer(stolen)
+    if restarted:
+        rig.restart()
+    rig.run_until_request()
+    with pytest.raises(HistoryError, match=f"batch {COUNT_MAX} was taken") as error:
+        rig.answer(authority.answer(rig.reports[-1]))
+    assert error.value.code == "answer.number"
 
 
 def test_law_4_the_same_answer_twice_is_no_evidence() -> None:

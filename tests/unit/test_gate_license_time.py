@@ -59,7 +59,9 @@ def test_officers_approval_goes_before_a_far_off_time_of_the_online_key(rig: Lic
 def test_law_9_the_last_time_that_can_be_told_fits_the_ledger(rig: LicenseRig) -> None:
     """An answer told it, or a statement of the time: the gate lives, and so does the next one."""
     honest_ms, rig.authority.unix_ms = rig.authority.unix_ms, COUNT_MAX
-    data = encode_trusted_time(TrustedTime(authority=rig.authority.name, governor_unix_ms=COUNT_MAX))
+    data = encode_trusted_time(
+        TrustedTime(authority=rig.authority.name, governor_unix_ms=COUNT_MAX)
+    )
     rig.run_until_request()
     rig.run(1_000)
     rig.answer(rig.authority.answer(rig.reports[-1]))

@@ -93,6 +93,7 @@ def check_answer(
     check_batch(verified, authority)
     if _superseded(verified, authority) or verified.digest == authority.quote.answer_digest:
         # Or a retry was answered with the bytes of the first time: nothing new.
+        _check_number(verified, authority)
         return None
     if request is None:
         raise MisdirectedError(
@@ -227,6 +228,19 @@ def _superseded(verified: VerifiedAnswer, authority: Authority) -> bool:
     if number == newest:
         return verified.answer.acknowledged_sequence < authority.acknowledged_sequence
     return number < newest
+
+
+def _check_number(verified: VerifiedAnswer, authority: Authority) -> None:
+    """Numbers grow in the order in which answers are given: one that knows more is no older."""
+    number, newest = verified.batch.batch_number, authority.quote.batch_number
+    known, told = authority.acknowledged_sequence, verified.answer.acknowledged_sequence
+    if number < newest and told > known:
+        raise HistoryError(
+            f"batch {number} of {authority.name} acknowledges report {told}, batch {newest} was "
+            f"taken and acknowledges {known}",
+            code="answer.number",
+            remedy="Tell the oversight body: its numbers went back, or a thief used its online key.",
+        )
 
 
 def check_batch(verified: VerifiedAnswer, authority: Authority) -> None:
