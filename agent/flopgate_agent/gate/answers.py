@@ -239,7 +239,7 @@ def _check_number(verified: VerifiedAnswer, authority: Authority) -> None:
             f"batch {number} of {authority.name} acknowledges report {told}, batch {newest} was "
             f"taken and acknowledges {known}",
             code="answer.number",
-            remedy="Tell the oversight body: its numbers went back, or a thief used its online key.",
+            remedy="Tell the oversight body: its numbers went back, or a thief has its online key.",
         )
 
 
