@@ -28,7 +28,7 @@ from flopgate_proto.values import LaneState, TrustedTime
 from tests.support import license_files
 from tests.support.fixed import AUTHORITY, GOVERNOR_UNIX_MS, PERMIT_KEY
 from tests.support.gate_host import GateHost
-from tests.support.license_rig import LICENSES, issue
+from tests.support.gate_license_rig import LICENSES, issue
 from tests.support.waiting import WAIT_S, until
 
 WORKLOAD = "run-7"

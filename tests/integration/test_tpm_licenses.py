@@ -15,7 +15,7 @@ from flopgate_agent.tpm.rollback import Base, Seen
 from flopgate_agent.tpm.wire import SPENT_INDEX
 from flopgate_proto.errors import TpmError
 from flopgate_proto.values import LaneState, SingleUse, TpmState
-from tests.support.license_rig import LicenseRig
+from tests.support.gate_license_rig import LicenseRig
 from tests.support.swtpm import Swtpm
 
 pytestmark = pytest.mark.components

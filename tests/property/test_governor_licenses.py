@@ -15,10 +15,17 @@ from hypothesis import strategies as st
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from tests.support.governor import LIFETIME_MS, LocalGovernor, joined
+from tests.support.governor_license_model import LicensedHost
+from tests.support.governor_licenses import (
+    DAY_MS,
+    approval_of,
+    backed_by_tpm,
+    carry,
+    give,
+    license_policy,
+)
 from tests.support.governor_model import hand_over, recorded
 from tests.support.governor_steps import totals
-from tests.support.license_model import LicensedHost
-from tests.support.licenses import DAY_MS, approval_of, backed_by_tpm, carry, give, license_policy
 
 CAP = 1_000_000
 HOSTS = 2

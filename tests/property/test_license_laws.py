@@ -13,7 +13,7 @@ from flopgate_agent.gate.license_check import LicenseFile
 from flopgate_proto.errors import FlopgateError, PeerError, TpmError
 from flopgate_proto.values import SingleUse
 from flopgate_sim.world.tpm import FakeTpm
-from tests.support.license_rig import (
+from tests.support.gate_license_rig import (
     HOUR_MS,
     STEP_MS,
     KilledError,

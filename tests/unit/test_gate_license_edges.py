@@ -17,7 +17,7 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import LaneState
 from tests.support.fixed import WORKLOAD
 from tests.support.gate_authority import GateAuthority
-from tests.support.license_rig import LICENSES, SPAN_MS, STEP_MS, LicenseRig, approve, issue
+from tests.support.gate_license_rig import LICENSES, SPAN_MS, STEP_MS, LicenseRig, approve, issue
 from tests.support.runner_parts import Hand, NoDoor
 
 

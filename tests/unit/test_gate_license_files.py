@@ -24,7 +24,7 @@ from flopgate_proto.values import (
 from flopgate_proto.values.common import LaneState
 from flopgate_sim.world.tpm import FakeTpm
 from tests.support.fixed import PERMIT_KEY, WORKLOAD
-from tests.support.license_rig import (
+from tests.support.gate_license_rig import (
     HOUR_MS,
     OPENERS,
     SPAN_MS,

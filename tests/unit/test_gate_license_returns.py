@@ -13,8 +13,8 @@ from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values import LicenseWish, Refusal, Verdict
 from flopgate_proto.values.common import LaneState
 from tests.support.fixed import WORKLOAD
+from tests.support.gate_license_rig import LicenseRig, issue
 from tests.support.gate_rig import at_once, cut
-from tests.support.license_rig import LicenseRig, issue
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values import TrustedTime
 from flopgate_proto.values.common import LaneState
 from tests.support.fixed import GOVERNOR_UNIX_MS, PERMIT_KEY
-from tests.support.license_rig import HOUR_MS, LicenseRig, approve, issue
+from tests.support.gate_license_rig import HOUR_MS, LicenseRig, approve, issue
 
 
 @pytest.fixture

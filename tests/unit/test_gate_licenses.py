@@ -12,8 +12,7 @@ from flopgate_proto.values import LicenseState
 from flopgate_proto.values.common import LaneState
 from flopgate_sim.world.tpm import FakeTpm
 from tests.support.fixed import WORKLOAD
-from tests.support.gate_rig import at_once
-from tests.support.license_rig import (
+from tests.support.gate_license_rig import (
     HOUR_MS,
     LICENSES,
     SPAN_MS,
@@ -23,6 +22,7 @@ from tests.support.license_rig import (
     approve,
     issue,
 )
+from tests.support.gate_rig import at_once
 
 STEP_TFLOP = 2_376 * STEP_MS // 1000
 """At the peak that an H100 is held to; what these do is less than half of it."""

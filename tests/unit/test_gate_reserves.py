@@ -13,8 +13,7 @@ from flopgate_proto.values import LicenseState
 from flopgate_proto.values.common import LaneState
 from flopgate_sim.world.tpm import FakeTpm
 from tests.support.fixed import WORKLOAD
-from tests.support.gate_rig import at_once, cut
-from tests.support.license_rig import (
+from tests.support.gate_license_rig import (
     HOUR_MS,
     LICENSES,
     SPAN_MS,
@@ -24,6 +23,7 @@ from tests.support.license_rig import (
     opening,
     reserve_of,
 )
+from tests.support.gate_rig import at_once, cut
 
 RESERVE_TFLOP, LICENSE_TFLOP = 250_000, 200_000
 STEP_TFLOP = 2_376 * STEP_MS // 1000

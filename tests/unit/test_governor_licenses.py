@@ -26,8 +26,7 @@ from tests.support.governor import (
     joined,
     signed,
 )
-from tests.support.governor_steps import ask, pause, totals
-from tests.support.licenses import (
+from tests.support.governor_licenses import (
     AMPLE,
     ASK,
     DAY_MS,
@@ -45,6 +44,7 @@ from tests.support.licenses import (
     peak_tflop,
     preview,
 )
+from tests.support.governor_steps import ask, pause, totals
 
 
 @pytest.fixture

@@ -13,14 +13,7 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Policy
 from tests.support.governor import FakeHost, LocalGovernor, joined
 from tests.support.governor_folder import folder_of
-from tests.support.governor_steps import (
-    ask,
-    evidence,
-    let_lost_grants_run_out,
-    reconciliation,
-    totals,
-)
-from tests.support.licenses import (
+from tests.support.governor_licenses import (
     AMPLE,
     DAY_MS,
     approval_of,
@@ -30,6 +23,13 @@ from tests.support.licenses import (
     hold,
     license_of,
     license_policy,
+)
+from tests.support.governor_steps import (
+    ask,
+    evidence,
+    let_lost_grants_run_out,
+    reconciliation,
+    totals,
 )
 
 

@@ -20,8 +20,7 @@ from tests.support.governor import (
     answers,
     ceiling_of,
 )
-from tests.support.governor_steps import ask, evidence, retirement, totals
-from tests.support.licenses import (
+from tests.support.governor_licenses import (
     AMPLE,
     ASK,
     DAY_MS,
@@ -39,6 +38,7 @@ from tests.support.licenses import (
     peak_tflop,
     preview,
 )
+from tests.support.governor_steps import ask, evidence, retirement, totals
 
 
 @pytest.fixture

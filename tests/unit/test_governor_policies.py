@@ -16,8 +16,8 @@ from flopgate_proto.values import Budget, Phase, PhaseRule, Policy, Scope, Scope
 from tests.support.found_clusters import join
 from tests.support.governor import POLICY, LocalGovernor, cluster_policy, joined
 from tests.support.governor_folder import folder_of
+from tests.support.governor_licenses import license_policy
 from tests.support.governor_steps import ASK, CLUSTER, ask
-from tests.support.licenses import license_policy
 from tests.support.statements import PORT, topology
 
 CAP = 4 * ASK

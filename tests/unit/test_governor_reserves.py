@@ -10,8 +10,7 @@ from flopgate_proto.envelope import Envelope
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LicenseState
 from tests.support.governor import FakeHost, LocalGovernor, joined
-from tests.support.governor_steps import ask, evidence, totals
-from tests.support.licenses import (
+from tests.support.governor_licenses import (
     AMPLE,
     TPM,
     approval_of,
@@ -25,6 +24,7 @@ from tests.support.licenses import (
     license_policy,
     peak_tflop,
 )
+from tests.support.governor_steps import ask, evidence, totals
 
 LICENSE_TFLOP, RESERVE_TFLOP = 3_000_000, 1_000_000
 CAP = 5_000_000

@@ -39,8 +39,8 @@ from tests.support.fixed import HOST_ID, HOST_KEY
 from tests.support.governor import FakeHost, LocalGovernor, cluster_policy
 from tests.support.governor import joined as joined_hosts
 from tests.support.governor_folder import folder_of
+from tests.support.governor_licenses import asking
 from tests.support.license_files import OTHER_KEY
-from tests.support.licenses import asking
 
 TPM = TpmState(counter=41, clock_ms=5, reset_count=1, restart_count=0, safe=True, spent_counter=3)
 SITE = license_files.request_file(HOST_KEY, OTHER_KEY)

@@ -6,8 +6,8 @@ from flopgate_proto.envelope import Envelope
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Ceiling, LicenseQuote, LicenseState
 from tests.support.governor import FakeHost
+from tests.support.governor_licenses import TPM, asking, license_of
 from tests.support.governor_model import ModelHost
-from tests.support.licenses import TPM, asking, license_of
 
 
 class LicensedHost(ModelHost):
