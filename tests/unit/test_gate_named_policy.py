@@ -48,7 +48,7 @@ def test_law_6_a_policy_that_waits_at_the_authority_waits_at_a_host_that_joins_t
     rig = ruled_by(one)
     for told in ((), (waits,)):
         assert gate_of(rig).policy == one.policy
-        assert gate_of(rig).waiting_policies() == told, "on the link, once it is admitted"
+        assert gate_of(rig).waiting_policies == told, "on the link, once it is admitted"
         assert rig.core.in_force.phase is Phase.WARN, "nor does it freeze what may run"
         rig.order(orders.sealed_order(waits))
 

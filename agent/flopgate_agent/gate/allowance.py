@@ -192,31 +192,18 @@ def ceiling_of(
 def _from_one(
     authority: Authority, workload: str, now_ms: int, running_ms: int, *, reserved: bool
 ) -> Allowed | Denied:
-    def denied(
-        reason: str,
-        detail: str,
-        way_back: str,
-        *,
-        order_digest: bytes = b"",
-        wind_down_ms: int | None = None,
-    ) -> Denied:
-        policy_ms = authority.policy.wind_down_ms if authority.policy else 0
-        return Denied(
-            reason=reason,
-            detail=detail,
-            way_back=way_back,
-            authority=authority.name,
-            wind_down_ms=policy_ms if wind_down_ms is None else wind_down_ms,
-            order_digest=order_digest,
-        )
-
     if authority.policy is None:
-        return denied(
-            "policy.missing", "no policy known", "The courier fetches it.", wind_down_ms=0
+        return _denied(
+            authority,
+            "policy.missing",
+            "no policy known",
+            "The courier fetches it.",
+            wind_down_ms=0,
         )
     paused = authority.pause_of(workload, running_ms)
     if paused is not None:
-        return denied(
+        return _denied(
+            authority,
             "pause.latched",
             f"paused ({paused.pause.scope}): {paused.pause.reason}",
             "Officers lift it with a resume that names this pause.",
@@ -224,7 +211,8 @@ def _from_one(
             wind_down_ms=0 if paused.pause.emergency else None,
         )
     if authority.unseen_pauses:
-        return denied(
+        return _denied(
+            authority,
             "pause.unseen",
             "an answer names a pause that has not arrived",
             "The courier brings it; then its resume is needed.",
@@ -232,8 +220,12 @@ def _from_one(
         )
     refusal = authority.refusals.get(workload)
     if refusal is not None:
-        return denied(
-            refusal.reason, refusal.detail, refusal.way_back, order_digest=refusal.order_digest
+        return _denied(
+            authority,
+            refusal.reason,
+            refusal.detail,
+            refusal.way_back,
+            order_digest=refusal.order_digest,
         )
     permit = authority.permit
     alive = permit is not None and now_ms < permit.made_ms + permit.lifetime_ms
@@ -244,23 +236,26 @@ def _from_one(
             return licensed
         words = None if alive else _no_license(authority, workload, now_ms)
         if words is not None:
-            return denied(*words)
+            return _denied(authority, *words)
     if not alive and authority.delegation_expired(running_ms):
-        return denied(
+        return _denied(
+            authority,
             "delegation.expired",
             f"the officers of {authority.name} let no key sign permits any more",
             DELEGATE,
             wind_down_ms=0 if permit is not None else None,
         )
     if permit is None or workload not in permit.ceilings:
-        return denied(
+        return _denied(
+            authority,
             "permit.none",
             f"{authority.name} has granted nothing yet",
             "Check that the courier reaches the authority.",
         )
     until_ms = permit.made_ms + permit.lifetime_ms
     if now_ms >= until_ms:
-        return denied(
+        return _denied(
+            authority,
             "permit.expired",
             f"the permit of {authority.name} ran out",
             "Check that the courier reaches the authority.",
@@ -273,6 +268,26 @@ def _from_one(
         ceiling_by=authority.name,
         wind_down_ms=permit.wind_down_ms,
         exempt=permit.exempt,
+    )
+
+
+def _denied(
+    authority: Authority,
+    reason: str,
+    detail: str,
+    way_back: str,
+    *,
+    order_digest: bytes = b"",
+    wind_down_ms: int | None = None,
+) -> Denied:
+    policy_ms = authority.policy.wind_down_ms if authority.policy else 0
+    return Denied(
+        reason=reason,
+        detail=detail,
+        way_back=way_back,
+        authority=authority.name,
+        wind_down_ms=policy_ms if wind_down_ms is None else wind_down_ms,
+        order_digest=order_digest,
     )
 
 

@@ -317,7 +317,7 @@ def _bounded(
         _check_policy(terms, sent, policy, settings, ceilings)
     except ForgedError:
         if not any(
-            _within(terms, sent, one, settings, ceilings) for one in authority.waiting_policies()
+            _within(terms, sent, one, settings, ceilings) for one in authority.waiting_policies
         ):
             raise
         if terms.exempt and alone_covered(policy, settings):

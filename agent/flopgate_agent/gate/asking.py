@@ -18,17 +18,17 @@ DEFAULT_WATCHDOG_MS, DEFAULT_DRAIN_MS = 30_000, 5_000
 
 def policies_of(authorities: Iterable[Authority]) -> list[Policy]:
     """Policies in force."""
-    return [one.policy for one in authorities if one.policy is not None]
+    return [policy for one in authorities if (policy := one.policy) is not None]
 
 
 def drain_ms_of(authorities: Iterable[Authority]) -> int:
     """Longest time to come to a stand after a freeze."""
-    return max((one.drain_ms for one in policies_of(authorities)), default=DEFAULT_DRAIN_MS)
+    return max([one.drain_ms for one in policies_of(authorities)], default=DEFAULT_DRAIN_MS)
 
 
 def watchdog_ms_of(authorities: Iterable[Authority]) -> int:
     """For how long counters, or the gate, may be silent."""
-    return min((one.watchdog_ms for one in policies_of(authorities)), default=DEFAULT_WATCHDOG_MS)
+    return min([one.watchdog_ms for one in policies_of(authorities)], default=DEFAULT_WATCHDOG_MS)
 
 
 def plan_renewal(authority: Authority, now_ms: int) -> None:
@@ -49,7 +49,7 @@ def request_times_ms(
     `retry_ms`: an answer that got lost is not waited for until the next renewal.
     """
     times_ms = [one.next_request_ms for one in authorities]
-    if times_ms and any(lane.pressed for lane in lanes):
+    if times_ms and any([lane.pressed for lane in lanes]):
         times_ms.append(max(one.asked_ms for one in authorities) + settings.retry_ms)
     return times_ms
 
@@ -63,7 +63,8 @@ def request_if_due(
     renewal interval. A request asks for as much as the longest permit could hold; the authority
     trims it to what policy and budgets allow.
     """
-    if all(now_ms < due_ms for due_ms in request_times_ms(authorities, lanes, settings)):
+    due_ms = request_times_ms(authorities, lanes, settings)
+    if not due_ms or now_ms < min(due_ms):
         return None
     for authority in authorities:
         authority.asked_ms = now_ms

@@ -175,7 +175,7 @@ class GateCore(GateState):
             EnvironmentFault: it cannot retire now; nothing has changed.
         """
         self._clock.advance(now)
-        self.retiring.ask(self._ruling(self._admitted), self.lanes, self.running_ms)
+        self.retiring.ask(self._rulers, self.lanes, self.running_ms)
         return self._step()
 
     # ------------------------------------------------------------------ licenses
@@ -341,8 +341,9 @@ class GateCore(GateState):
         self._faults.set(reason, detail, way_back)
         # A freeze may be among what a failed keep voided.
         self._lanes.lose_hold()
-        actions = self._step_lanes()
-        self._plan_look()
+        rulers = self._leave_if_over()
+        actions = self._step_lanes(rulers)
+        self._plan_look(rulers)
         return actions
 
     # ------------------------------------------------------------------ time
@@ -363,4 +364,4 @@ class GateCore(GateState):
         self.meter.asked(self.meter.due_since_ms)
         self._charge(self.meter.blind(now.elapsed_ms))
         silent_ms = now.elapsed_ms - self.meter.due_since_ms
-        self._faults.driver_silent(silent_ms, asking.watchdog_ms_of(self._ruling(self._admitted)))
+        self._faults.driver_silent(silent_ms, asking.watchdog_ms_of(self._rulers))

@@ -73,4 +73,6 @@ class Faults:
     @property
     def first(self) -> Denied | None:
         """Of the faults that leave the least time the one that came first, if there is any."""
-        return min(self._denials.values(), key=lambda one: one.wind_down_ms, default=None)
+        if not self._denials:
+            return None
+        return min(self._denials.values(), key=lambda one: one.wind_down_ms)

@@ -131,7 +131,7 @@ class GateState:
     @property
     def runs_on_licenses(self) -> bool:
         """Whether the ledger alone holds all that every lane is permitted by."""
-        needed = {one.name for one in self._ruling(self._admitted)}
+        needed = {one.name for one in self._rulers}
         lanes = [name for name, lane in self.lanes.items() if lane.setting.chips]
         by = [self.permissions.get(name) for name in lanes]
         return bool(by) and all(
@@ -163,11 +163,12 @@ class GateState:
 
     @property
     def _due_ms(self) -> int:
-        times_ms = []
-        if self.enrolled:
-            times_ms = self._lanes.timers_ms(self._ruling(self._admitted), **self._times)
-            times_ms += ordering.due_ms(self._admitted, **self._times)
-        return min([self.meter.stall_ms, *self._reports_ms(), *times_ms])
+        rulers, times = self._rulers, self._times
+        times_ms = [self.meter.stall_ms, *self._reports_ms(rulers)]
+        if self._admitted:
+            times_ms += self._lanes.timers_ms(rulers, **times)
+            times_ms += ordering.due_ms(self._admitted, **times)
+        return min(times_ms)
 
     # ------------------------------------------------------------------ inside
 
@@ -178,6 +179,11 @@ class GateState:
 
     def _ruling(self, among: Iterable[Authority]) -> list[Authority]:
         return ruling(among, self.running_ms)
+
+    @property
+    def _rulers(self) -> list[Authority]:
+        """Those that admitted this host and whose permission is needed now."""
+        return ruling(self._admitted, self.running_ms)
 
     @property
     def _moment(self) -> Moment:
@@ -197,48 +203,49 @@ class GateState:
     def _step(self) -> list[Action]:
         owed, self._owed = self._owed, []
         owed += ordering.come_into_force(self.authorities.values(), **self._times)
-        actions = [*owed, *self._step_lanes(), *self._report_if_due()]
-        self._plan_look()
+        rulers = self._leave_if_over()
+        actions = [*owed, *self._step_lanes(rulers), *self._report_if_due(rulers)]
+        self._plan_look(rulers)
         return actions
 
-    def _leave_if_over(self) -> None:
-        rulers = self._ruling(self._admitted)
+    def _leave_if_over(self) -> list[Authority]:
+        """Let go of authorities that let this host go; whose permission is needed then."""
+        rulers = self._rulers
         if rulers and self.retiring.over(rulers, self.lanes, self.running_ms):
-            self._admitted = []
+            self._admitted, rulers = [], []
             self._lanes.be_free(RETIRED)
             self._owed.append(Tell(event=RETIRED.reason, subject="", detail=RETIRED.detail))
+        return rulers
 
-    def _step_lanes(self) -> list[Action]:
-        self._leave_if_over()
-        if not self.enrolled:
+    def _step_lanes(self, rulers: list[Authority]) -> list[Action]:
+        if not self._admitted:
             return self._lanes.let_go()
         if self.retiring.asked:
             self._lanes.enforce()
-        ruled, fault = self._ruling(self.authorities.values()), self._faults.first
-        everyone, held_up = self.authorities.values(), bool(fault)
+        everyone, fault, times = self.authorities.values(), self._faults.first, self._times
+        # One that was joined and has not admitted the host denies: it has its say with the others.
+        ruled = rulers if len(self._admitted) == len(everyone) else self._ruling(everyone)
         actions = self.licensing.before(
-            self.lanes, everyone, ruled, self.chain, held_up=held_up, **self._times
+            self.lanes, everyone, ruled, self.chain, held_up=bool(fault), **times
         )
-        actions += self._lanes.step(ruled, fault, **self._times)
-        self.licensing.after(
-            self.lanes, self.permissions, self.authorities.values(), self.elapsed_ms
-        )
+        actions += self._lanes.step(ruled, fault, **times)
+        self.licensing.after(self.lanes, self.permissions, everyone, self.elapsed_ms)
         # What was not used is released by the report of the halt.
         self.chain.overdue |= self._lanes.halted
         return actions
 
-    def _plan_look(self) -> None:
+    def _plan_look(self, rulers: list[Authority]) -> None:
         """By when the counters must be read, as things stand after a step."""
         now_ms, times_ms = self.elapsed_ms, self._lanes.look_by_ms()
-        if not self.enrolled:
+        if not self._admitted:
             times_ms = [self.meter.covered_ms + self.settings.sample_interval_ms]
-        self.meter.plan(max(now_ms, min(times_ms + self._reports_ms())), now_ms)
+        self.meter.plan(max(now_ms, min(times_ms + self._reports_ms(rulers))), now_ms)
 
-    def _reports_ms(self) -> list[int]:
+    def _reports_ms(self, rulers: list[Authority]) -> list[int]:
         """When reports are due: each should tell what was done up to then."""
         if not self._may_report:
             return []
-        rulers, lanes = self._ruling(self._admitted), self.lanes.values()
+        lanes = self.lanes.values()
         return [self.chain.next_ms, *asking.request_times_ms(rulers, lanes, self.settings)]
 
     @property
@@ -246,10 +253,10 @@ class GateState:
         # From the first enrolment on: the authority that admits the host counts from there.
         return self.chain.sequence > 0 and not (self.chain.ended or self._faults.mute)
 
-    def _report_if_due(self) -> list[Action]:
+    def _report_if_due(self, rulers: list[Authority]) -> list[Action]:
         if not self._may_report:
             return []
-        rulers, lanes, now_ms = self._ruling(self._admitted), self.lanes.values(), self.elapsed_ms
+        lanes, now_ms = self.lanes.values(), self.elapsed_ms
         if self.retiring.may_end(lanes):
             authorities, floor = self.authorities.values(), self.chain.sequence
             gone = self.licensing.give_up(authorities, floor, self.meter.covered_ms)

@@ -25,7 +25,7 @@ def charged_figure(authorities: Collection[Authority]) -> ChargedFigure:
     if len(policies) < len(authorities):
         # An authority that has not said yet which one it charges may charge the highest.
         return ChargedFigure.HIGH
-    return max((one.charged_figure for one in policies), default=ChargedFigure.HIGH)
+    return max([one.charged_figure for one in policies], default=ChargedFigure.HIGH)
 
 
 def _denied_by(fault: Denied | None, permission: Allowed | Denied, lane: Lane) -> Denied | None:

@@ -33,6 +33,16 @@ def _desks(authorities: Iterable[Authority]) -> Iterator[tuple[Authority, Licens
     return ((one, desk) for one in authorities for desk in one.desks)
 
 
+def _holding(authorities: Iterable[Authority]) -> list[tuple[Authority, LicenseDesk]]:
+    """The desks at which a license is held: mostly none, and each step asks."""
+    return [
+        (one, desk)
+        for one in authorities
+        for desk in (one.desk, one.reserve_desk)
+        if desk.standing.license is not None
+    ]
+
+
 class Licensing:
     """Reserves, ends and keeps the licenses of all authorities.
 
@@ -126,7 +136,7 @@ class Licensing:
             now_ms: host elapsed time.
             running_ms: gate running time.
         """
-        held = [(one, desk) for one, desk in _desks(authorities) if desk.license is not None]
+        held = _holding(authorities)
         if not held:
             return []
         allotted = {name: lane.book.allotted_tflop for name, lane in lanes.items()}
@@ -167,10 +177,11 @@ class Licensing:
         now_ms: int,
     ) -> None:
         """After the lanes stepped: which licenses let something run until the next step."""
+        held = _holding(authorities)
+        if not held:
+            return
         allowed = {name: one for name, one in permissions.items() if isinstance(one, Allowed)}
-        for authority, desk in _desks(authorities):
-            if desk.license is None:
-                continue
+        for authority, desk in held:
             names = {
                 name
                 for name, one in allowed.items()
@@ -295,7 +306,7 @@ class Licensing:
 
     def give_up(self, authorities: Collection[Authority], floor: int, now_ms: int) -> list[Action]:
         """The host retires, and nothing runs: every license goes back."""
-        held = [desk for _, desk in _desks(authorities) if desk.license is not None]
+        held = [desk for _, desk in _holding(authorities)]
         for desk in held:
             desk.become(desk.standing.none("license.retired", floor), now_ms)
         return [self.keep(authorities)] if held else []

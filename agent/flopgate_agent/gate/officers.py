@@ -70,9 +70,20 @@ class Taken:
 class OfficerOrders:
     """Orders of one authority; changes only through verified ones, and with time.
 
+    What the book of orders says is asked at each step, and the book changes by orders alone: it
+    is put here when it does.
+
     Attributes:
         admitted: whether the authority admitted this host.
         orders: in force and waiting; ``None`` before the first trust root.
+        policy: in force; ``None`` before the first.
+        policy_seen_running_ms: gate running time at which that policy was first seen.
+        seats: which authorities have a say, as far as this one is asked; ``None``: all.
+        pauses: latched; some may have lapsed.
+        seen_pauses: digests of pauses that are latched here or were lifted.
+        due_running_ms: gate running time at which the next order comes into force, if one waits.
+        waiting_policies: policies that officers signed and that are not in force yet.
+        known_version: newest policy that this gate knows, in force or not: 0 for none.
         unseen_pauses: digests that an answer names, of pauses that have not arrived.
         named_policy: the newest that was in force here and that the authority named.
         named_roots: trust roots that the join token names beside the first: until the admission no
@@ -83,6 +94,15 @@ class OfficerOrders:
         self.name = name
         self.admitted = admitted
         self.orders: OrderBook | None = None
+        self.policy: Policy | None = None
+        self.policy_seen_running_ms = 0
+        self.seats: Seats | None = None
+        self.pauses: tuple[LatchedPause, ...] = ()
+        self.seen_pauses: frozenset[bytes] = frozenset()
+        self.due_running_ms: int | None = None
+        self.waiting_policies: tuple[Policy, ...] = ()
+        self.known_version = 0
+        self._delegated: tuple[DelegatedKey, ...] = ()
         self.scopes: frozenset[Scope] = frozenset()
         self.unseen_pauses: frozenset[bytes] = frozenset()
         self.named_policy: NamedPolicy | None = None
@@ -116,7 +136,7 @@ class OfficerOrders:
         self._accept(self._orders(), envelope, first_seen_running_ms, fresh=False)
 
     def _begin(self, trust: Trust) -> None:
-        self.orders = OrderBook(side=GATE, trust=trust)
+        self._hold(OrderBook(side=GATE, trust=trust))
         self._known.add(trust.digest)
 
     def accept(self, envelope: Envelope, running_ms: int, *, fresh: bool = False) -> Taken | None:
@@ -150,14 +170,14 @@ class OfficerOrders:
         self, orders: OrderBook, envelope: Envelope, running_ms: int, *, fresh: bool
     ) -> Taken:
         accepted = orders.accept(envelope, running_ms, fresh=fresh)
-        self.orders = accepted.book
+        self._hold(accepted.book)
         self._known.add(envelope.digest)
         if envelope.payload_type in RESTRAINING:
             self._restraining.append(envelope)
         self._changed()
         return Taken(
             first_seen_running_ms=accepted.since_ms,
-            waits=self.orders.waits(envelope.digest),
+            waits=accepted.book.waits(envelope.digest),
             came=accepted.came,
         )
 
@@ -189,9 +209,21 @@ class OfficerOrders:
         """Put in force what waited long enough by now; what came into force."""
         if self.orders is None or not self.orders.waiting:
             return ()
-        self.orders, came = self.orders.ripe(running_ms)
+        book, came = self.orders.ripe(running_ms)
+        self._hold(book)
         self._changed()
         return came
+
+    def _hold(self, book: OrderBook) -> None:
+        self.orders = book
+        self.policy, self.policy_seen_running_ms = book.policy, book.policy_since_ms
+        self.seats, self.pauses, self._delegated = book.seats, book.pauses, book.delegated
+        self.seen_pauses = book.lifted.union([held.digest for held in book.pauses])
+        self.due_running_ms = book.due_ms
+        waiting = [held.verified.order for held in book.waiting]
+        self.waiting_policies = tuple([one for one in waiting if isinstance(one, Policy)])
+        known = [one.version for one in (book.policy, *self.waiting_policies) if one is not None]
+        self.known_version = max(known, default=0)
 
     def note_policy(self, digest: bytes) -> None:
         """A signed statement of the authority names the policy that is in force there."""
@@ -202,7 +234,8 @@ class OfficerOrders:
         self.unseen_pauses -= self.seen_pauses
         if self.orders is None or self.policy is None:
             return
-        if self.orders.policy_digest == self._said_policy:
+        known = self.named_policy is not None and self.named_policy.policy is self.policy
+        if not known and self.orders.policy_digest == self._said_policy:
             self.named_policy = NamedPolicy(
                 policy=self.policy,
                 digest=self._said_policy,
@@ -221,54 +254,9 @@ class OfficerOrders:
     # ------------------------------------------------------------------ what holds now
 
     @property
-    def policy(self) -> Policy | None:
-        """In force; ``None`` before the first."""
-        return None if self.orders is None else self.orders.policy
-
-    @property
-    def policy_seen_running_ms(self) -> int:
-        """Gate running time at which the policy in force was first seen."""
-        return 0 if self.orders is None else self.orders.policy_since_ms
-
-    @property
     def named_digest(self) -> bytes:
         """Of the policy that was named; empty before the first."""
         return b"" if self.named_policy is None else self.named_policy.digest
-
-    @property
-    def seats(self) -> Seats | None:
-        """Which authorities have a say, as far as this one is asked; ``None``: all."""
-        return None if self.orders is None else self.orders.seats
-
-    @property
-    def pauses(self) -> tuple[LatchedPause, ...]:
-        """Latched; some may have lapsed."""
-        return () if self.orders is None else self.orders.pauses
-
-    @property
-    def seen_pauses(self) -> frozenset[bytes]:
-        """Digests of pauses that are latched here or were lifted."""
-        if self.orders is None:
-            return frozenset()
-        return self.orders.lifted.union([held.digest for held in self.orders.pauses])
-
-    def due_running_ms(self) -> int | None:
-        """Gate running time at which the next order comes into force; ``None``: none waits."""
-        if self.orders is None or not self.orders.waiting:
-            return None
-        return self.orders.due_ms
-
-    def waiting_policies(self) -> tuple[Policy, ...]:
-        """Policies that officers signed and that are not in force yet."""
-        if self.orders is None or not self.orders.waiting:
-            return ()
-        found = [held.verified.order for held in self.orders.waiting]
-        return tuple(order for order in found if isinstance(order, Policy))
-
-    def known_version(self) -> int:
-        """Newest policy that this gate knows, in force or not: 0 for none."""
-        newest = 0 if self.policy is None else self.policy.version
-        return max([newest, *[one.version for one in self.waiting_policies()]])
 
     def keeps_say_of(self, name: str) -> bool:
         """Whether this authority wants that one (or itself) to have a say."""
@@ -276,13 +264,9 @@ class OfficerOrders:
         standings = {seat.authority: seat.standing for seat in seats}
         return standings.get(name, Standing.REQUIRED) is Standing.REQUIRED
 
-    @property
-    def _delegated(self) -> tuple[DelegatedKey, ...]:
-        return () if self.orders is None else self.orders.delegated
-
     def keys_in_force(self, running_ms: int) -> dict[str, VerifyingKey]:
         """Permit keys whose delegation still runs and whose least policy is met."""
-        version = self.known_version()
+        version = self.known_version
         return {
             entry.key.key_id: entry.key
             for entry in self._delegated
@@ -318,9 +302,11 @@ class OfficerOrders:
             ForgedError: all that signed, of keys ever delegated, are out of force.
         """
         keys = self.keys_in_force(running_ms)
-        signed = {signature.key_id for signature in envelope.signatures}
+        signed = [signature.key_id for signature in envelope.signatures]
+        if any([key_id in keys for key_id in signed]):
+            return keys
         known = [entry for entry in self._delegated if entry.key.key_id in signed]
-        if not known or not signed.isdisjoint(keys):
+        if not known:
             return keys
         ago_ms = running_ms - max(entry.until_ms for entry in known)
         if ago_ms >= 0:

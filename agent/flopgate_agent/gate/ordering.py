@@ -77,7 +77,7 @@ def due_ms(authorities: Iterable[Authority], *, now_ms: int, running_ms: int) ->
     """Host elapsed times at which an order, or a fallback that was signed, comes into force."""
     times_ms: list[int] = []
     for one in authorities:
-        due_ms, falls_ms = one.due_running_ms(), one.falls_running_ms()
+        due_ms, falls_ms = one.due_running_ms, one.falls_running_ms()
         if due_ms is not None:
             times_ms.append(now_ms + due_ms - running_ms)
         if falls_ms is not None and falls_ms > running_ms:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 from flopgate_agent.gate.authority import Authority
@@ -31,6 +32,8 @@ class PhaseInForce:
         return self.phase is Phase.ENFORCE
 
 
+_phase_of = attrgetter("phase")
+
 UNKNOWN: Final = PhaseInForce(phase=Phase.ENFORCE, why="no authority has admitted this host")
 """Before anything is known."""
 
@@ -51,7 +54,7 @@ def phase_in_force(
     ]
     if not told:
         return UNKNOWN
-    strictest = max(told, key=lambda one: one.phase)
+    strictest = max(told, key=_phase_of)
     if least > strictest.phase:
         return PhaseInForce(phase=least, why="this host's own configuration")
     return strictest
@@ -62,8 +65,10 @@ def next_change_ms(authorities: Iterable[Authority], *, now_ms: int, running_ms:
     times_ms = []
     for one in authorities:
         told = one.told_time
+        if told is None:
+            continue
         for policy, seen_ms in _policies(one):
-            if told is None or not policy.phases:
+            if not policy.phases:
                 continue
             left_ms = policy.loose_phase_age_ms - (running_ms - seen_ms)
             times_ms.append(now_ms + left_ms)
@@ -98,7 +103,7 @@ def _from_one(authority: Authority, *, now_ms: int, running_ms: int) -> PhaseInF
         version = authority.policy.version
         why = f"no signed statement of {name} has named policy {version} yet"
         said.append(PhaseInForce(phase=Phase.ENFORCE, why=why))
-    strictest = max(said, key=lambda one: one.phase)
+    strictest = max(said, key=_phase_of)
     permit = authority.permit
     if (
         permit is not None

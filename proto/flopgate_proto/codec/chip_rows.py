@@ -23,9 +23,10 @@ class ChipRowEncoder:
 
     def __init__(self) -> None:
         self._shape: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+        self._place: tuple[int, CounterSource, Assurance] | None = None
 
     def _take(self, pipes: tuple[str, ...], names: tuple[str, ...]) -> None:
-        self._shape, self._place = (pipes, names), (0, 0, 0)
+        self._shape, self._place = (pipes, names), None
         self._message = pb.ChipRow(
             pipes=[pb.PipeFigures(pipe=pipe, total=pb.Figures()) for pipe in pipes],
             counters=[pb.RawCounter(name=name) for name in names],
@@ -55,7 +56,7 @@ class ChipRowEncoder:
         """
         if (pipes, names) != self._shape:
             self._take(pipes, names)
-        message, place = self._message, (chip, source.value, assurance.value)
+        message, place = self._message, (chip, source, assurance)
         if place != self._place:
             message.chip = chip
             message.source = checks.wire(source)
