@@ -3,7 +3,8 @@
 mypyc gives attributes of a class fixed places only where the class is plain: a frozen, slotted
 dataclass it leaves to the interpreter, and code that reads those gains nothing by being compiled
 (measured). So dataclasses become plain classes with the same `__init__`, equality, hash, order and
-text. They are no longer frozen, and `dataclasses.fields` does not know them.
+text. They are no longer frozen, and `dataclasses.fields` does not know them. What `maker` gives for
+a class is another name of it: mypyc makes its own calls of classes quick.
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ def rewritten(source: str, *, keep_dataclasses: bool = False) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
             _rewrite_class(node, keep=keep_dataclasses)
+        elif isinstance(node, ast.Assign):
+            node.value = _made(node.value)
     _take_replace(tree)
     start = 1 + max(
         (
@@ -89,6 +92,13 @@ def rewritten(source: str, *, keep_dataclasses: bool = False) -> str:
         f"from mypy_extensions import mypyc_attr as mypyc_attr_\nfrom {HELPER} import make as make_"
     ).body
     return ast.unparse(ast.fix_missing_locations(tree))
+
+
+def _made(value: ast.expr) -> ast.expr:
+    """What is bound to a name: of what `maker` gives for a class, the class."""
+    if isinstance(value, ast.Call) and _name(value) == "maker":
+        return value.args[0]
+    return value
 
 
 def with_replace(source: str) -> str:

@@ -23,7 +23,10 @@ from flopgate_agent.measured import (
 )
 from flopgate_agent.pricing import ceil_div, moved_between, price, tensor_cycles
 from flopgate_proto.chips import ChipSpec, spec_for
+from flopgate_proto.quick import maker
 from flopgate_proto.values import CounterSource
+
+make_measured = maker(Measured)
 
 SLACK_PERCENT = 5
 """How far counters may run ahead of clock x time before they are called impossible."""
@@ -107,7 +110,7 @@ def worst_case(spec: ChipSpec, elapsed_ms: int, *findings: MeterFinding) -> Meas
         nominal=ceil_div(spec.worst_nominal_flop_per_s * span_ms, 1000),
         high=ceil_div(spec.worst_high_flop_per_s * span_ms, 1000),
     )
-    return Measured(
+    return make_measured(
         total=total,
         by_pipe=((Pipe.UNRESOLVED, total),) if total.high else (),
         source=CounterSource.PEAK_TIME,
@@ -323,7 +326,7 @@ def _measured(
     elapsed_ms: int,
     findings: tuple[MeterFinding, ...],
 ) -> Measured:
-    return Measured(
+    return make_measured(
         total=_total(by_pipe),
         by_pipe=by_pipe,
         source=source,

@@ -10,6 +10,9 @@ from __future__ import annotations
 from flopgate_agent.counters.sample import PipeCycles
 from flopgate_agent.measured import Flop, Pipe
 from flopgate_proto.chips import ChipSpec
+from flopgate_proto.quick import maker
+
+make_flop = maker(Flop)
 
 
 def moved_between(before: PipeCycles, after: PipeCycles) -> tuple[int, ...]:
@@ -70,7 +73,7 @@ def _worth(cycles: int, scale: tuple[int, int], low: int, nominal: int, high: in
     """By the rates of one pipe; ``scale``: SMs that a count stands for, and for the lower bound."""
     per_count, least = scale
     counted = cycles * per_count
-    return Flop(low=cycles * least * low, nominal=counted * nominal, high=counted * high)
+    return make_flop(low=cycles * least * low, nominal=counted * nominal, high=counted * high)
 
 
 def ceil_div(value: int, by: int) -> int:

@@ -17,7 +17,7 @@ from flopgate_proto.codec.payload_types import PayloadType
 from flopgate_proto.envelope import Envelope, pae, seal, verify
 from flopgate_proto.errors import MisdirectedError
 from flopgate_proto.keys import Signer, VerifyingKey
-from flopgate_proto.quick import quick
+from flopgate_proto.quick import maker, quick
 from flopgate_proto.values.answers import Answer, BatchRoot
 
 
@@ -41,6 +41,9 @@ class VerifiedAnswer:
     digest: bytes
     batch: BatchRoot
     batch_digest: bytes
+
+
+make_verified_answer = maker(VerifiedAnswer)
 
 
 def leaf_of(payload: bytes) -> bytes:
@@ -106,4 +109,4 @@ def verify_answer(
             f"answer of {answer.authority!r} where {authority!r} was expected",
             code="answer.authority",
         )
-    return VerifiedAnswer(answer, hashlib.sha256(entry).digest(), batch, verified.digest)
+    return make_verified_answer(answer, hashlib.sha256(entry).digest(), batch, verified.digest)

@@ -19,7 +19,7 @@ from flopgate_proto.limits import (
     SIGNATURE_BYTES_MAX,
     SIGNATURES_MAX,
 )
-from flopgate_proto.quick import quick
+from flopgate_proto.quick import maker, quick
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
@@ -40,6 +40,9 @@ class Signature:
 
     key_id: str
     sig: bytes
+
+
+make_signature = maker(Signature)
 
 
 @quick
@@ -84,6 +87,9 @@ class Envelope:
         return statement_digest(self.payload_type, self.payload)
 
 
+make_envelope = maker(Envelope)
+
+
 @quick
 @dataclass(frozen=True, slots=True)
 class Verified:
@@ -95,22 +101,25 @@ class Verified:
     signers: frozenset[str]
 
 
+make_verified = maker(Verified)
+
+
 def seal(payload_type: str, payload: bytes, signers: Sequence[Signer]) -> Envelope:
     """Sign a payload with every signer."""
     message = pae(payload_type, payload)
-    return Envelope(
+    return make_envelope(
         payload_type,
         payload,
-        tuple(Signature(key_digest(s.spki).hex(), s.sign(message)) for s in signers),
+        tuple(make_signature(key_digest(s.spki).hex(), s.sign(message)) for s in signers),
     )
 
 
 def cosign(envelope: Envelope, signer: Signer) -> Envelope:
     """The same statement with one more signature."""
-    signature = Signature(
+    signature = make_signature(
         key_digest(signer.spki).hex(), signer.sign(pae(envelope.payload_type, envelope.payload))
     )
-    return Envelope(envelope.payload_type, envelope.payload, (*envelope.signatures, signature))
+    return make_envelope(envelope.payload_type, envelope.payload, (*envelope.signatures, signature))
 
 
 def verify(
@@ -151,4 +160,4 @@ def verify(
             remedy="Sign with the keys of enough officers who hold the role for it.",
         )
     digest = hashlib.sha256(message).digest()
-    return Verified(payload_type, envelope.payload, digest, frozenset(signers))
+    return make_verified(payload_type, envelope.payload, digest, frozenset(signers))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flopgate_proto.errors import MisuseError
-from flopgate_proto.quick import quick
+from flopgate_proto.quick import maker, quick
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,21 @@ def test_fields_by_place_and_a_look_at_the_made_value_stay() -> None:
         Checked(3)
     with pytest.raises(FrozenInstanceError):
         Checked(1).a = 2  # type: ignore[misc]
+
+
+def test_a_maker_makes_what_a_call_of_the_class_does() -> None:
+    make = maker(Value)
+    assert make(a=1) == Value(a=1)
+    assert type(make(a=1, b=(2,))) is Value
+    with pytest.raises(FrozenInstanceError):
+        make(a=1).a = 2  # type: ignore[misc]
+    with pytest.raises(TypeError, match="missing 1 required keyword-only argument: 'a'"):
+        make()  # type: ignore[call-arg]
+    checked = maker(Checked)
+    assert checked(1) == Checked(1)
+    with pytest.raises(ValueError, match=r"^$"):
+        checked(3)
+    assert maker(Plain) is Plain
 
 
 def test_what_needs_more_than_its_fields_is_refused() -> None:

@@ -10,7 +10,7 @@ from flopgate_agent.gate.authority import Authority, Permit
 from flopgate_agent.gate.license import LicenseDesk
 from flopgate_agent.gate.officers import DELEGATE
 from flopgate_agent.gate.told_time import ToldTime
-from flopgate_proto.quick import quick
+from flopgate_proto.quick import maker, quick
 
 
 @quick
@@ -39,6 +39,9 @@ class Allowed:
     def by_license(self, authority: str, *, reserve: bool) -> bool:
         """Whether a license of this kind and authority lets it run."""
         return authority in self.licensed_by and (authority in self.reserve_by) is reserve
+
+
+make_allowed = maker(Allowed)
 
 
 @quick
@@ -147,7 +150,7 @@ def _of_all(
         return granted[0]
     first = min(granted, key=lambda one: one.until_ms)
     least = min(granted, key=lambda one: one.ceiling_tflop)
-    return Allowed(
+    return make_allowed(
         until_ms=first.until_ms,
         until_by=first.until_by,
         ceiling_tflop=least.ceiling_tflop,
@@ -261,7 +264,7 @@ def _from_one(
             "Check that the courier reaches the authority.",
             wind_down_ms=0,
         )
-    return Allowed(
+    return make_allowed(
         until_ms=until_ms,
         until_by=authority.name,
         ceiling_tflop=permit.ceilings[workload],
@@ -315,7 +318,7 @@ def _by_license(
     held, ceiling_tflop = desk.license, desk.bound_tflop(workload, reserved=reserved)
     if held is None or ceiling_tflop is None or (reserved and not desk.reserved):
         return None
-    return Allowed(
+    return make_allowed(
         until_ms=now_ms + desk.left_ms(told, now_ms, reserved=reserved),
         until_by=authority.name,
         ceiling_tflop=ceiling_tflop,

@@ -13,8 +13,11 @@ from flopgate_proto.codec import PayloadType, decode_report
 from flopgate_proto.envelope import verify
 from flopgate_proto.errors import ForgedError, HistoryError, MisdirectedError
 from flopgate_proto.keys import VerifyingKey
-from flopgate_proto.quick import quick
+from flopgate_proto.quick import maker, quick
 from flopgate_proto.values import Answer, Ceiling, Policy, Quote, Refusal, Terms
+
+make_quote = maker(Quote)
+make_permit = maker(Permit)
 
 NOT_DURABLE: Final = "kept.time"
 """Of what was kept and is newer than the ledger."""
@@ -56,6 +59,9 @@ class Accepted:
     def rules(self) -> bool:
         """Whether its verdicts replace those before."""
         return self.asked and not self.late
+
+
+make_accepted = maker(Accepted)
 
 
 def check_answer(
@@ -104,14 +110,14 @@ def check_answer(
     licensed = answer.terms is not None and answer.terms.license is not None
     # A license counts where its approval is, in a file of its own: here it acknowledges.
     permit = None if licensed else _permit(answer, request, authority, settings, now_ms)
-    quote = Quote(
+    quote = make_quote(
         authority=authority.name,
         answer_digest=verified.digest,
         batch_number=verified.batch.batch_number,
         # A grant is named once it is in use, never before: naming it releases older ones.
         grant=answer.request_digest if permit else authority.quote.grant,
     )
-    return Accepted(
+    return make_accepted(
         verified=verified,
         quote=quote,
         acknowledged_sequence=max(authority.acknowledged_sequence, answer.acknowledged_sequence),
@@ -285,7 +291,7 @@ def _permit(
     older = authority.permit is not None and sent.made_ms < authority.permit.made_ms
     if older or now_ms >= sent.made_ms + terms.lifetime_ms:
         return None
-    return Permit(
+    return make_permit(
         request_digest=answer.request_digest,
         made_ms=sent.made_ms,
         lifetime_ms=terms.lifetime_ms,

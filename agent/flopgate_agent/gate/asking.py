@@ -49,7 +49,7 @@ def request_times_ms(
     `retry_ms`: an answer that got lost is not waited for until the next renewal.
     """
     times_ms = [one.next_request_ms for one in authorities]
-    if times_ms and any([lane.pressed for lane in lanes]):
+    if times_ms and any(lane.pressed for lane in lanes):
         times_ms.append(max(one.asked_ms for one in authorities) + settings.retry_ms)
     return times_ms
 

@@ -11,12 +11,16 @@ from dataclasses import dataclass, field
 
 from flopgate_agent.gate.settings import TFLOP
 from flopgate_agent.measured import Flop
+from flopgate_proto.quick import maker
 from flopgate_proto.values import ChargedFigure, Figures, LaneReport
+
+make_figures = maker(Figures)
+make_flop = maker(Flop)
 
 
 def figures_of(flop: Flop) -> Figures:
     """Whole teraFLOP of running totals; the remainder stays in the exact count."""
-    return Figures(
+    return make_figures(
         low_tflop=flop.low // TFLOP,
         nominal_tflop=flop.nominal // TFLOP,
         high_tflop=flop.high // TFLOP,
@@ -26,7 +30,7 @@ def figures_of(flop: Flop) -> Figures:
 def _difference(whole: Figures, reported: Figures) -> Figures:
     low = whole.low_tflop - reported.low_tflop
     nominal = max(low, whole.nominal_tflop - reported.nominal_tflop)
-    return Figures(
+    return make_figures(
         low_tflop=low,
         nominal_tflop=nominal,
         high_tflop=max(nominal, whole.high_tflop - reported.high_tflop),
@@ -48,7 +52,7 @@ def grow(count: list[int], flop: Flop) -> None:
 def flop_of(count: list[int]) -> Flop:
     """The value of such a count now."""
     low, nominal, high = count
-    return Flop(low=low, nominal=nominal, high=high)
+    return make_flop(low=low, nominal=nominal, high=high)
 
 
 @dataclass(slots=True)

@@ -61,7 +61,7 @@ class ChipMeter:
         """Go on from the last report's row; counters count as survivors within one boot only."""
         self.covered_until_ms, self._owed = covered_until_ms, True
         self._measured_ms, self._gap_ms = row.measured_ms, row.gap_ms
-        self._totals = {
+        totals = {
             pipe.pipe: [
                 pipe.total.low_tflop * TFLOP,
                 pipe.total.nominal_tflop * TFLOP,
@@ -69,6 +69,7 @@ class ChipMeter:
             ]
             for pipe in row.pipes
         }
+        self._totals = _in_order(totals)
         raw = dict(row.counters)
         run_s = raw.get(_RUN_S)
         if run_s is not None:
@@ -110,32 +111,32 @@ class ChipMeter:
         if self._owed and sample.taken_ms < self.covered_until_ms:
             # It came late: that time has been charged, and it is no base to measure from.
             return ()
-        done: list[Measured] = []
+        part: Measured | None = None
         previous = self._previous
         if previous is None:
             span_ms = sample.taken_ms - self.covered_until_ms
             if span_ms > 0 and self._owed:
-                done.append(self._gap_before(sample, span_ms))
+                part = self._gap_before(sample, span_ms)
         elif sample.taken_ms > previous.taken_ms:
             summed = self._sms_per_count == 1
-            done.append(parts.measure(previous, sample, self.chip.spec, summed=summed))
+            part = parts.measure(previous, sample, self.chip.spec, summed=summed)
         self._survivor, self._owed = None, True
         since_ms = self.covered_until_ms
         self._previous = sample
-        self.covered_until_ms = max(self.covered_until_ms, sample.taken_ms)
-        self._judge(sample, done, since_ms)
-        self._add(done)
-        if done and done[-1].gap:
-            # What was not believed is nothing to compare with.
-            self._checks.reset()
-        flop = sum([part.total.nominal for part in done])
+        self.covered_until_ms = max(since_ms, sample.taken_ms)
+        self._judge(sample, part, since_ms)
+        if part is not None:
+            self._add(part)
+            if part.gap:
+                # What was not believed is nothing to compare with.
+                self._checks.reset()
         told = () if self._sms_per_count is not None else self._calibration(previous, sample)
-        found = told + self._checks.look(sample, flop)
-        if done and sample.run_s is not None:
+        found = told + self._checks.look(sample, 0 if part is None else part.total.nominal)
+        if part is None:
+            return ()
+        if sample.run_s is not None:
             found += self._run_time.look(sample)
-        if found and done:
-            done[-1] = replace(done[-1], findings=(*done[-1].findings, *found))
-        return tuple(done)
+        return (replace(part, findings=(*part.findings, *found)) if found else part,)
 
     def _calibration(
         self, previous: ChipSample | None, sample: ChipSample
@@ -182,15 +183,14 @@ class ChipMeter:
         if span_ms <= 0:
             return ()
         self.covered_until_ms = until_ms
-        done = (meter.worst_case(self.chip.spec, span_ms),)
-        self._add(done)
-        return done
+        part = meter.worst_case(self.chip.spec, span_ms)
+        self._add(part)
+        return (part,)
 
-    def _judge(self, sample: ChipSample, done: list[Measured], since_ms: int) -> None:
-        last = done[-1] if done else None
-        by_pipes = last is not None and last.source in PIPES_READ and not last.gap
-        if by_pipes and last is not None:
-            still = not last.by_pipe
+    def _judge(self, sample: ChipSample, part: Measured | None, since_ms: int) -> None:
+        by_pipes = part is not None and part.source in PIPES_READ and not part.gap
+        if by_pipes and part is not None:
+            still = not part.by_pipe
         else:
             # Pipes cannot be read: only a chip without any context stands still (law 1).
             still = sample.error is None and sample.pids == ()
@@ -201,30 +201,33 @@ class ChipMeter:
         elif self.still_since_ms is None:
             self.still_since_ms = since_ms if by_pipes else sample.taken_ms
 
-    def _add(self, done: list[Measured] | tuple[Measured, ...]) -> None:
-        for part in done:
-            self._source = part.source
-            if part.gap:
-                self._gap_ms += part.elapsed_ms
-            else:
-                self._measured_ms += part.elapsed_ms
-            for pipe, flop in part.by_pipe:
-                known = self._totals.get(pipe)
-                if known is None:
-                    known = self._totals[pipe] = nothing()
-                grow(known, flop)
+    def _add(self, part: Measured) -> None:
+        self._source = part.source
+        if part.gap:
+            self._gap_ms += part.elapsed_ms
+        else:
+            self._measured_ms += part.elapsed_ms
+        for pipe, flop in part.by_pipe:
+            known = self._totals.get(pipe)
+            if known is None:
+                known = nothing()
+                self._totals = _in_order({**self._totals, pipe.value: known})
+            grow(known, flop)
 
     def encoded_row(self) -> bytes:
         """The chip's row of the next report, as its bytes are salted and hashed."""
         last = self._previous or self._survivor
         names, counts = _raw(last)
-        pipes = tuple([name for name in _PIPES if name in self._totals])
         return self._encoder.encode(
             self.index,
             self._source,
             Assurance.SOFTWARE,
-            pipes=pipes,
-            totals_tflop=[self._total_tflop(name) for name in pipes],
+            pipes=tuple(self._totals),
+            # Whole teraFLOP; the remainder stays in the exact counts.
+            totals_tflop=[
+                (low // TFLOP, nominal // TFLOP, high // TFLOP)
+                for low, nominal, high in self._totals.values()
+            ],
             measured_ms=self._measured_ms,
             gap_ms=self._gap_ms,
             energy_mj=None if last is None else last.energy_mj,
@@ -232,10 +235,10 @@ class ChipMeter:
             counts=counts,
         )
 
-    def _total_tflop(self, pipe: str) -> tuple[int, int, int]:
-        """Whole teraFLOP of a pipe; the remainder stays in the exact count."""
-        low, nominal, high = self._totals[pipe]
-        return low // TFLOP, nominal // TFLOP, high // TFLOP
+
+def _in_order(totals: dict[str, list[int]]) -> dict[str, list[int]]:
+    """Counts by pipe, in the order in which a row has them."""
+    return {name: totals[name] for name in _PIPES if name in totals}
 
 
 def _raw(last: ChipSample | None) -> tuple[tuple[str, ...], tuple[int, ...]]:

@@ -11,7 +11,10 @@ from typing import Final
 from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.gate.settings import Now
 from flopgate_proto.errors import ClockError
+from flopgate_proto.quick import maker
 from flopgate_proto.values import Severity
+
+make_now = maker(Now)
 
 WALL_STEPPED: Final = "clock.wall.stepped"
 WALL_SLACK_MS: Final = 1_000
@@ -61,11 +64,11 @@ class HostClock:
         """
         told = self.now
         if told.elapsed_ms >= made_ms:
-            self._wall_since = Now(elapsed_ms=made_ms, wall_unix_ms=made_wall_unix_ms)
+            self._wall_since = make_now(elapsed_ms=made_ms, wall_unix_ms=made_wall_unix_ms)
             self._watch_wall()
             return None
         away_ms = max(0, told.wall_unix_ms - made_wall_unix_ms)
-        self.now = Now(elapsed_ms=made_ms + away_ms, wall_unix_ms=told.wall_unix_ms)
+        self.now = make_now(elapsed_ms=made_ms + away_ms, wall_unix_ms=told.wall_unix_ms)
         self.behind_ms = self.now.elapsed_ms - told.elapsed_ms
         self._wall_since = self.now
         return backwards(made_ms, told.elapsed_ms)
@@ -77,9 +80,11 @@ class HostClock:
             went_on_ms = max(self.now.elapsed_ms, self._due())
             self.behind_ms += went_on_ms - elapsed_ms
             # What passed meanwhile is not known, so the wall clock proves nothing of itself.
-            self.now = self._wall_since = Now(elapsed_ms=went_on_ms, wall_unix_ms=told.wall_unix_ms)
+            self.now = self._wall_since = make_now(
+                elapsed_ms=went_on_ms, wall_unix_ms=told.wall_unix_ms
+            )
             return
-        self.now = Now(elapsed_ms=elapsed_ms, wall_unix_ms=told.wall_unix_ms)
+        self.now = make_now(elapsed_ms=elapsed_ms, wall_unix_ms=told.wall_unix_ms)
         self._watch_wall()
 
     def _watch_wall(self) -> None:

@@ -303,7 +303,7 @@ class OfficerOrders:
         """
         keys = self.keys_in_force(running_ms)
         signed = [signature.key_id for signature in envelope.signatures]
-        if any([key_id in keys for key_id in signed]):
+        if not keys.keys().isdisjoint(signed):
             return keys
         known = [entry for entry in self._delegated if entry.key.key_id in signed]
         if not known:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flopgate_agent.gate.allowance import NEXT_LICENSE, Allowed, Denied
-from flopgate_proto.quick import quick
+from flopgate_proto.quick import maker, quick
 
 
 @quick
@@ -26,6 +26,9 @@ class Outlook:
     wind_down_at_ms: int
     left_tflop: int
     orderly_tflop: int
+
+
+make_outlook = maker(Outlook)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +72,7 @@ def outlook(
         why = _expiring(allowed) if now_ms >= freeze_at_ms else _spent(allowed)
     elif now_ms >= wind_down_at_ms or left_tflop <= orderly_tflop:
         why = _expiring(allowed) if now_ms >= wind_down_at_ms else _spent(allowed)
-    return Outlook(
+    return make_outlook(
         why=why,
         at_once=at_once,
         freeze_at_ms=freeze_at_ms,

@@ -14,7 +14,7 @@ from typing import Final
 
 from flopgate_agent.gate.authority import Authority
 from flopgate_proto.phases import strictest_between
-from flopgate_proto.quick import quick
+from flopgate_proto.quick import maker, quick
 from flopgate_proto.values import Phase, Policy, Scope, ScopeKind
 
 
@@ -30,6 +30,9 @@ class PhaseInForce:
     def bites(self) -> bool:
         """Whether what has no permission is stopped."""
         return self.phase is Phase.ENFORCE
+
+
+make_phase_in_force = maker(PhaseInForce)
 
 
 _phase_of = attrgetter("phase")
@@ -56,7 +59,7 @@ def phase_in_force(
         return UNKNOWN
     strictest = max(told, key=_phase_of)
     if least > strictest.phase:
-        return PhaseInForce(phase=least, why="this host's own configuration")
+        return make_phase_in_force(phase=least, why="this host's own configuration")
     return strictest
 
 
@@ -94,7 +97,7 @@ def _from_one(authority: Authority, *, now_ms: int, running_ms: int) -> PhaseInF
     """
     policies, name = _policies(authority), authority.name
     if authority.policy is None:
-        return PhaseInForce(phase=Phase.ENFORCE, why=f"no policy of {name} is known")
+        return make_phase_in_force(phase=Phase.ENFORCE, why=f"no policy of {name} is known")
     said = [
         _from_policy(authority, policy, seen_ms, now_ms=now_ms, running_ms=running_ms)
         for policy, seen_ms in policies
@@ -102,7 +105,7 @@ def _from_one(authority: Authority, *, now_ms: int, running_ms: int) -> PhaseInF
     if authority.named_policy is None:
         version = authority.policy.version
         why = f"no signed statement of {name} has named policy {version} yet"
-        said.append(PhaseInForce(phase=Phase.ENFORCE, why=why))
+        said.append(make_phase_in_force(phase=Phase.ENFORCE, why=why))
     strictest = max(said, key=_phase_of)
     permit = authority.permit
     if (
@@ -111,7 +114,7 @@ def _from_one(authority: Authority, *, now_ms: int, running_ms: int) -> PhaseInF
         and permit.policy_version >= authority.policy.version
         and now_ms < permit.made_ms + permit.lifetime_ms
     ):
-        return PhaseInForce(phase=permit.phase, why=f"the newest permit of {name}")
+        return make_phase_in_force(phase=permit.phase, why=f"the newest permit of {name}")
     return strictest
 
 
@@ -121,16 +124,16 @@ def _from_policy(
     name, time = authority.name, authority.told_time
     said = f"policy {policy.version} of {name}"
     if not policy.phases:
-        return PhaseInForce(phase=Phase.ENFORCE, why=said)
+        return make_phase_in_force(phase=Phase.ENFORCE, why=said)
     if running_ms - seen_ms >= policy.loose_phase_age_ms:
         why = f"{said} is too old for anything looser"
-        return PhaseInForce(phase=Phase.ENFORCE, why=why)
+        return make_phase_in_force(phase=Phase.ENFORCE, why=why)
     if time is None:
-        return PhaseInForce(phase=Phase.ENFORCE, why=f"{name} has not told the time yet")
+        return make_phase_in_force(phase=Phase.ENFORCE, why=f"{name} has not told the time yet")
     phase = strictest_between(
         policy.phases,
         authority.scopes | {Scope(ScopeKind.EVERYTHING)},
         time.earliest_unix_ms(now_ms),
         time.latest_unix_ms(now_ms),
     )
-    return PhaseInForce(phase=phase, why=said)
+    return make_phase_in_force(phase=phase, why=said)

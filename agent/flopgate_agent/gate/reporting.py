@@ -16,6 +16,7 @@ from flopgate_proto import merkle
 from flopgate_proto.codec import PayloadType, encode_report
 from flopgate_proto.envelope import seal
 from flopgate_proto.limits import FINDINGS_MAX, SALT_BYTES
+from flopgate_proto.quick import maker
 from flopgate_proto.values import (
     Finding,
     LaneReport,
@@ -23,6 +24,9 @@ from flopgate_proto.values import (
     Request,
     Topology,
 )
+
+make_lane_report = maker(LaneReport)
+make_report = maker(Report)
 
 
 def salted_rows(
@@ -47,7 +51,7 @@ def lane_report(lane: Lane) -> LaneReport:
     """One lane's figures since the last report; starts its next interval."""
     measured, gap = lane.book.interval()
     total = lane.book.reported_measured + lane.book.reported_gap
-    return LaneReport(
+    return make_lane_report(
         workload=lane.workload,
         state=lane.state,
         chips=lane.setting.chips,
@@ -83,7 +87,7 @@ def build_report(
     hosts whose TPM counts them.
     """
     rows, chip_root = salted_rows(settings.salt_secret, sequence, chips)
-    report = Report(
+    report = make_report(
         host_id=settings.host_id,
         sequence=sequence,
         previous=previous,

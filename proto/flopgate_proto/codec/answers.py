@@ -8,6 +8,7 @@ from flopgate_proto.codec import checks, licenses
 from flopgate_proto.codec.common import scope_of, scope_to
 from flopgate_proto.errors import MalformedError
 from flopgate_proto.limits import LANES_MAX, NONCE_BYTES, PAUSES_MAX, SCOPES_MAX
+from flopgate_proto.quick import maker
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.answers import (
     Admission,
@@ -19,6 +20,11 @@ from flopgate_proto.values.answers import (
     Verdict,
 )
 from flopgate_proto.values.common import Phase, Scope
+
+make_answer = maker(Answer)
+make_batch_root = maker(BatchRoot)
+make_verdict = maker(Verdict)
+make_ceiling = maker(Ceiling)
 
 
 def encode_answer(value: Answer) -> bytes:
@@ -99,7 +105,7 @@ def decode_answer(data: bytes) -> Answer:
     granted = any(isinstance(verdict.outcome, Ceiling) for verdict in verdicts)
     if granted != message.HasField("terms"):
         raise MalformedError("terms without a grant, or a grant without terms", code="answer.terms")
-    return Answer(
+    return make_answer(
         authority=checks.text(message.authority, "authority", required=True),
         host_id=checks.digest(message.host_id, "host id"),
         request_digest=checks.digest(message.request_digest, "request digest"),
@@ -124,11 +130,11 @@ def _verdict_of(message: pb.Verdict) -> Verdict:
         case "ceiling":
             ceiling_tflop = checks.count(message.ceiling.ceiling_tflop, "ceiling")
             peak = checks.count(message.ceiling.peak_tflop_per_s, "peak")
-            outcome = Ceiling(ceiling_tflop=ceiling_tflop, peak_tflop_per_s=peak)
-            return Verdict(workload=workload, outcome=outcome)
+            outcome = make_ceiling(ceiling_tflop=ceiling_tflop, peak_tflop_per_s=peak)
+            return make_verdict(workload=workload, outcome=outcome)
         case "refusal":
             refusal = message.refusal
-            return Verdict(
+            return make_verdict(
                 workload=workload,
                 outcome=Refusal(
                     reason=checks.text(refusal.reason, "reason", required=True),
@@ -172,7 +178,7 @@ def decode_batch_root(data: bytes) -> BatchRoot:
     """Batch root from verified payload bytes."""
     message = checks.parse_exact(pb.BatchRoot(), data)
     checks.check_format(message)
-    return BatchRoot(
+    return make_batch_root(
         origin=checks.text(message.origin, "origin", required=True),
         batch_number=checks.count(message.batch_number, "batch number"),
         tree_size=checks.count(message.tree_size, "tree size"),

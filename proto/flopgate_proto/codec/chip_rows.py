@@ -19,7 +19,7 @@ class ChipRowEncoder:
     encoding: they are made once and filled again.
     """
 
-    __slots__ = ("_counters", "_counts", "_message", "_place", "_shape", "_totals")
+    __slots__ = ("_counters", "_counts", "_gap_ms", "_message", "_place", "_shape", "_totals")
 
     def __init__(self) -> None:
         self._shape: tuple[tuple[str, ...], tuple[str, ...]] | None = None
@@ -33,7 +33,8 @@ class ChipRowEncoder:
         )
         self._totals = [pipe.total for pipe in self._message.pipes]
         self._counters = list(self._message.counters)
-        self._counts = [0] * len(names)
+        self._counts: Sequence[int] = [0] * len(names)
+        self._gap_ms = 0
 
     def encode(
         self,
@@ -63,18 +64,19 @@ class ChipRowEncoder:
             message.assurance = checks.wire(assurance)
             self._place = place
         message.measured_ms = measured_ms
-        message.gap_ms = gap_ms
+        if gap_ms != self._gap_ms:
+            message.gap_ms = self._gap_ms = gap_ms
         if energy_mj is None:
             message.ClearField("energy_mj")
         else:
             message.energy_mj = energy_mj
         for total, tflop in zip(self._totals, totals_tflop, strict=True):
             total.low_tflop, total.nominal_tflop, total.high_tflop = tflop
-        before = self._counts
-        for index, count in enumerate(counts):
+        for counter, before, count in zip(self._counters, self._counts, counts, strict=True):
             # Most of a chip's counters stand still.
-            if count != before[index]:
-                self._counters[index].value = before[index] = count
+            if count != before:
+                counter.value = count
+        self._counts = counts
         return message.SerializeToString(deterministic=True)
 
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 from flopgate_proto.codec import checks
 from flopgate_proto.errors import MalformedError
 from flopgate_proto.limits import DIGEST_BYTES
+from flopgate_proto.quick import maker
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import (
     Figures,
@@ -16,6 +17,8 @@ from flopgate_proto.values.common import (
     Severity,
     Software,
 )
+
+make_figures = maker(Figures)
 
 NO_FIGURES = Figures()
 
@@ -62,7 +65,7 @@ def figures_of(message: pb.Figures, name: str) -> Figures:
         return NO_FIGURES
     if not low <= nominal <= checks.count(high, name):
         raise MalformedError(f"{name}: low <= nominal <= high does not hold", code="figures.order")
-    return Figures(low_tflop=low, nominal_tflop=nominal, high_tflop=high)
+    return make_figures(low_tflop=low, nominal_tflop=nominal, high_tflop=high)
 
 
 def finding_to(value: Finding) -> pb.Finding:

@@ -23,6 +23,7 @@ from flopgate_proto.limits import (
     QUOTES_MAX,
     SPKI_BYTES_MAX,
 )
+from flopgate_proto.quick import maker
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import Assurance, LaneState
 from flopgate_proto.values.reports import (
@@ -36,6 +37,12 @@ from flopgate_proto.values.reports import (
     Request,
     TpmState,
 )
+
+make_lane_report = maker(LaneReport)
+make_quote = maker(Quote)
+make_report = maker(Report)
+make_lane_request = maker(LaneRequest)
+make_request = maker(Request)
 
 
 def encode_enrolment(value: Enrolment) -> bytes:
@@ -208,7 +215,7 @@ def decode_report(data: bytes) -> Report:
     quotes = tuple(map(_quote_of, checks.few(message.quotes, QUOTES_MAX, "quotes")))
     checks.unique([quote.authority for quote in quotes], "quoted authorities")
     findings = checks.few(message.findings, FINDINGS_MAX, "findings")
-    return Report(
+    return make_report(
         host_id=checks.digest(message.host_id, "host id"),
         sequence=checks.count(message.sequence, "sequence"),
         previous=checks.digest(message.previous, "previous"),
@@ -275,7 +282,7 @@ def _fill_lane(message: pb.LaneReport, value: LaneReport) -> None:
 
 
 def _lane_of(message: pb.LaneReport) -> LaneReport:
-    return LaneReport(
+    return make_lane_report(
         workload=checks.text(message.workload, "workload", required=True),
         state=checks.member(LaneState, message.state, "lane state"),
         chips=tuple(checks.few(message.chips, CHIPS_MAX, "chips of a lane")),
@@ -289,7 +296,7 @@ def _lane_of(message: pb.LaneReport) -> LaneReport:
 
 
 def _quote_of(message: pb.Quote) -> Quote:
-    return Quote(
+    return make_quote(
         authority=checks.text(message.authority, "quoted authority", required=True),
         answer_digest=checks.digest_or_empty(message.answer_digest, "answer digest"),
         batch_number=checks.count(message.batch_number, "batch number"),
@@ -310,11 +317,11 @@ def _request_of(message: pb.Request, workloads: list[str]) -> Request:
     if not set(asked) <= set(workloads):
         raise MalformedError("asks for a workload it does not report", code="request.workload")
     wish = licenses.wish_of(message.license) if message.HasField("license") else None
-    return Request(lanes=lanes, license=wish)
+    return make_request(lanes=lanes, license=wish)
 
 
 def _asked_of(message: pb.LaneRequest) -> LaneRequest:
-    return LaneRequest(
+    return make_lane_request(
         workload=checks.text(message.workload, "workload", required=True),
         headroom_tflop=checks.count(message.headroom_tflop, "headroom_tflop"),
     )

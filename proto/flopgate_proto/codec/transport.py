@@ -18,8 +18,12 @@ from flopgate_proto.limits import (
     SIGNATURES_MAX,
     TPM_STRUCTURE_BYTES_MAX,
 )
+from flopgate_proto.quick import maker
 from flopgate_proto.tpm_quote import TpmQuote
 from flopgate_proto.v1 import flopgate_pb2 as pb
+
+make_envelope = maker(Envelope)
+make_signature = maker(Signature)
 
 M = TypeVar("M", bound=Message)
 
@@ -71,10 +75,10 @@ def envelope_from_wire(message: pb.Envelope) -> Envelope:
             f"{len(message.signatures)} signatures, 1 to {SIGNATURES_MAX} are taken",
             code="envelope.signatures",
         )
-    return Envelope(
+    return make_envelope(
         message.payload_type,
         message.payload,
-        tuple([Signature(s.keyid, s.sig) for s in message.signatures[:]]),
+        tuple([make_signature(s.keyid, s.sig) for s in message.signatures[:]]),
     )
 
 
@@ -116,11 +120,12 @@ def envelope_from_object(document: Any) -> Envelope:
         MalformedError, OversizedError: not such a document.
     """
     try:
-        return Envelope(
+        return make_envelope(
             _string(document["payloadType"]),
             _decode(document["payload"]),
             tuple(
-                Signature(_string(s["keyid"]), _decode(s["sig"])) for s in document["signatures"]
+                make_signature(_string(s["keyid"]), _decode(s["sig"]))
+                for s in document["signatures"]
             ),
         )
     except (ValueError, KeyError, TypeError) as error:
