@@ -24,6 +24,7 @@ from flopgate_agent.gate.answers import (
     take_licensed,
 )
 from flopgate_agent.gate.authority import Authority, admitted, known
+from flopgate_agent.gate.claimed import claimed_authority
 from flopgate_agent.gate.faults import DRIVER_SILENT
 from flopgate_agent.gate.gate_state import GateState
 from flopgate_agent.gate.license import Asked
@@ -38,7 +39,7 @@ from flopgate_agent.gate.resuming import begin
 from flopgate_agent.gate.settings import Now
 from flopgate_agent.gate.told_time import BEHIND, ToldTime
 from flopgate_proto.batches import ProvenAnswer
-from flopgate_proto.codec import PayloadType, decode_opening, decode_trusted_time
+from flopgate_proto.codec import PayloadType, decode_trusted_time
 from flopgate_proto.envelope import Envelope, verify
 from flopgate_proto.errors import EnvironmentFault, HistoryError, MisdirectedError
 from flopgate_proto.values import LicenseWish, Request, Severity
@@ -293,7 +294,7 @@ class GateCore(GateState):
         """
         now = self._clock.advance(now)
         self._check_may_report()
-        name = decode_opening(opening.payload).authority
+        name = claimed_authority(PayloadType.RESERVE_OPENING, opening.payload)
         authority = self._admitted_authority(name)
         digest = check_opening(opening, authority, self._admitted, running_ms=self.running_ms)
         desk = authority.reserve_desk
@@ -310,7 +311,8 @@ class GateCore(GateState):
             PeerError: it does not hold; nothing has changed.
         """
         now = self._clock.advance(now)
-        authority = self._admitted_authority(decode_trusted_time(envelope.payload).authority)
+        name = claimed_authority(PayloadType.TRUSTED_TIME, envelope.payload)
+        authority = self._admitted_authority(name)
         keys = authority.check_delegated(envelope, self.running_ms)
         told = decode_trusted_time(verify(envelope, PayloadType.TRUSTED_TIME, keys).payload)
         authority.hear_later(told.governor_unix_ms, now.elapsed_ms)

@@ -7,13 +7,13 @@ keys must have signed them.
 from __future__ import annotations
 
 from flopgate_agent.gate.actions import Action
+from flopgate_agent.gate.claimed import claimed_authority
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.license_check import LicenseFile
 from flopgate_agent.gate.settings import Now
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import (
-    decode_admission,
-    decode_order,
+    PayloadType,
     envelope_from_wire,
     parse_message,
 )
@@ -86,14 +86,14 @@ def take_cluster_merge(core: GateCore, authority: str, wire: pb.Envelope) -> Non
 def take_order(core: GateCore, order: pb.SignedOrder, now: Now) -> list[Action]:
     """One order of officers."""
     envelope = envelope_from_wire(order.envelope)
-    authority = decode_order(envelope.payload_type, envelope.payload).authority
+    authority = claimed_authority(envelope.payload_type, envelope.payload)
     return core.order(authority, envelope, now)
 
 
 def take_admission(core: GateCore, reply: pb.EnrollReply, now: Now) -> list[Action]:
     """What `Enroll` returned."""
     admission = envelope_from_wire(reply.admission)
-    authority = decode_admission(admission.payload).authority
+    authority = claimed_authority(PayloadType.ADMISSION, admission.payload)
     orders = [envelope_from_wire(order.envelope) for order in reply.orders]
     return core.admission(authority, admission, orders, now)
 
