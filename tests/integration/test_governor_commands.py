@@ -12,6 +12,8 @@ from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_cer
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from tests.support.governor_process import GovernorProcess, OpenLink, cli, join
 
+NORTH = {"site": "hall", "custodian": "bank", "jurisdiction": "land"}
+
 
 @pytest.fixture(scope="module")
 def governor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GovernorProcess]:
@@ -62,10 +64,35 @@ def test_tokens_carry_what_is_advertised(tmp_path: Path) -> None:
 def test_officers_hear_of_names_and_digests_that_are_nobodys(governor: GovernorProcess) -> None:
     odd = governor.order("pause", "--scope", "cluster:nobodys", "--reason", "slip")
     assert (odd.returncode, "pause.nobody" in odd.stderr) == (0, True)
+    assert "pauses 0 hosts of cluster:nobodys, 0 told at once" in odd.stdout
     unknown = governor.order("resume", "--lift", "ab" * 32, officers=2)
     assert (unknown.returncode, "resume.unknown" in unknown.stderr) == (2, True)
     lifted = governor.order("resume", "--lift", odd.stdout[:12], officers=2)
     assert lifted.returncode == 0, lifted.stderr
+    assert "lifts 1 pause, none is left" in lifted.stdout
+
+
+@pytest.mark.parametrize("kind", ["site", "custodian", "jurisdiction"])
+def test_a_slip_in_a_scope_is_told_with_the_nearest_name_and_stands(
+    governor: GovernorProcess, tmp_path: Path, kind: str
+) -> None:
+    named = ("--site", "north-hall", "--jurisdiction", "north-land", "--custodian", "north-bank")
+    join(governor, 61, governor.token(*named))
+    right, slip = f"{kind}:north-{NORTH[kind]}", f"{kind}:nort-{NORTH[kind]}"
+    ask = ("pause", "--reason", "slip", "--json", "--scope")
+    draft = tmp_path / "draft.json"
+    for how in (("--draft", draft), ("--dry-run",)):
+        done = cli(*ask, slip, "--dir", governor.root, *how)
+        assert (done.returncode, f"{slip}; nearest {right}" in done.stderr) == (0, True)
+    done = governor.order(*ask, slip)
+    document = json.loads(done.stdout)
+    assert document["nobody"] == [{"scope": slip, "expected": False, "nearest": [right]}]
+    assert (document["hosts"], document["lapse_ms"]) == (0, 72 * 3_600_000)
+    done = governor.order(*ask, right)
+    document = json.loads(done.stdout)
+    assert (document["nobody"], done.stderr) == ([], "")
+    assert document["hosts"] > document["hosts_linked"] == 0
+    assert governor.order("resume", "--all", officers=2).returncode == 0
 
 
 def test_a_shown_policy_is_edited_and_applied(governor: GovernorProcess, tmp_path: Path) -> None:
@@ -127,7 +154,9 @@ def test_law_6_a_draft_is_approved_submitted_waits_and_is_vetoed(
     form = tmp_path / "policy.toml"
     form.write_text(f"loosening_delay_ms = 3600000\n{shown}")
     assert governor.order("policy", "apply", str(form), officers=2).returncode == 0
-    paused = _last(governor.order("pause", "--scope", "cluster:c1", "--reason", "drill"))
+    done = governor.order("pause", "--scope", "cluster:c1", "--reason", "drill")
+    assert "shows who stands still" in _last(done)
+    paused = done.stdout.splitlines()[0]
     draft = tmp_path / "resume.json"
     lift = ("resume", "--dir", governor.root, "--lift", paused.split()[0], "--draft", draft)
     assert "order approve" in _last(cli(*lift))

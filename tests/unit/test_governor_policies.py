@@ -315,7 +315,8 @@ def test_budgets_are_told_with_all_that_counts(
     assert code == 0
     assert out.startswith("workload:w1  no cap  upper bound ")
     assert "  settled      4e17 FLOP  spent of what was granted\n" in out
-    assert "compare the name" not in out
+    assert "bears the name" not in out
     _, out, _ = told(capsys, "budget", "explain", "cluster:slip", "--dir", root)
-    assert "no budget names it, no host of it reported: compare the name with `status`" in out
+    assert "  no budget names it, and no host of it reported\n" in out
+    assert "  nobody here bears the name cluster:slip; known are cluster:c1\n" in out
     assert told(capsys, "budget", "explain", "planet:x", "--dir", root)[0] == 2

@@ -10,6 +10,7 @@ from flopgate_governor.desk.output import tell
 from flopgate_governor.files import Layout
 from flopgate_governor.policies.form import parse_scope
 from flopgate_governor.views.holders import BudgetExplained, explain
+from flopgate_governor.views.scope_names import Stranger, names_in
 from flopgate_governor.wiring import opened
 from flopgate_proto.amounts import counted, flop_text, span_text
 
@@ -34,14 +35,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Read the books and print them; the governor need not run."""
-    wanted = [str(parse_scope(arguments.scope))] if arguments.action == "explain" else None
+    scope = parse_scope(arguments.scope) if arguments.action == "explain" else None
+    wanted = None if scope is None else [str(scope)]
     with opened(Layout(arguments.dir)) as state:
         found = explain(state, list(state.budgets) if wanted is None else wanted)
-    if wanted is None:
+        names = names_in(state)
+    if scope is None:
         lines = [_line(one) for one in found] or ["no policy in force sets a budget"]
         tell(arguments, lines, [_document(one) for one in found])
     else:
-        tell(arguments, _lines(found[0]), _document(found[0]))
+        tell(arguments, _lines(found[0], names.stranger(scope)), _document(found[0]))
 
 
 def _line(one: BudgetExplained) -> str:
@@ -54,7 +57,7 @@ def _left(one: BudgetExplained) -> int:
     return max(0, (one.cap_tflop or 0) - one.upper_tflop)
 
 
-def _lines(one: BudgetExplained) -> list[str]:
+def _lines(one: BudgetExplained, stranger: Stranger | None) -> list[str]:
     totals = one.totals
     lines = [
         _line(one),
@@ -66,7 +69,9 @@ def _lines(one: BudgetExplained) -> list[str]:
     if one.cap_tflop is not None and not _left(one):
         lines.append("  nothing is granted here until something comes back or the cap is raised")
     if one.cap_tflop is None and not one.shares:
-        lines.append("  no budget names it, no host of it reported: compare the name with `status`")
+        lines.append("  no budget names it, and no host of it reported")
+    if stranger is not None:
+        lines.append(f"  {stranger.words}")
     for share in one.shares[:LANES_SHOWN]:
         lane = share.lane
         lines.append(

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import secrets
-import sys
 
 from flopgate_governor.commands.signing import add_signing_arguments, sign_and_submit
-from flopgate_governor.desk.client import status
 from flopgate_governor.files import Layout
 from flopgate_governor.policies.form import parse_scope
 from flopgate_governor.wiring import load_authority
 from flopgate_proto.amounts import parse_span_ms
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import NONCE_BYTES
-from flopgate_proto.values import Scope, ScopeKind
 from flopgate_proto.values.orders import NARROW, Pause
 
 
@@ -51,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ConfigError(
             "a pause that lapses at once", code="pause.lapse", remedy="Write a span, or never."
         )
-    submitted = sign_and_submit(
+    sign_and_submit(
         arguments,
         Pause(
             authority=load_authority(layout),
@@ -62,21 +59,3 @@ def run(arguments: argparse.Namespace) -> None:
             lapse_ms=lapse_ms,
         ),
     )
-    if submitted:
-        _warn_if_nobody(layout, scope)
-
-
-def _warn_if_nobody(layout: Layout, scope: Scope) -> None:
-    """A name with a slip of the pen pauses nobody, and looks like success."""
-    if scope.kind not in (ScopeKind.CLUSTER, ScopeKind.WORKLOAD):
-        return
-    hosts = status(layout).hosts
-    if scope.kind is ScopeKind.CLUSTER:
-        found = any(host.cluster == scope.id for host in hosts)
-    else:
-        found = any(lane.workload == scope.id for host in hosts for lane in host.lanes)
-    if not found:
-        sys.stderr.write(
-            f"flopgate-governor: pause.nobody: the pause stands, but no host of {scope} has "
-            "reported yet. Compare the name with `flopgate-governor status`.\n"
-        )

@@ -26,6 +26,7 @@ from flopgate_governor.policies.form import fault_at, policy_text, read_policy
 from flopgate_governor.policies.rehearsal import Rehearsed, rehearse
 from flopgate_governor.state import open_state
 from flopgate_governor.store.database import Store, copy_store
+from flopgate_governor.views.scope_names import names_in, policy_remarks
 from flopgate_governor.wiring import load_authority, load_policy, opened, unix_ms
 from flopgate_proto.amounts import counted, date_text, flop_text, parse_span_ms
 from flopgate_proto.errors import ConfigError
@@ -117,6 +118,7 @@ def _checked(layout: Layout, path: Path, policy: Policy) -> list[str]:
             *crash_remarks(policy),
             *remarks(policy, books, covered, state.book.orders.works),
             *headroom_remarks(policy, enrolled(state), covered),
+            *policy_remarks(policy, names_in(state)),
         ]
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from flopgate_governor.commands.replies import after, named, strangers
 from flopgate_governor.desk.client import submit
 from flopgate_governor.desk.officer_keys import signers
 from flopgate_governor.desk.output import add_json, tell
@@ -17,8 +18,9 @@ from flopgate_governor.orders.effects import effect_document, effect_lines, rehe
 from flopgate_governor.orders.words import in_words
 from flopgate_governor.wiring import unix_ms
 from flopgate_proto.amounts import date_text, parse_span_ms
+from flopgate_proto.codec import decode_order
 from flopgate_proto.envelope import Envelope, seal
-from flopgate_proto.errors import ConfigError
+from flopgate_proto.errors import ConfigError, FlopgateError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import ScopeKind
 from flopgate_proto.values.orders import Order, Pause, Policy, Resume, Seats, TrustRoot
@@ -73,15 +75,14 @@ class Done:
     document: dict[str, Any]
 
 
-def sign_and_submit(arguments: argparse.Namespace, order: Order) -> bool:
-    """`carried_out`, told on standard output; whether it was submitted.
+def sign_and_submit(arguments: argparse.Namespace, order: Order) -> None:
+    """`carried_out`, told on standard output.
 
     Raises:
         ConfigError, UnreachableError: as `carried_out`.
     """
     done = carried_out(arguments, order)
     tell(arguments, done.lines, done.document)
-    return done.submitted
 
 
 def carried_out(arguments: argparse.Namespace, order: Order) -> Done:
@@ -92,6 +93,29 @@ def carried_out(arguments: argparse.Namespace, order: Order) -> Done:
         UnreachableError: the governor does not answer, or refused.
         PeerError: nothing is to be signed, and what would be is refused.
     """
+    done = _carried_out(arguments, order)
+    if not named(order):
+        return done
+    # Afterwards: what stops somebody is not kept waiting for what is known here to be read.
+    return replace(done, document=done.document | {"nobody": _told_strangers(arguments, order)})
+
+
+def _told_strangers(arguments: argparse.Namespace, order: Order) -> list[dict[str, object]] | None:
+    """Scopes of which no host is here, told on standard error; ``None``: nobody can tell."""
+    code = "pause.nobody" if isinstance(order, Pause) else "scope.nobody"
+    try:
+        found = strangers(Layout(arguments.dir), named(order))
+    except FlopgateError as error:
+        sys.stderr.write(f"flopgate-governor: {code}: names were not compared: {error.detail}\n")
+        return None
+    for one in found:
+        sys.stderr.write(
+            f"flopgate-governor: {code}: {one.words}. Nothing was refused: hosts may come to it.\n"
+        )
+    return [one.document() for one in found]
+
+
+def _carried_out(arguments: argparse.Namespace, order: Order) -> Done:
     kind, payload = encoded(order)
     words = in_words(order)
     if arguments.dry_run:
@@ -157,7 +181,7 @@ def _reached(order: Order) -> str | None:
 
 
 def submitted(layout: Layout, envelope: Envelope) -> Done:
-    """Submit; the order's digest, its place in the log and when it comes into force.
+    """Submit; the order's digest, its place in the log, when it comes into force and what is next.
 
     Raises:
         ConfigError: the governor does not run.
@@ -171,7 +195,9 @@ def submitted(layout: Layout, envelope: Envelope) -> Done:
         lines += waiting_lines(reply.waiting)
         due_unix_ms, loosens = reply.waiting.due_unix_ms, list(reply.waiting.loosens)
         told["waiting"] = {"due_unix_ms": due_unix_ms, "loosens": loosens}
-    return Done(submitted=True, lines=lines, document=told)
+    order = decode_order(envelope.payload_type, envelope.payload)
+    said = after(layout, order, reply.digest, waits=reply.HasField("waiting"))
+    return Done(submitted=True, lines=lines + said.lines, document=told | said.document)
 
 
 def waiting_lines(waiting: pb.WaitingOrder) -> list[str]:
