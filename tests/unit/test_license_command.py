@@ -112,7 +112,13 @@ def test_a_request_is_shown_with_what_two_people_compare(output: Output, tmp_pat
 def test_a_license_is_shown_in_words(output: Output, licenses: str) -> None:
     out, _ = output.of("show", licenses, "--host", HOST_ID.hex()[:8])
     assert out.startswith(f"license for host {HOST_ID.hex()}, of agency.example\n")
-    for words in ("checksum ", "in steps of 30m", "single use rests on: software", "FLOP in all"):
+    for words in (
+        ": of this license alone",
+        "  approval ",
+        "in steps of 30m",
+        "single use rests on: software",
+        "FLOP in all",
+    ):
         assert words in out
     assert out.count("license for host") == 1
 

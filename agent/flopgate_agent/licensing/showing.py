@@ -8,7 +8,13 @@ from pathlib import Path
 
 from flopgate_agent.licensing.given import Given
 from flopgate_proto.amounts import date_text, flop_text, span_text
-from flopgate_proto.codec import decode_answer, decode_opening, decode_order, decode_trusted_time
+from flopgate_proto.codec import (
+    decode_answer,
+    decode_opening,
+    decode_order,
+    decode_trusted_time,
+    envelope_from_wire,
+)
 from flopgate_proto.codec.payload_types import PayloadType
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ConfigError
@@ -17,6 +23,7 @@ from flopgate_proto.files import (
     joined,
     license_content,
     qr_parts,
+    spoken,
     statement_content,
     summary_contents,
 )
@@ -75,7 +82,9 @@ def license_lines(license_: pb.HostLicense) -> Iterator[str]:
     answer = decode_answer(license_.answer.answers[0].payload)
     approval = decode_order(PayloadType.LICENSE_APPROVAL, license_.approval.payload)
     yield f"license for host {license_.host_id.hex()}, of {license_.authority}"
-    yield f"  checksum {license_content(license_).checksum}"
+    aloud = spoken(envelope_from_wire(license_.approval).digest)
+    yield f"  approval {aloud}: what officers read out, the same for all that they gave with it"
+    yield f"  checksum {license_content(license_).checksum}: of this license alone, on paper and QR"
     if answer.terms is not None and answer.terms.license is not None:
         span, step = answer.terms.lifetime_ms, answer.terms.license.step_ms
         yield f"  {span_text(span)} of running time, in steps of {span_text(step)}"

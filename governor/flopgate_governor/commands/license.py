@@ -355,10 +355,12 @@ def _write(
         )
     write_secret(out, b"".join(write_licenses(licenses)))
     lines = [f"{out}: {counted(len(licenses), 'license')}"]
-    document = {"file": str(out), "licenses": len(licenses), "approval": None}
+    document = {"file": str(out), "licenses": len(licenses), "approval": None, "spoken": None}
     if approval is not None:
         digest = document["approval"] = approval.digest.hex()
-        lines.append(f"approval {digest}  by voice {spoken(approval.digest)}")
+        document["spoken"] = aloud = spoken(approval.digest)
+        lines.append(f"approval {digest}")
+        lines.append(f"read out {aloud}: `license show` of the same file says it of each license")
     tell(arguments, lines, document)
 
 
