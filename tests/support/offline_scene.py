@@ -38,6 +38,7 @@ _AGENT: Final = """\
 #!/bin/sh
 node={folder}/${{FLOPGATE_NODE:-node-1}}
 if test -e "$node/booted"; then export PYTHONPATH="$(cat "$node/booted")"; fi
+case "$*" in *" --hosts "*) exec {python} -m flopgate_agent.cli "$@" ;; esac
 case "$1 $2" in
 "license gather"|"license installed"|"license opening") exec {python} -m flopgate_agent.cli "$@" ;;
 license*|retire*) exec {python} -m flopgate_agent.cli "$@" --config "$node/gate.toml" ;;

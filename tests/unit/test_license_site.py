@@ -1,5 +1,6 @@
 """Licenses of a whole site: installed from one place, and who has not."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -18,13 +19,14 @@ RESERVES = [
     license_files.approved(one, orders.sealed_order(further_orders.reserve())) for one in LICENSES
 ]
 NODES = ("node-1", "node-2")
+USAGE = 2
 
 
 class Site:
     """Two hosts, each of which answers what its file under ``receipts`` holds."""
 
     def __init__(self, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-        self.folder = folder
+        self.folder, self.out = folder, ""
         self._capfd = capfd
         self.receipts = folder / "receipts"
         self.receipts.mkdir()
@@ -46,7 +48,8 @@ class Site:
         assert main(["license", *map(str, arguments)]) == status
         sys.stdout.flush()
         found = self._capfd.readouterr()
-        assert not found.out
+        self.out = found.out
+        assert bool(found.out) is ("--json" in arguments and status != USAGE)
         return found.err
 
     def install(self, *more: object, status: int = 0, then: str = "") -> str:
@@ -196,3 +199,34 @@ def test_a_receipt_is_read_out_of_what_else_a_host_says() -> None:
     assert read_receipts(said) == [receipt]
     with pytest.raises(MalformedError, match="receipts, where a host gives one"):
         read_receipts(receipt_line(receipt).encode() * 65)
+
+
+def test_programs_are_told_who_has_and_who_has_not(site: Site) -> None:
+    site.install("--json")
+    whole = {"installed": list(NODES), "failed": {}, "silent": [], "untaken": []}
+    assert json.loads(site.out) == whole
+    site.silence("node-2")
+    site.install("--json", status=1)
+    told = json.loads(site.out)
+    left = {"host": LICENSES[1].host_id.hex(), "authority": "agency.example", "reserve": False}
+    assert (told["installed"], list(told["failed"]), told["untaken"]) == (
+        *(["node-1"], ["node-2"], [left]),
+    )
+    site.installed("--expect", site.nodes, "--json", status=1)
+    told = json.loads(site.out)
+    assert (told["silent"], told["failed"], told["untaken"]) == (["node-2"], {}, [left])
+
+
+@pytest.mark.parametrize("more", [("--name", "x"), ("--config", "gate.toml")])
+def test_what_is_about_one_host_is_refused_with_those_of_a_site(
+    site: Site, more: tuple[str, str]
+) -> None:
+    assert f"license.install-options: {more[0]} together with --hosts" in site.install(
+        *more, status=USAGE
+    )
+
+
+@pytest.mark.parametrize("more", [("--at-once", 2), ("--wait", 5), ("--through", "ssh NODE")])
+def test_what_is_about_a_site_is_refused_for_one_host(site: Site, more: tuple[str, object]) -> None:
+    told = site.run("install", site.licenses, *more, status=USAGE)
+    assert f"license.install-options: {more[0]} without --hosts" in told

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Final
+
+GATE_CONFIG: Final = Path("/etc/flopgate/gate.toml")
 
 
 def add_gate_config(parser: argparse.ArgumentParser) -> None:
@@ -11,7 +14,7 @@ def add_gate_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         type=Path,
-        default=Path("/etc/flopgate/gate.toml"),
+        default=GATE_CONFIG,
         metavar="FILE",
-        help="the gate's configuration (/etc/flopgate/gate.toml)",
+        help=f"the gate's configuration ({GATE_CONFIG})",
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from flopgate_agent.commands.gate_config import add_gate_config
+from flopgate_agent.commands.gate_config import GATE_CONFIG, add_gate_config
 from flopgate_agent.config import load_gate
 from flopgate_agent.gate_process.status_file import status_path
 from flopgate_agent.host_status import read_status, span_words
@@ -78,13 +79,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     install.add_argument("files", nargs="+", metavar="FILE", help=_FILES_HELP)
     install.add_argument(
-        "--json", action="store_true", help="receipt for programs, a line for each license"
+        "--json",
+        action="store_true",
+        help="for programs: a receipt for each license; with --hosts, who has and who has not",
     )
     install.add_argument(
-        "--name",
-        default=platform.node(),
-        metavar="NAME",
-        help="of this host, in its receipt (its own name)",
+        "--name", metavar="NAME", help="of this host, in its receipt (its own name)"
     )
     install.add_argument(
         "--hosts",
@@ -94,21 +94,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     install.add_argument(
         "--through",
-        default=THROUGH,
         metavar="COMMAND",
         help=f"with --hosts: reaches NODE, is fed the file, prints its receipt ({THROUGH})",
     )
     install.add_argument(
         "--at-once",
         type=int,
-        default=AT_ONCE,
         metavar="N",
         help=f"of --hosts, at a time ({AT_ONCE})",
     )
     install.add_argument(
         "--wait",
         type=int,
-        default=ANSWER_S,
         metavar="SECONDS",
         help=f"for each of --hosts ({ANSWER_S})",
     )
@@ -123,6 +120,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="names of hosts, one a line: who has not answered is told",
     )
+    installed.add_argument("--json", action="store_true", help="for programs: one object")
     back = actions.add_parser("return", help="give back what is left of a license")
     back.add_argument("authority", metavar="AUTHORITY", help="whose license it is")
     back.add_argument("--reserve", action="store_true", help="the reserve, not the license")
@@ -219,6 +217,7 @@ def _names(path: Path) -> list[str]:
 
 
 def _install(arguments: argparse.Namespace) -> int:
+    _check_options(arguments)
     if arguments.hosts is not None:
         return _install_everywhere(arguments)
     config = load_gate(arguments.config)
@@ -235,19 +234,37 @@ def _install(arguments: argparse.Namespace) -> int:
             already = True
         said = "installed already: nothing has changed" if already else "installed:"
         words = "\n".join([said, *license_lines(one)]) + "\n"
-        receipt = receipt_of(one, arguments.name, already=already)
+        receipt = receipt_of(one, arguments.name or platform.node(), already=already)
         sys.stdout.write(receipt_line(receipt) if arguments.json else words)
     return 0
 
 
+def _check_options(arguments: argparse.Namespace) -> None:
+    """What has no meaning beside ``--hosts``, or without it, is refused, not passed over."""
+    alone = arguments.hosts is None
+    odd = ("through", "at_once", "wait") if alone else ("name", "config")
+    given = [one for one in odd if getattr(arguments, one) not in {None, GATE_CONFIG}]
+    if given:
+        names = " and ".join(f"--{one.replace('_', '-')}" for one in given)
+        raise ConfigError(
+            f"{names} without --hosts" if alone else f"{names} together with --hosts",
+            code="license.install-options",
+            remedy="It is about the hosts of a site: name them with --hosts."
+            if alone
+            else "It is about one host: give it to the command that runs there, in --through.",
+        )
+
+
 def _install_everywhere(arguments: argparse.Namespace) -> int:
-    way = Way.of(arguments.through, arguments.at_once, arguments.wait)
+    at_once = AT_ONCE if arguments.at_once is None else arguments.at_once
+    wait_s = ANSWER_S if arguments.wait is None else arguments.wait
+    way = Way.of(arguments.through or THROUGH, at_once, wait_s)
     names = _names(arguments.hosts)
     licenses = read_given(arguments.files).some_licenses()
     progress = Progress(len(set(names)), sys.stderr)
     roll = install_everywhere(licenses, names, way, progress.tell)
     progress.end()
-    return _tell_roll(roll, names)
+    return _tell_roll(roll, names, as_json=arguments.json)
 
 
 def _installed(arguments: argparse.Namespace) -> int:
@@ -264,13 +281,15 @@ def _installed(arguments: argparse.Namespace) -> int:
             roll.fail(path, error.detail)
         progress.tell(path, done)
     progress.end()
-    return _tell_roll(roll, names)
+    return _tell_roll(roll, names, as_json=arguments.json)
 
 
-def _tell_roll(roll: Roll, names: Sequence[str]) -> int:
+def _tell_roll(roll: Roll, names: Sequence[str], *, as_json: bool) -> int:
     """Who has not, and why; 0 only where all have."""
     have, problems, untaken = roll.names(), roll.problems, roll.untaken()
-    silent = [name for name in dict.fromkeys(names) if name not in have and name not in problems]
+    silent = roll.silent(names)
+    if as_json:
+        sys.stdout.write(json.dumps(roll.document(names)) + "\n")
     for name, why in sorted(problems.items()):
         sys.stderr.write(f"has not installed: {name}: {why}\n")
     for name in silent:

@@ -116,13 +116,32 @@ class Roll:
         """Of the hosts that have theirs."""
         return set(self._taken.values()) - self.problems.keys()
 
+    def silent(self, names: Iterable[str]) -> list[str]:
+        """Those of these hosts that were not heard of."""
+        heard = self.names() | self.problems.keys()
+        return [name for name in dict.fromkeys(names) if name not in heard]
+
     def untaken(self) -> list[str]:
         """A line for each license that nobody has taken."""
         return [
-            f"host {one.host} has not taken the {_word(key)} of {one.authority}"
-            for key, one in self._given.items()
-            if key not in self._taken
+            f"host {one.host} has not taken the {_word(one.key)} of {one.authority}"
+            for one in self._left()
         ]
+
+    def _left(self) -> list[Receipt]:
+        return [one for key, one in self._given.items() if key not in self._taken]
+
+    def document(self, names: Iterable[str]) -> dict[str, Any]:
+        """For programs: who has, who has not and why, and which licenses nobody has taken."""
+        return {
+            "installed": sorted(self.names()),
+            "failed": dict(sorted(self.problems.items())),
+            "silent": self.silent(names),
+            "untaken": [
+                {"host": one.host, "authority": one.authority, "reserve": one.reserve}
+                for one in self._left()
+            ],
+        }
 
 
 def _word(key: tuple[str, str, bool]) -> str:
