@@ -35,9 +35,19 @@ def flop_text(tflop: int) -> str:
     return f"{_scientific(tflop)} FLOP"
 
 
+def flop_texts(*tflop: int) -> tuple[str, ...]:
+    """Counts of one sentence, in as many digits as tell those apart that differ, three at least."""
+    return tuple(f"{text} FLOP" for text in _apart(tflop))
+
+
 def rate_text(tflop_per_s: int) -> str:
     """A rate for people, to three digits: ``1e18 FLOP/s``."""
     return f"{_scientific(tflop_per_s)} FLOP/s"
+
+
+def rate_texts(*tflop_per_s: int) -> tuple[str, ...]:
+    """Rates of one sentence, as `flop_texts` shows counts."""
+    return tuple(f"{text} FLOP/s" for text in _apart(tflop_per_s))
 
 
 def span_text(span_ms: int) -> str:
@@ -118,9 +128,16 @@ def _parsed(text: str, unit: str, code: str, example: str) -> Decimal:
     return value
 
 
-def _scientific(tera: int) -> str:
+def _apart(teras: tuple[int, ...]) -> list[str]:
+    decimals = 2
+    while len({_scientific(one, decimals) for one in teras}) < len(set(teras)):
+        decimals += 1
+    return [_scientific(one, decimals) for one in teras]
+
+
+def _scientific(tera: int, decimals: int = 2) -> str:
     if tera == 0:
         return "0"
-    mantissa, _, exponent = f"{Decimal(tera) * FLOP_PER_TFLOP:.2e}".partition("e")
+    mantissa, _, exponent = f"{Decimal(tera) * FLOP_PER_TFLOP:.{decimals}e}".partition("e")
     digits = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
     return f"{digits}e{int(exponent)}"

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from flopgate_proto.amounts import counted, span_text
+from flopgate_proto.amounts import counted, flop_text, flop_texts, span_text
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.trust import Trust
 from flopgate_proto.values.common import CapacityBasis, Phase, Scope, ScopeKind, Standing
@@ -112,7 +112,7 @@ def loosened(order: Order, now: InForce) -> tuple[str, ...]:
         case Adoption():
             return (f"host {order.host_id.hex()[:16]} may be granted again",)
         case Relief():
-            return (f"{order.amount_tflop} TFLOP no longer count against the caps",)
+            return (f"{flop_text(order.amount_tflop)} no longer count against the caps",)
         case Registration():
             return tuple(_registration(now.registered.get(order.workload), order))
         case ClusterRuling():
@@ -209,7 +209,8 @@ def _budgets(old: Policy, new: Policy) -> Iterator[str]:
         if cap is None:
             yield f"the cap of {scope} falls away"
         elif was is not None and cap > was:
-            yield f"the cap of {scope} rises from {was} to {cap} TFLOP"
+            less, more = flop_texts(was, cap)
+            yield f"the cap of {scope} rises from {less} to {more}"
         elif was is None and scope.kind is ScopeKind.CLUSTER:
             # Without a budget a covered cluster is granted nothing.
             yield f"{scope} gets a budget"

@@ -8,11 +8,13 @@ from flopgate_governor.commands.signing import waiting_lines
 from flopgate_proto.amounts import (
     date_text,
     flop_text,
+    flop_texts,
     parse_span_ms,
     parse_spent_tflop,
     parse_tflop,
     parse_tflop_per_s,
     rate_text,
+    rate_texts,
     span_text,
 )
 from flopgate_proto.errors import ConfigError
@@ -94,3 +96,23 @@ def test_a_date_for_people_is_one_whatever_was_signed() -> None:
 def test_an_order_that_waits_beyond_the_calendar_is_shown() -> None:
     (line,) = waiting_lines(pb.WaitingOrder(digest=b"\x01", due_unix_ms=COUNT_MAX))
     assert f"in force from {COUNT_MAX} ms on" in line
+
+
+@pytest.mark.parametrize(
+    ("counts", "texts"),
+    [
+        ((400_000, 600_000), ("4e17 FLOP", "6e17 FLOP")),
+        ((999_999, 1_000_000), ("9.99999e17 FLOP", "1e18 FLOP")),
+        ((0, 1, COUNT_MAX), ("0 FLOP", "1e12 FLOP", "9.22e30 FLOP")),
+        ((7, 7), ("7e12 FLOP", "7e12 FLOP")),
+        (
+            (COUNT_MAX - 1, COUNT_MAX),
+            ("9.223372036854775806e30 FLOP", "9.223372036854775807e30 FLOP"),
+        ),
+    ],
+)
+def test_counts_of_one_sentence_differ_where_they_do(
+    counts: tuple[int, ...], texts: tuple[str, ...]
+) -> None:
+    assert flop_texts(*counts) == texts
+    assert rate_texts(*counts) == tuple(f"{text}/s" for text in texts)

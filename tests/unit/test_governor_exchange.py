@@ -138,7 +138,7 @@ def test_law_2_budget_spent_is_refused_with_figures(tmp_path: Path) -> None:
     first.accept(governor.send(first.report(AMPLE)))
     refusal = refusal_of(second.accept(governor.send(second.report(AMPLE))))
     assert refusal.reason == "budget.spent"
-    assert "of 600000 TFLOP are left for cluster:c1" in refusal.detail
+    assert "of 6e17 FLOP are left for cluster:c1" in refusal.detail
     assert refusal.way_back
     governor.state.store.close()
 

@@ -10,6 +10,7 @@ from flopgate_agent.gate.authority import Authority, Permit
 from flopgate_agent.gate.license import LicenseDesk
 from flopgate_agent.gate.officers import DELEGATE
 from flopgate_agent.gate.told_time import ToldTime
+from flopgate_proto.amounts import rate_texts
 from flopgate_proto.quick import maker, quick
 
 
@@ -361,8 +362,8 @@ def _no_use(
     if not desk.opens():
         return None
     if desk.license is not None and workload in desk.outgrown:
-        peak, most = desk.outgrown[workload], desk.license.peaks[workload]
-        detail = f"the chips of {workload} can do {peak} TFLOP/s, {of} is for {most}"
+        peak, most = rate_texts(desk.outgrown[workload], desk.license.peaks[workload])
+        detail = f"the chips of {workload} can do {peak}, {of} is for {most}"
         way_back = (
             "Take the chips that came out of the lane in gate.toml and restart the gate, or ask "
             "for the next license: `flopgate-agent license request`."

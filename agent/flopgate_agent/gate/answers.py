@@ -8,6 +8,7 @@ from typing import Final
 from flopgate_agent.gate.authority import Authority, Permit
 from flopgate_agent.gate.carrying import KeptAnswer
 from flopgate_agent.gate.settings import GateSettings
+from flopgate_proto.amounts import flop_texts
 from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer, verify_answer
 from flopgate_proto.codec import PayloadType, decode_report
 from flopgate_proto.envelope import verify
@@ -394,8 +395,8 @@ def _check_policy(
                 code="permit.workload",
             )
         if ceiling_tflop - allotted > most_tflop:
+            above, most = flop_texts(ceiling_tflop - allotted, most_tflop)
             raise ForgedError(
-                f"ceiling {ceiling_tflop} lies {ceiling_tflop - allotted} teraFLOP above the "
-                f"total, policy allows {most_tflop}",
+                f"a ceiling lies {above} above the total, policy allows {most}",
                 code="permit.beyond-policy",
             )

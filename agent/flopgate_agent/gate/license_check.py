@@ -13,7 +13,7 @@ from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.license import Asked, License
 from flopgate_agent.gate.settings import GateSettings
 from flopgate_agent.gate.told_time import ToldTime
-from flopgate_proto.amounts import span_text
+from flopgate_proto.amounts import flop_texts, span_text
 from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer, verify_answer
 from flopgate_proto.codec import PayloadType, decode_answer, decode_opening
 from flopgate_proto.envelope import Envelope, verify
@@ -32,6 +32,7 @@ from flopgate_proto.values import (
 from flopgate_proto.values.licenses import LICENSE_STEP_MS
 
 _ITS_FILE: Final = "Install what was made for this host's newest `flopgate-agent license request`."
+_HEADROOM: Final = "a headroom of"
 _BEYOND: Final = "The authority's online key grants more than its officers allow: tell them."
 
 
@@ -216,14 +217,14 @@ def _check_bounds(
         span_ms, headroom_tflop = policy.reserve_span_ms, policy.reserve_headroom_max_tflop
     age_ms = approval.not_after_unix_ms - answer.governor_unix_ms
     for what, found, most, by in (
-        ("a span of ms", approval.span_ms, span_ms, "policy"),
-        ("a headroom of teraFLOP", approval.headroom_max_tflop, headroom_tflop, "policy"),
-        ("an end after ms", age_ms, policy.license_age_ms, "policy"),
-        ("steps of ms", part.step_ms, policy.license_step_ms or LICENSE_STEP_MS, "policy"),
-        ("a span of ms", terms.lifetime_ms, approval.span_ms, "the officers' approval"),
+        ("a span of", approval.span_ms, span_ms, "policy"),
+        (_HEADROOM, approval.headroom_max_tflop, headroom_tflop, "policy"),
+        ("an end after", age_ms, policy.license_age_ms, "policy"),
+        ("steps of", part.step_ms, policy.license_step_ms or LICENSE_STEP_MS, "policy"),
+        ("a span of", terms.lifetime_ms, approval.span_ms, "the officers' approval"),
         *(
             (
-                "a headroom of teraFLOP",
+                _HEADROOM,
                 ceiling_tflop - asked.allotted.get(name, 0),
                 approval.headroom_max_tflop,
                 "the officers' approval",
@@ -232,8 +233,10 @@ def _check_bounds(
         ),
     ):
         if found > most:
+            spans = (span_text(found), span_text(most))
+            told, allowed = flop_texts(found, most) if what is _HEADROOM else spans
             raise ForgedError(
-                f"{what} {found} is more than {by} allows, {most}",
+                f"{what} {told} is more than {by} allows, {allowed}",
                 code="license.beyond-policy" if by == "policy" else "license.beyond-approval",
                 remedy=_BEYOND,
             )

@@ -21,7 +21,7 @@ from flopgate_governor.core.facts import EVERYTHING, Books, Host, HostFacts, Lan
 from flopgate_governor.core.lineage import Ground, Wanted, room_tflop
 from flopgate_governor.core.orders import Halt
 from flopgate_governor.core.silence import NOBODY, Silence
-from flopgate_proto.amounts import span_text
+from flopgate_proto.amounts import flop_text, flop_texts, span_text
 from flopgate_proto.limits import COUNT_MAX, STOP_SLACK_MS
 from flopgate_proto.orders.held import LatchedPause
 from flopgate_proto.orders.works import NO_WORKS, Works
@@ -256,11 +256,12 @@ def _ceiling(
             left = cap - totals.used_tflop + own - silent
         if left < max(need, 1):
             what = _needs(asked.license, rate, left)
+            rest, most, needed = flop_texts(max(left, 0), cap, need)
             return Refusal(
                 reason="budget.spent",
                 detail=_clip(
-                    f"{max(left, 0)} of {cap} TFLOP are left for {scope}, {what} "
-                    f"needs {need}" + (f"; silent hosts count {silent}" if silent else "")
+                    f"{rest} of {most} are left for {scope}, {what} needs {needed}"
+                    + (f"; silent hosts count {flop_text(silent)}" if silent else "")
                 ),
                 way_back="Others give back what they hold, silent hosts report, or officers raise "
                 "the cap.",
@@ -307,10 +308,11 @@ def _wanted(asked: Asked, rate: int, policy: Policy, *, exempt: bool) -> tuple[i
 
 
 def _overtaken(headroom: int, need: int) -> Refusal:
+    rest, needed = flop_texts(max(headroom, 0), need)
     return Refusal(
         reason="license.overtaken",
-        detail=f"{max(headroom, 0)} TFLOP would be left of what was asked for and may be given, "
-        f"stopping in order needs {need}",
+        detail=f"{rest} would be left of what was asked for and may be given, "
+        f"stopping in order needs {needed}",
         way_back="Ask anew, or officers approve more.",
     )
 

@@ -30,6 +30,7 @@ from flopgate_governor.core.licenses import reported
 from flopgate_governor.core.pauses import not_lapsed, pauses_for
 from flopgate_governor.core.quotes import Numbering, QuoteRead, own_quote, read_quote
 from flopgate_governor.core.silence import heard_unix_ms
+from flopgate_proto.amounts import flop_text, flop_texts
 from flopgate_proto.errors import MisuseError
 from flopgate_proto.limits import PAUSES_MAX
 from flopgate_proto.orders.held import LatchedPause
@@ -207,12 +208,13 @@ def _settle_all(
 
 
 def _overrun(lane: LaneReport, before: LaneFacts, over_tflop: int) -> Finding:
+    allotted, most = flop_texts(lane.allotted_tflop, before.reach_tflop)
     return Finding(
         id="lane.overrun",
         severity=Severity.ALERT,
         subject=lane.workload,
-        detail=f"allotted {lane.allotted_tflop} TFLOP, {over_tflop} above the highest ceiling in "
-        f"force, {before.reach_tflop}",
+        detail=f"allotted {allotted}, {flop_text(over_tflop)} above the highest ceiling in force, "
+        f"{most}",
     )
 
 
@@ -221,7 +223,7 @@ def _unbooked(lane: LaneReport, missing_tflop: int) -> Finding:
         id="lane.unbooked",
         severity=Severity.ALERT,
         subject=lane.workload,
-        detail=f"totals grew by {missing_tflop} TFLOP more than both books",
+        detail=f"totals grew by {flop_text(missing_tflop)} more than both books",
     )
 
 

@@ -23,6 +23,7 @@ from flopgate_governor.core.facts import (
     LaneFacts,
     lane_scopes,
 )
+from flopgate_proto.amounts import flop_texts
 from flopgate_proto.errors import HistoryError
 from flopgate_proto.orders.works import UNDECLARED
 from flopgate_proto.values.common import ChargedFigure
@@ -190,9 +191,10 @@ def relieve(
     scopes = lane_scopes(host, order.workload)
     left = min(lane.unaccounted_tflop - relieved_tflop, *_unaccounted(books, scopes))
     if order.amount_tflop > left:
+        rest, asked = flop_texts(max(0, left), order.amount_tflop)
         raise HistoryError(
-            f"{max(0, left)} TFLOP of {order.workload} on host {host.host_id.hex()[:16]} are "
-            f"unaccounted and not relieved yet, {order.amount_tflop} were asked for",
+            f"{rest} of {order.workload} on host {host.host_id.hex()[:16]} are unaccounted and not "
+            f"relieved yet, {asked} were asked for",
             code="relief.amount",
             remedy="Sign a relief of at most what is there.",
         )

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from flopgate_governor.core.facts import Grant, HostFacts, LaneFacts
 from flopgate_governor.core.quotes import QuoteRead
+from flopgate_proto.amounts import flop_texts
 from flopgate_proto.errors import HistoryError
 from flopgate_proto.values.answers import Refusal, Verdict
 from flopgate_proto.values.common import Finding, Severity
@@ -97,10 +98,11 @@ def _overspent(lane: LaneReport, before: LaneFacts) -> Finding | None:
     told_tflop = max([before.allotted_tflop, *ceilings]) + sum(reserves)
     if not told_tflop < lane.allotted_tflop <= before.reach_tflop:
         return None
+    allotted, told = flop_texts(lane.allotted_tflop, told_tflop)
     return _alert(
         "license.overspent",
         lane.workload,
-        f"allotted {lane.allotted_tflop} TFLOP, the highest ceiling told was {told_tflop}",
+        f"allotted {allotted}, the highest ceiling told was {told}",
     )
 
 
