@@ -143,28 +143,39 @@ def test_a_file_that_agrees_differs_in_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("summary", "asking", "words"),
+    ("summary", "asking", "kind", "words"),
     [
-        (SUMMARY, asking_hosts([LATER]), "asks by report 5 in the file, by another, 3,"),
-        (SUMMARY, ASKING[:1], "host node-2 ("),
-        (summary_of(ASKING[:1]), ASKING, "is in the file, and not in the summary"),
+        (SUMMARY, asking_hosts([LATER]), "other-report", "by report 5 in the file, by another, 3,"),
+        (SUMMARY, ASKING[:1], "missing", "host node-2 ("),
+        (summary_of(ASKING[:1]), ASKING, "added", "is in the file, and not in the summary"),
         (
             replace(SUMMARY, asking={0: replace(ASKING[0], running_ms=9)}),
             ASKING,
-            "other figures than the report it names",
+            "other-figures",
+            "other figures in the summary than in the report that it names",
         ),
-        (replace(summary_of(many(3)), asking={}), ASKING, "the file has 2 hosts and the checksum"),
+        (
+            replace(summary_of(many(3)), asking={}),
+            ASKING,
+            "other-checksum",
+            "the file has 2 hosts and the checksum",
+        ),
     ],
 )
-def test_each_difference_is_told(summary: Summary, asking: list[AskingHost], words: str) -> None:
-    assert any(words in line for line in differences(summary, asking))
+def test_each_difference_is_told(
+    summary: Summary, asking: list[AskingHost], kind: str, words: str
+) -> None:
+    found = [one for one in differences(summary, asking) if one.kind == kind]
+    assert found
+    assert all(words in one.words for one in found)
+    assert all(bool(one.host_id) is (kind != "other-checksum") for one in found)
 
 
 class Site:
     """A request file on disk, and both command lines."""
 
     def __init__(self, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-        self.folder = folder
+        self.folder, self.out = folder, ""
         self._capfd = capfd
         self.request = self.file("site.request", SITE)
 
@@ -180,6 +191,7 @@ class Site:
     def summary(self, *arguments: str, status: int = 0) -> str:
         assert governor(["license", "summary", *arguments]) == status
         found = self._capfd.readouterr()
+        self.out = found.out
         return found.err if status else found.out
 
 
@@ -222,7 +234,14 @@ def test_the_file_that_comes_later_is_held_against_it(site: Site) -> None:
 
 def test_for_programs(site: Site) -> None:
     document = json.loads(site.summary(site.request, "--json", "--request", site.request))
-    assert document["differences"] == []
+    assert (document["differences"], document["record"]) == ([], [])
+    later = site.file("later.request", LATER)
+    site.summary(site.request, "--json", "--request", later, status=1)
+    found = json.loads(site.out)["differences"]
+    assert [(one["kind"], one["host_id"]) for one in found] == [
+        ("other-report", HOST_ID.hex()),
+        ("other-report", key_digest(OTHER_KEY.spki).hex()),
+    ]
     assert [one["sequence"] for one in document["asking"]] == [3, 3]
 
 
@@ -245,17 +264,21 @@ def test_what_is_amiss_is_said_in_one_sentence(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("case", "words"),
+    ("case", "standing", "words"),
     [
-        ("follows", "it follows on report 1, which is on record"),
-        ("delivered", "this very request is on record"),
-        ("older", "report 3 is on record already: this request is an older one"),
-        ("other", "another report 2 is on record: it told two histories, or the summary"),
-        ("fewer", "it tells of fewer FLOP than report 1, which is on record"),
-        ("stranger", "nothing of it is on record here"),
+        ("follows", "follows", "it follows on report 1, which is on record"),
+        ("delivered", "on-record", "this very request is on record"),
+        ("older", "older", "report 3 is on record already: this request is an older one"),
+        (
+            "other",
+            "other-report",
+            "another report 2 is on record: it told two histories, or the summary",
+        ),
+        ("fewer", "fewer-flop", "it tells of fewer FLOP than report 1, which is on record"),
+        ("stranger", "unknown", "nothing of it is on record here"),
     ],
 )
-def test_what_is_on_record_is_told(site: Site, case: str, words: str) -> None:
+def test_what_is_on_record_is_told(site: Site, case: str, standing: str, words: str) -> None:
     root = site.folder / "g"
     root.mkdir()
     held = LocalGovernor.make(root / "governor.sqlite", cluster_policy(10**9))
@@ -279,4 +302,17 @@ def test_what_is_on_record_is_told(site: Site, case: str, words: str) -> None:
     path = site.file("one.request", b"".join(lines))
     paper = site.file("one.txt", site.show(path, "--form", "text"))
     told = site.summary(paper, "--dir", str(folder_of(root, held)))
-    assert f"host n ({host.host_id.hex()[:16]}): {words}" in told
+    said = f"host n ({host.host_id.hex()[:16]}): {words}"
+    assert said in told
+    (record,) = json.loads(site.summary(paper, "--dir", str(root), "--json"))["record"]
+    assert (record["host_id"], record["standing"]) == (host.host_id.hex(), standing)
+    assert record["words"].startswith(said)
+    assert record["sequence"] == (
+        None
+        if case == "stranger"
+        else 3
+        if case == "older"
+        else 2
+        if case in {"delivered", "other"}
+        else 1
+    )

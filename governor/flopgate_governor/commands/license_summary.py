@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from flopgate_proto.errors import ConfigError, HistoryError, PeerError
 from flopgate_proto.files import (
     FORM_BYTES_MAX,
     AskingHost,
+    Difference,
     Forms,
     Summary,
     differences,
@@ -78,9 +80,9 @@ def run_summary(arguments: argparse.Namespace) -> None:
         if arguments.json:
             show(json.dumps(_document(one, record, against if later is not None else None)))
             continue
-        show("\n".join([*summary_lines(one), *record]))
-        for line in against:
-            show(f"differs: {line}")
+        show("\n".join([*summary_lines(one), *(stands.words for stands in record)]))
+        for other in against:
+            show(f"differs: {other.words}")
         if later is not None and not against:
             show(f"{arguments.request}: it is what the summary says")
     if against:
@@ -126,31 +128,54 @@ def _heads(layout: Layout) -> Mapping[bytes, Head]:
         return {head.host_id: head for head in own_heads(state)}
 
 
-def _on_record(summary: Summary, heads: Mapping[bytes, Head]) -> Iterator[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stands:
+    """How a host's request follows on what is on record; ``sequence``: the newest report there."""
+
+    host_id: bytes
+    standing: str
+    sequence: int | None
+    words: str
+
+
+def _on_record(summary: Summary, heads: Mapping[bytes, Head]) -> Iterator[_Stands]:
     for at in sorted(summary.asking):
         one = summary.asking[at]
-        yield f"{told(one.host)}: {_stands(one, heads.get(one.host.host_id))}"
+        head = heads.get(one.host.host_id)
+        standing, words = _stands(one, head)
+        yield _Stands(
+            host_id=one.host.host_id,
+            standing=standing,
+            sequence=None if head is None else head.sequence,
+            words=f"{told(one.host)}: {words}",
+        )
 
 
-def _stands(one: AskingHost, head: Head | None) -> str:
-    """How a request follows on what is on record."""
+def _stands(one: AskingHost, head: Head | None) -> tuple[str, str]:
+    """For programs and for people."""
     if head is None:
-        return "nothing of it is on record here: it is another authority's, or not enrolled"
+        words = "nothing of it is on record here: it is another authority's, or not enrolled"
+        return "unknown", words
     if one.sequence == head.sequence and one.request == head.head:
-        return "this very request is on record"
+        return "on-record", "this very request is on record"
     if one.sequence == head.sequence:
-        return f"another report {head.sequence} is on record: it told two histories, or the summary"
+        words = (
+            f"another report {head.sequence} is on record: it told two histories, or the summary"
+        )
+        return "other-report", words
     if one.sequence < head.sequence:
-        return f"report {head.sequence} is on record already: this request is an older one"
+        words = f"report {head.sequence} is on record already: this request is an older one"
+        return "older", words
     allotted = sum(lane.allotted_tflop for lane in one.lanes)
     unaccounted = sum(lane.unaccounted_tflop for lane in one.lanes)
     if allotted < head.allotted_tflop or unaccounted < head.unaccounted_tflop:
-        return f"it tells of fewer FLOP than report {head.sequence}, which is on record"
-    return f"it follows on report {head.sequence}, which is on record"
+        words = f"it tells of fewer FLOP than report {head.sequence}, which is on record"
+        return "fewer-flop", words
+    return "follows", f"it follows on report {head.sequence}, which is on record"
 
 
 def _document(
-    summary: Summary, record: Sequence[str], against: Sequence[str] | None
+    summary: Summary, record: Sequence[_Stands], against: Sequence[Difference] | None
 ) -> dict[str, Any]:
     return {
         "hosts": summary.hosts,
@@ -180,6 +205,8 @@ def _document(
             }
             for _, one in sorted(summary.asking.items())
         ],
-        "record": list(record),
-        "differences": against,
+        "record": [asdict(one) | {"host_id": one.host_id.hex()} for one in record],
+        "differences": None
+        if against is None
+        else [asdict(one) | {"host_id": one.host_id.hex() or None} for one in against],
     }

@@ -28,6 +28,7 @@ from flopgate_proto.files.reports import (
     write_reports,
 )
 from flopgate_proto.files.summaries import (
+    Difference,
     Summary,
     differences,
     joined,
@@ -44,6 +45,7 @@ __all__ = [
     "AskingHost",
     "AskingLane",
     "Content",
+    "Difference",
     "Forms",
     "ReportingHost",
     "Summary",

@@ -118,31 +118,54 @@ def joined(parts: Iterable[Summary]) -> list[Summary]:
     return list(found.values())
 
 
-def differences(summary: Summary, asking: Sequence[AskingHost]) -> Iterator[str]:
-    """What a request file has otherwise than the summary says, a line each."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What a request file has otherwise than a summary says.
+
+    Attributes:
+        kind: ``missing``, ``other-report``, ``other-figures`` or ``added``, of one host; or
+            ``other-checksum``, of the whole.
+        host_id: of the host; empty for the whole.
+    """
+
+    kind: str
+    words: str
+    host_id: bytes = b""
+
+
+def differences(summary: Summary, asking: Sequence[AskingHost]) -> Iterator[Difference]:
+    """What a request file has otherwise than the summary says."""
     in_file = {one.host.host_id: one for one in asking}
     told_of = {one.host.host_id: one for one in summary.asking.values()}
     for host_id, one in told_of.items():
         found = in_file.get(host_id)
         if found is None:
-            yield f"{told(one.host)} is not in the file"
+            yield _of(one.host, "missing", "is not in the file")
         elif found.request != one.request:
-            yield (
-                f"{told(one.host)} asks by report {found.sequence} in the file, by another, "
-                f"{one.sequence}, in the summary"
+            yield _of(
+                one.host,
+                "other-report",
+                f"asks by report {found.sequence} in the file, by another, {one.sequence}, in the "
+                "summary",
             )
         elif found != one:
-            yield f"{told(one.host)}: the summary gives other figures than the report it names"
+            words = "has other figures in the summary than in the report that it names"
+            yield _of(one.host, "other-figures", words)
     if summary.whole:
         for host_id, one in in_file.items():
             if host_id not in told_of:
-                yield f"{told(one.host)} is in the file, and not in the summary"
+                yield _of(one.host, "added", "is in the file, and not in the summary")
     elif summary.requests != _digest_of(asking):
         other = summary_of(asking)
-        yield (
-            f"the file has {counted(other.hosts, 'host')} and the checksum {other.checksum}, the "
-            f"summary is of {summary.hosts} and {summary.checksum}"
+        yield Difference(
+            kind="other-checksum",
+            words=f"the file has {counted(other.hosts, 'host')} and the checksum {other.checksum}, "
+            f"the summary is of {summary.hosts} and {summary.checksum}",
         )
+
+
+def _of(host: ReportingHost, kind: str, words: str) -> Difference:
+    return Difference(kind=kind, words=f"{told(host)} {words}", host_id=host.host_id)
 
 
 def _digest_of(asking: Iterable[AskingHost]) -> bytes:
