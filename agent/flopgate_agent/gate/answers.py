@@ -7,15 +7,15 @@ from typing import Final
 
 from flopgate_agent.gate.authority import Authority, Permit
 from flopgate_agent.gate.carrying import KeptAnswer
+from flopgate_agent.gate.permit_bounds import bounded_permit
 from flopgate_agent.gate.settings import GateSettings
-from flopgate_proto.amounts import flop_texts
 from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer, verify_answer
 from flopgate_proto.codec import PayloadType, decode_report
 from flopgate_proto.envelope import verify
 from flopgate_proto.errors import ForgedError, HistoryError, MisdirectedError
 from flopgate_proto.keys import VerifyingKey
 from flopgate_proto.quick import maker, quick
-from flopgate_proto.values import Answer, Ceiling, Policy, Quote, Refusal, Terms
+from flopgate_proto.values import Answer, Ceiling, Quote, Refusal
 
 make_quote = maker(Quote)
 make_permit = maker(Permit)
@@ -287,7 +287,7 @@ def _permit(
         for verdict in answer.verdicts
         if isinstance(verdict.outcome, Ceiling)
     }
-    terms, ceilings = _bounded(answer, sent, authority, settings, ceilings)
+    terms, ceilings = bounded_permit(answer, sent.allotted, authority, settings, ceilings)
     # A newer grant may have released the headroom of this one.
     older = authority.permit is not None and sent.made_ms < authority.permit.made_ms
     if older or now_ms >= sent.made_ms + terms.lifetime_ms:
@@ -303,100 +303,3 @@ def _permit(
         phase=terms.phase,
         policy_version=answer.policy_version,
     )
-
-
-def _bounded(
-    answer: Answer,
-    sent: Sent,
-    authority: Authority,
-    settings: GateSettings,
-    ceilings: dict[str, int],
-) -> tuple[Terms, dict[str, int]]:
-    """Terms and ceilings within the policy in force.
-
-    The authority may hold a policy in force that still waits here, since each side counts the delay
-    by its own clock: what lies within that one is cut to the one in force.
-    """
-    terms, policy = answer.terms, authority.policy
-    if terms is None or policy is None:
-        raise ForgedError("a permit before any policy", code="permit.no-policy")
-    try:
-        _check_policy(terms, sent, policy, settings, ceilings)
-    except ForgedError:
-        if not any(
-            _within(terms, sent, one, settings, ceilings) for one in authority.waiting_policies
-        ):
-            raise
-        if terms.exempt and alone_covered(policy, settings):
-            reach = "exempts a host that alone reaches the threshold"
-            raise ForgedError(reach, code="permit.waits") from None
-    longest_ms, most_tflop = _bounds(terms, policy)
-    if terms.lifetime_ms > longest_ms:
-        terms = replace(
-            terms,
-            lifetime_ms=longest_ms,
-            wind_down_ms=min(terms.wind_down_ms, longest_ms),
-            renew_after_ms=min(terms.renew_after_ms, longest_ms),
-        )
-    return terms, {
-        workload: min(ceiling_tflop, sent.allotted[workload] + most_tflop)
-        for workload, ceiling_tflop in ceilings.items()
-    }
-
-
-def _within(
-    terms: Terms, sent: Sent, policy: Policy, settings: GateSettings, ceilings: dict[str, int]
-) -> bool:
-    try:
-        _check_policy(terms, sent, policy, settings, ceilings)
-    except ForgedError:
-        return False
-    return True
-
-
-def _bounds(terms: Terms, policy: Policy) -> tuple[int, int]:
-    """Longest lifetime, and most that a ceiling may lie above the total."""
-    if terms.exempt:
-        # A cluster below the threshold cannot use more than this in the time.
-        longest_ms = policy.exempt_lifetime_ms
-        return longest_ms, policy.threshold_tflop_per_s * longest_ms // 1000
-    return policy.lifetime_ms, policy.headroom_max_tflop
-
-
-def alone_covered(policy: Policy, settings: GateSettings) -> bool:
-    """Whether this host alone reaches the threshold."""
-    return settings.capacity_tflop_per_s(policy.capacity_basis) >= policy.threshold_tflop_per_s
-
-
-def _check_policy(
-    terms: Terms,
-    sent: Sent,
-    policy: Policy,
-    settings: GateSettings,
-    ceilings: dict[str, int],
-) -> None:
-    """Hold the online key to what the officers signed: lifetime, FLOP and workloads."""
-    longest_ms, most_tflop = _bounds(terms, policy)
-    if terms.exempt and alone_covered(policy, settings):
-        raise ForgedError(
-            "exempts a host that alone reaches the threshold", code="permit.beyond-policy"
-        )
-    if terms.lifetime_ms > longest_ms:
-        raise ForgedError(
-            f"permit of {terms.lifetime_ms} ms, policy allows {longest_ms}",
-            code="permit.beyond-policy",
-            remedy="The authority's online key grants more than its officers allow.",
-        )
-    for workload, ceiling_tflop in ceilings.items():
-        allotted = sent.allotted.get(workload)
-        if allotted is None:
-            raise MisdirectedError(
-                f"grants the workload {workload!r}, which was not asked for",
-                code="permit.workload",
-            )
-        if ceiling_tflop - allotted > most_tflop:
-            above, most = flop_texts(ceiling_tflop - allotted, most_tflop)
-            raise ForgedError(
-                f"a ceiling lies {above} above the total, policy allows {most}",
-                code="permit.beyond-policy",
-            )

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from flopgate_agent.gate.allowance import NEXT_LICENSE
-from flopgate_agent.gate.answers import alone_covered, check_batch
+from flopgate_agent.gate.answers import check_batch
 from flopgate_agent.gate.asking import drain_ms_of
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.license import Asked, License
+from flopgate_agent.gate.permit_bounds import alone_covered
 from flopgate_agent.gate.settings import GateSettings
 from flopgate_agent.gate.told_time import ToldTime
 from flopgate_proto.amounts import flop_texts, span_text
