@@ -32,6 +32,7 @@ from flopgate_agent.lockdown.lease import (
     write_lease,
 )
 from flopgate_agent.lockdown.reading import UNREADABLE_MS, Reading
+from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values import LaneState, Phase, PhaseRule, Scope, ScopeKind
 from tests.support.fixed import WORKLOAD
 from tests.support.gate_authority import GateAuthority
@@ -160,6 +161,18 @@ def test_a_short_watchdog_still_lets_a_gate_miss_a_renewal() -> None:
     authority = GateAuthority()
     authority.policy_order(watchdog_ms=1_000)
     assert terms_of(running(authority)).silent_ms == SILENT_MS_MIN
+
+
+def test_law_8_a_lease_is_understood_whatever_spans_were_signed() -> None:
+    authority = GateAuthority()
+    rig = running(authority)
+    rig.order(authority.policy_order(watchdog_ms=COUNT_MAX))
+    for emergency in (False, True):
+        if emergency:
+            rig.order(authority.pause(emergency=True))
+            rig.run_until(LaneState.HALTED)
+        lease = replace(LEASE, terms=terms_of(rig))
+        assert decode(encode(lease)) == lease
 
 
 def test_moments_are_those_of_the_hosts_clock_also_when_it_was_set_back() -> None:

@@ -18,6 +18,7 @@ from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.seats import ruling
 from flopgate_agent.gate.terms import SILENT_MS_MIN, LaneTerm, Terms
+from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values import LaneState
 
 
@@ -91,6 +92,11 @@ class Leasing:
 def _on_the_hosts_clock(term: LaneTerm, behind_ms: int) -> LaneTerm:
     return replace(
         term,
-        freeze_at_ms=max(0, term.freeze_at_ms - behind_ms),
-        kill_at_ms=max(0, term.kill_at_ms - behind_ms),
+        freeze_at_ms=_readable(term.freeze_at_ms - behind_ms),
+        kill_at_ms=_readable(term.kill_at_ms - behind_ms),
     )
+
+
+def _readable(at_ms: int) -> int:
+    """A count, whatever spans were signed: who reads the lease takes no other."""
+    return min(max(0, at_ms), COUNT_MAX)
