@@ -72,6 +72,10 @@ HELLO_HOSTS_MAX: Final = 4096
 PROOF_HASHES_MAX: Final = 63
 SALTED_ROW_BYTES_MAX: Final = 8192
 
+RENEW_AFTER_MS_MIN: Final = 100
+"""Shortest time between two requests of a host, whatever is signed: each is a report on its disk
+and on that of every authority."""
+
 STOP_SLACK_MS: Final = 8_000
 """What a stop can take beyond wind-down and drain: a sampling interval of 1 s, counters silent
 for 5 s, and 2 s from a kill to its effect. A ceiling must still cover it at the peak (law 2)."""

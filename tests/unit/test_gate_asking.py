@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from flopgate_proto.codec import decode_report
+from flopgate_proto.limits import RENEW_AFTER_MS_MIN
 from flopgate_proto.values import LaneState
 from tests.support.gate_authority import GateAuthority
 from tests.support.gate_rig import GateRig, cut, running, settings
@@ -59,3 +60,22 @@ def test_a_request_that_was_answered_is_repeated_only_while_the_ceiling_is_near(
     rig.answer(rig.authority.answer(rig.reports[-1]))
     asked_ms = next(iter(rig.core.authorities.values())).asked_ms
     assert (rig.core.get_timer() == asked_ms + RETRY_MS) is asks_again
+
+
+@pytest.mark.parametrize("by_policy", [False, True])
+def test_no_signed_span_makes_a_host_ask_without_end(*, by_policy: bool) -> None:
+    """Each request is a report on its disk and at every authority, whoever wants it at once."""
+    rig = running()
+    if by_policy:
+        rig.order(rig.authority.policy_order(renew_after_ms=0))
+    else:
+        rig.authority.terms = {"renew_after_ms": 0}
+    rig.run(1_000)
+    seen = len(rig.reports)
+    rig.run(10_000)
+    assert len(rig.reports) - seen <= 10_000 // RENEW_AFTER_MS_MIN
+    assert rig.state is LaneState.RUNNING
+    rig.network = cut
+    seen = len(rig.reports)
+    rig.run(10_000)
+    assert len(rig.reports) - seen <= 10_000 // RENEW_AFTER_MS_MIN

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.settings import GateSettings
-from flopgate_proto.limits import COUNT_MAX
+from flopgate_proto.limits import COUNT_MAX, RENEW_AFTER_MS_MIN
 from flopgate_proto.values import LaneRequest, Policy, Request
 
 NO_POLICY_RENEW_MS = 120_000
@@ -35,7 +35,8 @@ def plan_renewal(authority: Authority, now_ms: int) -> None:
     """After an answer: ask again when its terms say, or after a refusal when policy says."""
     authority.retry_ms = 0
     if authority.permit is not None:
-        authority.next_request_ms = authority.permit.made_ms + authority.permit.renew_after_ms
+        after_ms = max(authority.permit.renew_after_ms, RENEW_AFTER_MS_MIN)
+        authority.next_request_ms = authority.permit.made_ms + after_ms
     else:
         authority.next_request_ms = now_ms + _renew_ms(authority)
 
@@ -91,4 +92,5 @@ def wanted(lanes: Iterable[Lane], span_ms: int) -> tuple[LaneRequest, ...]:
 
 
 def _renew_ms(authority: Authority) -> int:
-    return authority.policy.renew_after_ms if authority.policy else NO_POLICY_RENEW_MS
+    policy = authority.policy
+    return max(policy.renew_after_ms, RENEW_AFTER_MS_MIN) if policy else NO_POLICY_RENEW_MS

@@ -12,14 +12,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from flopgate_proto.amounts import flop_text, rate_text, span_text
-from flopgate_proto.limits import BUDGETS_MAX, PHASES_MAX, STOP_SLACK_MS, TIERS_MAX
+from flopgate_proto.limits import (
+    BUDGETS_MAX,
+    PHASES_MAX,
+    RENEW_AFTER_MS_MIN,
+    STOP_SLACK_MS,
+    TIERS_MAX,
+)
 from flopgate_proto.values.common import ScopeKind
 from flopgate_proto.values.licenses import LICENSE_STEP_MS
 from flopgate_proto.values.orders import Policy
 
 DRIFT_PPM_MAX: Final = 100_000
 """A tenth: the most that Linux lets root slew a clock (adjtimex(2), ``tick``)."""
-RENEW_AFTER_MS_MIN: Final = 100
 SILENCE_MS: Final = 10_000
 """A look at the counters may take 5 s, and a gate hears of it a second later: what stays of
 ``watchdog_ms`` before the drain must bear that, else a slow driver stops the host."""
