@@ -131,7 +131,7 @@ def test_custodians_hear_nothing_of_each_other() -> None:
     assert heard(known, 0, 2 * MINUTE_MS) == []
 
 
-def test_who_left_is_no_neighbour_and_made_up_names_are_forgotten() -> None:
+def test_who_left_is_no_neighbour() -> None:
     known = Neighbourhoods()
     for number in range(4):
         known.note("one", of(number), MINUTE_MS)
@@ -140,9 +140,27 @@ def test_who_left_is_no_neighbour_and_made_up_names_are_forgotten() -> None:
     assert not known.knows(bytes([3] * 32))
     known.note("one", of(3), MINUTE_MS)
     assert heard(known, 1, 2 * MINUTE_MS) == [4]
-    for name in range(GROUPS_KEPT):
+
+
+def test_no_host_alone_ends_what_others_hear_by_names_that_it_makes_up() -> None:
+    known = Neighbourhoods()
+    for name in range(2 * GROUPS_KEPT):
+        if name % GROUPS_KEPT == 0:
+            for number in range(4):
+                known.note("one", of(number), MINUTE_MS)
         known.note("one", of(9, lanes=(lane(workload=f"made-up-{name}"),)), MINUTE_MS)
-    assert heard(known, 1, 3 * MINUTE_MS) == []
+    assert heard(known, 1, 2 * MINUTE_MS) == [4]
+
+
+def test_names_that_many_hosts_make_up_are_forgotten() -> None:
+    known = Neighbourhoods()
+    for number in range(GROUPS_KEPT + 1):
+        host_id = number.to_bytes(32, "big")
+        lanes = (lane(workload=f"made-up-{number}"),)
+        known.note("one", of(9, host_id=host_id, lanes=lanes), MINUTE_MS)
+        if number < 4:
+            known.note("one", of(number), MINUTE_MS)
+    assert heard(known, 1, 2 * MINUTE_MS) == []
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ FRESH_MS = 600_000
 EVERY_MS = 60_000
 """Between two statements about the same hosts."""
 GROUPS_KEPT = 16_384
-"""Most groups that are kept; hosts name workloads and fabrics, and may make them up."""
+"""Most groups that are kept; hosts name workloads and fabrics, and may make them up. One that
+nobody is in any more is forgotten at once: no host alone fills them."""
 FABRICS_MAX = 4
 """Of one host; all its chips hang in one, as a rule."""
 
@@ -28,14 +29,14 @@ class Group:
     """Hosts of one custodian, fabric and workload.
 
     Attributes:
+        key: these three.
         rates: by host: when it was heard of, and the charge of a chip a second, in 10^9 FLOP.
         made_ms: when the newest statement was made, 0 before the first.
         statement: it, as bytes that were signed; empty where there are too few hosts.
         told_ms: by host: of the newest statement that it was given.
     """
 
-    fabric: bytes
-    workload: str
+    key: tuple[str, bytes, str]
     rates: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     made_ms: int = 0
     statement: bytes = b""
@@ -51,11 +52,12 @@ class Group:
         if len(self.rates) < HOSTS_MIN:
             return None
         rates = sorted(rate for _, rate in self.rates.values())
+        _, fabric, workload = self.key
         return Neighbours(
             authority=authority,
             governor_unix_ms=unix_ms,
-            fabric_cluster_uuid=self.fabric,
-            workload=self.workload,
+            fabric_cluster_uuid=fabric,
+            workload=workload,
             hosts=len(rates),
             median_gflop_per_s=rates[(len(rates) - 1) // 2],
         )
@@ -85,29 +87,25 @@ class Neighbourhoods:
         host_id = report.host_id
         if report.topology is not None:
             self.place(host_id, report.topology)
-        for group in self._of.pop(host_id, ()):
-            group.rates.pop(host_id, None)
-        fabrics = self._fabrics.get(host_id)
-        if not fabrics:
-            return
+        left = self._leave(host_id)
         interval_ms = report.interval_end_ms - report.interval_start_ms
         mine = []
         for lane in report.lanes:
             rate = charged_gflop_per_s(lane, interval_ms)
             if rate is None:
                 continue
-            for fabric in fabrics:
+            for fabric in self._fabrics.get(host_id, ()):
                 group = self._group(custodian, fabric, lane.workload)
                 group.rates[host_id] = unix_ms, rate
                 mine.append(group)
         if mine:
             self._of[host_id] = mine
+        self._drop_empty(left)
 
     def forget(self, host_id: bytes) -> None:
         """It is no host of ours any more."""
         self._fabrics.pop(host_id, None)
-        for group in self._of.pop(host_id, ()):
-            group.rates.pop(host_id, None)
+        self._drop_empty(self._leave(host_id))
 
     def due(self, host_id: bytes, unix_ms: int) -> Iterator[Group]:
         """Groups of a host with a statement that it was not given yet, or that must be made."""
@@ -116,6 +114,18 @@ class Neighbourhoods:
             if made_again or (group.statement and group.told_ms.get(host_id) != group.made_ms):
                 yield group
 
+    def _leave(self, host_id: bytes) -> list[Group]:
+        """Take a host out of its groups: which they were."""
+        groups = self._of.pop(host_id, [])
+        for group in groups:
+            group.rates.pop(host_id, None)
+        return groups
+
+    def _drop_empty(self, groups: list[Group]) -> None:
+        for group in groups:
+            if not group.rates and self._groups.get(group.key) is group:
+                del self._groups[group.key]
+
     def _group(self, custodian: str, fabric: bytes, workload: str) -> Group:
         key = custodian, fabric, workload
         group = self._groups.get(key)
@@ -123,5 +133,5 @@ class Neighbourhoods:
             if len(self._groups) >= GROUPS_KEPT:
                 self._groups.clear()
                 self._of.clear()
-            group = self._groups[key] = Group(fabric=fabric, workload=workload)
+            group = self._groups[key] = Group(key=key)
         return group
