@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from flopgate_proto.codec import PayloadType
@@ -25,9 +25,10 @@ FOREVER_US = 2**62
 """A license is over only once a report says so."""
 
 
-def spent_once(host: GateSide, now_us: int) -> Iterator[str]:
+def spent_once(host: GateSide, now_us: int) -> Iterable[str]:
     """5: a license is spent once: its FLOP, its span, up to its end, and not after it went back."""
-    yield from host.truth.licenses.broken(host, now_us)
+    licenses = host.truth.licenses
+    return licenses.broken(host, now_us) if licenses.judged else ()
 
 
 def left(

@@ -252,6 +252,11 @@ class LicenseTruth:
 
     # ------------------------------------------------------------------ the law
 
+    @property
+    def judged(self) -> bool:
+        """Whether anything can be wrong: most hosts never have a license."""
+        return bool(self.faults or self._permitted or self._running[0])
+
     def broken(self, host: GateSide, now_us: int) -> Iterator[str]:
         """What was spent twice, too long, too late, or after it was given back."""
         yield from self.faults

@@ -17,19 +17,20 @@ STANDS = frozenset(LaneState) - MAY_COMPUTE
 RUNS = MAY_COMPUTE - {LaneState.WINDING_DOWN}
 
 
-def _settled(host: Host, states: frozenset[LaneState], now_us: int) -> Iterator[Lane]:
+def _settled(host: Host, states: frozenset[LaneState], now_us: int) -> list[Lane]:
     """Lanes that have been in such a state for longer than it takes to set their chips."""
     if host.runner is None or host.hung or host.suspended or is_free(host):
-        return
+        return []
     core, truth = host.runner.core, host.truth
     lanes = [lane for lane in core.lanes.values() if lane.state in states]
     if not lanes or not core.permissions:
-        return
+        return []
     ruled_us = truth.enrolled_us or truth.unkept_us or 0
     since_us = max(truth.acting_since_us or 0, ruled_us, host.seeing_since_us)
-    if now_us - since_us > RUNGS_MS * US_PER_MS:
-        elapsed_ms = host.clocks.elapsed_ms
-        yield from (lane for lane in lanes if elapsed_ms - lane.since_ms > RUNGS_MS)
+    if now_us - since_us <= RUNGS_MS * US_PER_MS:
+        return []
+    elapsed_ms = host.clocks.elapsed_ms
+    return [lane for lane in lanes if elapsed_ms - lane.since_ms > RUNGS_MS]
 
 
 def _reachable(chip: Chip, now_us: int) -> bool:
@@ -59,7 +60,7 @@ def barred(host: Host, now_us: int) -> Iterator[str]:
 def opened(host: Host, now_us: int) -> Iterator[str]:
     """8: a lane that may run finds its chips as they were; else it stands and nobody says why."""
     changed = host.hardware.changed
-    for lane in _settled(host, RUNS, now_us) if changed else ():
+    for lane in _settled(host, RUNS, now_us):
         for index in changed.intersection(lane.setting.chips):
             if _reachable(host.hardware.chips[index], now_us):
                 yield f"{host.name}: {lane.workload} may run, chip {index} is not as it was"

@@ -42,8 +42,6 @@ class SeatTruth:
     def needed(self, joined: Iterable[str], pausing: Collection[str], now_us: int) -> list[str]:
         """Authorities whose permission the host needs; ``pausing``: those whose pause stands."""
         names = list(joined)
-        if not self.said:
-            return names
         needed = [
             name
             for name in names

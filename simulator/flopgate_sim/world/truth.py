@@ -212,6 +212,8 @@ class HostTruth:
 
     def needed(self, joined: Iterable[str], now_us: int) -> list[str]:
         """Of the authorities that the host joined those whose permission it needs."""
+        if not self.seats.said:
+            return list(joined)
         pausing = {held.pause.authority for held in self.pauses.values()}
         return self.seats.needed(joined, pausing, now_us)
 

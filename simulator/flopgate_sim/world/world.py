@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -338,22 +338,22 @@ class World:
         if self._moved_hosts:
             hosts, self._moved_hosts = self._moved_hosts, {}
             for host in hosts.values():
-                self._judge(broken_by_host(host, now_us))
+                if self.broken is None:
+                    self._judge(broken_by_host(host, now_us))
         if self._moved_governors:
             governors, self._moved_governors = self._moved_governors, {}
             for governor in governors.values():
-                self._judge(broken_by_governor(governor, now_us))
+                if self.broken is None:
+                    self._judge(broken_by_governor(governor, now_us))
 
-    def _judge(self, broken: Iterable[tuple[Law, str]]) -> None:
-        if self.broken is not None:
-            return
-        for law, detail in broken:
+    def _judge(self, broken: tuple[Law, str] | None) -> None:
+        if broken is not None:
+            law, detail = broken
             self.engine.note("LAW", f"{law.number} ({law.name}) is broken: {detail}")
             self.broken = Broken(
                 law=law, detail=detail, at_us=self.engine.now_us, step=self.engine.steps
             )
             self.engine.stop()
-            return
 
     def named(self, name: str) -> Host | Governor:
         """A host or governor by name."""
