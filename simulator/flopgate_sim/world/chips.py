@@ -219,13 +219,16 @@ class Hardware:
                 if not job.spinning:
                     worked_us[index] += done_us * job.busy_percent
                     chip.last_work_us = max(chip.last_work_us, last_us)
+        most = span_us * 100
         for chip, active, worked in zip(self.chips, active_us, worked_us, strict=True):
+            busy_us = min(span_us, active)
+            done = min(most, worked)
             if active:
-                chip.work(span_us, min(active, span_us), min(worked, span_us * 100))
+                chip.work(span_us, busy_us, done)
             else:
                 chip.energy_uj += idle_uj
             if chip.locked:
-                chip.lose(span_us, min(active, span_us), min(worked, span_us * 100))
+                chip.lose(span_us, busy_us, done)
         if ended:
             self.jobs = [job for job in self.jobs if job.alive(now_us)]
 

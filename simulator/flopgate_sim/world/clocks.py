@@ -54,11 +54,12 @@ class Clocks:
     def when_us(self, elapsed_ms: int) -> int:
         """World time at which the boot clock first shows at least this."""
         wanted_us = elapsed_ms * US_PER_MS - self._elapsed_us
-        at_us = self._set_us + wanted_us * PPM // (PPM + self._pace_ppm)
+        pace_ppm = self._pace_ppm
+        span_us = wanted_us * PPM // (PPM + pace_ppm)
         # Whole numbers round down on both ways: look a little further.
-        while self._elapsed(at_us) < elapsed_ms * US_PER_MS:
-            at_us += 1
-        return at_us
+        while span_us + span_us * pace_ppm // PPM < wanted_us:
+            span_us += 1
+        return self._set_us + span_us
 
     def boot(self, elapsed_ms: int = 0) -> None:
         """The boot clock starts anew."""

@@ -65,13 +65,13 @@ class ClusterTruth:
         if key not in sums:
             among = self._told - self._gone if exempt else set(self._plans)
             sums[key] = self._capacity(plan.cluster, among, policy.capacity_basis)
-        rate = f"{sums[key] // TFLOP} TFLOP/s"
         covered = sums[key] >= policy.threshold_tflop_per_s * TFLOP
-        if exempt and covered:
+        if exempt is not covered:
+            return ""
+        rate = f"{sums[key] // TFLOP} TFLOP/s"
+        if exempt:
             return f"exempt, though known hosts of its cluster do {rate}"
-        if not exempt and not covered:
-            return f"covered, though its cluster does {rate}"
-        return ""
+        return f"covered, though its cluster does {rate}"
 
     def _capacity(self, cluster: str, among: set[bytes], basis: CapacityBasis) -> int:
         """Of these hosts, as far as they hang together with a cluster, declared or by links."""

@@ -17,6 +17,8 @@ SPIN_MAX = 100_000
 """Events of one moment: beyond that somebody waits for a time that never passes."""
 TIMELINE_MAX = 60
 """Newest lines of what happened that are kept for people."""
+TRACE_LINES = 256
+"""So many lines of the trace are hashed at once."""
 
 Action = Callable[[], None]
 
@@ -62,13 +64,15 @@ class Engine:
         self._observe_us = 0
         self._spin = 0
         self._trace = hashlib.sha256()
-        self._lines: deque[str] = deque(maxlen=TIMELINE_MAX)
+        self._unhashed: list[str] = []
+        self._lines: deque[tuple[int, str, str]] = deque(maxlen=TIMELINE_MAX)
 
     def at(self, at_us: int, kind: str, action: Action) -> Event:
         """Plan something, now at the earliest."""
         self._number += 1
-        event = Event(max(at_us, self.now_us), kind, action)
-        heapq.heappush(self._planned, (event.at_us, self._number, event))
+        at_us = max(at_us, self.now_us)
+        event = Event(at_us, kind, action)
+        heapq.heappush(self._planned, (at_us, self._number, event))
         return event
 
     def after(self, wait_us: int, kind: str, action: Action) -> Event:
@@ -77,19 +81,21 @@ class Engine:
 
     def run(self, until_us: int) -> None:
         """Let everything happen that is planned up to a moment."""
-        planned = self._planned
+        planned, trace = self._planned, self._unhashed
         while planned and planned[0][0] <= until_us and not self._stopped:
-            event = heapq.heappop(planned)[2]
+            at_us, _, event = heapq.heappop(planned)
             if event.cancelled:
                 continue
-            self._spin = self._spin + 1 if event.at_us == self.now_us else 0
+            self._spin = self._spin + 1 if at_us == self.now_us else 0
             if self._spin > SPIN_MAX:
-                raise SpinError(f"{SPIN_MAX} events at {event.at_us} us, the last: {event.kind}")
+                raise SpinError(f"{SPIN_MAX} events at {at_us} us, the last: {event.kind}")
             if self._observer is not None:
-                self._observe(event.at_us)
-            self.now_us = event.at_us
+                self._observe(at_us)
+            self.now_us = at_us
             self.steps += 1
-            self._trace.update(f"{event.at_us} {event.kind}\n".encode())
+            trace.append(f"{at_us} {event.kind}\n")
+            if len(trace) > TRACE_LINES:
+                self._hash()
             event.action()
             for check in self.checks:
                 check()
@@ -112,15 +118,22 @@ class Engine:
 
     def note(self, who: str, what: str) -> None:
         """Tell something: part of the trace, and of the timeline that people read."""
-        self._lines.append(f"{self.now_us / US_PER_S:12.3f} s  {who:<16} {what}")
-        self._trace.update(f"{who} {what}\n".encode())
+        self._lines.append((self.now_us, who, what))
+        self._unhashed.append(f"{who} {what}\n")
 
     @property
     def timeline(self) -> tuple[str, ...]:
         """The newest lines, oldest first."""
-        return tuple(self._lines)
+        return tuple(
+            f"{at_us / US_PER_S:12.3f} s  {who:<16} {what}" for at_us, who, what in self._lines
+        )
+
+    def _hash(self) -> None:
+        self._trace.update("".join(self._unhashed).encode())
+        self._unhashed.clear()
 
     @property
     def trace_digest(self) -> str:
         """SHA-256 over all that happened: the same for the same seed, bit for bit."""
+        self._hash()
         return self._trace.hexdigest()

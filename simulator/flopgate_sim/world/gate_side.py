@@ -25,6 +25,7 @@ from flopgate_sim.world.courier import Courier
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine, Event
 from flopgate_sim.world.gate_disk import GateDisk
 from flopgate_sim.world.host_settings import GateWiring, chips_of, settings_of
+from flopgate_sim.world.license_truth import answers_in
 from flopgate_sim.world.lockdown import Lockdown
 from flopgate_sim.world.phase_truth import PhaseTruth
 from flopgate_sim.world.plain_ledger import PlainLedger
@@ -237,8 +238,8 @@ class GateSide:
         refused, now_us = self._refusals, self._engine.now_us
         authority = runner.core.authorities[self.couriers[client_id].authority.name]
         answered = authority.quote.answer_digest
-        if message.HasField("answers"):
-            self.truth.came(message.answers)
+        answers = answers_in(message.answers) if message.HasField("answers") else []
+        self.truth.came(answers)
         runner.from_courier(client_id, message)
         kept = not self.disk.died and not runner.core.has_fault(LEDGER_FAILED)
         orders = list(message.admission.orders) if message.HasField("admission") else []
@@ -260,7 +261,7 @@ class GateSide:
         if kept and authority.quote.answer_digest != answered:
             root = pb.BatchRoot.FromString(message.answers.batch_root.payload)
             self.phases.heard(authority.name, root.policy_digest, now_us)
-            self.truth.licenses.heard(authority.name, message.answers, now_us)
+            self.truth.licenses.heard(authority.name, answers, now_us)
             self.truth.seats.heard(authority.name, now_us)
         runner.push()
         self._settle()
@@ -382,6 +383,8 @@ class GateSide:
     def closed(self) -> frozenset[str]:
         """Lanes whose chips were to be opened and are not yet."""
         lanes = self.plan.lanes
+        if self._setting.idle:
+            return frozenset()
         return frozenset(one.workload for one in lanes if self._setting.pending(self._uuids(one)))
 
     def _uuids(self, lane: LanePlan) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from flopgate_sim.world import nodes
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S
 from flopgate_sim.world.gate_disk import GateDisk
 from flopgate_sim.world.gate_side import GATE_RESTART_US, GateSide
+from flopgate_sim.world.license_truth import answers_in
 from flopgate_sim.world.plan import LanePlan
 from flopgate_sim.world.randomness import waits_ms
 
@@ -102,7 +103,9 @@ class Host(GateSide):
             if not said.code:
                 root = pb.BatchRoot.FromString(message.license.answer.batch_root.payload)
                 self.phases.heard(authority.name, root.policy_digest, now_us)
-                self.truth.licenses.heard(authority.name, message.license.answer, now_us)
+                self.truth.licenses.heard(
+                    authority.name, answers_in(message.license.answer), now_us
+                )
         self.truth.unsure = list(message.license.orders) if self.disk.died else []
         died = self.disk.died
         self._settle()

@@ -151,10 +151,9 @@ class LicenseTruth:
 
     # ------------------------------------------------------------------ what runs
 
-    def heard(self, authority: str, answers: pb.AnswerBatch, now_us: int) -> None:
+    def heard(self, authority: str, answers: Iterable[pb.Answer], now_us: int) -> None:
         """The gate took a signed answer: it is no earlier from here on."""
-        times_ms = [pb.Answer.FromString(one.payload).governor_unix_ms for one in answers.answers]
-        told_ms = max(times_ms, default=0)
+        told_ms = max([one.governor_unix_ms for one in answers], default=0)
         if told_ms > self._floor_ms(authority, now_us):
             self._floors[authority] = (told_ms, now_us - self._dead_us)
 
@@ -169,6 +168,8 @@ class LicenseTruth:
         """After each step of a gate: which licenses let what run until the next one."""
         if self._died_us is not None:
             self._dead_us, self._died_us = self._dead_us + now_us - self._died_us, None
+        if not (self._permitted or self._draws or self._running[0] or _licensed(core)):
+            return
         running: set[tuple[str, bytes]] = set()
         for workload, (keys, flop) in list(self._permitted.items()):
             if self._keys(core, workload) != keys:
@@ -203,7 +204,10 @@ class LicenseTruth:
             drawn[workload] = drawn.get(workload, 0) + allotted_tflop - since_tflop
         if isinstance(core.permissions.get(workload), Allowed):
             drawing = tuple(key for key in keys if key in self.given and self.given[key].reserve)
-        self._draws[workload] = (drawing, allotted_tflop)
+        if drawing:
+            self._draws[workload] = (drawing, allotted_tflop)
+        else:
+            self._draws.pop(workload, None)
 
     def stopped(self, host: GateSide, now_us: int) -> None:
         """No gate lets anything run any more."""
@@ -292,6 +296,17 @@ class LicenseTruth:
             if floor_ms > given.not_after_unix_ms + LATE_US // US_PER_MS:
                 late_s = (floor_ms - given.not_after_unix_ms) // 1000
                 yield f"{host.name}: a license lets it run {late_s} s after its end"
+
+
+def _licensed(core: GateCore) -> bool:
+    """Whether a license lets anything run."""
+    permissions = core.permissions.values()
+    return bool([one for one in permissions if isinstance(one, Allowed) and one.licensed_by])
+
+
+def answers_in(batch: pb.AnswerBatch) -> list[pb.Answer]:
+    """What a message tells a gate."""
+    return [pb.Answer.FromString(leaf.payload) for leaf in batch.answers]
 
 
 def chips_flop(host: GateSide, chips: Iterable[int]) -> int:

@@ -92,14 +92,19 @@ class PlainLedger:
         self._add_scopes(action)
         known = self._authorities.get(action.authority)
         if known is not None:
-            self._authorities[action.authority] = replace(
-                known,
+            self._authorities[action.authority] = StoredAuthority(
+                name=known.name,
+                orders=known.orders,
                 quote=action.quote if action.quote.answer_digest else None,
                 batch_digest=action.batch_root.digest,
                 acknowledged_sequence=action.acknowledged_sequence,
+                enrolment=known.enrolment,
+                asked=known.asked,
+                admitted=known.admitted,
+                scopes=known.scopes,
                 time=action.time or known.time,
-                heard_running_ms=_heard(action, known),
                 named_policy=action.named_policy,
+                heard_running_ms=_heard(action, known),
             )
         needless = min(action.needless_sequence, action.held_sequence) - KEEP_ACKNOWLEDGED
         while self._reports and (oldest := next(iter(self._reports))) <= needless:

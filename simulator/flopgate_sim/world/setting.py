@@ -252,6 +252,11 @@ class ChipSetting:
         """No record of another boot counts."""
         self._records = Records()
 
+    @property
+    def idle(self) -> bool:
+        """Whether all chips are as they are to be."""
+        return self._limits is None or self._limits.idle
+
     def pending(self, uuids: tuple[str, ...]) -> bool:
         """Whether one of these chips is not yet as it is to be."""
         return self._limits is not None and self._limits.pending(uuids)

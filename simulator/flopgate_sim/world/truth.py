@@ -294,11 +294,10 @@ class HostTruth:
         """The gate need not find out any more, or cannot."""
         self.undone_us = None
 
-    def came(self, batch: pb.AnswerBatch) -> None:
+    def came(self, answers: Iterable[pb.Answer]) -> None:
         """Answers came to the gate; what they grant may be used from now on."""
-        for leaf in batch.answers if self.ended_by is None else ():
-            digest = pb.Answer.FromString(leaf.payload).request_digest
-            for key, until_us in self.granted_us.pop(digest, ()):
+        for answer in answers if self.ended_by is None else ():
+            for key, until_us in self.granted_us.pop(answer.request_digest, ()):
                 self.deadline_us[key] = max(self.deadline_us.get(key, 0), until_us)
 
     def _named(self, authority: str, digest: bytes) -> None:

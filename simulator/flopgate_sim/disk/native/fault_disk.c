@@ -48,31 +48,32 @@ node *disk_make(disk *owner, const char *name) {
     return file;
 }
 
-static int image_grow(image *target, int64_t size) {
-    if (size > target->room) {
-        int64_t room = target->room ? target->room : 4096;
-        while (room < size) room += room / 2;
-        uint8_t *data = realloc(target->data, (size_t)room);
-        if (!data) return 0;
-        target->data = data;
-        target->room = room;
-    }
-    if (size > target->size) {
-        memset(target->data + target->size, 0, (size_t)(size - target->size));
-        target->size = size;
-    }
-    return 1;
-}
-
-int image_write(image *target, const void *data, int64_t count, int64_t offset) {
-    if (!image_grow(target, offset + count)) return 0;
-    memcpy(target->data + offset, data, (size_t)count);
+static int image_room(image *target, int64_t size) {
+    if (size <= target->room) return 1;
+    int64_t room = target->room ? target->room : 4096;
+    while (room < size) room += room / 2;
+    uint8_t *data = realloc(target->data, (size_t)room);
+    if (!data) return 0;
+    target->data = data;
+    target->room = room;
     return 1;
 }
 
 int image_truncate(image *target, int64_t size) {
-    if (size > target->size) return image_grow(target, size);
+    if (!image_room(target, size)) return 0;
+    if (size > target->size)
+        memset(target->data + target->size, 0, (size_t)(size - target->size));
     target->size = size;
+    return 1;
+}
+
+int image_write(image *target, const void *data, int64_t count, int64_t offset) {
+    int64_t end = offset + count;
+    if (!image_room(target, end)) return 0;
+    /* Zeros only between the old end and what is written: most writes append. */
+    if (offset > target->size && !image_truncate(target, offset)) return 0;
+    memcpy(target->data + offset, data, (size_t)count);
+    if (end > target->size) target->size = end;
     return 1;
 }
 
