@@ -129,7 +129,8 @@ class Chip:
         if self.hiding or self.mig:
             self.hidden_us += worked_us
             self.hidden_active_us += busy_us
-        busy_mw = min(BUSY_MW, self.power_mw)
+        slow = self.power_mw < BUSY_MW
+        busy_mw = self.power_mw if slow else BUSY_MW
         self.energy_uj += (shown_us * busy_mw + (span_us - shown_us) * IDLE_MW) // 1000
 
     def lose(self, span_us: int, active_us: int, worked_us: int) -> None:
@@ -202,7 +203,23 @@ class Hardware:
         if not self.on:
             return
         span_us = now_us - before_us
-        idle_uj = span_us * IDLE_MW // 1000
+        idle_uj, most = span_us * IDLE_MW // 1000, span_us * 100
+        active_us, worked_us = self._run(before_us)
+        for chip, active, worked in zip(self.chips, active_us, worked_us, strict=True):
+            # One process alone does no more than that.
+            shared = active > span_us
+            busy_us = span_us if shared else active
+            done = min(worked, most) if shared else worked
+            if active:
+                chip.work(span_us, busy_us, done)
+            else:
+                chip.energy_uj += idle_uj
+            if chip.locked:
+                chip.lose(span_us, busy_us, done)
+
+    def _run(self, before_us: int) -> tuple[list[int], list[int]]:
+        """Let processes work up to now: of each chip their busy time, and that times percent."""
+        now_us = self.now_us
         active_us, worked_us = [0] * len(self.chips), [0] * len(self.chips)
         ended = False
         for job in self.jobs:
@@ -218,19 +235,12 @@ class Hardware:
                 active_us[index] += done_us
                 if not job.spinning:
                     worked_us[index] += done_us * job.busy_percent
-                    chip.last_work_us = max(chip.last_work_us, last_us)
-        most = span_us * 100
-        for chip, active, worked in zip(self.chips, active_us, worked_us, strict=True):
-            busy_us = min(span_us, active)
-            done = min(most, worked)
-            if active:
-                chip.work(span_us, busy_us, done)
-            else:
-                chip.energy_uj += idle_uj
-            if chip.locked:
-                chip.lose(span_us, busy_us, done)
+                    newer = last_us > chip.last_work_us
+                    if newer:
+                        chip.last_work_us = last_us
         if ended:
             self.jobs = [job for job in self.jobs if job.alive(now_us)]
+        return active_us, worked_us
 
     def freeze(self, pids: set[int], now_us: int) -> None:
         """No further launches; what was launched goes on. A child that was being made goes on."""

@@ -70,7 +70,9 @@ class Engine:
     def at(self, at_us: int, kind: str, action: Action) -> Event:
         """Plan something, now at the earliest."""
         self._number += 1
-        at_us = max(at_us, self.now_us)
+        over = at_us < self.now_us
+        if over:
+            at_us = self.now_us
         event = Event(at_us, kind, action)
         heapq.heappush(self._planned, (at_us, self._number, event))
         return event
