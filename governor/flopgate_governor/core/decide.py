@@ -42,6 +42,7 @@ _MS_FLOP_PER_TFLOP = 1_000 * FLOP_PER_TFLOP
 _HOUR_MS = 3_600_000
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """What holds for all hosts while a batch is decided.

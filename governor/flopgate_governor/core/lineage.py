@@ -19,6 +19,7 @@ from flopgate_proto.amounts import flop_text, rate_text
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.loosening import tier_of
 from flopgate_proto.orders.works import Works
+from flopgate_proto.quick import quick
 from flopgate_proto.values.answers import Refusal
 from flopgate_proto.values.common import WorkloadKind
 from flopgate_proto.values.orders import Policy, Registration
@@ -43,6 +44,7 @@ def counts_itself(work: Registration) -> bool:
     return work.kind is WorkloadKind.TRAINING or work.tier == 0
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
     """What a decision about workloads rests on."""
@@ -83,6 +85,7 @@ def most_tflop_per_s(policy: Policy, work: Registration) -> int:
     return min(allowed, policy.prohibit_tflop_per_s or COUNT_MAX)
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """What one lane asks for.

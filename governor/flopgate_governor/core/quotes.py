@@ -53,6 +53,7 @@ class QuoteRead:
     reserve: LicenseQuote | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbering:
     """Our own batches.

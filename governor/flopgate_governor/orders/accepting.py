@@ -122,9 +122,12 @@ def ripen(state: State) -> None:
     Raises:
         StorageError: nothing came into force.
     """
-    unix_ms, due_ms = state.now_ms(), state.book.orders.due_ms
+    due_ms = state.book.orders.due_ms
+    if due_ms is None:
+        return
+    unix_ms = state.now_ms()
     upto_ms = _sure_upto_ms(state, unix_ms)
-    if due_ms is None or due_ms > upto_ms:
+    if due_ms > upto_ms:
         return
     book = state.book.ripe(upto_ms)
     with state.store.transaction() as connection:

@@ -7,9 +7,9 @@ acknowledged. The connection belongs to the thread that opened it.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, create_engine, event, select
@@ -44,6 +44,53 @@ _SET_META: Final = Write(
 )
 
 
+class Transaction:
+    """Around what is done together; see `Store.transaction`."""
+
+    __slots__ = ("_connection", "_driver", "_path")
+
+    def __init__(self, path: Path, connection: Connection, driver: sqlite3.Connection) -> None:
+        self._path = path
+        self._connection = connection
+        self._driver = driver
+
+    def __enter__(self) -> Connection:
+        """Begin it."""
+        try:
+            # On the driver: a transaction of Core's costs several times what SQLite needs for one.
+            self._driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise _failed(self._path, error) from error
+        return self._connection
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        """Commit it, or roll it back."""
+        try:
+            if error is None:
+                self._driver.execute("COMMIT")
+        except sqlite3.Error as failure:
+            raise _failed(self._path, failure) from failure
+        finally:
+            self._roll_back()
+        if isinstance(error, (SQLAlchemyError, sqlite3.Error)):
+            raise _failed(self._path, error) from error
+
+    def _roll_back(self) -> None:
+        """Whatever was not committed; after a commit there is nothing."""
+        try:
+            self._driver.rollback()
+            if self._connection.in_transaction():
+                # A statement went through Core, which began one of its own around nothing.
+                self._connection.rollback()
+        except (SQLAlchemyError, sqlite3.Error) as failure:
+            raise _failed(self._path, failure) from failure
+
+
 class Store:
     """One open store.
 
@@ -58,8 +105,10 @@ class Store:
         self._engine = create_engine(f"sqlite+pysqlite:///{path}", poolclass=NullPool)
         event.listen(self._engine, "connect", _configure)
         _keep_private(path)
-        with _translated(path):
+        try:
             self._connection = self._engine.connect()
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise _failed(path, error) from error
         self._driver = driver_of(self._connection)
         self._prepare()
 
@@ -82,25 +131,13 @@ class Store:
                 remedy="Start the version that wrote it.",
             )
 
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self) -> Transaction:
         """One transaction: committed durably at the end, rolled back on any error.
 
         Raises:
             StorageError: disk full, locked, corrupt or otherwise unusable.
         """
-        driver = self._driver
-        with _translated(self.path):
-            # On the driver: a transaction of Core's costs several times what SQLite needs for one.
-            driver.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                driver.execute("COMMIT")
-            finally:
-                driver.rollback()
-                if self._connection.in_transaction():
-                    # A statement went through Core, which began one of its own around nothing.
-                    self._connection.rollback()
+        return Transaction(self.path, self._connection, self._driver)
 
     def meta(self, name: str) -> bytes | None:
         """A named value."""
@@ -157,17 +194,13 @@ def _configure(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> 
     connection.execute("PRAGMA wal_checkpoint(FULL)")
 
 
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (SQLAlchemyError, sqlite3.Error) as error:
-        cause = getattr(error, "orig", None) or error
-        raise StorageError(
-            f"the store {path} failed: {cause}",
-            code="storage.failed",
-            remedy="Nothing was acknowledged. Free disk space or restore the store, then restart.",
-        ) from error
+def _failed(path: Path, error: BaseException) -> StorageError:
+    cause = getattr(error, "orig", None) or error
+    return StorageError(
+        f"the store {path} failed: {cause}",
+        code="storage.failed",
+        remedy="Nothing was acknowledged. Free disk space or restore the store, then restart.",
+    )
 
 
 def copy_store(source: Path, target: Path) -> None:

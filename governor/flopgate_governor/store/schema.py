@@ -27,6 +27,10 @@ SCHEMA_VERSION: Final = 6
 
 metadata: Final = MetaData()
 
+# Their rows come in the order of these numbers. Where SQLite is told so it needs no index beside
+# the table; a store that was made before has one, and differs in nothing else.
+_NUMBER: Final = BigInteger().with_variant(Integer, "sqlite")
+
 meta: Final = Table(
     "meta",
     metadata,
@@ -131,7 +135,7 @@ report: Final = Table(
 batch: Final = Table(
     "batch",
     metadata,
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", _NUMBER, primary_key=True, autoincrement=False),
     Column("governor_unix_ms", BigInteger, nullable=False),
     Column("envelope", LargeBinary, nullable=False),
     Column("log_proof", LargeBinary, nullable=False),
@@ -140,7 +144,7 @@ batch: Final = Table(
 log_entry: Final = Table(
     "log_entry",
     metadata,
-    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", _NUMBER, primary_key=True, autoincrement=False),
     Column("kind", String, nullable=False),
     Column("digest", LargeBinary, nullable=False),
     Column("data", LargeBinary, nullable=False),

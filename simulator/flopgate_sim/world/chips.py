@@ -206,8 +206,7 @@ class Hardware:
         idle_uj, most = span_us * IDLE_MW // 1000, span_us * 100
         active_us, worked_us = self._run(before_us)
         for chip, active, worked in zip(self.chips, active_us, worked_us, strict=True):
-            # One process alone does no more than that.
-            shared = active > span_us
+            shared = active > span_us  # one process alone does no more than that
             busy_us = span_us if shared else active
             done = min(worked, most) if shared else worked
             if active:
@@ -235,8 +234,7 @@ class Hardware:
                 active_us[index] += done_us
                 if not job.spinning:
                     worked_us[index] += done_us * job.busy_percent
-                    newer = last_us > chip.last_work_us
-                    if newer:
+                    if last_us > chip.last_work_us:  # noqa: PLR1730  # a call for each chip is dear
                         chip.last_work_us = last_us
         if ended:
             self.jobs = [job for job in self.jobs if job.alive(now_us)]
