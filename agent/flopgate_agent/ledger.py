@@ -229,7 +229,7 @@ class Ledger:
                 *time_columns(action.time, heard=True),
                 quote.answer_digest,
                 quote.batch_number,
-                action.batch_root.digest,
+                action.batch_digest,
                 quote.grant,
                 action.acknowledged_sequence,
                 action.named_policy,

@@ -327,7 +327,7 @@ def _measured(
     findings: tuple[MeterFinding, ...],
 ) -> Measured:
     return make_measured(
-        total=_total(by_pipe),
+        total=by_pipe[0][1] if len(by_pipe) == 1 else _total(by_pipe),
         by_pipe=by_pipe,
         source=source,
         elapsed_ms=elapsed_ms,
@@ -337,8 +337,6 @@ def _measured(
 
 
 def _total(by_pipe: tuple[tuple[Pipe, Flop], ...]) -> Flop:
-    if len(by_pipe) <= 1:
-        return by_pipe[0][1] if by_pipe else NOTHING
     return sum((flop for _, flop in by_pipe), NOTHING)
 
 

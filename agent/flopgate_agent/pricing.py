@@ -35,7 +35,7 @@ def tensor_cycles(moved: tuple[int, ...]) -> int:
 
     DMMA and DFMA may be two names of one thing.
     """
-    mma, dmma, hmma, imma, dfma, *_others = moved
+    mma, dmma, hmma, imma, dfma, _integer, _fp64, _fp32, _fp16 = moved
     return max(mma, hmma + imma + max(dmma, dfma))
 
 

@@ -12,7 +12,7 @@ import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal, InvalidOperation
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from flopgate_proto.errors import EnvironmentFault
@@ -32,12 +32,13 @@ class ChipTableError(EnvironmentFault):
     default_code = "chip-table.damaged"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Rates:
     """FLOP per clock per SM by pipe and format (FMA = 2, dense). ``None``: the chip has no such.
 
     ``fp16`` is the fastest non-tensor 16-bit rate, ``half_tensor`` the fastest 16-bit tensor rate
-    (FP16 or BF16, either accumulator), ``fp8_tensor`` likewise.
+    (FP16 or BF16, either accumulator), ``fp8_tensor`` likewise. Each look at a chip asks what
+    follows from them: it is worked out once.
     """
 
     fp64: int
@@ -51,48 +52,48 @@ class Rates:
     fp6_tensor: int | None
     fp4_tensor: int | None
 
-    @property
+    @cached_property
     def tensor_low(self) -> int:
         """Slowest format a busy HMMA pipe can be running: TF32, or 16-bit before Ampere."""
         return self.half_tensor if self.tf32_tensor is None else self.tf32_tensor
 
-    @property
+    @cached_property
     def hmma_high(self) -> int:
         """Fastest floating-point format of the HMMA pipe: FP4, FP6, FP8 or 16-bit."""
         fp8, fp6, fp4 = self.fp8_tensor, self.fp6_tensor, self.fp4_tensor
         return max(self.half_tensor, fp8 or 0, fp6 or 0, fp4 or 0)
 
-    @property
+    @cached_property
     def tensor_high(self) -> int:
         """Fastest dense format of any tensor pipe, integers included."""
         return max(self.hmma_high, self.int8_tensor or 0)
 
-    @property
+    @cached_property
     def imma(self) -> int:
         """INT8, or the 16-bit rate where no INT8 tensor rate is published."""
         return self.half_tensor if self.int8_tensor is None else self.int8_tensor
 
-    @property
+    @cached_property
     def dmma(self) -> int:
         """FP64 on the tensor pipe, or the FP64 pipe's rate where no tensor rate is published."""
         return self.fp64 if self.fp64_tensor is None else self.fp64_tensor
 
-    @property
+    @cached_property
     def most_16bit(self) -> int:
         """All pipes busy in one clock, the tensor cores with 16-bit formats."""
         return self.half_tensor + self._beside
 
-    @property
+    @cached_property
     def most_nominal(self) -> int:
         """Most that the nominal figure can count in one clock: all pipes busy, INT8 included."""
         return max(self.half_tensor, self.imma, self.dmma) + self._beside
 
-    @property
+    @cached_property
     def most_high(self) -> int:
         """Most that the high figure can count in one clock: all pipes busy, fastest format."""
         return max(self.tensor_high, self.imma, self.dmma) + self._beside
 
-    @property
+    @cached_property
     def _beside(self) -> int:
         # Tensor cores do one thing at a time; nothing published keeps the others from working too.
         return self.fp64 + self.fp32 + self.fp16

@@ -110,7 +110,7 @@ def seal(payload_type: str, payload: bytes, signers: Sequence[Signer]) -> Envelo
     return make_envelope(
         payload_type,
         payload,
-        tuple(make_signature(key_digest(s.spki).hex(), s.sign(message)) for s in signers),
+        tuple([make_signature(key_digest(s.spki).hex(), s.sign(message)) for s in signers]),
     )
 
 

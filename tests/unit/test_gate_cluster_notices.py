@@ -31,7 +31,7 @@ class Scene:
         self.rig: GateRig = running()
         self.authority: Authority
         (self.authority,) = self.rig.core.authorities.values()
-        self.authority.note_scopes(frozenset({Scope(ScopeKind.CLUSTER, "alpha")}))
+        self.authority.note_scopes((Scope(ScopeKind.CLUSTER, "alpha"),))
         self.findings = FindingLog()
         self.notices = ClusterNotices()
         self.running_ms = self.rig.core.running_ms

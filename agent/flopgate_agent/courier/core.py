@@ -205,9 +205,10 @@ class CarrierCore:
         """One message of the authority."""
         self._backoff.reset()
         self._silent_ms = None
-        actions: list[Action] = [ToGate(pb.ToGate(answers=batch)) for batch in message.batches]
-        actions += [ToGate(pb.ToGate(order=order)) for order in message.orders]
-        for notice in message.notices:
+        # A slice is a list: protobuf's own lists end each loop with an exception.
+        actions: list[Action] = [ToGate(pb.ToGate(answers=one)) for one in message.batches[:]]
+        actions += [ToGate(pb.ToGate(order=order)) for order in message.orders[:]]
+        for notice in message.notices[:]:
             actions.append(_notice_note(notice))
             if notice.expected_sequence and notice.host_id in {b"", self._host_id}:
                 asked = self.flow.expected(notice.expected_sequence, now.mono_ms)
@@ -233,7 +234,7 @@ class CarrierCore:
         timers = (
             self._wake_ms, self._silent_ms, self._hello_ms, self._check_ms, self.flow.get_timer()
         )  # fmt: skip
-        return min((timer for timer in timers if timer is not None), default=None)
+        return min([timer for timer in timers if timer is not None], default=None)
 
     def handle_timer(self, now: Now) -> list[Action]:
         """Do what is due."""

@@ -49,6 +49,7 @@ class KeepQuote:
     needless_sequence: int
     held_sequence: int
     batch_root: Envelope
+    batch_digest: bytes
     scopes: frozenset[Scope]
     time: StoredTime | None
     named_policy: bytes

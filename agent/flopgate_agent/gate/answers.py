@@ -135,7 +135,7 @@ def take_answer(accepted: Accepted, authority: Authority, now_ms: int) -> None:
     authority.quote = accepted.quote
     authority.batch_digest = accepted.verified.batch_digest
     authority.acknowledged_sequence = accepted.acknowledged_sequence
-    authority.note_scopes(frozenset(answer.scopes))
+    authority.note_scopes(answer.scopes)
     authority.hear_time(answer.governor_unix_ms, made_ms=accepted.made_ms, received_ms=now_ms)
     authority.note_policy(accepted.verified.batch.policy_digest)
     authority.unseen_pauses = frozenset(answer.pauses) - authority.seen_pauses
@@ -165,7 +165,7 @@ def take_licensed(
     authority.acknowledged_sequence = max(
         authority.acknowledged_sequence, answer.acknowledged_sequence
     )
-    authority.note_scopes(frozenset(answer.scopes))
+    authority.note_scopes(answer.scopes)
     if made_ms is None:
         authority.hear_later(answer.governor_unix_ms, received_ms)
     else:

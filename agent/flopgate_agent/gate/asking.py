@@ -8,7 +8,11 @@ from flopgate_agent.gate.authority import Authority
 from flopgate_agent.gate.lane import Lane
 from flopgate_agent.gate.settings import GateSettings
 from flopgate_proto.limits import COUNT_MAX, RENEW_AFTER_MS_MIN
+from flopgate_proto.quick import maker
 from flopgate_proto.values import LaneRequest, Policy, Request
+
+make_request = maker(Request)
+make_lane_request = maker(LaneRequest)
 
 NO_POLICY_RENEW_MS = 120_000
 """Renewal before any policy is known (DESIGN section 9)."""
@@ -50,7 +54,8 @@ def request_times_ms(
     `retry_ms`: an answer that got lost is not waited for until the next renewal.
     """
     times_ms = [one.next_request_ms for one in authorities]
-    if times_ms and any(lane.pressed for lane in lanes):
+    pressed = [lane for lane in lanes if lane.pressed]
+    if times_ms and pressed:
         times_ms.append(max(one.asked_ms for one in authorities) + settings.retry_ms)
     return times_ms
 
@@ -76,18 +81,20 @@ def request_if_due(
     policies = policies_of(authorities)
     longest = [max(policy.lifetime_ms, policy.exempt_lifetime_ms) for policy in policies]
     span_ms = max(longest, default=0)
-    return Request(lanes=wanted(lanes, span_ms))
+    return make_request(lanes=wanted(lanes, span_ms))
 
 
 def wanted(lanes: Iterable[Lane], span_ms: int) -> tuple[LaneRequest, ...]:
     """As much as each lane can do in a span."""
     return tuple(
-        LaneRequest(
-            workload=lane.workload,
-            headroom_tflop=min(-(-lane.peak_tflop_per_s * span_ms // 1000), COUNT_MAX),
-        )
-        for lane in lanes
-        if lane.setting.chips
+        [
+            make_lane_request(
+                workload=lane.workload,
+                headroom_tflop=min(-(-lane.peak_tflop_per_s * span_ms // 1000), COUNT_MAX),
+            )
+            for lane in lanes
+            if lane.setting.chips
+        ]
     )
 
 

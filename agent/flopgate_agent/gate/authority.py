@@ -16,12 +16,15 @@ from flopgate_proto.codec import decode_enrolment
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import MisdirectedError
 from flopgate_proto.orders.held import lapsed
+from flopgate_proto.quick import maker
 from flopgate_proto.values import (
     Phase,
     Quote,
     Refusal,
     Scope,
 )
+
+make_clock_bound = maker(ClockBound)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +82,7 @@ class Authority(OfficerOrders):
         self.desk = LicenseDesk()
         self.reserve_desk = LicenseDesk(is_reserve=True)
         self.scopes = stored.scopes
+        self._said_scopes: tuple[Scope, ...] = ()
         self.permit: Permit | None = None
         self.granted: dict[str, Permit] = {}
         self.last_answer: tuple[Envelope, ProvenAnswer] | None = None
@@ -132,7 +136,7 @@ class Authority(OfficerOrders):
 
     def hear_clock(self, unix_ms: int, *, made_ms: int, received_ms: int) -> int:
         """An answer bounds the boot clock: by how many ms it is behind, or 0; see `ClockBound`."""
-        told = ClockBound(after_ms=unix_ms - made_ms, at_ms=received_ms)
+        told = make_clock_bound(after_ms=unix_ms - made_ms, at_ms=received_ms)
         known = self._clock_bound
         behind_ms = 0 if known is None else known.behind_ms(unix_ms - received_ms, received_ms)
         # An answer that was long on its way bounds nothing better; one that accuses starts anew.
@@ -163,10 +167,13 @@ class Authority(OfficerOrders):
         """A signed statement says that it is no earlier than this; nothing else follows from it."""
         self.told_time = ToldTime.raised(unix_ms, now_ms, self.told_time)
 
-    def note_scopes(self, scopes: frozenset[Scope]) -> None:
+    def note_scopes(self, scopes: tuple[Scope, ...]) -> None:
         """Scopes an answer names are added for good: leaving one lifts nothing (law 6)."""
-        if not scopes <= self.scopes:
-            self.scopes |= scopes
+        if scopes != self._said_scopes:
+            self._said_scopes = scopes
+            # Where none is new it stays the same set, by which the ledger knows it.
+            if not self.scopes.issuperset(scopes):
+                self.scopes = self.scopes.union(scopes)
 
 
 def required(

@@ -18,12 +18,11 @@ make_figures = maker(Figures)
 make_flop = maker(Flop)
 
 
-def figures_of(flop: Flop) -> Figures:
+def figures_of(count: list[int]) -> Figures:
     """Whole teraFLOP of running totals; the remainder stays in the exact count."""
+    low, nominal, high = count
     return make_figures(
-        low_tflop=flop.low // TFLOP,
-        nominal_tflop=flop.nominal // TFLOP,
-        high_tflop=flop.high // TFLOP,
+        low_tflop=low // TFLOP, nominal_tflop=nominal // TFLOP, high_tflop=high // TFLOP
     )
 
 
@@ -128,8 +127,8 @@ class LaneBook:
     def interval(self) -> tuple[Figures, Figures]:
         """Measured and charged figures since the last call: the interval of one report."""
         before, gap_before = self.reported_measured, self.reported_gap
-        self.reported_measured = figures_of(self.measured)
-        self.reported_gap = figures_of(self.gap)
+        self.reported_measured = figures_of(self._measured)
+        self.reported_gap = figures_of(self._gap)
         return _difference(self.reported_measured, before), _difference(
             self.reported_gap, gap_before
         )

@@ -16,7 +16,11 @@ from flopgate_agent.gate.settings import GateSettings, Now
 from flopgate_agent.gate.topology import HostTopology
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import MisuseError
+from flopgate_proto.quick import maker
 from flopgate_proto.values import Finding, LaneReport, Request
+
+make_sent = maker(Sent)
+make_send_report = maker(SendReport)
 
 REQUESTS_MAX = 8
 """Reports with a request that are kept whole until one is answered, newest first to stay."""
@@ -90,9 +94,9 @@ class Chain:
         """
         if self.ended:
             raise MisuseError("a report after the last one", code="gate.chain.ended")
-        covered_ms = min((chip.covered_until_ms for chip in chips), default=now.elapsed_ms)
+        covered_ms = min([chip.covered_until_ms for chip in chips], default=now.elapsed_ms)
         end_ms = min(max(self.interval_start_ms, covered_ms), now.elapsed_ms)
-        self.lanes = tuple(lane_report(lane) for lane in lanes)
+        self.lanes = tuple([lane_report(lane) for lane in lanes])
         keep = build_report(
             self._settings,
             sequence=self.sequence + 1,
@@ -115,7 +119,7 @@ class Chain:
         self.interval_start_ms = end_ms
         self.reported_ms = now.elapsed_ms
         self.overdue = False
-        self.sent[keep.digest] = Sent(
+        self.sent[keep.digest] = make_sent(
             sequence=keep.sequence,
             made_ms=now.elapsed_ms,
             allotted={lane.workload: lane.book.allotted_tflop for lane in lanes},
@@ -129,7 +133,7 @@ class Chain:
             self.requests[keep.digest] = keep.envelope
         while len(self.requests) > REQUESTS_MAX:
             del self.requests[next(iter(self.requests))]
-        return [keep, SendReport(sequence=keep.sequence)]
+        return [keep, make_send_report(sequence=keep.sequence)]
 
     def own(self) -> Own:
         """What other hosts are held against."""

@@ -219,7 +219,7 @@ def hear_admission(
 
     One that was asked for in an earlier boot was made at a moment that no clock of this boot knows.
     """
-    authority.note_scopes(frozenset(said.scopes))
+    authority.note_scopes(said.scopes)
     if authority.admitted or authority.enrolment is None:
         return
     asked = decode_enrolment(authority.enrolment.payload)

@@ -33,7 +33,10 @@ from flopgate_agent.gate.seats import ruling
 from flopgate_agent.gate.settings import GateSettings, GateToken, Now
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import PeerError
+from flopgate_proto.quick import maker
 from flopgate_proto.values import LaneState, Request
+
+make_moment = maker(Moment)
 
 
 class GateState:
@@ -163,11 +166,11 @@ class GateState:
 
     @property
     def _due_ms(self) -> int:
-        rulers, times = self._rulers, self._times
+        rulers, now_ms, running_ms = self._rulers, self.elapsed_ms, self.running_ms
         times_ms = [self.meter.stall_ms, *self._reports_ms(rulers)]
         if self._admitted:
-            times_ms += self._lanes.timers_ms(rulers, **times)
-            times_ms += ordering.due_ms(self._admitted, **times)
+            times_ms += self._lanes.timers_ms(rulers, now_ms=now_ms, running_ms=running_ms)
+            times_ms += ordering.due_ms(self._admitted, now_ms=now_ms, running_ms=running_ms)
         return min(times_ms)
 
     # ------------------------------------------------------------------ inside
@@ -187,8 +190,9 @@ class GateState:
 
     @property
     def _moment(self) -> Moment:
-        times, boot_id = self._times, self.settings.boot_id
-        return Moment(running_ms=times["running_ms"], boot_id=boot_id, elapsed_ms=times["now_ms"])
+        return make_moment(
+            running_ms=self.running_ms, boot_id=self.settings.boot_id, elapsed_ms=self.elapsed_ms
+        )
 
     def _keep_enrolment(self, authority: Authority, envelope: Envelope) -> KeepEnrolment:
         return enrolling.keep(authority, envelope, self._moment)
@@ -202,7 +206,9 @@ class GateState:
 
     def _step(self) -> list[Action]:
         owed, self._owed = self._owed, []
-        owed += ordering.come_into_force(self.authorities.values(), **self._times)
+        owed += ordering.come_into_force(
+            self.authorities.values(), now_ms=self.elapsed_ms, running_ms=self.running_ms
+        )
         rulers = self._leave_if_over()
         actions = [*owed, *self._step_lanes(rulers), *self._report_if_due(rulers)]
         self._plan_look(rulers)
@@ -222,14 +228,21 @@ class GateState:
             return self._lanes.let_go()
         if self.retiring.asked:
             self._lanes.enforce()
-        everyone, fault, times = self.authorities.values(), self._faults.first, self._times
+        everyone, fault = self.authorities.values(), self._faults.first
+        now_ms, running_ms = self.elapsed_ms, self.running_ms
         # One that was joined and has not admitted the host denies: it has its say with the others.
         ruled = rulers if len(self._admitted) == len(everyone) else self._ruling(everyone)
         actions = self.licensing.before(
-            self.lanes, everyone, ruled, self.chain, held_up=bool(fault), **times
+            self.lanes,
+            everyone,
+            ruled,
+            self.chain,
+            held_up=fault is not None,
+            now_ms=now_ms,
+            running_ms=running_ms,
         )
-        actions += self._lanes.step(ruled, fault, **times)
-        self.licensing.after(self.lanes, self.permissions, everyone, self.elapsed_ms)
+        actions += self._lanes.step(ruled, fault, now_ms=now_ms, running_ms=running_ms)
+        self.licensing.after(self.lanes, self.permissions, everyone, now_ms)
         # What was not used is released by the report of the halt.
         self.chain.overdue |= self._lanes.halted
         return actions

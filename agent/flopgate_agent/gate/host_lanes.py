@@ -28,18 +28,18 @@ def charged_figure(authorities: Collection[Authority]) -> ChargedFigure:
     return max([one.charged_figure for one in policies], default=ChargedFigure.HIGH)
 
 
-def _denied_by(fault: Denied | None, permission: Allowed | Denied, lane: Lane) -> Denied | None:
+def _denied_by(fault: Denied, permission: Allowed | Denied, lane: Lane) -> Denied:
     """The fault, unless an authority leaves a lane that still computes less time than it does.
 
     Only a host that retires has a fault with a wind-down: no emergency waits for that.
     """
-    sooner = (
-        fault is not None
-        and lane.state in MAY_COMPUTE
+    if (
+        lane.state in MAY_COMPUTE
         and isinstance(permission, Denied)
         and permission.wind_down_ms < fault.wind_down_ms
-    )
-    return None if sooner else fault
+    ):
+        return permission
+    return fault
 
 
 class HostLanes:
@@ -123,15 +123,18 @@ class HostLanes:
         figure = charged_figure(authorities)
         for lane in self.by_workload.values():
             permission = allowance(lane.workload, authorities, now_ms, running_ms)
-            permission = _denied_by(fault, permission, lane) or permission
+            if fault is not None:
+                permission = _denied_by(fault, permission, lane)
             self.permissions[lane.workload] = permission
             lane.ceiling_tflop = ceiling_of(permission, lane.workload, authorities, now_ms)
             lane.figure = figure
             before, told = lane.state, lane.would
             stepped = lane.step(permission, drain_ms, now_ms, phase.phase)
-            self._note_computing(stepped)
-            actions += stepped
-            self._note_would(lane, told)
+            if stepped:
+                self._note_computing(stepped)
+                actions += stepped
+            if lane.would is not None:
+                self._note_would(lane, lane.would, told)
             if lane.state is not before and lane.state is LaneState.HALTED:
                 self.halted = True
         return [*actions, *self._pass_on()]
@@ -172,10 +175,9 @@ class HostLanes:
                     COMPUTING, Severity.ALERT, subject=one.subject, detail=one.detail
                 )
 
-    def _note_would(self, lane: Lane, told: WouldStop | None) -> None:
+    def _note_would(self, lane: Lane, would: WouldStop, told: WouldStop | None) -> None:
         """The authorities hear of each stop that does not happen, with its reason and moment."""
-        would = lane.would
-        if would is None or (told is not None and told.why.reason == would.why.reason):
+        if told is not None and told.why.reason == would.why.reason:
             return
         why = would.why
         by = f" of {why.authority}" if why.authority else ""

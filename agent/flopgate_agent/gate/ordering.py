@@ -10,7 +10,10 @@ from flopgate_agent.gate.memory import Moment
 from flopgate_agent.gate.seats import changes, entitled
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.envelope import Envelope
+from flopgate_proto.quick import maker
 from flopgate_proto.trust import VerifiedOrder
+
+make_keep_quote = maker(KeepQuote)
 
 
 def keep(authority: Authority, envelope: Envelope, running_ms: int) -> KeepOrder:
@@ -27,13 +30,14 @@ def keep_quote(
     authority: Authority, proven: ProvenAnswer, everyone: Collection[Authority], now: Moment
 ) -> KeepQuote:
     """Make durable what an answer that was taken changed."""
-    return KeepQuote(
+    return make_keep_quote(
         authority=authority.name,
         quote=authority.quote,
         acknowledged_sequence=authority.acknowledged_sequence,
         needless_sequence=needless_sequence(entitled(everyone)),
         held_sequence=needless_sequence(everyone),
         batch_root=proven.root,
+        batch_digest=authority.batch_digest,
         scopes=authority.scopes,
         time=authority.time_to_keep(now),
         named_policy=authority.named_digest,

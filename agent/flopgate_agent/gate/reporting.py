@@ -27,6 +27,7 @@ from flopgate_proto.values import (
 
 make_lane_report = maker(LaneReport)
 make_report = maker(Report)
+make_keep_report = maker(KeepReport)
 
 
 def salted_rows(
@@ -100,7 +101,7 @@ def build_report(
         lanes=lanes,
         chip_root=chip_root,
         chip_count=len(rows),
-        quotes=tuple(authority.quote_at(interval[1]) for authority in authorities),
+        quotes=tuple([authority.quote_at(interval[1]) for authority in authorities]),
         assurance=settings.assurance,
         software=settings.software,
         topology=topology,
@@ -113,4 +114,4 @@ def build_report(
     )
     kind = PayloadType.RETIREMENT if final else PayloadType.REPORT
     envelope = seal(kind, encode_report(report), [settings.signer])
-    return KeepReport(sequence=sequence, digest=envelope.digest, envelope=envelope, rows=rows)
+    return make_keep_report(sequence=sequence, digest=envelope.digest, envelope=envelope, rows=rows)

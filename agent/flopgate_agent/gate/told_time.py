@@ -13,7 +13,9 @@ from typing import Final
 
 from flopgate_agent.gate.memory import Moment, StoredTime
 from flopgate_proto.limits import COUNT_MAX
-from flopgate_proto.quick import quick
+from flopgate_proto.quick import maker, quick
+
+make_stored_time = maker(StoredTime)
 
 OLD_MS: Final = 60_000
 """An answer to a report that is older tells the time badly. A newer report is on its way then, and
@@ -83,7 +85,7 @@ class ToldTime:
             earliest_ms = max(earliest_ms, before.earliest_after_ms)
         latest_ms = max(earliest_ms, latest_ms)
         if received_ms - made_ms <= OLD_MS:
-            return cls(earliest_after_ms=earliest_ms, latest_after_ms=latest_ms)
+            return make_told_time(earliest_after_ms=earliest_ms, latest_after_ms=latest_ms)
         waits_until_ms, meanwhile_ms = received_ms + OLD_MS, earliest_ms
         if before is not None:
             # Only a good answer ends the wait: bad ones, one after the other, prolong nothing.
@@ -143,8 +145,11 @@ class ToldTime:
 
     def stored(self, now: Moment) -> StoredTime:
         """As it is kept over restarts; what was waited for is not waited for again."""
-        return StoredTime(
+        return make_stored_time(
             earliest_unix_ms=self.earliest_unix_ms(now.elapsed_ms),
             latest_unix_ms=now.elapsed_ms + self.latest_after_ms,
             at=now,
         )
+
+
+make_told_time = maker(ToldTime)

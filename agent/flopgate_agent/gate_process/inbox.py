@@ -20,7 +20,10 @@ from flopgate_proto.codec import (
 from flopgate_proto.codec.licenses import wish_of
 from flopgate_proto.errors import MalformedError, PeerError
 from flopgate_proto.limits import REPORTS_PER_MESSAGE_MAX
+from flopgate_proto.quick import maker
 from flopgate_proto.v1 import flopgate_pb2 as pb
+
+make_proven_answer = maker(ProvenAnswer)
 
 ORDERS_MAX = 1024
 """Orders in force, in one license."""
@@ -38,8 +41,9 @@ def take_answers(
     authority = parse_message(pb.BatchRoot(), root.payload).origin
     actions: list[Action] = []
     errors: list[PeerError] = []
-    for leaf in batch.answers:
-        proven = ProvenAnswer(leaf.payload, leaf.index, tuple(leaf.path), root)
+    # A slice is a list: protobuf's own lists end each loop with an exception.
+    for leaf in batch.answers[:]:
+        proven = make_proven_answer(leaf.payload, leaf.index, tuple(leaf.path[:]), root)
         try:
             actions += core.answer(authority, proven, now)
         except PeerError as error:
@@ -58,7 +62,7 @@ def _take_beside(core: GateCore, authority: str, batch: pb.AnswerBatch) -> list[
         if len(wires) > BESIDE_MAX:
             errors.append(MalformedError(f"too many of {name}", code=f"{name}.size"))
             continue
-        for wire in wires:
+        for wire in wires[:]:
             try:
                 take(core, authority, wire)
             except PeerError as error:

@@ -30,7 +30,7 @@ from flopgate_agent.gate.faults import LEDGER_FAILED, MUTING, TPM_FAILED
 from flopgate_agent.gate.settings import Now
 from flopgate_agent.gate_process import inbox
 from flopgate_agent.gate_process.outbox import Outbox, Reports
-from flopgate_agent.gate_process.snapshot import snapshot
+from flopgate_agent.gate_process.snapshot import fill_snapshot, snapshot
 from flopgate_agent.logs import FIELDS
 from flopgate_proto.codec import envelope_to_wire
 from flopgate_proto.errors import (
@@ -171,9 +171,10 @@ class GateRunner:
 
     def show(self, ledger_free_bytes: int | None = None) -> pb.Snapshot:
         """Give every courier a snapshot, and return it."""
-        shown = snapshot(self.core, self.hand.closed, ledger_free_bytes)
-        self._door.broadcast(pb.FromGate(snapshot=shown))
-        return shown
+        message = pb.FromGate()
+        fill_snapshot(message.snapshot, self.core, self.hand.closed, ledger_free_bytes)
+        self._door.broadcast(message)
+        return message.snapshot
 
     def push(self) -> None:
         """Give couriers the reports that they asked for."""

@@ -23,8 +23,18 @@ def snapshot(
 
     Lanes of an earlier configuration run nothing and are left out: reports carry their books.
     """
-    # Filled in place: a message given to another's constructor is copied.
     message = pb.Snapshot()
+    fill_snapshot(message, core, closed, ledger_free_bytes)
+    return message
+
+
+def fill_snapshot(
+    message: pb.Snapshot,
+    core: GateCore,
+    closed: Container[str] = (),
+    ledger_free_bytes: int | None = None,
+) -> None:
+    """The same, in place: a message given to another's constructor is copied."""
     message.host_id = core.settings.host_id
     message.elapsed_ms = core.elapsed_ms
     message.sequence = core.chain.sequence
@@ -55,7 +65,6 @@ def snapshot(
         for desk in one.desks
         if (held := desk.license) is not None
     )
-    return message
 
 
 def _state(core: GateCore) -> str:

@@ -100,7 +100,7 @@ def decode_answer(data: bytes) -> Answer:
     """Answer from bytes whose place under a signed root was checked."""
     message = checks.parse_exact(pb.Answer(), data)
     checks.check_format(message)
-    verdicts = tuple(_verdict_of(v) for v in checks.few(message.verdicts, LANES_MAX, "verdicts"))
+    verdicts = tuple(map(_verdict_of, checks.few(message.verdicts, LANES_MAX, "verdicts")))
     checks.unique([verdict.workload for verdict in verdicts], "workloads of verdicts")
     granted = any(isinstance(verdict.outcome, Ceiling) for verdict in verdicts)
     if granted != message.HasField("terms"):
@@ -113,10 +113,12 @@ def decode_answer(data: bytes) -> Answer:
         acknowledged_sequence=checks.count(message.acknowledged_sequence, "acknowledged sequence"),
         acknowledged_head=checks.digest(message.acknowledged_head, "acknowledged head"),
         governor_unix_ms=checks.count(message.governor_unix_ms, "governor time"),
-        scopes=tuple(scope_of(s) for s in checks.few(message.scopes, SCOPES_MAX, "scopes")),
+        scopes=tuple(map(scope_of, checks.few(message.scopes, SCOPES_MAX, "scopes"))),
         pauses=tuple(
-            checks.digest(p, "pause digest")
-            for p in checks.few(message.pauses, PAUSES_MAX, "pauses")
+            [
+                checks.digest(p, "pause digest")
+                for p in checks.few(message.pauses, PAUSES_MAX, "pauses")
+            ]
         ),
         policy_version=checks.count(message.policy_version, "policy version"),
         verdicts=verdicts,

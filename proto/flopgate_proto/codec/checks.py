@@ -80,12 +80,12 @@ def count(value: int, name: str, maximum: int = COUNT_MAX) -> int:
 
 def digest(value: bytes, name: str) -> bytes:
     """Exactly 32 bytes."""
-    return exact(value, DIGEST_BYTES, name)
+    return value if len(value) == DIGEST_BYTES else exact(value, DIGEST_BYTES, name)
 
 
 def digest_or_empty(value: bytes, name: str) -> bytes:
     """32 bytes or none."""
-    return exact_or_empty(value, DIGEST_BYTES, name)
+    return digest(value, name) if value else b""
 
 
 def exact(value: bytes, size: int, name: str) -> bytes:

@@ -53,9 +53,10 @@ def fill_figures(message: pb.Figures, value: Figures) -> None:
     """Fill a part of a message in place."""
     # Figures of nothing are a message too.
     message.SetInParent()
-    message.low_tflop = value.low_tflop
-    message.nominal_tflop = value.nominal_tflop
-    message.high_tflop = value.high_tflop
+    if value.low_tflop or value.nominal_tflop or value.high_tflop:
+        message.low_tflop = value.low_tflop
+        message.nominal_tflop = value.nominal_tflop
+        message.high_tflop = value.high_tflop
 
 
 def figures_of(message: pb.Figures, name: str) -> Figures:

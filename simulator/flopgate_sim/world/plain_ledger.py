@@ -96,7 +96,7 @@ class PlainLedger:
                 name=known.name,
                 orders=known.orders,
                 quote=action.quote if action.quote.answer_digest else None,
-                batch_digest=action.batch_root.digest,
+                batch_digest=action.batch_digest,
                 acknowledged_sequence=action.acknowledged_sequence,
                 enrolment=known.enrolment,
                 asked=known.asked,
