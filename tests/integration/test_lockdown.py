@@ -16,7 +16,12 @@ from pathlib import Path
 import pytest
 
 from flopgate_agent.clocks import elapsed_ms
-from flopgate_agent.lockdown.lease import boot_lease_path, lease_path
+from flopgate_agent.lockdown.lease import (
+    boot_lease_path,
+    is_watched,
+    lease_path,
+    watching_lock,
+)
 from flopgate_proto.values import LaneState, Phase, PhaseRule, Scope, ScopeKind
 from flopgate_sim.nvml import Workload
 from flopgate_sim.nvml.values import NvmlError
@@ -48,6 +53,19 @@ def neighbour(host: GateHost) -> Iterator[subprocess.Popen[bytes]]:
 def running(host: GateHost) -> None:
     host.start()
     host.until_state("run-7", LaneState.RUNNING)
+
+
+def test_law_8_a_lockdown_is_seen_also_where_somebody_asked_as_it_started(tmp_path: Path) -> None:
+    """Unseen, it would have a gate that stops hold every job, though somebody watches them."""
+    with GateHost(tmp_path, {"run-7": [0]}, gpus=1) as host:
+        lease = lease_path(host.door)
+        asking = watching_lock(lease)
+        assert asking.take(shared=True)
+        assert not is_watched(lease), "two who ask see no lock-down in each other"
+        host.watch()
+        until(lambda: "asks just now" in host.watched(), "the lock-down to find who asks")
+        asking.close()
+        until(lambda: is_watched(lease), "the lock-down to be seen")
 
 
 def test_law_8_compute_stops_within_the_watchdog_time_of_a_gate_that_was_killed(

@@ -239,7 +239,8 @@ def is_watched(lease: Path) -> bool:
     """Whether a lock-down lives that would stop what is left without a gate."""
     lock = watching_lock(lease)
     try:
-        return not lock.take()
+        # Shared: who asks at the same moment is no lock-down.
+        return not lock.take(shared=True)
     finally:
         lock.close()
 
@@ -251,10 +252,10 @@ class FileLock:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._fd = os.open(path, flags, PRIVATE_MODE)
 
-    def take(self) -> bool:
-        """Take it if nobody has it; whether it is held now."""
+    def take(self, *, shared: bool = False) -> bool:
+        """Take it if nobody has it, or nobody but others who share it; whether it is held now."""
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True

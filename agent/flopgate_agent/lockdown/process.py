@@ -50,9 +50,11 @@ class Lockdown:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         if not self._watching.take():
-            _LOG.warning("another lock-down watches %s, too", self._path)
+            _LOG.warning("somebody else watches %s, or asks just now", self._path)
         _LOG.info("lock-down watches %s", self._path)
         while not self._stopping:
+            # Again and again: a gate that asked whether anybody watches was in the way then.
+            self._watching.take()
             self._turn()
             # Not before the first look: what starts after this unit finds what is denied.
             if not self._ready:
