@@ -13,6 +13,7 @@ from flopgate_governor.desk.output import show
 from flopgate_governor.files import Layout
 from flopgate_governor.licenses.words import excused_until_ms, sum_of_all
 from flopgate_governor.views.loose_lanes import would_stop
+from flopgate_governor.wiring import unix_ms
 from flopgate_proto.amounts import counted, date_text, flop_text, rate_text, span_text
 from flopgate_proto.codec.common import scope_of
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -22,6 +23,9 @@ from flopgate_proto.words import word_of
 WARNED_PART: Final = 3
 """Of a delegation's span the last so-manieth is warned of: two days and eight hours of seven."""
 MINUTE_MS: Final = 60_000
+SECOND_MS: Final = 1_000
+CLOCKS_APART_MS: Final = MINUTE_MS
+"""From here on the clocks of two machines that are kept differ in nothing that is right."""
 HOUR_MS: Final = 3_600_000
 
 
@@ -39,11 +43,14 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         show(MessageToJson(reply, preserving_proto_field_name=True))
     else:
-        show("\n".join(lines_of(reply)))
+        show("\n".join(lines_of(reply, unix_ms())))
 
 
-def lines_of(reply: pb.GetStatusReply) -> list[str]:
-    """The status for people, without line ends."""
+def lines_of(reply: pb.GetStatusReply, here_unix_ms: int = 0) -> list[str]:
+    """The status for people, without line ends.
+
+    ``here_unix_ms``: by the clock of whoever asks; 0: it is not compared.
+    """
     outlast_s = reply.tolerated_outage_ms // 1000
     lines = [
         f"authority {reply.authority}  policy {reply.policy_version}",
@@ -51,6 +58,7 @@ def lines_of(reply: pb.GetStatusReply) -> list[str]:
         f"grants {_grants(reply)}  hosts outlast {outlast_s} s without a governor",
     ]
     lines += [f"  {reply.halted_reason}"] if reply.halted_reason else []
+    lines += _clock(reply.governor_unix_ms - here_unix_ms) if here_unix_ms else []
     lines += _delegation(reply) if reply.HasField("delegation") else []
     lines += _seats(reply.seats) if reply.HasField("seats") else []
     lines += [
@@ -78,6 +86,19 @@ def lines_of(reply: pb.GetStatusReply) -> list[str]:
     for host in reply.hosts:
         lines += host_lines(host, reply.governor_unix_ms, excused.get(host.host_id, 0))
     return lines
+
+
+def _clock(ahead_ms: int) -> list[str]:
+    """A warning where the time that is signed is not that of whoever asks."""
+    if abs(ahead_ms) < CLOCKS_APART_MS:
+        return []
+    span = span_text(abs(ahead_ms) // SECOND_MS * SECOND_MS)
+    if ahead_ms < 0:
+        return [f"  the governor's time is {span} behind the clock here: one of them is wrong"]
+    ahead = (
+        f"  the governor's time is {span} ahead of the clock here. If its clock leapt ahead, its "
+    )
+    return [f"{ahead}time stands still until the clock is there: no silence is charged meanwhile"]
 
 
 def _seats(seats: pb.Seats) -> list[str]:
