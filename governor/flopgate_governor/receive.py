@@ -16,7 +16,7 @@ from flopgate_proto.codec import (
 from flopgate_proto.envelope import statement_digest, verify
 from flopgate_proto.errors import MisdirectedError, PeerError
 from flopgate_proto.limits import DIGEST_BYTES
-from flopgate_proto.quick import quick
+from flopgate_proto.quick import maker, quick
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.reports import Report
 
@@ -54,6 +54,9 @@ class Received:
     def host_id(self) -> bytes:
         """Whose report it is."""
         return self.report.host_id
+
+
+make_received = maker(Received)
 
 
 @dataclass(slots=True)
@@ -122,7 +125,7 @@ def _verify(state: State, submission: Submission, wire: pb.Envelope, host_id: by
         raise MisdirectedError(
             "the report names another host than the one that signed it", code="report.host"
         )
-    return Received(
+    return make_received(
         wire=wire,
         report=report,
         digest=verified.digest,

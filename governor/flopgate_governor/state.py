@@ -33,8 +33,11 @@ from flopgate_proto.errors import ConfigError
 from flopgate_proto.keys import Signer, VerifyingKey
 from flopgate_proto.limits import DIGEST_BYTES
 from flopgate_proto.merkle import Frontier
+from flopgate_proto.quick import maker
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import Policy
+
+make_standing = maker(Standing)
 
 HOSTS_KEPT: Final = 16_384
 """Most hosts that are kept in memory; they are read again when needed."""
@@ -135,7 +138,7 @@ class State:
 
     def standing(self, unix_ms: int, silence: Silence = NOBODY) -> Standing:
         """What holds for all hosts in a batch that is decided now."""
-        return Standing(
+        return make_standing(
             halt=self.book.halt,
             policy=self.book.orders.policy,
             delegated=self.book.permit_spki == self.permit.spki,

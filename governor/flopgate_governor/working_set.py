@@ -45,8 +45,13 @@ from flopgate_proto.codec import (
 from flopgate_proto.envelope import statement_digest
 from flopgate_proto.errors import HistoryError, PeerError
 from flopgate_proto.merkle import Frontier
+from flopgate_proto.quick import maker
 from flopgate_proto.values.licenses import LicenseQuote
 from flopgate_proto.values.topology import Topology
+
+make_arrived = maker(Arrived)
+make_issued_answer = maker(IssuedAnswer)
+make_chain = maker(Chain)
 
 _new_halt = upsert(schema.halt)
 _WRITE_HALT = _new_halt.on_conflict_do_update(
@@ -209,7 +214,7 @@ class Work:
         if quote is not None and quote.answer_digest:
             known = self.quoted.get((item.host_id, quote.answer_digest))
         return exchange(
-            Arrived(
+            make_arrived(
                 report=report,
                 digest=item.digest,
                 final=item.final,
@@ -236,7 +241,7 @@ class Work:
             self.relicensed.add(host_id)
         payload = encode_answer(done.answer)
         digest = statement_digest(PayloadType.ANSWER, payload)
-        issued = IssuedAnswer(
+        issued = make_issued_answer(
             digest=digest, batch_number=self.number, governor_unix_ms=self.unix_ms
         )
         self.facts[host_id] = done.host.answered(issued)
@@ -246,7 +251,7 @@ class Work:
             before = lanes.get(lane.workload) or LaneFacts(workload=lane.workload)
             self.before.setdefault((host_id, lane.workload), before)
         self.lanes[host_id] = {**lanes, **{lane.workload: lane for lane in done.lanes}}
-        chain = Chain(facts=self.facts[host_id], lanes=self.lanes[host_id])
+        chain = make_chain(facts=self.facts[host_id], lanes=self.lanes[host_id])
         hear(self.standing.silence, chain, self.standing.policy, self.unix_ms)
         request = item.report.request
         if request is not None and request.license is not None:
@@ -366,7 +371,7 @@ class Work:
         """Move the writer's memory on, now that the transaction is durable."""
         self.state.book, self.state.frontier = self.book, self.frontier
         for host_id, facts in self.facts.items():
-            self.state.chains[host_id] = Chain(facts=facts, lanes=self.lanes[host_id])
+            self.state.chains[host_id] = make_chain(facts=facts, lanes=self.lanes[host_id])
         if self.shared:
             self.state.see(self.clusters)
         for item, _ in self.answered:

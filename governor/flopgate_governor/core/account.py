@@ -33,8 +33,11 @@ from typing import Final
 
 from flopgate_governor.core.facts import Grant, LaneFacts
 from flopgate_governor.core.quotes import QuoteRead
+from flopgate_proto.quick import maker
 from flopgate_proto.values.common import ChargedFigure
 from flopgate_proto.values.reports import LaneReport, Report
+
+make_lane_facts = maker(LaneFacts)
 
 PPM = 1_000_000
 
@@ -44,7 +47,7 @@ ROUNDING_TFLOP: Final = 4
 
 def write_books(before: LaneFacts, lane: LaneReport) -> LaneFacts:
     """The lane with the report's totals; both books are always written, never refused (law 3)."""
-    return LaneFacts(
+    return make_lane_facts(
         workload=before.workload,
         allotted_tflop=lane.allotted_tflop,
         unaccounted_tflop=lane.unaccounted_tflop,
@@ -143,7 +146,7 @@ def _over(grant: Grant, report: Report, quote: QuoteRead, drift_ppm: int) -> boo
 def give(lane: LaneFacts, grant: Grant) -> LaneFacts:
     """The lane with one more outstanding grant; what it covers in every way is forgotten."""
     kept = tuple(old for old in lane.grants if not _covered(old, grant))
-    return LaneFacts(
+    return make_lane_facts(
         workload=lane.workload,
         allotted_tflop=lane.allotted_tflop,
         unaccounted_tflop=lane.unaccounted_tflop,

@@ -16,6 +16,7 @@ from flopgate_proto.envelope import Envelope, pae
 from flopgate_proto.errors import MisuseError
 from flopgate_proto.keys import Signer
 from flopgate_proto.merkle import Frontier, leaf_hash
+from flopgate_proto.quick import maker, quick
 
 ED25519_SPKI_PREFIX: Final = bytes.fromhex("302a300506032b6570032100")
 """DER before the 32 raw bytes of an Ed25519 public key (RFC 8410)."""
@@ -24,6 +25,7 @@ _ED25519_NOTE: Final = b"\x01"
 """Signature type of Ed25519 in C2SP signed-note."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogEntry:
     """One line of the append-only log; ``data`` is the statement's PAE."""
@@ -34,6 +36,10 @@ class LogEntry:
     data: bytes
 
 
+make_log_entry = maker(LogEntry)
+
+
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logged:
     """Where an entry stands, under a checkpoint signed right after it."""
@@ -44,6 +50,10 @@ class Logged:
     checkpoint: bytes
 
 
+make_logged = maker(Logged)
+
+
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appended:
     """The log after some entries: what to write, and the newest entry's place."""
@@ -51,6 +61,9 @@ class Appended:
     frontier: Frontier
     entries: tuple[LogEntry, ...]
     logged: Logged
+
+
+make_appended = maker(Appended)
 
 
 def append(
@@ -66,7 +79,7 @@ def append(
     for statement in statements:
         data = pae(statement.payload_type, statement.payload)
         entries.append(
-            LogEntry(
+            make_log_entry(
                 index=frontier.size,
                 kind=statement.payload_type,
                 digest=hashlib.sha256(data).digest(),
@@ -79,10 +92,10 @@ def append(
     if not entries:
         raise MisuseError("nothing to append to the log", code="log.empty")
     note = sign_note(checkpoint_text(origin, frontier), origin, signer)
-    logged = Logged(
+    logged = make_logged(
         index=entries[-1].index, tree_size=frontier.size, path=path, checkpoint=note.encode()
     )
-    return Appended(frontier=frontier, entries=tuple(entries), logged=logged)
+    return make_appended(frontier=frontier, entries=tuple(entries), logged=logged)
 
 
 def checkpoint_text(origin: str, frontier: Frontier) -> str:

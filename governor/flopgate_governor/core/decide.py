@@ -25,7 +25,7 @@ from flopgate_proto.amounts import flop_text, flop_texts, span_text
 from flopgate_proto.limits import COUNT_MAX, STOP_SLACK_MS
 from flopgate_proto.orders.held import LatchedPause
 from flopgate_proto.orders.works import NO_WORKS, Works
-from flopgate_proto.quick import quick
+from flopgate_proto.quick import maker, quick
 from flopgate_proto.values.answers import Ceiling, Refusal, Verdict
 from flopgate_proto.values.common import (
     CapacityBasis,
@@ -36,6 +36,11 @@ from flopgate_proto.values.common import (
 )
 from flopgate_proto.values.orders import Policy
 from flopgate_proto.values.reports import LaneReport
+
+make_verdict = maker(Verdict)
+make_wanted = maker(Wanted)
+make_ground = maker(Ground)
+make_ceiling = maker(Ceiling)
 
 FLOP_PER_TFLOP = 10**12
 _MS_FLOP_PER_TFLOP = 1_000 * FLOP_PER_TFLOP
@@ -161,11 +166,11 @@ def decide(
     """Grant a ceiling to one lane, or say why not and what would change that."""
     refusal = _refused_outright(asked, host, pauses, standing, stale=stale)
     if refusal is None and standing.policy is not None:
-        return Verdict(
+        return make_verdict(
             workload=asked.lane.workload,
             outcome=_ceiling(asked, host.host, books, standing, standing.policy),
         )
-    return Verdict(workload=asked.lane.workload, outcome=refusal or _no_policy())
+    return make_verdict(workload=asked.lane.workload, outcome=refusal or _no_policy())
 
 
 def _refused_outright(
@@ -269,14 +274,14 @@ def _ceiling(
             )
         headroom = min(headroom, left)
     room = room_tflop(
-        Wanted(
+        make_wanted(
             host=host,
             lane=asked.facts,
             own_tflop=own,
             need_tflop=need,
             rate_tflop_per_s=held_tflop_per_s(host, asked.lane.chips, policy.capacity_basis),
         ),
-        Ground(
+        make_ground(
             works=standing.works,
             policy=policy,
             books=books,
@@ -287,7 +292,7 @@ def _ceiling(
     if isinstance(room, Refusal):
         return replace(room, detail=_clip(room.detail))
     headroom = min(headroom, room)
-    return Ceiling(
+    return make_ceiling(
         ceiling_tflop=min(asked.from_tflop + headroom, COUNT_MAX),
         peak_tflop_per_s=0 if asked.license is None else peak_tflop_per_s(host, asked.lane.chips),
     )

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from flopgate_governor.core import account
 from flopgate_governor.core.chain import Place, check_continuity, check_end, place
@@ -25,6 +25,7 @@ from flopgate_governor.core.facts import (
     IssuedAnswer,
     LaneFacts,
     lane_scopes,
+    make_host_facts,
 )
 from flopgate_governor.core.licenses import reported
 from flopgate_governor.core.pauses import not_lapsed, pauses_for
@@ -35,12 +36,18 @@ from flopgate_proto.errors import MisuseError
 from flopgate_proto.limits import PAUSES_MAX
 from flopgate_proto.orders.held import LatchedPause
 from flopgate_proto.phases import phase_at
-from flopgate_proto.quick import quick
+from flopgate_proto.quick import maker, quick
 from flopgate_proto.values.answers import Answer, Ceiling, Refusal, Terms, Verdict
 from flopgate_proto.values.common import ChargedFigure, Finding, Severity
 from flopgate_proto.values.reports import LaneReport, Report
 
+make_answer = maker(Answer)
+make_asked = maker(Asked)
+make_grant = maker(Grant)
+make_terms = maker(Terms)
 
+
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrived:
     """A verified report, and what our own records say of what it names.
@@ -55,11 +62,11 @@ class Arrived:
 
     report: Report
     digest: bytes
+    told_ms: Mapping[bytes, int]
     final: bool = False
     carried: bool = False
     stored_digest: bytes | None = None
     quoted: IssuedAnswer | None = None
-    told_ms: dict[bytes, int] = field(default_factory=dict)
 
 
 @quick
@@ -79,6 +86,9 @@ class Exchanged:
     answer: Answer | None = None
     findings: tuple[Finding, ...] = ()
     told: tuple[bytes, ...] = ()
+
+
+make_exchanged = maker(Exchanged)
 
 
 def exchange(
@@ -104,10 +114,10 @@ def exchange(
     report = arrived.report
     where = place(report, arrived.digest, host, arrived.stored_digest)
     if where is Place.DUPLICATE:
-        return Exchanged(place=where, host=host)
+        return make_exchanged(place=where, host=host)
     quote = read_quote(own_quote(report, authority), host, arrived.quoted, numbering)
     if where is Place.GAP:
-        return Exchanged(place=where, host=host)
+        return make_exchanged(place=where, host=host)
     if quote.rolled_back and standing.halt is None and not host.refused_reason:
         raise MisuseError("judged before its transaction was halted", code="exchange.not-halted")
     in_force: tuple[LatchedPause, ...] = ()
@@ -136,11 +146,11 @@ def exchange(
         terms=terms,
     )
     granted = any(isinstance(verdict.outcome, Ceiling) for verdict in verdicts)
-    return Exchanged(
+    return make_exchanged(
         place=where,
         host=_advanced(host, arrived, quote, standing),
         lanes=tuple(written.values()),
-        answer=Answer(
+        answer=make_answer(
             authority=authority,
             host_id=report.host_id,
             request_digest=arrived.digest,
@@ -254,7 +264,7 @@ def _judge(
     for wanted in report.request.lanes:
         facts = lanes[wanted.workload]
         verdict = decide(
-            Asked(
+            make_asked(
                 lane=by_workload[wanted.workload],
                 facts=facts,
                 headroom_tflop=wanted.headroom_tflop,
@@ -268,7 +278,7 @@ def _judge(
         verdicts.append(verdict)
         policy = standing.policy
         if isinstance(verdict.outcome, Ceiling) and terms is not None and policy is not None:
-            grant = Grant(
+            grant = make_grant(
                 request_digest=arrived.digest,
                 sequence=report.sequence,
                 made_ms=report.made_ms,
@@ -304,7 +314,7 @@ def _terms(host: HostFacts, standing: Standing) -> Terms | None:
     if policy is None:
         return None
     exempt = host.host.cluster not in standing.covered
-    return Terms(
+    return make_terms(
         lifetime_ms=lifetime_ms(policy, exempt=exempt),
         wind_down_ms=policy.wind_down_ms,
         # Exempt hosts ask as often: a cluster that grows is covered within one renewal.
@@ -318,7 +328,7 @@ def _advanced(host: HostFacts, arrived: Arrived, quote: QuoteRead, standing: Sta
     report, policy = arrived.report, standing.policy
     newer = quote.answer.batch_number > host.quoted.batch_number
     told = report.topology is not None
-    return HostFacts(
+    return make_host_facts(
         host=host.host,
         sequence=report.sequence,
         head=arrived.digest,

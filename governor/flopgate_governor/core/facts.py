@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from flopgate_proto.limits import SCOPES_MAX
-from flopgate_proto.quick import quick
+from flopgate_proto.quick import maker, quick
 from flopgate_proto.values.common import CapacityBasis, Figures, Scope, ScopeKind, SingleUse
 from flopgate_proto.values.licenses import LicenseQuote
 
@@ -151,7 +151,7 @@ class HostFacts:
 
     def answered(self, issued: IssuedAnswer) -> HostFacts:
         """The same chain with a newer answer."""
-        return HostFacts(
+        return make_host_facts(
             host=self.host,
             sequence=self.sequence,
             head=self.head,
@@ -168,6 +168,9 @@ class HostFacts:
             refused_reason=self.refused_reason,
             heard_unix_ms=self.heard_unix_ms,
         )
+
+
+make_host_facts = maker(HostFacts)
 
 
 @quick

@@ -21,6 +21,7 @@ from flopgate_proto.keys import key_digest
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.orders.book import GOVERNOR, OrderBook
 from flopgate_proto.orders.held import DelegatedKey
+from flopgate_proto.quick import maker
 from flopgate_proto.trust import Trust, VerifiedOrder
 from flopgate_proto.values.common import ScopeKind
 from flopgate_proto.values.orders import (
@@ -37,6 +38,8 @@ from flopgate_proto.values.orders import (
     TrustRoot,
     Veto,
 )
+
+make_numbering = maker(Numbering)
 
 RESUMES_KEPT: Final = 1_024
 """Newest resumes that are told to hosts again: one that was away still holds what they lift."""
@@ -133,7 +136,7 @@ class GovernorBook:
 
     def numbering(self, unix_ms: int, ours: frozenset[int] = frozenset()) -> Numbering:
         """Our own batches, as quotes of some numbers are judged by them now."""
-        return Numbering(
+        return make_numbering(
             reach=unix_ms + AHEAD_MAX,
             lost=self.lost,
             ours=ours,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from flopgate_proto.orders.held import LatchedPause
 from flopgate_proto.values.common import Scope, ScopeKind
@@ -23,7 +23,7 @@ def concerns_host(pause: Pause, facts_scopes: Iterable[Scope]) -> bool:
 
 
 def not_lapsed(
-    pauses: tuple[LatchedPause, ...], running_ms: int, told_ms: dict[bytes, int], unix_ms: int
+    pauses: tuple[LatchedPause, ...], running_ms: int, told_ms: Mapping[bytes, int], unix_ms: int
 ) -> tuple[LatchedPause, ...]:
     """Those whose lapse has not passed.
 

@@ -21,7 +21,7 @@ from typing import Final
 
 from flopgate_governor.core.facts import NO_ANSWER, HostFacts, IssuedAnswer
 from flopgate_proto.errors import HistoryError
-from flopgate_proto.quick import quick
+from flopgate_proto.quick import maker, quick
 from flopgate_proto.values.licenses import LicenseQuote
 from flopgate_proto.values.reports import Quote, Report
 
@@ -51,6 +51,9 @@ class QuoteRead:
     rolled_back: bool = False
     license: LicenseQuote | None = None
     reserve: LicenseQuote | None = None
+
+
+make_quote_read = maker(QuoteRead)
 
 
 @quick
@@ -112,7 +115,7 @@ def read_quote(
         HistoryError: it quotes an answer that this authority never gave.
     """
     if quote is None:
-        return QuoteRead(answer=NO_ANSWER, grant=b"", stale=bool(facts.quoted.digest))
+        return make_quote_read(answer=NO_ANSWER, grant=b"", stale=bool(facts.quoted.digest))
     if not quote.answer_digest:
         return _read(quote, NO_ANSWER, stale=bool(facts.quoted.digest))
     if known is None and numbering.was_lost(quote.batch_number):
@@ -132,7 +135,7 @@ def read_quote(
 def _read(
     quote: Quote, answer: IssuedAnswer, *, stale: bool = False, rolled_back: bool = False
 ) -> QuoteRead:
-    return QuoteRead(
+    return make_quote_read(
         answer=answer,
         grant=quote.grant,
         stale=stale,
