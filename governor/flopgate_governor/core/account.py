@@ -60,8 +60,10 @@ def write_books(before: LaneFacts, lane: LaneReport) -> LaneFacts:
 def _drawn(before: LaneFacts, lane: LaneReport) -> tuple[Grant, ...]:
     """The grants, with what the report shows above every ceiling taken off the reserves."""
     held_tflop = before.reserve_tflop
+    if not held_tflop:
+        return before.grants
     above_tflop = lane.allotted_tflop - (before.reach_tflop - held_tflop)
-    if not held_tflop or above_tflop <= 0:
+    if above_tflop <= 0:
         return before.grants
     left: list[Grant] = []
     for grant in before.grants:

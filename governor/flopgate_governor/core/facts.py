@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from flopgate_proto.limits import SCOPES_MAX
 from flopgate_proto.quick import maker, quick
@@ -236,10 +237,10 @@ class LaneFacts:
         """The most that the allotted total may come to without another grant."""
         highest_tflop, beside_tflop = self.allotted_tflop, 0
         for grant in self.grants:
-            if grant.is_reserve:
+            if grant.license is not None and grant.license.reserve:
                 beside_tflop += grant.held_tflop
-            else:
-                highest_tflop = max(highest_tflop, grant.held_tflop)
+            elif grant.held_tflop > highest_tflop:
+                highest_tflop = grant.held_tflop
         return highest_tflop + beside_tflop
 
     @property
@@ -331,7 +332,12 @@ class Books:
 
 def lane_scopes(host: Host, workload: str) -> tuple[str, ...]:
     """Every scope that a lane belongs to, in words; scopes of lanes are hashed often."""
-    return (*host.scope_keys, f"workload:{workload}", run_key(host.custodian, workload))
+    return _lane_scopes(host.scope_keys, host.custodian, workload)
+
+
+@lru_cache(maxsize=16_384)
+def _lane_scopes(of_host: tuple[str, ...], custodian: str, workload: str) -> tuple[str, ...]:
+    return (*of_host, f"workload:{workload}", run_key(custodian, workload))
 
 
 def run_key(custodian: str, workload: str) -> str:

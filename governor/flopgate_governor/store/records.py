@@ -234,7 +234,7 @@ def load_issued(connection: Connection, facts: HostFacts, number: int) -> list[I
 
 def load_numbers(connection: Connection, numbers: Collection[int]) -> frozenset[int]:
     """Those of some batch numbers that stand in the store."""
-    return frozenset(row[0] for row in _NUMBERS.run(connection, numbers))
+    return frozenset([row[0] for row in _NUMBERS.run(connection, numbers)])
 
 
 def load_number_below(connection: Connection, number: int) -> int:

@@ -19,12 +19,15 @@ from flopgate_agent.courier.actions import (
     Write,
 )
 from flopgate_agent.courier.core import CarrierCore, State
+from flopgate_proto.quick import maker
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import Policy
 from flopgate_sim.world.clocks import Clocks
 from flopgate_sim.world.engine import US_PER_MS, Engine, Event
 from flopgate_sim.world.network import DOWN, KEEPALIVE_US, UP, Link
 from flopgate_sim.world.randomness import Streams
+
+make_now = maker(Now)
 
 CERTIFICATE_SPAN_MS = 90 * 24 * 3600 * 1000
 ANSWER_TIMEOUT_MS = 30_000
@@ -184,7 +187,7 @@ class Courier:
     # ------------------------------------------------------------------ within
 
     def _now(self) -> Now:
-        return Now(mono_ms=self._clocks.elapsed_ms, wall_unix_ms=self._clocks.wall_unix_ms)
+        return make_now(mono_ms=self._clocks.elapsed_ms, wall_unix_ms=self._clocks.wall_unix_ms)
 
     def _do(self, actions: Iterable[Action]) -> None:
         for action in actions:

@@ -16,6 +16,7 @@ from flopgate_agent.gate.settings import GateSettings, GateToken, Now
 from flopgate_agent.gate_process.runner import GateRunner
 from flopgate_proto.errors import FlopgateError, PeerError
 from flopgate_proto.keys import SigningKey, key_digest
+from flopgate_proto.quick import maker
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Finding
 from flopgate_sim.disk import Disk
@@ -36,6 +37,8 @@ from flopgate_sim.world.topology import topology_of
 from flopgate_sim.world.tpm import HostTpm
 from flopgate_sim.world.truth import HostTruth
 
+make_now = maker(Now)
+
 SNAPSHOT_MS, SNAPSHOT_MS_MAX = 100_000, 300_000
 """Between snapshots for couriers, when the gate wakes anyway and at most; the process shows one
 each second, which people look at."""
@@ -48,6 +51,7 @@ class GateSide:
 
     Attributes:
         runner: the running gate, ``None`` while it is dead.
+        joined: names of the authorities to which its couriers go.
         truth, phases: what really happened here, for the laws.
         schedules: whether a job is started in every lane after a boot.
         lockdown: what stands beside the gate; ``None``: nothing does.
@@ -77,6 +81,7 @@ class GateSide:
         self.truth = HostTruth(plan.name)
         self.phases = PhaseTruth(plan.scopes_of(""), plan.phase_at_least)
         self.couriers: list[Courier] = []
+        self.joined: list[str] = []
         self.runner: GateRunner | None = None
         self.hung = False
         self.seeing_since_us = 0
@@ -107,11 +112,16 @@ class GateSide:
             engine, self.hardware, lambda: self.hung or self.suspended, self._chips_said
         )
 
+    def join(self, courier: Courier) -> None:
+        """Another authority, by its courier."""
+        self.couriers.append(courier)
+        self.joined.append(courier.authority.name)
+
     # ------------------------------------------------------------------ the gate's process
 
     def now(self) -> Now:
         """This moment on the host's clocks."""
-        return Now(elapsed_ms=self.clocks.elapsed_ms, wall_unix_ms=self.clocks.wall_unix_ms)
+        return make_now(elapsed_ms=self.clocks.elapsed_ms, wall_unix_ms=self.clocks.wall_unix_ms)
 
     def start_gate(self) -> None:
         """The gate starts, unless it runs or the host is down; it comes back when it cannot."""

@@ -29,9 +29,10 @@ from flopgate_sim.world.governor_laws import (
 from flopgate_sim.world.host import Host
 from flopgate_sim.world.jobs import Job
 from flopgate_sim.world.license_law import spent_once
+from flopgate_sim.world.license_truth import chips_flop
 from flopgate_sim.world.plan import LanePlan
 from flopgate_sim.world.rung_laws import barred, opened
-from flopgate_sim.world.truth import is_free, lane_flop
+from flopgate_sim.world.truth import is_free
 
 TFLOP = 10**12
 NEWCOMER_US = 9_000 * US_PER_MS
@@ -68,10 +69,6 @@ def _acting(host: Host) -> bool:
 # ---------------------------------------------------------------------- 1 and 6: work ends in time
 
 
-def _joined(host: Host) -> list[str]:
-    return [courier.authority.name for courier in host.couriers]
-
-
 def _late_since_us(host: Host) -> int | None:
     """From when on work without permission counts; ``None``: nobody rules the host, or sees it."""
     truth, phases = host.truth, host.phases
@@ -103,7 +100,7 @@ def expiry(host: Host, now_us: int) -> Iterable[str]:
     if not _acting(host):
         return found
     truth = host.truth
-    needed, since_us = truth.needed(_joined(host), now_us), _late_since_us(host)
+    needed, since_us = truth.needed(host.joined, now_us), _late_since_us(host)
     if since_us is not None:
         for lane in host.plan.lanes:
             # Up to when all authorities that the host needs allow the lane to work.
@@ -150,13 +147,15 @@ def ceilings(host: Host, _now_us: int) -> Iterable[str]:
     if core is None:
         return found
     truth = host.truth
-    joined = [name for name in _joined(host) if name not in truth.seats.ever_out]
+    joined = [name for name in host.joined if name not in truth.seats.ever_out]
     for lane in core.lanes.values():
-        most = min([truth.ever_tflop(name, lane.workload) for name in joined])
         allotted = lane.book.allotted_tflop
-        if allotted > most:
-            text = f"{allotted} TFLOP allotted in {lane.workload}, highest ceiling {most}"
-            found.append(f"{host.name}: {text}")
+        for name in joined:
+            if allotted > truth.ever_tflop(name, lane.workload):
+                most = min(truth.ever_tflop(one, lane.workload) for one in joined)
+                text = f"{allotted} TFLOP allotted in {lane.workload}, highest ceiling {most}"
+                found.append(f"{host.name}: {text}")
+                break
     return found
 
 
@@ -170,14 +169,14 @@ def metered(host: Host, _now_us: int) -> Iterable[str]:
     if core is None or not truth.fresh_look or not truth.asked:
         return found
     truth.fresh_look = False
-    if any(chip.hiding for chip in host.hardware.chips):
+    if [chip for chip in host.hardware.chips if chip.hiding]:
         truth.excused = "its driver hides work: software alone can only tell that something is odd"
     excused, truth.excused = truth.excused, ""
     truth.excused_looks += bool(excused)
     for lane in host.plan.lanes:
         book = core.lanes[lane.workload].book
         booked = book.allotted_flop + book.unaccounted_flop
-        did = lane_flop(host, lane.workload)
+        did = chips_flop(host, lane.chips) - truth.baseline_flop.get(lane.workload, 0)
         slack = ROUNDING_TFLOP * TFLOP + did * abs(host.clocks.drift_ppm) // 1_000_000
         if did > booked + slack:
             if excused:

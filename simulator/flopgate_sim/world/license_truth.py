@@ -311,4 +311,5 @@ def answers_in(batch: pb.AnswerBatch) -> list[pb.Answer]:
 
 def chips_flop(host: GateSide, chips: Iterable[int]) -> int:
     """What some chips of a host really executed."""
-    return sum(host.hardware.chips[index].flop() for index in chips)
+    every = host.hardware.chips
+    return sum([every[index].flop() for index in chips])

@@ -158,8 +158,12 @@ class PhaseTruth:
             elif not self._unkept and self.must_be_loose(newest, now_us):
                 self.broken.append(f"{what}, though nothing is enforced here")
         self._stops.clear()
-        if not self.loose and not any(self._dated):
-            return
+        for known in self._policies.values():
+            if known and known[-1].policy.phases:
+                break
+        else:
+            if not self.loose:
+                return
         before, self.loose = self.loose, self.may_be_loose(now_us)
         if before or self.loose:
             self.loose_until_us = now_us
@@ -214,11 +218,6 @@ class PhaseTruth:
             if self._strictest(policy, earliest_us - span_us, now_us + span_us) is Phase.ENFORCE:
                 return False
         return True
-
-    @property
-    def _dated(self) -> list[bool]:
-        """Whether policies in force have phases."""
-        return [bool(known and known[-1].policy.phases) for known in self._policies.values()]
 
     def _in_force(self) -> dict[str, TakenPolicy]:
         return {name: known[-1] for name, known in self._policies.items() if known}

@@ -195,7 +195,7 @@ class HostTruth:
         due_us = None if self.undone_us is None else self.undone_us + RUNGS_MS * US_PER_MS
         if due_us is not None and self.undone_by is None and now_us > due_us:
             self.undone_by = self.sequence
-        lacking = frozenset(name for name in core.lanes if self._lacks(core, name, now_us))
+        lacking = frozenset([name for name in core.lanes if self._lacks(core, name, now_us)])
         for digest, sent in reversed(core.chain.sent.items()):
             if digest in self.requests_us:
                 break
@@ -386,9 +386,3 @@ def is_free(host: GateSide) -> bool:
     return last is not None and all(
         known.get(courier.authority.name, 0) >= last for courier in host.couriers
     )
-
-
-def lane_flop(host: GateSide, workload: str) -> int:
-    """What the chips of a lane really executed since the host asked for admission."""
-    lane = next(one for one in host.plan.lanes if one.workload == workload)
-    return chips_flop(host, lane.chips) - host.truth.baseline_flop.get(workload, 0)

@@ -160,7 +160,7 @@ class World:
                 to_gate=partial(host.from_courier, number),
                 host_id=host.host_id,
             )
-            host.couriers.append(courier)
+            host.join(courier)
             governor.truth.hosts[host.host_id] = host
             if plan.tpm:
                 governor.backed.add(host.host_id)
