@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flopgate_agent.gate.book import LaneBook
 from flopgate_agent.gate.settings import TFLOP
 from flopgate_agent.measured import Flop
-from flopgate_proto.values import ChargedFigure
+from flopgate_proto.values import ChargedFigure, LaneReport, LaneState
 
 AMOUNT = Flop(low=1 * TFLOP, nominal=2 * TFLOP, high=4 * TFLOP)
 
@@ -51,3 +53,36 @@ def test_law_3_what_no_counter_told_is_never_charged_at_the_low_figure(
     amount = Flop(low=low * TFLOP, nominal=2 * TFLOP, high=4 * TFLOP)
     book.charge(amount, gap=gap, figure=figure, ceiling_tflop=100)
     assert book.allotted_tflop == charged
+
+
+@given(
+    amounts=st.lists(st.integers(0, 3 * TFLOP), max_size=6),
+    ceiling_tflop=st.integers(0, 6),
+    restarts=st.integers(1, 3),
+)
+def test_law_3_no_restart_rounds_for_the_host(
+    amounts: list[int], ceiling_tflop: int, restarts: int
+) -> None:
+    book, done = LaneBook(), 0
+    for _ in range(restarts):
+        for amount in amounts:
+            flop = Flop(low=amount, nominal=amount, high=amount)
+            figure, ceiling = ChargedFigure.NOMINAL, ceiling_tflop
+            book.charge(flop, gap=False, figure=figure, ceiling_tflop=ceiling)
+            done += amount
+        measured, gap = book.interval()
+        book = LaneBook.resumed(
+            LaneReport(
+                workload="w",
+                state=LaneState.RUNNING,
+                chips=(0,),
+                measured=measured,
+                gap=gap,
+                total=book.reported_measured + book.reported_gap,
+                allotted_tflop=book.allotted_tflop,
+                unaccounted_tflop=book.unaccounted_tflop,
+            )
+        )
+    assert book.total.nominal >= done
+    assert book.allotted_flop + book.unaccounted_flop >= done
+    assert book.allotted_tflop <= ceiling_tflop

@@ -69,7 +69,8 @@ class LaneBook:
     def resumed(cls, last: LaneReport) -> LaneBook:
         """The book as the last report left it.
 
-        What lay below a whole teraFLOP was lost with the run; one teraFLOP is charged for it.
+        What lay below a whole teraFLOP was lost with the run, in each of the two books; one
+        teraFLOP is charged for each.
         """
         total = last.total
         return cls(
@@ -79,7 +80,7 @@ class LaneBook:
                 (total.high_tflop + 1) * TFLOP,
             ],
             allotted_flop=last.allotted_tflop * TFLOP,
-            unaccounted_flop=(last.unaccounted_tflop + 1) * TFLOP,
+            unaccounted_flop=(last.unaccounted_tflop + 2) * TFLOP,
             reported_measured=total,
         )
 
