@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 from collections.abc import Iterator
@@ -11,10 +12,13 @@ import pytest
 
 from flopgate_agent.config import GateConfig
 from flopgate_agent.door import FrameDecoder, encode_frame, parse_from_gate
+from flopgate_agent.enforcement.processes import ProcFs
+from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate_process.declaring import door_path
 from flopgate_agent.gate_process.gate_door import CLIENTS_MAX, OPEN_BYTES_MAX
 from flopgate_agent.gate_process.jobs_door import JobsDoor
 from flopgate_proto.v1 import flopgate_pb2 as pb
+from tests.support.gate_rig import GateRig
 
 QUESTION = encode_frame(pb.ToGate(declare=pb.Declare(workload="run-8")))
 
@@ -22,13 +26,14 @@ QUESTION = encode_frame(pb.ToGate(declare=pb.Declare(workload="run-8")))
 class Stand:
     """The door of a gate whose driver is silent, with its loop."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, processes: ProcFs | None = None) -> None:
         self.path = folder / "gate.sock"
         self.selector = selectors.DefaultSelector()
         config = GateConfig(
             state_dir=folder, door_path=self.path, courier_uids=(), declarable=("run-8",)
         )
-        self.door = JobsDoor(config, self.selector, 0)
+        self.door = JobsDoor(config, self.selector, 0, processes)
+        self.core: GateCore | None = None
         self.peers: list[socket.socket] = []
 
     def connect(self) -> socket.socket:
@@ -41,7 +46,7 @@ class Stand:
 
     def turn(self) -> None:
         for key, _ in self.selector.select(0):
-            self.door.on_ready(key, None, kept=True, now_ms=0)
+            self.door.on_ready(key, self.core, kept=True, now_ms=0)
 
     def close(self) -> None:
         for peer in self.peers:
@@ -86,3 +91,26 @@ def test_nobody_holds_all_its_places(stand: Stand) -> None:
     idle[1].sendall(QUESTION)
     stand.turn()
     assert answers(idle[1]) == ["declare.unkept"]
+
+
+def test_who_got_the_pid_of_whoever_connected_is_not_spoken_for(tmp_path: Path) -> None:
+    """The connection is handed to a child, and the pid is made to come round again."""
+    folder = tmp_path / "proc" / str(os.getpid())
+    folder.mkdir(parents=True)
+    (folder / "cgroup").write_text("0::/system.slice/slurmstepd.scope/job_7\n")
+
+    def lives_since(ticks: int) -> None:
+        (folder / "stat").write_text(
+            f"{os.getpid()} (job) S 1 1 1 0 -1 0 {'0 ' * 10}1 0 {ticks} 0 0"
+        )
+
+    lives_since(900)
+    stand = Stand(tmp_path, ProcFs(str(tmp_path / "proc")))
+    stand.core = GateRig().core
+    peer = stand.connect()
+    for ticks, code in ((900, "declare.nothing"), (901, "declare.gone")):
+        lives_since(ticks)
+        peer.sendall(QUESTION)
+        stand.turn()
+        assert answers(peer) == [code]
+    stand.close()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from flopgate_agent.door import FRAME_BYTES_MAX, FrameDecoder, encode_frame, parse_to_gate
+from flopgate_agent.enforcement.processes import ProcessId, ProcFs
 from flopgate_proto.errors import ConfigError, EnvironmentFault, MisuseError, PeerError
 from flopgate_proto.limits import FINDINGS_MAX, MESSAGE_BYTES_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -37,13 +38,18 @@ _LOG: Final = logging.getLogger("flopgate.door")
 class _Client:
     """One connected courier."""
 
-    __slots__ = ("decoder", "dropped", "id", "out", "pid", "sock", "uid")
+    __slots__ = ("decoder", "dropped", "id", "out", "process", "sock", "uid")
 
     def __init__(
-        self, client_id: int, sock: socket.socket, uid: int, pid: int, bytes_max: int
+        self,
+        client_id: int,
+        sock: socket.socket,
+        uid: int,
+        process: ProcessId | None,
+        bytes_max: int,
     ) -> None:
         self.id = client_id
-        self.pid = pid
+        self.process = process
         self.uid = uid
         self.sock = sock
         self.decoder = FrameDecoder(bytes_max)
@@ -63,6 +69,7 @@ class GateDoor:
         anyone: whether everybody on the host may connect. Then messages are short, and who came
             first makes room for who comes when all places are taken: nobody can hold them all.
         gid: group of the socket file; None leaves the gate's own.
+        proc: procfs of this host.
         clients_max: connections at a time; further ones are closed at once.
         buffer_bytes_max: unsent bytes held for one client, at least one whole frame.
 
@@ -79,6 +86,7 @@ class GateDoor:
         owner_uids: Collection[int] = (),
         anyone: bool = False,
         gid: int | None = None,
+        proc: ProcFs | None = None,
         clients_max: int = CLIENTS_MAX,
         buffer_bytes_max: int = BUFFER_BYTES_MAX,
     ) -> None:
@@ -91,6 +99,7 @@ class GateDoor:
         self._allowed_uids = frozenset(allowed_uids)
         self._owner_uids = frozenset(owner_uids)
         self._anyone = anyone
+        self._proc = ProcFs() if proc is None else proc
         self._clients_max = clients_max
         self._buffer_bytes_max = buffer_bytes_max
         self._clients: dict[int, _Client] = {}
@@ -121,10 +130,14 @@ class GateDoor:
         client = self._clients.get(client_id)
         return client is not None and client.uid in self._owner_uids
 
-    def pid_of(self, client_id: int) -> int | None:
-        """Who connected, by the kernel's word."""
+    def process_of(self, client_id: int) -> ProcessId | None:
+        """Who connected, by the kernel's word, while that one lives.
+
+        A connection outlives whoever made it, and its pid then names somebody else.
+        """
         client = self._clients.get(client_id)
-        return None if client is None else client.pid
+        who = None if client is None else client.process
+        return who if who is not None and self._proc.alive(who) else None
 
     def take_findings(self) -> tuple[Finding, ...]:
         """Findings since the last call, one for each refused uid."""
@@ -202,7 +215,9 @@ class GateDoor:
         sock.setblocking(False)
         self._last_id += 1
         bytes_max = OPEN_BYTES_MAX if self._anyone else MESSAGE_BYTES_MAX
-        client = _Client(self._last_id, sock, uid, pid, bytes_max)
+        found = self._proc.process(pid)
+        process = None if found is None else found.id
+        client = _Client(self._last_id, sock, uid, process, bytes_max)
         self._clients[client.id] = client
         self._by_fd[sock.fileno()] = client
         self._selector.register(sock, selectors.EVENT_READ, self)

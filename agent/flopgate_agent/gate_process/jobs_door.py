@@ -24,24 +24,33 @@ class JobsDoor:
 
     Args:
         now_ms: host elapsed time.
+        processes: of this host.
 
     Attributes:
         declared: what holds in this run.
         moved: the gate has to start anew, with other lanes.
     """
 
-    def __init__(self, config: GateConfig, selector: selectors.BaseSelector, now_ms: int) -> None:
+    def __init__(
+        self,
+        config: GateConfig,
+        selector: selectors.BaseSelector,
+        now_ms: int,
+        processes: ProcFs | None = None,
+    ) -> None:
         self._config = config
         self._boot_id = read_boot_id().hex()
         self._started_ms = now_ms
-        self._processes = ProcFs()
+        self._processes = ProcFs() if processes is None else processes
         self._abandoned = declaring.Abandoned()
         self.moved = False
         self.declared: declaring.Declared = {}
         self._door: GateDoor | None = None
         if config.declarable:
             self.declared = declaring.read_declared(config.state_dir, self._boot_id)
-            self._door = GateDoor(declaring.door_path(config.door_path), (), anyone=True)
+            self._door = GateDoor(
+                declaring.door_path(config.door_path), (), anyone=True, proc=self._processes
+            )
             self._door.register(selector)
 
     def owns(self, key: selectors.SelectorKey) -> bool:
@@ -60,15 +69,14 @@ class JobsDoor:
             return
         for client_id, message in self._door.on_ready(key)[:1]:
             try:
-                pid = self._door.pid_of(client_id)
-                self._take(message, pid, core, kept=kept, now_ms=now_ms)
+                self._take(message, client_id, core, kept=kept, now_ms=now_ms)
                 reply = pb.Reply()
             except EnvironmentFault as error:
                 reply = pb.Reply(code=error.code, detail=error.detail, remedy=error.remedy)
             self._door.send(client_id, pb.FromGate(reply=reply))
 
     def _take(
-        self, said: pb.ToGate, pid: int | None, core: GateCore | None, *, kept: bool, now_ms: int
+        self, said: pb.ToGate, client_id: int, core: GateCore | None, *, kept: bool, now_ms: int
     ) -> None:
         if not said.HasField("declare"):
             raise EnvironmentFault("only declarations are taken here", code="declare.other")
@@ -79,7 +87,7 @@ class JobsDoor:
                 code="declare.unkept",
                 remedy="Run the gate under systemd, with the lock-down beside it.",
             )
-        caller = None if pid is None else self._processes.cgroup(pid)
+        caller = self._cgroup_of(client_id)
         holders = declaring.holders_of(core.meter.chips, self._processes)
         mine = declaring.judge(workload, self._config.declarable, caller, holders)
         after = declaring.moved_to(workload, mine, self.declared, core.lanes)
@@ -93,6 +101,13 @@ class JobsDoor:
                 remedy=f"Ask again in {declaring.MOVE_MS // 1000} s.",
             )
         self._move(after, f"{workload}: {', '.join(mine)}")
+
+    def _cgroup_of(self, client_id: int) -> str | None:
+        """The cgroup of whoever connected; ``None`` where he is gone."""
+        if self._door is None or (who := self._door.process_of(client_id)) is None:
+            return None
+        cgroup = self._processes.cgroup(who.pid)
+        return cgroup if self._processes.alive(who) else None
 
     def look(self, core: GateCore, now_ms: int, *, kept: bool) -> None:
         """Give chips back whose job is gone, where that stops nobody."""
