@@ -15,7 +15,9 @@ Laws of this table:
   and from the span.
 * ``floor`` only grows, and no request up to it gets a license any more.
 * NONE comes when nothing runs under it, and is quoted once the figures show all that was done.
-* Nothing but a reserve spends a reserve: while others let a lane run, its bounds move along.
+* Nothing but a reserve spends a reserve: while others let a lane run, its bounds move along. But
+  where its authority has no say, they stand still: what runs then is under no ceiling of it, so it
+  draws the reserve in its books.
 """
 
 from __future__ import annotations
@@ -169,6 +171,7 @@ class LicenseDesk:
 
     Attributes:
         is_reserve: its kind.
+        drawn: of a reserve, whether its authority has no say, so that whatever runs draws it.
         used_ms: of the span, so far.
         in_use: whether a lane is let run by it, since ``since_ms`` of host elapsed time.
         running: workloads that it lets run.
@@ -181,6 +184,8 @@ class LicenseDesk:
 
     def __init__(self, standing: Standing | None = None, *, is_reserve: bool = False) -> None:
         self.is_reserve = is_reserve
+        self.drawn = False
+        self._placed = True
         self.standing = standing or Standing()
         self.used_ms = self.standing.used_ms
         self.in_use = False
@@ -232,11 +237,37 @@ class LicenseDesk:
             end_tflop = share.end_tflop + allotted_tflop - share.at_tflop
         return Share(end_tflop=end_tflop, reserved_tflop=allotted_tflop, at_tflop=allotted_tflop)
 
-    def move_along(self, allotted: Mapping[str, int]) -> None:
-        """Allotted totals of now, by workload: what others let run takes nothing off a reserve."""
-        shares = {}
+    def stand_still(self, allotted: Mapping[str, int]) -> bool:
+        """Its authority has no say from now on; whether that must be written down.
+
+        Bounds that lie above where they moved along last tell the next start that they stood.
+        """
+        if self.drawn:
+            return False
+        if not self._placed:
+            self.move_along(allotted)
+        self.drawn, shares = True, self.standing.shares or {}
+        if all(one.reserved_tflop > one.at_tflop for one in shares.values()):
+            return False
+        shares = {
+            name: replace(one, reserved_tflop=max(one.reserved_tflop, one.at_tflop + 1))
+            for name, one in shares.items()
+        }
+        self.standing = replace(self.standing, shares=shares)
+        return True
+
+    def move_along(self, allotted: Mapping[str, int]) -> bool:
+        """Allotted totals of now, by workload: what others let run takes nothing off a reserve.
+
+        Whether that must be written down: its authority has its say again.
+        """
+        shares, drawn = {}, self.drawn
+        self.drawn, self._placed = False, True
         for name, share in (self.standing.shares or {}).items():
             at_tflop = allotted.get(name, share.at_tflop)
+            if drawn:
+                shares[name] = replace(share, reserved_tflop=at_tflop, at_tflop=at_tflop)
+                continue
             by_tflop = 0 if name in self.last_let_run else at_tflop - share.at_tflop
             shares[name] = Share(
                 end_tflop=share.end_tflop + by_tflop,
@@ -244,11 +275,16 @@ class LicenseDesk:
                 at_tflop=at_tflop,
             )
         self.standing = replace(self.standing, shares=shares)
+        return drawn
 
     def release(self) -> bool:
         """Others let everything run again: nothing stays reserved; whether anything was."""
         shares = self.standing.shares or {}
-        if self.last_let_run or all(one.reserved_tflop <= one.at_tflop for one in shares.values()):
+        if (
+            self.drawn
+            or self.last_let_run
+            or all(one.reserved_tflop <= one.at_tflop for one in shares.values())
+        ):
             return False
         shares = {n: replace(one, reserved_tflop=one.at_tflop) for n, one in shares.items()}
         self.standing = replace(self.standing, shares=shares)
@@ -258,6 +294,7 @@ class LicenseDesk:
         """Stand otherwise from now on."""
         if standing.license is not self.standing.license:
             self.used_ms, self.reserved, self.in_use = standing.used_ms, False, False
+            self.drawn = self._placed = False
             self.running, self.exhausted, self.last_let_run, self.outgrown = set(), set(), set(), {}
             self._before_start = None
         self.standing = standing

@@ -57,6 +57,7 @@ class Licensing:
             for lane in settings.lanes
         }
         self._stored = stored
+        self._unwritten = False
         self.number = 0 if stored is None else stored.number
 
     def resume(
@@ -107,6 +108,7 @@ class Licensing:
             TpmError: as `next_row`.
         """
         number = row or self.next_row()
+        self._unwritten = False
         for one, desk in _desks(authorities):
             desk.note_denials(one.refusals, one.unseen_pauses)
         standings = {one.name: (one.desk.kept(), one.reserve_desk.kept()) for one in authorities}
@@ -140,20 +142,24 @@ class Licensing:
         if not held:
             return []
         allotted = {name: lane.book.allotted_tflop for name, lane in lanes.items()}
-        for _, desk in held:
+        changed, told = False, list[Action]()
+        for authority, desk in held:
             desk.note_time(now_ms)
             desk.note_peaks(self._peaks)
-            if desk.is_reserve:
-                desk.move_along(allotted)
+            if desk.is_reserve and authority in ruling:
+                changed |= desk.move_along(allotted)
+            elif desk.is_reserve:
+                changed |= desk.stand_still(allotted)
+        self._unwritten |= changed
         if held_up:
             return []
+        changed = self._unwritten
         ruled = [name for name, lane in lanes.items() if lane.setting.chips]
         stop_ms = drain_ms_of(admitted(ruling)) + self._settings.enforcement_bound_ms
         for authority, desk in held:
             if not desk.is_reserve and authority.reserve_desk.opens():
                 desk.exhausted |= self._exhausted(authority, lanes, stop_ms, now_ms)
         wanted = projected(ruled, ruling, now_ms, running_ms)
-        changed, told = False, list[Action]()
         for authority, desk in held:
             names = wanted.get((authority.name, desk.is_reserve), set())
             changed |= desk.note_denials(authority.refusals, authority.unseen_pauses)
@@ -321,7 +327,7 @@ class Licensing:
         changed = False
         reported = {lane.workload: lane.allotted_tflop for lane in chain.lanes}
         for _, desk in _desks(authorities):
-            if desk.license is None or not desk.reserved or desk.in_use:
+            if desk.license is None or not desk.reserved or desk.in_use or desk.drawn:
                 continue
             desk.note_time(now_ms)
             shares = {

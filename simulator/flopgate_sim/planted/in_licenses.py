@@ -221,11 +221,20 @@ def reserve_refilled() -> tuple[Swap, ...]:
     """What a reserve itself let run takes nothing off it either."""
     move_along = LicenseDesk.move_along
 
-    def refilling(self: LicenseDesk, allotted: Any) -> None:
+    def refilling(self: LicenseDesk, allotted: Any) -> bool:
         self.last_let_run = set()
-        move_along(self, allotted)
+        return move_along(self, allotted)
 
     return (Swap(LicenseDesk, "move_along", refilling),)
+
+
+def undrawn_without_say() -> tuple[Swap, ...]:
+    """A reserve lies as it is while its authority has no say."""
+
+    def moving(self: LicenseDesk, allotted: Any) -> bool:
+        return self.move_along(allotted)
+
+    return (Swap(LicenseDesk, "stand_still", moving),)
 
 
 def counted_once() -> tuple[Swap, ...]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_proto.values.orders import Budget
-from flopgate_sim.planted.worlds import AUTHORITY, POLICY, plain
+from flopgate_sim.planted.worlds import AUTHORITY, OTHER_AUTHORITY, POLICY, plain
 from flopgate_sim.world.faults import draw
 from flopgate_sim.world.plan import Act, Errand, Fault, WorldPlan
 from flopgate_sim.world.randomness import Streams
@@ -226,6 +226,35 @@ def side_by_side_busily(seed: int) -> WorldPlan:
     rates = {name: RATES[name] for name in ("gate_crash", "gate_crash_writing", "host_reboot")}
     drawn = draw(rates, names, [AUTHORITY], DURATION_MS, Streams(seed))
     return replace(plan, faults=(*plan.faults, *drawn))
+
+
+def reserve_without_its_say(seed: int) -> WorldPlan:
+    """An opened reserve, whose authority falls silent, loses its say, and is back for a while."""
+    ask = tuple(
+        Errand(at_ms=200_000 + 1_000 * seed, host=f"host-{number}", authority=1, reserve=True,
+               span_ms=900_000, headroom_tflop=2_000_000, good_for_ms=DURATION_MS)
+        for number in range(3)
+    )  # fmt: skip
+    opened = tuple(replace(one, at_ms=760_000, errand="open") for one in ask)
+    downs = ((0, 400_000), (1, 1_500_000), (1, DURATION_MS))
+    begins_ms = (400_000, 400_000, 1_960_000)
+    authorities = (AUTHORITY, OTHER_AUTHORITY)
+    return replace(
+        plain(seed),
+        name="licensed",
+        authorities=authorities,
+        policy=replace(LICENSED, reserve_after_ms=300_000, reserve_span_ms=900_000),
+        acts=(
+            Act(at_ms=150_000, act="fallback", authority=1, fallback_ms=900_000),
+            Act(at_ms=250_000, act="demote"),
+        ),
+        errands=(*ask, *opened),
+        faults=tuple(
+            Fault(at_ms=at_ms, kind="governor_crash", target=authorities[index], span_ms=span_ms)
+            for at_ms, (index, span_ms) in zip(begins_ms, downs, strict=True)
+        ),
+        duration_ms=3_200_000,
+    )
 
 
 def tight_reserve(seed: int) -> WorldPlan:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 TFLOP = 10**12
 ROUNDING_TFLOP = 4
+UNSAID_SLACK_TFLOP = 20_000
+"""A gate counts its running time by a clock that drifts: so much for the seconds in which it still
+needs whom the judge does not."""
 LATE_US = 10 * US_PER_S
 """A look, and what a stop in order takes beyond what is counted as let run."""
 
@@ -39,6 +42,8 @@ class Given:
         restores: how often an older disk was put back on its host since it was given.
         excused: somebody gave it back, took another in its place, or may have lost it.
         drawn_tflop: of a reserve, by workload: what the gate booked while it let it.
+        unsaid_tflop: of a reserve, by workload: what the gate booked while the authority rightly
+            had no say; whatever a grant of it does not cover, draws it.
     """
 
     authority: str
@@ -55,6 +60,7 @@ class Given:
     restores: int = 0
     excused: bool = False
     drawn_tflop: dict[str, int] = field(default_factory=dict)
+    unsaid_tflop: dict[str, int] = field(default_factory=dict)
 
     @property
     def uses(self) -> int:
@@ -77,6 +83,7 @@ class LicenseTruth:
     _running: tuple[frozenset[tuple[str, bytes]], int] = (frozenset(), 0)
     _floors: dict[str, tuple[int, int]] = field(default_factory=dict)
     _draws: dict[str, tuple[tuple[tuple[str, bytes], ...], int]] = field(default_factory=dict)
+    _unsaid: frozenset[tuple[str, bytes]] = frozenset()
     _dead_us: int = 0
     _died_us: int | None = None
 
@@ -125,7 +132,12 @@ class LicenseTruth:
     def cloned(self, other: LicenseTruth) -> None:
         """A copy of the other's disk runs here: what either spends from now on is its own."""
         self.given = {
-            key: replace(one, spent_flop=dict(one.spent_flop), drawn_tflop=dict(one.drawn_tflop))
+            key: replace(
+                one,
+                spent_flop=dict(one.spent_flop),
+                drawn_tflop=dict(one.drawn_tflop),
+                unsaid_tflop=dict(one.unsaid_tflop),
+            )
             for key, one in other.given.items()
         }
         self._floors = dict(other._floors)
@@ -174,9 +186,10 @@ class LicenseTruth:
         for workload, (keys, flop) in list(self._permitted.items()):
             if self._keys(core, workload) != keys:
                 self._close(host, workload, keys, flop, now_us)
+        unsaid = self._without_say(host, core, now_us)
         for lane in host.plan.lanes:
             keys = self._keys(core, lane.workload)
-            self._draw(core, lane.workload, keys)
+            self._draw(core, lane.workload, keys, unsaid & self._unsaid)
             if keys and lane.workload not in self._permitted:
                 host.hardware.advance(now_us)
                 self._permitted[lane.workload] = (keys, chips_flop(host, lane.chips))
@@ -191,9 +204,26 @@ class LicenseTruth:
             if keys and found is not None and found.state in MAY_COMPUTE:
                 running |= set(keys)
         self._run(frozenset(running), now_us)
+        self._unsaid = unsaid
 
-    def _draw(self, core: GateCore, workload: str, keys: tuple[tuple[str, bytes], ...]) -> None:
-        """A reserve is drawn from until something else permits."""
+    def _without_say(
+        self, host: GateSide, core: GateCore, now_us: int
+    ) -> frozenset[tuple[str, bytes]]:
+        """Reserves of authorities whose permission the host rightly does without now."""
+        reserves = [key for key, one in self.given.items() if one.reserve and not one.over]
+        if not reserves or not host.truth.seats.said:
+            return frozenset()
+        needed = host.truth.needed(core.authorities, now_us)
+        return frozenset(key for key in reserves if key[0] not in needed)
+
+    def _draw(
+        self,
+        core: GateCore,
+        workload: str,
+        keys: tuple[tuple[str, bytes], ...],
+        unsaid: frozenset[tuple[str, bytes]],
+    ) -> None:
+        """A reserve is drawn from until something else permits, and by all without its say."""
         lane = core.lanes.get(workload)
         if lane is None:
             return
@@ -202,6 +232,9 @@ class LicenseTruth:
         for key in drawing:
             drawn = self.given[key].drawn_tflop
             drawn[workload] = drawn.get(workload, 0) + allotted_tflop - since_tflop
+        for key in unsaid:
+            given = self.given[key].unsaid_tflop
+            given[workload] = given.get(workload, 0) + allotted_tflop - since_tflop
         if isinstance(core.permissions.get(workload), Allowed):
             drawing = tuple(key for key in keys if key in self.given and self.given[key].reserve)
         if drawing:
@@ -212,6 +245,7 @@ class LicenseTruth:
     def stopped(self, host: GateSide, now_us: int) -> None:
         """No gate lets anything run any more."""
         self._draws.clear()
+        self._unsaid = frozenset()
         for workload, (keys, flop) in list(self._permitted.items()):
             self._close(host, workload, keys, flop, now_us)
         self._run(frozenset(), now_us)
@@ -274,6 +308,8 @@ class LicenseTruth:
                     yield f"{host.name}: {workload} runs by a license that nobody gave"
                     continue
                 most = given.budget_tflop.get(workload, 0) * given.uses
+                unsaid_tflop = given.unsaid_tflop.get(workload, 0)
+                most -= max(0, unsaid_tflop - UNSAID_SLACK_TFLOP * bool(unsaid_tflop))
                 spent = given.spent_flop.get(workload, 0) + did
                 slack = ROUNDING_TFLOP * TFLOP + spent * abs(host.clocks.drift_ppm) // 1_000_000
                 if spent > most * TFLOP + slack:

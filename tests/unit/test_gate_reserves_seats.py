@@ -1,0 +1,115 @@
+"""A reserve of an authority that loses its say and regains it: what ran meanwhile was drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flopgate_agent.gate.allowance import Allowed
+from flopgate_agent.gate.license import LicenseDesk
+from flopgate_proto.values import LicenseState
+from flopgate_proto.values.common import LaneState
+from tests.support.fixed import WORKLOAD
+from tests.support.gate_authority import GateAuthority
+from tests.support.gate_license_rig import LicenseRig, issue, reserve_of
+from tests.support.gate_rig import at_once
+from tests.unit.test_gate_seats import has_say, seats
+
+RESERVE_TFLOP = 250_000
+RUN_MS = 40_000
+LOOK_TFLOP = 3_000
+"""What the chip counts between two looks, and a little more."""
+
+
+class Treaty:
+    """Two authorities, one of which gave a reserve; the host runs by both."""
+
+    def __init__(self, folder: Path) -> None:
+        self.world = GateAuthority("world.example")
+        self.rig = LicenseRig(folder, self.world)
+        self.home = self.rig.authority
+        request = self.rig.request(reserve=True)
+        self.rig.install(
+            issue(self.home, request, approval=reserve_of(request), headroom_tflop=RESERVE_TFLOP)
+        )
+        self.rig.network = at_once
+        self.rig.run(30_000)
+        self.version = 0
+
+    def say(self, *recipients: GateAuthority) -> None:
+        """Both let these only receive."""
+        self.version += 1
+        for one in (self.home, self.world):
+            self.rig.order(seats(one, *recipients, version=self.version), one)
+        self.rig.run(1_000)
+        assert has_say(self.rig, self.home) is (self.home not in recipients)
+
+    def run(self, span_ms: int = RUN_MS) -> int:
+        """What is let run for so long, TFLOP."""
+        before_tflop = self.rig.lane.book.allotted_tflop
+        self.rig.run_until(LaneState.RUNNING)
+        self.rig.run(span_ms)
+        assert isinstance(self.rig.core.permissions[WORKLOAD], Allowed)
+        return self.rig.lane.book.allotted_tflop - before_tflop
+
+    @property
+    def left_tflop(self) -> int:
+        """Of the reserve."""
+        end_tflop = self.desk.bound_tflop(WORKLOAD, reserved=False)
+        return 0 if end_tflop is None else end_tflop - self.rig.lane.book.allotted_tflop
+
+    @property
+    def desk(self) -> LicenseDesk:
+        """Of the reserve."""
+        return self.rig.core.authorities[self.home.name].reserve_desk
+
+
+@pytest.fixture
+def treaty(tmp_path: Path) -> Treaty:
+    return Treaty(tmp_path)
+
+
+def test_law_5_what_runs_without_its_say_draws_a_reserve(treaty: Treaty) -> None:
+    assert treaty.run() > LOOK_TFLOP
+    assert treaty.left_tflop == RESERVE_TFLOP
+    treaty.say(treaty.world)
+    treaty.run()
+    assert treaty.left_tflop == RESERVE_TFLOP, "it is another's seat"
+    treaty.say()
+    treaty.say(treaty.home)
+    ran_tflop = treaty.run()
+    treaty.say()
+    left_tflop = treaty.left_tflop
+    assert RESERVE_TFLOP - ran_tflop - 3 * LOOK_TFLOP <= left_tflop <= RESERVE_TFLOP - ran_tflop
+    treaty.run()
+    assert treaty.left_tflop == left_tflop
+
+
+@pytest.mark.parametrize("boot", [False, True])
+def test_law_5_and_goes_on_so_over_a_restart(treaty: Treaty, *, boot: bool) -> None:
+    treaty.say(treaty.home)
+    ran_tflop = treaty.run()
+    treaty.rig.again(boot=boot)
+    assert treaty.left_tflop <= RESERVE_TFLOP
+    ran_tflop += treaty.run()
+    treaty.say()
+    assert treaty.left_tflop <= RESERVE_TFLOP - ran_tflop
+    left_tflop = treaty.left_tflop
+    treaty.rig.again(boot=boot)
+    treaty.run()
+    assert treaty.left_tflop == left_tflop
+
+
+def test_a_reserve_that_is_drawn_to_its_end_is_over(treaty: Treaty) -> None:
+    treaty.say(treaty.home)
+    for _ in range(RESERVE_TFLOP // LOOK_TFLOP):
+        treaty.run()
+        if treaty.desk.license is None:
+            break
+    treaty.run(2_000)
+    standing = treaty.desk.standing
+    assert (standing.state, standing.ended) == (LicenseState.NONE, "license.used-up")
+    treaty.say()
+    treaty.run()
+    assert treaty.left_tflop <= 0
