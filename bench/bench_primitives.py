@@ -30,7 +30,7 @@ from bench.harness import NS_PER_S, BenchError, Pace, machine, pace, table
 from bench.hosts import SOFTWARE, Judge, SpokenHost, raw_key
 from bench.site import TIMES
 from flopgate_agent.gate.actions import KeepReport
-from flopgate_agent.gate.reporting import build_report, lane_report
+from flopgate_agent.gate.reports.reporting import build_report, lane_report
 from flopgate_agent.gate.settings import GateToken, Now
 from flopgate_agent.ledger import Ledger
 from flopgate_governor.batch import commit_batch

@@ -50,6 +50,7 @@ COMPILED = (
     "flopgate_agent/enforcement/chips/client.py",
     "flopgate_agent/enforcement/chips/wire.py",
     "flopgate_agent/gate/[!_]*.py",
+    "flopgate_agent/gate/*/[!_]*.py",
     "flopgate_agent/gate_process/inbox.py",
     "flopgate_agent/gate_process/outbox.py",
     "flopgate_agent/gate_process/runner.py",
@@ -91,7 +92,7 @@ INTERPRETED = frozenset(
 )
 FIELDS_ASKED = frozenset(
     {
-        "flopgate_agent/gate/license.py",
+        "flopgate_agent/gate/authorities/license.py",
         "flopgate_proto/chips.py",
         "flopgate_proto/joining.py",
         "flopgate_sim/world/governor_truth.py",  # takes over the fields of a base

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flopgate_agent.clocks import elapsed_ms
-from flopgate_agent.gate.license_check import LicenseFile
+from flopgate_agent.gate.licenses.checking import LicenseFile
 from flopgate_agent.gate_process.status_file import status_path
 from flopgate_agent.host_status import read_status
 from flopgate_proto.codec import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flopgate_agent.gate.book import LaneBook
+from flopgate_agent.gate.lanes.book import LaneBook
 from flopgate_agent.gate.settings import TFLOP
 from flopgate_agent.measured import Flop
 from flopgate_proto.values import ChargedFigure

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flopgate_agent.gate.phases import phase_in_force
+from flopgate_agent.gate.authorities.phases import phase_in_force
 from flopgate_proto.phases import phase_at
 from flopgate_proto.values import Phase, PhaseRule, Report, Scope, ScopeKind
 from tests.support.fixed import GOVERNOR_UNIX_MS, SCOPES

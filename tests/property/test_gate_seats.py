@@ -9,8 +9,8 @@ from typing import cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flopgate_agent.gate.authority import Authority
-from flopgate_agent.gate.seats import ruling
+from flopgate_agent.gate.authorities.authority import Authority
+from flopgate_agent.gate.authorities.seats import ruling
 
 NAMES = ("a", "b", "c", "d")
 NOW_MS = 1_000

@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flopgate_agent.gate.license_check import LicenseFile
+from flopgate_agent.gate.licenses.checking import LicenseFile
 from flopgate_proto.errors import FlopgateError, PeerError, TpmError
 from flopgate_proto.values import SingleUse
 from flopgate_sim.world.tpm import FakeTpm

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from flopgate_agent.gate.actions import Action, KeepLicenses
-from flopgate_agent.gate.carrying import CarriedOver
+from flopgate_agent.gate.carried import CarriedOver
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.faults import LEDGER_FAILED
-from flopgate_agent.gate.license_check import LicenseFile
+from flopgate_agent.gate.licenses.checking import LicenseFile
 from flopgate_agent.gate.settings import LaneSetting
 from flopgate_agent.ledger import Ledger
 from flopgate_agent.tpm.anchored import AnchoredLedger, Counting

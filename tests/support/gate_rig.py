@@ -30,7 +30,7 @@ from flopgate_agent.gate.actions import (
     Thaw,
 )
 from flopgate_agent.gate.core import GateCore
-from flopgate_agent.gate.lane import Lane
+from flopgate_agent.gate.lanes.lane import Lane
 from flopgate_agent.gate.settings import Chip, GateSettings, LaneSetting, Now
 from flopgate_agent.ledger import Ledger
 from flopgate_agent.tpm.anchored import Keeper

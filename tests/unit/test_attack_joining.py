@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flopgate_agent.gate.actions import KeepEnrolment, KeepOrder, KeepReport
-from flopgate_agent.gate.enrolling import enrolled_chips
+from flopgate_agent.gate.lifecycle.enrolling import enrolled_chips
 from flopgate_agent.gate.settings import TFLOP, GateToken
 from flopgate_governor.joining.admission import Admitted, admit
 from flopgate_proto.codec import decode_report, envelope_from_wire

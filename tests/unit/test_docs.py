@@ -16,7 +16,7 @@ import flopgate_governor.cli
 import flopgate_sim.cli
 from flopgate_agent.config import CourierConfig, GateConfig, TpmConfig, load_courier, load_gate
 from flopgate_agent.gate.faults import DRIVER_SILENT, LEDGER_FAILED, TPM_FAILED
-from flopgate_agent.gate.retiring import RETIRING
+from flopgate_agent.gate.lifecycle.retiring import RETIRING
 from flopgate_agent.gate_process.tpm_looking import CLOCK_SLOW
 from flopgate_governor.core.facts import CLOSED
 from flopgate_governor.policies.form import DEFAULT_POLICY, read_policy

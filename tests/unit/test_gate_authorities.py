@@ -6,7 +6,7 @@ import pytest
 
 from flopgate_agent import ledger
 from flopgate_agent.gate.actions import KeepQuote, Notify
-from flopgate_agent.gate.allowance import Allowed, Denied
+from flopgate_agent.gate.lanes.allowance import Allowed, Denied
 from flopgate_agent.gate.settings import TFLOP
 from flopgate_proto.codec import decode_enrolment
 from flopgate_proto.envelope import Envelope

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flopgate_agent.gate.book import LaneBook
+from flopgate_agent.gate.lanes.book import LaneBook
 from flopgate_agent.gate.settings import TFLOP
 from flopgate_agent.measured import Flop
 from flopgate_proto.values import ChargedFigure, LaneReport, LaneState

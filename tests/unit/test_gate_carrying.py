@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flopgate_agent.gate.actions import Freeze, Keep, Notify
-from flopgate_agent.gate.allowance import Allowed, Denied
-from flopgate_agent.gate.answers import NOT_DURABLE
-from flopgate_agent.gate.carrying import CarriedOver, KeptAnswer, kept_of
+from flopgate_agent.gate.carried import CarriedOver, KeptAnswer
+from flopgate_agent.gate.carrying import kept_of
+from flopgate_agent.gate.lanes.allowance import Allowed, Denied
+from flopgate_agent.gate.reports.answers import NOT_DURABLE
 from flopgate_agent.gate_process.kept_memory import KeptMemory, decode, encode
 from flopgate_agent.gate_process.runner import GateRunner
 from flopgate_agent.gate_process.service_manager import ServiceManager

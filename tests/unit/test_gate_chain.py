@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 
 from flopgate_agent.gate.actions import KeepQuote, KeepReport, SendReport
-from flopgate_agent.gate.allowance import Allowed, Denied
-from flopgate_agent.gate.chain import STILL_NAMED
+from flopgate_agent.gate.lanes.allowance import Allowed, Denied
+from flopgate_agent.gate.reports.chain import STILL_NAMED
 from flopgate_proto.codec import decode_report
 from flopgate_proto.envelope import verify
 from flopgate_proto.errors import HistoryError

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from flopgate_agent.gate.claimed import claimed_authority
+from flopgate_agent.gate.authorities.claimed import claimed_authority
 from flopgate_agent.gate_process import inbox
 from flopgate_proto.codec import (
     PayloadType,

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from flopgate_agent.gate.authority import Authority
-from flopgate_agent.gate.cluster_notices import KEPT_MAX, KEPT_MS, ClusterNotices
+from flopgate_agent.gate.authorities.authority import Authority
 from flopgate_agent.gate.findings import FindingLog
+from flopgate_agent.gate.reports.cluster_notices import KEPT_MAX, KEPT_MS, ClusterNotices
 from flopgate_agent.gate_process import inbox
 from flopgate_agent.gate_process.snapshot import snapshot
 from flopgate_proto.codec import PayloadType, encode_cluster_merge, envelope_to_wire

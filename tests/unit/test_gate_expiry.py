@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from flopgate_agent.gate.actions import Freeze, Kill, Notify, Tell, Thaw
-from flopgate_agent.gate.allowance import Allowed
-from flopgate_agent.gate.insisting import REKILL_LATER_MS
-from flopgate_agent.gate.lane import COMPUTING, NEWCOMER_DRAIN_MS
+from flopgate_agent.gate.lanes.allowance import Allowed
+from flopgate_agent.gate.lanes.insisting import REKILL_LATER_MS
+from flopgate_agent.gate.lanes.lane import COMPUTING, NEWCOMER_DRAIN_MS
 from flopgate_agent.gate.settings import Now
 from flopgate_proto.codec import decode_report
 from flopgate_proto.errors import MisdirectedError

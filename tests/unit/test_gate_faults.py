@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from flopgate_agent.gate.actions import Freeze, KeepReport, Kill, Restore, Thaw
-from flopgate_agent.gate.allowance import Denied
-from flopgate_agent.gate.lane import NEWCOMER_DRAIN_MS
+from flopgate_agent.gate.lanes.allowance import Denied
+from flopgate_agent.gate.lanes.lane import NEWCOMER_DRAIN_MS
 from flopgate_agent.gate.settings import Now
 from flopgate_proto.errors import ClockError
 from flopgate_proto.keys import key_digest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from flopgate_agent.counters.sample import PipeCycles
-from flopgate_agent.gate.chip_meter import ChipMeter
+from flopgate_agent.gate.lanes.chip_meter import ChipMeter
 from flopgate_agent.gate.settings import TFLOP
 from flopgate_proto.codec import decode_chip_row, decode_report
 from tests.support.gate_hardware import h100

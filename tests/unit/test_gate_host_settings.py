@@ -10,7 +10,7 @@ import pytest
 from flopgate_agent.clocks import elapsed_ms
 from flopgate_agent.config import GateConfig, LaneConfig
 from flopgate_agent.counters.sample import ChipIdentity as NvmlIdentity
-from flopgate_agent.gate.enrolling import enrolled_chips
+from flopgate_agent.gate.lifecycle.enrolling import enrolled_chips
 from flopgate_agent.gate.memory import Memory
 from flopgate_agent.gate_process.host import load_or_make_key, read_clocks
 from flopgate_agent.gate_process.host_chips import chips_of

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flopgate_agent.gate.license_check import LicenseFile
+from flopgate_agent.gate.licenses.checking import LicenseFile
 from flopgate_proto.codec import PayloadType, encode_trusted_time
 from flopgate_proto.envelope import Envelope, seal
 from flopgate_proto.errors import PeerError, TpmError

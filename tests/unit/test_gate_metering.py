@@ -8,7 +8,7 @@ import pytest
 
 from flopgate_agent.counters.sample import ChipSample
 from flopgate_agent.gate.actions import KeepReport
-from flopgate_agent.gate.chip_meter import ChipMeter
+from flopgate_agent.gate.lanes.chip_meter import ChipMeter
 from flopgate_agent.gate.settings import TFLOP, LaneSetting
 from flopgate_proto.codec import decode_chip_row, decode_report
 from flopgate_proto.values import LaneState, Refusal, Verdict

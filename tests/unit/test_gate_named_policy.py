@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.authorities.authority import Authority
 from flopgate_proto.errors import ForgedError
 from flopgate_proto.values import Phase
 from tests.support import orders

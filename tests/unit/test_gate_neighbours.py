@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from flopgate_agent.gate.findings import FindingLog
-from flopgate_agent.gate.neighbours import FACTOR, IN_A_ROW, Neighbourhood, Own
+from flopgate_agent.gate.reports.neighbours import FACTOR, IN_A_ROW, Neighbourhood, Own
 from flopgate_agent.gate_process import inbox
 from flopgate_proto.codec import PayloadType, encode_neighbours, envelope_to_wire
 from flopgate_proto.envelope import Envelope, seal

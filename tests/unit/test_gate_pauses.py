@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flopgate_agent.gate.actions import KeepOrder, Thaw
-from flopgate_agent.gate.allowance import Denied
+from flopgate_agent.gate.lanes.allowance import Denied
 from flopgate_proto.errors import ForgedError, MisdirectedError
 from flopgate_proto.values import LaneState, Role, Scope, ScopeKind
 from tests.support import orders

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from flopgate_agent.gate.actions import Deny, Freeze, Kill, Notify, Tell
+from flopgate_agent.gate.authorities.told_time import OLD_MS
 from flopgate_agent.gate.faults import LEDGER_FAILED
-from flopgate_agent.gate.told_time import OLD_MS
 from flopgate_proto.codec import decode_report
 from flopgate_proto.phases import phase_at, strictest_between
 from flopgate_proto.values import (

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flopgate_agent.gate.allowance import Allowed
-from flopgate_agent.gate.license import LicenseDesk
+from flopgate_agent.gate.authorities.license import LicenseDesk
+from flopgate_agent.gate.lanes.allowance import Allowed
 from flopgate_proto.errors import PeerError
 from flopgate_proto.values import LicenseState
 from flopgate_proto.values.common import LaneState

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from flopgate_agent.gate.actions import Notify, Restore, Thaw
-from flopgate_agent.gate.carrying import CarriedOver, kept_of
+from flopgate_agent.gate.carried import CarriedOver
+from flopgate_agent.gate.carrying import kept_of
 from flopgate_agent.gate.leasing import Leasing
 from flopgate_agent.gate_process.runner import answered
 from flopgate_agent.gate_process.snapshot import snapshot

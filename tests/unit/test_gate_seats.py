@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from flopgate_agent.gate.actions import KeepQuote, Tell
-from flopgate_agent.gate.allowance import Denied
-from flopgate_agent.gate.ordering import due_ms
-from flopgate_agent.gate.seats import ruling
+from flopgate_agent.gate.authorities.ordering import due_ms
+from flopgate_agent.gate.authorities.seats import ruling
+from flopgate_agent.gate.lanes.allowance import Denied
 from flopgate_agent.ledger_bounds import KEEP_ACKNOWLEDGED
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ForgedError, HistoryError

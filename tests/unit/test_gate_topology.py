@@ -1,7 +1,7 @@
 """When reports tell the topology, and that a change of it is told."""
 
 from flopgate_agent.gate.findings import FindingLog
-from flopgate_agent.gate.topology import HostTopology
+from flopgate_agent.gate.reports.topology import HostTopology
 from flopgate_proto.codec import decode_report
 from flopgate_proto.values import Report, Severity, Topology
 from tests.support.gate_rig import GateRig, running

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flopgate_agent.gate.actions import Tell
-from flopgate_agent.gate.allowance import Allowed, Denied
+from flopgate_agent.gate.lanes.allowance import Allowed, Denied
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ForgedError, HistoryError
 from flopgate_proto.keys import SigningKey

@@ -38,7 +38,7 @@ def test_the_page_lists_every_finding_of_the_meter_with_its_severity() -> None:
     agent = ROOT / "agent" / "flopgate_agent"
     code = [
         (agent / name).read_text(encoding="utf-8")
-        for name in ("meter.py", "crosscheck.py", "parts.py", "gate/neighbours.py")
+        for name in ("meter.py", "crosscheck.py", "parts.py", "gate/reports/neighbours.py")
     ]
     made = re.findall(r'\b(alert|warning|info|_odd)\(\s*"(meter\.[a-z_.]+)"', "".join(code))
     severities = {name: "alert" if how == "_odd" else how for how, name in made}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.authorities.authority import Authority
+from flopgate_agent.gate.authorities.told_time import BEHIND_PPM, BEHIND_SLACK_MS, OLD_MS, ToldTime
 from flopgate_agent.gate.memory import Moment, StoredAuthority, StoredTime
-from flopgate_agent.gate.told_time import BEHIND_PPM, BEHIND_SLACK_MS, OLD_MS, ToldTime
 
 UNIX_MS = 1_800_000_000_000
 """The true time at host elapsed time 0."""

@@ -3,7 +3,7 @@
 import pytest
 
 from flopgate_agent.counters.sample import ChipSample
-from flopgate_agent.gate.chip_meter import ChipMeter
+from flopgate_agent.gate.lanes.chip_meter import ChipMeter
 from flopgate_agent.gate.settings import Chip as Enrolled
 from flopgate_agent.measured import Flop
 from flopgate_proto.chips import load_table

@@ -15,29 +15,26 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from flopgate_agent.counters.sample import ChipSample
-from flopgate_agent.gate import asking, enrolling, ordering
 from flopgate_agent.gate.actions import Action, KeepTime, Tell
-from flopgate_agent.gate.answers import (
-    Accepted,
-    check_answer,
-    take_answer,
-    take_licensed,
-)
-from flopgate_agent.gate.authority import Authority, admitted, known
-from flopgate_agent.gate.claimed import claimed_authority
+from flopgate_agent.gate.authorities import ordering
+from flopgate_agent.gate.authorities.authority import Authority, admitted, known
+from flopgate_agent.gate.authorities.claimed import claimed_authority
+from flopgate_agent.gate.authorities.license import Asked
+from flopgate_agent.gate.authorities.told_time import BEHIND, ToldTime
 from flopgate_agent.gate.faults import DRIVER_SILENT
 from flopgate_agent.gate.gate_state import GateState
-from flopgate_agent.gate.license import Asked
-from flopgate_agent.gate.license_check import (
+from flopgate_agent.gate.lanes import asking
+from flopgate_agent.gate.licenses.checking import (
     LicenseFile,
     check_addressed,
     check_license,
     check_opening,
     corrected_time,
 )
-from flopgate_agent.gate.resuming import begin
+from flopgate_agent.gate.lifecycle import enrolling
+from flopgate_agent.gate.lifecycle.resuming import begin
+from flopgate_agent.gate.reports.answers import Accepted, check_answer, take_answer, take_licensed
 from flopgate_agent.gate.settings import Now
-from flopgate_agent.gate.told_time import BEHIND, ToldTime
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import PayloadType, decode_trusted_time
 from flopgate_proto.envelope import Envelope, verify

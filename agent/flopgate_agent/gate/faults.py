@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from flopgate_agent.gate.allowance import Denied
 from flopgate_agent.gate.findings import FindingLog
+from flopgate_agent.gate.lanes.allowance import Denied
 from flopgate_proto.values import Severity
 
 DRIVER_SILENT: Final = "driver.silent"

@@ -7,29 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from flopgate_agent.gate import asking, enrolling, ordering
 from flopgate_agent.gate.actions import Action, KeepEnrolment, Tell
-from flopgate_agent.gate.allowance import Allowed, Denied, whole
-from flopgate_agent.gate.authority import Authority, admitted, required
-from flopgate_agent.gate.carrying import CarriedOver
-from flopgate_agent.gate.chain import Chain
+from flopgate_agent.gate.authorities import ordering
+from flopgate_agent.gate.authorities.authority import Authority, admitted, required
+from flopgate_agent.gate.authorities.phases import UNKNOWN, PhaseInForce
+from flopgate_agent.gate.authorities.seats import ruling
+from flopgate_agent.gate.carried import CarriedOver
 from flopgate_agent.gate.clock import HostClock
 from flopgate_agent.gate.faults import Faults
 from flopgate_agent.gate.findings import FindingLog
-from flopgate_agent.gate.host_lanes import HostLanes, charged_figure
-from flopgate_agent.gate.host_meter import Charge, HostMeter
-from flopgate_agent.gate.licensing import Licensing
-from flopgate_agent.gate.memory import Memory, Moment
-from flopgate_agent.gate.phases import UNKNOWN, PhaseInForce
-from flopgate_agent.gate.resuming import (
+from flopgate_agent.gate.lanes import asking
+from flopgate_agent.gate.lanes.allowance import Allowed, Denied, whole
+from flopgate_agent.gate.lanes.host_lanes import HostLanes, charged_figure
+from flopgate_agent.gate.lanes.host_meter import Charge, HostMeter
+from flopgate_agent.gate.licenses.licensing import Licensing
+from flopgate_agent.gate.lifecycle import enrolling
+from flopgate_agent.gate.lifecycle.resuming import (
     carry_over,
     least_running_ms,
     resume,
     resume_clock,
     running_before,
 )
-from flopgate_agent.gate.retiring import RETIRED, Retiring
-from flopgate_agent.gate.seats import ruling
+from flopgate_agent.gate.lifecycle.retiring import RETIRED, Retiring
+from flopgate_agent.gate.memory import Memory, Moment
+from flopgate_agent.gate.reports.chain import Chain
 from flopgate_agent.gate.settings import GateSettings, GateToken, Now
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import PeerError

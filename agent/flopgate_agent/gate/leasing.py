@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from flopgate_agent.gate.allowance import Allowed
-from flopgate_agent.gate.asking import drain_ms_of, watchdog_ms_of
-from flopgate_agent.gate.authority import admitted
+from flopgate_agent.gate.authorities.authority import admitted
+from flopgate_agent.gate.authorities.seats import ruling
 from flopgate_agent.gate.core import GateCore
-from flopgate_agent.gate.lane import Lane
-from flopgate_agent.gate.seats import ruling
+from flopgate_agent.gate.lanes.allowance import Allowed
+from flopgate_agent.gate.lanes.asking import drain_ms_of, watchdog_ms_of
+from flopgate_agent.gate.lanes.lane import Lane
 from flopgate_agent.gate.terms import SILENT_MS_MIN, LaneTerm, Terms
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values import LaneState

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from flopgate_agent.enforcement.processes import ProcFs
-from flopgate_agent.gate.chip_meter import ChipMeter
+from flopgate_agent.gate.lanes.chip_meter import ChipMeter
 from flopgate_agent.gate.settings import Chip, LaneSetting
 from flopgate_agent.replacing import replace_file
 from flopgate_proto.errors import EnvironmentFault

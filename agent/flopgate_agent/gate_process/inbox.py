@@ -7,9 +7,9 @@ keys must have signed them.
 from __future__ import annotations
 
 from flopgate_agent.gate.actions import Action
-from flopgate_agent.gate.claimed import claimed_authority
+from flopgate_agent.gate.authorities.claimed import claimed_authority
 from flopgate_agent.gate.core import GateCore
-from flopgate_agent.gate.license_check import LicenseFile
+from flopgate_agent.gate.licenses.checking import LicenseFile
 from flopgate_agent.gate.settings import Now
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import (

@@ -14,7 +14,8 @@ import os
 from dataclasses import replace
 from typing import Any, Final
 
-from flopgate_agent.gate.carrying import CarriedOver, KeptAnswer, WindingDown, kept_of
+from flopgate_agent.gate.carried import CarriedOver, KeptAnswer, WindingDown
+from flopgate_agent.gate.carrying import kept_of
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate_process.service_manager import ServiceManager
 from flopgate_proto.batches import ProvenAnswer

@@ -27,8 +27,8 @@ from flopgate_agent.enforcement.chips import ChipLimits, setters
 from flopgate_agent.enforcement.chips.device_filter import settle_filters
 from flopgate_agent.gate.carrying import kept_of
 from flopgate_agent.gate.core import GateCore
-from flopgate_agent.gate.enrolling import enrolled_chips
 from flopgate_agent.gate.faults import DRIVER_SILENT
+from flopgate_agent.gate.lifecycle.enrolling import enrolled_chips
 from flopgate_agent.gate.settings import GateSettings, Now
 from flopgate_agent.gate_process.announcing import Announcer
 from flopgate_agent.gate_process.declaring import with_declared

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from flopgate_agent.gate.allowance import Allowed
-from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.authorities.authority import Authority
+from flopgate_agent.gate.authorities.license import License, LicenseDesk
 from flopgate_agent.gate.core import GateCore
-from flopgate_agent.gate.lane import Lane
-from flopgate_agent.gate.license import License, LicenseDesk
+from flopgate_agent.gate.lanes.allowance import Allowed
+from flopgate_agent.gate.lanes.lane import Lane
 from flopgate_proto.codec.common import fill_figures
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LaneState

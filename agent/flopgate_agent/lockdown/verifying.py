@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from flopgate_agent.counters.sample import ChipSample
-from flopgate_agent.gate.chip_meter import ChipMeter
+from flopgate_agent.gate.lanes.chip_meter import ChipMeter
 from flopgate_agent.gate.settings import Chip
 
 STAND_MS: Final = 3_000

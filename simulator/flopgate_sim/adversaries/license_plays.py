@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Final
 
-from flopgate_agent.gate.allowance import Allowed
+from flopgate_agent.gate.lanes.allowance import Allowed
 from flopgate_governor.core.facts import LaneFacts
 from flopgate_sim.adversaries.stage import SEED, Played, Watch, at_s, broken, staged, stands
 from flopgate_sim.disk import Snapshot

@@ -10,27 +10,20 @@ from flopgate_agent.enforcement.chips import ChipLimits, Fact, State, Wish
 from flopgate_agent.enforcement.chips.child import Setter
 from flopgate_agent.enforcement.chips.device_filter import DeviceFilter
 from flopgate_agent.enforcement.chips.nodes import Nodes
-from flopgate_agent.gate import (
-    allowance,
-    answers,
-    chain,
-    clock,
-    core,
-    host_lanes,
-    lane,
-    phases,
-    reporting,
-)
+from flopgate_agent.gate import clock, core
 from flopgate_agent.gate.actions import Restore
-from flopgate_agent.gate.allowance import Allowed
-from flopgate_agent.gate.authority import Authority, admitted
-from flopgate_agent.gate.host_lanes import HostLanes
-from flopgate_agent.gate.host_meter import HostMeter
+from flopgate_agent.gate.authorities import phases
+from flopgate_agent.gate.authorities.authority import Authority, admitted
+from flopgate_agent.gate.authorities.officers import OfficerOrders
+from flopgate_agent.gate.authorities.phases import PhaseInForce
+from flopgate_agent.gate.authorities.told_time import ToldTime
+from flopgate_agent.gate.lanes import allowance, host_lanes, lane
+from flopgate_agent.gate.lanes.allowance import Allowed
+from flopgate_agent.gate.lanes.host_lanes import HostLanes
+from flopgate_agent.gate.lanes.host_meter import HostMeter
+from flopgate_agent.gate.lanes.states import RUNGS, Rung
 from flopgate_agent.gate.memory import Moment
-from flopgate_agent.gate.officers import OfficerOrders
-from flopgate_agent.gate.phases import PhaseInForce
-from flopgate_agent.gate.states import RUNGS, Rung
-from flopgate_agent.gate.told_time import ToldTime
+from flopgate_agent.gate.reports import answers, chain, reporting
 from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer
 from flopgate_proto.codec import PayloadType
 from flopgate_proto.codec.answers import decode_answer, decode_batch_root

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from flopgate_agent.gate import core, license_check
+from flopgate_agent.gate import core
+from flopgate_agent.gate.authorities.license import LicenseDesk, Standing
+from flopgate_agent.gate.authorities.officers import OfficerOrders
+from flopgate_agent.gate.authorities.told_time import ToldTime
 from flopgate_agent.gate.clock import HostClock
-from flopgate_agent.gate.license import LicenseDesk, Standing
-from flopgate_agent.gate.licensing import Licensing
-from flopgate_agent.gate.officers import OfficerOrders
+from flopgate_agent.gate.licenses import checking
+from flopgate_agent.gate.licenses.licensing import Licensing
 from flopgate_agent.gate.settings import Now
-from flopgate_agent.gate.told_time import ToldTime
 from flopgate_agent.tpm import anchored
 from flopgate_agent.tpm.rollback import Judged
 from flopgate_governor.core import account, decide
@@ -143,7 +144,7 @@ def returned_twice() -> tuple[Swap, ...]:
 
 def opened_under_pause() -> tuple[Swap, ...]:
     """A reserve opens, whatever is latched."""
-    return (Swap(license_check, "lapsed", lambda *_pause: True),)
+    return (Swap(checking, "lapsed", lambda *_pause: True),)
 
 
 def approval_unchecked() -> tuple[Swap, ...]:
@@ -205,7 +206,7 @@ def released_uninstalled() -> tuple[Swap, ...]:
 
 def license_for_reserve() -> tuple[Swap, ...]:
     """A license that is installed takes the place of the reserve, too."""
-    check = license_check.check_license
+    check = checking.check_license
 
     def replacing(found: Any, asked: Any, authority: Any, settings: Any, **times: int) -> Any:
         checked = check(found, asked, authority, settings, **times)
@@ -267,7 +268,7 @@ def time_taken_back() -> tuple[Swap, ...]:
         return ToldTime.raised(approval.not_before_unix_ms, now_ms, None)
 
     return (
-        Swap(license_check, "corrected_time", approved),
+        Swap(checking, "corrected_time", approved),
         Swap(core, "corrected_time", approved),
     )
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from flopgate_agent import meter, parts
 from flopgate_agent.counters.sample import ChipSample
-from flopgate_agent.gate import book
-from flopgate_agent.gate.host_meter import HostMeter
+from flopgate_agent.gate.lanes import book
+from flopgate_agent.gate.lanes.host_meter import HostMeter
 from flopgate_agent.measured import Flop, Measured
 from flopgate_sim.planted.patching import Swap
 

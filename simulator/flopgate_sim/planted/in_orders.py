@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from flopgate_agent.gate import enrolling, gate_state, seats
-from flopgate_agent.gate.authority import Authority
-from flopgate_agent.gate.officers import OfficerOrders
+from flopgate_agent.gate import gate_state
+from flopgate_agent.gate.authorities import seats
+from flopgate_agent.gate.authorities.authority import Authority
+from flopgate_agent.gate.authorities.officers import OfficerOrders
+from flopgate_agent.gate.lifecycle import enrolling
 from flopgate_governor import working_set
 from flopgate_governor.core import exchange
 from flopgate_governor.core.pauses import pauses_for

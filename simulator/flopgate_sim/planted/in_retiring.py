@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flopgate_agent.gate.retiring import Retiring
+from flopgate_agent.gate.lifecycle.retiring import Retiring
 from flopgate_sim.planted.patching import Swap
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from flopgate_agent.gate.actions import Deny, Freeze, Kill, Move, Restore, Slow, Tell, Thaw
-from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.authorities.authority import Authority
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.faults import LEDGER_FAILED
 from flopgate_agent.gate.settings import GateSettings, GateToken, Now

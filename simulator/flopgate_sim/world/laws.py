@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from flopgate_agent.gate.asking import DEFAULT_WATCHDOG_MS
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.faults import LEDGER_FAILED
-from flopgate_agent.gate.states import MAY_COMPUTE
+from flopgate_agent.gate.lanes.asking import DEFAULT_WATCHDOG_MS
+from flopgate_agent.gate.lanes.states import MAY_COMPUTE
 from flopgate_sim.world.engine import US_PER_MS
 from flopgate_sim.world.gone_law import left_alone
 from flopgate_sim.world.governor import Governor

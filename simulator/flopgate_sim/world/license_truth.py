@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from flopgate_agent.gate.allowance import Allowed
-from flopgate_agent.gate.states import MAY_COMPUTE
+from flopgate_agent.gate.lanes.allowance import Allowed
+from flopgate_agent.gate.lanes.states import MAY_COMPUTE
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LicenseApproval, SingleUse
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S

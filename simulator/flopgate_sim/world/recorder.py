@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from statistics import median
 
-from flopgate_agent.gate.states import MAY_COMPUTE
+from flopgate_agent.gate.lanes.states import MAY_COMPUTE
 from flopgate_sim.campaign.outcome import (
     CAP,
     CAPACITY,

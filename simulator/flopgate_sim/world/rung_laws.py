@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flopgate_agent.gate.lane import Lane
-from flopgate_agent.gate.states import MAY_COMPUTE
+from flopgate_agent.gate.lanes.lane import Lane
+from flopgate_agent.gate.lanes.states import MAY_COMPUTE
 from flopgate_proto.values import LaneState
 from flopgate_sim.world.chips import Chip
 from flopgate_sim.world.engine import US_PER_MS

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import dropwhile
 
-from flopgate_agent.gate.license import LicenseDesk
+from flopgate_agent.gate.authorities.license import LicenseDesk
+from flopgate_agent.gate.authorities.officers import OfficerOrders
+from flopgate_agent.gate.authorities.told_time import ClockBound, ToldTime
 from flopgate_agent.gate.memory import Moment, StoredAuthority, StoredTime
-from flopgate_agent.gate.officers import OfficerOrders
 from flopgate_agent.gate.settings import GateToken
-from flopgate_agent.gate.told_time import ClockBound, ToldTime
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import decode_enrolment
 from flopgate_proto.envelope import Envelope

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from flopgate_agent.gate.actions import KeepReport
-from flopgate_agent.gate.authority import Authority
-from flopgate_agent.gate.chip_meter import ChipMeter
-from flopgate_agent.gate.lane import Lane
+from flopgate_agent.gate.authorities.authority import Authority
+from flopgate_agent.gate.lanes.chip_meter import ChipMeter
+from flopgate_agent.gate.lanes.lane import Lane
 from flopgate_agent.gate.settings import GateSettings, Now
 from flopgate_proto import merkle
 from flopgate_proto.codec import PayloadType, encode_report

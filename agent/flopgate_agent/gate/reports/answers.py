@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from flopgate_agent.gate.authority import Authority, Permit
-from flopgate_agent.gate.carrying import KeptAnswer
-from flopgate_agent.gate.permit_bounds import bounded_permit
+from flopgate_agent.gate.authorities.authority import Authority, Permit
+from flopgate_agent.gate.authorities.permit_bounds import bounded_permit
+from flopgate_agent.gate.carried import KeptAnswer
 from flopgate_agent.gate.settings import GateSettings
 from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer, verify_answer
 from flopgate_proto.codec import PayloadType, decode_report

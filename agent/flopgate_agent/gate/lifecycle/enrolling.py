@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from flopgate_agent.gate import ordering
 from flopgate_agent.gate.actions import Action, KeepEnrolment
-from flopgate_agent.gate.authority import Authority
-from flopgate_agent.gate.chain import Chain
+from flopgate_agent.gate.authorities import ordering
+from flopgate_agent.gate.authorities.authority import Authority
+from flopgate_agent.gate.authorities.officers import unnamed_root
 from flopgate_agent.gate.memory import Memory, Moment
-from flopgate_agent.gate.officers import unnamed_root
+from flopgate_agent.gate.reports.chain import Chain
 from flopgate_agent.gate.settings import GateSettings, GateToken
 from flopgate_proto.codec import (
     PayloadType,

@@ -26,7 +26,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from flopgate_agent.gate.told_time import ToldTime
+from flopgate_agent.gate.authorities.told_time import ToldTime
 from flopgate_proto.values import LicenseQuote, LicenseState, Refusal, SingleUse
 
 ASKED_MAX: Final = 8

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from flopgate_agent.gate.actions import Action, KeepOrder, KeepQuote, Tell
-from flopgate_agent.gate.authority import Authority, needless_sequence
+from flopgate_agent.gate.authorities.authority import Authority, needless_sequence
+from flopgate_agent.gate.authorities.seats import changes, entitled
 from flopgate_agent.gate.memory import Moment
-from flopgate_agent.gate.seats import changes, entitled
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.quick import maker

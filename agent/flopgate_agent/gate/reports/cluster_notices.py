@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.authorities.authority import Authority
 from flopgate_agent.gate.findings import FindingLog
 from flopgate_proto.codec import PayloadType, decode_cluster_merge
 from flopgate_proto.envelope import Envelope, verify

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from flopgate_agent.gate.allowance import Allowed, allowance, ceiling_of, projected
-from flopgate_agent.gate.answers import NOT_DURABLE, Sent, resume_answer
-from flopgate_agent.gate.authority import Authority
-from flopgate_agent.gate.book import LaneBook
-from flopgate_agent.gate.carrying import CarriedOver
-from flopgate_agent.gate.chain import Chain
-from flopgate_agent.gate.chip_meter import ChipMeter
+from flopgate_agent.gate.authorities.authority import Authority
+from flopgate_agent.gate.carried import CarriedOver
 from flopgate_agent.gate.clock import HostClock
 from flopgate_agent.gate.faults import KEY_REPLACED, Faults
 from flopgate_agent.gate.findings import FindingLog
-from flopgate_agent.gate.host_meter import HostMeter
-from flopgate_agent.gate.lane import Lane
+from flopgate_agent.gate.lanes.allowance import Allowed, allowance, ceiling_of, projected
+from flopgate_agent.gate.lanes.book import LaneBook
+from flopgate_agent.gate.lanes.chip_meter import ChipMeter
+from flopgate_agent.gate.lanes.host_meter import HostMeter
+from flopgate_agent.gate.lanes.lane import Lane
 from flopgate_agent.gate.memory import LastReport, Memory
+from flopgate_agent.gate.reports.answers import NOT_DURABLE, Sent, resume_answer
+from flopgate_agent.gate.reports.chain import Chain
 from flopgate_agent.gate.settings import GateSettings, LaneSetting, Now
 from flopgate_proto.errors import ConfigError, PeerError
 from flopgate_proto.limits import LANES_MAX

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from flopgate_agent.gate.actions import Action, Restore, Tell, Thaw
-from flopgate_agent.gate.allowance import UNENROLLED, Allowed, Denied, allowance, ceiling_of
-from flopgate_agent.gate.asking import drain_ms_of, policies_of
-from flopgate_agent.gate.authority import Authority, admitted
+from flopgate_agent.gate.authorities.authority import Authority, admitted
+from flopgate_agent.gate.authorities.phases import PhaseInForce, next_change_ms, phase_in_force
 from flopgate_agent.gate.findings import FindingLog
-from flopgate_agent.gate.host_meter import Charge, HostMeter
-from flopgate_agent.gate.lane import COMPUTING, Lane
-from flopgate_agent.gate.outlook import WouldStop
-from flopgate_agent.gate.phases import PhaseInForce, next_change_ms, phase_in_force
+from flopgate_agent.gate.lanes.allowance import UNENROLLED, Allowed, Denied, allowance, ceiling_of
+from flopgate_agent.gate.lanes.asking import drain_ms_of, policies_of
+from flopgate_agent.gate.lanes.host_meter import Charge, HostMeter
+from flopgate_agent.gate.lanes.lane import COMPUTING, Lane
+from flopgate_agent.gate.lanes.outlook import WouldStop
+from flopgate_agent.gate.lanes.states import MAY_COMPUTE
 from flopgate_agent.gate.settings import GateSettings
-from flopgate_agent.gate.states import MAY_COMPUTE
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values import ChargedFigure, LaneState, Phase, Severity
 

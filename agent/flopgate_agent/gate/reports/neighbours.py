@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.authorities.authority import Authority
 from flopgate_agent.gate.findings import FindingLog
 from flopgate_agent.measured import warning
 from flopgate_proto.codec import PayloadType, decode_neighbours

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flopgate_agent.gate.actions import Action, SendReport
-from flopgate_agent.gate.answers import Sent
-from flopgate_agent.gate.authority import Authority
-from flopgate_agent.gate.chip_meter import ChipMeter
-from flopgate_agent.gate.cluster_notices import ClusterNotices
-from flopgate_agent.gate.lane import Lane
-from flopgate_agent.gate.neighbours import Neighbourhood, Own
-from flopgate_agent.gate.reporting import build_report, lane_report
+from flopgate_agent.gate.authorities.authority import Authority
+from flopgate_agent.gate.lanes.chip_meter import ChipMeter
+from flopgate_agent.gate.lanes.lane import Lane
+from flopgate_agent.gate.reports.answers import Sent
+from flopgate_agent.gate.reports.cluster_notices import ClusterNotices
+from flopgate_agent.gate.reports.neighbours import Neighbourhood, Own
+from flopgate_agent.gate.reports.reporting import build_report, lane_report
+from flopgate_agent.gate.reports.topology import HostTopology
 from flopgate_agent.gate.settings import GateSettings, Now
-from flopgate_agent.gate.topology import HostTopology
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import MisuseError
 from flopgate_proto.quick import maker

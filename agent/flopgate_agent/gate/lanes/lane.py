@@ -25,13 +25,13 @@ from flopgate_agent.gate.actions import (
     Tell,
     Thaw,
 )
-from flopgate_agent.gate.allowance import Allowed, Denied
-from flopgate_agent.gate.book import LaneBook
-from flopgate_agent.gate.chip_meter import ChipMeter
-from flopgate_agent.gate.insisting import RETELL_MS, STUBBORN_MS, again_after_ms
-from flopgate_agent.gate.outlook import Outlook, WouldStop, outlook
+from flopgate_agent.gate.lanes.allowance import Allowed, Denied
+from flopgate_agent.gate.lanes.book import LaneBook
+from flopgate_agent.gate.lanes.chip_meter import ChipMeter
+from flopgate_agent.gate.lanes.insisting import RETELL_MS, STUBBORN_MS, again_after_ms
+from flopgate_agent.gate.lanes.outlook import Outlook, WouldStop, outlook
+from flopgate_agent.gate.lanes.states import MAY_COMPUTE, RUNGS, Rung, check_step
 from flopgate_agent.gate.settings import GateSettings, LaneSetting
-from flopgate_agent.gate.states import MAY_COMPUTE, RUNGS, Rung, check_step
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values import ChargedFigure, LaneState, Phase
 

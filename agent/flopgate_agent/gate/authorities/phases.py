@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
 
-from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.authorities.authority import Authority
 from flopgate_proto.phases import strictest_between
 from flopgate_proto.quick import maker, quick
 from flopgate_proto.values import Phase, Policy, Scope, ScopeKind

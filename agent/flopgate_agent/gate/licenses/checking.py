@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from flopgate_agent.gate.allowance import NEXT_LICENSE
-from flopgate_agent.gate.answers import check_batch
-from flopgate_agent.gate.asking import drain_ms_of
-from flopgate_agent.gate.authority import Authority
-from flopgate_agent.gate.license import Asked, License
-from flopgate_agent.gate.permit_bounds import alone_covered
+from flopgate_agent.gate.authorities.authority import Authority
+from flopgate_agent.gate.authorities.license import Asked, License
+from flopgate_agent.gate.authorities.permit_bounds import alone_covered
+from flopgate_agent.gate.authorities.told_time import ToldTime
+from flopgate_agent.gate.lanes.allowance import NEXT_LICENSE
+from flopgate_agent.gate.lanes.asking import drain_ms_of
+from flopgate_agent.gate.reports.answers import check_batch
 from flopgate_agent.gate.settings import GateSettings
-from flopgate_agent.gate.told_time import ToldTime
 from flopgate_proto.amounts import flop_texts, span_text
 from flopgate_proto.batches import ProvenAnswer, VerifiedAnswer, verify_answer
 from flopgate_proto.codec import PayloadType, decode_answer, decode_opening

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-from flopgate_agent.gate.license import Asked, License, Share, Standing
+from flopgate_agent.gate.authorities.license import Asked, License, Share, Standing
 from flopgate_agent.gate.memory import StoredLicenses
 from flopgate_proto.envelope import Envelope, seal, verify
 from flopgate_proto.errors import PeerError, StorageError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from flopgate_agent.gate.authority import Authority
-from flopgate_agent.gate.lane import Lane
+from flopgate_agent.gate.authorities.authority import Authority
+from flopgate_agent.gate.lanes.lane import Lane
 from flopgate_agent.gate.settings import GateSettings
 from flopgate_proto.limits import COUNT_MAX, RENEW_AFTER_MS_MIN
 from flopgate_proto.quick import maker

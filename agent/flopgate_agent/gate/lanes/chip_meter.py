@@ -8,7 +8,7 @@ from operator import attrgetter
 from flopgate_agent import meter, parts
 from flopgate_agent.counters.sample import CYCLES, ChipSample, PipeCycles
 from flopgate_agent.crosscheck import CrossCheck, RunTime
-from flopgate_agent.gate.book import grow, nothing
+from flopgate_agent.gate.lanes.book import grow, nothing
 from flopgate_agent.gate.settings import TFLOP, Chip
 from flopgate_agent.measured import Measured, MeterFinding, Pipe
 from flopgate_proto.codec import ChipRowEncoder

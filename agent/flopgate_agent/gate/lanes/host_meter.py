@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from flopgate_agent.counters.sample import ChipSample
-from flopgate_agent.gate.chip_meter import ChipMeter
 from flopgate_agent.gate.findings import FindingLog
-from flopgate_agent.gate.lane import Lane
+from flopgate_agent.gate.lanes.chip_meter import ChipMeter
+from flopgate_agent.gate.lanes.lane import Lane
 from flopgate_agent.gate.settings import GateSettings
 from flopgate_agent.measured import Measured
 from flopgate_proto.values import Severity

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flopgate_agent.gate.allowance import NEXT_LICENSE, Allowed, Denied
+from flopgate_agent.gate.lanes.allowance import NEXT_LICENSE, Allowed, Denied
 from flopgate_proto.quick import maker, quick
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from flopgate_agent.gate.authority import Authority, Permit
-from flopgate_agent.gate.license import LicenseDesk
-from flopgate_agent.gate.officers import DELEGATE
-from flopgate_agent.gate.told_time import ToldTime
+from flopgate_agent.gate.authorities.authority import Authority, Permit
+from flopgate_agent.gate.authorities.license import LicenseDesk
+from flopgate_agent.gate.authorities.officers import DELEGATE
+from flopgate_agent.gate.authorities.told_time import ToldTime
 from flopgate_proto.amounts import rate_texts
 from flopgate_proto.quick import maker, quick
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from flopgate_agent.gate.allowance import Denied
-from flopgate_agent.gate.asking import policies_of
-from flopgate_agent.gate.authority import Authority
-from flopgate_agent.gate.chain import Chain
+from flopgate_agent.gate.authorities.authority import Authority
 from flopgate_agent.gate.faults import Faults
-from flopgate_agent.gate.lane import Lane
+from flopgate_agent.gate.lanes.allowance import Denied
+from flopgate_agent.gate.lanes.asking import policies_of
+from flopgate_agent.gate.lanes.lane import Lane
+from flopgate_agent.gate.reports.chain import Chain
 from flopgate_proto.errors import EnvironmentFault
 from flopgate_proto.values import LaneState, Severity
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.authorities.authority import Authority
 from flopgate_agent.gate.settings import GateSettings
 from flopgate_proto.amounts import flop_texts
 from flopgate_proto.errors import ForgedError, MisdirectedError

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from flopgate_agent.gate.actions import Tell
-from flopgate_agent.gate.authority import Authority
+from flopgate_agent.gate.authorities.authority import Authority
 
 
 def entitled(authorities: Iterable[Authority]) -> list[Authority]:

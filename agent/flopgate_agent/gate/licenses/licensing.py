@@ -12,16 +12,16 @@ from dataclasses import replace
 from typing import Final
 
 from flopgate_agent.gate.actions import Action, KeepLicenses, Tell
-from flopgate_agent.gate.allowance import Allowed, Denied, projected
-from flopgate_agent.gate.asking import drain_ms_of
-from flopgate_agent.gate.authority import Authority, admitted
-from flopgate_agent.gate.chain import Chain
-from flopgate_agent.gate.lane import Lane
-from flopgate_agent.gate.license import LicenseDesk
-from flopgate_agent.gate.license_row import opened, sealed
+from flopgate_agent.gate.authorities.authority import Authority, admitted
+from flopgate_agent.gate.authorities.license import LicenseDesk
+from flopgate_agent.gate.lanes.allowance import Allowed, Denied, projected
+from flopgate_agent.gate.lanes.asking import drain_ms_of
+from flopgate_agent.gate.lanes.lane import Lane
+from flopgate_agent.gate.lanes.states import MAY_COMPUTE
+from flopgate_agent.gate.licenses.row import opened, sealed
 from flopgate_agent.gate.memory import LastReport, StoredLicenses
+from flopgate_agent.gate.reports.chain import Chain
 from flopgate_agent.gate.settings import GateSettings
-from flopgate_agent.gate.states import MAY_COMPUTE
 from flopgate_proto.values import ChargedFigure
 
 EARLY_LOOKS: Final = 4

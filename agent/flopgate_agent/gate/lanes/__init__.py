@@ -1,0 +1,1 @@
+"""What each lane may do and did: allowance, ladder, books, looks at its chips. No I/O."""

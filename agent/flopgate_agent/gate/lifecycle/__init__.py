@@ -1,0 +1,1 @@
+"""A host joins, goes on after a restart, and retires. No I/O."""

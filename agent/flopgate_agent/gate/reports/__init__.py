@@ -1,0 +1,1 @@
+"""The chain of reports, and the answers to it. No I/O."""
