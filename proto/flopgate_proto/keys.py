@@ -7,6 +7,7 @@ and deterministic (RFC 6979), so that vectors and simulations repeat bit for bit
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -20,6 +21,7 @@ _VERIFY_P256: Final = ec.ECDSA(hashes.SHA256())
 _SIGN_P256: Final = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
 
 
+@lru_cache(maxsize=1024)
 def key_digest(spki: bytes) -> bytes:
     """SHA-256 of a DER SubjectPublicKeyInfo: identity of a host or key, 32 bytes."""
     return hashlib.sha256(spki).digest()

@@ -41,6 +41,7 @@ class Loss(enum.Enum):
     ENROLMENT = "courier.enrolment.failed"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ToGate:
     """Send this through the door."""
