@@ -3,8 +3,8 @@
 mypyc gives attributes of a class fixed places only where the class is plain: a frozen, slotted
 dataclass it leaves to the interpreter, and code that reads those gains nothing by being compiled
 (measured). So dataclasses become plain classes with the same `__init__`, equality, hash, order and
-text. They are no longer frozen, and `dataclasses.fields` does not know them. What `maker` gives for
-a class is another name of it: mypyc makes its own calls of classes quick.
+text. They are no longer frozen, and `dataclasses.fields` does not know them. What `maker` makes is
+made by calls of classes again, which are quick in C.
 """
 
 from __future__ import annotations
@@ -77,8 +77,7 @@ def rewritten(source: str, *, keep_dataclasses: bool = False) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
             _rewrite_class(node, keep=keep_dataclasses)
-        elif isinstance(node, ast.Assign):
-            node.value = _made(node.value)
+    _call_classes(tree)
     _take_replace(tree)
     start = 1 + max(
         (
@@ -94,11 +93,20 @@ def rewritten(source: str, *, keep_dataclasses: bool = False) -> str:
     return ast.unparse(ast.fix_missing_locations(tree))
 
 
-def _made(value: ast.expr) -> ast.expr:
-    """What is bound to a name: of what `maker` gives for a class, the class."""
-    if isinstance(value, ast.Call) and _name(value) == "maker":
-        return value.args[0]
-    return value
+def _call_classes(tree: ast.Module) -> None:
+    """Where a function of `maker` makes a value its class does: mypyc knows no other name of it."""
+    made = {
+        node.targets[0].id: _called.id
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Call)
+        and _name(node.value) == "maker"
+        and isinstance(_called := node.value.args[0], ast.Name)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            node.id = made.get(node.id, node.id)
 
 
 def with_replace(source: str) -> str:

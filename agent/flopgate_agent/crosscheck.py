@@ -238,12 +238,8 @@ def _shares_ppm(moved: tuple[PipeCycles, PipeCycles]) -> tuple[int, int] | None:
     """Parts per million of elapsed cycles: SM active, and the busiest pipe; ``None`` if unknown."""
     before, after = moved
     elapsed, active = after.elapsed - before.elapsed, after.active - before.active
-    pipes = (
-        after.mma - before.mma,
-        after.fp64 - before.fp64,
-        after.fp32 - before.fp32,
-        after.fp16 - before.fp16,
-    )
-    if elapsed <= 0 or min(active, *pipes) < 0:
+    mma, fp64 = after.mma - before.mma, after.fp64 - before.fp64
+    fp32, fp16 = after.fp32 - before.fp32, after.fp16 - before.fp16
+    if elapsed <= 0 or active < 0 or mma < 0 or fp64 < 0 or fp32 < 0 or fp16 < 0:
         return None
-    return active * PPM // elapsed, max(pipes) * PPM // elapsed
+    return active * PPM // elapsed, max(mma, fp64, fp32, fp16) * PPM // elapsed

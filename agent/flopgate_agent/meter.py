@@ -199,7 +199,8 @@ def _by_cycles(
     before, after = counted
     ticks, active = after.elapsed - before.elapsed, after.active - before.active
     moved = moved_between(before, after)
-    lowest, busiest = min(ticks, active, *moved), max(active, tensor_cycles(moved), *moved)
+    lowest, busiest_pipe = min(ticks, active, *moved), max(moved)
+    busiest = max(active, tensor_cycles(moved), busiest_pipe)
     if lowest < 0:
         back = alert("meter.counter.backwards", cycles=lowest, elapsed_ms=elapsed_ms)
         return worst_case(spec, elapsed_ms, *findings, back)
@@ -222,16 +223,28 @@ def _by_cycles(
             spec, elapsed_ms, *findings, _odd("meter.counter.jump", ticks, busiest, elapsed_ms)
         )
     if busiest and per_count is None:
-        numbers = {"elapsed_cycles": ticks, "elapsed_ms": elapsed_ms, "clock_khz": clock_khz}
-        unscaled = warning("meter.counter.unscaled", **numbers)
-        all_sms = spec.sm_count * clock_khz * elapsed_ms
-        by_pipe = price(tuple(ceil_div(one * all_sms, ticks) for one in moved), spec, 1)
-        # Nothing speaks for a lower bound.
-        by_pipe = tuple((pipe, replace(flop, low=0)) for pipe, flop in by_pipe)
-        findings = (*findings, unscaled)
-        return _measured(by_pipe, CounterSource.GPM_CYCLES, elapsed_ms, findings)
-    priced = price(moved, spec, per_count or 0) if any(moved) else ()
+        return _unscaled(moved, ticks, spec, elapsed_ms, findings, clock_khz=clock_khz)
+    priced = price(moved, spec, per_count or 0) if busiest_pipe else ()
     return _measured(priced, CounterSource.GPM_CYCLES, elapsed_ms, findings)
+
+
+def _unscaled(
+    moved: tuple[int, ...],
+    ticks: int,
+    spec: ChipSpec,
+    elapsed_ms: int,
+    findings: tuple[MeterFinding, ...],
+    *,
+    clock_khz: int,
+) -> Measured:
+    """Price cycles of which nothing tells how they count: as shares of all cycles there were."""
+    numbers = {"elapsed_cycles": ticks, "elapsed_ms": elapsed_ms, "clock_khz": clock_khz}
+    unscaled = warning("meter.counter.unscaled", **numbers)
+    all_sms = spec.sm_count * clock_khz * elapsed_ms
+    by_pipe = price(tuple(ceil_div(one * all_sms, ticks) for one in moved), spec, 1)
+    # Nothing speaks for a lower bound.
+    by_pipe = tuple((pipe, replace(flop, low=0)) for pipe, flop in by_pipe)
+    return _measured(by_pipe, CounterSource.GPM_CYCLES, elapsed_ms, (*findings, unscaled))
 
 
 def _by_shares(
