@@ -42,18 +42,14 @@ class Submission:
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """A verified report. ``final``: it retires its host. ``carried``: it came by file."""
+    """A verified report of this host. ``final``: it retires it. ``carried``: it came by file."""
 
     wire: pb.Envelope
     report: Report
     digest: bytes
+    host_id: bytes
     final: bool = False
     carried: bool = False
-
-    @property
-    def host_id(self) -> bytes:
-        """Whose report it is."""
-        return self.report.host_id
 
 
 make_received = maker(Received)
@@ -129,6 +125,7 @@ def _verify(state: State, submission: Submission, wire: pb.Envelope, host_id: by
         wire=wire,
         report=report,
         digest=verified.digest,
+        host_id=host_id,
         final=final,
         carried=submission.carried,
     )

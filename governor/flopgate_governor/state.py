@@ -126,11 +126,11 @@ class State:
     cluster_notices: ClusterNotices = field(default_factory=ClusterNotices)
     silence: Silence | None = None
     doubtful: bool = False
+    authority: str = field(init=False)
 
-    @property
-    def authority(self) -> str:
-        """Name of the authority."""
-        return self.book.authority
+    def __post_init__(self) -> None:
+        """No order changes the name of an authority."""
+        self.authority = self.book.authority
 
     def now_ms(self) -> int:
         """Governor time: the wall clock, never behind what was signed before."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from flopgate_proto.quick import quick
+from flopgate_proto.quick import maker, quick
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,3 +133,6 @@ class ChipSample:
     instances: tuple[Instance, ...] | None = None
     full: bool = False
     run_s: int | None = None
+
+
+make_chip_sample = maker(ChipSample)

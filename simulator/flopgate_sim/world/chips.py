@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flopgate_agent.counters.sample import ChipSample, PipeCycles
+from flopgate_agent.counters.sample import ChipSample, PipeCycles, make_chip_sample
 from flopgate_agent.enforcement.bpf import Program
 from flopgate_proto.chips import ChipSpec
 from flopgate_sim.world import cutting
@@ -349,7 +349,7 @@ class Hardware:
         active_ms, chip.active_us = divmod(chip.active_us, US_PER_MS)
         high_khz, low_khz = chip.high_khz, chip.low_khz
         chip.high_khz = chip.low_khz = chip.clock_khz
-        return ChipSample(
+        return make_chip_sample(
             uuid=chip.uuid,
             taken_ms=elapsed_ms,
             cycles=self._cycles(chip, same) if chip.gpm and not chip.percent else None,
