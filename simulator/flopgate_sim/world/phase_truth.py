@@ -103,7 +103,7 @@ class PhaseTruth:
     ) -> None:
         """The gate goes by this policy."""
         known = self._policies.setdefault(authority, [])
-        if all(one.digest != digest for one in known):
+        if digest not in [one.digest for one in known]:
             running_us = self._running_us(now_us)
             known.append(
                 TakenPolicy(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from flopgate_agent.gate.lanes.lane import Lane
 from flopgate_agent.gate.lanes.states import MAY_COMPUTE
@@ -38,9 +38,14 @@ def _reachable(chip: Chip, now_us: int) -> bool:
     return not (chip.lost or chip.hung) and now_us - chip.open_us > RUNGS_MS * US_PER_MS
 
 
-def barred(host: Host, now_us: int) -> Iterator[str]:
+def barred(host: Host, now_us: int) -> Iterable[str]:
     """1: where nothing may run, each rung keeps all out, and whoever gets in is slow."""
-    for lane in _settled(host, STANDS, now_us):
+    lanes = _settled(host, STANDS, now_us)
+    return _unbarred(host, lanes, now_us) if lanes else ()
+
+
+def _unbarred(host: Host, lanes: list[Lane], now_us: int) -> Iterator[str]:
+    for lane in lanes:
         slow = lane.state is LaneState.HALTED
         for index in lane.setting.chips:
             chip = host.hardware.chips[index]
