@@ -83,7 +83,7 @@ class LicenseTruth:
     _running: tuple[frozenset[tuple[str, bytes]], int] = (frozenset(), 0)
     _floors: dict[str, tuple[int, int]] = field(default_factory=dict)
     _draws: dict[str, tuple[tuple[tuple[str, bytes], ...], int]] = field(default_factory=dict)
-    _unsaid: frozenset[tuple[str, bytes]] = frozenset()
+    _unsaid: dict[str, tuple[frozenset[tuple[str, bytes]], int]] = field(default_factory=dict)
     _dead_us: int = 0
     _died_us: int | None = None
 
@@ -180,16 +180,17 @@ class LicenseTruth:
         """After each step of a gate: which licenses let what run until the next one."""
         if self._died_us is not None:
             self._dead_us, self._died_us = self._dead_us + now_us - self._died_us, None
+        if self.given and host.truth.seats.said:
+            self._note_unsaid(host, core, now_us)
         if not (self._permitted or self._draws or self._running[0] or _licensed(core)):
             return
         running: set[tuple[str, bytes]] = set()
         for workload, (keys, flop) in list(self._permitted.items()):
             if self._keys(core, workload) != keys:
                 self._close(host, workload, keys, flop, now_us)
-        unsaid = self._without_say(host, core, now_us)
         for lane in host.plan.lanes:
             keys = self._keys(core, lane.workload)
-            self._draw(core, lane.workload, keys, unsaid & self._unsaid)
+            self._draw(core, lane.workload, keys)
             if keys and lane.workload not in self._permitted:
                 host.hardware.advance(now_us)
                 self._permitted[lane.workload] = (keys, chips_flop(host, lane.chips))
@@ -204,26 +205,23 @@ class LicenseTruth:
             if keys and found is not None and found.state in MAY_COMPUTE:
                 running |= set(keys)
         self._run(frozenset(running), now_us)
-        self._unsaid = unsaid
 
-    def _without_say(
-        self, host: GateSide, core: GateCore, now_us: int
-    ) -> frozenset[tuple[str, bytes]]:
-        """Reserves of authorities whose permission the host rightly does without now."""
-        reserves = [key for key, one in self.given.items() if one.reserve and not one.over]
-        if not reserves or not host.truth.seats.said:
-            return frozenset()
+    def _note_unsaid(self, host: GateSide, core: GateCore, now_us: int) -> None:
+        """What runs while the host rightly does without a reserve's authority."""
         needed = host.truth.needed(core.authorities, now_us)
-        return frozenset(key for key in reserves if key[0] not in needed)
+        unsaid = frozenset(
+            [key for key, one in self.given.items() if one.reserve and key[0] not in needed]
+        )
+        for workload, lane in core.lanes.items():
+            allotted_tflop = lane.book.allotted_tflop
+            before, since_tflop = self._unsaid.get(workload, (unsaid, allotted_tflop))
+            for key in before & unsaid:
+                given = self.given[key].unsaid_tflop
+                given[workload] = given.get(workload, 0) + allotted_tflop - since_tflop
+            self._unsaid[workload] = (unsaid, allotted_tflop)
 
-    def _draw(
-        self,
-        core: GateCore,
-        workload: str,
-        keys: tuple[tuple[str, bytes], ...],
-        unsaid: frozenset[tuple[str, bytes]],
-    ) -> None:
-        """A reserve is drawn from until something else permits, and by all without its say."""
+    def _draw(self, core: GateCore, workload: str, keys: tuple[tuple[str, bytes], ...]) -> None:
+        """A reserve is drawn from until something else permits."""
         lane = core.lanes.get(workload)
         if lane is None:
             return
@@ -232,9 +230,6 @@ class LicenseTruth:
         for key in drawing:
             drawn = self.given[key].drawn_tflop
             drawn[workload] = drawn.get(workload, 0) + allotted_tflop - since_tflop
-        for key in unsaid:
-            given = self.given[key].unsaid_tflop
-            given[workload] = given.get(workload, 0) + allotted_tflop - since_tflop
         if isinstance(core.permissions.get(workload), Allowed):
             drawing = tuple(key for key in keys if key in self.given and self.given[key].reserve)
         if drawing:
@@ -245,7 +240,7 @@ class LicenseTruth:
     def stopped(self, host: GateSide, now_us: int) -> None:
         """No gate lets anything run any more."""
         self._draws.clear()
-        self._unsaid = frozenset()
+        self._unsaid.clear()
         for workload, (keys, flop) in list(self._permitted.items()):
             self._close(host, workload, keys, flop, now_us)
         self._run(frozenset(), now_us)
