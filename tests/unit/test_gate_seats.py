@@ -187,6 +187,30 @@ def test_the_silence_is_counted_over_restarts() -> None:
     assert not has_say(rig, world)
 
 
+@pytest.mark.parametrize("brought", ["an old admission", "courier keys"])
+def test_no_courier_keeps_a_silent_authority_from_having_been_silent(brought: str) -> None:
+    """One whose certificate ran out asks for another, again and again, while nobody answers."""
+    home, world = pair()
+    rig = gave_fallback(home, world)
+    heard_ms = rig.core.running_ms
+    enrolment = rig.core.authorities[world.name].enrolment
+    assert enrolment is not None
+    admission = world.admission(enrolment)
+    for _ in range(2):
+        rig.run(FALLBACK_MS // 4)
+        if brought == "courier keys":
+            rig.ask(world)
+        else:
+            rig.carry_out(rig.core.admission(world.name, admission, [], rig.now))
+    if brought == "courier keys":
+        rig = rig.restart()
+        rig.network = lambda authority, _report: None if authority.name == world.name else 10
+    rig.run(heard_ms + FALLBACK_MS - rig.core.running_ms - 10_000)
+    assert has_say(rig, world)
+    rig.run(20_000)
+    assert not has_say(rig, world)
+
+
 def test_who_speaks_again_rules_again_and_lacks_no_report() -> None:
     home, world = pair()
     rig = gave_fallback(home, world)

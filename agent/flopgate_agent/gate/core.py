@@ -126,14 +126,16 @@ class GateCore(GateState):
             self._owed.append(action)
         said = enrolling.check_admission(admission, authority, self.settings, self.running_ms)
         enrolling.hear_admission(said, authority, self.settings, now.elapsed_ms)
-        authority.heard_running_ms = self.running_ms
         if not authority.admitted and authority.enrolment is not None:
+            # Only the first: the same one, brought again and again, is no new word.
+            authority.heard_running_ms = self.running_ms
             authority.admitted = True
             self._admitted = admitted(self.authorities.values())
             self.chain.introduce()
             authority.next_request_ms = now.elapsed_ms
             tell = Tell(event="host.admitted", subject=authority_name, detail="")
-            self._owed += [self._keep_enrolment(authority, authority.enrolment), tell]
+            kept = enrolling.keep(authority, authority.enrolment, heard=self._moment)
+            self._owed += [kept, tell]
         return self._step()
 
     def enrol(self, authority_name: str, courier_spki: bytes, now: Now) -> list[Action]:
@@ -164,7 +166,7 @@ class GateCore(GateState):
         if earlier is None or authority.admitted:
             authority.asked = ()
         envelope = enrolling.ask(authority, self.settings, token, courier_spki, start)
-        return [*actions, self._keep_enrolment(authority, envelope)]
+        return [*actions, enrolling.keep(authority, envelope)]
 
     def retire(self, now: Now) -> list[Action]:
         """The host's own people take it out of service.

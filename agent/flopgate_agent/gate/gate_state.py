@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from flopgate_agent.gate.actions import Action, KeepEnrolment, Tell
+from flopgate_agent.gate.actions import Action, Tell
 from flopgate_agent.gate.authorities import ordering
 from flopgate_agent.gate.authorities.authority import Authority, admitted, required
 from flopgate_agent.gate.authorities.phases import UNKNOWN, PhaseInForce
@@ -21,7 +21,6 @@ from flopgate_agent.gate.lanes.allowance import Allowed, Denied, whole
 from flopgate_agent.gate.lanes.host_lanes import HostLanes, charged_figure
 from flopgate_agent.gate.lanes.host_meter import Charge, HostMeter
 from flopgate_agent.gate.licenses.licensing import Licensing
-from flopgate_agent.gate.lifecycle import enrolling
 from flopgate_agent.gate.lifecycle.resuming import (
     carry_over,
     least_running_ms,
@@ -195,9 +194,6 @@ class GateState:
         return make_moment(
             running_ms=self.running_ms, boot_id=self.settings.boot_id, elapsed_ms=self.elapsed_ms
         )
-
-    def _keep_enrolment(self, authority: Authority, envelope: Envelope) -> KeepEnrolment:
-        return enrolling.keep(authority, envelope, self._moment)
 
     def _take_order(self, authority: Authority, envelope: Envelope) -> list[Action]:
         now_ms, running_ms = self.elapsed_ms, self.running_ms

@@ -228,8 +228,11 @@ def hear_admission(
     authority.note_policy(said.policy_digest)
 
 
-def keep(authority: Authority, envelope: Envelope, now: Moment) -> KeepEnrolment:
-    """Make durable that this enrolment stands, and whether it was answered."""
+def keep(authority: Authority, envelope: Envelope, *, heard: Moment | None = None) -> KeepEnrolment:
+    """Make durable that this enrolment stands, and whether it was answered.
+
+    ``heard``: when the authority answered it; ``None``: a host that asks has heard nothing.
+    """
     return KeepEnrolment(
         authority=authority.name,
         envelope=envelope,
@@ -237,7 +240,7 @@ def keep(authority: Authority, envelope: Envelope, now: Moment) -> KeepEnrolment
         admitted=authority.admitted,
         acknowledged_sequence=authority.acknowledged_sequence,
         scopes=authority.scopes,
-        time=authority.time_to_keep(now),
+        time=None if heard is None else authority.time_to_keep(heard),
         named_policy=authority.named_digest,
     )
 
