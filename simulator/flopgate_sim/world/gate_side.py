@@ -373,8 +373,6 @@ class GateSide:
                 if isinstance(action, Restore):
                     self.truth.let_go()
                 return self._setting.carry_out(action, self._uuids(lane), self.clocks.elapsed_ms)
-            case _:
-                pass
         return []
 
     def hold(self, pids: set[int]) -> None:
@@ -392,9 +390,7 @@ class GateSide:
     @property
     def closed(self) -> frozenset[str]:
         """Lanes whose chips were to be opened and are not yet."""
-        lanes = self.plan.lanes
-        if self._setting.idle:
-            return frozenset()
+        lanes = () if self._setting.idle else self.plan.lanes
         return frozenset(one.workload for one in lanes if self._setting.pending(self._uuids(one)))
 
     def _uuids(self, lane: LanePlan) -> tuple[str, ...]:
