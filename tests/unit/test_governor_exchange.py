@@ -190,6 +190,20 @@ def test_a_covered_cluster_needs_a_budget(tmp_path: Path) -> None:
     governor.state.store.close()
 
 
+@pytest.mark.parametrize(
+    "spans", [{"exempt_lifetime_ms": 60_000}, {"renew_after_ms": 10**12}, {"exempt_lifetime_ms": 1}]
+)
+@pytest.mark.parametrize("capacity", [0, 2_000_000])
+def test_law_9_whatever_spans_are_signed_a_gate_can_read_its_answer(
+    governor: LocalGovernor, capacity: int, spans: dict[str, int]
+) -> None:
+    """One that it cannot read acknowledges nothing either, and its ledger fills."""
+    governor.order(replace(cluster_policy(AMPLE, version=2), **spans))  # type: ignore[arg-type]
+    (host,) = joined(governor, capacity=capacity)
+    answer = host.accept(governor.send(host.report(ASK)))
+    assert answer.answer.acknowledged_sequence == host.sequence
+
+
 def test_below_the_threshold_terms_are_exempt_and_on_the_custodians_budget(
     tmp_path: Path,
 ) -> None:

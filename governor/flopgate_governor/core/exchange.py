@@ -314,11 +314,13 @@ def _terms(host: HostFacts, standing: Standing) -> Terms | None:
     if policy is None:
         return None
     exempt = host.host.cluster not in standing.covered
+    longest_ms = lifetime_ms(policy, exempt=exempt)
+    # Longer than the lifetime no gate takes either: nothing of its answer would count.
     return make_terms(
-        lifetime_ms=lifetime_ms(policy, exempt=exempt),
-        wind_down_ms=policy.wind_down_ms,
+        lifetime_ms=longest_ms,
+        wind_down_ms=min(policy.wind_down_ms, longest_ms),
         # Exempt hosts ask as often: a cluster that grows is covered within one renewal.
-        renew_after_ms=policy.renew_after_ms,
+        renew_after_ms=min(policy.renew_after_ms, longest_ms),
         exempt=exempt,
         phase=phase_at(policy.phases, host.host.scopes, standing.unix_ms),
     )
