@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Timer
+from typing import Final
 
 import pytest
 
@@ -15,6 +19,8 @@ from tests.support.gate_host import WATCHDOG_MS, GateHost
 from tests.support.resting import rested_ms
 from tests.support.service_manager import ServiceManager
 from tests.support.waiting import WAIT_S, until
+
+STOOD_S: Final = 2.0
 
 
 @pytest.fixture
@@ -132,5 +138,23 @@ def test_without_a_lockdown_a_gate_that_is_told_to_stop_holds_its_lanes(host: Ga
     job = busy(host)
     host.kill_lockdown()
     assert host.stop_gate() == 0
+    assert job.wait(WAIT_S) < 0
+    assert not host.driver.running(0)
+
+
+def test_law_1_counters_that_stand_with_the_clock_are_no_proof_that_a_chip_stands(
+    host: GateHost,
+) -> None:
+    job = busy(host)
+    host.kill_lockdown()
+    engine = host.driver.engine_pid
+    # The driver shows what it showed before, as where nothing refreshes its counters.
+    os.kill(engine, signal.SIGSTOP)
+    again = Timer(STOOD_S, os.kill, (engine, signal.SIGCONT))
+    again.start()
+    try:
+        assert host.stop_gate() == 0
+    finally:
+        again.join()
     assert job.wait(WAIT_S) < 0
     assert not host.driver.running(0)

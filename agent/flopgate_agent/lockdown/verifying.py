@@ -77,7 +77,7 @@ class Verifier:
         seen = [meter for meter in meters if meter is not None]
         if not seen:
             return known
-        looked_ms = min(meter.covered_until_ms for meter in seen)
+        looked_ms = min(meter.judged_until_ms for meter in seen)
         # Whatever is not shown to stand counts as work (law 1); what cannot be read at all too.
         if any(meter.active for meter in seen):
             late = looked_ms > known.since_ms + STAND_MS

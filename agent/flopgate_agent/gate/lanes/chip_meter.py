@@ -27,16 +27,19 @@ class ChipMeter:
 
     Attributes:
         covered_until_ms: everything before this host time is measured or charged (law 3).
-        still_since_ms: no compute-pipe cycle from here to the last look; ``None`` while it works
+        judged_until_ms: end of the last look that told whether it works. One at which not even its
+            clock moved tells nothing: the driver shows what it showed before.
+        still_since_ms: no compute-pipe cycle from here to that look; ``None`` while it works
             or while that cannot be read and a process holds a context.
-        active: whether the last look saw work, or could not see.
-        worked: whether the last look saw work.
+        active: whether that look saw work, or could not see.
+        worked: whether that look saw work.
     """
 
     def __init__(self, index: int, chip: Chip, start_ms: int) -> None:
         self.index = index
         self.chip = chip
         self.covered_until_ms = start_ms
+        self.judged_until_ms = start_ms
         self.still_since_ms: int | None = None
         self.active = False
         self.worked = False
@@ -124,7 +127,7 @@ class ChipMeter:
         since_ms = self.covered_until_ms
         self._previous = sample
         self.covered_until_ms = max(since_ms, sample.taken_ms)
-        self._judge(sample, part, since_ms)
+        self._judge(sample, part, since_ms, ticked=_ticked(previous, sample))
         if part is not None:
             self._add(part)
             if part.gap:
@@ -187,7 +190,13 @@ class ChipMeter:
         self._add(part)
         return (part,)
 
-    def _judge(self, sample: ChipSample, part: Measured | None, since_ms: int) -> None:
+    def _judge(
+        self, sample: ChipSample, part: Measured | None, since_ms: int, *, ticked: bool
+    ) -> None:
+        nothing = part is not None and not (part.by_pipe or part.gap)
+        if nothing and not ticked and sample.pids != ():
+            return
+        self.judged_until_ms = self.covered_until_ms
         by_pipes = part is not None and part.source in PIPES_READ and not part.gap
         if by_pipes and part is not None:
             still = not part.by_pipe
@@ -239,6 +248,13 @@ class ChipMeter:
 def _in_order(totals: dict[str, list[int]]) -> dict[str, list[int]]:
     """Counts by pipe, in the order in which a row has them."""
     return {name: totals[name] for name in _PIPES if name in totals}
+
+
+def _ticked(previous: ChipSample | None, sample: ChipSample) -> bool:
+    """Whether the chip's clock moved between two looks, as far as that can be read."""
+    if previous is None or previous.cycles is None or sample.cycles is None:
+        return True
+    return sample.cycles.elapsed != previous.cycles.elapsed
 
 
 def _raw(last: ChipSample | None) -> tuple[tuple[str, ...], tuple[int, ...]]:

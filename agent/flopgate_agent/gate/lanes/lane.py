@@ -381,7 +381,7 @@ class Lane:
     def _still_since_freeze(self) -> bool:
         return all(
             chip.still_since_ms is not None
-            and chip.covered_until_ms > max(chip.still_since_ms, self.since_ms)
+            and chip.judged_until_ms > max(chip.still_since_ms, self.since_ms)
             for chip in self._chips
         )
 
