@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -45,14 +46,15 @@ def test_a_licensing_day_of_a_site(scene: OfflineScene) -> None:
         seen = scene.run(preview)
         (checksum,) = {line.split()[-1] for line in told.splitlines() if "checksum of the" in line}
         assert f"checksum of the whole request {checksum}\n" in seen
-        assert "node-1" in seen
-        assert "node-2" in seen
-        assert "2 licenses" in scene.run(issue)
+        assert all(name in seen for name in ("node-1", "node-2"))
+        issued = re.search(r"2 licenses\napproval \w+\nread out (\S+): ", scene.run(issue))
+        assert issued is not None
         assert "installed: 2 of 2 hosts" in scene.run(install)
         assert "installed: 2 of 2 hosts" in scene.run(by_hand), "they have it already"
         until(lambda: "gov.example: held, " in scene.run(left), "the gate to say what it holds")
         text = scene.run(forms)
         assert text.count("license for host") >= 4, "two from paper, two from QR codes"
+        assert text.count(f"  approval {issued[1]}: ") == text.count("license for host")
         scene.run(told_time)
         over_s = cut_s + QUICK["lifetime_ms"] / 1000 + 2
         until(lambda: time.monotonic() >= over_s, "the last permit to be over")
