@@ -101,3 +101,19 @@ def test_the_time_that_passed_since_a_request_counts_where_officers_correct_it(
     with pytest.raises(HistoryError) as error:
         rig.install(found)
     assert error.value.code == "license.past"
+
+
+def test_an_answer_that_a_license_overtook_accuses_nobody(rig: LicenseRig) -> None:
+    """A license acknowledges the report that asked, however many came since."""
+    request = rig.request()
+    rig.run_until_request()
+    older, later = rig.authority.answer(rig.reports[-1]), issue(rig.authority, request)
+    rig.install(later)
+    number = rig.core.authorities[rig.authority.name].quote.batch_number
+    rig.answer(older)
+    assert rig.core.authorities[rig.authority.name].quote.batch_number == number
+    rig.run_until_request()
+    back = rig.authority.answer_to(rig.reports[-1])
+    with pytest.raises(HistoryError) as error:
+        rig.answer(rig.authority.prove([back], batch_number=number - 1)[0])
+    assert error.value.code == "answer.number"

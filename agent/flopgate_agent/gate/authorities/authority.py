@@ -53,6 +53,7 @@ class Authority(OfficerOrders):
 
     Attributes:
         quote: of the newest answer; a report says it as ``quote_at`` does.
+        quoted_ms: when this run took that answer, in host elapsed time; 0: an earlier run did.
         permit: the newest grant, while no newer answer refused.
         acknowledged_sequence: it needs no report up to here: it has them, or follows the chain
             from the one after.
@@ -69,6 +70,7 @@ class Authority(OfficerOrders):
     def __init__(self, stored: StoredAuthority) -> None:
         super().__init__(stored.name, admitted=stored.admitted)
         self.quote = stored.quote or Quote(authority=stored.name)
+        self.quoted_ms = 0
         self._grants = [(0, self.quote.grant)]
         self.batch_digest = stored.batch_digest
         self.acknowledged_sequence = stored.acknowledged_sequence

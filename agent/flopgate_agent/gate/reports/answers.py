@@ -100,7 +100,7 @@ def check_answer(
     check_batch(verified, authority)
     if _superseded(verified, authority) or verified.digest == authority.quote.answer_digest:
         # Or a retry was answered with the bytes of the first time: nothing new.
-        _check_number(verified, authority)
+        _check_number(verified, authority, request, settings)
         return None
     if request is None:
         raise MisdirectedError(
@@ -132,7 +132,7 @@ def check_answer(
 def take_answer(accepted: Accepted, authority: Authority, now_ms: int) -> None:
     """Put an accepted answer in force."""
     answer = accepted.verified.answer
-    authority.quote = accepted.quote
+    authority.quote, authority.quoted_ms = accepted.quote, now_ms
     authority.batch_digest = accepted.verified.batch_digest
     authority.acknowledged_sequence = accepted.acknowledged_sequence
     authority.note_scopes(answer.scopes)
@@ -161,6 +161,7 @@ def take_licensed(
         answer_digest=verified.digest,
         batch_number=verified.batch.batch_number,
     )
+    authority.quoted_ms = received_ms
     authority.batch_digest = verified.batch_digest
     authority.acknowledged_sequence = max(
         authority.acknowledged_sequence, answer.acknowledged_sequence
@@ -237,14 +238,23 @@ def _superseded(verified: VerifiedAnswer, authority: Authority) -> bool:
     return number < newest
 
 
-def _check_number(verified: VerifiedAnswer, authority: Authority) -> None:
-    """Numbers grow in the order in which answers are given: one that knows more is no older."""
+def _check_number(
+    verified: VerifiedAnswer, authority: Authority, request: Sent | None, settings: GateSettings
+) -> None:
+    """Numbers grow: what answers a report of this run that quotes a batch is of a later one.
+
+    What an answer acknowledges tells nothing of its age: that of a license answers an old request.
+    """
     number, newest = verified.batch.batch_number, authority.quote.batch_number
-    known, told = authority.acknowledged_sequence, verified.answer.acknowledged_sequence
-    if number < newest and told > known:
+    if (
+        number < newest
+        and request is not None
+        and request.run_nonce == settings.run_nonce
+        and request.made_ms > authority.quoted_ms
+    ):
         raise HistoryError(
-            f"batch {number} of {authority.name} acknowledges report {told}, batch {newest} was "
-            f"taken and acknowledges {known}",
+            f"batch {number} of {authority.name} answers report {request.sequence}, which was made "
+            f"after batch {newest} was taken",
             code="answer.number",
             remedy="Tell the oversight body: its numbers went back, or a thief has its online key.",
         )
