@@ -270,3 +270,11 @@ def test_a_lane_with_a_chip_that_was_not_enrolled_is_refused(
 ) -> None:
     host.chips = 2
     assert governor.send(host.report(ASK)).notices[0].reason == "report.chip-unknown"
+
+
+def test_a_host_without_chips_is_heard(governor: LocalGovernor) -> None:
+    host = FakeHost(9, chips=0)
+    governor.enroll(host, governor.token())
+    host.accept(governor.send(host.report()))
+    host.chips = 1
+    assert governor.send(host.report()).notices[0].reason == "report.chip-unknown"

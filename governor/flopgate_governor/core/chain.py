@@ -116,7 +116,7 @@ def check_continuity(report: Report, facts: HostFacts, lanes: Mapping[str, LaneF
         raise _backwards("running_ms", facts.running_ms, report.running_ms)
     chips = len(facts.host.chips)
     for lane in report.lanes:
-        if max(lane.chips, default=0) >= chips:
+        if max(lane.chips, default=-1) >= chips:
             raise MalformedError(
                 f"lane {lane.workload!r} names chip {max(lane.chips)}, {chips} are enrolled",
                 code="report.chip-unknown",
