@@ -65,7 +65,10 @@ def test_law_9_the_last_time_that_can_be_told_fits_the_ledger(rig: LicenseRig) -
     rig.run_until_request()
     rig.run(1_000)
     rig.answer(rig.authority.answer(rig.reports[-1]))
-    rig.carry_out(rig.core.hear_time(seal(PayloadType.TRUSTED_TIME, data, [PERMIT_KEY]), rig.now))
+    told = seal(PayloadType.TRUSTED_TIME, data, [PERMIT_KEY])
+    for _ in range(2):
+        rig.carry_out(rig.core.hear_time(told, rig.now))
+        rig.run(1_000)
     rig.authority.unix_ms = honest_ms
     found = issue(rig.authority, rig.request())
     rig.run(10_000)

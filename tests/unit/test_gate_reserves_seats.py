@@ -29,13 +29,17 @@ class Treaty:
         self.world = GateAuthority("world.example")
         self.rig = LicenseRig(folder, self.world)
         self.home = self.rig.authority
+        self.give()
+        self.rig.network = at_once
+        self.rig.run(30_000)
+        self.version = 0
+
+    def give(self) -> None:
+        """A reserve is asked for, given and installed."""
         request = self.rig.request(reserve=True)
         self.rig.install(
             issue(self.home, request, approval=reserve_of(request), headroom_tflop=RESERVE_TFLOP)
         )
-        self.rig.network = at_once
-        self.rig.run(30_000)
-        self.version = 0
 
     def say(self, *recipients: GateAuthority) -> None:
         """Both let these only receive."""
@@ -113,3 +117,26 @@ def test_a_reserve_that_is_drawn_to_its_end_is_over(treaty: Treaty) -> None:
     treaty.say()
     treaty.run()
     assert treaty.left_tflop <= 0
+
+
+def test_law_5_one_that_comes_while_its_authority_has_no_say_is_drawn_from_then_on(
+    treaty: Treaty,
+) -> None:
+    treaty.say(treaty.home)
+    treaty.run()
+    treaty.give()
+    ran_tflop = treaty.run()
+    treaty.say()
+    left_tflop = treaty.left_tflop
+    assert RESERVE_TFLOP - ran_tflop - 3 * LOOK_TFLOP <= left_tflop <= RESERVE_TFLOP - ran_tflop
+
+
+def test_law_5_also_where_it_lost_its_say_while_a_fault_held_everything(treaty: Treaty) -> None:
+    rig = treaty.rig
+    rig.silent = True
+    rig.run_until(LaneState.FROZEN)
+    treaty.say(treaty.home)
+    rig.silent = False
+    ran_tflop = treaty.run()
+    rig.again()
+    assert treaty.left_tflop <= RESERVE_TFLOP - ran_tflop + LOOK_TFLOP
