@@ -131,13 +131,13 @@ class GateDoor:
         return client is not None and client.uid in self._owner_uids
 
     def process_of(self, client_id: int) -> ProcessId | None:
-        """Who connected, by the kernel's word, while that one lives.
+        """Who connected, by the kernel's word.
 
-        A connection outlives whoever made it, and its pid then names somebody else.
+        A connection outlives whoever made it, and its pid then names somebody else: ask whether
+        that one is alive after whatever else is asked of the pid.
         """
         client = self._clients.get(client_id)
-        who = None if client is None else client.process
-        return who if who is not None and self._proc.alive(who) else None
+        return None if client is None else client.process
 
     def take_findings(self) -> tuple[Finding, ...]:
         """Findings since the last call, one for each refused uid."""
