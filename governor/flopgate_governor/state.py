@@ -252,9 +252,14 @@ def open_state(
     """
     with store.transaction() as connection:
         accepted = [(_parse(row[0]), int(row[1])) for row in _ORDERS.run(connection)]
-        book = _replay(connection, accepted)
+        halts = tuple(
+            Halt(own_batch=own, quoted_batch=quoted, host_id=who)
+            for own, quoted, who in _HALTS.run(connection)
+        )
         frontier = load_frontier(connection)
         newest = next(iter(_NEWEST_BATCH.run(connection)), None)
+    # Outside: an officer's command may read a long history beside a governor that commits.
+    book = _replay(accepted, halts)
     state = State(
         store=store,
         permit=permit,
@@ -278,16 +283,15 @@ def open_state(
     return state
 
 
-def _replay(connection: Connection, accepted: list[tuple[Envelope, int]]) -> GovernorBook:
+def _replay(accepted: list[tuple[Envelope, int]], halts: Sequence[Halt]) -> GovernorBook:
     if not accepted:
         raise ConfigError(
             "the store holds no trust root",
             code="store.empty",
             remedy="Run `flopgate-governor init` first.",
         )
-    halts = _HALTS.run(connection)
     book = GovernorBook.first(accepted[0][0])
-    seen = (Halt(own_batch=own, quoted_batch=quoted, host_id=who) for own, quoted, who in halts)
+    seen = iter(halts)
     # A halt stands until the reconciliation that answers it, in the same order.
     pending = next(seen, None)
     for envelope, unix_ms in accepted[1:]:
