@@ -118,6 +118,11 @@ def test_a_file_is_accounted_previewed_approved_and_answered_once(
     first = licenses_in(out)
     assert [one.host_id for one in first] == [host.host_id for host in hosts]
 
+    second = ("--out", str(tmp_path / "second.license"), *REASON)
+    twice = governor.order("license", "issue", str(asked), *second, officers=2)
+    assert "license.nobody: no host of this file would get a license. See " in twice.stderr
+    assert "--again writes what was given before" in twice.stderr
+
     governor.stop(signal.SIGKILL)
     governor.start()
     again = tmp_path / "again.license"

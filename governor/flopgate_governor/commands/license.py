@@ -300,12 +300,14 @@ def _sign(
         if not arguments.json:
             show("nothing was signed; the reports of this file are on record")
         return
-    given = [one.request for one in preview if one.HasField("terms") or one.given_under]
+    # A draft may have given them already: the same bytes come again. What is signed now cannot.
+    old = arguments.approval is not None
+    given = [one.request for one in preview if one.HasField("terms") or (old and one.given_under)]
     if not given:
         raise ConfigError(
             "no host of this file would get a license",
             code="license.nobody",
-            remedy="See above why each is refused. Nothing was signed.",
+            remedy="See above why. Nothing was signed. --again writes what was given before.",
         )
     if arguments.draft is not None:
         draft = Draft.of(approval, unix_ms() + parse_span_ms(arguments.expires))
@@ -349,9 +351,9 @@ def _write(
         bar.at(len(licenses))
     if not licenses:
         raise ConfigError(
-            "none of these requests was given a license under this approval",
+            "none of these requests was given a license here",
             code="license.nobody",
-            remedy="Run it again with --dry-run: it says why.",
+            remedy="Run it with --dry-run: it says why, and under which approval one was.",
         )
     write_secret(out, b"".join(write_licenses(licenses)))
     lines = [f"{out}: {counted(len(licenses), 'license')}"]

@@ -144,7 +144,11 @@ def read_export(text: str, pinned: bytes) -> list[Heads]:
         orders = [envelope_from_object(one) for one in document["orders"]]
         signed = [envelope_from_object(one) for one in document["heads"]]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise MalformedError("not an export of heads", code="heads.malformed") from error
+        raise MalformedError(
+            "not an export of heads",
+            code="heads.malformed",
+            remedy="Take the file that `flopgate-governor heads export` wrote.",
+        ) from error
     if not orders:
         raise MalformedError("an export without a trust root", code="heads.malformed")
     book = GovernorBook.first(Trust.pinned(orders[0], pinned).envelope)
