@@ -65,9 +65,10 @@ def test_officers_hear_of_names_and_digests_that_are_nobodys(governor: GovernorP
     odd = governor.order("pause", "--scope", "cluster:nobodys", "--reason", "slip")
     assert (odd.returncode, "pause.nobody" in odd.stderr) == (0, True)
     assert "pauses 0 hosts of cluster:nobodys, 0 told at once" in odd.stdout
+    assert f"resume --dir {governor.root} --lift {odd.stdout[:8]} --key KEY" in odd.stdout
     unknown = governor.order("resume", "--lift", "ab" * 32, officers=2)
     assert (unknown.returncode, "resume.unknown" in unknown.stderr) == (2, True)
-    lifted = governor.order("resume", "--lift", odd.stdout[:12], officers=2)
+    lifted = governor.order("resume", "--lift", odd.stdout[:8], officers=2)
     assert lifted.returncode == 0, lifted.stderr
     assert "lifts 1 pause, none is left" in lifted.stdout
 

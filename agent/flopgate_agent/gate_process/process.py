@@ -228,7 +228,7 @@ class GateProcess:
             self._stopping = self._stopping or self._jobs.moved
         else:
             for client_id, incoming in self._door.on_ready(key):
-                self._on_courier(client_id, incoming)
+                self._on_courier(client_id, incoming, now)
 
     def _on_sampler(self, message: Identities | Samples | DriverError, now: Now) -> None:
         match message:
@@ -363,7 +363,7 @@ class GateProcess:
             self._stopping = self._stopping or self._jobs.moved
             for found in self._door.take_findings():
                 runner.core.findings.add(found.id, found.severity, detail=found.detail)
-        elif self._outdated(runner):
+        elif self._lease is not None and self._lease.outdated(runner.core):
             self._renew_lease(runner, now)
         runner.push()
         self._told.forget(runner.core)
@@ -373,16 +373,16 @@ class GateProcess:
         shown = runner.show(free_bytes(self._config.state_dir))
         self._status.write(shown, now.elapsed_ms)
 
-    def _outdated(self, runner: GateRunner) -> bool:
-        return self._lease is not None and self._lease.outdated(runner.core)
-
     def _renew_lease(self, runner: GateRunner, now: Now) -> None:
         if self._lease is not None:
             self._lease.renew(runner.core, now.elapsed_ms)
 
-    def _on_courier(self, client_id: int, message: pb.ToGate) -> None:
+    def _on_courier(self, client_id: int, message: pb.ToGate, now: Now) -> None:
         if message.WhichOneof("message") in OWNERS:
             reply = answered(self._runner, message, own=self._door.is_own(client_id))
+            if self._runner is not None:
+                # Before the reply: who looks next must see what came of it.
+                self._show(self._runner, now)
             self._door.send(client_id, pb.FromGate(reply=reply))
         elif self._runner is not None:
             self._runner.from_courier(client_id, message)

@@ -83,6 +83,11 @@ def _paused(
             f"  {counted(away, 'host')} not linked: each goes on until its permit or license ends, "
             "or somebody carries the order there"
         )
+    if not reached:
+        lines.append(
+            "  it stands all the same and holds whoever comes to it; to lift it: flopgate-governor "
+            f"resume --dir {root} --lift {digest.hex()[:SHOWN]} --key KEY ..."
+        )
     if order.lapse_ms is not None:
         lines.append(
             f"  lapses after {span_text(order.lapse_ms)} of each gate's running time, unless a "
