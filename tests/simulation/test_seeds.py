@@ -25,6 +25,8 @@ REGRESSIONS = (
     ("small-faults", 520_475),
     ("small-faults", 530_049),
     ("tiny-faults", 83),
+    ("tiny-faults", 3_098),
+    ("tiny-faults", 7_149),
     ("tiny-faults", 20_520),
     ("tiny-faults", 22_130),
     ("tiny-faults", 30_007),

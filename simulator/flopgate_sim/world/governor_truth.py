@@ -322,7 +322,7 @@ class GovernorTruth(LaneSums):
         report = reports.get(key)
         if report is not None:
             quoted(self, host, report, answer.governor_unix_ms)
-            self.acknowledge(host, report)
+            self.acknowledge(host, report, answer.governor_unix_ms)
         self._judge_terms(host, answer, retold=retold)
         for verdict in answer.verdicts:
             if verdict.HasField("ceiling"):
@@ -351,7 +351,7 @@ class GovernorTruth(LaneSums):
             passed = self.works.passed(self, host, verdict.workload)
             self.faults += [(2, text) for text in passed]
         more = verdict.ceiling.ceiling_tflop - self.newest[answer.host_id, verdict.workload][1]
-        over = self.rulings.overgranted(self, host, verdict.workload, more)
+        over = self.rulings.overgranted(self, host, verdict.workload, more, answer.governor_unix_ms)
         self.faults += [(3, text) for text in over]
 
     def _judge_silence(

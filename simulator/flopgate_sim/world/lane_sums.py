@@ -19,6 +19,7 @@ class LaneSums:
         newest: by (host, workload): (sequence, allotted, unaccounted) of the newest acknowledged.
         settled_tflop: sums of these allotted totals, by scope in words.
         unaccounted_tflop: the same of their unaccounted totals.
+        grown_unaccounted: how these grew: (governor time, amount) by scope.
         offered, offered_tflop: the same of all genuine reports that reached it, answered or not.
         offered_unaccounted: by (host, workload), the highest of these.
         usable_tflop: by scope: sums of ``lane_usable_tflop``, the highest total that a lane may
@@ -30,6 +31,7 @@ class LaneSums:
     newest: dict[tuple[bytes, str], tuple[int, int, int]] = field(default_factory=dict)
     settled_tflop: dict[str, int] = field(default_factory=dict)
     unaccounted_tflop: dict[str, int] = field(default_factory=dict)
+    grown_unaccounted: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     offered: dict[tuple[bytes, str], int] = field(default_factory=dict)
     offered_unaccounted: dict[tuple[bytes, str], int] = field(default_factory=dict)
     offered_tflop: dict[str, int] = field(default_factory=dict)
@@ -56,8 +58,8 @@ class LaneSums:
             for scope in host.plan.scopes_of(lane.workload):
                 self.offered_tflop[scope] = self.offered_tflop.get(scope, 0) + grown
 
-    def acknowledge(self, host: Host, report: pb.Report) -> None:
-        """A report was answered."""
+    def acknowledge(self, host: Host, report: pb.Report, unix_ms: int) -> None:
+        """A report was answered, at this time of the governor's."""
         for lane in report.lanes:
             entry = (report.sequence, lane.allotted_tflop, lane.unaccounted_tflop)
             place = (report.host_id, lane.workload)
@@ -66,8 +68,17 @@ class LaneSums:
             for scope in host.plan.scopes_of(lane.workload):
                 total = self.settled_tflop.get(scope, 0) + newer[1] - before[1]
                 self.settled_tflop[scope] = total
-                beside = self.unaccounted_tflop.get(scope, 0) + newer[2] - before[2]
-                self.unaccounted_tflop[scope] = beside
+                grown = newer[2] - before[2]
+                self.unaccounted_tflop[scope] = self.unaccounted_tflop.get(scope, 0) + grown
+                if grown:
+                    self.grown_unaccounted.setdefault(scope, []).append((unix_ms, grown))
+
+    def known_unaccounted_tflop(self, scope: str, unix_ms: int) -> int:
+        """What an answer of this governor time could know of: it may leave after later ones."""
+        grown = self.grown_unaccounted.get(scope, ())
+        return self.unaccounted_tflop.get(scope, 0) - sum(
+            tflop for grown_unix_ms, tflop in grown if grown_unix_ms > unix_ms
+        )
 
     def count_usable(self, now_us: int, *, anew: bool) -> None:
         """Bring the sums of what gates may use up to date, for all lanes or those that moved."""

@@ -107,14 +107,17 @@ class RulingTruth:
                 yield f"{scope}: {booked[scope][2]} TFLOP without a grant in the books, {owed} are"
 
     def overgranted(
-        self, truth: GovernorTruth, host: Host, workload: str, more_tflop: int
+        self, truth: GovernorTruth, host: Host, workload: str, more_tflop: int, unix_ms: int
     ) -> Iterator[str]:
-        """3: scopes that a grant brings over their cap, both books together."""
+        """3: scopes that a grant of this governor time brings over their cap, both books together.
+
+        A governor that died between commit and answer tells afterwards what it decided before.
+        """
         for scope in host.plan.scopes_of(workload):
             cap = truth.caps_tflop.get(scope)
             if cap is None:
                 continue
-            both = truth.settled_tflop.get(scope, 0) + truth.unaccounted_tflop.get(scope, 0)
+            both = truth.settled_tflop.get(scope, 0) + truth.known_unaccounted_tflop(scope, unix_ms)
             both += self.spent_tflop.get(scope, 0) + self.charged_tflop.get(scope, 0)
             both += more_tflop - self.relieved_tflop.get(scope, 0)
             if both > cap:
