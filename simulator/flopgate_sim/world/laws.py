@@ -38,6 +38,9 @@ TFLOP = 10**12
 NEWCOMER_US = 9_000 * US_PER_MS
 """From the moment a gate can see work without permission until it stands: a look (1 s), the drain
 of a freeze (5 s), the enforcement bound (2 s), and a second for looks in between and for dying."""
+UNSEEN_NEWCOMER_US = 13_000 * US_PER_MS
+"""The same where none of its chips can be read: nobody sees that it came, and it is met by a kill
+that is repeated every 10 s, with its bound (2 s), and a second for looks and for dying."""
 SILENCE_US = 30_000 * US_PER_MS
 """From the end of the watchdog time to a standstill that nobody can see: the stall timeout (5 s),
 the drain (5 s), kills that are repeated every 10 s, and their bound (2 s)."""
@@ -89,9 +92,15 @@ def _late_jobs(host: Host, lane: LanePlan, until_us: int, since_us: int) -> list
         for job in host.hardware.jobs
         if job.last_work_us > until_us
         and not job.spinning
-        and job.last_work_us > max(job.start_us, job.woken_us, since_us) + NEWCOMER_US
+        and job.last_work_us > max(job.start_us, job.woken_us, since_us) + _newcomer_us(host, job)
         and set(job.chips) & set(lane.chips)
     ]
+
+
+def _newcomer_us(host: Host, job: Job) -> int:
+    """How long it may work after it came or woke."""
+    chips = (host.hardware.chips[index] for index in job.chips)
+    return NEWCOMER_US if any(not (one.lost or one.hung) for one in chips) else UNSEEN_NEWCOMER_US
 
 
 def expiry(host: Host, now_us: int) -> Iterable[str]:
