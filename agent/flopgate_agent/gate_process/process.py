@@ -370,8 +370,7 @@ class GateProcess:
         self._kept.write(kept_of(runner.core))
 
     def _show(self, runner: GateRunner, now: Now) -> None:
-        shown = runner.show(free_bytes(self._config.state_dir))
-        self._status.write(shown, now.elapsed_ms)
+        self._status.write(runner.show(free_bytes(self._config.state_dir)), now.elapsed_ms)
 
     def _renew_lease(self, runner: GateRunner, now: Now) -> None:
         if self._lease is not None:
@@ -379,8 +378,9 @@ class GateProcess:
 
     def _on_courier(self, client_id: int, message: pb.ToGate, now: Now) -> None:
         if message.WhichOneof("message") in OWNERS:
-            reply = answered(self._runner, message, own=self._door.is_own(client_id))
-            if self._runner is not None:
+            own = self._door.is_own(client_id)
+            reply = answered(self._runner, message, own=own)
+            if own and self._runner is not None:
                 # Before the reply: who looks next must see what came of it.
                 self._show(self._runner, now)
             self._door.send(client_id, pb.FromGate(reply=reply))
