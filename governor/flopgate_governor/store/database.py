@@ -22,6 +22,8 @@ from flopgate_governor.store import migration, schema
 from flopgate_governor.store.prepared import Query, Write, driver_of
 from flopgate_proto.errors import ConfigError, StorageError
 
+IN_MEMORY: Final = Path(":memory:")
+"""Stands for no file: such a store ends with its connection."""
 BUSY_MS: Final = 5_000
 """How long a writer waits for the command line's short transactions."""
 
@@ -104,7 +106,8 @@ class Store:
         self.path = path
         self._engine = create_engine(f"sqlite+pysqlite:///{path}", poolclass=NullPool)
         event.listen(self._engine, "connect", _configure)
-        _keep_private(path)
+        if path != IN_MEMORY:
+            _keep_private(path)
         try:
             self._connection = self._engine.connect()
         except (SQLAlchemyError, sqlite3.Error) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flopgate_sim.scenario import Bursty, Communicating, Restarting, Scenario, fleet
 from flopgate_sim.scenario.fleet import Host, Lane
+from flopgate_sim.scenario.kinds import GOVERNOR, KINDS
 from flopgate_sim.scenario.values import TimedErrand, TimedFault
 from flopgate_sim.world.faults import draw
 from flopgate_sim.world.network import Weather
@@ -75,6 +76,7 @@ def plan_of(scenario: Scenario, seed: int) -> WorldPlan:
         gather_ms=GATHER_MS,
         plain_ledgers=not scenario.errands
         and all(one.kind not in TOUCHES_A_LEDGER for one in faults),
+        plain_stores=all(KINDS[one.kind].target != GOVERNOR for one in faults),
         jobs=tuple(
             TimedWork(
                 host=names[job.host],

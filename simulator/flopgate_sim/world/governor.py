@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -19,7 +18,6 @@ from flopgate_governor.orders.handed_back import held_in, take_back
 from flopgate_governor.receive import Submission
 from flopgate_governor.service.greeting import greet, named_in
 from flopgate_governor.state import State, open_state
-from flopgate_governor.store.database import Store
 from flopgate_governor.store.prepared import driver_of
 from flopgate_proto.codec import envelope_from_wire, envelope_to_wire
 from flopgate_proto.envelope import Envelope
@@ -30,10 +28,10 @@ from flopgate_sim.disk import Disk, Snapshot
 from flopgate_sim.world.clocks import Clocks
 from flopgate_sim.world.courier import Courier
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine
+from flopgate_sim.world.governor_store import GovernorStore
 from flopgate_sim.world.governor_truth import GovernorTruth
 from flopgate_sim.world.officers import Officers
 
-STORE = "governor.sqlite"
 RESTART_US = 3 * US_PER_S
 CARRIED_AT_ONCE = 256
 
@@ -57,18 +55,27 @@ class Governor:
 
     Attributes:
         state: the writer's memory, ``None`` while the process is dead.
-        database: what its store runs on, for the laws to ask between transactions.
+        store: where it keeps its books.
+        database: what that runs on, for the laws to ask between transactions.
         truth: what really left it, for the laws.
         backed: hosts whose key is in a TPM: it quotes for their enrolment.
     """
 
     def __init__(
-        self, engine: Engine, officers: Officers, disk: Disk, clocks: Clocks, gather_us: int
+        self,
+        engine: Engine,
+        officers: Officers,
+        disk: Disk,
+        clocks: Clocks,
+        gather_us: int,
+        *,
+        plain: bool,
     ) -> None:
         self.name = officers.authority
         self.officers = officers
         self.clocks = clocks
         self.disk = disk
+        self.store = GovernorStore(disk, plain=plain)
         self.state: State | None = None
         self.database: sqlite3.Connection | None = None
         self.truth = GovernorTruth(self.name)
@@ -87,7 +94,7 @@ class Governor:
             return
         self.disk.revive()
         try:
-            store = Store(self.disk.path(STORE))
+            store = self.store.open()
             self.state = open_state(
                 store, self.officers.permit, self.officers.log, lambda: self.clocks.wall_unix_ms
             )
@@ -98,8 +105,7 @@ class Governor:
         with store.transaction() as connection:
             self.database = driver_of(connection)
         self._engine.note(self.name, f"starts at batch {self.state.batch_number}")
-        (durable,) = self.disk.ask_durable(STORE, "SELECT max(number) FROM batch")
-        self.truth.started(self.state.opened_batch, durable or 0)
+        self.truth.started(self.state.opened_batch, self.store.durable_batch())
         self.truth.knows(held.digest for held in self.state.book.orders.pauses)
 
     def kill(self, why: str) -> None:
@@ -110,7 +116,7 @@ class Governor:
         state, self.state, self.database = self.state, None, None
         self._waiting = []
         self.disk.crash()
-        _abandon(state.store)
+        self.store.abandon(state.store)
         for stream in list(self._streams.values()):
             gone = partial(_reset, stream.courier, stream.number)
             self._engine.after(50 * US_PER_MS, "reset", gone)
@@ -323,9 +329,3 @@ class Governor:
 
 def _reset(courier: Courier, number: int) -> None:
     courier.lost(number, Loss.UNREACHABLE, "the authority ended the stream")
-
-
-def _abandon(store: Store) -> None:
-    """A dead process closes nothing; its handles only must not stay open in ours."""
-    with suppress(FlopgateError):
-        store.close()

@@ -266,7 +266,7 @@ class GovernorTruth(LaneSums):
         self.mark()
         self.commits += 1
         reports = self._batch
-        unsynced = governor.disk.unsynced_bytes("governor.sqlite-wal")
+        unsynced = governor.store.unsynced_bytes
         for reply in replies:
             for batch in reply.batches:
                 number = pb.BatchRoot.FromString(batch.batch_root.payload).batch_number

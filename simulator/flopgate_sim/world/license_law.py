@@ -53,7 +53,7 @@ def left(
         truth.faults.append((5, f"{host.name}: one request got two different licenses"))
     number = pb.BatchRoot.FromString(given.answer.batch_root.payload).batch_number
     truth.told[statement_digest(PayloadType.ANSWER, payload)] = number
-    if not told_before and governor.disk.unsynced_bytes("governor.sqlite-wal"):
+    if not told_before and governor.store.unsynced_bytes:
         truth.faults.append((7, "a license leaves before it is durable"))
     allotted = {lane.workload: lane.allotted_tflop for lane in reported.lanes}
     chips = {lane.workload: len(lane.chips) for lane in reported.lanes}

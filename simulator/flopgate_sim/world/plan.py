@@ -251,6 +251,7 @@ class WorldPlan:
         spare_places: of every join token, beyond the hosts of its cluster.
         delegation_span_ms: gate running time for which officers let the permit key sign.
         plain_ledgers: no fault touches a gate's disk: ledgers may do without files.
+        plain_stores: none touches a governor: stores may be in memory.
         lockdown: a lock-down stands beside every gate.
         jobs: by time; where there are none, every lane has a job from the beginning on.
     """
@@ -272,5 +273,6 @@ class WorldPlan:
     spare_places: int = 0
     delegation_span_ms: int = 7 * 24 * 3600 * 1000
     plain_ledgers: bool = False
+    plain_stores: bool = False
     lockdown: bool = False
     jobs: tuple[TimedWork, ...] = ()

@@ -10,7 +10,6 @@ from flopgate_agent.gate.settings import GateToken
 from flopgate_governor.joining.tokens import TokenRecord, write_token
 from flopgate_governor.orders.accepting import accept_order, found
 from flopgate_governor.state import open_state
-from flopgate_governor.store.database import Store
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_sim.disk import DiskLayer
@@ -19,7 +18,7 @@ from flopgate_sim.world.courier import Courier
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine
 from flopgate_sim.world.errands import Errands
 from flopgate_sim.world.faults import APPLY
-from flopgate_sim.world.governor import STORE, Governor
+from flopgate_sim.world.governor import Governor
 from flopgate_sim.world.host import RETRY_US, Host
 from flopgate_sim.world.host_settings import GateWiring
 from flopgate_sim.world.laws import Law, broken_by_governor, broken_by_host
@@ -91,9 +90,14 @@ class World:
         )
         clocks = Clocks(self.engine, 0, 0)
         governor = Governor(
-            self.engine, officers, disks.disk(name), clocks, plan.gather_ms * US_PER_MS
+            self.engine,
+            officers,
+            disks.disk(name),
+            clocks,
+            plan.gather_ms * US_PER_MS,
+            plain=plan.plain_stores,
         )
-        store = Store(governor.disk.path(STORE))
+        store = governor.store.open()
         found(store, officers.root)
         state = open_state(store, officers.permit, officers.log, lambda: clocks.wall_unix_ms)
         for order in officers.first_orders(plan.delegation_span_ms):
@@ -102,7 +106,7 @@ class World:
         with store.transaction() as connection:
             for cluster in self._clusters():
                 write_token(connection, self._token(name, officers, cluster))
-        store.close()
+        governor.store.abandon(store)
         return governor
 
     def _clusters(self) -> list[HostPlan]:
@@ -315,6 +319,7 @@ class World:
             host.kill_gate("the world ends")
         for governor in self.governors:
             governor.kill("the world ends")
+            governor.store.close()
 
     def _sweep(self) -> None:
         """Work that nobody looks at is seen at least this often."""
