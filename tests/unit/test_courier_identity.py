@@ -1,11 +1,12 @@
 """The courier's key and certificates on disk."""
 
 import datetime as dt
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
 
-from flopgate_agent.courier.identity import Identity
+from flopgate_agent.courier.identity import CHAIN_BYTES_MAX, Identity
 from flopgate_agent.private import KEY_BYTES_MAX
 from flopgate_proto.errors import ConfigError, EnvironmentFault, MalformedError
 from flopgate_proto.keys import SigningKey
@@ -61,6 +62,45 @@ def test_a_chain_for_another_key_is_refused_and_the_old_one_stays(tmp_path: Path
             identity.keep("home", chain)
         assert caught.value.code == "courier.certificate.unusable"
     assert identity.validity("home") == kept
+
+
+@pytest.mark.parametrize(
+    ("there", "instead"),
+    [
+        # id-ecPublicKey and prime256v1 (RFC 5480), and object identifiers that stand for nothing.
+        ("06072a8648ce3d0201", "06072a8648ce3d0209"),
+        ("06082a8648ce3d030107", "06082a8648ce3d030007"),
+        # The first byte of an uncompressed point: this one is on no curve.
+        ("03420004", "03420005"),
+        ("170d", "170c"),
+    ],
+    ids=["kind of key", "curve", "point", "date"],
+)
+def test_a_certificate_that_is_none_is_refused_and_the_old_one_stays(
+    tmp_path: Path, there: str, instead: str
+) -> None:
+    """An authority can send what it likes: the courier carries on for the others."""
+    identity = Identity(tmp_path)
+    kept = identity.keep("home", [leaf := Certifier("ca").client(identity.spki)])
+    bent = leaf.replace(bytes.fromhex(there), bytes.fromhex(instead), 1)
+    assert bent != leaf
+    with pytest.raises(MalformedError) as caught:
+        identity.keep("home", [bent])
+    assert caught.value.code == "courier.certificate.unusable"
+    assert identity.validity("home") == kept
+    block = b64encode(bent).decode()
+    pem = f"-----BEGIN CERTIFICATE-----\n{block}\n-----END CERTIFICATE-----\n"
+    (tmp_path / "certificates" / "home.pem").write_text(pem)
+    assert identity.validity("home") is None
+
+
+def test_a_chain_is_read_up_to_a_bound(tmp_path: Path) -> None:
+    identity = Identity(tmp_path)
+    identity.keep("home", [Certifier("ca").client(identity.spki)])
+    with (tmp_path / "certificates" / "home.pem").open("ab") as file:
+        file.write(b"\n" * CHAIN_BYTES_MAX)
+    assert identity.chain_pem("home") is None
+    assert identity.validity("home") is None
 
 
 def test_a_broken_file_is_as_good_as_none(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from flopgate_agent.courier.actions import Validity
@@ -23,6 +24,8 @@ from flopgate_proto.keys import SigningKey
 
 CHAIN_MAX: Final = 8
 CERTIFICATE_BYTES_MAX: Final = 16384
+CHAIN_BYTES_MAX: Final = 2 * CHAIN_MAX * CERTIFICATE_BYTES_MAX
+"""Of a chain as it is kept, PEM: a third longer than DER, with its lines."""
 _KEY_NAME: Final = "courier-key.pem"
 
 
@@ -47,11 +50,13 @@ class Identity:
         self.spki = key.spki
 
     def chain_pem(self, authority: str) -> bytes | None:
-        """Certificate chain for an authority, None without one."""
+        """Certificate chain for an authority, None without one, or where it is no chain of ours."""
         try:
-            return self._path(authority).read_bytes()
+            with self._path(authority).open("rb") as file:
+                pem = file.read(CHAIN_BYTES_MAX + 1)
         except FileNotFoundError:
             return None
+        return pem if len(pem) <= CHAIN_BYTES_MAX else None
 
     def validity(self, authority: str) -> Validity | None:
         """Span of the kept certificate; None without one that is usable."""
@@ -60,7 +65,7 @@ class Identity:
             return None
         try:
             return self._checked(x509.load_pem_x509_certificates(pem))
-        except (ValueError, MalformedError):
+        except (ValueError, UnsupportedAlgorithm, MalformedError):
             return None  # as good as none: the gate signs for a new one
 
     def keep(self, authority: str, chain: Sequence[bytes]) -> Validity:
@@ -74,9 +79,10 @@ class Identity:
             raise _unusable(f"{len(chain)} certificates, or one of them too long")
         try:
             certificates = [x509.load_der_x509_certificate(der) for der in chain]
-        except ValueError as error:
-            raise _unusable("not a DER certificate") from error
-        validity = self._checked(certificates)
+            validity = self._checked(certificates)
+        # Key and dates are read when they are asked for, not when the certificate is loaded.
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise _unusable("not a DER certificate with a key and dates") from error
         pem = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
         try:
             replace_file(self._path(authority), pem, durable=True)
