@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from flopgate_agent.courier.core import State
+from flopgate_agent.courier.scraping import serve_scrapes
 from flopgate_agent.host_status import STALE_MS
 from flopgate_proto.errors import EnvironmentFault
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -83,7 +84,7 @@ def serve(listen: tuple[str, int], metrics: HostMetrics) -> Callable[[], None]:
     ProcessCollector(registry=registry)
     host, port = listen
     try:
-        server, thread = start_http_server(port, host, registry=registry)
+        close = serve_scrapes(listen, registry)
     except OSError as error:
         raise EnvironmentFault(
             f"cannot serve metrics at {host}:{port}: {error.strerror or error}",
@@ -91,12 +92,6 @@ def serve(listen: tuple[str, int], metrics: HostMetrics) -> Callable[[], None]:
             remedy="Name another metrics_listen in courier.toml.",
         ) from error
     _LOG.info("metrics at http://%s:%d/metrics", host, port)
-
-    def close() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
     return close
 
 
