@@ -51,6 +51,8 @@ FILE_LINE_BYTES_MAX: Final = 512 * 1024
 """One line of a request or license file: the largest payload in base64, and its signatures."""
 LICENSE_STATEMENTS_MAX: Final = 4096
 """Statements that the licenses of one file share."""
+LICENSES_BYTES_MAX: Final = 512 * 1024 * 1024
+"""All licenses of one file, each with the statements that it shares, and these themselves."""
 CARRIED_BYTES_MAX: Final = 64 * 1024
 """What goes onto paper or into QR codes, before it is packed."""
 ARMOR_CHARS_MAX: Final = 256 * 1024

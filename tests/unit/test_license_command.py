@@ -2,6 +2,7 @@
 
 import io
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,19 @@ def test_a_bar_code_beside_them_is_no_part() -> None:
     sheet.save(scanned, "PNG")
     assert len(zxingcpp.read_barcodes(sheet)) > 1, "the label is there to be read"
     assert read_qr(scanned.getvalue()) == [part]
+
+
+def test_a_picture_with_a_broken_part_says_so(output: Output, tmp_path: Path) -> None:
+    """A colour profile without a name and without its method, after all pixels."""
+    whole = qr_png("FLOPGATE1:X")
+    at = whole.rindex(b"IEND") - 4
+    data = b"\0"
+    part = b"iCCP" + data
+    sum_ = zlib.crc32(part).to_bytes(4, "big")
+    bent = whole[:at] + len(data).to_bytes(4, "big") + part + sum_ + whole[at:]
+    path = tmp_path / "scan.png"
+    path.write_bytes(bent)
+    assert "qr.picture" in output.of("show", str(path), status=1)[1]
 
 
 def test_a_picture_without_a_code_says_so(output: Output, tmp_path: Path) -> None:

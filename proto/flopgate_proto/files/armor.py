@@ -25,8 +25,9 @@ from flopgate_proto.limits import ARMOR_CHARS_MAX
 _SYMBOLS: Final = 40
 _CHECK: Final = 4
 _LINES_MAX: Final = 4096
-_BEGIN: Final = re.compile(r"-+ ?BEGIN FLOPGATE ([A-Z]{1,20}) ?-+")
-_END: Final = re.compile(r"-+ ?END FLOPGATE ([A-Z]{1,20}) ?-+")
+# A row of hyphens is tried from its first one only: else a long row costs its length squared.
+_BEGIN: Final = re.compile(r"(?<!-)-+ ?BEGIN FLOPGATE ([A-Z]{1,20}) ?-+")
+_END: Final = re.compile(r"(?<!-)-+ ?END FLOPGATE ([A-Z]{1,20}) ?-+")
 _HEAD: Final = re.compile(r"(checksum|lines)[ :]+(\S{1,40})", re.IGNORECASE)
 _LINE: Final = re.compile(r"([0-9]{1,4})\s+(\S.*)")
 

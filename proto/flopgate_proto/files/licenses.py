@@ -21,7 +21,6 @@ from flopgate_proto.codec import (
     envelope_to_wire,
 )
 from flopgate_proto.codec.licenses import decode_approval
-from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import FlopgateError, MalformedError, MisdirectedError, OversizedError
 from flopgate_proto.files.json_envelopes import envelope_of
 from flopgate_proto.files.lines import Line, malformed, read_lines, write_lines
@@ -30,6 +29,8 @@ from flopgate_proto.limits import (
     DIGEST_BYTES,
     LICENSE_STATEMENTS_MAX,
     LICENSED_HOSTS_MAX,
+    LICENSES_BYTES_MAX,
+    MESSAGE_BYTES_MAX,
     PROOF_HASHES_MAX,
 )
 from flopgate_proto.trust import ROLE_OF
@@ -39,7 +40,7 @@ KIND: Final = "license"
 _ORDERS_MAX: Final = 1024
 _LICENSES_MAX: Final = 2 * LICENSED_HOSTS_MAX
 """A license and a reserve of each host."""
-_Held = dict[bytes, Envelope]
+_Held = dict[bytes, pb.Envelope]
 
 
 def write_licenses(licenses: Sequence[pb.HostLicense]) -> Iterator[bytes]:
@@ -55,14 +56,18 @@ def read_licenses(chunks: Iterable[bytes]) -> Iterator[pb.HostLicense]:
     """
     held: _Held = {}
     known: set[tuple[bytes, str, bool]] = set()
+    size = 0
     for line in read_lines(KIND, chunks):
         if "statement" in line:
             envelope = envelope_of(line["statement"], f"statement {len(held) + 1}")
-            held[envelope.digest] = envelope
+            held[envelope.digest] = statement = envelope_to_wire(envelope)
             if len(held) > LICENSE_STATEMENTS_MAX:
                 raise _too_many("statements", LICENSE_STATEMENTS_MAX)
+            size = _within(size + statement.ByteSize())
             continue
         license_ = _license_of(line, held)
+        # A line that names a long statement is short: what it unfolds to is what counts.
+        size = _within(size + license_.ByteSize())
         reserve = is_reserve(license_)
         key = license_.host_id, license_.authority, reserve
         if key in known:
@@ -180,12 +185,15 @@ def _license_of(line: Line, held: _Held) -> pb.HostLicense:
             index=_index(line["index"]),
             path=[bytes.fromhex(_text(node)) for node in path],
         )
+        named = [_named(order, held) for order in orders]
+        root, approval = _named(line["root"], held), _named(line["approval"], held)
+        _check_size([leaf, root, approval, *named])
         read = pb.HostLicense(
             host_id=bytes.fromhex(_text(line["license"])),
             authority=checks.text(_text(line["authority"]), "authority", required=True),
-            answer=pb.AnswerBatch(batch_root=_named(line["root"], held), answers=[leaf]),
-            approval=_named(line["approval"], held),
-            orders=[pb.SignedOrder(envelope=_named(order, held)) for order in orders],
+            answer=pb.AnswerBatch(batch_root=root, answers=[leaf]),
+            approval=approval,
+            orders=[pb.SignedOrder(envelope=one) for one in named],
         )
     except (KeyError, TypeError, ValueError, binascii.Error) as error:
         raise malformed("a line is neither a statement nor a whole license") from error
@@ -193,10 +201,26 @@ def _license_of(line: Line, held: _Held) -> pb.HostLicense:
 
 
 def _named(digest: Any, held: _Held) -> pb.Envelope:
-    envelope = held.get(bytes.fromhex(_text(digest)))
-    if envelope is None:
+    statement = held.get(bytes.fromhex(_text(digest)))
+    if statement is None:
         raise malformed(f"statement {_text(digest)[: DIGEST_BYTES // 2]} is missing")
-    return envelope_to_wire(envelope)
+    return statement
+
+
+def _check_size(parts: Iterable[pb.AnswerLeaf | pb.Envelope]) -> None:
+    """Before anything of it is copied: the same long statement can be named a thousand times."""
+    if sum(part.ByteSize() for part in parts) > MESSAGE_BYTES_MAX:
+        raise OversizedError(
+            f"a license of more than {MESSAGE_BYTES_MAX} bytes: no gate takes it",
+            code="license-file.oversized",
+            remedy="Ask the authority to issue the file again.",
+        )
+
+
+def _within(size: int) -> int:
+    if size > LICENSES_BYTES_MAX:
+        raise _too_many("bytes of licenses", LICENSES_BYTES_MAX)
+    return size
 
 
 def _text(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import struct
 from typing import Any, Final
 
 from flopgate_proto.errors import ConfigError, MalformedError
@@ -13,6 +14,8 @@ _PIXELS_PER_MODULE: Final = 4
 _BORDER_MODULES: Final = 4
 """ISO/IEC 18004 asks for so much."""
 _PIXELS_MAX: Final = 64_000_000
+_BROKEN: Final = (OSError, ValueError, SyntaxError, IndexError, TypeError, struct.error)
+"""What Pillow raises for a picture that is none; the last four its readers let through."""
 
 
 def is_image(data: bytes) -> bool:
@@ -49,7 +52,7 @@ def read_qr(data: bytes) -> list[str]:
                     remedy="Scan it with fewer dots per inch.",
                 )
             grey = picture.convert("L")
-    except (OSError, ValueError, SyntaxError, images.DecompressionBombError) as error:
+    except (*_BROKEN, images.DecompressionBombError) as error:
         raise MalformedError(
             "no picture that can be read",
             code="qr.picture",
