@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from flopgate_agent.streams import mend_streams, reader_left
 from flopgate_proto.errors import ConfigError, FlopgateError
 from flopgate_proto.version import VERSION
 
@@ -37,6 +38,7 @@ EXIT_FAILED: Final = 1
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 2 for usage and configuration, 1 for any other failure."""
+    mend_streams()
     first = _parser().parse_args(arguments)
     command: str = first.command
     module = importlib.import_module(f"flopgate_agent.commands.{command.replace('-', '_')}")
@@ -46,6 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     module.add_arguments(parser)
     try:
         status: int = module.run(parser.parse_args(first.arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not reader_left():
+            raise
+        return EXIT_FAILED
     except FlopgateError as error:
         print(f"flopgate-agent: {error}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED

@@ -1,6 +1,7 @@
 """`flopgate-agent license`: gather a site, show, print and scan, sign an opening, ask a gate."""
 
 import io
+import json
 import sys
 import zlib
 from pathlib import Path
@@ -145,6 +146,29 @@ def test_a_license_goes_over_qr_codes_and_back(
     assert output.of("show", *reversed(pictures))[0] == words
     _, told = output.of("show", *pictures[1:], status=1)
     assert "qr.missing: part 1 of" in told
+
+
+def test_codes_are_written_through_no_link(output: Output, licenses: str, tmp_path: Path) -> None:
+    """Root writes them into a folder of somebody else's, who can tell their names."""
+    folder, other = tmp_path / "codes", tmp_path / "other"
+    made, _ = output.of("show", licenses, "--form", "qr", "--out", str(folder))
+    other.write_text("as it was")
+    for name in made.split():
+        Path(name).unlink()
+        Path(name).symlink_to(other)
+    output.of("show", licenses, "--form", "qr", "--out", str(folder))
+    assert other.read_text() == "as it was"
+    assert all(read_qr(Path(name).read_bytes()) for name in made.split())
+
+
+def test_a_statement_of_no_known_type_moves_no_cursor(output: Output, tmp_path: Path) -> None:
+    path = tmp_path / "statement.json"
+    signed = {"keyid": "a", "sig": "eA=="}
+    document = {"payloadType": "\x1b[2J", "payload": "eA==", "signatures": [signed]}
+    path.write_text(json.dumps(document))
+    shown, _ = output.of("show", str(path))
+    assert "a statement of type '\\x1b[2J" in shown
+    assert "\x1b" not in shown
 
 
 def test_a_scan_that_is_turned_and_has_several_codes_is_read() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from flopgate_agent.licensing.given import Given
+from flopgate_agent.replacing import replace_file
 from flopgate_proto.amounts import date_text, flop_text, span_text
 from flopgate_proto.codec import (
     decode_answer,
@@ -30,6 +32,8 @@ from flopgate_proto.files import (
 from flopgate_proto.files.qr_images import qr_png
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Ceiling, LicenseApproval, SingleUse
+
+_MODE: Final = 0o644
 
 
 def contents(given: Given, host: str) -> list[Content]:
@@ -68,7 +72,8 @@ def write_qr(carried: Sequence[Content], folder: Path) -> list[Path]:
             parts = qr_parts(content)
             for number, part in enumerate(parts, start=1):
                 name = f"{content.checksum}-{number:02}-of-{len(parts):02}.png"
-                (folder / name).write_bytes(qr_png(part))
+                # Whose the folder is may have laid links there, under names that he can tell.
+                replace_file(folder / name, qr_png(part), mode=_MODE)
                 paths.append(folder / name)
     except OSError as error:
         raise ConfigError(
@@ -120,5 +125,5 @@ def statement_lines(envelope: Envelope) -> Iterator[str]:
         time = decode_trusted_time(envelope.payload)
         yield f"time of {time.authority}: {date_text(time.governor_unix_ms)}"
     else:
-        yield f"a statement of type {envelope.payload_type}"
+        yield f"a statement of type {envelope.payload_type!r}"
     yield f"  checksum {statement_content(envelope).checksum}"

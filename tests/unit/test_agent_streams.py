@@ -1,0 +1,88 @@
+"""Commands whose standard streams are closed, narrow, or read by nobody to the end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flopgate_agent.clocks import elapsed_ms, read_boot_id
+from flopgate_agent.gate_process.status_file import StatusFile
+from flopgate_proto.v1 import flopgate_pb2 as pb
+
+COMMAND = ("-m", "flopgate_agent.cli")
+OPEN = pb.LaneSnapshot(
+    workload="très", state=pb.LANE_STATE_RUNNING, may_start=True, total=pb.Figures()
+)
+SHOWN = pb.Snapshot(host_state="enrolled", lanes=[OPEN])
+
+
+@pytest.fixture
+def status(tmp_path: Path) -> str:
+    """Of a gate that lets jobs start."""
+    path = tmp_path / "gate.status"
+    StatusFile(path, read_boot_id().hex()).write(SHOWN, elapsed_ms())
+    return str(path)
+
+
+def run(line: str, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """A shell's line, in which "$@" is the command."""
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line, "bash", sys.executable, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **env},
+    )
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_a_prolog_without_streams_is_told_by_the_exit_status(status: str, closed: str) -> None:
+    done = run(f'"$@" {closed}', *COMMAND, "check", "--file", status)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_closed_standard_input_holds_nothing() -> None:
+    done = run('"$@" 0<&-', *COMMAND, "license", "show", "-")
+    assert done.returncode == 1
+    assert "envelope.malformed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_is_opened_gets_no_number_of_a_standard_stream(tmp_path: Path) -> None:
+    """Else what a library writes to number 2 lands in a file of ours."""
+    path = tmp_path / "opened"
+    program = (
+        "import os\n"
+        "from flopgate_agent.streams import mend_streams\n"
+        "mend_streams()\n"
+        f"file = open({str(path)!r}, 'w')\n"
+        "os.write(2, b'noise')\n"
+        "file.write(str(file.fileno()))\n"
+    )
+    run('"$@" 0<&- 1>&- 2>&-', "-c", program)
+    assert int(path.read_text(encoding="utf-8")) > 2
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_enough_is_no_fault(status: str, unbuffered: str) -> None:
+    """Its end is waited for, so that nobody reads when the command writes."""
+    done = run(
+        '{ sleep 0.3; "$@"; } | true',
+        *COMMAND,
+        "status",
+        "--file",
+        status,
+        PYTHONUNBUFFERED=unbuffered,
+    )
+    assert done.returncode == 1
+    assert done.stderr == ""
+
+
+def test_a_locale_without_a_sign_hides_no_answer(status: str) -> None:
+    done = run('"$@"', *COMMAND, "check", "--file", status, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stdout) == (0, "tr\\xe8s: open\n")
+    assert done.stderr == ""
