@@ -74,6 +74,27 @@ def test_a_flood_of_questions_costs_the_gate_one_a_turn(stand: Stand) -> None:
     assert answers(peer) == ["declare.unkept"]
 
 
+def test_what_comes_with_a_question_is_not_even_looked_at(stand: Stand) -> None:
+    """Ten thousand small messages, which one read held, kept the gate from its work for 0.2 s."""
+    peer = stand.connect()
+    peer.sendall(QUESTION + b"\0\0\0\1\xff" * 100)
+    stand.turn()
+    assert answers(peer) == ["declare.unkept"]
+    peer.sendall(QUESTION)
+    stand.turn()
+    assert answers(peer) == ["declare.unkept"]
+
+
+def test_one_turn_reads_no_more_than_a_message_can_be_long(stand: Stand) -> None:
+    peer = stand.connect()
+    peer.sendall(QUESTION * (2 * OPEN_BYTES_MAX // len(QUESTION)))
+    told = []
+    for _ in range(2):
+        stand.turn()
+        told += answers(peer)
+    assert told == ["declare.unkept"] * 2
+
+
 def test_nobody_fills_its_memory(stand: Stand) -> None:
     peer = stand.connect()
     peer.sendall((OPEN_BYTES_MAX + 1).to_bytes(4, "big") + bytes(OPEN_BYTES_MAX))

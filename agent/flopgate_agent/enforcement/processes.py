@@ -124,6 +124,13 @@ class ProcFs:
         found = self.process(who.pid)
         return found is not None and found.id == who and not found.exited
 
+    def owner(self, pid: int) -> int | None:
+        """Effective user of a process, who may not be able to dump it; ``None`` without one."""
+        try:
+            return os.stat(f"{self.root}/{pid}").st_uid  # noqa: PTH116
+        except OSError:
+            return None
+
     def scan(self) -> dict[int, Process]:
         """Look at every process that has not exited. Not atomic: call again to be sure."""
         table: dict[int, Process] = {}

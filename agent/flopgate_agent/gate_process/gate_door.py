@@ -16,8 +16,15 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
-from flopgate_agent.door import FRAME_BYTES_MAX, FrameDecoder, encode_frame, parse_to_gate
+from flopgate_agent.door import (
+    FRAME_BYTES_MAX,
+    LENGTH_BYTES,
+    FrameDecoder,
+    encode_frame,
+    parse_to_gate,
+)
 from flopgate_agent.enforcement.processes import ProcessId, ProcFs
+from flopgate_agent.gate_process.peers import living_peer
 from flopgate_proto.errors import ConfigError, EnvironmentFault, MisuseError, PeerError
 from flopgate_proto.limits import FINDINGS_MAX, MESSAGE_BYTES_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -30,6 +37,7 @@ OPEN_MODE: Final = 0o666
 OPEN_BYTES_MAX: Final = 4096
 """Longest message at a door for everybody: nobody may fill the gate's memory."""
 _READ_BYTES: Final = 65536
+_OPEN_READ_BYTES: Final = LENGTH_BYTES + OPEN_BYTES_MAX
 _BACKLOG: Final = 8
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
 _LOG: Final = logging.getLogger("flopgate.door")
@@ -66,8 +74,9 @@ class GateDoor:
         path: of the socket; one that a dead gate left behind is replaced.
         allowed_uids: whose processes may connect.
         owner_uids: whose may, too, and do more than carry: who could do to the gate as it likes.
-        anyone: whether everybody on the host may connect. Then messages are short, and who came
-            first makes room for who comes when all places are taken: nobody can hold them all.
+        anyone: whether everybody on the host may connect. Then messages are short and one is taken
+            at a time, and who came first makes room for who comes when all places are taken: nobody
+            can hold them all.
         gid: group of the socket file; None leaves the gate's own.
         proc: procfs of this host.
         clients_max: connections at a time; further ones are closed at once.
@@ -215,8 +224,7 @@ class GateDoor:
         sock.setblocking(False)
         self._last_id += 1
         bytes_max = OPEN_BYTES_MAX if self._anyone else MESSAGE_BYTES_MAX
-        found = self._proc.process(pid)
-        process = None if found is None else found.id
+        process = living_peer(sock, pid, uid, self._proc)
         client = _Client(self._last_id, sock, uid, process, bytes_max)
         self._clients[client.id] = client
         self._by_fd[sock.fileno()] = client
@@ -235,10 +243,11 @@ class GateDoor:
     def _read(self, client: _Client) -> list[tuple[int, pb.ToGate]]:
         messages: list[tuple[int, pb.ToGate]] = []
         try:
-            data = client.sock.recv(_READ_BYTES)
+            data = client.sock.recv(_OPEN_READ_BYTES if self._anyone else _READ_BYTES)
             if not data:
                 self._drop(client)
-            for frame in client.decoder.feed(data):
+            # Anybody may ask: what else came with a question is neither looked at nor answered.
+            for frame in client.decoder.feed(data)[: 1 if self._anyone else None]:
                 messages.append((client.id, parse_to_gate(frame)))  # noqa: PERF401 - those before a bad frame stay
         except BlockingIOError:
             return []

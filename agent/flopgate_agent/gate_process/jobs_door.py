@@ -62,12 +62,12 @@ class JobsDoor:
     ) -> None:
         """Hear jobs. ``kept``: what is permitted outlives a restart of the gate.
 
-        One question at a time, what else came with it goes unanswered: anybody may ask, each one
-        costs looks into /proc, and the gate does nothing else meanwhile.
+        One question of each connection a turn: anybody may ask, each one costs looks into /proc,
+        and the gate does nothing else meanwhile.
         """
         if self._door is None:
             return
-        for client_id, message in self._door.on_ready(key)[:1]:
+        for client_id, message in self._door.on_ready(key):
             try:
                 self._take(message, client_id, core, kept=kept, now_ms=now_ms)
                 reply = pb.Reply()
