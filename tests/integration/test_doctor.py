@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from flopgate_agent.cli import main
+from flopgate_proto.joining import JoinToken
 from flopgate_sim.nvml import FakeDriver
 from tests.support.connect_proxy import ConnectProxy
 from tests.support.governor_process import GovernorProcess
 
+GONE: Final = "governor gone"
+governor_is_gone = pytest.mark.parametrize("joined", [GONE], indirect=True)
 Examined = Callable[[], tuple[int, dict[str, Any]]]
 
 
 class Joined:
     """A host that joined, before its first start."""
 
-    def __init__(self, folder: Path, governor: GovernorProcess) -> None:
-        self.governor = governor
+    def __init__(self, folder: Path, token: str) -> None:
         self.gate, self.courier = folder / "gate", folder / "courier"
         for one in (self.gate, self.courier):
             one.mkdir(mode=0o700)
         self._token = folder / "token"
         self._token.touch(mode=0o600)
-        self._token.write_text(governor.token().text())
+        self._token.write_text(token)
         self.configs = (folder / "gate.toml", folder / "courier.toml")
         self.configs[0].write_text(
             f'state_dir = "{self.gate}"\ndoor_path = "{folder}/door"\ncourier_uids = [0]\n'
@@ -47,16 +51,39 @@ class Joined:
         return main(["join", *files, *configs, *more])
 
 
+@pytest.fixture(scope="module")
+def governor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GovernorProcess]:
+    """One for all: looking and joining leave nothing with it."""
+    made = GovernorProcess.make(tmp_path_factory.mktemp("governor") / "g")
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def token(governor: GovernorProcess) -> JoinToken:
+    return governor.token()
+
+
 @pytest.fixture
-def joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Joined]:
+def joined(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    token: JoinToken,
+    request: pytest.FixtureRequest,
+) -> Iterator[Joined]:
+    """With the parameter `GONE` the governor's port is one that refuses connections."""
     with ExitStack() as stack:
         driver = stack.enter_context(FakeDriver(tmp_path / "gpus", gpus=2))
         for name, value in driver.env().items():
             monkeypatch.setenv(name, value)
-        governor = GovernorProcess.make(tmp_path / "governor")
-        governor.start()
-        stack.callback(governor.stop)
-        yield Joined(tmp_path, governor)
+        if getattr(request, "param", None) == GONE:
+            # Bound, so that nobody else gets it, and without a listener.
+            kept = stack.enter_context(socket.socket())
+            kept.bind(("127.0.0.1", 0))
+            nowhere = f"127.0.0.1:{kept.getsockname()[1]}"
+            token = replace(token, enroll_address=nowhere, link_address=nowhere)
+        yield Joined(tmp_path, token.text())
 
 
 @pytest.fixture
@@ -86,11 +113,11 @@ def test_a_host_that_is_whole_needs_no_mending(joined: Joined, examined: Examine
     assert not list(joined.gate.glob("tmp*"))
 
 
+@governor_is_gone
 def test_what_is_broken_is_named_with_its_mend(
     joined: Joined, examined: Examined, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     joined.gate.chmod(0o755)
-    joined.governor.stop()
     monkeypatch.setenv("LD_LIBRARY_PATH", str(joined.gate))
     status, found = examined()
     assert status == 1
@@ -152,13 +179,13 @@ def test_a_host_that_is_whole_joins_after_a_look(
     assert "joined" in told.out.splitlines()[-1]
 
 
+@governor_is_gone
 def test_a_host_that_must_be_mended_does_not_join_by_itself(
     joined: Joined, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for half in ("gate/join", "courier/authorities"):
         for path in (joined.gate.parent / half).iterdir():
             path.unlink()
-    joined.governor.stop()
     capsys.readouterr()
     assert joined.join() == 1
     told = capsys.readouterr()

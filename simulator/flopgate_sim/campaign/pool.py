@@ -29,12 +29,15 @@ class Pool:
 
     A process that is killed, runs out of memory or takes longer than ``limit_s`` costs the job that
     it was at, which becomes a `Failure`; another takes its place.
+
+    Attributes:
+        limit_s: for one job, the start of its process included; ``None``: no limit.
     """
 
     def __init__(self, runner: Runner, processes: int, *, limit_s: float | None = None) -> None:
         self._runner = runner
         self._processes = processes
-        self._limit_s = limit_s
+        self.limit_s = limit_s
         self._workers: list[Worker] = []
 
     def __enter__(self) -> Self:
@@ -108,7 +111,7 @@ class Pool:
 
     def _arrived(self, busy: list[Worker], until_s: float | None) -> Iterator[Result]:
         """Wait until something comes of at least one job, or time is over for one or all."""
-        limit_s = self._limit_s
+        limit_s = self.limit_s
         lefts_s = []
         if limit_s is not None:
             lefts_s.append(limit_s - max(worker.busy_s for worker in busy))
