@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,20 +21,16 @@ from flopgate_agent.lockdown.lease import (
     lease_path,
     watching_lock,
 )
-from flopgate_proto.values import LaneState, Phase, PhaseRule, Scope, ScopeKind
-from flopgate_sim.nvml import Workload
+from flopgate_proto.values import LaneState
 from flopgate_sim.nvml.values import NvmlError
 from tests.support.gate_host import WATCHDOG_MS, GateHost
+from tests.support.locked_down import BOUND_MS, reboot, running, watched_host
 from tests.support.waiting import WAIT_S, until
-
-BOUND_MS = 2_000
-"""From the kill until the last process is gone (DESIGN section 3, law 1)."""
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[GateHost]:
-    with GateHost(tmp_path, {"run-7": [0]}, gpus=1) as made:
-        made.watch()
+    with watched_host(tmp_path) as made:
         yield made
 
 
@@ -48,11 +43,6 @@ def neighbour(host: GateHost) -> Iterator[subprocess.Popen[bytes]]:
             yield process
         finally:
             process.kill()
-
-
-def running(host: GateHost) -> None:
-    host.start()
-    host.until_state("run-7", LaneState.RUNNING)
 
 
 def test_law_8_a_lockdown_is_seen_also_where_somebody_asked_as_it_started(tmp_path: Path) -> None:
@@ -115,66 +105,6 @@ def test_law_8_who_begins_or_wakes_on_a_halted_lane_without_a_gate_is_killed(
         os.kill(held.pid, signal.SIGCONT)
         assert held.wait(WAIT_S) == -signal.SIGKILL, "it was woken"
         assert bystander.poll() is None, "without a context nothing computes"
-
-
-def test_a_job_that_stood_still_goes_on_with_the_next_gate(host: GateHost) -> None:
-    held = host.driver.start_workload(gpus=[0], fmt="fp16", share=0.5, drain_ms=100)
-    host.start("acknowledge")
-    host.until_state("run-7", LaneState.HALTED)
-    host.kill_gate()
-    until(lambda: "closed" in host.watched(), "the lock-down to act")
-    time.sleep(1.5)
-    assert held.poll() is None
-    worked = host.driver.truth(0).total_flop
-    host.start()
-    host.until_state("run-7", LaneState.RUNNING)
-    until(lambda: host.driver.truth(0).total_flop > worked, "the held job to go on")
-
-
-LAUNCHER = """
-import subprocess, sys
-node = open(sys.argv[1], "rb")
-subprocess.Popen(sys.argv[2:]).wait()
-"""
-
-
-def test_a_launcher_that_holds_a_node_costs_no_job_that_stands(host: GateHost) -> None:
-    (node,) = Path(host.driver.device_dir).glob("nvidia0")
-    rank = Workload(gpus=[0], fmt="fp16", share=0.5, drain_ms=100)
-    command = [sys.executable, "-c", LAUNCHER, str(node), *host.driver.workload_command(rank)]
-    env = {**os.environ, **host.driver.env()}
-    with subprocess.Popen(command, env=env) as launcher:
-        until(lambda: host.driver.running(0), "the job to compute")
-        (held,) = host.driver.pids(0)
-        try:
-            host.start("acknowledge")
-            host.until_state("run-7", LaneState.HALTED)
-            host.kill_gate()
-            until(lambda: "closed" in host.watched(), "the lock-down to act")
-            time.sleep(1.5)
-            assert launcher.poll() is None
-            assert held in host.driver.pids(0)
-        finally:
-            os.kill(held, signal.SIGKILL)
-
-
-def test_a_gate_that_comes_back_in_time_loses_no_job(host: GateHost) -> None:
-    # Long enough for three starts of a gate, on any machine.
-    watchdog_ms = 3 * WATCHDOG_MS
-    host.authority.policy = replace(
-        host.authority.policy, lifetime_ms=3 * watchdog_ms, watchdog_ms=watchdog_ms
-    )
-    running(host)
-    job = host.compute(fmt="fp16", share=0.5, drain_ms=100)
-    for _ in range(3):
-        host.kill_gate()
-        gone_ms = elapsed_ms()
-        time.sleep(0.5)
-        running(host)
-    until(lambda: elapsed_ms() > gone_ms + watchdog_ms + BOUND_MS, "the watchdog time to be over")
-    assert job.poll() is None
-    host.until_state("run-7", LaneState.RUNNING)
-    assert "gate.gone" not in host.watched()
 
 
 def test_law_8_a_gate_that_dies_again_and_again_prolongs_nothing(host: GateHost) -> None:
@@ -295,38 +225,6 @@ def test_law_8_a_workload_of_another_name_stops_neither_the_gate_nor_the_lockdow
     assert host.lockdown.poll() is None
 
 
-def test_a_host_that_nobody_admitted_is_left_alone(host: GateHost) -> None:
-    host.start("cut")
-    until(lambda: lease_path(host.door).exists(), "the lease")
-    job = host.driver.start_workload(gpus=[0], fmt="fp16", drain_ms=100)
-    host.kill_gate()
-    time.sleep((WATCHDOG_MS + 2 * BOUND_MS) / 1000)
-    assert json.loads(lease_path(host.door).read_text())["terms"]["lanes"] == []
-    assert job.poll() is None
-
-
-@pytest.mark.parametrize("phase", [Phase.OBSERVE, Phase.WARN])
-def test_where_rules_do_not_bite_nothing_is_stopped(host: GateHost, phase: Phase) -> None:
-    rule = PhaseRule(scope=Scope(ScopeKind.EVERYTHING), phase=phase, from_unix_ms=0)
-    host.authority.policy = replace(host.authority.policy, phases=(rule,))
-    running(host)
-    job = host.compute(fmt="fp16", drain_ms=100)
-    host.settle()
-    host.kill_gate()
-    time.sleep((WATCHDOG_MS + 2 * BOUND_MS) / 1000)
-    assert job.poll() is None
-
-
-def reboot(host: GateHost) -> None:
-    """What a boot leaves: no process, nothing on a tmpfs, a driver as it was loaded."""
-    host.kill_gate()
-    host.kill_lockdown()
-    for path in (lease_path(host.door), lease_path(host.door).with_suffix(".lock")):
-        path.unlink()
-    host.driver.set_compute_mode(0, 0)
-    (host.driver.device_dir / "nvidia0").chmod(0o644)
-
-
 @pytest.mark.parametrize("damaged", [False, True])
 def test_law_8_after_a_boot_nothing_begins_until_a_gate_permits_it(
     host: GateHost, *, damaged: bool
@@ -361,19 +259,3 @@ def test_law_8_who_begins_after_a_boot_where_the_driver_denies_nobody_is_killed(
     job = host.compute(fmt="fp16", persistent=True)
     host.watch()
     assert job.wait(WAIT_S) == -signal.SIGKILL
-
-
-def test_a_boot_of_a_host_where_rules_do_not_bite_any_more_denies_nothing(host: GateHost) -> None:
-    running(host)
-    until(boot_lease_path(host.state).exists, "the next boot to be written down")
-    rule = PhaseRule(scope=Scope(ScopeKind.EVERYTHING), phase=Phase.OBSERVE, from_unix_ms=0)
-    policy = host.authority.policy
-    looser = replace(policy, version=policy.version + 1, phases=(rule,))
-    host.authority.policy = looser
-    host.courier.order(host.authority.policy_order())
-    until(lambda: not boot_lease_path(host.state).exists(), "the next boot to be free")
-    reboot(host)
-    host.watch()
-    job = host.compute(fmt="fp16", drain_ms=100)
-    time.sleep(3.0)
-    assert job.poll() is None
