@@ -4,7 +4,9 @@ import base64
 import json
 import signal
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from typing import Final
 
 import grpc
 import pytest
@@ -16,6 +18,7 @@ from flopgate_governor.service.licenses import NOTICES_MAX
 from flopgate_proto.codec import decode_trusted_time, envelope_from_json, envelope_to_wire
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.files import REQUEST_KIND, ReportingHost, read_licenses, write_reports
+from flopgate_proto.joining import JoinToken
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.v1 import flopgate_pb2_grpc as rpc
 from tests.support.fixed import STRANGER_KEY
@@ -32,18 +35,35 @@ PUBLIC_PEM = (
 REASON = ("--reason", "the link to the site is cut")
 
 
-@pytest.fixture
-def governor(tmp_path: Path) -> Iterator[GovernorProcess]:
-    made = GovernorProcess.make(tmp_path / "g")
+NUMBERS: Final = count(1)
+"""Of hosts: no two tests ask for the same one."""
+
+
+@pytest.fixture(scope="module")
+def governor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GovernorProcess]:
+    made = GovernorProcess.make(tmp_path_factory.mktemp("governor") / "g")
     made.start()
     yield made
     made.stop()
 
 
+@pytest.fixture(scope="module")
+def token(governor: GovernorProcess) -> JoinToken:
+    return governor.token()
+
+
 @pytest.fixture
-def hosts(governor: GovernorProcess) -> list[FakeHost]:
-    token = governor.token()
-    return [join(governor, number, token)[0] for number in (1, 2)]
+def hosts(governor: GovernorProcess, token: JoinToken) -> list[FakeHost]:
+    return [join(governor, next(NUMBERS), token)[0] for _ in range(2)]
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[GovernorProcess]:
+    """One that gave no license yet."""
+    made = GovernorProcess.make(tmp_path / "g")
+    made.start()
+    yield made
+    made.stop()
 
 
 def _named(number: int) -> pb.SignedReport:
@@ -79,14 +99,16 @@ def licenses_in(path: Path) -> list[pb.HostLicense]:
 
 
 def test_a_file_is_accounted_previewed_approved_and_answered_once(
-    governor: GovernorProcess, hosts: list[FakeHost], tmp_path: Path
+    fresh: GovernorProcess, tmp_path: Path
 ) -> None:
+    token = fresh.token()
+    hosts = [join(fresh, next(NUMBERS), token)[0] for _ in range(2)]
     asked, out = tmp_path / "site.request", tmp_path / "site.license"
     requests = request_file(asked, hosts)
-    dry = cli("license", "issue", asked, "--dir", governor.root, "--dry-run", *REASON)
+    dry = cli("license", "issue", asked, "--dir", fresh.root, "--dry-run", *REASON)
     assert dry.returncode == 0, dry.stderr
     for told in (
-        "host node-1 (",
+        f"host node-{hosts[0].number} (",
         "nothing but its disk counts",
         "2 of 2 hosts",
         "a pause may take 14d to reach them",
@@ -94,23 +116,23 @@ def test_a_file_is_accounted_previewed_approved_and_answered_once(
     ):
         assert told in dry.stdout
     half = ("--dry-run", "--span", "12h", *REASON)
-    less = cli("license", "issue", asked, "--dir", governor.root, *half)
+    less = cli("license", "issue", asked, "--dir", fresh.root, *half)
     assert ": 12h (of 1d asked for) of running time until " in less.stdout
-    dry = cli("license", "issue", asked, "--dir", governor.root, "--dry-run", "--json", *REASON)
+    dry = cli("license", "issue", asked, "--dir", fresh.root, "--dry-run", "--json", *REASON)
     document = json.loads(dry.stdout)
     assert [one["request"] for one in document["hosts"]] == [one.digest.hex() for one in requests]
-    assert cli("license", "list", "--dir", governor.root).stdout == "no license is out\n"
+    assert cli("license", "list", "--dir", fresh.root).stdout == "no license is out\n"
 
     arguments = ("license", "issue", str(asked), "--out", str(out), *REASON)
-    key = governor.root / "officers" / "officer-1.pem"
-    untyped = cli(*arguments, "--dir", governor.root, "--key", key)
+    key = fresh.root / "officers" / "officer-1.pem"
+    untyped = cli(*arguments, "--dir", fresh.root, "--key", key)
     assert "order.unconfirmed: a pause may not reach who is licensed, and no " in untyped.stderr
-    slip = governor.order(*arguments, "--yes-i-mean", "3", officers=2)
+    slip = fresh.order(*arguments, "--yes-i-mean", "3", officers=2)
     assert (slip.returncode, "order.unconfirmed" in slip.stderr) == (2, True)
-    short = governor.order(*arguments, "--yes-i-mean", "2", officers=1)
+    short = fresh.order(*arguments, "--yes-i-mean", "2", officers=1)
     assert (short.returncode, "envelope.quorum" in short.stderr) == (1, True)
     assert not out.exists()
-    done = governor.order(*arguments, "--yes-i-mean", "2", "--json", officers=2)
+    done = fresh.order(*arguments, "--yes-i-mean", "2", "--json", officers=2)
     assert done.returncode == 0, done.stderr
     preview, made = (json.loads(line) for line in done.stdout.splitlines())
     assert len(preview["hosts"]) == made["licenses"] == 2
@@ -119,23 +141,23 @@ def test_a_file_is_accounted_previewed_approved_and_answered_once(
     assert [one.host_id for one in first] == [host.host_id for host in hosts]
 
     second = ("--out", str(tmp_path / "second.license"), *REASON)
-    twice = governor.order("license", "issue", str(asked), *second, officers=2)
+    twice = fresh.order("license", "issue", str(asked), *second, officers=2)
     assert "license.nobody: no host of this file would get a license. See " in twice.stderr
     assert "--again writes what was given before" in twice.stderr
 
-    governor.stop(signal.SIGKILL)
-    governor.start()
+    fresh.stop(signal.SIGKILL)
+    fresh.start()
     again = tmp_path / "again.license"
-    done = cli("license", "issue", asked, "--dir", governor.root, "--again", "--out", again)
+    done = cli("license", "issue", asked, "--dir", fresh.root, "--again", "--out", again)
     assert done.returncode == 0, done.stderr
     assert [one.answer.answers[0] for one in licenses_in(again)] == [
         one.answer.answers[0] for one in first
     ]
-    listed = json.loads(cli("license", "list", "--dir", governor.root, "--json").stdout)
+    listed = json.loads(cli("license", "list", "--dir", fresh.root, "--json").stdout)
     assert [one["state"] for one in listed] == ["untold", "untold"]
-    shown = cli("license", "show", requests[0].digest.hex()[:12], "--dir", governor.root).stdout
+    shown = cli("license", "show", requests[0].digest.hex()[:12], "--dir", fresh.root).stdout
     assert "the link to the site is cut" in shown
-    missing = cli("license", "show", "ffff", "--dir", governor.root)
+    missing = cli("license", "show", "ffff", "--dir", fresh.root)
     assert (missing.returncode, "license.unknown" in missing.stderr) == (2, True)
 
 
@@ -256,9 +278,9 @@ def test_the_time_is_told_by_the_online_key(governor: GovernorProcess, tmp_path:
     ],
 )
 def test_a_hosts_certificate_opens_no_officers_door(
-    governor: GovernorProcess, method: str, request_: object
+    governor: GovernorProcess, token: JoinToken, method: str, request_: object
 ) -> None:
-    _, courier, certificate = join(governor, 5, governor.token())
+    _, courier, certificate = join(governor, next(NUMBERS), token)
     with courier.channel(certificate) as channel:
         call = getattr(rpc.GovernorServiceStub(channel), method)
         with pytest.raises(grpc.RpcError) as caught:
