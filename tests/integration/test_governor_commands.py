@@ -10,7 +10,8 @@ import pytest
 from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_certificate
 
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from tests.support.governor_process import GovernorProcess, OpenLink, cli, join
+from tests.support.governor_cli import cli
+from tests.support.governor_process import GovernorProcess, OpenLink, join
 
 NORTH = {"site": "hall", "custodian": "bank", "jurisdiction": "land"}
 

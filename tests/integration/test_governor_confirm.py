@@ -13,7 +13,8 @@ from typing import Final
 import pytest
 
 from tests.support.governor import AUTHORITY
-from tests.support.governor_process import GovernorProcess, cli
+from tests.support.governor_cli import cli
+from tests.support.governor_process import GovernorProcess
 from tests.support.waiting import WAIT_S
 
 EVERYTHING: Final = ("pause", "--scope", "everything", "--reason", "drill")

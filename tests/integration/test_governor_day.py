@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from tests.support.governor_process import GovernorProcess, cli, join
+from tests.support.governor_cli import cli
+from tests.support.governor_process import GovernorProcess, join
 from tests.support.page import blocks, run
 
 STEPS: Final = [block for block in blocks("governor.md") if "license issue" not in block]

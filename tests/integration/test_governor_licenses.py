@@ -23,8 +23,9 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.v1 import flopgate_pb2_grpc as rpc
 from tests.support.fixed import STRANGER_KEY
 from tests.support.governor import AUTHORITY, FakeHost
+from tests.support.governor_cli import cli
 from tests.support.governor_licenses import asking
-from tests.support.governor_process import GovernorProcess, cli, join
+from tests.support.governor_process import GovernorProcess, join
 from tests.support.waiting import WAIT_S
 
 PUBLIC_PEM = (

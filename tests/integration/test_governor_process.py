@@ -20,14 +20,8 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.v1 import flopgate_pb2_grpc as rpc
 from flopgate_proto.values import Pause, Scope, ScopeKind
 from tests.support.governor import FakeHost
-from tests.support.governor_process import (
-    Certificate,
-    Courier,
-    GovernorProcess,
-    OpenLink,
-    cli,
-    join,
-)
+from tests.support.governor_cli import cli
+from tests.support.governor_process import Certificate, Courier, GovernorProcess, OpenLink, join
 from tests.support.waiting import WAIT_S
 
 

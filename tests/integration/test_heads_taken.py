@@ -6,7 +6,8 @@ from flopgate_governor.desk.deliveries import chain_file
 from flopgate_governor.views.identities import host_named
 from flopgate_proto.files import CHAIN_KIND, read_reports
 from tests.support.governor import LocalGovernor, cluster_policy
-from tests.support.governor_process import GovernorProcess, cli, join
+from tests.support.governor_cli import cli
+from tests.support.governor_process import GovernorProcess, join
 
 
 def test_what_one_authority_lacks_another_hands_over(tmp_path: Path) -> None:

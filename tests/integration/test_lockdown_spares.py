@@ -69,6 +69,7 @@ def returned(host: GateHost) -> Case:
     )
     running(host)
     job = host.compute(fmt="fp16", share=0.5, drain_ms=100)
+    gone_ms = 0
     for _ in range(3):
         host.kill_gate()
         gone_ms = elapsed_ms()

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.governor_process import GovernorProcess, cli, join
+from tests.support.governor_cli import cli
+from tests.support.governor_process import GovernorProcess, join
 from tests.support.page import blocks, run
 
 STEPS: Final = blocks("phases.md")

@@ -23,22 +23,10 @@ from flopgate_proto.joining import JoinToken
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.v1 import flopgate_pb2_grpc as rpc
 from tests.support.governor import AUTHORITY, FakeHost
+from tests.support.governor_cli import cli
 from tests.support.waiting import WAIT_S, until
 
 BUDGET = '\n[[budgets]]\nscope = "cluster:{cluster}"\ncap_tflop = 1_000_000_000_000\n'
-
-
-def cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the command line."""
-    command = [sys.executable, "-m", "flopgate_governor.cli", *map(str, arguments)]
-    return subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=WAIT_S,
-    )
 
 
 @dataclass

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from flopgate_sim.nvml import FakeDriver
-from tests.support.governor_process import GovernorProcess, cli
+from tests.support.governor_cli import cli
+from tests.support.governor_process import GovernorProcess
 from tests.support.page import blocks
 from tests.support.waiting import WAIT_S
 

@@ -1,0 +1,64 @@
+"""The governor's command line, in processes that need not import it first.
+
+To import it costs a hundred times what most commands do, and tests give some hundred of them. Each
+runs in a fork of a process that imported it and has done nothing else: with memory, descriptors
+and an exit status of its own, as a fresh one has. Fresh ones serve, and run what stands on pages.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from flopgate_governor.cli import main
+from tests.support.waiting import WAIT_S
+
+_CONTEXT: Final = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["flopgate_governor.cli"])
+
+
+def cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run it to its end, without standard input.
+
+    Raises:
+        TimeoutError: it was ended, after `WAIT_S`.
+    """
+    given = [*map(str, arguments)]
+    with TemporaryDirectory(prefix="fg-") as name:
+        folder = Path(name)
+        process = _CONTEXT.Process(
+            target=_run, args=(given, folder, dict(os.environ), Path.cwd()), daemon=True
+        )
+        process.start()
+        process.join(WAIT_S)
+        status = process.exitcode
+        if status is None:
+            process.kill()
+            process.join()
+            raise TimeoutError(f"flopgate-governor {' '.join(given)} does not end")
+        process.close()
+        out, err = ((folder / stream).read_text(encoding="utf-8") for stream in ("out", "err"))
+    return subprocess.CompletedProcess(given, status, out, err)
+
+
+def _run(arguments: Sequence[str], folder: Path, environ: dict[str, str], cwd: Path) -> None:
+    """In the process."""
+    os.environ.clear()
+    os.environ.update(environ)
+    os.chdir(cwd)
+    flags = os.O_WRONLY | os.O_CREAT
+    for number, path, mode in (
+        (0, Path(os.devnull), os.O_RDONLY),
+        (1, folder / "out", flags),
+        (2, folder / "err", flags),
+    ):
+        opened = os.open(path, mode, 0o600)
+        os.dup2(opened, number)
+        os.close(opened)
+    sys.exit(main(arguments))
