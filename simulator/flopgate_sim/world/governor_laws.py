@@ -10,18 +10,37 @@ from flopgate_sim.world.governor import Governor
 _LAST_ENTRY = "SELECT max(position) FROM log_entry"
 _ON_RECORD = "SELECT host_id, sequence FROM host"
 _BOOKED = "SELECT scope, settled_tflop, outstanding_tflop, unaccounted_tflop FROM budget"
+_BESIDE = f"{_BOOKED} WHERE unaccounted_tflop <> '0'"
 Booked = dict[str, tuple[int, int, int]]
 """The books of a store, by scope: settled, outstanding, and without a grant."""
 
 
-def _ask(governor: Governor, question: str) -> list[Any]:
+def _ask(governor: Governor, question: str, *values: str) -> list[Any]:
     """Rows of the store of a governor that runs."""
-    return [] if governor.database is None else governor.database.execute(question).fetchall()
+    database = governor.database
+    return [] if database is None else database.execute(question, values).fetchall()
 
 
 def books_of(governor: Governor) -> Booked:
-    """Read once for all laws of one look."""
-    return {row[0]: (row[1], row[2], int(row[3])) for row in _ask(governor, _BOOKED)}
+    """Read once for all laws of one look.
+
+    Where nobody is owed anything without a grant, only what is capped, or stands without one
+    nevertheless, can be wrong: no more is read.
+    """
+    truth = governor.truth
+    if truth.rulings.charged_tflop or any(truth.unaccounted_tflop.values()):
+        return all_books_of(governor)
+    marks = ",".join("?" * len(truth.caps_tflop))
+    return _booked(_ask(governor, f"{_BESIDE} OR scope IN ({marks})", *truth.caps_tflop))
+
+
+def all_books_of(governor: Governor) -> Booked:
+    """All of them."""
+    return _booked(_ask(governor, _BOOKED))
+
+
+def _booked(rows: list[Any]) -> Booked:
+    return {row[0]: (row[1], row[2], int(row[3])) for row in rows}
 
 
 def noticed(law: int) -> Callable[[Governor, int, Booked], Iterable[str]]:

@@ -14,6 +14,7 @@ from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.faults import LEDGER_FAILED
 from flopgate_agent.gate.lanes.asking import DEFAULT_WATCHDOG_MS
 from flopgate_agent.gate.lanes.states import MAY_COMPUTE
+from flopgate_proto.values import LaneState
 from flopgate_sim.world.engine import US_PER_MS
 from flopgate_sim.world.gone_law import left_alone
 from flopgate_sim.world.governor import Governor
@@ -105,29 +106,44 @@ def _newcomer_us(host: Host, job: Job) -> int:
 
 def expiry(host: Host, now_us: int) -> Iterable[str]:
     """1: work ends within the lifetime of the request that earned it."""
-    found: list[str] = []
     if not _acting(host):
-        return found
+        return ()
+    late = () if is_allowed(host, now_us) else late_work(host, now_us)
+    return [*late, *barred(host, now_us)]
+
+
+def is_allowed(host: Host, now_us: int) -> bool:
+    """Whether everybody who may have a say allows every lane to work now: no work can be late."""
+    truth = host.truth
+    if truth.seats.said:
+        return False
+    for lane in host.plan.lanes:
+        for name in host.joined:
+            if truth.deadline_us.get((name, lane.workload), 0) < now_us:
+                return False
+    return True
+
+
+def late_work(host: Host, now_us: int) -> Iterator[str]:
+    """Work that nobody allows any more."""
     truth = host.truth
     needed, since_us = truth.needed(host.joined, now_us), _late_since_us(host)
-    if since_us is not None:
-        for lane in host.plan.lanes:
-            # Up to when all authorities that the host needs allow the lane to work.
-            until_us = min([truth.deadline_us.get((name, lane.workload), 0) for name in needed])
-            for job, last_us in _late_jobs(host, lane, until_us, since_us):
-                late_ms = (last_us - until_us) // US_PER_MS
-                text = f"process {job.pid} worked {late_ms} ms after all permission"
-                found.append(f"{host.name}: {text}")
-    found += barred(host, now_us)
-    return found
+    if since_us is None:
+        return
+    for lane in host.plan.lanes:
+        # Up to when all authorities that the host needs allow the lane to work.
+        until_us = min([truth.deadline_us.get((name, lane.workload), 0) for name in needed])
+        for job, last_us in _late_jobs(host, lane, until_us, since_us):
+            late_ms = (last_us - until_us) // US_PER_MS
+            yield f"{host.name}: process {job.pid} worked {late_ms} ms after all permission"
 
 
 def paused_work(host: Host, now_us: int) -> Iterable[str]:
     """6: a pause that reached the gate ends work after its wind-down, until it is lifted."""
-    found: list[str] = []
     since_us = _late_since_us(host) if host.truth.pauses and _acting(host) else None
     if since_us is None:
-        return found
+        return ()
+    found: list[str] = []
     for digest, pause in host.truth.pauses.items():
         if pause.ends_us is not None and now_us >= pause.ends_us:
             continue
@@ -156,11 +172,15 @@ def ceilings(host: Host, _now_us: int) -> Iterable[str]:
     if core is None:
         return found
     truth = host.truth
-    joined = [name for name in host.joined if name not in truth.seats.ever_out]
+    ceiling_tflop, ever_out = truth.ceiling_tflop, truth.seats.ever_out
     for lane in core.lanes.values():
         allotted = lane.book.allotted_tflop
-        for name in joined:
+        for name in host.joined:
+            # Reserves, which are on top, are added up only where that matters.
+            if allotted <= ceiling_tflop.get((name, lane.workload), 0) or name in ever_out:
+                continue
             if allotted > truth.ever_tflop(name, lane.workload):
+                joined = [one for one in host.joined if one not in ever_out]
                 most = min(truth.ever_tflop(one, lane.workload) for one in joined)
                 text = f"{allotted} TFLOP allotted in {lane.workload}, highest ceiling {most}"
                 found.append(f"{host.name}: {text}")
@@ -173,10 +193,10 @@ def ceilings(host: Host, _now_us: int) -> Iterable[str]:
 
 def metered(host: Host, _now_us: int) -> Iterable[str]:
     """3: after a look, both books hold at least what the chips really did."""
-    found: list[str] = []
     truth, core = host.truth, _core(host)
     if core is None or not truth.fresh_look or not truth.asked:
-        return found
+        return ()
+    found: list[str] = []
     truth.fresh_look = False
     if [chip for chip in host.hardware.chips if chip.hiding]:
         truth.excused = "its driver hides work: software alone can only tell that something is odd"
@@ -234,10 +254,10 @@ def fails_closed(host: Host, now_us: int) -> Iterable[str]:
         found += _silent(host, core)
     if host.hardware.changed:
         found += opened(host, now_us)
+    unledgered = core.has_fault(LEDGER_FAILED) and not host.phases.loose
     for lane in core.lanes.values():
         if lane.state in MAY_COMPUTE:
-            winds_down = lane.state is lane.state.WINDING_DOWN
-            if core.has_fault(LEDGER_FAILED) and not winds_down and not host.phases.loose:
+            if unledgered and lane.state is not LaneState.WINDING_DOWN:
                 found.append(f"{host.name}: {lane.workload} runs without a ledger")
         elif core.permissions and not (lane.why and lane.why.reason and lane.why.way_back):
             found.append(f"{host.name}: {lane.workload} stands and does not say why")
@@ -279,8 +299,10 @@ def plain_words(host: Host, _now_us: int) -> Iterable[str]:
 
 def kept(host: Host, _now_us: int) -> Iterable[str]:
     """9: what left a gate is in its ledger when it comes back."""
-    found: list[str] = []
     truth = host.truth
+    if truth.started_sequence is None and not truth.loose:
+        return ()
+    found: list[str] = []
     started, truth.started_sequence = truth.started_sequence, None
     if truth.loose:
         found.append(f"{host.name}: {truth.loose}")

@@ -19,11 +19,11 @@ RUNS = MAY_COMPUTE - {LaneState.WINDING_DOWN}
 
 def _settled(host: Host, states: frozenset[LaneState], now_us: int) -> list[Lane]:
     """Lanes that have been in such a state for longer than it takes to set their chips."""
-    if host.runner is None or host.hung or host.suspended or is_free(host):
+    if host.runner is None or host.hung or host.suspended:
         return []
     core, truth = host.runner.core, host.truth
     lanes = [lane for lane in core.lanes.values() if lane.state in states]
-    if not lanes or not core.permissions:
+    if not lanes or not core.permissions or is_free(host):
         return []
     ruled_us = truth.enrolled_us or truth.unkept_us or 0
     since_us = max(truth.acting_since_us or 0, ruled_us, host.seeing_since_us)
