@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import pty
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -15,7 +13,6 @@ import pytest
 from tests.support.governor import AUTHORITY
 from tests.support.governor_cli import cli
 from tests.support.governor_process import GovernorProcess
-from tests.support.waiting import WAIT_S
 
 EVERYTHING: Final = ("pause", "--scope", "everything", "--reason", "drill")
 
@@ -37,19 +34,16 @@ def on_a_terminal(
     governor: GovernorProcess, *arguments: str, types: str, officers: int = 2
 ) -> tuple[int, str, str]:
     """Run a command whose input is a terminal; exit status, output, and what it asked."""
-    command = [sys.executable, "-m", "flopgate_governor.cli", *arguments]
-    command += ["--dir", str(governor.root), *keys(governor, officers)]
+    signed = ("--dir", governor.root, *keys(governor, officers))
     ours, theirs = pty.openpty()
     try:
-        with subprocess.Popen(
-            command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as process:
-            os.write(ours, f"{types}\n".encode())
-            out, err = process.communicate(timeout=WAIT_S)
+        # The terminal keeps what was typed until somebody reads it.
+        os.write(ours, f"{types}\n".encode())
+        done = cli(*arguments, *signed, stdin=os.ttyname(theirs))
     finally:
         os.close(ours)
         os.close(theirs)
-    return process.returncode, out.decode(), err.decode()
+    return done.returncode, done.stdout, done.stderr
 
 
 def pauses(governor: GovernorProcess) -> list[str]:

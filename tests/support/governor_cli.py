@@ -23,8 +23,12 @@ _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["flopgate_governor.cli"])
 
 
-def cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run it to its end, without standard input.
+def cli(*arguments: str | Path, stdin: str = os.devnull) -> subprocess.CompletedProcess[str]:
+    """Run it to its end.
+
+    Args:
+        arguments: its words.
+        stdin: path of its standard input.
 
     Raises:
         TimeoutError: it was ended, after `WAIT_S`.
@@ -33,7 +37,7 @@ def cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     with TemporaryDirectory(prefix="fg-") as name:
         folder = Path(name)
         process = _CONTEXT.Process(
-            target=_run, args=(given, folder, dict(os.environ), Path.cwd()), daemon=True
+            target=_run, args=(given, stdin, folder, dict(os.environ), Path.cwd()), daemon=True
         )
         process.start()
         process.join(WAIT_S)
@@ -47,18 +51,21 @@ def cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(given, status, out, err)
 
 
-def _run(arguments: Sequence[str], folder: Path, environ: dict[str, str], cwd: Path) -> None:
+def _run(
+    arguments: Sequence[str], stdin: str, folder: Path, environ: dict[str, str], cwd: Path
+) -> None:
     """In the process."""
     os.environ.clear()
     os.environ.update(environ)
     os.chdir(cwd)
     flags = os.O_WRONLY | os.O_CREAT
     for number, path, mode in (
-        (0, Path(os.devnull), os.O_RDONLY),
+        (0, Path(stdin), os.O_RDONLY),
         (1, folder / "out", flags),
         (2, folder / "err", flags),
     ):
         opened = os.open(path, mode, 0o600)
         os.dup2(opened, number)
         os.close(opened)
+    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     sys.exit(main(arguments))
