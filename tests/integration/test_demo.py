@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from flopgate_sim.cli import main
 from tests.support.waiting import WAIT_S
 
 SCENES = 21
@@ -25,13 +26,6 @@ def test_every_scene_plays_and_every_law_holds() -> None:
     assert "NO" not in done.stdout.split("What was measured")[1].split()
 
 
-def test_a_demonstration_too_small_says_so() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "flopgate_sim.cli", "demo", "--hosts", "2"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=WAIT_S,
-    )
-    assert done.returncode == 2
-    assert "--hosts must be at least 4" in done.stderr
+def test_a_demonstration_too_small_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--hosts", "2"]) == 2
+    assert "--hosts must be at least 4" in capsys.readouterr().err

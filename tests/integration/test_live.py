@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from flopgate_sim.cli import main
 from tests.support.live import LIVE, alive_in, closing, live
 from tests.support.waiting import WAIT_S
 
@@ -60,7 +61,10 @@ def test_an_interrupt_ends_every_process() -> None:
         (["--minutes", "0"], "--minutes is 0.0. Write more than 0"),
     ],
 )
-def test_odd_options_are_refused_in_one_line(wrong: list[str], words: str) -> None:
-    done = live(*wrong)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert re.fullmatch(rf"flopgate-sim: sim\.live\.option: {re.escape(words)}.*\n", done.stderr)
+def test_odd_options_are_refused_in_one_line(
+    wrong: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["live", *wrong]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(rf"flopgate-sim: sim\.live\.option: {re.escape(words)}.*\n", err)
