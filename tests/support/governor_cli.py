@@ -36,8 +36,13 @@ def cli(*arguments: str | Path, stdin: str = os.devnull) -> subprocess.Completed
     given = [*map(str, arguments)]
     with TemporaryDirectory(prefix="fg-") as name:
         folder = Path(name)
+        streams = [folder / "out", folder / "err"]
+        for stream in streams:
+            stream.touch()
         process = _CONTEXT.Process(
-            target=_run, args=(given, stdin, folder, dict(os.environ), Path.cwd()), daemon=True
+            target=_run,
+            args=(given, [Path(stdin), *streams], dict(os.environ), Path.cwd()),
+            daemon=True,
         )
         process.start()
         process.join(WAIT_S)
@@ -47,24 +52,19 @@ def cli(*arguments: str | Path, stdin: str = os.devnull) -> subprocess.Completed
             process.join()
             raise TimeoutError(f"flopgate-governor {' '.join(given)} does not end")
         process.close()
-        out, err = ((folder / stream).read_text(encoding="utf-8") for stream in ("out", "err"))
+        out, err = (stream.read_text(encoding="utf-8") for stream in streams)
     return subprocess.CompletedProcess(given, status, out, err)
 
 
 def _run(
-    arguments: Sequence[str], stdin: str, folder: Path, environ: dict[str, str], cwd: Path
+    arguments: Sequence[str], streams: Sequence[Path], environ: dict[str, str], cwd: Path
 ) -> None:
     """In the process."""
     os.environ.clear()
     os.environ.update(environ)
     os.chdir(cwd)
-    flags = os.O_WRONLY | os.O_CREAT
-    for number, path, mode in (
-        (0, Path(stdin), os.O_RDONLY),
-        (1, folder / "out", flags),
-        (2, folder / "err", flags),
-    ):
-        opened = os.open(path, mode, 0o600)
+    for number, path in enumerate(streams):
+        opened = os.open(path, os.O_WRONLY if number else os.O_RDONLY)
         os.dup2(opened, number)
         os.close(opened)
     sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
