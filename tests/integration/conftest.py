@@ -13,6 +13,7 @@ LONGEST: Final = (
     "test_live.py",
     "test_gate_supervised.py",
     "test_lockdown_spares.py",
+    "test_quickstart.py",
     "test_governor_day.py",
     "test_rollout.py",
     "test_sampler_fake_driver.py",

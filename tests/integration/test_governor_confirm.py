@@ -34,7 +34,7 @@ def on_a_terminal(
     governor: GovernorProcess, *arguments: str, types: str, officers: int = 2
 ) -> tuple[int, str, str]:
     """Run a command whose input is a terminal; exit status, output, and what it asked."""
-    signed = ("--dir", governor.root, *keys(governor, officers))
+    signed = ("--dir", str(governor.root), *keys(governor, officers))
     ours, theirs = pty.openpty()
     try:
         # The terminal keeps what was typed until somebody reads it.
