@@ -226,7 +226,7 @@ class Store:
     def commit(self, size: int) -> Pace:
         """One transaction of so many hosts' next reports; the cost of each report."""
         submissions = [
-            Submission(envelopes=(host.next_report().envelope,), host_id=host.host_id)
+            Submission(reports=(host.next_report(),), host_id=host.host_id)
             for host in self._hosts[:size]
         ]
         wall, cpu = time.perf_counter_ns(), time.thread_time_ns()

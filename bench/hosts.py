@@ -72,6 +72,7 @@ class SpokenHost:
     allotted_tflop: int = 0
     answered: int = 0
     quote: Quote | None = None
+    quoted_root: pb.Envelope | None = None
     sent: dict[bytes, int] = field(default_factory=dict)
     root: bytes = b""
 
@@ -133,7 +134,8 @@ class SpokenHost:
         self.sequence += 1
         self.head = envelope.digest
         self.sent[envelope.digest] = self.sequence
-        return pb.SignedReport(envelope=envelope_to_wire(envelope))
+        roots = [] if self.quoted_root is None else [self.quoted_root]
+        return pb.SignedReport(envelope=envelope_to_wire(envelope), quoted_roots=roots)
 
     def report(self) -> Report:
         """What it says."""
@@ -214,6 +216,7 @@ class Judge:
                     said.request_digest,
                 ):
                     raise BenchError(f"{host.name}: answer to another report than {sequence}")
+                host.quoted_root = batch.batch_root
                 host.answered = max(host.answered, said.acknowledged_sequence)
                 host.quote = Quote(
                     authority=self._authority,

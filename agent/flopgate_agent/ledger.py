@@ -32,6 +32,7 @@ from flopgate_agent.ledger_rows import (
     keep_time,
     load_licenses,
     load_time,
+    quoted_batches,
     time_columns,
     to_bytes,
 )
@@ -56,6 +57,8 @@ CACHE_KIB: Final = 256
 WAL_PAGES: Final = 128
 """Pages of the write-ahead log before it is folded in: SQLite's usual 1000 (4 MB) are for databases
 that write all day, not twice in two minutes."""
+
+_ROOT: Final = "SELECT envelope FROM batch_root WHERE authority=? AND batch_number=?"
 
 IN_MEMORY: Final = ":memory:"
 """SQLite's name for a ledger without a file."""
@@ -339,24 +342,31 @@ class Ledger:
         )
 
     def reports(self, from_sequence: int, limit: int) -> list[tuple[int, pb.SignedReport]]:
-        """Reports from a sequence on, as they leave: without chip rows.
+        """Reports from a sequence on, as they leave: without chip rows, with the roots they quote.
 
         Rows leave to recipients that policy entitles to them; no policy can say so yet.
 
         Raises:
             StorageError: the ledger cannot be read.
         """
+        reports = []
         with self._reported("read"):
             rows = self._db.execute(
                 "SELECT sequence, signed FROM report WHERE sequence >= ? ORDER BY sequence LIMIT ?",
                 (from_sequence, limit),
             ).fetchall()
-        reports = []
-        for sequence, signed in rows:
-            report = parse_message(pb.SignedReport(), signed)
-            report.ClearField("rows")
-            reports.append((sequence, report))
+            for sequence, signed in rows:
+                report = parse_message(pb.SignedReport(), signed)
+                report.ClearField("rows")
+                self._add_roots(report)
+                reports.append((sequence, report))
         return reports
+
+    def _add_roots(self, signed: pb.SignedReport) -> None:
+        for key in quoted_batches(signed.envelope.payload):
+            root = self._db.execute(_ROOT, key).fetchone()
+            if root is not None:
+                signed.quoted_roots.append(parse_message(pb.Envelope(), root[0]))
 
 
 def out_of_order(sequence: int, last: int) -> HistoryError:

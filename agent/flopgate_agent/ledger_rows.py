@@ -84,3 +84,9 @@ def to_bytes(envelope: Envelope) -> bytes:
 def from_bytes(data: bytes) -> Envelope:
     """The same, read back."""
     return envelope_from_wire(parse_message(pb.Envelope(), data))
+
+
+def quoted_batches(payload: bytes) -> list[tuple[str, int]]:
+    """Authority and batch number of each answer that a report quotes."""
+    quotes = parse_message(pb.Report(), payload).quotes
+    return [(quote.authority, quote.batch_number) for quote in quotes if quote.answer_digest]

@@ -149,10 +149,10 @@ class Committer:
 
     def _next_chunk(self, batch: list[_Waiting]) -> list[_Waiting]:
         """What waits and still fits into the batch, but at least one message of every batch."""
-        reports = sum(len(waiting.submission.envelopes) for waiting in batch)
+        reports = sum(len(waiting.submission.reports) for waiting in batch)
         chunk: list[_Waiting] = []
         while self._waiting:
-            reports += len(self._waiting[0].submission.envelopes)
+            reports += len(self._waiting[0].submission.reports)
             if reports > BATCH_REPORTS_MAX and (batch or chunk):
                 break
             chunk.append(self._waiting.popleft())

@@ -1,13 +1,18 @@
-"""Our record of the answers that the reports of a batch quote."""
+"""Our record of the answers that the reports of a batch quote, and proof of those we lost."""
 
 from __future__ import annotations
 
 from sqlalchemy import Connection
 
 from flopgate_governor.core.facts import Chain, IssuedAnswer
-from flopgate_governor.core.quotes import own_quote
+from flopgate_governor.core.quotes import Numbering, own_quote, proves_loss
 from flopgate_governor.receive import Received
+from flopgate_governor.state import State
 from flopgate_governor.store import records
+from flopgate_proto.codec import envelope_from_wire
+from flopgate_proto.errors import PeerError
+from flopgate_proto.limits import QUOTES_MAX
+from flopgate_proto.values.reports import Quote
 
 
 def unknown_numbers(
@@ -50,3 +55,16 @@ def quotable(
         for issued in records.load_issued(connection, facts, quote.batch_number):
             known[item.host_id, issued.digest] = issued
     return known
+
+
+def shows_loss(item: Received, quote: Quote, state: State, numbering: Numbering) -> bool:
+    """Whether a root beside the report proves that our store lost the answer that it quotes."""
+    keys = state.book.answer_keys(state.permit.spki)
+    for wire in item.signed.quoted_roots[:QUOTES_MAX]:
+        try:
+            root = envelope_from_wire(wire)
+        except PeerError:
+            continue
+        if proves_loss(root, quote, keys, numbering):
+            return True
+    return False

@@ -29,22 +29,25 @@ class Submission:
     ``carried``: somebody brought them by file: they are acknowledged, and nothing is granted.
     """
 
-    envelopes: tuple[pb.Envelope, ...]
+    reports: tuple[pb.SignedReport, ...]
     host_id: bytes | None
     carried: bool = False
 
     @property
     def named(self) -> list[bytes]:
         """The hosts that the signatures name, empty where one names none."""
-        return [_host_id_hint(wire) for wire in self.envelopes]
+        return [_host_id_hint(signed.envelope) for signed in self.reports]
 
 
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """A verified report of this host. ``final``: it retires it. ``carried``: it came by file."""
+    """A verified report of this host. ``final``: it retires it. ``carried``: it came by file.
 
-    wire: pb.Envelope
+    ``signed``: as it came; what travels beside the report is not verified.
+    """
+
+    signed: pb.SignedReport
     report: Report
     digest: bytes
     host_id: bytes
@@ -81,10 +84,11 @@ def receive(state: State, submissions: Sequence[Submission]) -> list[Checked]:
     checked = []
     for submission, ids in zip(submissions, named, strict=True):
         one = Checked()
-        for wire, host_id in zip(submission.envelopes, ids, strict=True):
+        for signed, host_id in zip(submission.reports, ids, strict=True):
             try:
-                one.reports.append(_verify(state, submission, wire, host_id))
+                one.reports.append(_verify(state, submission, signed, host_id))
             except PeerError as error:
+                wire = signed.envelope
                 digest = statement_digest(wire.payload_type, wire.payload)
                 one.notices.append(notice(host_id, digest, error))
         checked.append(one)
@@ -101,7 +105,10 @@ def _host_id_hint(wire: pb.Envelope) -> bytes:
     return host_id if len(host_id) == DIGEST_BYTES else b""
 
 
-def _verify(state: State, submission: Submission, wire: pb.Envelope, host_id: bytes) -> Received:
+def _verify(
+    state: State, submission: Submission, signed: pb.SignedReport, host_id: bytes
+) -> Received:
+    wire = signed.envelope
     known: KnownHost | None = state.hosts.get(host_id)
     if submission.host_id is not None and host_id != submission.host_id:
         raise MisdirectedError(
@@ -122,7 +129,7 @@ def _verify(state: State, submission: Submission, wire: pb.Envelope, host_id: by
             "the report names another host than the one that signed it", code="report.host"
         )
     return make_received(
-        wire=wire,
+        signed=signed,
         report=report,
         digest=verified.digest,
         host_id=host_id,

@@ -26,8 +26,8 @@ from flopgate_governor.core.facts import (
 from flopgate_governor.core.lineage import keys
 from flopgate_governor.core.merging import learn
 from flopgate_governor.core.orders import GovernorBook, Halt
-from flopgate_governor.core.quotes import Numbering, next_number, own_quote, shows_rollback
-from flopgate_governor.quoted import quotable, unknown_numbers
+from flopgate_governor.core.quotes import Numbering, is_unknown, next_number, own_quote
+from flopgate_governor.quoted import quotable, shows_loss, unknown_numbers
 from flopgate_governor.receive import Received
 from flopgate_governor.replies import Replies, Sealed, notice, seal_answers
 from flopgate_governor.retirement import forget_retired, free_chips
@@ -57,6 +57,7 @@ _new_halt = upsert(schema.halt)
 _WRITE_HALT = _new_halt.on_conflict_do_update(
     index_elements=["position"],
     set_={
+        "own_batch": _new_halt.excluded.own_batch,
         "quoted_batch": _new_halt.excluded.quoted_batch,
         "host_id": _new_halt.excluded.host_id,
     },
@@ -84,6 +85,7 @@ class Work:
     told: dict[bytes, dict[bytes, int]]
     before: dict[tuple[bytes, str], LaneFacts] = field(default_factory=dict)
     changed: set[bytes] = field(default_factory=set)
+    proven: set[bytes] = field(default_factory=set)
     payloads: list[bytes] = field(default_factory=list)
     answered: list[tuple[Received, bytes]] = field(default_factory=list)
     fresh: dict[tuple[bytes, int], int] = field(default_factory=dict)
@@ -132,7 +134,7 @@ class Work:
             standing=state.standing(unix_ms, listen(connection, state, unix_ms)),
             clusters=state.clusters,
             frontier=state.frontier,
-            numbering=state.book.numbering(unix_ms, records.load_numbers(connection, unknown)),
+            numbering=state.book.numbering(unix_ms, records.load_roots(connection, unknown)),
             facts={host_id: chain.facts for host_id, chain in chains.items()},
             lanes={host_id: chain.lanes for host_id, chain in chains.items()},
             books=Books(state.totals),
@@ -142,26 +144,29 @@ class Work:
         )
 
     def notice_rollback(self, received: list[Received]) -> None:
-        """Halt before any report is judged, if one of them quotes what this store lost (law 4).
+        """Halt before any report is judged, if one of them proves what this store lost (law 4).
 
-        A host whose chain was closed on evidence is not believed.
+        Our own signature proves it, so that it does not matter whose host brings it.
         """
         for item in received:
             quote = own_quote(item.report, self.state.authority)
-            facts = self.facts[item.host_id]
-            if quote is None or item.report.sequence <= facts.sequence or facts.refused_reason:
+            if quote is None or item.report.sequence <= self.facts[item.host_id].sequence:
                 continue
             known = self.quoted.get((item.host_id, quote.answer_digest))
-            if shows_rollback(quote, known, self.numbering):
-                below = records.load_number_below(self.connection, quote.batch_number)
-                shown = Halt(
-                    own_batch=min(self.state.opened_batch, below),
-                    quoted_batch=quote.batch_number,
-                    host_id=item.host_id,
-                )
-                self.book = self.book.halted(shown)
-                self.standing = replace(self.standing, halt=self.book.halt)
-                self.numbering = replace(self.numbering, sure=shown.own_batch)
+            if not is_unknown(quote, known):
+                continue
+            if not shows_loss(item, quote, self.state, self.numbering):
+                continue
+            self.proven.add(item.digest)
+            below = records.load_number_below(self.connection, quote.batch_number)
+            shown = Halt(
+                own_batch=min(self.state.opened_batch, below),
+                quoted_batch=quote.batch_number,
+                host_id=item.host_id,
+            )
+            self.book = self.book.halted(shown)
+            self.standing = replace(self.standing, halt=self.book.halt)
+            self.numbering = self.book.numbering(self.unix_ms, self.numbering.ours)
 
     def take(self, position: int, item: Received, replies: Replies) -> None:
         """Exchange one report of the message at ``position``; what is wrong becomes a notice."""
@@ -221,6 +226,7 @@ class Work:
                 carried=item.carried,
                 stored_digest=stored,
                 quoted=known,
+                proven=item.digest in self.proven,
                 told_ms=self.told.get(item.host_id, {}),
             ),
             authority=self.state.authority,
@@ -287,7 +293,7 @@ class Work:
                 "kind": kind,
                 "digest": item.digest,
                 "detail": detail,
-                "envelope": item.wire.SerializeToString(),
+                "envelope": item.signed.envelope.SerializeToString(),
                 "unix_ms": self.unix_ms,
             }
         )
@@ -337,7 +343,9 @@ class Work:
             number=self.number,
             policy_digest=self.book.orders.policy_digest,
             # A host that left is no less worth an entry than one that came.
-            logged_first=[envelope_from_wire(item.wire) for item, _ in self.answered if item.final],
+            logged_first=[
+                envelope_from_wire(item.signed.envelope) for item, _ in self.answered if item.final
+            ],
         )
 
     def _grant_rows(self) -> tuple[list[Row], list[Row]]:
@@ -357,7 +365,7 @@ class Work:
                 "host_id": item.host_id,
                 "sequence": item.report.sequence,
                 "digest": item.digest,
-                "envelope": item.wire.SerializeToString(),
+                "envelope": item.signed.envelope.SerializeToString(),
                 "answer": answer.payload,
                 "answer_digest": digest,
                 "answer_index": answer.index,

@@ -35,6 +35,7 @@ PLATFORM_GUID_BYTES_MAX: Final = 16
 TOPOLOGY_BYTES_MAX: Final = 64 * 1024
 """With all else at its maximum, a report still fits a payload."""
 QUOTES_MAX: Final = 8
+QUOTED_ROOT_BYTES_MAX: Final = 1024
 SCOPES_MAX: Final = 64
 PAUSES_MAX: Final = 64
 HELD_ORDERS_MAX: Final = 64

@@ -17,7 +17,13 @@ from flopgate_governor.policies.form import DEFAULT_POLICY
 from flopgate_governor.service.licenses import NOTICES_MAX
 from flopgate_proto.codec import decode_trusted_time, envelope_from_json, envelope_to_wire
 from flopgate_proto.envelope import Envelope
-from flopgate_proto.files import REQUEST_KIND, ReportingHost, read_licenses, write_reports
+from flopgate_proto.files import (
+    REQUEST_KIND,
+    CarriedReport,
+    ReportingHost,
+    read_licenses,
+    write_reports,
+)
 from flopgate_proto.joining import JoinToken
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.v1 import flopgate_pb2_grpc as rpc
@@ -86,7 +92,7 @@ def request_file(
         [
             (
                 ReportingHost(host_id=h.host_id, name=f"node-{h.number}", reports=reports),
-                made[h.number],
+                [CarriedReport(one) for one in made[h.number]],
             )
             for h in hosts
         ],

@@ -28,7 +28,7 @@ def test_what_one_authority_lacks_another_hands_over(tmp_path: Path) -> None:
         assert taken.stdout == f"host {host.host_id.hex()} stands at report 300\n"
         chain = ("heads", "chain", host.host_id.hex(), "--dir", world.root, "--out", again)
         assert cli(*chain, "--after", "20").returncode == 0
-        told = [envelope for _, envelope in read_reports(CHAIN_KIND, [again.read_bytes()])]
+        told = [one.envelope for _, one in read_reports(CHAIN_KIND, [again.read_bytes()])]
         assert told == reports[20:], "as the host signed them, past a page of the store"
         none = cli(*chain, "--after", "300")
         assert none.returncode == 2

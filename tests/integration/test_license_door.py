@@ -57,8 +57,8 @@ def request(host: GateHost) -> tuple[bytes, Envelope]:
     file = license_command(host, "request", "--span", "10m", "--name", "node-1").stdout
     (asking,) = asking_hosts([file])
     *_, (_, report) = read_reports(REQUEST_KIND, [file])
-    assert (asking.host.name, asking.request) == ("node-1", report.digest)
-    return file, report
+    assert (asking.host.name, asking.request) == ("node-1", report.envelope.digest)
+    return file, report.envelope
 
 
 def wire(found: LicenseFile) -> pb.HostLicense:
@@ -84,7 +84,7 @@ def test_a_host_without_a_link_runs_on_by_a_file(host: GateHost, tmp_path: Path)
     host.courier.mode = "cut"
     file, report = request(host)
     reports = read_reports(REQUEST_KIND, [file])
-    sequences = [decode_report(one.payload).sequence for _, one in reports]
+    sequences = [decode_report(one.envelope.payload).sequence for _, one in reports]
     assert sequences == list(range(sequences[0], sequences[-1] + 1))
     until(lambda: host.courier.snapshot.sequence >= sequences[-1], "the gate to tell of it")
     acknowledged = host.courier.snapshot.acknowledged_sequence

@@ -295,7 +295,8 @@ def trouble(world: World, action: str, host: FakeHost, amount: int) -> None:
             twin = replace(host.value(), sequence=max(1, host.sequence), wall_unix_ms=7)
             world.deliver(host.sign(twin), *world.missing(host))
         case "bogus":
-            quote = Quote(authority=AUTHORITY, answer_digest=b"\x07" * 32, batch_number=amount)
+            number = world.governor.state.batch_number if amount else 1
+            quote = Quote(authority=AUTHORITY, answer_digest=b"\x07" * 32, batch_number=number)
             world.deliver(*world.missing(host), host.sign(replace(host.value(), quotes=(quote,))))
         case "restore":
             world.restore()

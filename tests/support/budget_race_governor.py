@@ -31,10 +31,9 @@ async def _serve(path: Path, socket: Path, unix_ms: int) -> None:
         while True:
             size = int.from_bytes(await reader.readexactly(HEAD_BYTES))
             up = pb.LinkUp.FromString(await reader.readexactly(size))
-            envelopes = tuple(report.envelope for report in up.reports)
             done: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
             await committer.submit(
-                Submission(envelopes=envelopes, host_id=None), size, done.set_result
+                Submission(reports=tuple(up.reports), host_id=None), size, done.set_result
             )
             reply = await done
             if isinstance(reply, BaseException):

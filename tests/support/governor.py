@@ -20,7 +20,6 @@ from flopgate_proto.codec import (
     encode_order,
     encode_report,
     envelope_from_wire,
-    envelope_to_wire,
 )
 from flopgate_proto.envelope import Envelope, seal, statement_digest
 from flopgate_proto.joining import JoinToken, token_proof
@@ -44,7 +43,6 @@ from flopgate_proto.values import (
     Order,
     Policy,
     Quote,
-    Refusal,
     Report,
     Request,
     Role,
@@ -54,6 +52,7 @@ from flopgate_proto.values import (
     Topology,
     TrustRoot,
 )
+from tests.support.quoted_roots import QuotedRoots
 
 AUTHORITY = "gov.example"
 LIFETIME_MS = 600_000
@@ -137,11 +136,12 @@ class Clock:
 
 @dataclass
 class LocalGovernor:
-    """A governor without a network."""
+    """A governor without a network. ``roots``: of all that it answered; it may lose them."""
 
     state: State
     clock: Clock
     path: Path
+    roots: QuotedRoots = field(default_factory=QuotedRoots)
 
     @classmethod
     def make(cls, path: Path, policy: Policy | None = POLICY) -> "LocalGovernor":
@@ -194,12 +194,24 @@ class LocalGovernor:
         """Enroll a host."""
         admit(self.state, host.enrolment(token))
 
-    def send(self, *envelopes: Envelope, host_id: bytes | None = None) -> pb.LinkDown:
-        """Commit some reports as one message of a relay, or of one host."""
-        submission = Submission(
-            envelopes=tuple(envelope_to_wire(envelope) for envelope in envelopes), host_id=host_id
-        )
-        return commit_batch(self.state, [submission])[0]
+    def send(
+        self, *envelopes: Envelope, host_id: bytes | None = None, carried: bool = False
+    ) -> pb.LinkDown:
+        """Commit some reports as one message of a relay, of one host, or of a file."""
+        return self.bring(self.roots.beside(*envelopes), host_id=host_id, carried=carried)
+
+    def bring(
+        self,
+        reports: tuple[pb.SignedReport, ...],
+        host_id: bytes | None = None,
+        *,
+        carried: bool = False,
+    ) -> pb.LinkDown:
+        """Commit what a courier brings, just as it is."""
+        submission = Submission(reports=reports, host_id=host_id, carried=carried)
+        (down,) = commit_batch(self.state, [submission])
+        self.roots.note(*down.batches)
+        return down
 
     def count(self, table: str) -> int:
         """Rows of a table."""
@@ -373,22 +385,6 @@ def answers(down: pb.LinkDown) -> list[VerifiedAnswer]:
         for root in [envelope_from_wire(batch.batch_root)]
         for leaf in batch.answers
     ]
-
-
-def ceiling_of(answer: VerifiedAnswer) -> int:
-    """The one ceiling that was granted."""
-    (verdict,) = answer.answer.verdicts
-    if not isinstance(verdict.outcome, Ceiling):
-        raise TypeError(f"refused: {verdict.outcome}")
-    return verdict.outcome.ceiling_tflop
-
-
-def refusal_of(answer: VerifiedAnswer) -> Refusal:
-    """The one refusal."""
-    (verdict,) = answer.answer.verdicts
-    if not isinstance(verdict.outcome, Refusal):
-        raise TypeError(f"granted: {verdict.outcome}")
-    return verdict.outcome
 
 
 def joined(governor: LocalGovernor, count: int = 1, capacity: int = 2_000_000) -> list[FakeHost]:

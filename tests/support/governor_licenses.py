@@ -2,10 +2,8 @@
 
 from dataclasses import replace
 
-from flopgate_governor.batch import commit_batch
 from flopgate_governor.core.decide import rate_flop_per_s, reach_tflop
 from flopgate_governor.licenses.issuing import issue
-from flopgate_governor.receive import Submission
 from flopgate_proto.batches import VerifiedAnswer
 from flopgate_proto.codec import encode_order, envelope_from_wire, envelope_to_wire
 from flopgate_proto.envelope import Envelope
@@ -78,10 +76,7 @@ def asking(
 
 def carry(governor: LocalGovernor, *envelopes: Envelope) -> pb.LinkDown:
     """Reports that came by file."""
-    submission = Submission(
-        envelopes=tuple(envelope_to_wire(one) for one in envelopes), host_id=None, carried=True
-    )
-    return commit_batch(governor.state, [submission])[0]
+    return governor.send(*envelopes, carried=True)
 
 
 def approval_of(
@@ -114,7 +109,9 @@ def give(
         requests=requests or approval.requests,
         approval=envelope_to_wire(signed(approval, signers)),
     )
-    return issue(governor.state, request)
+    reply = issue(governor.state, request)
+    governor.roots.note(*[one.answer for one in reply.licenses])
+    return reply
 
 
 def preview(governor: LocalGovernor, approval: LicenseApproval) -> pb.IssueLicensesReply:

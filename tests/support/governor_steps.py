@@ -1,10 +1,12 @@
 """Steps that tests of the governor share: ask once, read the books, make orders."""
 
 from flopgate_governor.orders.accepting import orders_for
-from flopgate_proto.codec import PayloadType
-from flopgate_proto.envelope import Envelope, seal
-from flopgate_proto.values import Pause, Reconciliation, Resume, Scope, ScopeKind
-from tests.support.governor import AUTHORITY, LIFETIME_MS, FakeHost, LocalGovernor
+from flopgate_proto.batches import seal_batch
+from flopgate_proto.codec import PayloadType, envelope_to_wire
+from flopgate_proto.envelope import Envelope, seal, statement_digest
+from flopgate_proto.keys import SigningKey
+from flopgate_proto.values import Pause, Quote, Reconciliation, Resume, Scope, ScopeKind
+from tests.support.governor import AUTHORITY, LIFETIME_MS, PERMIT, FakeHost, LocalGovernor
 
 CLUSTER = Scope(ScopeKind.CLUSTER, "c1")
 AMPLE = 10**12
@@ -62,6 +64,19 @@ def reconciliation(batch_number: int) -> Reconciliation:
     return Reconciliation(
         authority=AUTHORITY, batch_number=batch_number, nonce=bytes(16), reason="restored"
     )
+
+
+def lost(
+    governor: LocalGovernor, number: int, *, signer: SigningKey = PERMIT, origin: str = AUTHORITY
+) -> Quote:
+    """Of an answer that is not on record, with the root of its batch, by default one of ours."""
+    payload = number.to_bytes(8, "big")
+    root, _ = seal_batch(
+        [payload], origin=origin, batch_number=number, previous=bytes(32), signer=signer
+    )
+    digest = statement_digest(PayloadType.ANSWER, payload)
+    governor.roots[digest] = envelope_to_wire(root)
+    return Quote(authority=AUTHORITY, answer_digest=digest, batch_number=number)
 
 
 def let_lost_grants_run_out(governor: LocalGovernor) -> None:

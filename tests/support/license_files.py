@@ -8,7 +8,13 @@ from typing import Any, Final
 from flopgate_proto.batches import seal_batch
 from flopgate_proto.codec import decode_answer, encode_answer, envelope_to_wire
 from flopgate_proto.envelope import Envelope
-from flopgate_proto.files import REQUEST_KIND, ReportingHost, write_licenses, write_reports
+from flopgate_proto.files import (
+    REQUEST_KIND,
+    CarriedReport,
+    ReportingHost,
+    write_licenses,
+    write_reports,
+)
 from flopgate_proto.keys import SigningKey, key_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LicenseTerms, LicenseWish, Report, SingleUse
@@ -41,7 +47,7 @@ def request_file(*keys: SigningKey, **fields: Any) -> bytes:
         host = ReportingHost(
             host_id=key_digest(key.spki), name=f"node-{number}", reports=len(chain)
         )
-        hosts.append((host, chain))
+        hosts.append((host, [CarriedReport(one) for one in chain]))
     return b"".join(write_reports(REQUEST_KIND, hosts))
 
 

@@ -14,8 +14,9 @@ from flopgate_proto.codec import decode_report
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import MalformedError
 from flopgate_proto.values import Figures
-from tests.support.governor import FakeHost, LocalGovernor, answers, refusal_of
+from tests.support.governor import FakeHost, LocalGovernor, answers
 from tests.support.governor_steps import ASK, ask, totals
+from tests.support.verdicts import refusal_of
 
 H100 = "NVIDIA H100 80GB HBM3"
 

@@ -13,7 +13,7 @@ from flopgate_governor.receive import Submission
 from flopgate_governor.service.overview import overview
 from flopgate_governor.state import State
 from flopgate_governor.store.budgets import load_books
-from flopgate_proto.codec import PayloadType, decode_enrolment, encode_enrolment, envelope_to_wire
+from flopgate_proto.codec import PayloadType, decode_enrolment, encode_enrolment
 from flopgate_proto.codec.answers import decode_admission
 from flopgate_proto.envelope import Envelope, seal
 from flopgate_proto.errors import (
@@ -218,13 +218,13 @@ def test_messages_that_wait_are_committed_together(tmp_path: Path) -> None:
         await committer.start()
         replies: list[Reply] = []
         for host in hosts:
-            wire = envelope_to_wire(host.report())
+            reports = governor.roots.beside(host.report())
             await committer.submit(
-                Submission(envelopes=(wire,), host_id=host.host_id), 1, replies.append
+                Submission(reports=reports, host_id=host.host_id), 1, replies.append
             )
         await committer.close()
         with pytest.raises(StorageError, match="stopping"):
-            await committer.submit(Submission(envelopes=(), host_id=None), 1, replies.append)
+            await committer.submit(Submission(reports=(), host_id=None), 1, replies.append)
         return [reply for reply in replies if isinstance(reply, pb.LinkDown)]
 
     replies = asyncio.run(commit())
@@ -246,9 +246,9 @@ def test_law_9_what_was_not_committed_is_not_acknowledged(tmp_path: Path) -> Non
     async def commit() -> None:
         committer = Committer(lambda: reopened(governor))
         await committer.start()
-        wire = envelope_to_wire(host.report())
+        reports = governor.roots.beside(host.report())
         replies: list[Reply] = []
-        await committer.submit(Submission(envelopes=(wire,), host_id=None), 1, replies.append)
+        await committer.submit(Submission(reports=reports, host_id=None), 1, replies.append)
         await committer.close()
         (error,) = replies
         assert isinstance(error, StorageError)

@@ -21,10 +21,8 @@ from tests.support.governor import (
     FakeHost,
     LocalGovernor,
     answers,
-    ceiling_of,
     cluster_policy,
     joined,
-    refusal_of,
 )
 from tests.support.governor_steps import (
     AMPLE,
@@ -33,6 +31,7 @@ from tests.support.governor_steps import (
     evidence,
     totals,
 )
+from tests.support.verdicts import ceiling_of, refusal_of
 
 
 def test_a_covered_host_gets_a_ceiling_and_terms(governor: LocalGovernor, host: FakeHost) -> None:

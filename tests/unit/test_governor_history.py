@@ -22,6 +22,7 @@ from tests.support.governor_steps import (
     ASK,
     ask,
     let_lost_grants_run_out,
+    lost,
     reconciliation,
 )
 
@@ -172,22 +173,22 @@ def test_law_4_a_loss_is_noticed_however_far_the_governor_went_on(tmp_path: Path
     governor.state.store.close()
     copyfile(tmp_path / "g.sqlite", tmp_path / "old.sqlite")
     governor.reopen()
-    lost = replace(host)
-    ask(governor, lost)
+    heard = replace(host)
+    ask(governor, heard)
     governor.reopen(tmp_path / "old.sqlite")
     for _ in range(5):
         governor.clock.unix_ms += 60_000
         assert not ask(governor, other)
     governor.reopen()
     assert not ask(governor, other)
-    host.quote = lost.quote
+    host.quote = heard.quote
     assert ask(governor, host) == "governor.rolled-back"
     assert ask(governor, other) == "governor.rolled-back"
     assert not governor.count("evidence")
-    governor.order(reconciliation(lost.quote.batch_number + 10))
+    governor.order(reconciliation(heard.quote.batch_number + 10))
     let_lost_grants_run_out(governor)
     assert not ask(governor, other)
-    host.quote = lost.quote
+    host.quote = heard.quote
     assert not ask(governor, host)
     governor.state.store.close()
 
@@ -197,7 +198,7 @@ def test_law_4_a_rollback_stops_the_reports_that_stand_before_its_proof(tmp_path
     governor = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(AMPLE))
     host, other = joined(governor, 2)
     highest = governor.state.batch_number
-    host.quote = Quote(authority=AUTHORITY, answer_digest=b"\x09" * 32, batch_number=highest + 9)
+    host.quote = lost(governor, highest + 9)
     told = answers(governor.send(other.report(ASK), host.report(ASK)))
     outcomes = [verdict.outcome for one in told for verdict in one.answer.verdicts]
     reasons = [one.reason for one in outcomes if isinstance(one, Refusal)]
@@ -209,7 +210,7 @@ def test_law_4_quotes_of_reconciled_batches_are_no_evidence(tmp_path: Path) -> N
     governor = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(AMPLE))
     (host,) = joined(governor)
     highest = governor.state.batch_number
-    host.quote = Quote(authority=AUTHORITY, answer_digest=b"\x09" * 32, batch_number=highest + 50)
+    host.quote = lost(governor, highest + 50)
     assert ask(governor, host) == "governor.rolled-back"
     host.quote = Quote(authority=AUTHORITY, answer_digest=b"\x09" * 32, batch_number=highest + 50)
     governor.order(reconciliation(highest + 60))

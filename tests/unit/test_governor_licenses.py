@@ -21,7 +21,6 @@ from tests.support.governor import (
     FakeHost,
     LocalGovernor,
     answers,
-    ceiling_of,
     cluster_policy,
     joined,
     signed,
@@ -45,6 +44,7 @@ from tests.support.governor_licenses import (
     preview,
 )
 from tests.support.governor_steps import ask, pause, totals
+from tests.support.verdicts import ceiling_of
 
 
 @pytest.fixture

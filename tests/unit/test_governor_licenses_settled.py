@@ -18,7 +18,6 @@ from tests.support.governor import (
     FakeHost,
     LocalGovernor,
     answers,
-    ceiling_of,
 )
 from tests.support.governor_licenses import (
     AMPLE,
@@ -39,6 +38,7 @@ from tests.support.governor_licenses import (
     preview,
 )
 from tests.support.governor_steps import ask, evidence, retirement, totals
+from tests.support.verdicts import ceiling_of
 
 
 @pytest.fixture

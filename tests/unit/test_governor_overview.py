@@ -8,7 +8,7 @@ from flopgate_governor.commands.status import lines_of
 from flopgate_governor.policies.bounds import KILL_MS
 from flopgate_governor.service.overview import overview, tolerated_outage_ms
 from flopgate_proto.amounts import date_text
-from flopgate_proto.values import Pause, Phase, PhaseRule, Quote, Scope, ScopeKind
+from flopgate_proto.values import Pause, Phase, PhaseRule, Scope, ScopeKind
 from tests.support import further_orders
 from tests.support.governor import (
     AUTHORITY,
@@ -20,7 +20,7 @@ from tests.support.governor import (
     delegation,
     joined,
 )
-from tests.support.governor_steps import AMPLE, ask, reconciliation
+from tests.support.governor_steps import AMPLE, ask, lost, reconciliation
 
 
 def told(governor: LocalGovernor) -> list[str]:
@@ -41,9 +41,9 @@ def pause(scope: Scope) -> Pause:
 
 
 def quote_unknown(governor: LocalGovernor, host: FakeHost, ahead: int) -> int:
-    """A host quotes a batch that this governor does not know; its number."""
+    """A host proves that this governor lost a batch; its number."""
     number = governor.state.batch_number + ahead
-    host.quote = Quote(authority=AUTHORITY, answer_digest=b"\x09" * 32, batch_number=number)
+    host.quote = lost(governor, number)
     assert ask(governor, host) == "governor.rolled-back"
     return number
 

@@ -12,7 +12,6 @@ from tests.support.governor import (
     POLICY,
     FakeHost,
     LocalGovernor,
-    refusal_of,
 )
 from tests.support.governor_steps import (
     ASK,
@@ -21,6 +20,7 @@ from tests.support.governor_steps import (
     resume,
     told,
 )
+from tests.support.verdicts import refusal_of
 
 
 def test_law_6_one_officer_pauses_a_cluster(governor: LocalGovernor, host: FakeHost) -> None:

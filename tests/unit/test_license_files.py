@@ -65,7 +65,7 @@ def refused(parse: Callable[[], object], code: str, *words: str) -> None:
 def test_a_request_file_is_read_back() -> None:
     found = list(read_reports(REQUEST_KIND, [REQUESTS]))
     chain = license_files.reports()
-    assert [envelope for host, envelope in found if host.host_id == HOST_ID] == chain
+    assert [one.envelope for host, one in found if host.host_id == HOST_ID] == chain
     assert {host.name for host, _ in found} == {"node-1", "node-2"}
     first, second = asking_hosts([REQUESTS])
     assert (first.request, first.sequence) == (chain[-1].digest, 3)

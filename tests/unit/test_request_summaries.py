@@ -14,6 +14,7 @@ from flopgate_proto.errors import FlopgateError
 from flopgate_proto.files import (
     REQUEST_KIND,
     AskingHost,
+    CarriedReport,
     Content,
     ReportingHost,
     Summary,
@@ -298,7 +299,7 @@ def test_what_is_on_record_is_told(site: Site, case: str, standing: str, words: 
     if case == "other":
         held.send(before.report(spend_tflop=1))
     asking_host = ReportingHost(host_id=host.host_id, name="n", reports=1)
-    lines = write_reports(REQUEST_KIND, [(asking_host, [request])])
+    lines = write_reports(REQUEST_KIND, [(asking_host, [CarriedReport(request)])])
     path = site.file("one.request", b"".join(lines))
     paper = site.file("one.txt", site.show(path, "--form", "text"))
     told = site.summary(paper, "--dir", str(folder_of(root, held)))

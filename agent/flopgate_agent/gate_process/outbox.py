@@ -26,7 +26,7 @@ class Reports(Protocol):
     """Where reports are kept."""
 
     def reports(self, from_sequence: int, limit: int) -> list[tuple[int, pb.SignedReport]]:
-        """Those from a sequence on, as they leave."""
+        """Those from a sequence on, as they leave, with the roots of all that they quote."""
 
 
 class Outbox:
@@ -43,10 +43,12 @@ class Outbox:
         self._ledger = ledger
         self._first = first_unacknowledged
         self._next: dict[int, int] = {}
+        self._serves: dict[int, str] = {}
 
     def resend(self, client_id: int, authority: str, from_sequence: int) -> None:
         """Start again from a sequence; 0 means from what ``authority`` has not acknowledged."""
         self._next[client_id] = from_sequence or self._first(authority)
+        self._serves[client_id] = authority
 
     def push(self, last_sequence: int) -> None:
         """Send what couriers have asked for and do not have yet.
@@ -56,13 +58,22 @@ class Outbox:
         """
         clients = self._door.clients
         self._next = {one: sequence for one, sequence in self._next.items() if one in clients}
+        self._serves = {one: name for one, name in self._serves.items() if one in clients}
         for client_id, sequence in self._next.items():
             if sequence <= last_sequence:
                 self._next[client_id] = self._send_from(client_id, sequence)
 
     def _send_from(self, client_id: int, sequence: int) -> int:
         for number, signed in self._ledger.reports(sequence, READ_REPORTS_MAX):
+            _keep_roots_of(self._serves[client_id], signed)
             if not self._door.send(client_id, pb.FromGate(report=signed)):
                 return number
             sequence = number + 1
         return sequence
+
+
+def _keep_roots_of(authority: str, signed: pb.SignedReport) -> None:
+    """What another authority signed is none of this one's business."""
+    for place in reversed(range(len(signed.quoted_roots))):
+        if pb.BatchRoot.FromString(signed.quoted_roots[place].payload).origin != authority:
+            del signed.quoted_roots[place]

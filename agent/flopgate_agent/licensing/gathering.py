@@ -8,11 +8,11 @@ from itertools import groupby
 from operator import itemgetter
 
 from flopgate_agent.licensing.given import chunks, naming, opened
-from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import FlopgateError
 from flopgate_proto.files import (
     REQUEST_KIND,
     AskingHost,
+    CarriedReport,
     ReportingHost,
     asking_hosts,
     read_reports,
@@ -64,10 +64,10 @@ def merged(gathered: Gathered) -> Iterator[bytes]:
     return write_reports(REQUEST_KIND, _hosts(gathered))
 
 
-def _hosts(gathered: Gathered) -> Iterator[tuple[ReportingHost, Iterator[Envelope]]]:
+def _hosts(gathered: Gathered) -> Iterator[tuple[ReportingHost, Iterator[CarriedReport]]]:
     for path in dict.fromkeys(path for _, path in gathered.chosen.values()):
         with naming(path), opened(path) as file:
             held = read_reports(REQUEST_KIND, chunks(file))
             for host, reports in groupby(held, key=itemgetter(0)):
                 if gathered.chosen[host.host_id][1] == path:
-                    yield host, (envelope for _, envelope in reports)
+                    yield host, (report for _, report in reports)

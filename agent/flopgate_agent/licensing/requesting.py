@@ -16,9 +16,8 @@ from flopgate_agent.local_door import ask_gate
 from flopgate_agent.outbox.entries import Entry, reports
 from flopgate_agent.outbox.ledger_copy import ledger_copy
 from flopgate_proto.codec import envelope_from_wire
-from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import EnvironmentFault
-from flopgate_proto.files import REQUEST_KIND, ReportingHost, write_reports
+from flopgate_proto.files import REQUEST_KIND, CarriedReport, ReportingHost, write_reports
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 IF_SILENT: Final = "Start the gate, or name its own gate.toml."
@@ -96,9 +95,10 @@ def _written(ledger: Ledger, memory: Memory, asking: int, wanted: Wanted) -> Ite
     host = ReportingHost(
         host_id=memory.last.report.host_id, name=wanted.name, reports=asking - first + 1
     )
-    yield from write_reports(REQUEST_KIND, [(host, _envelopes(ledger, memory, first, asking))])
+    yield from write_reports(REQUEST_KIND, [(host, _carried(ledger, memory, first, asking))])
 
 
-def _envelopes(ledger: Ledger, memory: Memory, first: int, last: int) -> Iterator[Envelope]:
+def _carried(ledger: Ledger, memory: Memory, first: int, last: int) -> Iterator[CarriedReport]:
     for one in reports(ledger, memory, first, last):
-        yield envelope_from_wire(one.envelope)
+        roots = tuple(envelope_from_wire(root) for root in one.roots)
+        yield CarriedReport(envelope_from_wire(one.envelope), roots)

@@ -31,6 +31,7 @@ class Entry:
         held_by: authorities that signed that they have it, or joined after it.
         wanted_by: those that have not, yet.
         quote: what the TPM signed for an enrolment; it leaves beside it.
+        roots: batch roots of the answers that a report quotes; each leaves beside it.
         rows: figures of single chips that belong to it and stay on the host.
     """
 
@@ -43,6 +44,7 @@ class Entry:
     wanted_by: tuple[str, ...]
     rows: int = 0
     quote: pb.TpmQuote | None = None
+    roots: tuple[pb.Envelope, ...] = ()
 
 
 def no_quote(_enrolment_digest: bytes) -> pb.TpmQuote | None:
@@ -114,4 +116,5 @@ def _of_report(memory: Memory, sequence: int, signed: pb.SignedReport) -> Entry:
         held_by=held,
         wanted_by=tuple(one.name for one in admitted if one.name not in held),
         rows=message.chip_count,
+        roots=tuple(signed.quoted_roots),
     )

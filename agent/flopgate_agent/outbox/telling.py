@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from flopgate_agent.outbox.entries import Entry
 from flopgate_agent.outbox.words import FIELDS
 from flopgate_proto.amounts import date_text, flop_text
-from flopgate_proto.codec import PayloadType
+from flopgate_proto.codec import PayloadType, parse_message
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.words import word_of
 
@@ -62,6 +62,10 @@ def told(entry: Entry) -> Iterator[str]:
     if entry.quote is not None:
         yield "beside it, signed by the TPM:"
         yield from _fields(entry.quote, 1)
+    for root in entry.roots:
+        key_ids = ", ".join(signature.keyid for signature in root.signatures)
+        yield f"beside it, to its origin alone, as that signed it by key {key_ids}:"
+        yield from _fields(parse_message(pb.BatchRoot(), root.payload), 1)
 
 
 def _fields(message: Message, depth: int) -> Iterator[str]:

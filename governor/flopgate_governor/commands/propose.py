@@ -52,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "digest", nargs="+", metavar="DIGEST", help="as in `status`, or how they begin"
     )
     revoke = kind("revoke", "a suspected key counts for nothing but a veto from now on")
-    revoke.add_argument("officer", metavar="OFFICER", help="name or key id, as in the trust root")
+    revoke.add_argument(
+        "officer", metavar="KEY", help="name or key id, as in the trust root; id of an online key"
+    )
     adopt = kind("adopt", "a host whose chain was closed on evidence goes on after one report")
     adopt.add_argument("host", metavar="HOST", help="its id, or the digits it begins with")
     adopt.add_argument(
@@ -117,16 +119,20 @@ def _confirm(arguments: argparse.Namespace, layout: Layout) -> Order:
 
 def _revoke(arguments: argparse.Namespace, layout: Layout) -> Order:
     with opened(layout) as state:
+        book = state.book.orders
         named = {
-            key_digest(key.spki): key.name
-            for key in state.book.orders.trust.root.keys
+            key_digest(key.spki)
+            for key in book.trust.root.keys
             if arguments.officer == key.name or is_key(arguments.officer, key_digest(key.spki))
         }
+        online = [held.key.key_id for held in book.delegated]
+    named |= {bytes.fromhex(one) for one in online if is_key(arguments.officer, bytes.fromhex(one))}
     if len(named) != 1:
         raise ConfigError(
-            f"{len(named)} keys of the trust root are {arguments.officer!r}",
+            f"{len(named)} keys of the trust root, or online keys, are {arguments.officer!r}",
             code="revoke.officer",
-            remedy="Name one by its key id, as `flopgate-governor order trust` shows them.",
+            remedy="Name one by its key id: `flopgate-governor order trust` shows those of "
+            f"officers, online keys are {', '.join(online) or 'none'}.",
         )
     return Revocation(key_digest=next(iter(named)), **_signed(arguments, layout))
 

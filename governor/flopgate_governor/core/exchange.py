@@ -57,6 +57,7 @@ class Arrived:
         carried: somebody brought it by file: nothing that it asks for is granted.
         stored_digest: of the report on record with the same sequence.
         quoted: our record of the answer it quotes.
+        proven: what came beside it proves that this answer was ours, and lost.
         told_ms: gate running time of this host when it was told of each pause that lapses.
     """
 
@@ -67,6 +68,7 @@ class Arrived:
     carried: bool = False
     stored_digest: bytes | None = None
     quoted: IssuedAnswer | None = None
+    proven: bool = False
 
 
 @quick
@@ -109,16 +111,18 @@ def exchange(
     Raises:
         HistoryError: evidence against the host; nothing was changed.
         MalformedError: it cannot be judged; nothing was changed.
-        MisuseError: an open chain shows a rollback, and ``standing`` is not halted.
+        ForgedError: it quotes what nothing shows to be ours; nothing was changed.
+        MisuseError: it shows a rollback, and ``standing`` is not halted.
     """
     report = arrived.report
     where = place(report, arrived.digest, host, arrived.stored_digest)
     if where is Place.DUPLICATE:
         return make_exchanged(place=where, host=host)
-    quote = read_quote(own_quote(report, authority), host, arrived.quoted, numbering)
+    own = own_quote(report, authority)
+    quote = read_quote(own, host, arrived.quoted, numbering, proven=arrived.proven)
     if where is Place.GAP:
         return make_exchanged(place=where, host=host)
-    if quote.rolled_back and standing.halt is None and not host.refused_reason:
+    if quote.rolled_back and standing.halt is None:
         raise MisuseError("judged before its transaction was halted", code="exchange.not-halted")
     in_force: tuple[LatchedPause, ...] = ()
     if pauses:

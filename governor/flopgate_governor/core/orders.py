@@ -9,7 +9,7 @@ be told again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,7 +17,7 @@ from flopgate_governor.core.clusters import fenced
 from flopgate_governor.core.quotes import AHEAD_MAX, Numbering
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import HistoryError
-from flopgate_proto.keys import key_digest
+from flopgate_proto.keys import VerifyingKey, key_digest
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.orders.book import GOVERNOR, OrderBook
 from flopgate_proto.orders.held import DelegatedKey
@@ -55,9 +55,9 @@ class Halt:
 
     Attributes:
         own_batch: highest batch that is certainly ours: it stood in the store when this process
-            opened it, and below the first unknown one that was quoted.
-        quoted_batch: highest unknown batch number that a host quoted.
-        host_id: which host did.
+            opened it, and below each that was shown to be lost.
+        quoted_batch: highest batch that was shown to be lost.
+        host_id: which host quoted it.
     """
 
     own_batch: int
@@ -134,21 +134,36 @@ class GovernorBook:
         """Batches are numbered above this: reconciled numbers are never used again."""
         return max((upto for _, upto in self.lost), default=0)
 
-    def numbering(self, unix_ms: int, ours: frozenset[int] = frozenset()) -> Numbering:
+    def answer_keys(self, signing_spki: bytes) -> dict[str, VerifyingKey]:
+        """Keys that can have signed our answers, by id, but for former ones that were revoked.
+
+        ``signing_spki``: of the key that signs now. A store that was put back may lack the
+        delegation that lets it.
+        """
+        known = [held.key for held in self.orders.delegated]
+        revoked = self.orders.trust.revoked
+        former = {key.key_id: key for key in known if key.key_id not in revoked}
+        signing = VerifyingKey(signing_spki)
+        return former | {signing.key_id: signing}
+
+    def numbering(self, unix_ms: int, ours: Mapping[int, bytes]) -> Numbering:
         """Our own batches, as quotes of some numbers are judged by them now."""
+        halt = self.halt
         return make_numbering(
             reach=unix_ms + AHEAD_MAX,
-            lost=self.lost,
             ours=ours,
-            sure=None if self.halt is None else self.halt.own_batch,
+            lost=self.lost,
+            halt=None if halt is None else (halt.own_batch, halt.quoted_batch),
         )
 
     def halted(self, shown: Halt) -> GovernorBook:
-        """The book after a host quoted a batch that we do not know; the highest quote counts."""
-        halt = shown if self.halt is None else replace(shown, own_batch=self.halt.own_batch)
-        if self.halt is not None and self.halt.quoted_batch >= halt.quoted_batch:
-            return self
-        return replace(self, halt=halt)
+        """The book after a host showed a batch that we lost; the highest one counts."""
+        held = self.halt
+        if held is None:
+            return replace(self, halt=shown)
+        highest = shown if shown.quoted_batch > held.quoted_batch else held
+        halt = replace(highest, own_batch=min(shown.own_batch, held.own_batch))
+        return self if halt == held else replace(self, halt=halt)
 
     @property
     def fences(self) -> dict[str, bytes]:

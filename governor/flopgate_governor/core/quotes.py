@@ -2,33 +2,43 @@
 
 known, not older than quoted before            current
 known, older than quoted before                stale: no permission, no accusation
-unknown, of a batch that stands in our store   conflicting: evidence
-unknown, of a number further than can be lost  conflicting: evidence
 unknown, in a reconciled range                 current: our own loss, settled by officers
-unknown otherwise                              our store lost it: we were rolled back, halt
+unknown, with the root of a batch of that      our store lost it: we were rolled back, halt
+number that we signed and do not have
+unknown, while halted, of a number that lies   lost as well: the halt is proven already
+between what is certainly ours and what was
+shown to be lost
+unknown, of a batch that stands in our store   conflicting: evidence
+unknown otherwise                              unproven: nothing is recorded, granted or charged
+                                               to anybody else, and nobody is accused
+
+A number alone proves nothing: whoever is enrolled can make one up. A root that our key signed can
+only come from us, whoever brings it, so it need not prove the quoted answer as well.
 
 Each number is at least the time at which it was signed, and after a reconciliation so far above it
-as the reconciled ones were. So whatever store is put back, a number that it does not hold was lost,
-however far we have gone on since. Only a clock that was set back too, or a second loss of what was
-signed within the moment of a reconciliation, makes us use lost numbers a second time: while halted,
-nobody is accused of holding the first.
+as the reconciled ones were. So a store that was put back uses no number again, unless its clock was
+set back too, or what was signed within the moment of a reconciliation was lost a second time: then
+two roots of one number are ours, and while halted nobody is accused of holding the first.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from flopgate_governor.core.facts import NO_ANSWER, HostFacts, IssuedAnswer
-from flopgate_proto.errors import HistoryError
+from flopgate_proto.codec import PayloadType, decode_batch_root
+from flopgate_proto.envelope import Envelope, verify
+from flopgate_proto.errors import ForgedError, HistoryError, PeerError
+from flopgate_proto.keys import VerifyingKey
 from flopgate_proto.quick import maker, quick
 from flopgate_proto.values.licenses import LicenseQuote
 from flopgate_proto.values.reports import Quote, Report
 
 AHEAD_MAX: Final = 366 * 86_400_000
-"""How far above the time a lost number can lie: a year, by which the clock may have been ahead, or
-an earlier lie have moved them. Beyond that a quote is a lie: believed, it would move all numbers
-further. Never measured from numbers that a lie has moved already: a restored store has not seen it.
+"""How far above the time a lost number can lie: a year, by which the clock may have been ahead.
+A root beyond that is taken for one of a thief of our key: followed, it would use up all numbers.
 """
 
 
@@ -63,25 +73,29 @@ class Numbering:
 
     Attributes:
         reach: highest number that a loss can have taken.
+        ours: of the numbers that were asked about, those that stand in our store, with the digest
+            of the root.
         lost: ranges (above, up to) lost and reconciled.
-        ours: of the numbers that were asked about, those that stand in our store.
-        sure: while halted, the highest number that is certainly ours; ``None`` while not.
+        halt: while halted, the highest number that is certainly ours, and the highest that was
+            shown to be lost.
     """
 
     reach: int
+    ours: Mapping[int, bytes]
     lost: tuple[tuple[int, int], ...] = ()
-    ours: frozenset[int] = frozenset()
-    sure: int | None = None
+    halt: tuple[int, int] | None = None
 
     def was_lost(self, number: int) -> bool:
         """Whether officers signed that batches around this number were lost."""
         return any(above < number <= upto for above, upto in self.lost)
 
     def is_losing(self, number: int) -> bool:
-        """Whether an unknown answer of this batch shows a rollback that is not reconciled."""
-        if not 0 < number <= self.reach or self.was_lost(number):
-            return False
-        return number not in self.ours or (self.sure is not None and number > self.sure)
+        """Whether it was lost with what halts us."""
+        return self.halt is not None and self.halt[0] < number <= self.halt[1]
+
+    def is_ours(self, number: int) -> bool:
+        """Whether that batch stands in our store, and no other one of ours had its number."""
+        return number in self.ours and (self.halt is None or number <= self.halt[0])
 
 
 def next_number(highest: int, unix_ms: int, ahead: int) -> int:
@@ -100,31 +114,73 @@ def own_quote(report: Report, authority: str) -> Quote | None:
     return None
 
 
-def shows_rollback(quote: Quote, known: IssuedAnswer | None, numbering: Numbering) -> bool:
-    """Whether it quotes an answer that was ours and that our store lost, not yet reconciled."""
-    unknown = bool(quote.answer_digest) and known is None
-    return unknown and numbering.is_losing(quote.batch_number)
+def is_unknown(quote: Quote, known: IssuedAnswer | None) -> bool:
+    """Whether it quotes an answer of which we have no record."""
+    return bool(quote.answer_digest) and known is None
+
+
+def proves_loss(
+    root: Envelope, quote: Quote, keys: Mapping[str, VerifyingKey], numbering: Numbering
+) -> bool:
+    """Whether an unknown answer was ours and our store lost its batch, not yet reconciled.
+
+    Args:
+        root: came beside the report.
+        quote: of ours, an answer of which we have no record.
+        keys: that can have signed it.
+        numbering: with what stands in our store under the quoted number.
+    """
+    number = quote.batch_number
+    if not 0 < number <= numbering.reach or numbering.was_lost(number):
+        return False
+    # A root of ours has one signature; more would only be dear to look at.
+    if len(root.signatures) != 1:
+        return False
+    try:
+        verified = verify(root, PayloadType.BATCH_ROOT, keys)
+        batch = decode_batch_root(verified.payload)
+    except PeerError:
+        return False
+    same = batch.origin == quote.authority and batch.batch_number == number
+    return same and numbering.ours.get(number) != verified.digest
 
 
 def read_quote(
-    quote: Quote | None, facts: HostFacts, known: IssuedAnswer | None, numbering: Numbering
+    quote: Quote | None,
+    facts: HostFacts,
+    known: IssuedAnswer | None,
+    numbering: Numbering,
+    *,
+    proven: bool,
 ) -> QuoteRead:
     """Judge a quote; ``known`` is our own record of the quoted digest, ``None`` if there is none.
 
+    ``proven``: what came beside the report `proves_loss`.
+
     Raises:
         HistoryError: it quotes an answer that this authority never gave.
+        ForgedError: nothing shows that this authority gave it, and nothing that it did not.
     """
     if quote is None:
         return make_quote_read(answer=NO_ANSWER, grant=b"", stale=bool(facts.quoted.digest))
     if not quote.answer_digest:
         return _read(quote, NO_ANSWER, stale=bool(facts.quoted.digest))
-    if known is None and numbering.was_lost(quote.batch_number):
+    number = quote.batch_number
+    if known is None and numbering.was_lost(number):
         return _read(quote, _unknown(quote))
-    if shows_rollback(quote, known, numbering):
+    if known is None and (proven or numbering.is_losing(number)):
         return _read(quote, _unknown(quote), rolled_back=True)
-    if known is None or known.batch_number != quote.batch_number:
+    if known is None and not numbering.is_ours(number):
+        raise ForgedError(
+            f"quotes answer {quote.answer_digest.hex()[:16]} of batch {number}, of which this "
+            "authority has no record, without a root that it signed",
+            code="quote.unproven",
+            remedy="The host's own courier brings the root, or `flopgate-agent license request` "
+            "writes it. If its gate holds none, officers close its chain.",
+        )
+    if known is None or known.batch_number != number:
         raise HistoryError(
-            f"quotes answer {quote.answer_digest.hex()[:16]} of batch {quote.batch_number}, "
+            f"quotes answer {quote.answer_digest.hex()[:16]} of batch {number}, "
             "which this authority never gave to this host",
             code="quote.conflicting",
             remedy="Officers compare the answer that the host holds with the log.",

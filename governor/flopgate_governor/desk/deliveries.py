@@ -17,12 +17,12 @@ from flopgate_governor.state import State
 from flopgate_governor.store import schema
 from flopgate_governor.store.prepared import Query
 from flopgate_proto.codec import envelope_from_wire, envelope_to_wire, parse_message
-from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.files import (
     CHAIN_KIND,
     REQUEST_KIND,
     AskingHost,
+    CarriedReport,
     ReportingHost,
     asking_hosts,
     read_reports,
@@ -107,12 +107,12 @@ def chain_file(state: State, host_id: bytes, after: int) -> Iterator[bytes]:
     return write_reports(CHAIN_KIND, [(host, _after(state, host_id, after, reports))])
 
 
-def _after(state: State, host_id: bytes, after: int, reports: int) -> Iterator[Envelope]:
+def _after(state: State, host_id: bytes, after: int, reports: int) -> Iterator[CarriedReport]:
     while reports > 0:
         with state.store.transaction() as connection:
             rows = _AFTER.run(connection, host=host_id, after=after)
         for sequence, data in rows[:reports]:
-            yield envelope_from_wire(parse_message(pb.Envelope(), data))
+            yield CarriedReport(envelope_from_wire(parse_message(pb.Envelope(), data)))
             after = sequence
         if not rows:
             return  # An adoption dropped them meanwhile.
@@ -141,8 +141,9 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 def _messages(path: Path, bar: Bar, kind: str) -> Iterator[pb.DeliverRequest]:
     message, size, done = pb.DeliverRequest(), 0, 0
-    for _, envelope in read_reports(kind, _chunks(path)):
-        report = pb.SignedReport(envelope=envelope_to_wire(envelope))
+    for _, carried in read_reports(kind, _chunks(path)):
+        roots = [envelope_to_wire(root) for root in carried.quoted_roots]
+        report = pb.SignedReport(envelope=envelope_to_wire(carried.envelope), quoted_roots=roots)
         added = report.ByteSize()
         full = len(message.reports) == REPORTS_PER_MESSAGE_MAX or size + added > _MESSAGE_BYTES
         if full and message.reports:

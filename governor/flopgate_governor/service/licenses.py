@@ -80,8 +80,7 @@ class LicenseService:
                 f"{REPORTS_PER_MESSAGE_MAX} are taken",
                 code="deliver.reports",
             )
-        envelopes = tuple([signed.envelope for signed in message.reports])
-        submission = Submission(envelopes=envelopes, host_id=None, carried=True)
+        submission = Submission(reports=tuple(message.reports), host_id=None, carried=True)
         for host_id in submission.named:
             delivery.host_ids[host_id] = None
         if len(delivery.host_ids) > LICENSED_HOSTS_MAX:

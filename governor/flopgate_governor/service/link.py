@@ -110,8 +110,7 @@ class LinkService:
         if up.HasField("hello"):
             for down in await self._greet(up.hello, line):
                 await line.write(down)
-        envelopes = tuple([signed.envelope for signed in up.reports])
-        submission = Submission(envelopes=envelopes, host_id=line.host_id)
+        submission = Submission(reports=tuple(up.reports), host_id=line.host_id)
         await self._committer.submit(submission, len(data), line.replies.put_nowait)
         line.in_flight += 1
 

@@ -32,6 +32,8 @@ from flopgate_governor.core.facts import (
 )
 from flopgate_governor.store import budgets, license_rows, schema
 from flopgate_governor.store.prepared import KEYS, Query, Read, Row, Write
+from flopgate_proto.envelope import statement_digest
+from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import Figures
 
 _H, _R = schema.host.c, schema.report.c
@@ -68,7 +70,7 @@ _ISSUED: Final = Query(
     )
 )
 _B: Final = schema.batch.c
-_NUMBERS: Final = Read(select(_B.number).where(_B.number.in_(KEYS)))
+_ROOTS: Final = Read(select(_B.number, _B.envelope).where(_B.number.in_(KEYS)))
 _TOLD: Final = Read(select(schema.told).where(schema.told.c.host_id.in_(_IDS)))
 
 _MOVE_HOST: Final = Write(
@@ -232,9 +234,11 @@ def load_issued(connection: Connection, facts: HostFacts, number: int) -> list[I
     ]
 
 
-def load_numbers(connection: Connection, numbers: Collection[int]) -> frozenset[int]:
-    """Those of some batch numbers that stand in the store."""
-    return frozenset([row[0] for row in _NUMBERS.run(connection, numbers)])
+def load_roots(connection: Connection, numbers: Collection[int]) -> dict[int, bytes]:
+    """Digests of the roots of those of some batches that stand in the store, by number."""
+    rows = _ROOTS.run(connection, numbers)
+    wires = {number: pb.Envelope.FromString(envelope) for number, envelope in rows}
+    return {one: statement_digest(wire.payload_type, wire.payload) for one, wire in wires.items()}
 
 
 def load_number_below(connection: Connection, number: int) -> int:

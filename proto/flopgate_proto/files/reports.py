@@ -10,17 +10,30 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from flopgate_proto.codec import PayloadType, checks, decode_report, envelope_to_object
+from flopgate_proto.codec import (
+    PayloadType,
+    checks,
+    decode_report,
+    envelope_to_object,
+    envelope_to_wire,
+)
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import FlopgateError, MalformedError, OversizedError
 from flopgate_proto.files.json_envelopes import envelope_of
 from flopgate_proto.files.lines import Line, malformed, read_lines, write_lines
-from flopgate_proto.limits import COUNT_MAX, DIGEST_BYTES, LICENSED_HOSTS_MAX
+from flopgate_proto.limits import (
+    COUNT_MAX,
+    DIGEST_BYTES,
+    LICENSED_HOSTS_MAX,
+    QUOTED_ROOT_BYTES_MAX,
+    QUOTES_MAX,
+)
 from flopgate_proto.values.licenses import LicenseWish
 from flopgate_proto.values.reports import Report
 
 REQUEST_KIND: Final = "license-request"
 CHAIN_KIND: Final = "chain"
+_ROOTS: Final = "quoted_roots"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +49,14 @@ class ReportingHost:
     host_id: bytes
     name: str
     reports: int
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedReport:
+    """A report with the signed batch roots of the answers that it quotes, as far as known."""
+
+    envelope: Envelope
+    quoted_roots: tuple[Envelope, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +95,15 @@ class AskingHost:
 
 
 def write_reports(
-    kind: str, hosts: Iterable[tuple[ReportingHost, Iterable[Envelope]]]
+    kind: str, hosts: Iterable[tuple[ReportingHost, Iterable[CarriedReport]]]
 ) -> Iterator[bytes]:
     """Lines of a file of this kind. As many reports follow each host as it says."""
     return write_lines(kind, _bodies(hosts))
 
 
-def read_reports(kind: str, chunks: Iterable[bytes]) -> Iterator[tuple[ReportingHost, Envelope]]:
+def read_reports(
+    kind: str, chunks: Iterable[bytes]
+) -> Iterator[tuple[ReportingHost, CarriedReport]]:
     """Every report with its host, one at a time; at the end an error if the file is not whole.
 
     Args:
@@ -92,14 +115,18 @@ def read_reports(kind: str, chunks: Iterable[bytes]) -> Iterator[tuple[Reporting
     """
     host, left = ReportingHost(host_id=b"", name="", reports=0), 0
     seen: set[bytes] = set()
+    roots: tuple[Envelope, ...] = ()
     for line in read_lines(kind, chunks):
+        if left and _ROOTS in line:
+            roots = _roots_of(line, host)
+            continue
         if left:
             envelope = envelope_of(line, f"report {host.reports - left + 1} of {told(host)}")
             _check_type(envelope, host)
             left -= 1
-            yield host, envelope
+            yield host, CarriedReport(envelope, roots)
             continue
-        host = _host_of(line)
+        host, roots = _host_of(line), ()
         if host.host_id in seen:
             raise MalformedError(
                 f"{told(host)} is in the file twice",
@@ -128,10 +155,10 @@ def asking_hosts(chunks: Iterable[bytes]) -> list[AskingHost]:
             of a host is another's or asks for no license.
     """
     asking, left = [], 0
-    for host, envelope in read_reports(REQUEST_KIND, chunks):
+    for host, report in read_reports(REQUEST_KIND, chunks):
         left = (left or host.reports) - 1
         if not left:
-            asking.append(_asking(host, envelope))
+            asking.append(_asking(host, report.envelope))
     return asking
 
 
@@ -141,11 +168,35 @@ def told(host: ReportingHost) -> str:
     return f"host {host.name} ({number})" if host.name else f"host {number}"
 
 
-def _bodies(hosts: Iterable[tuple[ReportingHost, Iterable[Envelope]]]) -> Iterator[Line]:
-    for host, envelopes in hosts:
+def _bodies(hosts: Iterable[tuple[ReportingHost, Iterable[CarriedReport]]]) -> Iterator[Line]:
+    for host, reports in hosts:
         yield {"host": host.host_id.hex(), "name": host.name, "reports": host.reports}
-        for envelope in envelopes:
-            yield envelope_to_object(envelope)
+        roots: tuple[Envelope, ...] = ()
+        for report in reports:
+            # Most quote what the one before quoted.
+            if report.quoted_roots != roots:
+                roots = report.quoted_roots
+                yield {_ROOTS: [envelope_to_object(root) for root in roots]}
+            yield envelope_to_object(report.envelope)
+
+
+def _roots_of(line: Line, host: ReportingHost) -> tuple[Envelope, ...]:
+    roots = line[_ROOTS]
+    if not isinstance(roots, list) or len(roots) > QUOTES_MAX:
+        raise malformed(f"what reports of {told(host)} quote is no list, or too long a one")
+    return tuple(_root_of(root, host) for root in roots)
+
+
+def _root_of(root: object, host: ReportingHost) -> Envelope:
+    envelope = envelope_of(root, f"a root that {told(host)} quotes")
+    # It goes along with each report that follows: a short file could unfold to a long one.
+    if envelope_to_wire(envelope).ByteSize() > QUOTED_ROOT_BYTES_MAX:
+        raise OversizedError(
+            f"a root that {told(host)} quotes has more than {QUOTED_ROOT_BYTES_MAX} bytes",
+            code="license-file.oversized",
+            remedy="Fetch the file again, whole.",
+        )
+    return envelope
 
 
 def _host_of(line: Line) -> ReportingHost:

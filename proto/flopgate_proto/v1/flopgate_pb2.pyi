@@ -2712,19 +2712,27 @@ class SignedReport(_message.Message):
 
     ENVELOPE_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
+    QUOTED_ROOTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def envelope(self) -> Global___Envelope: ...
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___SaltedRow]: ...
+    @_builtins.property
+    def quoted_roots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Envelope]:
+        """Batch roots of the answers that it quotes, as their authorities signed them; no report rests on
+        them.
+        """
+
     def __init__(
         self,
         *,
         envelope: Global___Envelope | None = ...,
         rows: _abc.Iterable[Global___SaltedRow] | None = ...,
+        quoted_roots: _abc.Iterable[Global___Envelope] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "rows", b"rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope", "quoted_roots", b"quoted_roots", "rows", b"rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -15,6 +15,7 @@ from flopgate_sim.adversaries import (
     cluster_plays,
     histories,
     license_plays,
+    loss_plays,
     memory_plays,
     plays,
     workload_plays,
@@ -94,6 +95,24 @@ ADVERSARIES = (
         expected=Expected.PREVENTED,
         comes="the chips are known under another host: no admission",
         play=plays.enrolled_anew,
+    ),
+    Adversary(
+        name="answers-made-up",
+        tries="quotes, on two of three hosts, answers that nobody gave, beside roots that nobody "
+        "signed, to halt all grants",
+        expected=Expected.PREVENTED,
+        comes="no root of ours proves them: the reports are refused, the liars stand, everybody "
+        "else is granted on",
+        play=loss_plays.answers_made_up,
+    ),
+    Adversary(
+        name="roots-dropped",
+        tries="drops, on the way of every host, the roots that show a restored governor what it "
+        "lost",
+        expected=Expected.PREVENTED,
+        comes="no host whose root is withheld gets a permit; with the first root that comes the "
+        "governor halts",
+        play=loss_plays.roots_dropped,
     ),
     Adversary(
         name="pause-withheld",

@@ -25,6 +25,7 @@ from flopgate_sim.planted import (
     ruling_worlds,
 )
 from flopgate_sim.planted.cluster_worlds import all_exempt, claimed, in_parts
+from flopgate_sim.planted.loss_worlds import lied_to, lost_backups
 from flopgate_sim.planted.patching import Swap
 from flopgate_sim.planted.worlds import (
     busy,
@@ -44,7 +45,6 @@ from flopgate_sim.planted.worlds import (
     kept_back,
     late_network,
     lifted,
-    lost_backups,
     nested,
     paused,
     paused_softly,
@@ -181,6 +181,8 @@ BUGS = (
          "a second history of a host takes the place of the first"),
     _bug("restored-grants", {4}, lost_backups, in_governor.restored_grants,
          "a governor restored from an older backup goes on granting"),
+    _bug("roots-unverified", {2, 4}, lied_to, in_governor.roots_unverified,
+         "a root that nobody signed halts all grants"),
     _bug("pause-forgotten", {6}, paused, in_gate.pause_forgotten,
          "a latched pause is forgotten after a while"),
     _bug("resume-lifts-all", {6}, two_pauses, in_governor.resume_lifts_all,

@@ -15,6 +15,7 @@ from flopgate_governor.core.quotes import QuoteRead
 from flopgate_governor.core.silence import Silence
 from flopgate_governor.store import database, logbook, records, schema
 from flopgate_governor.store.prepared import Write
+from flopgate_proto.envelope import Envelope, Verified
 from flopgate_proto.errors import HistoryError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import Resume
@@ -110,16 +111,23 @@ def snapshot_accepted() -> tuple[Swap, ...]:
 def restored_grants() -> tuple[Swap, ...]:
     read = quotes.read_quote
 
-    def trusting(quote: Any, facts: Any, known: Any, numbering: Any) -> QuoteRead:
+    def trusting(quote: Any, facts: Any, known: Any, numbering: Any, *, proven: bool) -> QuoteRead:
         if quote is not None and quote.answer_digest and known is None:
             return QuoteRead(answer=facts.quoted, grant=quote.grant)
-        return read(quote, facts, known, numbering)
+        return read(quote, facts, known, numbering, proven=proven)
 
     return (
-        Swap(working_set, "shows_rollback", lambda *_arguments: False),
+        Swap(working_set, "shows_loss", lambda *_arguments: False),
         Swap(exchange, "read_quote", trusting),
         Swap(exchange, "check_continuity", lambda *_arguments: None),
     )
+
+
+def roots_unverified() -> tuple[Swap, ...]:
+    def unsigned(envelope: Envelope, payload_type: str, _keys: object) -> Verified:
+        return Verified(payload_type, envelope.payload, envelope.digest, frozenset())
+
+    return (Swap(quotes, "verify", unsigned),)
 
 
 def resume_lifts_all() -> tuple[Swap, ...]:

@@ -300,12 +300,6 @@ def wall_clocks_set(seed: int) -> WorldPlan:
     return replace(plan, faults=steps, duration_ms=SHORT_MS)
 
 
-def lost_backups(seed: int) -> WorldPlan:
-    """The governor's store is replaced by a backup."""
-    restore = Fault(at_ms=500_000, kind="governor_restore", target=AUTHORITY, span_ms=400_000)
-    return replace(_plan(seed, {}), faults=(restore,))
-
-
 def _rule(phase: Phase, at_ms: int = 0, scope: Scope | None = None) -> PhaseRule:
     from_unix_ms = EPOCH_UNIX_MS + at_ms if at_ms else 0
     return PhaseRule(

@@ -136,6 +136,16 @@ KINDS: Final[Mapping[str, FaultKind]] = MappingProxyType(
             span_ms=(600_000, 3_000_000),
             text="the courier hands reports in one by one, long after, and brings no answer",
         ),
+        "roots_dropped": FaultKind(
+            target=HOST,
+            span_ms=(60_000, 900_000),
+            text="the courier drops the roots that travel beside reports",
+        ),
+        "host_lies": FaultKind(
+            target=HOST,
+            span_ms=(60_000, 900_000),
+            text="under its own key the host quotes answers that nobody gave, and makes up roots",
+        ),
         "governor_crash": FaultKind(
             target=GOVERNOR,
             span_ms=(1_000, 120_000),

@@ -10,6 +10,7 @@ from flopgate_agent.counters.client import ANSWER_TIMEOUT_MS
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_sim.scenario.kinds import HOST, KINDS
 from flopgate_sim.world import cutting
+from flopgate_sim.world.bending import bend
 from flopgate_sim.world.chips import Chip
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S
 from flopgate_sim.world.gate_side import GATE_RESTART_US
@@ -18,12 +19,8 @@ from flopgate_sim.world.host import BOOT_US, Host
 from flopgate_sim.world.network import DOWN, UP
 from flopgate_sim.world.plan import Fault
 from flopgate_sim.world.randomness import Streams, waits_ms
-from flopgate_sim.world.tampering import Forging, Keeping, Loosening, Replaying
 
 if TYPE_CHECKING:
-    import random
-
-    from flopgate_sim.world.courier import Tampering
     from flopgate_sim.world.world import World
 
 WALL_STEP_SEEN_MS = 5_000
@@ -263,29 +260,7 @@ def _job_forks(world: World, fault: Fault) -> None:
 
 
 def _bent(world: World, fault: Fault) -> None:
-    host = _host(world, fault)
-    for courier in host.couriers:
-        name, bend = _BENT[fault.kind]
-        source = world.streams.of(f"{name}/{host.name}/{fault.at_ms}")
-        courier.tampering = bend(world, source)
-
-    def honest() -> None:
-        for courier in host.couriers:
-            courier.tampering = None
-
-    world.engine.after(fault.span_ms * US_PER_MS, "courier is honest", honest)
-
-
-def _keeping(world: World, _source: random.Random) -> Tampering:
-    return Keeping(world.engine)
-
-
-_BENT: Mapping[str, tuple[str, Callable[[World, random.Random], Tampering]]] = {
-    "courier_forges": ("forge", lambda _world, source: Forging(source)),
-    "courier_replays": ("replay", lambda _world, source: Replaying(source)),
-    "courier_loosens": ("loosen", lambda _world, _source: Loosening()),
-    "courier_keeps": ("keep", _keeping),
-}
+    bend(world, _host(world, fault), fault)
 
 
 def _ledger_restore(world: World, fault: Fault) -> None:
@@ -362,6 +337,8 @@ APPLY: Mapping[str, Callable[[World, Fault], None]] = {
     "courier_replays": _bent,
     "courier_loosens": _bent,
     "courier_keeps": _bent,
+    "roots_dropped": _bent,
+    "host_lies": _bent,
     "governor_crash": _governor_crash,
     "governor_crash_writing": _governor_crash_writing,
     "governor_power_loss": _governor_power_loss,

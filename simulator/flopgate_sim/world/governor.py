@@ -174,8 +174,7 @@ class Governor:
         """Reports came up a stream; they wait for the next transaction."""
         if self.state is None:
             return
-        envelopes = tuple(report.envelope for report in reports)
-        submission = Submission(envelopes=envelopes, host_id=courier.host_id)
+        submission = Submission(reports=tuple(reports), host_id=courier.host_id)
         self._waiting.append(
             _Waiting(courier=courier, stream=courier.stream, submission=submission)
         )
@@ -256,8 +255,8 @@ class Governor:
     def carry(self, reports: Sequence[pb.SignedReport]) -> bool:
         """Somebody brings reports by file; whether they were taken."""
         for start in range(0, len(reports), CARRIED_AT_ONCE):
-            envelopes = tuple(one.envelope for one in reports[start : start + CARRIED_AT_ONCE])
-            submission = Submission(envelopes=envelopes, host_id=None, carried=True)
+            brought = tuple(reports[start : start + CARRIED_AT_ONCE])
+            submission = Submission(reports=brought, host_id=None, carried=True)
             if self.state is None:
                 return False
             self.truth.offer([submission], self.clocks.wall_unix_ms, self._engine.now_us)

@@ -53,11 +53,19 @@ def _found(governor: Governor, law: int) -> Iterable[str]:
     return [text for number, text in faults if number == law] if faults else ()
 
 
+def one_history(governor: Governor, _now_us: int, _booked: Booked) -> Iterable[str]:
+    """4: what was told differently is found when it happens; no lie halts who lost nothing."""
+    found = _found(governor, 4)
+    if found or governor.truth.restores or governor.halt() is None:
+        return found
+    return [f"{governor.name}: halts, and its store lost nothing"]
+
+
 def escrow(governor: Governor, now_us: int, booked: Booked) -> Iterable[str]:
     """2: settled and outstanding stay within the cap, in the books and in what gates may use."""
     found = [*_found(governor, 2)]
     truth = governor.truth
-    if found or governor.state is None or truth.lost:
+    if found or governor.state is None or truth.losses.lost:
         return found
     found += _over_the_cap(governor, now_us, booked)
     if not truth.forgetful:

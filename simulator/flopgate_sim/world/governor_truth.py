@@ -28,6 +28,7 @@ from flopgate_sim.world.engine import US_PER_MS
 from flopgate_sim.world.grant_truth import GrantTruth
 from flopgate_sim.world.lane_sums import LaneSums
 from flopgate_sim.world.license_law import judge_grant, quoted
+from flopgate_sim.world.loss_truth import LossTruth
 from flopgate_sim.world.order_truth import by_quorum, raised
 from flopgate_sim.world.ruling_truth import RulingTruth
 from flopgate_sim.world.silence_truth import SilenceTruth
@@ -57,12 +58,9 @@ class GovernorTruth(LaneSums):
         spent_tflop: by scope, at most what given-up histories cost beside what they reported.
         lifts_unix_ms: when a resume that waits may lift one, by its digest.
         forgotten: those that a store put back does not know, until officers bring them again.
-        told: digest of every answer that left, with the number of its batch.
-        lost: those of them that the store in use does not know: a backup took its place, and no
-            officers have reconciled that yet.
+        losses: what a backup that took the place of its store does not know.
         forgetful: a backup took its place, and it has not made good what it lost.
         restores: how often that happened.
-        rolled_back_unix_ms: since this time of the governor's own a report quotes one of them.
         licenses: answers that are licenses, by request.
         turned_away: why hosts were not admitted.
         clusters: which hosts really hang together.
@@ -79,9 +77,7 @@ class GovernorTruth(LaneSums):
     spent_tflop: dict[str, int] = field(default_factory=dict)
     policy: Policy | None = None
     caps_tflop: dict[str, int] = field(default_factory=dict)
-    told: dict[bytes, int] = field(default_factory=dict)
-    lost: set[bytes] = field(default_factory=set)
-    rolled_back_unix_ms: int | None = None
+    losses: LossTruth = field(default_factory=LossTruth)
     forgetful: bool = False
     restores: int = 0
     turned_away: set[str] = field(default_factory=set)
@@ -112,16 +108,17 @@ class GovernorTruth(LaneSums):
 
     def restored(self, batch_number: int) -> None:
         """An older backup took the place of the store."""
-        self.lost |= {digest for digest, number in self.told.items() if number > batch_number}
+        self.losses.restored(batch_number)
+        lost = self.losses.lost
         gone = {
             request
             for request, payload in self.answers.items()
-            if statement_digest(PayloadType.ANSWER, payload) in self.lost
+            if statement_digest(PayloadType.ANSWER, payload) in lost
         }
         self.licenses = {
             request: payload
             for request, payload in self.licenses.items()
-            if statement_digest(PayloadType.ANSWER, payload) not in self.lost
+            if statement_digest(PayloadType.ANSWER, payload) not in lost
         }
         # A host whose ledger was put back too may tell another history: nobody knows the first.
         self.answers = {one: self.answers[one] for one in self.answers if one not in gone}
@@ -228,8 +225,7 @@ class GovernorTruth(LaneSums):
                 ]
             case _:
                 if PayloadType.RECONCILIATION in envelope.payload_type:
-                    self.rolled_back_unix_ms = None
-                    self.lost.clear()
+                    self.losses.reconciled()
 
     def admitted(self, enrolment: pb.Envelope, admission: pb.Envelope, unix_ms: int) -> None:
         """A host was admitted: this authority follows its chain from its enrolment on."""
@@ -249,14 +245,15 @@ class GovernorTruth(LaneSums):
         """These messages are about to be judged, at this time of the governor's own."""
         self._batch = {}
         for submission in submissions:
-            for envelope in submission.envelopes:
+            for signed in submission.reports:
+                envelope = signed.envelope
                 digest = statement_digest(envelope.payload_type, envelope.payload)
                 host = self.hosts.get(_sender(envelope))
                 if host is None or digest not in host.truth.requests_us:
                     continue
                 report = pb.Report.FromString(envelope.payload)
                 self._batch[report.host_id, report.sequence] = report
-                self._quoted(report, unix_ms)
+                self.losses.offered(signed, report, unix_ms)
                 age_ms = (now_us - host.truth.requests_us[digest]) // US_PER_MS
                 self.silence.heard(report.host_id, unix_ms, age_ms)
                 self.offer_lanes(host, report)
@@ -269,9 +266,8 @@ class GovernorTruth(LaneSums):
         unsynced = governor.store.unsynced_bytes
         for reply in replies:
             for batch in reply.batches:
-                number = pb.BatchRoot.FromString(batch.batch_root.payload).batch_number
+                self.losses.left(batch)
                 for leaf in batch.answers:
-                    self.told[statement_digest(PayloadType.ANSWER, leaf.payload)] = number
                     known = len(self.answers)
                     self._answered(leaf.payload, reports, now_us)
                     # What is told again was durable when its batch was; a batch that failed may
@@ -283,12 +279,6 @@ class GovernorTruth(LaneSums):
         for place, report in reports.items():
             if report.HasField("topology") and place in self.acknowledged:
                 self.clusters.told(report.host_id)
-
-    def _quoted(self, report: pb.Report, unix_ms: int) -> None:
-        if self.rolled_back_unix_ms is None and any(
-            quote.answer_digest in self.lost for quote in report.quotes
-        ):
-            self.rolled_back_unix_ms = unix_ms
 
     def _answered(
         self, payload: bytes, reports: dict[tuple[bytes, int], pb.Report], now_us: int

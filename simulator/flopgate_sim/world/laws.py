@@ -24,6 +24,7 @@ from flopgate_sim.world.governor_laws import (
     escrow,
     logged,
     noticed,
+    one_history,
     remembered,
     silence_counted,
 )
@@ -316,7 +317,7 @@ LAWS = (
     Law(number=1, name="expiry", host=expiry),
     Law(number=2, name="the cap", host=ceilings, governor=escrow),
     Law(number=3, name="no unmetered time", host=metered, governor=silence_counted),
-    Law(number=4, name="one history", governor=noticed(4)),
+    Law(number=4, name="one history", governor=one_history),
     Law(number=5, name="a license is spent once", host=spent_once, governor=noticed(5)),
     Law(number=6, name="pause is cheap", host=paused_work, governor=noticed(6)),
     Law(number=7, name="nothing unlogged or unsigned", host=believed, governor=logged),

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from flopgate_proto.codec import PayloadType
-from flopgate_proto.envelope import statement_digest
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LicenseApproval
@@ -51,8 +49,7 @@ def left(
     told_before = answer.request_digest in truth.licenses
     if truth.licenses.setdefault(answer.request_digest, payload) != payload:
         truth.faults.append((5, f"{host.name}: one request got two different licenses"))
-    number = pb.BatchRoot.FromString(given.answer.batch_root.payload).batch_number
-    truth.told[statement_digest(PayloadType.ANSWER, payload)] = number
+    truth.losses.left(given.answer)
     if not told_before and governor.store.unsynced_bytes:
         truth.faults.append((7, "a license leaves before it is durable"))
     allotted = {lane.workload: lane.allotted_tflop for lane in reported.lanes}
@@ -96,7 +93,7 @@ def _left(host: Host, grant: GrantTruth) -> None:
 
 def judge_grant(truth: GovernorTruth, host: Host, answer: pb.Answer, workload: str) -> None:
     """Nothing is granted after a rollback, nor under a pause."""
-    since_unix_ms = truth.rolled_back_unix_ms
+    since_unix_ms = truth.losses.shown_unix_ms
     # What was granted before, and is told again, was granted before.
     if since_unix_ms is not None and answer.governor_unix_ms >= since_unix_ms:
         truth.faults.append((4, f"{host.name}: a governor that was rolled back grants"))

@@ -1,8 +1,8 @@
 """A gate's ledger without a file, for worlds in which no fault touches a gate's disk.
 
 To a gate it is as the one of production (`tests/unit/test_plain_ledger.py` holds the two equal):
-what is kept comes back, in the same order, and the same is refused. Signed roots of batches are not
-kept: a gate never reads them. It outlives every run of its gate, as a disk does that loses nothing.
+what is kept comes back, in the same order, and the same is refused. It outlives every run of its
+gate, as a disk does that loses nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from flopgate_agent.gate.memory import (
 )
 from flopgate_agent.ledger import out_of_order
 from flopgate_agent.ledger_bounds import KEEP_ACKNOWLEDGED
+from flopgate_agent.ledger_rows import quoted_batches
 from flopgate_proto.codec import PayloadType, decode_chip_row, decode_report, envelope_to_wire
+from flopgate_proto.envelope import Envelope
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Scope
 from flopgate_sim.world.durable import Durable
@@ -42,6 +44,7 @@ class PlainLedger:
     _authorities: dict[str, StoredAuthority] = field(default_factory=dict)
     _orders: dict[str, dict[bytes, StoredOrder]] = field(default_factory=dict)
     _scopes: dict[str, frozenset[Scope]] = field(default_factory=dict)
+    _roots: dict[str, dict[int, Envelope]] = field(default_factory=dict)
     _licenses: StoredLicenses | None = None
 
     @property
@@ -106,6 +109,11 @@ class PlainLedger:
                 named_policy=action.named_policy,
                 heard_running_ms=_heard(action, known),
             )
+        # Their numbers only grow, so that the oldest is the first.
+        roots = self._roots.setdefault(action.authority, {})
+        roots.setdefault(action.quote.batch_number, action.batch_root)
+        if len(roots) > KEEP_ACKNOWLEDGED:
+            del roots[next(iter(roots))]
         needless = min(action.needless_sequence, action.held_sequence) - KEEP_ACKNOWLEDGED
         while self._reports and (oldest := next(iter(self._reports))) <= needless:
             del self._reports[oldest]
@@ -157,15 +165,20 @@ class PlainLedger:
         )
 
     def reports(self, from_sequence: int, limit: int) -> list[tuple[int, pb.SignedReport]]:
-        """Reports from a sequence on, as they leave: without chip rows."""
+        """Reports from a sequence on, as they leave."""
         first = max(from_sequence, next(iter(self._reports), self._last + 1))
         return [
-            (
-                sequence,
-                pb.SignedReport(envelope=envelope_to_wire(self._reports[sequence].envelope)),
-            )
+            (sequence, self._signed(self._reports[sequence].envelope))
             for sequence in range(first, min(self._last, first + limit - 1) + 1)
         ]
+
+    def _signed(self, envelope: Envelope) -> pb.SignedReport:
+        signed = pb.SignedReport(envelope=envelope_to_wire(envelope))
+        for name, number in quoted_batches(envelope.payload):
+            root = self._roots.get(name, {}).get(number)
+            if root is not None:
+                signed.quoted_roots.append(envelope_to_wire(root))
+        return signed
 
 
 def _heard(action: KeepQuote | KeepEnrolment, known: StoredAuthority) -> int:

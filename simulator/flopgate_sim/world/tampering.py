@@ -5,13 +5,18 @@ from __future__ import annotations
 import random
 from collections import deque
 
-from flopgate_proto.codec import PayloadType
+from flopgate_proto.codec import PayloadType, envelope_to_wire
+from flopgate_proto.envelope import seal
+from flopgate_proto.keys import SigningKey
+from flopgate_proto.limits import DIGEST_BYTES
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_sim.world.engine import US_PER_S, Engine
 from flopgate_sim.world.randomness import happens
 
 PLAYED_AGAIN = 64
 """Newest messages that can be played again."""
+LIES_MS = 86_400_000, 200 * 86_400_000
+"""By how much the quoted numbers, which are times, lie ahead: no loss reaches so far here."""
 KEPT_US = 300 * US_PER_S
 """Between two reports that are handed in one by one: within the life of a permit."""
 
@@ -110,6 +115,74 @@ def _version(order: pb.SignedOrder) -> int:
     return pb.Policy.FromString(order.envelope.payload).version
 
 
+class Unrooting:
+    """Drops the roots beside reports, and carries all else.
+
+    ``tried`` counts those that it dropped.
+    """
+
+    def __init__(self) -> None:
+        self.tried = 0
+
+    def up(self, message: pb.LinkUp) -> pb.LinkUp | None:
+        """Bare reports."""
+        bare = pb.LinkUp()
+        bare.CopyFrom(message)
+        for report in bare.reports:
+            self.tried += len(report.quoted_roots)
+            del report.quoted_roots[:]
+        return bare
+
+    def down(self, message: pb.ToGate) -> list[pb.ToGate]:
+        """As it is."""
+        return [message]
+
+
+class Lying:
+    """Quotes answers that nobody ever gave, under its host's own key.
+
+    Beside them goes nothing, a true root, or one made up for the quoted number: in all but the
+    signature as the authority makes them. Some stand where the chain has not come yet.
+    ``tried`` counts lies.
+    """
+
+    def __init__(self, source: random.Random, key: SigningKey) -> None:
+        self.tried = 0
+        self._source = source
+        self._key = key
+
+    def up(self, message: pb.LinkUp) -> pb.LinkUp | None:
+        """The same reports, signed anew over other quotes."""
+        lies = pb.LinkUp()
+        lies.CopyFrom(message)
+        for signed in lies.reports:
+            report = pb.Report.FromString(signed.envelope.payload)
+            for quote in report.quotes:
+                if quote.answer_digest and signed.quoted_roots:
+                    self.tried += 1
+                    quote.answer_digest = self._source.randbytes(DIGEST_BYTES)
+                    quote.batch_number += self._source.randint(*LIES_MS)
+                    self._make_up(signed, quote.batch_number)
+            report.sequence += happens(self._source, 50)
+            payload = report.SerializeToString(deterministic=True)
+            lie = seal(signed.envelope.payload_type, payload, [self._key])
+            signed.envelope.CopyFrom(envelope_to_wire(lie))
+        return lies
+
+    def _make_up(self, signed: pb.SignedReport, number: int) -> None:
+        (root,) = signed.quoted_roots
+        if happens(self._source, 30):
+            del signed.quoted_roots[:]
+        elif happens(self._source, 70):
+            batch = pb.BatchRoot.FromString(root.payload)
+            batch.batch_number = number
+            root.payload = batch.SerializeToString(deterministic=True)
+
+    def down(self, message: pb.ToGate) -> list[pb.ToGate]:
+        """As it is."""
+        return [message]
+
+
 class Forging:
     """Changes answers, makes up acknowledgements, and mixes the parts of what it saw.
 
@@ -122,15 +195,27 @@ class Forging:
         self._roots: deque[pb.Envelope] = deque(maxlen=PLAYED_AGAIN)
 
     def up(self, message: pb.LinkUp) -> pb.LinkUp | None:
-        """Now and then a byte of a report changes."""
+        """Now and then a byte of a report changes, or what travels beside it."""
         if not happens(self._source, 20):
             return message
         self.tried += 1
         forged = pb.LinkUp()
         forged.CopyFrom(message)
         for report in forged.reports:
-            report.envelope.payload = self._bent(report.envelope.payload)
+            if report.quoted_roots and happens(self._source, 50):
+                self._unprove(report.quoted_roots[0])
+            else:
+                report.envelope.payload = self._bent(report.envelope.payload)
         return forged
+
+    def _unprove(self, root: pb.Envelope) -> None:
+        """Another root, or one that nobody signed."""
+        if self._roots and happens(self._source, 50):
+            root.CopyFrom(self._source.choice(self._roots))
+        elif happens(self._source, 50):
+            root.payload = self._bent(root.payload)
+        else:
+            root.signatures[0].sig = self._bent(root.signatures[0].sig)
 
     def down(self, message: pb.ToGate) -> list[pb.ToGate]:
         """Beside each answer a forged one."""

@@ -57,7 +57,7 @@ class World:
     def __init__(self, plan: WorldPlan, seed: int, disks: DiskLayer) -> None:
         self.plan = plan
         self._disks = disks
-        self.engine = Engine()
+        self.engine: Engine = Engine()
         self.streams = Streams(seed)
         self.broken: Broken | None = None
         self.counts: dict[str, int] = {}
