@@ -34,12 +34,13 @@ from flopgate_agent.gate.reports.reporting import build_report, lane_report
 from flopgate_agent.gate.settings import GateToken, Now
 from flopgate_agent.ledger import Ledger
 from flopgate_governor.batch import commit_batch
+from flopgate_governor.clocks import unix_ms
 from flopgate_governor.files import Layout
 from flopgate_governor.joining.admission import admit
 from flopgate_governor.joining.tokens import TokenRecord, write_token
 from flopgate_governor.receive import Submission
 from flopgate_governor.state import State
-from flopgate_governor.wiring import load_state, unix_ms
+from flopgate_governor.wiring import load_state
 from flopgate_proto.codec import decode_report, encode_report, envelope_from_wire
 from flopgate_proto.codec.payload_types import PayloadType
 from flopgate_proto.envelope import seal, verify

@@ -42,6 +42,7 @@ def commit_checked(state: State, checked: Sequence[Checked]) -> list[pb.LinkDown
     received = [item for one in checked for item in one.reports]
     if not received:
         return [pb.LinkDown(notices=notices) for notices in replies.notices]
+    state.keep_time()
     ripen(state)
     # Who was known when it was checked may have made room for others since.
     state.know(item.host_id for item in received)

@@ -18,6 +18,7 @@ import structlog
 from flopgate_governor.commands import (
     budget,
     certificate,
+    clock,
     cluster,
     delegate,
     heads,
@@ -55,6 +56,7 @@ COMMANDS: Final[dict[str, ModuleType]] = {
     "status": status,
     "cluster": cluster,
     "certificate": certificate,
+    "clock": clock,
 }
 """Subcommand to module; each has ``add_arguments(parser)`` and ``run(arguments)``, which returns an
 exit status or nothing."""

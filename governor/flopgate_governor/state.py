@@ -5,12 +5,13 @@ All of it is rebuilt from the store at start, and changed only after a transacti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import BindParameter, Connection, bindparam, func, select
 
+from flopgate_governor.clocks import Clocks
 from flopgate_governor.core.capacity import Capacities, peaks_of
 from flopgate_governor.core.checkpoint import Appended, append
 from flopgate_governor.core.cluster_notices import ClusterNotices
@@ -27,6 +28,7 @@ from flopgate_governor.store.cluster_rows import clusters_under, load_clusters
 from flopgate_governor.store.database import Store
 from flopgate_governor.store.logbook import load_frontier
 from flopgate_governor.store.prepared import Query, Read
+from flopgate_governor.timekeeping import Timekeeper
 from flopgate_proto.codec import envelope_from_wire
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ConfigError
@@ -85,10 +87,10 @@ class State:
     """The writer's memory.
 
     Attributes:
-        clock: the wall clock, milliseconds since 1970.
+        keeper: follows the clocks of the machine, as far as they are believed.
         batch_number, batch_digest: highest batch signed, and the digest of its root.
         opened_batch: highest batch that the store held at start.
-        opened_unix_ms, resumed_unix_ms: the time of the start, by the wall clock, and of the newest
+        opened_unix_ms, resumed_unix_ms: the time of the start, by the keeper, and of the newest
             batch that the store held then.
         hosts: by id, as they were enrolled.
         chains: of some of these hosts, by id, as of the last commit.
@@ -105,7 +107,7 @@ class State:
     store: Store
     permit: Signer
     log: Signer
-    clock: Callable[[], int]
+    keeper: Timekeeper
     serves: bool
     book: GovernorBook
     frontier: Frontier
@@ -133,8 +135,17 @@ class State:
         self.authority = self.book.authority
 
     def now_ms(self) -> int:
-        """Governor time: the wall clock, never behind what was signed before."""
-        return max(self.clock(), self.unix_ms)
+        """Governor time: a look at the clocks, never behind what was signed before."""
+        return max(self.keeper.now_ms(), self.unix_ms)
+
+    def keep_time(self) -> None:
+        """Look at the clocks; what is believed of them outlives a restart.
+
+        Raises:
+            StorageError: it was not written.
+        """
+        self.keeper.now_ms()
+        self.keeper.keep(self.store)
 
     def standing(self, unix_ms: int, silence: Silence = NOBODY) -> Standing:
         """What holds for all hosts in a batch that is decided now."""
@@ -240,7 +251,7 @@ class State:
 
 
 def open_state(
-    store: Store, permit: Signer, log: Signer, clock: Callable[[], int], *, serves: bool = True
+    store: Store, permit: Signer, log: Signer, clocks: Clocks, *, serves: bool = True
 ) -> State:
     """Rebuild the writer's memory from the store.
 
@@ -260,11 +271,12 @@ def open_state(
         newest = next(iter(_NEWEST_BATCH.run(connection)), None)
     # Outside: an officer's command may read a long history beside a governor that commits.
     book = _replay(accepted, halts)
+    keeper = Timekeeper.load(store, clocks)
     state = State(
         store=store,
         permit=permit,
         log=log,
-        clock=clock,
+        keeper=keeper,
         serves=serves,
         book=book,
         frontier=frontier,
@@ -273,10 +285,13 @@ def open_state(
         # Time never goes back from batch to batch: the newest has the latest.
         unix_ms=newest[2] if newest else 0,
         opened_batch=newest[0] if newest else 0,
-        opened_unix_ms=clock(),
+        opened_unix_ms=keeper.time.unix_ms,
         resumed_unix_ms=newest[2] if newest else 0,
         order_ids={envelope.digest: number for number, (envelope, _) in enumerate(accepted)},
     )
+    if serves:
+        # Before anything is signed: a restart within the boot goes on from here.
+        state.keep_time()
     state.take_book(book)
     with store.transaction() as connection:
         restore_caps(connection, state.budgets)

@@ -7,7 +7,6 @@ import datetime as dt
 import gc
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -22,10 +21,12 @@ from flopgate_governor.announcement import (
     reached_as,
     split_address,
 )
+from flopgate_governor.clocks import this_machine
 from flopgate_governor.commit import Committer
 from flopgate_governor.desk.output import show
 from flopgate_governor.files import Layout, read_secret, read_signing_key
 from flopgate_governor.pki import CertificateAuthority, Credential, server_names
+from flopgate_governor.service.keeping_time import keep_time
 from flopgate_governor.service.server import listen
 from flopgate_governor.state import State, open_state
 from flopgate_governor.store.database import open_existing
@@ -38,11 +39,6 @@ GRACE_S: Final = 2.0
 
 
 COLLECTOR_THRESHOLDS: Final = (50_000, 20, 50)
-
-
-def unix_ms() -> int:
-    """The wall clock."""
-    return time.time_ns() // 1_000_000
 
 
 def load_authority(layout: Layout) -> str:
@@ -84,7 +80,7 @@ def load_state(layout: Layout, *, serves: bool = False) -> State:
         StorageError: the store cannot be read.
     """
     permit, log = read_signing_key(layout.permit_key), read_signing_key(layout.log_key)
-    return open_state(open_existing(layout.store), permit, log, unix_ms, serves=serves)
+    return open_state(open_existing(layout.store), permit, log, this_machine(), serves=serves)
 
 
 @contextmanager
@@ -154,7 +150,9 @@ async def serve(
             )
             show(announce(layout, announcement))
             log.info("serving", link=listening.link_port, enroll=listening.enroll_port)
+            keeping = asyncio.create_task(keep_time(committer))
             await stopping.wait()
+            keeping.cancel()
             await listening.stop(GRACE_S)
         finally:
             await committer.close()

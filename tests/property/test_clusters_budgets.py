@@ -106,7 +106,7 @@ def check_memory(world: World) -> None:
     """A governor that opens now knows of clusters what this one knows."""
     state = world.governor.state
     store = Store(world.governor.path)
-    fresh = open_state(store, PERMIT, LOG, world.governor.clock)
+    fresh = open_state(store, PERMIT, LOG, world.governor.clock.machine())
     assert fresh.clusters.kin == state.clusters.kin
     assert fresh.clusters.merges == state.clusters.merges
     assert fresh.clusters.told == state.clusters.told

@@ -188,7 +188,7 @@ def check_whole(governor: LocalGovernor) -> None:
     """Opened anew, a governor knows what this one knows, and every answer it ever gave."""
     state = governor.state
     store = Store(governor.path)
-    fresh = open_state(store, PERMIT, LOG, governor.clock)
+    fresh = open_state(store, PERMIT, LOG, governor.clock.machine())
     # Trust has no equality of its own; the roots that it came from have.
     assert (
         replace(fresh.book, orders=replace(fresh.book.orders, trust=state.book.orders.trust))

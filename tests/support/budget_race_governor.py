@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from flopgate_governor.clocks import Clocks
 from flopgate_governor.commit import Committer, Reply
 from flopgate_governor.receive import Submission
 from flopgate_governor.state import State, open_state
@@ -21,8 +22,10 @@ HEAD_BYTES = 4
 
 
 async def _serve(path: Path, socket: Path, unix_ms: int) -> None:
+    clocks = Clocks(boot_id=bytes(16), unix_ms=lambda: unix_ms, boot_ms=lambda: unix_ms)
+
     def opened() -> State:
-        return open_state(Store(path), PERMIT, LOG, lambda: unix_ms)
+        return open_state(Store(path), PERMIT, LOG, clocks)
 
     committer = Committer(opened)
     await committer.start()

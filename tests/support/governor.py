@@ -52,6 +52,7 @@ from flopgate_proto.values import (
     Topology,
     TrustRoot,
 )
+from tests.support.governor_clock import Clock
 from tests.support.quoted_roots import QuotedRoots
 
 AUTHORITY = "gov.example"
@@ -124,16 +125,6 @@ def delegation() -> Delegation:
     )
 
 
-class Clock:
-    """Wall time that moves only when the test says so."""
-
-    def __init__(self) -> None:
-        self.unix_ms = 1_800_000_000_000
-
-    def __call__(self) -> int:
-        return self.unix_ms
-
-
 @dataclass
 class LocalGovernor:
     """A governor without a network. ``roots``: of all that it answered; it may lose them."""
@@ -149,7 +140,7 @@ class LocalGovernor:
         store = Store(path)
         found(store, trust_root())
         clock = Clock()
-        governor = cls(open_state(store, PERMIT, LOG, clock), clock, path)
+        governor = cls(open_state(store, PERMIT, LOG, clock.machine()), clock, path)
         if policy is not None:
             governor.order(policy)
             governor.order(delegation())
@@ -163,7 +154,7 @@ class LocalGovernor:
         """Close, and start anew from what is on disk; from another file when a path is given."""
         self.state.store.close()
         self.path = path or self.path
-        self.state = open_state(Store(self.path), PERMIT, LOG, self.clock)
+        self.state = open_state(Store(self.path), PERMIT, LOG, self.clock.machine())
 
     def token(
         self, *, hosts: int = 100, capacity_tflop_per_s: int = 0, life_ms: int = 3_600_000

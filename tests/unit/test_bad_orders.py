@@ -20,7 +20,8 @@ from flopgate_proto.values import Order
 from tests.support import further_orders, orders
 from tests.support.fixed import OFFICER_KEYS, PERMIT_KEY, STRANGER_KEY
 from tests.support.gate_rig import GateRig, running
-from tests.support.governor import LOG, Clock
+from tests.support.governor import LOG
+from tests.support.governor_clock import Clock
 
 ORDERS: tuple[Order, ...] = (
     orders.trust_root(version=2),
@@ -99,7 +100,7 @@ def gate() -> GateRig:
 def governor(tmp_path: Path) -> State:
     store = Store(tmp_path / "governor.sqlite")
     found(store, orders.TRUST_ROOT_ENVELOPE)
-    state = open_state(store, PERMIT_KEY, LOG, Clock())
+    state = open_state(store, PERMIT_KEY, LOG, Clock().machine())
     for order in (orders.policy(), orders.delegation()):
         accept_order(state, orders.sealed_order(order))
     return state

@@ -106,7 +106,7 @@ def test_a_command_beside_the_server_writes_nothing(governor: LocalGovernor) -> 
     with governor.state.store.transaction() as connection:
         connection.exec_driver_sql("DELETE FROM cluster_merge")
         connection.exec_driver_sql("DELETE FROM cluster_told")
-    beside = open_state(Store(governor.path), PERMIT, LOG, governor.clock, serves=False)
+    beside = open_state(Store(governor.path), PERMIT, LOG, governor.clock.machine(), serves=False)
     assert beside.clusters.kin
     beside.store.close()
     assert governor.count("cluster_merge") == 0

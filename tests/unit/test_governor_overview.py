@@ -98,31 +98,6 @@ def test_status_says_until_when_hosts_take_permits_and_warns_before(
     assert line.startswith("delegation 2")
 
 
-def test_status_warns_of_a_clock_that_leapt_ahead_of_all_that_follows(
-    governor: LocalGovernor,
-) -> None:
-    """What was signed stays the least: the time of a governor stands still until it is there."""
-    a, b = joined(governor, 2)
-    honest_ms = governor.clock()
-    year_ms = 365 * 86_400_000
-
-    def warned() -> list[str]:
-        lines = lines_of(overview(governor.state, ()), governor.clock())
-        return [line for line in lines if "the clock here" in line]
-
-    a.accept(governor.send(a.report(), b.report()))
-    assert warned() == []
-    governor.clock.unix_ms += year_ms
-    a.accept(governor.send(a.report(), b.report()))
-    governor.clock.unix_ms = honest_ms + 86_400_000
-    a.accept(governor.send(a.report()))
-    assert governor.state.now_ms() == honest_ms + year_ms
-    (line,) = warned()
-    assert "364d ahead" in line
-    behind = lines_of(overview(governor.state, ()), honest_ms + year_ms + 61_500)
-    assert "  the governor's time is 61s behind the clock here: one of them is wrong" in behind
-
-
 def test_without_a_delegation_there_is_no_line_of_it(tmp_path: Path) -> None:
     governor = LocalGovernor.make(tmp_path / "empty.sqlite", policy=None)
     assert not overview(governor.state, ()).HasField("delegation")

@@ -32,6 +32,7 @@ def folder(tmp_path: Path) -> Path:
     root.mkdir()
     governor = LocalGovernor.make(Layout(root).store, policy=None)
     governor.clock.unix_ms = LONG_AGO_UNIX_MS
+    governor.reopen()
     governor.order(POLICY)
     governor.order(replace(cluster_policy(10**10, 2), loosening_delay_ms=DAY_MS))
     envelope = trust_root()

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
+from flopgate_governor.clocks import unix_ms
 from flopgate_governor.commands.license_summary import add_summary, run_summary
 from flopgate_governor.commands.signing import add_directory, typed_back
 from flopgate_governor.desk.client import issue_licenses, status
@@ -24,7 +25,7 @@ from flopgate_governor.licenses.words import (
 )
 from flopgate_governor.orders.drafts import Draft, encoded, read_draft, write_draft
 from flopgate_governor.orders.words import in_words
-from flopgate_governor.wiring import load_authority, load_policy, opened, unix_ms
+from flopgate_governor.wiring import load_authority, load_policy, opened
 from flopgate_proto.amounts import counted, parse_span_ms, parse_tflop
 from flopgate_proto.codec import (
     PayloadType,

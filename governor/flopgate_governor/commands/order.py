@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from google.protobuf.json_format import MessageToJson
 
+from flopgate_governor.clocks import unix_ms
 from flopgate_governor.commands import propose
 from flopgate_governor.commands.signing import add_directory, submitted, waiting_lines
 from flopgate_governor.desk.client import status
@@ -20,7 +21,7 @@ from flopgate_governor.orders.drafts import Draft, read_draft, replace_draft
 from flopgate_governor.orders.trust_form import root_document, root_text
 from flopgate_governor.orders.words import in_words
 from flopgate_governor.state import State
-from flopgate_governor.wiring import opened, unix_ms
+from flopgate_governor.wiring import opened
 from flopgate_proto.amounts import counted, span_text
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.loosening import loosened

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from flopgate_governor.clocks import this_machine
 from flopgate_governor.commands.signing import add_directory, add_signing_arguments, carried_out
 from flopgate_governor.desk.output import add_json, show, tell
 from flopgate_governor.files import Layout, read_signing_key
@@ -27,7 +28,7 @@ from flopgate_governor.policies.rehearsal import Rehearsed, rehearse
 from flopgate_governor.state import open_state
 from flopgate_governor.store.database import Store, copy_store
 from flopgate_governor.views.scope_names import names_in, policy_remarks
-from flopgate_governor.wiring import load_authority, load_policy, opened, unix_ms
+from flopgate_governor.wiring import load_authority, load_policy, opened
 from flopgate_proto.amounts import counted, date_text, flop_text, parse_span_ms
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import COUNT_MAX
@@ -154,7 +155,7 @@ def _simulate(arguments: argparse.Namespace) -> None:
         permit, log = read_signing_key(layout.permit_key), read_signing_key(layout.log_key)
         done = []
         for policy in (old, new):
-            state = open_state(Store(copy), permit, log, unix_ms)
+            state = open_state(Store(copy), permit, log, this_machine())
             done.append(rehearse(state, policy, span_ms))
             state.store.close()
     before, after = done

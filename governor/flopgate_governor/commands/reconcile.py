@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import secrets
 
+from flopgate_governor.clocks import unix_ms
 from flopgate_governor.commands.signing import add_signing_arguments, sign_and_submit
 from flopgate_governor.files import Layout
-from flopgate_governor.wiring import load_authority, load_policy, unix_ms
+from flopgate_governor.wiring import load_authority, load_policy
 from flopgate_proto.amounts import parse_span_ms
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import NONCE_BYTES

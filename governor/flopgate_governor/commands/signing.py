@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from flopgate_governor.clocks import this_machine, unix_ms
 from flopgate_governor.commands.replies import after, named, strangers
 from flopgate_governor.desk.client import submit
 from flopgate_governor.desk.officer_keys import signers
@@ -16,7 +17,6 @@ from flopgate_governor.files import Layout
 from flopgate_governor.orders.drafts import Draft, encoded, write_draft
 from flopgate_governor.orders.effects import effect_document, effect_lines, rehearse_order
 from flopgate_governor.orders.words import in_words
-from flopgate_governor.wiring import unix_ms
 from flopgate_proto.amounts import date_text, parse_span_ms
 from flopgate_proto.codec import decode_order
 from flopgate_proto.envelope import Envelope, seal
@@ -119,7 +119,7 @@ def _carried_out(arguments: argparse.Namespace, order: Order) -> Done:
     kind, payload = encoded(order)
     words = in_words(order)
     if arguments.dry_run:
-        done = rehearse_order(Layout(arguments.dir), order, unix_ms)
+        done = rehearse_order(Layout(arguments.dir), order, this_machine())
         lines = [*words, *effect_lines(done), "nothing was signed or sent"]
         told = {"words": words, "effects": effect_document(done)}
         return Done(submitted=False, lines=lines, document=told)

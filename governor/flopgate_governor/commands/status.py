@@ -7,13 +7,13 @@ from typing import Final
 
 from google.protobuf.json_format import MessageToJson
 
+from flopgate_governor.clocks import unix_ms
 from flopgate_governor.commands.signing import add_directory, waiting_lines
 from flopgate_governor.desk.client import status
 from flopgate_governor.desk.output import show
 from flopgate_governor.files import Layout
 from flopgate_governor.licenses.words import excused_until_ms, sum_of_all
 from flopgate_governor.views.loose_lanes import would_stop
-from flopgate_governor.wiring import unix_ms
 from flopgate_proto.amounts import counted, date_text, flop_text, rate_text, span_text
 from flopgate_proto.codec.common import scope_of
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -58,7 +58,10 @@ def lines_of(reply: pb.GetStatusReply, here_unix_ms: int = 0) -> list[str]:
         f"grants {_grants(reply)}  hosts outlast {outlast_s} s without a governor",
     ]
     lines += [f"  {reply.halted_reason}"] if reply.halted_reason else []
-    lines += _clock(reply.governor_unix_ms - here_unix_ms) if here_unix_ms else []
+    if reply.HasField("held_clock"):
+        lines += [_held(reply.held_clock, reply.governor_unix_ms)]
+    elif here_unix_ms:
+        lines += _clock(reply.governor_unix_ms - here_unix_ms)
     lines += _delegation(reply) if reply.HasField("delegation") else []
     lines += _seats(reply.seats) if reply.HasField("seats") else []
     lines += [
@@ -88,11 +91,25 @@ def lines_of(reply: pb.GetStatusReply, here_unix_ms: int = 0) -> list[str]:
     return lines
 
 
+def _held(held: pb.HeldClock, now_ms: int) -> str:
+    """A warning while governor time does not go by the wall clock."""
+    ahead_ms = held.wall_unix_ms - now_ms
+    return (
+        f"  the governor's wall clock leapt: it is {_seconds(abs(ahead_ms))} "
+        f"{'ahead of' if ahead_ms > 0 else 'behind'} its time, and is followed in "
+        f"{_seconds(max(0, held.follows_unix_ms - now_ms))} if it stays there"
+    )
+
+
+def _seconds(span_ms: int) -> str:
+    return span_text(span_ms // SECOND_MS * SECOND_MS)
+
+
 def _clock(ahead_ms: int) -> list[str]:
     """A warning where the time that is signed is not that of whoever asks."""
     if abs(ahead_ms) < CLOCKS_APART_MS:
         return []
-    span = span_text(abs(ahead_ms) // SECOND_MS * SECOND_MS)
+    span = _seconds(abs(ahead_ms))
     if ahead_ms < 0:
         return [f"  the governor's time is {span} behind the clock here: one of them is wrong"]
     ahead = (

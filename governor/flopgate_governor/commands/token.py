@@ -13,7 +13,7 @@ from flopgate_governor.desk.output import add_json, tell
 from flopgate_governor.files import Layout, read_secret, write_secret
 from flopgate_governor.joining.tokens import TokenRecord, write_token
 from flopgate_governor.store.database import open_existing
-from flopgate_governor.wiring import load_authority, opened, unix_ms
+from flopgate_governor.wiring import load_authority, opened
 from flopgate_proto.amounts import counted, parse_span_ms, parse_tflop_per_s
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.joining import JoinToken
@@ -67,8 +67,8 @@ def run(arguments: argparse.Namespace) -> None:
     for name in ("cluster", "custodian", "site", "jurisdiction"):
         _check_text(name, getattr(arguments, name), required=name in ("cluster", "custodian"))
     capacity_tflop_per_s = parse_tflop_per_s(arguments.capacity)
-    expires_unix_ms = unix_ms() + parse_span_ms(arguments.expires)
     with opened(layout) as state:
+        expires_unix_ms = state.now_ms() + parse_span_ms(arguments.expires)
         first, *later = (root.digest for root in state.book.roots)
     store = open_existing(layout.store)
     token = JoinToken(

@@ -8,7 +8,7 @@ force.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ from typing import Final
 
 from sqlalchemy import Connection, and_, select
 
+from flopgate_governor.clocks import Clocks
 from flopgate_governor.core.decide import Asked, decide
 from flopgate_governor.core.facts import ENDED, lane_scopes
 from flopgate_governor.core.lineage import keys
@@ -111,8 +112,8 @@ class Effects:
     after: Standings
 
 
-def rehearse_order(layout: Layout, order: Order, clock: Callable[[], int]) -> Effects:
-    """What an order would do if it were submitted now; ``clock`` reads Unix time, in ms.
+def rehearse_order(layout: Layout, order: Order, clocks: Clocks) -> Effects:
+    """What an order would do if it were submitted now, by these clocks.
 
     Raises:
         PeerError: it would be refused.
@@ -122,7 +123,7 @@ def rehearse_order(layout: Layout, order: Order, clock: Callable[[], int]) -> Ef
         copy = Path(folder) / "governor.sqlite"
         copy_store(layout.store, copy)
         permit, log = read_signing_key(layout.permit_key), read_signing_key(layout.log_key)
-        state = open_state(Store(copy), permit, log, clock)
+        state = open_state(Store(copy), permit, log, clocks)
         try:
             return effects(state, order)
         finally:

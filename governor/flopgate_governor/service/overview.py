@@ -78,6 +78,16 @@ def overview(state: State, linked: Collection[bytes]) -> pb.GetStatusReply:
         delegation=_delegation(state),
         seats=_seats(state),
         licenses=licenses,
+        held_clock=_held_clock(state),
+    )
+
+
+def _held_clock(state: State) -> pb.HeldClock | None:
+    time = state.keeper.time
+    if not time.held_ms:
+        return None
+    return pb.HeldClock(
+        wall_unix_ms=max(0, time.wall_unix_ms), follows_unix_ms=time.unix_ms + time.follows_in_ms
     )
 
 

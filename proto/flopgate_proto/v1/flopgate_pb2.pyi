@@ -3531,6 +3531,7 @@ class GetStatusReply(_message.Message):
     DELEGATION_FIELD_NUMBER: _builtins.int
     SEATS_FIELD_NUMBER: _builtins.int
     LICENSES_FIELD_NUMBER: _builtins.int
+    HELD_CLOCK_FIELD_NUMBER: _builtins.int
     authority: _builtins.str
     governor_unix_ms: _builtins.int
     policy_version: _builtins.int
@@ -3571,6 +3572,10 @@ class GetStatusReply(_message.Message):
 
     @_builtins.property
     def licenses(self) -> _containers.RepeatedCompositeFieldContainer[Global___LicenseStatus]: ...
+    @_builtins.property
+    def held_clock(self) -> Global___HeldClock:
+        """Present while governor time is not that of the governor's wall clock."""
+
     def __init__(
         self,
         *,
@@ -3594,14 +3599,41 @@ class GetStatusReply(_message.Message):
         delegation: Global___DelegationStatus | None = ...,
         seats: Global___Seats | None = ...,
         licenses: _abc.Iterable[Global___LicenseStatus] | None = ...,
+        held_clock: Global___HeldClock | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delegation", b"delegation", "seats", b"seats"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delegation", b"delegation", "held_clock", b"held_clock", "seats", b"seats"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "batch_number", b"batch_number", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "cluster_link_mbit_per_s", b"cluster_link_mbit_per_s", "clusters", b"clusters", "delegation", b"delegation", "fallen", b"fallen", "governor_unix_ms", b"governor_unix_ms", "halted_reason", b"halted_reason", "hosts", b"hosts", "licenses", b"licenses", "log_size", b"log_size", "merges", b"merges", "pauses", b"pauses", "policy_version", b"policy_version", "seats", b"seats", "threshold_tflop_per_s", b"threshold_tflop_per_s", "tolerated_outage_ms", b"tolerated_outage_ms", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "batch_number", b"batch_number", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "cluster_link_mbit_per_s", b"cluster_link_mbit_per_s", "clusters", b"clusters", "delegation", b"delegation", "fallen", b"fallen", "governor_unix_ms", b"governor_unix_ms", "halted_reason", b"halted_reason", "held_clock", b"held_clock", "hosts", b"hosts", "licenses", b"licenses", "log_size", b"log_size", "merges", b"merges", "pauses", b"pauses", "policy_version", b"policy_version", "seats", b"seats", "threshold_tflop_per_s", b"threshold_tflop_per_s", "tolerated_outage_ms", b"tolerated_outage_ms", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusReply: _TypeAlias = GetStatusReply  # noqa: Y015
+
+@_typing.final
+class HeldClock(_message.Message):
+    """A wall clock that leapt, and is not followed yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WALL_UNIX_MS_FIELD_NUMBER: _builtins.int
+    FOLLOWS_UNIX_MS_FIELD_NUMBER: _builtins.int
+    wall_unix_ms: _builtins.int
+    """What it shows."""
+    follows_unix_ms: _builtins.int
+    """Governor time from which on it is followed, if it stays where it is."""
+    def __init__(
+        self,
+        *,
+        wall_unix_ms: _builtins.int = ...,
+        follows_unix_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["follows_unix_ms", b"follows_unix_ms", "wall_unix_ms", b"wall_unix_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeldClock: _TypeAlias = HeldClock  # noqa: Y015
 
 @_typing.final
 class LicenseStatus(_message.Message):

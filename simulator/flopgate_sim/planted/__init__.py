@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from flopgate_sim.planted import (
+    in_clocks,
     in_clusters,
     in_gate,
     in_governor,
@@ -24,6 +25,7 @@ from flopgate_sim.planted import (
     order_worlds,
     ruling_worlds,
 )
+from flopgate_sim.planted.clock_worlds import falling_back, leaping, leaping_and_crashing
 from flopgate_sim.planted.cluster_worlds import all_exempt, claimed, in_parts
 from flopgate_sim.planted.loss_worlds import lied_to, lost_backups
 from flopgate_sim.planted.patching import Swap
@@ -352,6 +354,14 @@ BUGS = (
          "a license and a reserve of one host are held once"),
     _bug("license-settles-reserve", {2}, license_worlds.tight_reserve,
          in_licenses.settled_by_license, "what a gate says of its license settles its reserve"),
+    _bug("leap-followed", {10}, leaping, in_clocks.leap_followed,
+         "a governor's time goes with its wall clock at once"),
+    _bug("stands-while-behind", {10}, falling_back, in_clocks.stands_while_behind,
+         "a governor's time stands while its wall clock is set back for a moment"),
+    _bug("leap-followed-soon", {10}, leaping, in_clocks.leap_followed_soon,
+         "a governor follows a wall clock that leapt after a fifth of the span"),
+    _bug("leap-followed-by-restart", {10}, leaping_and_crashing, in_clocks.leap_followed_by_restart,
+         "a governor that starts anew believes its wall clock, in the same boot too"),
 )  # fmt: skip
 """All of them, by law."""
 

@@ -175,6 +175,12 @@ KINDS: Final[Mapping[str, FaultKind]] = MappingProxyType(
             span_ms=(60_000, 900_000),
             text="a backup of this age takes the place of the governor's store",
         ),
+        "governor_clock_leap": FaultKind(
+            target=GOVERNOR,
+            span_ms=(1_000, 540_000),
+            value=(-7_200, 7_200),
+            text="the governor's wall clock leaps by this, seconds, and back after the time",
+        ),
     }
 )
 """Every kind by name; those of hosts first."""

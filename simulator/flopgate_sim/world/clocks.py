@@ -45,6 +45,11 @@ class Clocks:
         return self.drift_ppm - self._slowed_ppm
 
     @property
+    def true_unix_ms(self) -> int:
+        """What a clock would show that nobody bends, and people's watches do."""
+        return EPOCH_UNIX_MS + self._engine.now_us // US_PER_MS
+
+    @property
     def wall_unix_ms(self) -> int:
         """Wall clock: right but for drift since the world began, and steps."""
         now_us = self._engine.now_us

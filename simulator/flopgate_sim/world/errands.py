@@ -120,7 +120,7 @@ class Errands:
         digest = statement_digest(asking.envelope.payload_type, asking.envelope.payload)
         given = None
         if governor.carry(reports):
-            now_unix_ms = governor.clocks.wall_unix_ms
+            now_unix_ms = governor.clocks.true_unix_ms
             approval = LicenseApproval(
                 authority=governor.name,
                 requests=(digest,),

@@ -14,7 +14,7 @@ from flopgate_sim.world.bending import bend
 from flopgate_sim.world.chips import Chip
 from flopgate_sim.world.engine import US_PER_MS, US_PER_S
 from flopgate_sim.world.gate_side import GATE_RESTART_US
-from flopgate_sim.world.governor import Governor
+from flopgate_sim.world.governor_faults import OF_GOVERNORS
 from flopgate_sim.world.host import BOOT_US, Host
 from flopgate_sim.world.network import DOWN, UP
 from flopgate_sim.world.plan import Fault
@@ -34,13 +34,6 @@ SEEN_WITHIN_MS = 600_000
 def _host(world: World, fault: Fault) -> Host:
     found = world.named(fault.target)
     if not isinstance(found, Host):
-        raise TypeError(fault.target)
-    return found
-
-
-def _governor(world: World, fault: Fault) -> Governor:
-    found = world.named(fault.target)
-    if not isinstance(found, Governor):
         raise TypeError(fault.target)
     return found
 
@@ -277,35 +270,6 @@ def _retire(world: World, fault: Fault) -> None:
     _host(world, fault).wish(pb.ToGate(retire=pb.Retire()))
 
 
-def _governor_crash(world: World, fault: Fault) -> None:
-    _governor(world, fault).restart_soon("kill -9", fault.span_ms * US_PER_MS)
-
-
-def _governor_crash_writing(world: World, fault: Fault) -> None:
-    _governor(world, fault).disk.fail_at(fault.value)
-
-
-def _governor_power_loss(world: World, fault: Fault) -> None:
-    governor = _governor(world, fault)
-    governor.kill("power loss")
-    governor.disk.power_loss(world.streams.of(f"power/{governor.name}/{fault.at_ms}"))
-    world.engine.after(fault.span_ms * US_PER_MS, "governor start", governor.start)
-
-
-def _governor_restore(world: World, fault: Fault) -> None:
-    governor = _governor(world, fault)
-    if governor.state is None:
-        return
-    backup, batch = governor.disk.snapshot(), governor.state.batch_number
-    orders = len(governor.officers.issued)
-
-    def restore() -> None:
-        governor.restore(backup, batch)
-        world.reconcile_soon(governor, orders)
-
-    world.engine.after(fault.span_ms * US_PER_MS, "governor restored", restore)
-
-
 APPLY: Mapping[str, Callable[[World, Fault], None]] = {
     "gate_crash": _gate_crash,
     "gate_crash_writing": _gate_crash_writing,
@@ -339,12 +303,9 @@ APPLY: Mapping[str, Callable[[World, Fault], None]] = {
     "courier_keeps": _bent,
     "roots_dropped": _bent,
     "host_lies": _bent,
-    "governor_crash": _governor_crash,
-    "governor_crash_writing": _governor_crash_writing,
-    "governor_power_loss": _governor_power_loss,
     "governor_disk_full": _disk_full,
     "governor_disk_error": _disk_error,
-    "governor_restore": _governor_restore,
+    **OF_GOVERNORS,
 }
 """What each kind does."""
 

@@ -9,6 +9,7 @@ from functools import partial
 
 from flopgate_agent.courier.actions import Loss
 from flopgate_governor.batch import commit_batch
+from flopgate_governor.clocks import Clocks as MachineClocks
 from flopgate_governor.core.orders import Halt
 from flopgate_governor.joining import tpm_quotes
 from flopgate_governor.joining.admission import admit
@@ -31,6 +32,7 @@ from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine
 from flopgate_sim.world.governor_store import GovernorStore
 from flopgate_sim.world.governor_truth import GovernorTruth
 from flopgate_sim.world.officers import Officers
+from flopgate_sim.world.time_truth import TimeTruth
 
 RESTART_US = 3 * US_PER_S
 CARRIED_AT_ONCE = 256
@@ -58,6 +60,8 @@ class Governor:
         store: where it keeps its books.
         database: what that runs on, for the laws to ask between transactions.
         truth: what really left it, for the laws.
+        times: how late it may say that it is, for the laws.
+        boots: of its machine, after the first.
         backed: hosts whose key is in a TPM: it quotes for their enrolment.
     """
 
@@ -79,6 +83,9 @@ class Governor:
         self.state: State | None = None
         self.database: sqlite3.Connection | None = None
         self.truth = GovernorTruth(self.name)
+        self.times = TimeTruth(clocks)
+        self.boots = 0
+        self._powered = True
         self._engine = engine
         self._gather_us = gather_us
         self._waiting: list[_Waiting] = []
@@ -88,20 +95,33 @@ class Governor:
 
     # ------------------------------------------------------------------ its process
 
+    def machine(self) -> MachineClocks:
+        """What its process reads in this boot."""
+        return MachineClocks(
+            boot_id=f"{self.name}/{self.boots}".encode(),
+            unix_ms=lambda: self.clocks.wall_unix_ms,
+            boot_ms=lambda: self.clocks.elapsed_ms,
+        )
+
+    @property
+    def unix_ms(self) -> int:
+        """Its own time; that of its wall clock while it is dead."""
+        return self.clocks.wall_unix_ms if self.state is None else self.state.now_ms()
+
     def start(self) -> None:
         """The process starts, unless it runs; it comes back when it cannot."""
-        if self.state is not None:
+        if self.state is not None or not self._powered:
             return
         self.disk.revive()
         try:
             store = self.store.open()
-            self.state = open_state(
-                store, self.officers.permit, self.officers.log, lambda: self.clocks.wall_unix_ms
-            )
+            self.times.starts()
+            self.state = open_state(store, self.officers.permit, self.officers.log, self.machine())
         except FlopgateError as error:
             self._engine.note(self.name, f"cannot start: {error.code}")
             self._engine.after(RESTART_US, "governor start", self.start)
             return
+        self.times.started(self.state.batch_number)
         with store.transaction() as connection:
             self.database = driver_of(connection)
         self._engine.note(self.name, f"starts at batch {self.state.batch_number}")
@@ -131,11 +151,28 @@ class Governor:
         self.kill(why)
         self._engine.after(wait_us, "governor start", self.start)
 
+    def lose_power(self) -> None:
+        """Its machine is off."""
+        self.kill("power loss")
+        self._powered = False
+
+    def boot(self) -> None:
+        """Its machine has power again, unless it had; its source of time sets its wall clock."""
+        if self._powered:
+            return
+        self._powered = True
+        self.boots += 1
+        self.clocks.boot()
+        self.clocks.wall_offset_ms = 0
+        self.times.booted()
+        self.start()
+
     def restore(self, backup: Snapshot, batch_number: int) -> None:
         """An older backup takes the place of the store; the process starts on it."""
         self.kill("its store is restored from a backup")
         self.disk.restore(backup)
         self.truth.restored(batch_number)
+        self.times.unfounded()
         self._engine.after(RESTART_US, "governor start", self.start)
 
     def _died(self) -> bool:
@@ -188,7 +225,7 @@ class Governor:
         if self.state is None or not waiting:
             return
         submissions = [one.submission for one in waiting]
-        self.truth.offer(submissions, self.clocks.wall_unix_ms, self._engine.now_us)
+        self.truth.offer(submissions, self.state.now_ms(), self._engine.now_us)
         try:
             replies = commit_batch(self.state, submissions)
         except StorageError as error:
@@ -220,7 +257,7 @@ class Governor:
             self._died()
             return
         if not self._died():
-            self.truth.admitted(request.enrolment, admitted.admission, self.clocks.wall_unix_ms)
+            self.truth.admitted(request.enrolment, admitted.admission, self.state.now_ms())
             reply(pb.EnrollReply(admission=admitted.admission, orders=admitted.orders))
 
     def handed_back(self, orders: list[pb.SignedOrder]) -> None:
@@ -259,7 +296,7 @@ class Governor:
             submission = Submission(reports=brought, host_id=None, carried=True)
             if self.state is None:
                 return False
-            self.truth.offer([submission], self.clocks.wall_unix_ms, self._engine.now_us)
+            self.truth.offer([submission], self.state.now_ms(), self._engine.now_us)
             try:
                 replies = commit_batch(self.state, [submission])
             except StorageError:
@@ -313,7 +350,7 @@ class Governor:
         if self.state is None:
             return
         envelope = accepted.envelope
-        self.truth.ordered(envelope, self.officers.trust_root, self.clocks.wall_unix_ms)
+        self.truth.ordered(envelope, self.officers.trust_root, self.state.now_ms())
         linked = {host_id for stream in self._streams.values() for host_id in stream.host_ids}
         try:
             hosts = concerned(self.state, envelope, linked)

@@ -78,7 +78,7 @@ def escrow(governor: Governor, now_us: int, booked: Booked) -> Iterable[str]:
 
 def _over_the_cap(governor: Governor, now_us: int, booked: Booked) -> Iterator[str]:
     truth = governor.truth
-    truth.pass_time(governor.clocks.wall_unix_ms)
+    truth.pass_time(governor.unix_ms)
     truth.count_usable(now_us, anew=False)
     if any(truth.usable_tflop.get(scope, 0) > cap for scope, cap in truth.caps_tflop.items()):
         # Grants that ran out meanwhile are still in the sums.
@@ -124,6 +124,16 @@ def remembered(governor: Governor, _now_us: int, _booked: Booked) -> Iterable[st
         return ()
     truth.just_started = False
     return [*_found(governor, 9), *(() if truth.forgetful else _forgotten(governor))]
+
+
+def plain_time(governor: Governor, _now_us: int, _booked: Booked) -> Iterable[str]:
+    """10: no governor signs a time because its wall clock alone, and just now, says so."""
+    state, found = governor.state, _found(governor, 10)
+    if state is None:
+        return found
+    told_unix_ms = governor.truth.silence.unix_ms
+    unfit = governor.times.unfit(told_unix_ms, state.batch_number, state.unix_ms)
+    return [*found, *(f"{governor.name}: {text}" for text in unfit)] if unfit else found
 
 
 def _forgotten(governor: Governor) -> Iterator[str]:

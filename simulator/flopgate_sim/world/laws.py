@@ -25,6 +25,7 @@ from flopgate_sim.world.governor_laws import (
     logged,
     noticed,
     one_history,
+    plain_time,
     remembered,
     silence_counted,
 )
@@ -327,7 +328,7 @@ LAWS = (
         number=10,
         name="nothing trusts the host's word alone",
         host=plain_words,
-        governor=noticed(10),
+        governor=plain_time,
     ),
 )
 

@@ -24,7 +24,7 @@ def stolen(
         approved: what he got hold of instead.
     """
     request, policy = envelope_from_wire(asking.envelope), governor.officers.policy
-    report, now_unix_ms = decode_report(request.payload), governor.clocks.wall_unix_ms
+    report, now_unix_ms = decode_report(request.payload), governor.clocks.true_unix_ms
     answer = Answer(
         authority=governor.name,
         host_id=report.host_id,

@@ -99,10 +99,10 @@ class World:
         )
         store = governor.store.open()
         found(store, officers.root)
-        state = open_state(store, officers.permit, officers.log, lambda: clocks.wall_unix_ms)
+        state = open_state(store, officers.permit, officers.log, governor.machine())
         for order in officers.first_orders(plan.delegation_span_ms):
             accept_order(state, order)
-            governor.truth.ordered(order, officers.trust_root, clocks.wall_unix_ms)
+            governor.truth.ordered(order, officers.trust_root, state.now_ms())
         with store.transaction() as connection:
             for cluster in self._clusters():
                 write_token(connection, self._token(name, officers, cluster))
@@ -273,7 +273,7 @@ class World:
             case "promote" | "fallback":
                 order = officers.seats((), act.fallback_ms)
             case "policy_phase":
-                now_unix_ms = governor.clocks.wall_unix_ms
+                now_unix_ms = governor.clocks.true_unix_ms
                 order = officers.phase(_scope(act.scope), act.phase, now_unix_ms)
             case _:
                 order = officers.cap(_scope(act.scope), act.cap_tflop)
