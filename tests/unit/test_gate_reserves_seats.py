@@ -12,8 +12,8 @@ from flopgate_proto.values import LicenseState
 from flopgate_proto.values.common import LaneState
 from tests.support.fixed import WORKLOAD
 from tests.support.gate_authority import GateAuthority
-from tests.support.gate_license_rig import LicenseRig, issue, reserve_of
-from tests.support.gate_rig import at_once
+from tests.support.gate_license_rig import HOUR_MS, LicenseRig, issue, opening, reserve_of
+from tests.support.gate_rig import at_once, cut
 from tests.unit.test_gate_seats import has_say, seats
 
 RESERVE_TFLOP = 250_000
@@ -37,9 +37,10 @@ class Treaty:
     def give(self) -> None:
         """A reserve is asked for, given and installed."""
         request = self.rig.request(reserve=True)
-        self.rig.install(
-            issue(self.home, request, approval=reserve_of(request), headroom_tflop=RESERVE_TFLOP)
+        self.found = issue(
+            self.home, request, approval=reserve_of(request), headroom_tflop=RESERVE_TFLOP
         )
+        self.rig.install(self.found)
 
     def say(self, *recipients: GateAuthority) -> None:
         """Both let these only receive."""
@@ -140,3 +141,32 @@ def test_law_5_also_where_it_lost_its_say_while_a_fault_held_everything(treaty: 
     ran_tflop = treaty.run()
     rig.again()
     assert treaty.left_tflop <= RESERVE_TFLOP - ran_tflop + LOOK_TFLOP
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_law_5_an_orderly_stop_gives_back_what_a_drawn_reserve_had_reserved(
+    treaty: Treaty, *, used: bool
+) -> None:
+    """It was opened and let the host run, until its authority lost its say."""
+    rig = treaty.rig
+    treaty.say(treaty.world)
+    rig.network = cut
+    rig.run_until(LaneState.HALTED)
+    for one in rig.core.authorities.values():
+        one.heard_running_ms = rig.core.running_ms - HOUR_MS
+    rig.carry_out(rig.core.open_reserve(opening(treaty.found), rig.now))
+    rig.run_until(LaneState.RUNNING)
+    rig.run(20_000)
+    treaty.say(treaty.home)
+    if used:
+        rig.network = at_once
+        treaty.run()
+    rig.carry_out(rig.core.fault("gate.stopped", "told to stop", "Start it again.", rig.now))
+    rig.run(15_000)
+    assert treaty.desk.drawn
+    left_tflop = treaty.left_tflop
+    rig.carry_out(rig.core.settle_reserved(rig.now))
+    rig.network = cut
+    rig.again(boot=True)
+    treaty.say()
+    assert left_tflop - 1 <= treaty.left_tflop <= left_tflop

@@ -13,7 +13,7 @@ from typing import Final
 
 from flopgate_agent.gate.actions import Action, KeepLicenses, Tell
 from flopgate_agent.gate.authorities.authority import Authority, admitted
-from flopgate_agent.gate.authorities.license import LicenseDesk
+from flopgate_agent.gate.authorities.license import LicenseDesk, Share
 from flopgate_agent.gate.lanes.allowance import Allowed, Denied, projected
 from flopgate_agent.gate.lanes.asking import drain_ms_of
 from flopgate_agent.gate.lanes.lane import Lane
@@ -327,15 +327,23 @@ class Licensing:
         changed = False
         reported = {lane.workload: lane.allotted_tflop for lane in chain.lanes}
         for _, desk in _desks(authorities):
-            if desk.license is None or not desk.reserved or desk.in_use or desk.drawn:
+            if desk.license is None or not desk.reserved or desk.in_use:
                 continue
             desk.note_time(now_ms)
             shares = {
-                name: replace(
-                    share, reserved_tflop=min(share.reserved_tflop, reported.get(name, 0))
-                )
+                name: _given_back(share, reported.get(name, 0), drawn=desk.drawn)
                 for name, share in (desk.standing.shares or {}).items()
             }
             desk.reserve(min(desk.standing.used_ms, desk.used_ms), shares, now_ms)
             desk.reserved, changed = False, True
         return [self.keep(authorities)] if changed else []
+
+
+def _given_back(share: Share, reported_tflop: int, *, drawn: bool) -> Share:
+    """Nothing stays reserved but what was used, by the last report.
+
+    Bounds of a reserve that is drawn stay above where they moved along last: else the next start
+    would take what was drawn for what others let run.
+    """
+    least_tflop = max(reported_tflop, share.at_tflop + 1 if drawn else 0)
+    return replace(share, reserved_tflop=min(share.reserved_tflop, least_tflop))
