@@ -18,7 +18,7 @@ from flopgate_governor.files import Layout
 from flopgate_governor.views.identities import DIGITS_MIN, one_of
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.joining import JoinToken
-from tests.support.governor import OFFICERS, LocalGovernor, joined
+from tests.support.governor import OFFICERS, PERMIT, LocalGovernor, joined
 from tests.support.governor_folder import folder_of
 
 NO_JSON: Final = {
@@ -188,9 +188,11 @@ def test_orders_about_hosts_and_keys_take_the_digits_that_they_begin_with(
     more = ("--workload", "w1", "--flop", "1e12", "--evidence", str(evidence))
     relieved = told(capsys, "order", "propose", "relieve", short, *more, *how)
     assert any(first.host_id.hex() in line for line in relieved["words"])
-    key = OFFICERS[2].key_id
-    revoked = told(capsys, "order", "propose", "revoke", key[:DIGITS_MIN], *how)
-    assert any(key in line for line in revoked["words"])
+    for key in (OFFICERS[2].key_id, PERMIT.key_id):
+        revoked = told(capsys, "order", "propose", "revoke", key[:DIGITS_MIN], *how)
+        assert any(key in line for line in revoked["words"])
+    assert main(["order", "propose", "revoke", "nobody", *how]) == 2
+    assert f"online keys are {PERMIT.key_id}" in capsys.readouterr().err
     assert main(["order", "propose", "adopt", short, *how]) == 2
     (digest, *_) = re.findall(r"report \d+ ([0-9a-f]{64})", capsys.readouterr().err)
     adopted = told(capsys, "order", "propose", "adopt", short, "--head", digest[:12], *how)
