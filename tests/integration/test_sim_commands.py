@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from flopgate_sim.cli import main
 from tests.support.waiting import WAIT_S
 
 SIM = [sys.executable, "-m", "flopgate_sim.cli"]
@@ -51,13 +52,12 @@ def test_a_job_works_until_it_is_ended(exported: str, tmp_path: Path) -> None:
         assert process.wait(WAIT_S) == 128 + signal.SIGKILL
 
 
-def test_odd_options_are_refused_in_one_line(tmp_path: Path) -> None:
-    for wrong in (
-        ["job", "--dir", str(tmp_path / "none")],
-        ["driver", "--dir", str(tmp_path / "d"), "--gpus", "0"],
-        ["driver", "--dir", str(tmp_path / "d"), "--gpus", "17"],
-    ):
-        done = subprocess.run(
-            [*SIM, *wrong], capture_output=True, text=True, check=False, timeout=WAIT_S
-        )
-        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+@pytest.mark.parametrize(
+    ("command", "folder", "more"),
+    [("job", "none", []), ("driver", "d", ["--gpus", "0"]), ("driver", "d", ["--gpus", "17"])],
+)
+def test_odd_options_are_refused_in_one_line(
+    tmp_path: Path, command: str, folder: str, more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "--dir", str(tmp_path / folder), *more]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
