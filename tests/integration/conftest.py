@@ -8,6 +8,7 @@ import pytest
 HERE: Final = Path(__file__).parent
 LONGEST: Final = (
     "test_demo.py",
+    "test_versions.py",
     "test_gate_process.py",
     "test_lockdown.py",
     "test_live.py",
