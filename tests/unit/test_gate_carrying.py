@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flopgate_agent.gate.actions import Freeze, Keep, Notify
-from flopgate_agent.gate.carried import CarriedOver, KeptAnswer
+from flopgate_agent.gate.carried import CarriedOver, KeptAnswer, WindingDown
 from flopgate_agent.gate.carrying import kept_of
 from flopgate_agent.gate.lanes.allowance import Allowed, Denied
 from flopgate_agent.gate.reports.answers import NOT_DURABLE
-from flopgate_agent.gate_process.kept_memory import KeptMemory, decode, encode
+from flopgate_agent.gate_process.kept_memory import BYTES_MAX, KeptMemory, decode, encode
 from flopgate_agent.gate_process.runner import GateRunner
 from flopgate_agent.gate_process.service_manager import ServiceManager
 from flopgate_agent.ledger import Ledger
@@ -262,6 +262,40 @@ def test_what_is_kept_survives_its_memory() -> None:
     assert kept.answers
     assert kept.winding_down
     assert decode(encode(kept)) == kept
+
+
+@pytest.mark.parametrize("written_bytes", [1, 20, 60, 400])
+def test_law_9_a_gate_that_dies_as_it_writes_its_memory_leaves_what_was_before(
+    tmp_path: Path, written_bytes: int
+) -> None:
+    rig = running()
+    before = kept_of(rig.core)
+    rig.run(rig.authority.policy.renew_after_ms + 1_000)
+    after = kept_of(rig.core)
+    fd = os.memfd_create("allowance")
+    with Manager(tmp_path) as manager:
+
+        def memory() -> KeptMemory:
+            found = ServiceManager(manager.env(), os.getpid())
+            found.stored["allowance"] = os.dup(fd)
+            return KeptMemory(found)
+
+        first = memory()
+        first.write(CarriedOver(winding_down=(WindingDown(workload=WORKLOAD, freeze_at_ms=1),)))
+        first.write(before)
+        old = os.pread(fd, 3 * BYTES_MAX, 0)
+        first.write(after)
+        assert memory().read() == after
+        new = os.pread(fd, 3 * BYTES_MAX, 0)
+        old = old.ljust(len(new), b"\0")
+        # The number differs in the last byte of the first word.
+        begun = next(at for at, byte in enumerate(new) if byte != old[at]) - 7
+        os.pwrite(fd, old[begun + written_bytes :], begun + written_bytes)
+        second = memory()
+        assert second.read() == before
+        second.write(after)
+        assert memory().read() == after
+    os.close(fd)
 
 
 def test_without_a_service_manager_nothing_is_kept() -> None:

@@ -1,7 +1,7 @@
 """What this run leaves to the next one: memory that the service manager keeps, never a disk.
 
-One memory file, stored with the service manager once and rewritten in place. A gate that dies
-while it writes leaves what its digest does not cover: nothing, and the next permit is waited for.
+One memory file, stored with the service manager once, with two places that are written in turn. A
+gate that dies while it writes leaves the one before, whole.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import struct
 from dataclasses import replace
 from typing import Any, Final
 
@@ -27,6 +28,9 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 NAME: Final = "allowance"
 BYTES_MAX: Final = 16 * 1024 * 1024
 _VERSION: Final = 1
+_HEAD: Final = struct.Struct(">QQ")
+"""Ahead of what is kept: a number that grows with each, and the bytes that follow."""
+_PLACES: Final = (0, _HEAD.size + BYTES_MAX)
 _LOG: Final = logging.getLogger("flopgate.gate")
 
 
@@ -42,6 +46,7 @@ class KeptMemory:
         self.stored = NAME in manager.stored
         self._fd = manager.stored.pop(NAME, -1)
         self._written = CarriedOver()
+        self._number = 0
         if self._fd < 0:
             self._fd = os.memfd_create(NAME)
         for name, fd in manager.stored.items():
@@ -52,14 +57,22 @@ class KeptMemory:
 
     def read(self) -> CarriedOver:
         """What the run before this one left; nothing where that cannot be understood."""
-        data = os.pread(self._fd, BYTES_MAX, 0)
-        if not data:
-            return CarriedOver()
-        try:
-            return decode(data)
-        except ValueError as error:
-            _LOG.warning("what the gate before left is not understood: %s", error)
-            return CarriedOver()
+        newest, found, why = 0, CarriedOver(), ""
+        for place in _PLACES:
+            head = os.pread(self._fd, _HEAD.size, place)
+            number, size = _HEAD.unpack(head) if len(head) == _HEAD.size else (0, 0)
+            if number <= newest:
+                continue
+            try:
+                found = decode(os.pread(self._fd, min(size, BYTES_MAX), place + _HEAD.size))
+                newest = number
+            except ValueError as error:
+                why = str(error)
+        if why and not newest:
+            _LOG.warning("what the gate before left is not understood: %s", why)
+        # What is not whole is written over next.
+        self._number = newest
+        return found
 
     def write(self, kept: CarriedOver) -> None:
         """Leave this to the next run."""
@@ -77,8 +90,9 @@ class KeptMemory:
         data = encode(kept)
         if len(data) > BYTES_MAX:
             data = encode(CarriedOver())
-        os.pwrite(self._fd, data, 0)
-        os.ftruncate(self._fd, len(data))
+        self._number += 1
+        place = _PLACES[self._number % len(_PLACES)]
+        os.pwrite(self._fd, _HEAD.pack(self._number, len(data)) + data, place)
         self._written = kept
         if not self.stored:
             self.stored = self._manager.keep(NAME, self._fd)
