@@ -2,6 +2,7 @@
 
 DIR/governor.toml            name of the authority
 DIR/governor.sqlite          the store
+DIR/trust-root.json          the first trust root
 DIR/policy.toml              the policy in force when it was made; a form for the next
 DIR/officers/NAME.pem        officers' keys, for rehearsals only
 DIR/keys/permit.pem log.pem  online keys: answers, checkpoints
@@ -11,7 +12,11 @@ DIR/run/addresses.json lock  where the running server listens; held while it run
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,6 +36,13 @@ class Layout:
     root: Path
 
     @property
+    def names(self) -> Sequence[str]:
+        """What a new one holds; the name of the authority, without which it is none, comes last."""
+        folders = {path.parent for path in (self.permit_key, self.ca_key)}
+        paths = [*folders, self.officers, self.trust_root, self.policy, self.store, self.config]
+        return [path.name for path in paths]
+
+    @property
     def config(self) -> Path:
         """Name of the authority."""
         return self.root / "governor.toml"
@@ -39,6 +51,11 @@ class Layout:
     def store(self) -> Path:
         """The SQLite store."""
         return self.root / "governor.sqlite"
+
+    @property
+    def trust_root(self) -> Path:
+        """The first trust root, as it was signed."""
+        return self.root / "trust-root.json"
 
     @property
     def policy(self) -> Path:
@@ -87,16 +104,15 @@ class Layout:
 
 
 def write_secret(path: Path, data: bytes) -> None:
-    """Write a new file that only its owner can read.
+    """Write a new file that only its owner can read: whole and durable, or not at all.
 
     Raises:
         ConfigError: the file is there already, or cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_MODE)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+        with _drafted(path, data) as draft:
+            _put_new(draft, path)
     except FileExistsError as error:
         raise ConfigError(
             f"{path} is there already",
@@ -104,11 +120,66 @@ def write_secret(path: Path, data: bytes) -> None:
             remedy="Name a new file: what may hold a secret is never written over.",
         ) from error
     except OSError as error:
-        raise ConfigError(
-            f"cannot write {path}: {error.strerror}",
-            code="file.unwritable",
-            remedy="Name a place that is yours to write to.",
-        ) from error
+        raise _unwritable(path, error) from error
+
+
+def replace_secret(path: Path, data: bytes) -> None:
+    """Write a file over an older one: whoever reads it, after a crash too, finds one of both.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        with _drafted(path, data) as draft:
+            draft.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def sync_folder(path: Path) -> None:
+    """What names are in a folder is durable when this returns; ``OSError`` where it cannot be."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _drafted(path: Path, data: bytes) -> Iterator[Path]:
+    """A durable file beside it, for the block to put in its place; gone afterwards."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, SECRET_MODE)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def _put_new(draft: Path, path: Path) -> None:
+    """Give it its name; ``FileExistsError`` where something has that."""
+    try:
+        os.link(draft, path)
+    except OSError as error:
+        # A stick's file system knows no links.
+        if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}:
+            raise
+        if os.path.lexists(path):
+            raise FileExistsError from error
+        draft.rename(path)
+
+
+def _unwritable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"cannot write {path}: {error.strerror}",
+        code="file.unwritable",
+        remedy="Name a place that is yours to write to.",
+    )
 
 
 def read_bytes(

@@ -374,7 +374,7 @@ def test_init_fills_no_directory_that_is_in_use(
 ) -> None:
     (tmp_path / "mine").write_text("x")
     assert main(["init", str(tmp_path), "--authority", "a"]) == 2
-    assert "init.directory" in capsys.readouterr().err
+    assert "directory.exists" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 

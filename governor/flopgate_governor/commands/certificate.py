@@ -11,6 +11,7 @@ from typing import Final
 from flopgate_governor.commands.signing import add_directory
 from flopgate_governor.desk.output import add_json, tell
 from flopgate_governor.files import Layout, write_secret
+from flopgate_governor.new_folder import new_folder
 from flopgate_governor.service.authorization import Role, uri_of
 from flopgate_governor.wiring import load_authority, load_tls
 from flopgate_proto.errors import ConfigError
@@ -48,9 +49,14 @@ def run(arguments: argparse.Namespace) -> None:
     uri = uri_of(load_authority(layout), Role(arguments.role), arguments.name)
     credential = tls.client_credential(uri, dt.datetime.now(dt.UTC))
     out: Path = arguments.out_dir
-    write_secret(out / "key.pem", credential.key_pem)
-    write_secret(out / "certificate.pem", credential.certificate_pem)
-    write_secret(out / "ca.pem", tls.certificate_pem)
+    files = {
+        "key.pem": credential.key_pem,
+        "ca.pem": tls.certificate_pem,
+        "certificate.pem": credential.certificate_pem,
+    }
+    with new_folder(out, list(files)) as draft:
+        for name, data in files.items():
+            write_secret(draft / name, data)
     line = f"{out}: key.pem, certificate.pem and ca.pem of {arguments.role} {arguments.name}"
     bearer = {"role": arguments.role, "name": arguments.name, "uri": uri}
     tell(arguments, [line], {"directory": str(out)} | bearer)

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from flopgate_governor.desk.output import add_json, tell
 from flopgate_governor.files import Layout, write_secret
+from flopgate_governor.new_folder import new_folder
 from flopgate_governor.orders.accepting import accept_order, found
 from flopgate_governor.pki import CertificateAuthority, new_authority
 from flopgate_governor.policies.form import DEFAULT_POLICY, read_policy
@@ -74,17 +75,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.policy is not None:
         read_policy(arguments.policy, authority, 1)
         text = arguments.policy.read_text()
-    _check_new(layout.root)
-    write_secret(layout.config, f'authority = "{authority}"\n'.encode())
-    write_secret(layout.policy, text.encode())
-    officers = _make_officers(layout, arguments.officers)
-    _make_tls(layout, authority)
-    permit = SigningKey.generate()
-    write_secret(layout.permit_key, permit.pem())
-    write_secret(layout.log_key, _ed25519_pem())
-    root = _sign(_trust_root(authority, officers, arguments.quorum), officers)
-    write_secret(layout.root / "trust-root.json", envelope_to_json(root).encode())
-    _fill_store(layout, root, _first_orders(layout, authority, permit), officers)
+    with new_folder(layout.root, layout.names) as draft:
+        root = _make(Layout(draft), authority, text, arguments)
     keys = sorted(str(path) for path in layout.officers.iterdir())
     document = {"authority": authority, "directory": str(layout.root), "officers": keys}
     lines = [
@@ -95,13 +87,19 @@ def run(arguments: argparse.Namespace) -> None:
     tell(arguments, lines, document | {"trust_root_digest": root.digest.hex()})
 
 
-def _check_new(root: Path) -> None:
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise ConfigError(
-            f"{root} is there already",
-            code="init.directory",
-            remedy="Name a directory that is new or empty.",
-        )
+def _make(layout: Layout, authority: str, text: str, arguments: argparse.Namespace) -> Envelope:
+    """Everything that is in the directory; the trust root."""
+    write_secret(layout.config, f'authority = "{authority}"\n'.encode())
+    write_secret(layout.policy, text.encode())
+    officers = _make_officers(layout, arguments.officers)
+    _make_tls(layout, authority)
+    permit = SigningKey.generate()
+    write_secret(layout.permit_key, permit.pem())
+    write_secret(layout.log_key, _ed25519_pem())
+    root = _sign(_trust_root(authority, officers, arguments.quorum), officers)
+    write_secret(layout.trust_root, envelope_to_json(root).encode())
+    _fill_store(layout, root, _first_orders(layout, authority, permit), officers)
+    return root
 
 
 def _make_officers(layout: Layout, count: int) -> list[SigningKey]:

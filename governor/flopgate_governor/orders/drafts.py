@@ -9,12 +9,11 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from flopgate_governor.files import SECRET_MODE, read_bytes, write_secret
+from flopgate_governor.files import read_bytes, replace_secret, write_secret
 from flopgate_proto.codec import decode_order, encode_order
 from flopgate_proto.envelope import Envelope, Signature, pae, statement_digest
 from flopgate_proto.errors import ConfigError
@@ -194,15 +193,4 @@ def replace_draft(path: Path, draft: Draft) -> None:
     Raises:
         ConfigError: it cannot be written.
     """
-    beside = path.with_name(f".{path.name}.new")
-    try:
-        beside.unlink(missing_ok=True)
-        beside.touch(SECRET_MODE)
-        beside.write_text(draft.text())
-        os.replace(beside, path)  # noqa: PTH105 - over a file that is there
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write {path}: {error.strerror}",
-            code="file.unwritable",
-            remedy="Name a file that is yours to write to.",
-        ) from error
+    replace_secret(path, draft.text().encode())
