@@ -9,6 +9,7 @@ PYTHON ?=
 ARGS ?=
 FUZZ_S ?= 30
 RACE_ROUNDS ?= 1000
+CRASH_ROUNDS ?= 100
 SIM_MINUTES ?= 60
 SIM_JOBS ?= 2
 
@@ -24,7 +25,7 @@ FILES := -n 3 --dist loadfile --no-loadscope-reorder
 # process of every test would compile all it imports.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup build generate demo sim compiled test unit components lint format bench race fuzz model lock clean
+.PHONY: help setup build generate demo sim compiled test unit components lint format bench race crash fuzz model lock clean
 
 help: ## this list
 	@echo "flopgate: make TARGET [PYTHON=python3.12] [ARGS=...]"
@@ -79,6 +80,9 @@ bench: build ## run each bench/bench_*.py
 
 race: build ## 50 writers and kill -9 against nested budgets, RACE_ROUNDS times
 	@$(BIN)/python scripts/race_budgets.py --rounds $(RACE_ROUNDS) $(ARGS)
+
+crash: build ## kill -9 at CRASH_ROUNDS writes of each scene of real processes (0: at every write)
+	@$(BIN)/python scripts/crash_writes.py --rounds $(CRASH_ROUNDS) $(ARGS)
 
 fuzz: build ## fuzz each tests/fuzz/fuzz_*.py for FUZZ_S seconds
 	@scripts/each.sh $(BIN)/python "tests/fuzz/fuzz_*.py" -max_total_time=$(FUZZ_S) $(ARGS)

@@ -9,6 +9,7 @@ HERE: Final = Path(__file__).parent
 LONGEST: Final = (
     "test_demo.py",
     "test_versions.py",
+    "test_crash_writes.py",
     "test_gate_process.py",
     "test_lockdown.py",
     "test_live.py",

@@ -21,7 +21,14 @@ from flopgate_proto.v1 import flopgate_pb2_grpc as rpc
 from flopgate_proto.values import Pause, Scope, ScopeKind
 from tests.support.governor import FakeHost
 from tests.support.governor_cli import cli
-from tests.support.governor_process import Certificate, Courier, GovernorProcess, OpenLink, join
+from tests.support.governor_process import (
+    Certificate,
+    Courier,
+    GovernorProcess,
+    OpenLink,
+    check_store,
+    join,
+)
 from tests.support.waiting import WAIT_S
 
 
@@ -305,11 +312,11 @@ def test_law_9_kill_9_loses_nothing_acknowledged(tmp_path: Path) -> None:
         governor.stop(signal.SIGKILL)
         for thread in threads:
             thread.join()
-        check_store(governor, acknowledged)
+        check_store(governor.root / "governor.sqlite", acknowledged)
         governor.start()
         for host, courier, certificate in joined:
             again(host, courier, certificate, acknowledged[host.host_id])
-        check_store(governor, acknowledged)
+        check_store(governor.root / "governor.sqlite", acknowledged)
     finally:
         governor.stop(signal.SIGKILL)
 
@@ -357,31 +364,3 @@ def again(
         keep(host, pb.LinkDown(batches=[batch]), acknowledged)
         keep(host, exchange(link, host), acknowledged)
         link.close()
-
-
-def check_store(governor: GovernorProcess, acknowledged: dict[bytes, dict[int, bytes]]) -> None:
-    """Every acknowledged answer is on disk, and the totals are the sums of their parts."""
-    stored = {
-        (host_id, sequence): answer
-        for host_id, sequence, answer in rows(
-            governor, "SELECT host_id, sequence, answer FROM report"
-        )
-    }
-    for host_id, answers in acknowledged.items():
-        for sequence, payload in answers.items():
-            assert stored[host_id, sequence] == payload
-    lanes = rows(
-        governor,
-        'SELECT sum(allotted_tflop), sum(max(0, coalesce((SELECT max(ceiling_tflop) FROM "grant"'
-        " g WHERE g.host_id = lane.host_id AND g.workload = lane.workload), 0) - allotted_tflop))"
-        " FROM lane",
-    )
-    assert lanes == rows(
-        governor,
-        "SELECT settled_tflop, outstanding_tflop FROM budget WHERE scope = 'cluster:c1'",
-    )
-    query = "SELECT count(*), (SELECT count(DISTINCT batch_number) FROM report) FROM batch"
-    ((batches, answered),) = rows(governor, query)
-    assert batches == answered
-    entries = rows(governor, "SELECT count(*), max(position) + 1 FROM log_entry")
-    assert entries == rows(governor, "SELECT size, size FROM log_state")

@@ -3,13 +3,15 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 import grpc
 from cryptography.hazmat.primitives import serialization
@@ -31,10 +33,11 @@ BUDGET = '\n[[budgets]]\nscope = "cluster:{cluster}"\ncap_tflop = 1_000_000_000_
 
 @dataclass
 class GovernorProcess:
-    """A directory and, while it runs, the process that serves it."""
+    """A directory and, while it runs, the process that serves it; ``env``: more for that."""
 
     root: Path
     process: subprocess.Popen[bytes] | None = None
+    env: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def make(cls, root: Path, cluster: str = "c1", policy: Path | None = None) -> "GovernorProcess":
@@ -49,28 +52,28 @@ class GovernorProcess:
 
     def start(self, *more: str) -> None:
         """Serve on free ports; returns when they are announced."""
-        arguments = [
-            "--dir",
-            str(self.root),
-            "--listen",
-            "127.0.0.1:0",
-            "--enroll-listen",
-            "127.0.0.1:0",
-            *more,
-        ]
+        assert self.launch(*more), (self.root / "log").read_text()
+
+    def launch(self, *more: str) -> bool:
+        """Serve; whether ports were announced, or it ended before."""
+        arguments = ["--dir", str(self.root)]
+        for option in ("--listen", "--enroll-listen"):
+            if option not in more:
+                arguments += [option, "127.0.0.1:0"]
         with (self.root / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "flopgate_governor.cli", "serve", *arguments],
+            process = self.process = subprocess.Popen(
+                [sys.executable, "-m", "flopgate_governor.cli", "serve", *arguments, *more],
                 stdout=log,
                 stderr=log,
+                env={**os.environ, **self.env},
             )
-        until(self._listens, (self.root / "log").read_text)
-
-    def _listens(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, (self.root / "log").read_text()
         path = self.root / "run" / "addresses.json"
-        return path.exists() and bool(json.loads(path.read_text())["pid"] == self.process.pid)
+
+        def listens() -> bool:
+            return path.exists() and bool(json.loads(path.read_text())["pid"] == process.pid)
+
+        until(lambda: process.poll() is not None or listens(), (self.root / "log").read_text)
+        return process.poll() is None
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; the exit code."""
@@ -186,3 +189,33 @@ def join(
     host, courier = FakeHost(number), Courier(governor, token)
     reply = courier.enroll(host.enrolment(token, courier.spki))
     return host, courier, courier.certificate(reply)
+
+
+def check_store(store: Path, acknowledged: Mapping[bytes, Mapping[int, bytes]]) -> None:
+    """Every acknowledged answer is on disk, and the totals are the sums of their parts."""
+    with closing(sqlite3.connect(store)) as connection:
+        # Of one moment: a governor may be at work.
+        connection.execute("BEGIN")
+
+        def rows(query: str) -> list[tuple[Any, ...]]:
+            return connection.execute(query).fetchall()
+
+        stored = {
+            (host_id, sequence): answer
+            for host_id, sequence, answer in rows("SELECT host_id, sequence, answer FROM report")
+        }
+        for host_id, answers in acknowledged.items():
+            for sequence, payload in answers.items():
+                assert stored[host_id, sequence] == payload
+        lanes = rows(
+            "SELECT coalesce(sum(allotted_tflop), 0), coalesce(sum(max(0, coalesce(("
+            'SELECT max(ceiling_tflop) FROM "grant" g WHERE g.host_id = lane.host_id'
+            " AND g.workload = lane.workload), 0) - allotted_tflop)), 0) FROM lane",
+        )
+        assert lanes == rows(
+            "SELECT settled_tflop, outstanding_tflop FROM budget WHERE scope = 'cluster:c1'"
+        )
+        answered = "SELECT batch_number FROM report UNION SELECT batch_number FROM license_given"
+        assert rows("SELECT number FROM batch ORDER BY 1") == rows(f"{answered} ORDER BY 1")
+        entries = rows("SELECT count(*), max(position) + 1 FROM log_entry")
+        assert entries == rows("SELECT size, size FROM log_state")

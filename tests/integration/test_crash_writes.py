@@ -1,0 +1,91 @@
+"""Kill -9 at writes of real processes: the small version of `make crash`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.crash.commands import Command, CommandScene
+from tests.support.crash.figures import CrashError, spread
+from tests.support.crash.governor_scene import GovernorScene
+from tests.support.crash.site_scene import SiteScene
+from tests.support.crash.switch import Death, How
+
+WAL = "fdatasync governor.sqlite-wal"
+LEDGER = "gate/ledger.sqlite-wal"
+
+
+def at(place: str, number: int = 1, how: How = How.BEFORE) -> Death:
+    return Death(place=place, number=number, how=how)
+
+
+def is_whole(folder: Path) -> bool:
+    assert (folder / "file").read_text() == "whole"
+    return True
+
+
+def test_law_9_a_governor_that_dies_at_its_writes(tmp_path: Path) -> None:
+    deaths = (
+        at("rename run/addresses.json"),
+        at("pwrite governor.sqlite-wal", 20, How.HALF),
+        at(WAL, 6, How.AFTER),
+        at("pwrite governor.sqlite", 3, How.HALF),
+    )
+    with GovernorScene(tmp_path) as scene:
+        for death in deaths:
+            scene.live("governor", death)
+        assert scene.figures.deaths.total() == len(deaths)
+        scene.live("governor", None)
+        scene.put_store_back()
+        with pytest.raises(CrashError):
+            scene.live("governor", None)
+
+
+def test_law_9_a_host_whose_gate_or_courier_dies_at_its_writes(tmp_path: Path) -> None:
+    births = (at("rename gate/host.key", how=How.AFTER), at(f"fdatasync {LEDGER}", how=How.AFTER))
+    deaths = (
+        ("gate", at("pwrite memfd:allowance (deleted)", how=How.HALF)),
+        ("gate", at(f"fdatasync {LEDGER}", 3)),
+        ("courier", at("rename courier/certificates/gov.example.pem")),
+    )
+    with SiteScene(tmp_path, births) as scene:
+        for program, death in deaths:
+            scene.live(program, death)
+        assert scene.figures.deaths.total() == len(births) + len(deaths)
+        scene.put_ledger_back()
+        with pytest.raises(CrashError, match=r"law 4"):
+            scene.live("gate", None)
+
+
+def test_law_9_commands_that_die_at_their_writes_leave_no_half_file(tmp_path: Path) -> None:
+    deaths = (
+        ("init", at("rename g/keys", how=How.AFTER)),
+        ("init", at("write g/.unfinished/keys/.permit.pem.*", how=How.HALF)),
+        ("join", at("rename courier/authorities/gov.example.toml", how=How.AFTER)),
+        ("certificate relay", at("rename relay/key.pem", how=How.AFTER)),
+        ("order approve", at("write .a.draft.*", how=How.HALF)),
+        ("license issue", at("link license", how=How.AFTER)),
+    )
+    with CommandScene(tmp_path) as scene:
+        for program, death in deaths:
+            scene.live(program, death)
+        assert scene.figures.deaths.total() == len(deaths)
+        careless = Command(
+            name="careless",
+            module="tests.support.crash.careless",
+            arguments="{folder}/file",
+            whole=is_whole,
+        )
+        scene.run(careless, None)
+        with pytest.raises(CrashError, match=r"half"):
+            scene.run(careless, at("write file", how=How.HALF))
+
+
+def test_each_kind_of_write_comes_before_any_comes_again() -> None:
+    ahead = list(spread(["fsync a", "write b", "write b", "write b"], 1))
+    assert {(one.place, one.how) for one in ahead[:5]} == {
+        *((("fsync a", how)) for how in (How.BEFORE, How.AFTER)),
+        *((("write b", how)) for how in How),
+    }
+    assert len(set(ahead)) == len(ahead) == 2 + 3 * len(How)
