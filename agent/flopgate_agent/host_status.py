@@ -108,11 +108,3 @@ def why_not(lane: Status) -> str:
     if lane["stop_reason"]:
         return f"{lane['stop_reason']}: {lane['stop_detail']}. {lane['way_back']}"
     return "its chips are being opened; ask again in a moment"
-
-
-def span_words(span_ms: int) -> str:
-    """A span for people, to the second: ``1 h 1 min 1 s``."""
-    minutes, seconds = divmod(span_ms // 1000, 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = ((hours, "h"), (minutes, "min"), (seconds, "s"))
-    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 s"

@@ -20,8 +20,8 @@ SPAN_MS_MAX: Final = 100 * 365 * 86_400_000
 """A hundred years: what is meant to be longer is a slip of the pen."""
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_UNIT_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_SPAN: Final = re.compile(r"([0-9]{1,12})(ms|s|m|h|d)")
+_UNIT_MS: Final = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
+_SPAN: Final = re.compile("".join(f"(?:([0-9]{{1,12}}){unit})?" for unit in _UNIT_MS))
 _LARGEST: Final = Decimal(COUNT_MAX) * FLOP_PER_TFLOP
 
 
@@ -50,12 +50,13 @@ def rate_texts(*tflop_per_s: int) -> tuple[str, ...]:
     return tuple(f"{text} FLOP/s" for text in _apart(tflop_per_s))
 
 
-def span_text(span_ms: int) -> str:
-    """A span for people, exact, in the largest unit that divides it: ``10m``."""
-    for unit in ("d", "h", "m", "s"):
-        if span_ms and span_ms % _UNIT_MS[unit] == 0:
-            return f"{span_ms // _UNIT_MS[unit]}{unit}"
-    return f"{span_ms}ms"
+def span_text(span_ms: int, unit: str = "ms") -> str:
+    """A span for people, cut to whole ``unit``, as `parse_span_ms` takes it: ``7d``, ``1h30m``."""
+    parts, left_ms = "", span_ms - span_ms % _UNIT_MS[unit]
+    for name, unit_ms in _UNIT_MS.items():
+        count, left_ms = divmod(left_ms, unit_ms)
+        parts += f"{count}{name}" if count else ""
+    return parts or "0s"
 
 
 def date_text(unix_ms: int) -> str:
@@ -96,15 +97,17 @@ def parse_tflop_per_s(text: str) -> int:
 
 
 def parse_span_ms(text: str) -> int:
-    """Milliseconds from ``500ms``, ``90s``, ``30m``, ``24h`` or ``7d``.
+    """Milliseconds from ``500ms``, ``90s``, ``24h``, ``7d`` or ``1h30m``.
 
     Raises:
         ConfigError: not a span, or longer than a hundred years.
     """
-    match = _SPAN.fullmatch(text)
-    span_ms = int(match[1]) * _UNIT_MS[match[2]] if match is not None else -1
+    match = _SPAN.fullmatch(text) if text else None
+    counts = () if match is None else match.groups(default="0")
+    units_ms = _UNIT_MS.values()
+    span_ms = sum(int(one) * ms for one, ms in zip(counts, units_ms, strict=True)) if counts else -1
     if not 0 <= span_ms <= SPAN_MS_MAX:
-        raise _none(f"{text[:40]!r} is no span", "config.span", "90s, 30m, 24h or 7d")
+        raise _none(f"{text[:40]!r} is no span", "config.span", "90s, 30m, 7d or 1h30m")
     return span_ms
 
 

@@ -39,8 +39,11 @@ def test_counts_for_people(tflop: int, text: str) -> None:
 
 def test_rates_and_spans_for_people() -> None:
     assert rate_text(1_000_000) == "1e18 FLOP/s"
-    assert [span_text(ms) for ms in (0, 5, 5_000, 600_000, 86_400_000, 90_000)] == [
-        *("0ms", "5ms", "5s", "10m", "1d", "90s")
+    assert [span_text(ms) for ms in (0, 5, 5_000, 600_000, 86_400_000, 90_001)] == [
+        *("0s", "5ms", "5s", "10m", "1d", "1m30s1ms")
+    ]
+    assert [span_text(90_061_999, unit) for unit in ("ms", "s", "m", "h", "d")] == [
+        *("1d1h1m1s999ms", "1d1h1m1s", "1d1h1m", "1d1h", "1d")
     ]
 
 

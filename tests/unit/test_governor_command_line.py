@@ -16,7 +16,7 @@ from flopgate_governor.announcement import (
 from flopgate_governor.cli import main
 from flopgate_governor.files import Layout, read_secret, write_secret
 from flopgate_governor.policies.form import DEFAULT_POLICY, parse_scope, policy_text, read_policy
-from flopgate_proto.amounts import parse_span_ms, parse_tflop_per_s
+from flopgate_proto.amounts import SPAN_MS_MAX, parse_span_ms, parse_tflop_per_s
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.joining import JoinToken
 from flopgate_proto.values import Budget, Scope, ScopeKind
@@ -197,12 +197,16 @@ def test_a_scope_that_is_none_is_refused(text: str) -> None:
 def test_scopes_and_spans_and_rates() -> None:
     assert parse_scope("everything") == Scope(ScopeKind.EVERYTHING)
     assert parse_scope("workload:a:b") == Scope(ScopeKind.WORKLOAD, "a:b")
-    assert parse_span_ms("90s") == 90_000
+    assert [parse_span_ms(text) for text in ("90s", "1m30s", "36500d")] == [
+        90_000,
+        90_000,
+        SPAN_MS_MAX,
+    ]
     assert parse_tflop_per_s("1e18") == 1_000_000
     assert parse_tflop_per_s("1") == 1, "rounded up: a declared capacity is never made smaller"
 
 
-@pytest.mark.parametrize("text", ["", "1", "h", "-1h", "1w"])
+@pytest.mark.parametrize("text", ["", "1", "h", "-1h", "1w", "1m1h", "1h1h", "1h 1m", "40000d1ms"])
 def test_a_span_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"config\.span"):
         parse_span_ms(text)

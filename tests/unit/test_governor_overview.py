@@ -90,7 +90,7 @@ def test_status_says_until_when_hosts_take_permits_and_warns_before(
     (line,) = told_of_it()
     assert line.startswith(until)
     governor.clock.unix_ms += 2
-    assert told_of_it()[1].startswith("  it ends in 55h: officers sign the next by ")
+    assert told_of_it()[1].startswith("  it ends in 2d7h: officers sign the next by ")
     governor.clock.unix_ms = since_ms + span_ms + 90_000
     assert told_of_it()[1].startswith("  it ended 1m ago, and hosts stand: officers sign")
     governor.order(replace(delegation(), serial=2))
@@ -163,7 +163,7 @@ def test_status_names_the_phase_of_hosts_and_clusters_and_what_would_be_stopped(
     assert told(governor)[1].endswith("2 hosts: 2 observe  1 would be stopped")
     lines = lines_of(overview(governor.state, ()))
     hosts = [line for line in lines if line.startswith("host ")]
-    assert all(line.endswith("  not linked  told 0 s ago  observe") for line in hosts)
+    assert all(line.endswith("  not linked  told 0s ago  observe") for line in hosts)
     lanes = [line for line in lines if line.startswith("  running")]
     assert sorted("would be stopped: pause.latched" in line for line in lanes) == [False, True]
     governor.clock.unix_ms += 60_000

@@ -11,7 +11,7 @@ from flopgate_governor.core.capacity import peaks_of
 from flopgate_governor.core.decide import reach_tflop
 from flopgate_governor.policies.diff import changes
 from flopgate_governor.policies.form import policy_text
-from flopgate_proto.amounts import flop_text
+from flopgate_proto.amounts import flop_text, span_text
 from flopgate_proto.values import Budget, Phase, PhaseRule, Policy, Scope, ScopeKind, Tier
 from tests.support.found_clusters import join
 from tests.support.governor import POLICY, LocalGovernor, cluster_policy, joined
@@ -158,7 +158,9 @@ def test_a_license_that_one_crash_uses_up_is_told(
         for key, kind, one in zip(
             ("license_span_ms", "reserve_span_ms"), ("license", "reserve"), found, strict=False
         ):
-            assert one.startswith(f"{key} is {span_ms}ms: a step of 30m, lost with a crash, ")
+            assert one.startswith(
+                f"{key} is {span_text(span_ms)}: a step of 30m, lost with a crash, "
+            )
             assert f"one crash uses a {kind} up" in one
 
 

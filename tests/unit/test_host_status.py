@@ -122,7 +122,7 @@ def test_status_says_what_is_allowed_and_why_not(path: Path, said: Said) -> None
         f"host {'ab' * 32}  enrolled",
         "reports 7  acknowledged 6",
         "phase enforce  policy 3 of home.example",
-        "lane train  running  3661 s and 9e14 FLOP left",
+        "lane train  running  1h1m1s and 9e14 FLOP left",
         (
             "  reported 2e12 FLOP (low 1e12 FLOP, high 4e12 FLOP)  "
             "allotted 2e12 FLOP  unaccounted 0 FLOP"
@@ -176,12 +176,15 @@ def test_what_would_be_stopped_is_told_with_the_phase(path: Path, said: Said) ->
     lane.CopyFrom(STANDS)
     lane.state, lane.may_start = pb.LANE_STATE_RUNNING, True
     lane.would_stop.since_ms, lane.would_stop.freeze_at_ms = 40_000, 100_000
-    for since_s, frozen in ((12, "frozen in 48 s"), (90, "frozen 30 s ago")):
+    for since_s, since, frozen in (
+        (12, "12s", "frozen in 48s"),
+        (90, "1m30s", "frozen 30s ago"),
+    ):
         _write(path, _with_lane(lane, elapsed_ms=40_000 + since_s * 1000, phase=pb.PHASE_OBSERVE))
         assert said("status")[1].splitlines()[2:6] == [
             "phase observe  policy 3 of home.example",
             "lane serve  running  would be stopped: pause.latched",
-            f"  since {since_s} s  by home.example  order {'cd' * 32}  {frozen}, were it enforced",
+            f"  since {since}  by home.example  order {'cd' * 32}  {frozen}, were it enforced",
             "  way back: Officers lift it.",
         ]
     assert said("check")[:2] == (0, "serve: open\n")
@@ -214,7 +217,7 @@ def test_explain_says_until_when_by_whom_and_what_to_do(path: Path, said: Said) 
     status, out, _ = said("explain")
     runs, stands = (" ".join(part.split()) for part in out.split("\n\n"))
     assert status == 0
-    assert runs.startswith("Workload train may compute. until: 1 h 1 min 1 s from now, by the")
+    assert runs.startswith("Workload train may compute. until: 1h1m1s from now, by the")
     assert "permit of home.example; or 9e14 FLOP from now, by the ceiling of away.example" in runs
     assert stands.startswith("Workload serve stands still")
     assert "why: paused (cluster:alpha): rehearsal (pause.latched)." in stands
@@ -232,10 +235,10 @@ def test_a_license_is_told_with_what_is_left_of_it(path: Path, said: Said) -> No
     held.state, held.single_use = pb.LICENSE_STATE_HELD, pb.SINGLE_USE_TPM
     _write(path, shown)
     status = said("status")[1]
-    assert "3661 s and 9e14 FLOP left of a license" in status
-    assert "license of home.example  held  1 h of 168 h used  until 1970-01-01" in status
+    assert "1h1m1s and 9e14 FLOP left of a license" in status
+    assert "license of home.example  held  1h of 7d used  until 1970-01-01" in status
     explained = " ".join(said("explain")[1].split())
-    assert "Workload train runs on a license. until: 1 h 1 min 1 s of running time" in explained
+    assert "Workload train runs on a license. until: 1h1m1s of running time" in explained
     assert "`flopgate-agent license request`" in explained
 
 

@@ -12,11 +12,11 @@ HOUR_MS = 60 * MINUTE_MS
 @pytest.mark.parametrize(
     ("used_ms", "told"),
     [
-        (0, "0m"),
+        (0, "0s"),
         (30 * MINUTE_MS, "30m"),
-        (90 * MINUTE_MS + 29_999, "90m"),
+        (90 * MINUTE_MS + 29_999, "1h30m"),
         (2 * HOUR_MS - 1, "2h"),
-        (30 * HOUR_MS + 29 * MINUTE_MS, "30h"),
+        (30 * HOUR_MS + 29 * MINUTE_MS, "1d6h"),
         (48 * HOUR_MS, "2d"),
     ],
 )

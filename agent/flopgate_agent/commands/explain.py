@@ -12,9 +12,8 @@ from flopgate_agent.host_status import (
     is_ruled,
     lanes_of,
     read_status,
-    span_words,
 )
-from flopgate_proto.amounts import flop_text
+from flopgate_proto.amounts import flop_text, span_text
 
 _STANDS = {
     "halted": "stands still: its chips were seen to compute nothing",
@@ -71,7 +70,7 @@ def _of_lane(lane: Status, status: Status) -> str:
             f"Workload {lane['workload']} runs on a "
             f"{'reserve license that was opened' if lane['on_reserve'] else 'license'}.{exempt}",
             until=(
-                f"{span_words(lane['left_ms'])} of running time from now, by the license of "
+                f"{span_text(lane['left_ms'], 's')} of running time from now, by the license of "
                 f"{lane['until_by']}; or {flop_text(lane['left_tflop'])} from now, by that of "
                 f"{lane['ceiling_by']}."
             ),
@@ -81,7 +80,7 @@ def _of_lane(lane: Status, status: Status) -> str:
     return _tell(
         f"Workload {lane['workload']} may compute.{exempt}{opening}",
         until=(
-            f"{span_words(lane['left_ms'])} from now, by the permit of {lane['until_by']}; or "
+            f"{span_text(lane['left_ms'], 's')} from now, by the permit of {lane['until_by']}; or "
             f"{flop_text(lane['left_tflop'])} from now, by the ceiling of {lane['ceiling_by']}. "
             "Both are renewed by themselves while the courier reaches the authority and the budget "
             "lasts."

@@ -13,7 +13,7 @@ from typing import Final
 from flopgate_agent.commands.gate_config import GATE_CONFIG, add_gate_config
 from flopgate_agent.config import load_gate
 from flopgate_agent.gate_process.status_file import status_path
-from flopgate_agent.host_status import read_status, span_words
+from flopgate_agent.host_status import read_status
 from flopgate_agent.licensing.gathering import look_at, merged
 from flopgate_agent.licensing.given import opened, read_given
 from flopgate_agent.licensing.opening import opening_of
@@ -36,7 +36,7 @@ from flopgate_agent.licensing.site import AT_ONCE, THROUGH, Way, install_everywh
 from flopgate_agent.licensing.site import WAIT_S as ANSWER_S
 from flopgate_agent.local_door import ask_gate
 from flopgate_agent.toml_table import read_bytes
-from flopgate_proto.amounts import counted, date_text, parse_span_ms
+from flopgate_proto.amounts import counted, date_text, parse_span_ms, span_text
 from flopgate_proto.codec import PayloadType, envelope_to_json, envelope_to_wire
 from flopgate_proto.errors import ConfigError, EnvironmentFault, FlopgateError
 from flopgate_proto.files import armored, joined, license_of, summary_lines
@@ -368,9 +368,10 @@ def _held(arguments: argparse.Namespace) -> int:
     status = read_status(str(status_path(load_gate(arguments.config).door_path)))
     for held in status["licenses"]:
         left_ms = max(0, held["span_ms"] - held["used_ms"])
+        left, span = span_text(left_ms, "s"), span_text(held["span_ms"], "s")
         sys.stdout.write(
-            f"{held['authority']}: {held['state']}, {span_words(left_ms)} of "
-            f"{span_words(held['span_ms'])} left, from {date_text(held['not_before_unix_ms'])} to "
+            f"{held['authority']}: {held['state']}, {left} of {span} left, "
+            f"from {date_text(held['not_before_unix_ms'])} to "
             f"{date_text(held['not_after_unix_ms'])}, single use by {held['single_use']}\n"
         )
     if not status["licenses"]:

@@ -11,9 +11,8 @@ from flopgate_agent.host_status import (
     add_file_argument,
     is_ruled,
     read_status,
-    span_words,
 )
-from flopgate_proto.amounts import date_text, flop_text
+from flopgate_proto.amounts import date_text, flop_text, span_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +51,7 @@ def _lines(status: Status) -> list[str]:
     for lane in status["lanes"]:
         # Before enrolment a lane's state is where it starts from, not what is done to its jobs.
         state = lane["state"] if enrolled else "watched"
-        left = f"{lane['left_ms'] // 1000} s and {flop_text(lane['left_tflop'])} left"
+        left = f"{span_text(lane['left_ms'], 's')} and {flop_text(lane['left_tflop'])} left"
         if lane["licensed"]:
             left += " of a reserve license" if lane["on_reserve"] else " of a license"
         said = lane["stop_reason"] or (left if lane["left_ms"] else "")
@@ -75,7 +74,7 @@ def _lines(status: Status) -> list[str]:
 
 def _license(held: Status) -> str:
     """A license, and how much of its span is used."""
-    used, span = (span_words(held[name]) for name in ("used_ms", "span_ms"))
+    used, span = (span_text(held[name], "s") for name in ("used_ms", "span_ms"))
     until = date_text(held["not_after_unix_ms"])
     single = "a TPM counts it" if held["single_use"] == "tpm" else "nothing in hardware counts it"
     return (
@@ -101,6 +100,7 @@ def _would(lane: Status, now_ms: int) -> str:
     would = lane["would_stop"]
     by = f"  by {lane['stop_authority']}" if lane["stop_authority"] else ""
     order = f"  order {lane['stop_order_digest']}" if lane["stop_order_digest"] else ""
-    left_s = (would["freeze_at_ms"] - now_ms) // 1000
-    frozen = f"frozen in {left_s} s" if left_s > 0 else f"frozen {-left_s} s ago"
-    return f"since {(now_ms - would['since_ms']) // 1000} s{by}{order}  {frozen}, were it enforced"
+    left_ms, since = would["freeze_at_ms"] - now_ms, span_text(now_ms - would["since_ms"], "s")
+    away = span_text(abs(left_ms), "s")
+    frozen = f"frozen in {away}" if left_ms > 0 else f"frozen {away} ago"
+    return f"since {since}{by}{order}  {frozen}, were it enforced"

@@ -25,7 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIGEST",
         help="pauses to lift, as `status` shows them, or how they begin",
     )
-    which.add_argument("--all", action="store_true", help="lift every pause in force now")
+    which.add_argument(
+        "--all",
+        action="store_true",
+        help="lift every pause in force now; of several, asks for the authority typed back",
+    )
     parser.add_argument(
         "--reason",
         default="resumed by officers",

@@ -61,7 +61,7 @@ def add_signing_arguments(parser: argparse.ArgumentParser) -> None:
         "everybody is signed",
     )
     parser.add_argument(
-        "--expires", default="7d", metavar="SPAN", help="of a draft: 90s, 30m, 24h or 7d (7d)"
+        "--expires", default="7d", metavar="SPAN", help="of a draft: 90s, 30m, 24h or 1h30m (7d)"
     )
     add_json(parser)
 

@@ -51,11 +51,11 @@ def lines_of(reply: pb.GetStatusReply, here_unix_ms: int = 0) -> list[str]:
 
     ``here_unix_ms``: by the clock of whoever asks; 0: it is not compared.
     """
-    outlast_s = reply.tolerated_outage_ms // 1000
+    outlast = span_text(reply.tolerated_outage_ms, "s")
     lines = [
         f"authority {reply.authority}  policy {reply.policy_version}",
         f"batch {reply.batch_number}  log size {reply.log_size}",
-        f"grants {_grants(reply)}  hosts outlast {outlast_s} s without a governor",
+        f"grants {_grants(reply)}  hosts outlast {outlast} without a governor",
     ]
     lines += [f"  {reply.halted_reason}"] if reply.halted_reason else []
     if reply.HasField("held_clock"):
@@ -230,4 +230,6 @@ def _topology(told: pb.TopologyStatus) -> str:
 
 def _ago(now_unix_ms: int, seen_unix_ms: int) -> str:
     """What a host tells is as old as its last report."""
-    return f"  told {max(0, now_unix_ms - seen_unix_ms) // 1000} s ago" if seen_unix_ms else ""
+    return (
+        f"  told {span_text(max(0, now_unix_ms - seen_unix_ms), 's')} ago" if seen_unix_ms else ""
+    )

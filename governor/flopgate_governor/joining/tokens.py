@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select
 
 from flopgate_governor.store import schema
 from flopgate_governor.store.prepared import Query, Write
-from flopgate_proto.amounts import counted
+from flopgate_proto.amounts import counted, span_text
 from flopgate_proto.errors import ForgedError, MisdirectedError
 from flopgate_proto.joining import proof_holds, token_proof
 from flopgate_proto.values.reports import Enrolment
@@ -75,7 +75,7 @@ def check_token(connection: Connection, enrolment: Enrolment, unix_ms: int) -> T
         )
     if unix_ms >= record.expires_unix_ms:
         raise ForgedError(
-            f"the join token expired {(unix_ms - record.expires_unix_ms) // 1000} s ago",
+            f"the join token expired {span_text(unix_ms - record.expires_unix_ms, 's')} ago",
             code="token.expired",
             remedy="Ask the oversight body for a new join token.",
         )

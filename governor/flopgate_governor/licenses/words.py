@@ -187,6 +187,5 @@ def _about(span_ms: int) -> str:
     """A span for people, to the nearest minute; from a day on to the nearest hour."""
     hours = (max(0, span_ms) + _HOUR_MS // 2) // _HOUR_MS
     if hours < _DAY_H:
-        minutes = (max(0, span_ms) + _MINUTE_MS // 2) // _MINUTE_MS
-        return span_text(minutes * _MINUTE_MS) if minutes else "0m"
-    return f"{hours // _DAY_H}d" if hours % _DAY_H == 0 else f"{hours}h"
+        return span_text(max(0, span_ms) + _MINUTE_MS // 2, "m")
+    return span_text(hours * _HOUR_MS)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flopgate_governor.files import read_bytes, replace_secret, write_secret
+from flopgate_proto.amounts import span_text
 from flopgate_proto.codec import decode_order, encode_order
 from flopgate_proto.envelope import Envelope, Signature, pae, statement_digest
 from flopgate_proto.errors import ConfigError
@@ -98,7 +99,7 @@ class Draft:
         """
         if unix_ms >= self.expires_unix_ms:
             raise ConfigError(
-                f"this draft expired {(unix_ms - self.expires_unix_ms) // 1000} s ago",
+                f"this draft expired {span_text(unix_ms - self.expires_unix_ms, 's')} ago",
                 code="draft.expired",
                 remedy="Propose it anew.",
             )

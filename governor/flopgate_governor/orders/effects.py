@@ -246,7 +246,7 @@ def effect_document(done: Effects) -> dict[str, object]:
             {
                 "effect": effect,
                 "cluster": cluster,
-                "refused": reason,
+                "reason": reason,
                 "lanes": [{"host": host.hex(), "workload": name} for host, name in lanes],
             }
             for (effect, cluster, reason), lanes in _moved(done).items()

@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
+from flopgate_proto.amounts import span_text
 from flopgate_proto.codec import PayloadType
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ForgedError
@@ -311,8 +312,8 @@ class OfficerOrders:
         ago_ms = running_ms - max(entry.until_ms for entry in known)
         if ago_ms >= 0:
             raise ForgedError(
-                f"the delegation of {self.name!r} expired {ago_ms // 1000} s of gate running time "
-                "ago",
+                f"the delegation of {self.name!r} expired {span_text(ago_ms, 's')} of gate running "
+                "time ago",
                 code="delegation.expired",
                 remedy=DELEGATE,
             )

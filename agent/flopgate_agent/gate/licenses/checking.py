@@ -324,8 +324,8 @@ def check_opening(
     silent_ms = running_ms - max(one.heard_running_ms or 0 for one in known)
     if silent_ms < after_ms:
         raise HistoryError(
-            f"an authority answered {silent_ms // 1000} s of gate running time ago; a reserve "
-            f"opens after {span_text(after_ms)}",
+            f"an authority answered {span_text(silent_ms, 's')} of gate running time ago; "
+            f"a reserve opens after {span_text(after_ms)}",
             code="reserve.early",
             remedy="Run on what was granted meanwhile, and open it then.",
         )
