@@ -60,12 +60,12 @@ def said(governor: LocalGovernor, order: Order) -> list[str]:
 
 def test_a_pause_names_the_hosts_that_it_stops(tmp_path: Path) -> None:
     governor, hosts = running(tmp_path)
-    (line,) = said(governor, pause())
+    done = effects(governor.state, pause())
+    (line,) = effect_lines(done)
     assert line.startswith("stops 2 lanes on 2 hosts of cluster c1, pause.latched: ")
     assert all(host.host_id.hex()[:16] in line for host in hosts)
-    assert ('"effect": "stops", "cluster": "c1", "reason": "pause.latched"') in json.dumps(
-        effect_document(effects(governor.state, pause()))
-    )
+    told = '"effect": "stops", "cluster": "c1", "reason": "pause.latched"'
+    assert told in json.dumps(effect_document(done))
     down = governor.send(hosts[0].report(1_000_000))
     assert "pause.latched" in str(answers(down)[0].answer.verdicts), "and then it does"
 
