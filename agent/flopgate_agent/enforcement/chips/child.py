@@ -156,7 +156,8 @@ def main() -> int:
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
-        print(error_name(nvml, error.value), file=sys.stderr)  # noqa: T201
+        name = error_name(nvml, error.value)
+        print(f"nvmlInit: {name}; no chip can be opened or closed", file=sys.stderr)  # noqa: T201
         return EXIT_DRIVER
     journal = ChipJournal(Path(folder), boot_id)
     setter = Setter(nvml, journal, lambda fact: os.write(answer, fact.line()), rungs)
