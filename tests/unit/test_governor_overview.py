@@ -8,6 +8,7 @@ from flopgate_governor.commands.status import lines_of
 from flopgate_governor.policies.bounds import KILL_MS
 from flopgate_governor.service.overview import overview, tolerated_outage_ms
 from flopgate_proto.amounts import date_text
+from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Pause, Phase, PhaseRule, Scope, ScopeKind
 from tests.support import further_orders
 from tests.support.governor import (
@@ -52,6 +53,15 @@ def test_while_grants_flow_nothing_is_said_of_a_halt(governor: LocalGovernor) ->
     joined(governor)
     assert told(governor)[0].startswith("grants flow")
     assert told(governor)[1].startswith("cluster c1")
+
+
+def test_a_batch_that_leaps_to_the_time_says_so(governor: LocalGovernor) -> None:
+    assert lines_of(pb.GetStatusReply())[1] == "batch 0  log size 0"
+    (host,) = joined(governor)
+    ask(governor, host)
+    number = governor.state.batch_number
+    line = lines_of(overview(governor.state, ()))[1]
+    assert line.startswith(f"batch {number}, by the time in ms  log size ")
 
 
 def test_status_says_that_everything_is_paused(governor: LocalGovernor) -> None:

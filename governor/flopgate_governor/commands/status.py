@@ -51,10 +51,12 @@ def lines_of(reply: pb.GetStatusReply, here_unix_ms: int = 0) -> list[str]:
 
     ``here_unix_ms``: by the clock of whoever asks; 0: it is not compared.
     """
+    # Else the leap from 0 to some 1.8e12, with the first answer, looks like a fault.
+    numbered = ", by the time in ms" if reply.batch_number else ""
     outlast = span_text(reply.tolerated_outage_ms, "s")
     lines = [
         f"authority {reply.authority}  policy {reply.policy_version}",
-        f"batch {reply.batch_number}  log size {reply.log_size}",
+        f"batch {reply.batch_number}{numbered}  log size {reply.log_size}",
         f"grants {_grants(reply)}  hosts outlast {outlast} without a governor",
     ]
     lines += [f"  {reply.halted_reason}"] if reply.halted_reason else []
