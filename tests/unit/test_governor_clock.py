@@ -163,7 +163,7 @@ def test_status_warns_of_a_clock_that_leapt_ahead_of_all_that_follows(
     (line,) = warned(governor.clock() + DAY_MS)
     assert "ahead of the clock here. If its clock leapt ahead" in line
     (line,) = warned(governor.state.now_ms() + 61_500)
-    assert line == "  the governor's time is 61s behind the clock here: one of them is wrong"
+    assert line == "  the governor's time is 1m1s behind the clock here: one of them is wrong"
 
 
 def test_the_log_tells_of_a_leap_once(

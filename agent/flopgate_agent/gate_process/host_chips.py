@@ -1,14 +1,16 @@
-"""The chips that the driver names, as the core knows chips."""
+"""The chips that the driver names: as the core knows chips, and what it is told of others."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from flopgate_agent.counters.frames import Identities, Unreadable
 from flopgate_agent.counters.sample import ChipIdentity as NvmlIdentity
+from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.settings import Chip
 from flopgate_agent.meter import spec_of
 from flopgate_proto.chips import spec_for
-from flopgate_proto.values import ChipIdentity
+from flopgate_proto.values import ChipIdentity, Severity
 
 
 def chips_of(found: Sequence[NvmlIdentity], enrolled: Sequence[ChipIdentity]) -> tuple[Chip, ...]:
@@ -34,6 +36,20 @@ def chips_of(found: Sequence[NvmlIdentity], enrolled: Sequence[ChipIdentity]) ->
         if chip.uuid not in known
     )
     return (*old, *new)
+
+
+def tell_unnamed(core: GateCore, unnamed: Iterable[Unreadable]) -> None:
+    """A chip that gives no name may be one that no enrolment knows and nobody charges."""
+    for one in unnamed:
+        core.findings.add(
+            "host.chip.unnamed", Severity.ALERT, subject=f"index {one.index}", detail=one.error
+        )
+
+
+def newcomer(core: GateCore, named: Identities) -> str | None:
+    """The UUID of a chip that was not here at the start, which is metered by nobody."""
+    known = {chip.identity.uuid for chip in core.settings.chips}
+    return min((chip.uuid for chip in named.chips if chip.uuid not in known), default=None)
 
 
 def _identity(chip: NvmlIdentity) -> ChipIdentity:

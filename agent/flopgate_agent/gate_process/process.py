@@ -35,6 +35,7 @@ from flopgate_agent.gate_process.declaring import with_declared
 from flopgate_agent.gate_process.gate_door import GateDoor
 from flopgate_agent.gate_process.hand import Hand
 from flopgate_agent.gate_process.host import free_bytes, read_clocks
+from flopgate_agent.gate_process.host_chips import newcomer, tell_unnamed
 from flopgate_agent.gate_process.host_settings import (
     enforcer_config,
     lane_chips,
@@ -241,7 +242,7 @@ class GateProcess:
                     self._compare_chips(self._runner, message)
             case Samples():
                 if self._runner is not None:
-                    self._tell_unnamed(self._runner)
+                    tell_unnamed(self._runner.core, self._unnamed)
                     self._runner.enter(self._runner.core.samples, message.samples)
             case DriverError():
                 _LOG.warning(
@@ -249,22 +250,12 @@ class GateProcess:
                     message.name,
                 )
 
-    def _tell_unnamed(self, runner: GateRunner) -> None:
-        """A chip that gives no name may be one that no enrolment knows and nobody charges."""
-        for one in self._unnamed:
-            subject = f"index {one.index}"
-            runner.core.findings.add(
-                "host.chip.unnamed", Severity.ALERT, subject=subject, detail=one.error
-            )
-
     def _compare_chips(self, runner: GateRunner, message: Identities) -> None:
-        """A chip that was not here at the start is metered by nobody: stop, and start anew."""
-        core = runner.core
-        known = {chip.identity.uuid for chip in core.settings.chips}
-        new = sorted({chip.uuid for chip in message.chips} - known)
-        if new and not core.has_fault("host.chips-changed"):
-            detail = f"chip {new[0]} was not here when the gate started"
-            runner.enter(core.fault, "host.chips-changed", detail, "Restart the gate.")
+        """What came since the start cannot be metered in this run: stop, and start anew."""
+        new = newcomer(runner.core, message)
+        if new is not None and not runner.core.has_fault("host.chips-changed"):
+            detail = f"chip {new} was not here when the gate started"
+            runner.enter(runner.core.fault, "host.chips-changed", detail, "Restart the gate.")
 
     def _hold_unseen(self, now: Now) -> None:
         """The driver hangs since the start: what computes on an enrolled host must stop (law 8)."""
