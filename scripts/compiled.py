@@ -71,8 +71,8 @@ COMPILED = (
     *(
         f"flopgate_governor/{name}.py"
         for name in (
-            "batch", "commit", "quoted", "receive", "replies", "retirement", "silences", "state",
-            "working_set",
+            "additions", "batch", "commit", "quoted", "receive", "replies", "retirement",
+            "silences", "state", "working_set",
         )
     ),
     "flopgate_sim/world/[!_]*.py",

@@ -8,6 +8,7 @@ under a signed checkpoint, all of it is committed with its fsync. Only then do a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from flopgate_governor.clusters.neighbours import tell_neighbours
 from flopgate_governor.clusters.notices import tell_merges
@@ -16,7 +17,20 @@ from flopgate_governor.receive import Checked, Submission, receive
 from flopgate_governor.replies import Replies, assemble, older_batches
 from flopgate_governor.state import State
 from flopgate_governor.working_set import Work
+from flopgate_proto.quick import maker, quick
 from flopgate_proto.v1 import flopgate_pb2 as pb
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What became of one message: the reply; whether it put something new on record."""
+
+    down: pb.LinkDown
+    news: bool
+
+
+make_judged = maker(Judged)
 
 
 def commit_batch(state: State, submissions: Sequence[Submission]) -> list[pb.LinkDown]:
@@ -25,11 +39,11 @@ def commit_batch(state: State, submissions: Sequence[Submission]) -> list[pb.Lin
     Raises:
         StorageError: nothing was committed, nothing may be acknowledged.
     """
-    return commit_checked(state, receive(state, submissions))
+    return [judged.down for judged in commit_checked(state, receive(state, submissions))]
 
 
-def commit_checked(state: State, checked: Sequence[Checked]) -> list[pb.LinkDown]:
-    """Commit the reports of messages that were checked; one reply for each message.
+def commit_checked(state: State, checked: Sequence[Checked]) -> list[Judged]:
+    """Commit the reports of messages that were checked; what became of each message.
 
     Raises:
         StorageError: nothing was committed, nothing may be acknowledged.
@@ -41,7 +55,10 @@ def commit_checked(state: State, checked: Sequence[Checked]) -> list[pb.LinkDown
     )
     received = [item for one in checked for item in one.reports]
     if not received:
-        return [pb.LinkDown(notices=notices) for notices in replies.notices]
+        return [
+            make_judged(down=pb.LinkDown(notices=notices), news=False)
+            for notices in replies.notices
+        ]
     state.keep_time()
     ripen(state)
     # Who was known when it was checked may have made room for others since.
@@ -63,4 +80,7 @@ def commit_checked(state: State, checked: Sequence[Checked]) -> list[pb.LinkDown
     downs = assemble(replies, sealed, older)
     tell_neighbours(state, checked, downs)
     tell_merges(state, checked, downs, work.facts)
-    return downs
+    return [
+        make_judged(down=down, news=bool(fresh))
+        for down, fresh in zip(downs, replies.fresh, strict=True)
+    ]

@@ -1,24 +1,24 @@
 """Group commit: what arrives while one transaction runs is committed together in the next.
 
 Signatures are verified as messages come: where more are worth waiting for, nothing waits idly. One
-thread belongs to the store; the event loop never waits for a disk. What waits is bounded in bytes:
-streams are held back, not served from ever more memory.
+thread belongs to the store; the event loop never waits for a disk. Callers take turns:
+`core.turns`. What waits is bounded in bytes, of each caller and of all: streams are held back, not
+served from ever more memory.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from flopgate_governor.batch import commit_checked
+from flopgate_governor.batch import Judged, commit_checked
+from flopgate_governor.core.turns import Turns
 from flopgate_governor.receive import Checked, Submission, receive
 from flopgate_governor.state import State
 from flopgate_proto.errors import StorageError
-from flopgate_proto.v1 import flopgate_pb2 as pb
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -38,14 +38,18 @@ CHUNK_MESSAGES: Final = 32
 WAITING_BYTES_MAX: Final = 64 * 1024 * 1024
 """Most bytes of reports that wait for their transaction, but at least one message."""
 
-Reply = pb.LinkDown | BaseException
-"""The reply to a message, or why nothing of it was committed."""
+CALLER_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Most bytes of them that one caller has there, over all its streams, but at least one message."""
+
+Reply = Judged | BaseException
+"""What became of a message, or why nothing of it was committed."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _Waiting:
     submission: Submission
     size_bytes: int
+    caller: Hashable
     deliver: Callable[[Reply], None]
 
 
@@ -56,8 +60,9 @@ class Committer:
         self._open_state = open_state
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._state: State | None = None
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: Turns[_Waiting] = Turns()
         self._waiting_bytes = 0
+        self._bytes_of: dict[Hashable, int] = {}
         self._room = asyncio.Event()
         self._room.set()
         self._gathered = asyncio.Event()
@@ -80,28 +85,43 @@ class Committer:
         return await loop.run_in_executor(self._executor, work, self._opened())
 
     async def submit(
-        self, submission: Submission, size_bytes: int, deliver: Callable[[Reply], None]
+        self,
+        submission: Submission,
+        size_bytes: int,
+        deliver: Callable[[Reply], None],
+        caller: Hashable,
     ) -> None:
         """Queue the reports of one message, once there is room.
 
-        ``deliver`` takes the reply once they are durable, in the order of submission.
+        ``deliver`` takes the reply once they are durable, in the order in which ``caller`` came.
 
         Raises:
             StorageError: the governor is stopping.
         """
-        while self._waiting_bytes > 0 and self._waiting_bytes + size_bytes > WAITING_BYTES_MAX:
+        size_bytes = max(1, size_bytes)
+        while not self._has_room(size_bytes, caller):
+            # All are woken, in the order in which they came: nobody is overtaken for ever.
             self._room.clear()
             await self._room.wait()
         if self._closed:
             raise StorageError("the governor is stopping", code="governor.stopping")
-        self._waiting.append(
-            _Waiting(submission=submission, size_bytes=size_bytes, deliver=deliver)
+        waiting = _Waiting(
+            submission=submission, size_bytes=size_bytes, caller=caller, deliver=deliver
         )
+        self._waiting.put(caller, waiting, len(submission.reports))
         self._waiting_bytes += size_bytes
+        self._bytes_of[caller] = self._bytes_of.get(caller, 0) + size_bytes
         if len(self._waiting) >= self._wanted:
             self._gathered.set()
         if self._pump is None or self._pump.done():
             self._pump = asyncio.create_task(self._drain())
+
+    def _has_room(self, size_bytes: int, caller: Hashable) -> bool:
+        own_bytes = self._bytes_of.get(caller, 0)
+        return not (
+            (self._waiting_bytes > 0 and self._waiting_bytes + size_bytes > WAITING_BYTES_MAX)
+            or (own_bytes > 0 and own_bytes + size_bytes > CALLER_BYTES_MAX)
+        )
 
     async def close(self) -> None:
         """Commit what waits, then close the store."""
@@ -116,7 +136,11 @@ class Committer:
         expected = 0
         while self._waiting:
             batch, work = await self._next_batch(expected)
-            self._waiting_bytes -= sum(waiting.size_bytes for waiting in batch)
+            for waiting in batch:
+                self._waiting_bytes -= waiting.size_bytes
+                left_bytes = self._bytes_of.pop(waiting.caller) - waiting.size_bytes
+                if left_bytes:
+                    self._bytes_of[waiting.caller] = left_bytes
             self._room.set()
             _deliver(batch, work)
             # Whoever is answered may speak again at once.
@@ -124,7 +148,7 @@ class Committer:
 
     async def _next_batch(
         self, expected: int
-    ) -> tuple[list[_Waiting], asyncio.Future[list[pb.LinkDown]]]:
+    ) -> tuple[list[_Waiting], asyncio.Future[list[Judged]]]:
         """Check what waits and what comes meanwhile, and commit it together.
 
         What a transaction costs by itself is paid once: it waits a while for ``expected`` messages.
@@ -152,10 +176,10 @@ class Committer:
         reports = sum(len(waiting.submission.reports) for waiting in batch)
         chunk: list[_Waiting] = []
         while self._waiting:
-            reports += len(self._waiting[0].submission.reports)
+            reports += self._waiting.next_reports()
             if reports > BATCH_REPORTS_MAX and (batch or chunk):
                 break
-            chunk.append(self._waiting.popleft())
+            chunk.append(self._waiting.take())
         return chunk
 
     async def _gather(self, messages: int, until_s: float) -> None:
@@ -180,13 +204,13 @@ class Committer:
         return self._state
 
 
-def _failed(error: BaseException) -> asyncio.Future[list[pb.LinkDown]]:
-    failed: asyncio.Future[list[pb.LinkDown]] = asyncio.get_running_loop().create_future()
+def _failed(error: BaseException) -> asyncio.Future[list[Judged]]:
+    failed: asyncio.Future[list[Judged]] = asyncio.get_running_loop().create_future()
     failed.set_exception(error)
     return failed
 
 
-def _deliver(batch: list[_Waiting], work: asyncio.Future[list[pb.LinkDown]]) -> None:
+def _deliver(batch: list[_Waiting], work: asyncio.Future[list[Judged]]) -> None:
     error = work.exception()
     replies: Sequence[Reply] = work.result() if error is None else [error] * len(batch)
     for waiting, reply in zip(batch, replies, strict=True):

@@ -122,7 +122,11 @@ def _fill_leaf(leaf: pb.AnswerLeaf, payload: bytes, index: int, path: Sequence[b
 
 
 def notice(
-    host_id: bytes, digest: bytes, error: FlopgateError, expected_sequence: int = 0
+    host_id: bytes,
+    digest: bytes,
+    error: FlopgateError,
+    expected_sequence: int = 0,
+    retry_after_ms: int = 0,
 ) -> pb.Notice:
     """Advice for the sender of a statement that did not go on record."""
     return pb.Notice(
@@ -131,4 +135,5 @@ def notice(
         reason=error.code,
         detail=f"{error.detail} {error.remedy}".strip(),
         expected_sequence=expected_sequence,
+        retry_after_ms=retry_after_ms,
     )

@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import BindParameter, Connection, bindparam, func, select
 
 from flopgate_governor.clocks import Clocks
+from flopgate_governor.core.allowance import Allowance, Volumes
 from flopgate_governor.core.capacity import Capacities, peaks_of
 from flopgate_governor.core.checkpoint import Appended, append
 from flopgate_governor.core.cluster_notices import ClusterNotices
@@ -102,6 +103,7 @@ class State:
         order_ids: place of each order on record among all, by digest.
         neighbourhoods: what hosts that hang together were charged lately; nothing rests on it.
         silence: who says nothing, as of the last look at the store; ``None``: look anew.
+        volumes: what hosts added to the store lately; it starts anew with the process.
     """
 
     store: Store
@@ -127,6 +129,7 @@ class State:
     neighbourhoods: Neighbourhoods = field(default_factory=Neighbourhoods)
     cluster_notices: ClusterNotices = field(default_factory=ClusterNotices)
     silence: Silence | None = None
+    volumes: Volumes = field(default_factory=Volumes)
     doubtful: bool = False
     authority: str = field(init=False)
 
@@ -251,11 +254,18 @@ class State:
 
 
 def open_state(
-    store: Store, permit: Signer, log: Signer, clocks: Clocks, *, serves: bool = True
+    store: Store,
+    permit: Signer,
+    log: Signer,
+    clocks: Clocks,
+    *,
+    serves: bool = True,
+    allowance: Allowance | None = None,
 ) -> State:
     """Rebuild the writer's memory from the store.
 
-    ``serves``: what it finds anew is written; else this process only reads.
+    ``serves``: what it finds anew is written; else this process only reads. ``allowance``: of each
+    host, as by default if ``None``.
 
     Raises:
         ConfigError: the store holds no trust root.
@@ -287,6 +297,7 @@ def open_state(
         opened_batch=newest[0] if newest else 0,
         opened_unix_ms=keeper.time.unix_ms,
         resumed_unix_ms=newest[2] if newest else 0,
+        volumes=Volumes(allowance=allowance or Allowance()),
         order_ids={envelope.digest: number for number, (envelope, _) in enumerate(accepted)},
     )
     if serves:

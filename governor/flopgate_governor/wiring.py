@@ -9,7 +9,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -23,8 +23,10 @@ from flopgate_governor.announcement import (
 )
 from flopgate_governor.clocks import this_machine
 from flopgate_governor.commit import Committer
+from flopgate_governor.core.allowance import Allowance
 from flopgate_governor.desk.output import show
 from flopgate_governor.files import Layout, read_secret, read_signing_key
+from flopgate_governor.limits import Limits, limits_in
 from flopgate_governor.pki import CertificateAuthority, Credential, server_names
 from flopgate_governor.service.keeping_time import keep_time
 from flopgate_governor.service.server import listen
@@ -47,9 +49,7 @@ def load_authority(layout: Layout) -> str:
     Raises:
         ConfigError: not a governor's directory.
     """
-    document = read_toml(layout.config)
-    check_keys(document, ("authority",), str(layout.config))
-    name = document.get("authority")
+    name = _load_config(layout).get("authority")
     if not isinstance(name, str) or not name:
         raise ConfigError(
             f"{layout.config}: authority is missing",
@@ -57,6 +57,21 @@ def load_authority(layout: Layout) -> str:
             remedy='Write authority = "NAME".',
         )
     return name
+
+
+def _load_config(layout: Layout) -> dict[str, Any]:
+    document = read_toml(layout.config)
+    check_keys(document, ("authority", "limits"), str(layout.config))
+    return document
+
+
+def load_limits(layout: Layout) -> Limits:
+    """What one caller may take.
+
+    Raises:
+        ConfigError: it stands wrongly in governor.toml.
+    """
+    return limits_in(_load_config(layout), str(layout.config))
 
 
 def load_tls(layout: Layout) -> CertificateAuthority:
@@ -72,7 +87,9 @@ def load_tls(layout: Layout) -> CertificateAuthority:
     )
 
 
-def load_state(layout: Layout, *, serves: bool = False) -> State:
+def load_state(
+    layout: Layout, *, serves: bool = False, allowance: Allowance | None = None
+) -> State:
     """Open store and keys; belongs to the thread that calls it. Only the server writes.
 
     Raises:
@@ -80,7 +97,8 @@ def load_state(layout: Layout, *, serves: bool = False) -> State:
         StorageError: the store cannot be read.
     """
     permit, log = read_signing_key(layout.permit_key), read_signing_key(layout.log_key)
-    return open_state(open_existing(layout.store), permit, log, this_machine(), serves=serves)
+    store = open_existing(layout.store)
+    return open_state(store, permit, log, this_machine(), serves=serves, allowance=allowance)
 
 
 @contextmanager
@@ -119,14 +137,14 @@ async def serve(
     """
     (link_host, _), (enroll_host, _) = split_address(link_address), split_address(enroll_address)
     names = (reached_as(link_host, advertised), reached_as(enroll_host, advertised))
-    authority, tls = load_authority(layout), load_tls(layout)
+    authority, tls, limits = load_authority(layout), load_tls(layout), load_limits(layout)
     log = structlog.get_logger("serve")
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     with only_server(layout):
-        committer = Committer(lambda: load_state(layout, serves=True))
+        committer = Committer(lambda: load_state(layout, serves=True, allowance=limits.allowance))
         try:
             await committer.start()
             _calm_collector()
@@ -136,6 +154,7 @@ async def serve(
             listening = await listen(
                 committer,
                 authority=authority,
+                streams=limits.streams,
                 tls=tls,
                 credential=tls.server(list(certified), dt.datetime.now(dt.UTC)),
                 link_address=link_address,

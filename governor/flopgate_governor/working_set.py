@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import Connection
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from flopgate_governor.additions import Additions, evidence_row, new_names, report_row
 from flopgate_governor.clusters.neighbours import place_hosts
 from flopgate_governor.core.chain import Place
 from flopgate_governor.core.claims import claims_of
@@ -83,6 +84,7 @@ class Work:
     stored: dict[tuple[bytes, int], records.StoredExchange]
     quoted: dict[tuple[bytes, bytes], IssuedAnswer]
     told: dict[bytes, dict[bytes, int]]
+    additions: Additions
     before: dict[tuple[bytes, str], LaneFacts] = field(default_factory=dict)
     changed: set[bytes] = field(default_factory=set)
     proven: set[bytes] = field(default_factory=set)
@@ -141,6 +143,7 @@ class Work:
             stored=records.load_stored(connection, stored),
             quoted=quoted,
             told=records.load_told(connection, hosts) if lapsing else {},
+            additions=Additions.of(state, unix_ms),
         )
 
     def notice_rollback(self, received: list[Received]) -> None:
@@ -170,7 +173,10 @@ class Work:
 
     def take(self, position: int, item: Received, replies: Replies) -> None:
         """Exchange one report of the message at ``position``; what is wrong becomes a notice."""
+        if self.additions.hold_back(position, item, self.facts[item.host_id], replies):
+            return
         try:
+            names = new_names(item.report.lanes, self.lanes[item.host_id])
             done = self._exchange(item)
         except HistoryError as error:
             facts = self.facts[item.host_id]
@@ -204,6 +210,7 @@ class Work:
             replies.notices[position].append(notice(item.host_id, item.digest, gap, expected))
         else:
             self._record(item, done)
+            self.additions.count(item, len(self.payloads[-1]), len(done.findings), names)
             replies.fresh[position].append(self.fresh[key])
 
     def _exchange(self, item: Received) -> Exchanged:
@@ -287,16 +294,7 @@ class Work:
         )
 
     def _keep_evidence(self, item: Received, kind: str, detail: str) -> None:
-        self.evidence.append(
-            {
-                "host_id": item.host_id,
-                "kind": kind,
-                "digest": item.digest,
-                "detail": detail,
-                "envelope": item.signed.envelope.SerializeToString(),
-                "unix_ms": self.unix_ms,
-            }
-        )
+        self.evidence.append(evidence_row(item, kind, detail, self.unix_ms))
 
     def seal(self, connection: Connection) -> Sealed | None:
         """Sign the batch and write everything; the transaction is committed by the caller."""
@@ -361,17 +359,7 @@ class Work:
         if sealed is None:
             return []
         return [
-            {
-                "host_id": item.host_id,
-                "sequence": item.report.sequence,
-                "digest": item.digest,
-                "envelope": item.signed.envelope.SerializeToString(),
-                "answer": answer.payload,
-                "answer_digest": digest,
-                "answer_index": answer.index,
-                "answer_path": records.joined(answer.path),
-                "batch_number": sealed.number,
-            }
+            report_row(item, answer, digest, sealed.number)
             for (item, digest), answer in zip(self.answered, sealed.answers, strict=True)
         ]
 
@@ -380,6 +368,7 @@ class Work:
         self.state.book, self.state.frontier = self.book, self.frontier
         for host_id, facts in self.facts.items():
             self.state.chains[host_id] = make_chain(facts=facts, lanes=self.lanes[host_id])
+        self.additions.settle()
         if self.shared:
             self.state.see(self.clusters)
         for item, _ in self.answered:

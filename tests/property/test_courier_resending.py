@@ -19,6 +19,7 @@ class _World:
         self.ledger: list[pb.SignedReport] = []
         self.acknowledged = 0  # what the gate knows
         self.last = 0  # what the authority holds
+        self.held_until_ms = 0
         self.pipe: list[pb.SignedReport] = []
         self.flow = ReportFlow(4000, RESEND_MS)
         self.asked(self.flow.start(0))
@@ -49,6 +50,7 @@ class _World:
     def deliver(self) -> None:
         found = sequences(self.flow.take())
         self.flow.written()
+        assert not found or self.now_ms >= self.held_until_ms
         for sequence in found:
             if sequence > self.last + 1:
                 self.asked(self.flow.expected(self.last + 1, self.now_ms))
@@ -70,6 +72,11 @@ class _World:
         self.flow.clear()
         self.asked(self.flow.start(self.now_ms))
 
+    def hold_back(self) -> None:
+        wait_ms = self.random.randint(1, 20_000)
+        self.held_until_ms = self.now_ms + wait_ms
+        self.flow.hold(self.last + 1, wait_ms, self.now_ms)
+
     def roll_back(self) -> None:
         self.last = self.random.randint(0, self.last)
 
@@ -77,6 +84,7 @@ class _World:
         weighted = [
             (self.measure, 6), (self.read, 12), (self.deliver, 8), (self.tick, 6),
             (self.lose_frame, 2), (self.lose_stream, 1), (self.roll_back, 1),
+            (self.hold_back, 1),
         ]  # fmt: skip
         actions, weights = zip(*weighted, strict=True)
         self.random.choices(actions, weights)[0]()

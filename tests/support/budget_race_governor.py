@@ -35,14 +35,13 @@ async def _serve(path: Path, socket: Path, unix_ms: int) -> None:
             size = int.from_bytes(await reader.readexactly(HEAD_BYTES))
             up = pb.LinkUp.FromString(await reader.readexactly(size))
             done: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-            await committer.submit(
-                Submission(reports=tuple(up.reports), host_id=None), size, done.set_result
-            )
+            submission = Submission(reports=tuple(up.reports), host_id=None)
+            await committer.submit(submission, size, done.set_result, writer)
             reply = await done
             if isinstance(reply, BaseException):
                 # As a broken stream: nothing of it was committed.
                 os._exit(3)
-            data = reply.SerializeToString()
+            data = reply.down.SerializeToString()
             writer.write(len(data).to_bytes(HEAD_BYTES) + data)
 
     server = await asyncio.start_unix_server(talk, socket)

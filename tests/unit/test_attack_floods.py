@@ -12,7 +12,11 @@ import pytest
 from flopgate_governor.commit import Committer
 from flopgate_governor.pki import CertificateAuthority, new_authority
 from flopgate_governor.service.greeting import GREETING_BYTES_MAX, greetings
-from flopgate_governor.service.registration import ENROLMENTS_MAX, RegistrationService
+from flopgate_governor.service.registration import (
+    ENROLMENTS_MAX,
+    OF_ADDRESS_MAX,
+    RegistrationService,
+)
 from flopgate_governor.state import State
 from flopgate_proto.codec import envelope_from_wire, envelope_to_wire
 from flopgate_proto.errors import MalformedError
@@ -51,8 +55,13 @@ class Refused(Exception):
 class Caller:
     """As much of a gRPC context as an unary call needs."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: int = 0) -> None:
         self.code = ""
+        self._address = address
+
+    def peer(self) -> str:
+        """From where it calls."""
+        return f"ipv4:192.0.2.{self._address}:4242"
 
     async def abort(self, code: Any, _detail: str) -> None:
         """End the call."""
@@ -61,30 +70,42 @@ class Caller:
 
 
 def test_enrolments_do_not_pile_up_before_the_writer(tmp_path: Path) -> None:
-    governor = LocalGovernor.make(tmp_path / "g.sqlite")
+    callers: list[Any] = [Caller(number) for number in range(ENROLMENTS_MAX + 5)]
+    assert enrolled(tmp_path, callers, ENROLMENTS_MAX) == ENROLMENTS_MAX
+    assert [caller.code for caller in callers] == [""] * ENROLMENTS_MAX + ["RESOURCE_EXHAUSTED"] * 5
+
+
+def test_who_asks_without_end_leaves_room_for_others(tmp_path: Path) -> None:
+    callers: list[Any] = [*[Caller(1)] * OF_ADDRESS_MAX, *[Caller(1) for _ in range(20)], Caller(2)]
+    assert enrolled(tmp_path, callers, OF_ADDRESS_MAX, last=1) == OF_ADDRESS_MAX + 1
+    codes = [caller.code for caller in callers]
+    assert codes == [""] * OF_ADDRESS_MAX + ["RESOURCE_EXHAUSTED"] * 20 + [""]
+
+
+def enrolled(folder: Path, callers: list[Any], first: int, last: int = 0) -> int:
+    """All call at once; all but the first ones and the last ones are refused. How many replies."""
+    governor = LocalGovernor.make(folder / "g.sqlite")
     envelope = FakeHost(1).enrolment(governor.token())
     governor.state.store.close()
     request = pb.EnrollRequest(enrolment=envelope_to_wire(envelope))
-    callers: list[Any] = [Caller() for _ in range(ENROLMENTS_MAX + 5)]
 
-    async def flood() -> None:
+    async def flood() -> int:
         committer = Committer(lambda: _reopened(governor))
         await committer.start()
         service = RegistrationService(committer, _tls(), AUTHORITY)
         free = Event()
         busy = asyncio.ensure_future(committer.call(lambda _: free.wait()))
         calls = [asyncio.ensure_future(service.Enroll(request, caller)) for caller in callers]
-        for call in calls[ENROLMENTS_MAX:]:
+        for call in calls[first : len(calls) - last]:
             with pytest.raises(Refused):
                 await call
         free.set()
         await busy
         done = await asyncio.gather(*calls, return_exceptions=True)
         await committer.close()
-        assert sum(isinstance(reply, pb.EnrollReply) for reply in done) == ENROLMENTS_MAX
+        return sum(isinstance(reply, pb.EnrollReply) for reply in done)
 
-    asyncio.run(asyncio.wait_for(flood(), 20))
-    assert [caller.code for caller in callers] == [""] * ENROLMENTS_MAX + ["RESOURCE_EXHAUSTED"] * 5
+    return asyncio.run(asyncio.wait_for(flood(), 20))
 
 
 def _reopened(governor: LocalGovernor) -> State:

@@ -298,6 +298,30 @@ def test_a_notice_about_another_host_asks_nothing() -> None:
     assert resends(core.from_authority(pb.LinkDown(notices=[notice]), at(5000))) == []
 
 
+def test_who_is_held_back_sends_nothing_until_its_time_not_on_a_new_stream_either() -> None:
+    core = linked()
+    core.from_gate(report(1), at(1))
+    notice = pb.Notice(host_id=HOST, expected_sequence=4, retry_after_ms=60_000)
+    assert kinds(core.from_authority(pb.LinkDown(notices=[notice]), at(5000))) == [Note]
+    assert Write not in kinds(core.from_gate(report(4), at(6000)))
+    core.stream_lost(Loss.UNREACHABLE, "gone", at(7000))
+    core.handle_timer(at(20_000))
+    assert resends(core.stream_opened(at(20_000))) == []
+    assert Write not in kinds(core.from_gate(report(4), at(20_001)))
+    assert core.next_up(at(64_999)) is None
+    assert core.get_timer() == 65_000
+    assert resends(core.handle_timer(at(64_999))) == []
+    assert resends(core.handle_timer(at(65_000))) == [0]
+    assert Write in kinds(core.from_gate(report(4), at(65_001)))
+
+
+def test_a_notice_that_holds_another_host_back_holds_nothing() -> None:
+    core = linked()
+    notice = pb.Notice(host_id=b"other", expected_sequence=4, retry_after_ms=60_000)
+    core.from_authority(pb.LinkDown(notices=[notice]), at(5000))
+    assert Write in kinds(core.from_gate(report(1), at(5001)))
+
+
 def test_a_lost_gate_ends_everything_and_the_next_starts_afresh() -> None:
     core = linked()
     core.from_gate(report(1), at(1))

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from flopgate_agent.courier.flow import AGAIN_MS_MAX, UNACKNOWLEDGED, ReportFlow
+from flopgate_agent.courier.flow import AGAIN_MS_MAX, HOLD_MS_MAX, UNACKNOWLEDGED, ReportFlow
 from flopgate_proto.errors import MalformedError
 from flopgate_proto.limits import MESSAGE_BYTES_MAX, REPORTS_PER_MESSAGE_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -118,6 +118,37 @@ def test_what_an_authority_goes_on_expecting_is_asked_for_ever_less_often() -> N
     assert set(waits_ms[5:]) == {AGAIN_MS_MAX}
     flow.expected(10, asked_ms[-1] + AGAIN_MS_MAX)
     assert flow.expected(10, asked_ms[-1] + AGAIN_MS_MAX + RESEND_MS) == 10
+
+
+def test_who_is_held_back_asks_once_when_its_time_has_come() -> None:
+    flow = started()
+    for sequence in (1, 2, 3):
+        flow.put(signed(sequence), 1)
+    flow.hold(2, 50_000, 1_000)
+    behind = pb.Snapshot(sequence=9, acknowledged_sequence=1)
+    asked = {
+        now_ms: asked
+        for now_ms in range(1_000, 52_000, 500)
+        for asked in (
+            flow.handle_timer(now_ms),
+            flow.seen(behind, now_ms),
+            flow.put(signed(9), now_ms),
+            flow.expected(2, now_ms),
+        )
+        if asked is not None
+    }
+    assert asked == {51_000: 2}
+    assert not flow.waiting
+    assert flow.held_bytes == 0
+
+
+def test_no_authority_holds_a_host_back_for_ever() -> None:
+    flow = started()
+    flow.hold(2, 10**15, 0)
+    assert flow.get_timer() == flow.held_ms == HOLD_MS_MAX
+    flow.hold(2, 1_000, HOLD_MS_MAX - 400)
+    assert flow.held_ms == HOLD_MS_MAX + 600
+    assert flow.handle_timer(HOLD_MS_MAX + 600) == 2
 
 
 def test_a_message_stays_within_the_limits() -> None:

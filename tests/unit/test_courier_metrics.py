@@ -138,9 +138,9 @@ def test_a_gate_that_is_silent_is_down_and_says_nothing_of_now() -> None:
 
 def test_links_stay_visible_without_a_gate() -> None:
     scraped = Scraped()
-    scraped.metrics.linked("home", State.CONNECTING, None)
-    scraped.metrics.linked("home", State.LINKED, 1_700_000_000_500)
-    scraped.metrics.linked("away", State.BACKING_OFF, None)
+    scraped.metrics.linked("home", State.CONNECTING, None, 0)
+    scraped.metrics.linked("home", State.LINKED, 1_700_000_000_500, 90_500)
+    scraped.metrics.linked("away", State.BACKING_OFF, None, 0)
     found = scraped.samples()
     assert _true_of(found, "flopgate_link_state") == [
         '{authority="away",state="backing_off"}',
@@ -149,3 +149,5 @@ def test_links_stay_visible_without_a_gate() -> None:
     name = "flopgate_link_certificate_expiry_timestamp_seconds"
     assert found[name + '{authority="home"}'] == 1_700_000_000.5
     assert name + '{authority="away"}' not in found
+    name = "flopgate_link_held_back_seconds_total"
+    assert [found[f'{name}{{authority="{one}"}}'] for one in ("home", "away")] == [90.5, 0]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from flopgate_governor.batch import Judged
 from flopgate_governor.commit import Committer, Reply
 from flopgate_governor.joining.admission import admit
 from flopgate_governor.receive import Submission
@@ -219,13 +220,12 @@ def test_messages_that_wait_are_committed_together(tmp_path: Path) -> None:
         replies: list[Reply] = []
         for host in hosts:
             reports = governor.roots.beside(host.report())
-            await committer.submit(
-                Submission(reports=reports, host_id=host.host_id), 1, replies.append
-            )
+            submission = Submission(reports=reports, host_id=host.host_id)
+            await committer.submit(submission, 1, replies.append, host.number)
         await committer.close()
         with pytest.raises(StorageError, match="stopping"):
-            await committer.submit(Submission(reports=(), host_id=None), 1, replies.append)
-        return [reply for reply in replies if isinstance(reply, pb.LinkDown)]
+            await committer.submit(Submission(reports=(), host_id=None), 1, replies.append, 0)
+        return [reply.down for reply in replies if isinstance(reply, Judged)]
 
     replies = asyncio.run(commit())
     found = [answers(reply) for reply in replies]
@@ -248,7 +248,7 @@ def test_law_9_what_was_not_committed_is_not_acknowledged(tmp_path: Path) -> Non
         await committer.start()
         reports = governor.roots.beside(host.report())
         replies: list[Reply] = []
-        await committer.submit(Submission(reports=reports, host_id=None), 1, replies.append)
+        await committer.submit(Submission(reports=reports, host_id=None), 1, replies.append, 0)
         await committer.close()
         (error,) = replies
         assert isinstance(error, StorageError)

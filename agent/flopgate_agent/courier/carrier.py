@@ -233,7 +233,9 @@ class Carrier:
         """Let what was decided take effect: read on or not, and when to wake the core."""
         if self._watcher is not None:
             core = self._core
-            self._watcher.linked(self._authority.name, core.state, core.expires_unix_ms)
+            self._watcher.linked(
+                self._authority.name, core.state, core.expires_unix_ms, core.flow.held_ms
+            )
         if self._core.flow.full:
             self._may_read.clear()
         else:

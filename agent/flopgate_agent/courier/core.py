@@ -10,7 +10,8 @@
 2. A stream belongs to one state of the gate's connection: without a gate there is no stream.
 3. Every stream begins with the host's id and with asking the gate for what is unacknowledged.
 4. Enrolment runs beside the stream: a renewal interrupts nothing until its certificate is there.
-5. Answers and orders are carried as they came. Notices are advice: at most a report is asked for.
+5. Answers and orders are carried as they came. Notices are advice: at most a report is asked for,
+   or sent later.
 """
 
 from __future__ import annotations
@@ -210,7 +211,11 @@ class CarrierCore:
         actions += [ToGate(pb.ToGate(order=order)) for order in message.orders[:]]
         for notice in message.notices[:]:
             actions.append(_notice_note(notice))
-            if notice.expected_sequence and notice.host_id in {b"", self._host_id}:
+            if notice.host_id not in {b"", self._host_id}:
+                continue
+            if notice.retry_after_ms:
+                self.flow.hold(notice.expected_sequence, notice.retry_after_ms, now.mono_ms)
+            elif notice.expected_sequence:
                 asked = self.flow.expected(notice.expected_sequence, now.mono_ms)
                 actions += self._resend(asked)
         return actions

@@ -4,6 +4,8 @@
 2. Nothing is kept: whatever is dropped here still stands in the gate's ledger.
 3. One request to the gate at a time; it is repeated when ``resend_ms`` brought nothing.
 4. Bytes count until they are written: queued and in flight together are what is bounded.
+5. An authority that takes nothing for a while is asked nothing and sent nothing meanwhile, on a new
+   stream neither; then the gate is asked for what was refused.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 
 AGAIN_MS_MAX: Final = 32_000
 """Longest wait before the same place of the chain is asked for once more."""
+HOLD_MS_MAX: Final = 600_000
+"""Longest that an authority is believed to take nothing; it can say so again."""
 _OVERHEAD_BYTES: Final = 6  # tag and length of an element of LinkUp.reports
 
 UNACKNOWLEDGED: Final = 0
@@ -31,21 +35,26 @@ class ReportFlow:
         bytes_max: from here on nothing more should be read; one frame more may come.
         resend_ms: how long an asked-for report may take; doubles up to `AGAIN_MS_MAX` while an
             authority goes on expecting the same one.
+
+    Attributes:
+        held_ms: how long the authority told this host to wait so far, all told.
     """
 
     __slots__ = (
-        "_again_ms", "_asked_until_ms", "_bytes", "_bytes_max", "_expected", "_in_flight_bytes",
-        "_lagging", "_next", "_progress", "_queue", "_resend_ms", "_wanted",
+        "_again_ms", "_asked_until_ms", "_bytes", "_bytes_max", "_expected", "_held_until_ms",
+        "_in_flight_bytes", "_lagging", "_next", "_progress", "_queue", "_resend_ms", "_wanted",
+        "held_ms",
     )  # fmt: skip
 
     def __init__(self, bytes_max: int, resend_ms: int) -> None:
+        self.held_ms = 0
         self._bytes_max = bytes_max
         self._resend_ms = resend_ms
         self._queue: deque[tuple[int, int, pb.SignedReport]] = deque()
         self._bytes = 0
         self._in_flight_bytes = 0
         self._next: int | None = None
-        self._asked_until_ms = 0
+        self._asked_until_ms = self._held_until_ms = 0
         self._expected, self._again_ms = UNACKNOWLEDGED, resend_ms
         self._wanted: int | None = None
         self._lagging = False
@@ -66,9 +75,12 @@ class ReportFlow:
         """Whether something is queued."""
         return bool(self._queue)
 
-    def start(self, now_ms: int) -> int:
-        """A new stream is open: forget everything; the sequence to ask the gate for."""
+    def start(self, now_ms: int) -> int | None:
+        """A new stream is open: forget what was sent; the sequence to ask the gate for now."""
         self.clear()
+        if now_ms < self._held_until_ms:
+            self._wait(UNACKNOWLEDGED)
+            return None
         return self._ask(UNACKNOWLEDGED, now_ms)
 
     def clear(self) -> None:
@@ -85,6 +97,8 @@ class ReportFlow:
             MalformedError: the payload is no report; ``clear`` and leave the gate.
         """
         sequence = sequence_of(report)
+        if now_ms < self._held_until_ms:
+            return None
         if self._next is not None and sequence > self._next:
             return self._ask_on(now_ms) if now_ms >= self._asked_until_ms else None
         # The gate went back: what is queued from there on comes once more, in order.
@@ -106,6 +120,14 @@ class ReportFlow:
             self._wanted = sequence  # one request at a time: asked for when this one is over
             return None
         return self._ask(sequence, now_ms)
+
+    def hold(self, sequence: int, wait_ms: int, now_ms: int) -> None:
+        """The authority takes nothing for a while; then its chain goes on at ``sequence``."""
+        self.clear()
+        until_ms = now_ms + min(wait_ms, HOLD_MS_MAX)
+        self.held_ms += max(0, until_ms - max(now_ms, self._held_until_ms))
+        self._held_until_ms = until_ms
+        self._wait(sequence)
 
     def seen(self, snapshot: pb.Snapshot, now_ms: int) -> int | None:
         """The gate says how far it is; a sequence to ask for, if its reports did not come."""
@@ -148,6 +170,11 @@ class ReportFlow:
     def written(self) -> None:
         """What ``take`` gave is with the transport."""
         self._in_flight_bytes = 0
+
+    def _wait(self, sequence: int) -> None:
+        # As long as one request is due nothing else is asked for.
+        self._wanted = sequence
+        self._asked_until_ms = self._held_until_ms
 
     def _ask_on(self, now_ms: int) -> int:
         # Where asking for the next one brought nothing the gate no longer has it.

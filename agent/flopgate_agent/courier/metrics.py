@@ -32,10 +32,11 @@ _LOG: Final = logging.getLogger("flopgate.courier")
 
 @dataclass(slots=True)
 class Link:
-    """One authority's link: its state, and the end of the certificate for it, if there is one."""
+    """One authority: state of its link, end of its certificate, how long it held the host back."""
 
     state: State
     expires_unix_ms: int | None
+    held_ms: int
 
 
 class HostMetrics(Collector):
@@ -54,9 +55,11 @@ class HostMetrics(Collector):
         """The gate showed itself."""
         self._seen = (snapshot, self._clock())
 
-    def linked(self, authority: str, state: State, expires_unix_ms: int | None) -> None:
+    def linked(
+        self, authority: str, state: State, expires_unix_ms: int | None, held_ms: int
+    ) -> None:
         """How an authority's link stands from now on."""
-        self._links = {**self._links, authority: Link(state, expires_unix_ms)}
+        self._links = {**self._links, authority: Link(state, expires_unix_ms, held_ms)}
 
     def collect(self) -> Iterable[Metric]:
         """Everything that is known now."""
@@ -102,12 +105,18 @@ def _of_links(links: dict[str, Link]) -> Iterable[Metric]:
         "When the courier's certificate for an authority ends.",
         "authority",
     )
+    held = _counter(
+        "flopgate_link_held_back_seconds",
+        "For how long an authority took nothing: more was sent than it allows a host.",
+        "authority",
+    )
     for name, link in links.items():
+        held.add_metric([name], link.held_ms / 1000)
         for one in State:
             state.add_metric([name, one.value], float(one is link.state))
         if link.expires_unix_ms is not None:
             expires.add_metric([name], link.expires_unix_ms / 1000)
-    return (state, expires)
+    return (state, expires, held)
 
 
 def _of_host(shown: pb.Snapshot) -> Iterable[Metric]:

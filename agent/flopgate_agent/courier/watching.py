@@ -14,5 +14,10 @@ class Watcher(Protocol):
     def saw(self, snapshot: pb.Snapshot) -> None:
         """The gate showed itself."""
 
-    def linked(self, authority: str, state: State, expires_unix_ms: int | None) -> None:
-        """How an authority's link stands; when the certificate for it ends, if there is one."""
+    def linked(
+        self, authority: str, state: State, expires_unix_ms: int | None, held_ms: int
+    ) -> None:
+        """How an authority's link stands; when the certificate for it ends, if there is one.
+
+        ``held_ms``: how long the authority held the host back so far.
+        """

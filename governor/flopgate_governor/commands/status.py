@@ -9,6 +9,7 @@ from google.protobuf.json_format import MessageToJson
 
 from flopgate_governor.clocks import unix_ms
 from flopgate_governor.commands.signing import add_directory, waiting_lines
+from flopgate_governor.core.allowance import WORKLOADS_OF_HOST_MAX
 from flopgate_governor.desk.client import status
 from flopgate_governor.desk.output import show
 from flopgate_governor.files import Layout
@@ -22,6 +23,8 @@ from flopgate_proto.words import word_of
 
 WARNED_PART: Final = 3
 """Of a delegation's span the last so-manieth is warned of: two days and eight hours of seven."""
+WORKLOADS_WARNED_PART: Final = 2
+"""From so manieth of the names that a host may use on its number is told."""
 MINUTE_MS: Final = 60_000
 SECOND_MS: Final = 1_000
 CLOCKS_APART_MS: Final = MINUTE_MS
@@ -64,6 +67,7 @@ def lines_of(reply: pb.GetStatusReply, here_unix_ms: int = 0) -> list[str]:
         lines += [_held(reply.held_clock, reply.governor_unix_ms)]
     elif here_unix_ms:
         lines += _clock(reply.governor_unix_ms - here_unix_ms)
+    lines += _doors(reply.doors)
     lines += _delegation(reply) if reply.HasField("delegation") else []
     lines += _seats(reply.seats) if reply.HasField("seats") else []
     lines += [
@@ -120,6 +124,25 @@ def _clock(ahead_ms: int) -> list[str]:
     return [f"{ahead}time stands still until the clock is there: no silence is charged meanwhile"]
 
 
+def _doors(doors: pb.DoorStatus) -> list[str]:
+    """What was too much for this governor since it started; nothing where nothing was."""
+    said = [f"{doors.streams_replaced} streams replaced"] if doors.streams_replaced else []
+    said += [f"{counted(doors.calls_refused, 'call')} refused"] if doors.calls_refused else []
+    if doors.held_back_ms:
+        said.append(f"hosts held back for {_seconds(doors.held_back_ms)} together")
+    return [f"since the start  {', '.join(said)}"] if said else []
+
+
+def _held_back(host: pb.HostStatus, now_unix_ms: int) -> list[str]:
+    """It adds more to the store than its allowance."""
+    if not host.held_back_ms:
+        return []
+    left_ms = host.held_back_until_unix_ms - now_unix_ms
+    now = f", for another {_seconds(left_ms)}" if left_ms > 0 else ", not now"
+    span = _seconds(host.held_back_ms)
+    return [f"  held back for {span} since the governor started{now}: more than its allowance"]
+
+
 def _seats(seats: pb.Seats) -> list[str]:
     """Who has no say, as far as this authority is asked, and its own fallback."""
     recipients = [one.authority for one in seats.seats if one.standing == pb.STANDING_RECIPIENT]
@@ -166,6 +189,12 @@ def host_lines(host: pb.HostStatus, now_unix_ms: int, excused_unix_ms: int = 0) 
     if excused_unix_ms > now_unix_ms:
         until = date_text(excused_unix_ms)
         lines.append(f"  licensed until {until}: before that its silence is not charged")
+    lines += _held_back(host, now_unix_ms)
+    if host.workloads > WORKLOADS_OF_HOST_MAX // WORKLOADS_WARNED_PART:
+        lines.append(
+            f"  has used {host.workloads} names of workloads; at {WORKLOADS_OF_HOST_MAX} it has to "
+            "enrol anew"
+        )
     if host.HasField("tpm"):
         lines.append(_tpm(host.tpm))
     if host.HasField("topology"):

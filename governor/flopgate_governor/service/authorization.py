@@ -35,14 +35,21 @@ class Identity:
         """The one host that the caller speaks for; ``None`` if it is no host."""
         return bytes.fromhex(self.name) if self.role is Role.HOST else None
 
+    @property
+    def text(self) -> str:
+        """In words; different for different callers."""
+        return f"{self.role.value}/{self.name}"
+
 
 ANYONE: Final = Identity(role=Role.ANYONE)
 
 _CERTIFIED: Final = frozenset({Role.HOST, Role.RELAY, Role.OFFICER})
 _ALL: Final = frozenset(Role)
 
+LINK: Final = "/flopgate.v1.GovernorService/Link"
+
 ALLOWED: Final[Mapping[str, frozenset[Role]]] = {
-    "/flopgate.v1.GovernorService/Link": frozenset({Role.HOST, Role.RELAY}),
+    LINK: frozenset({Role.HOST, Role.RELAY}),
     "/flopgate.v1.GovernorService/SubmitOrder": frozenset({Role.OFFICER}),
     "/flopgate.v1.GovernorService/GetStatus": frozenset({Role.OFFICER}),
     "/flopgate.v1.GovernorService/Deliver": frozenset({Role.OFFICER}),

@@ -13,7 +13,7 @@ import structlog
 from flopgate_governor.commit import Committer, Reply
 from flopgate_governor.licenses.issuing import issue
 from flopgate_governor.receive import Submission
-from flopgate_governor.service.guard import Context
+from flopgate_governor.service.guard import Context, identity_of
 from flopgate_governor.service.link import IN_FLIGHT_MAX
 from flopgate_governor.service.standings import standings
 from flopgate_governor.service.status_codes import status_of
@@ -21,6 +21,9 @@ from flopgate_proto.codec import parse_message
 from flopgate_proto.errors import MalformedError, OversizedError, PeerError, StorageError
 from flopgate_proto.limits import LICENSED_HOSTS_MAX, REPORTS_PER_MESSAGE_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
+
+READ_S: Final = 60.0
+"""How long the next message of a delivery may take."""
 
 NOTICES_MAX: Final = 256
 """Most notices of one delivery: what is wrong with the first reports is enough to look at."""
@@ -30,6 +33,7 @@ NOTICES_MAX: Final = 256
 class _Delivery:
     """One delivery while it is taken."""
 
+    caller: str
     replies: asyncio.Queue[Reply] = field(default_factory=asyncio.Queue)
     # In the order in which they were first named.
     host_ids: dict[bytes, None] = field(default_factory=dict)
@@ -45,26 +49,30 @@ class _Delivery:
         self.in_flight -= 1
         if isinstance(reply, BaseException):
             raise reply
-        self.notices += reply.notices[: NOTICES_MAX - len(self.notices)]
+        self.notices += reply.down.notices[: NOTICES_MAX - len(self.notices)]
 
 
 class LicenseService:
     """Serves ``Deliver`` and ``IssueLicenses``."""
 
-    def __init__(self, committer: Committer) -> None:
+    def __init__(self, committer: Committer, authority: str) -> None:
         self._committer = committer
+        self._authority = authority
         self._log = structlog.get_logger("licenses")
 
     async def deliver(self, _messages: AsyncIterator[bytes], context: Context) -> pb.DeliverReply:
         """Account and acknowledge what was carried here; nothing is granted."""
-        delivery = _Delivery()
+        delivery = _Delivery(identity_of(self._authority, context).text)
         try:
-            while isinstance(data := await context.read(), bytes):
+            while isinstance(data := await asyncio.wait_for(context.read(), READ_S), bytes):
                 await self._take(data, delivery)
             while delivery.in_flight:
                 delivery.settle(await delivery.replies.get())
             ids = list(delivery.host_ids)
             hosts = await self._committer.call(lambda state: standings(state, ids))
+        except TimeoutError:
+            said = f"deliver.slow: nothing came for {READ_S:g} s"
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, said)
         except MalformedError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except StorageError as error:
@@ -91,7 +99,9 @@ class LicenseService:
             )
         while delivery.in_flight >= IN_FLIGHT_MAX:
             delivery.settle(await delivery.replies.get())
-        await self._committer.submit(submission, len(data), delivery.replies.put_nowait)
+        await self._committer.submit(
+            submission, len(data), delivery.replies.put_nowait, delivery.caller
+        )
         delivery.in_flight += 1
 
     async def issue_licenses(

@@ -5,6 +5,9 @@ be parsed, or is too large, ends the stream with INVALID_ARGUMENT.
 
 Three tasks serve a stream: one reads, one writes replies in the order of their messages, one
 pushes. None of them is made anew for a message: that alone would cost more than its parsing.
+
+The stream of a host that is held back (`core.allowance`) is not read until its time has come;
+orders go down it meanwhile. A relay's is read on: it carries for others too.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import grpc
 
@@ -21,16 +24,19 @@ from flopgate_governor.orders.accepting import Accepted, concerned
 from flopgate_governor.orders.handed_back import held_in, take_back
 from flopgate_governor.receive import Submission
 from flopgate_governor.service.greeting import greet, named_in
-from flopgate_governor.service.guard import Context, identity_of
+from flopgate_governor.service.guard import Context, identity_of, key_of
 from flopgate_governor.service.hub import Hub, Stream
 from flopgate_governor.state import State
 from flopgate_proto.codec import envelope_to_wire, parse_message
-from flopgate_proto.errors import MalformedError, OversizedError, StorageError
+from flopgate_proto.errors import FlopgateError, MalformedError, OversizedError, StorageError
 from flopgate_proto.limits import REPORTS_PER_MESSAGE_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 IN_FLIGHT_MAX: Final = 8
 """Most messages of one stream that wait for their transaction."""
+
+HELD_MS_MAX: Final = 600_000
+"""Longest that a stream is not read; its host is told again what it sends too early."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,8 +52,23 @@ class _Line:
     room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT_MAX))
     in_flight: int = 0
     read: bool = False
+    # By the loop's clock: nothing is read before.
+    held_until_s: float = 0.0
     # gRPC takes one write at a time.
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def read_next(self) -> object:
+        """The next message, once the host may say more; what is no message is the end."""
+        if self.held_until_s:
+            wait_s = self.held_until_s - asyncio.get_running_loop().time()
+            self.held_until_s = 0.0
+            await asyncio.sleep(wait_s)
+        return await self.context.read()
+
+    def hold_back(self, wait_ms: int) -> None:
+        """Its host may add nothing for so long."""
+        until_s = asyncio.get_running_loop().time() + min(wait_ms, HELD_MS_MAX) / 1000
+        self.held_until_s = max(self.held_until_s, until_s)
 
     async def write(self, down: pb.LinkDown) -> None:
         """Send one message."""
@@ -65,32 +86,48 @@ class LinkService:
 
     async def link(self, _messages: AsyncIterator[bytes], context: Context) -> None:
         """Serve one stream; messages arrive as bytes, so that their errors are ours to tell."""
-        host_id = identity_of(self._authority, context).host_id
-        line = _Line(context=context, host_id=host_id, stream=Stream(host_id))
-        self._hub.join(line.stream)
+        caller = identity_of(self._authority, context)
+        stream = Stream(caller.host_id, caller.text, key_of(context))
+        try:
+            self._hub.join(stream)
+        except StorageError as error:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+        line = _Line(context=context, host_id=caller.host_id, stream=stream)
         reader = asyncio.create_task(self._read(line))
-        writer = asyncio.create_task(_write(line))
+        writer = asyncio.create_task(self._write(line))
         pusher = asyncio.create_task(_push(line))
         try:
             # The writer ends once the reader has, unless something failed first.
-            await asyncio.wait({writer, pusher}, return_when=asyncio.FIRST_COMPLETED)
+            ends: set[asyncio.Future[Any]] = {writer, pusher, stream.gone}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if stream.gone.done():
+                raise stream.gone.result()
             for task in (pusher, writer):
                 if task.done():
                     task.result()
             await reader
         except MalformedError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            await self._end(line, grpc.StatusCode.INVALID_ARGUMENT, error)
         except StorageError as error:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+            await self._end(line, grpc.StatusCode.UNAVAILABLE, error)
         finally:
             for task in (reader, writer, pusher):
                 task.cancel()
-            self._hub.leave(line.stream)
+            self._hub.leave(stream)
+
+    async def _end(self, line: _Line, code: grpc.StatusCode, error: FlopgateError) -> None:
+        """Its place is free at once: a peer that reads nothing is not told as long as it lives."""
+        self._hub.leave(line.stream)
+        self._hub.stuck(line.stream, 1)
+        try:
+            await line.context.abort(code, str(error))
+        finally:
+            self._hub.stuck(line.stream, -1)
 
     async def _read(self, line: _Line) -> None:
         try:
-            # Reading by hand costs less than the iterator; what is no message is the end.
-            while isinstance(data := await line.context.read(), bytes):
+            # Reading by hand costs less than the iterator.
+            while isinstance(data := await line.read_next(), bytes):
                 await line.room.acquire()
                 await self._take(data, line)
         finally:
@@ -106,13 +143,36 @@ class LinkService:
                 code="link.reports",
             )
         if up.held_orders:
-            await self._take_back(up)
+            async with line.stream.asking:
+                await self._take_back(up)
         if up.HasField("hello"):
-            for down in await self._greet(up.hello, line):
+            async with line.stream.asking:
+                greeting = await self._greet(up.hello, line)
+            for down in greeting:
                 await line.write(down)
         submission = Submission(reports=tuple(up.reports), host_id=line.host_id)
-        await self._committer.submit(submission, len(data), line.replies.put_nowait)
+        await self._committer.submit(
+            submission, len(data), line.replies.put_nowait, line.stream.caller
+        )
         line.in_flight += 1
+
+    async def _write(self, line: _Line) -> None:
+        """Replies in the order of their messages."""
+        while line.in_flight or not line.read:
+            reply = await line.replies.get()
+            if reply is None:
+                continue
+            line.in_flight -= 1
+            line.room.release()
+            if isinstance(reply, BaseException):
+                raise reply
+            down = reply.down
+            if reply.news:
+                self._hub.news(line.stream)
+            if down.notices and line.host_id is not None:
+                line.hold_back(max(one.retry_after_ms for one in down.notices))
+            if down.batches or down.notices:
+                await line.write(down)
 
     async def _take_back(self, up: pb.LinkUp) -> None:
         envelopes, linked = held_in(up.held_orders), self._hub.linked
@@ -134,22 +194,7 @@ class LinkService:
         return greeting.messages
 
 
-async def _write(line: _Line) -> None:
-    """Replies in the order of their messages."""
-    while line.in_flight or not line.read:
-        reply = await line.replies.get()
-        if reply is None:
-            continue
-        line.in_flight -= 1
-        line.room.release()
-        if isinstance(reply, BaseException):
-            raise reply
-        if reply.batches or reply.notices:
-            await line.write(reply)
-
-
 async def _push(line: _Line) -> None:
     """Orders as soon as they come."""
-    while not line.stream.overrun:
+    while True:
         await line.write(await line.stream.pushed.get())
-    raise StorageError("this stream reads too slowly", code="link.slow")

@@ -6,7 +6,7 @@ import structlog
 
 from flopgate_governor.commit import Committer
 from flopgate_governor.orders.accepting import Accepted, accept_order, concerned
-from flopgate_governor.service.guard import Context
+from flopgate_governor.service.guard import Calls, Context
 from flopgate_governor.service.hub import Hub
 from flopgate_governor.service.overview import overview, waiting_to
 from flopgate_governor.service.status_codes import status_of
@@ -20,9 +20,10 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 class OfficerService:
     """Serves ``SubmitOrder`` and ``GetStatus``."""
 
-    def __init__(self, committer: Committer, hub: Hub) -> None:
+    def __init__(self, committer: Committer, hub: Hub, calls: Calls) -> None:
         self._committer = committer
         self._hub = hub
+        self._calls = calls
         self._log = structlog.get_logger("officers")
 
     async def submit_order(
@@ -64,6 +65,10 @@ class OfficerService:
         """Where everything stands."""
         linked = self._hub.linked
         try:
-            return await self._committer.call(lambda state: overview(state, linked))
+            reply = await self._committer.call(lambda state: overview(state, linked))
         except StorageError as error:
             await context.abort(status_of(error), str(error))
+        reply.doors.streams = self._hub.open
+        reply.doors.streams_replaced = self._hub.replaced
+        reply.doors.calls_refused = self._hub.refused + self._calls.refused
+        return reply

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, and_, func, select
 
 from flopgate_governor.clusters.status import cluster_statuses, merge_statuses
 from flopgate_governor.core.facts import ENDED, host_scopes
@@ -16,6 +17,7 @@ from flopgate_governor.silences import look
 from flopgate_governor.state import State
 from flopgate_governor.store import schema
 from flopgate_governor.store.budgets import load_books
+from flopgate_governor.store.prepared import Query
 from flopgate_governor.store.topologies import load_topologies, summary
 from flopgate_proto.codec import decode_report, encode_order
 from flopgate_proto.codec.common import scope_to
@@ -25,6 +27,10 @@ from flopgate_proto.orders.held import Waiting
 from flopgate_proto.phases import phase_at
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import Policy
+
+_WORKLOADS: Final = Query(
+    select(schema.lane.c.host_id, func.count()).group_by(schema.lane.c.host_id)
+)
 
 
 def tolerated_outage_ms(policy: Policy) -> int:
@@ -79,6 +85,7 @@ def overview(state: State, linked: Collection[bytes]) -> pb.GetStatusReply:
         seats=_seats(state),
         licenses=licenses,
         held_clock=_held_clock(state),
+        doors=pb.DoorStatus(held_back_ms=sum(state.volumes.held_ms.values())),
     )
 
 
@@ -176,6 +183,8 @@ def _hosts(connection: Connection, state: State, linked: Collection[bytes]) -> l
     )
     topologies = load_topologies(connection)
     quotes = tpm_quotes.load(connection)
+    workloads = dict(_WORKLOADS.run(connection))
+    volumes = state.volumes
     rules = () if policy is None else policy.phases
     return [
         pb.HostStatus(
@@ -188,6 +197,9 @@ def _hosts(connection: Connection, state: State, linked: Collection[bytes]) -> l
             lanes=[] if row[4] in ENDED else _lanes(row[5]),
             assurance=pb.ASSURANCE_TPM if row[0] in quotes else pb.ASSURANCE_SOFTWARE,
             tpm=quotes.get(row[0]),
+            held_back_ms=volumes.held_ms.get(row[0], 0),
+            held_back_until_unix_ms=volumes.held_until_ms(row[0]),
+            workloads=workloads.get(row[0], 0),
             topology=summary(*topologies[row[0]]) if row[0] in topologies else None,
             phase=pb.Phase.ValueType(
                 phase_at(rules, host_scopes(*row[6:9], row[1], kin.get(row[1], ())), unix_ms)

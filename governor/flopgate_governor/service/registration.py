@@ -12,7 +12,7 @@ from flopgate_governor.commit import Committer
 from flopgate_governor.joining.admission import Admitted, admit
 from flopgate_governor.pki import CertificateAuthority
 from flopgate_governor.service.authorization import Role, uri_of
-from flopgate_governor.service.guard import Context
+from flopgate_governor.service.guard import Calls, Context, address_of
 from flopgate_governor.service.status_codes import status_of
 from flopgate_governor.state import State
 from flopgate_proto.codec import envelope_from_wire
@@ -23,6 +23,9 @@ from flopgate_proto.v1 import flopgate_pb2_grpc as rpc
 ENROLMENTS_MAX: Final = 8
 """Most enrolments that wait for the one writer: anyone may ask, and reports must not starve."""
 
+OF_ADDRESS_MAX: Final = 4
+"""Most of them from one address: who asks without end leaves room for others."""
+
 
 class RegistrationService(rpc.RegistrationServiceServicer):
     """Serves ``Enroll``."""
@@ -32,6 +35,7 @@ class RegistrationService(rpc.RegistrationServiceServicer):
         self._tls = tls
         self._authority = authority
         self._room = asyncio.Semaphore(ENROLMENTS_MAX)
+        self._of_address = Calls()
 
     async def Enroll(self, request: pb.EnrollRequest, context: Context) -> pb.EnrollReply:  # noqa: N802
         """Admit a host and certify its courier; asking again gives the same admission."""
@@ -42,12 +46,13 @@ class RegistrationService(rpc.RegistrationServiceServicer):
             def work(state: State) -> Admitted:
                 return admit(state, envelope, quote)
 
-            if self._room.locked():
-                await context.abort(
-                    grpc.StatusCode.RESOURCE_EXHAUSTED, "registration.busy: Try again later."
-                )
-            async with self._room:
-                admitted = await self._committer.call(work)
+            with self._of_address.one(address_of(context), OF_ADDRESS_MAX) as room:
+                if not room or self._room.locked():
+                    await context.abort(
+                        grpc.StatusCode.RESOURCE_EXHAUSTED, "registration.busy: Try again later."
+                    )
+                async with self._room:
+                    admitted = await self._committer.call(work)
             certificates = self._certificates(admitted)
         except (PeerError, StorageError) as error:
             await context.abort(status_of(error), str(error))

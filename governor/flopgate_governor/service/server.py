@@ -12,29 +12,56 @@ from grpc_reflection.v1alpha import reflection
 
 from flopgate_governor.commit import Committer
 from flopgate_governor.pki import CertificateAuthority, Credential
-from flopgate_governor.service.guard import Guard
-from flopgate_governor.service.hub import Hub
+from flopgate_governor.service.guard import Calls, Guard
+from flopgate_governor.service.hub import Hub, StreamLimits
 from flopgate_governor.service.licenses import LicenseService
 from flopgate_governor.service.link import LinkService
 from flopgate_governor.service.listen_fault import listen_fault
 from flopgate_governor.service.officers import OfficerService
 from flopgate_governor.service.registration import RegistrationService
-from flopgate_proto.limits import MESSAGE_BYTES_MAX
+from flopgate_proto.limits import MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.v1 import flopgate_pb2_grpc as rpc
 
 GOVERNOR: Final = "flopgate.v1.GovernorService"
 REGISTRATION: Final = "flopgate.v1.RegistrationService"
 
-# Above our own limit: a message just past it reaches our own check and its clearer error.
-_OPTIONS: Final = (
-    ("grpc.max_receive_message_length", 2 * MESSAGE_BYTES_MAX),
-    ("grpc.max_send_message_length", 4 * MESSAGE_BYTES_MAX),
+# What never comes to a call holds a socket and no more, and not for long.
+_CONNECTIONS: Final = (
     ("grpc.so_reuseport", 0),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 60_000),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
+)
+
+CONNECTIONS_SPARE: Final = 1_024
+"""Connections beyond one for each stream: of officers, and those that are being opened."""
+
+_LINK: Final = (
+    *_CONNECTIONS,
+    # Above our own limit: a message just past it reaches our own check and its clearer error.
+    ("grpc.max_receive_message_length", 2 * MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", 4 * MESSAGE_BYTES_MAX),
+    ("grpc.max_concurrent_streams", 32),
+    # A peer that reads nothing keeps its closed streams as long as its connection. And whether a
+    # certificate has ended is looked at when its courier connects anew.
+    ("grpc.max_connection_age_ms", 24 * 3_600_000),
+    ("grpc.max_connection_age_grace_ms", 30_000),
+)
+
+_ENROLL: Final = (
+    *_CONNECTIONS,
+    # An enrolment and what a TPM said, each at its largest; anybody may send it.
+    ("grpc.max_receive_message_length", 2 * PAYLOAD_BYTES_MAX),
+    ("grpc.max_send_message_length", 4 * MESSAGE_BYTES_MAX),
+    ("grpc.max_concurrent_streams", 4),
+    ("grpc.max_allowed_incoming_connections", CONNECTIONS_SPARE),
+    # Whoever is slow, or waits for what never ends, goes.
+    ("grpc.max_connection_age_ms", 60_000),
+    ("grpc.max_connection_age_grace_ms", 30_000),
 )
 
 
@@ -57,6 +84,7 @@ async def listen(
     committer: Committer,
     *,
     authority: str,
+    streams: StreamLimits,
     tls: CertificateAuthority,
     credential: Credential,
     link_address: str,
@@ -67,13 +95,14 @@ async def listen(
     Raises:
         ConfigError: an address cannot be listened on.
     """
-    hub = Hub()
+    hub, calls = Hub(streams), Calls()
     pair = [(credential.key_pem, credential.certificate_pem)]
     mutual = grpc.ssl_server_credentials(pair, tls.certificate_pem, require_client_auth=True)
-    link = grpc.aio.server(options=_OPTIONS, interceptors=[Guard(authority)])
-    link.add_generic_rpc_handlers([_governor_handlers(committer, hub, authority)])
+    connections = ("grpc.max_allowed_incoming_connections", streams.in_all + CONNECTIONS_SPARE)
+    link = grpc.aio.server(options=(*_LINK, connections), interceptors=[Guard(authority, calls)])
+    link.add_generic_rpc_handlers([_governor_handlers(committer, hub, calls, authority)])
     link_port = await _open(link, GOVERNOR, link_address, mutual, option="--listen")
-    enroll = grpc.aio.server(options=_OPTIONS, interceptors=[Guard(authority)])
+    enroll = grpc.aio.server(options=_ENROLL, interceptors=[Guard(authority, calls)])
     rpc.add_RegistrationServiceServicer_to_server(
         RegistrationService(committer, tls, authority), enroll
     )
@@ -85,9 +114,10 @@ async def listen(
 
 
 def _governor_handlers(
-    committer: Committer, hub: Hub, authority: str
+    committer: Committer, hub: Hub, calls: Calls, authority: str
 ) -> grpc.GenericRpcHandler[Any, Any]:
-    officers, licenses = OfficerService(committer, hub), LicenseService(committer)
+    officers = OfficerService(committer, hub, calls)
+    licenses = LicenseService(committer, authority)
     handlers: dict[str, Any] = {
         # No deserializer: the link tells its own errors, and checks its own limits.
         "Link": grpc.stream_stream_rpc_method_handler(

@@ -3036,12 +3036,15 @@ class Notice(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     EXPECTED_SEQUENCE_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_MS_FIELD_NUMBER: _builtins.int
     host_id: _builtins.bytes
     statement_digest: _builtins.bytes
     reason: _builtins.str
     detail: _builtins.str
     expected_sequence: _builtins.int
     """Where the authority's chain of this host goes on; 0 where that does not apply."""
+    retry_after_ms: _builtins.int
+    """This host added more than its allowance: what it sends anew is taken after so long. 0: at once."""
     def __init__(
         self,
         *,
@@ -3050,10 +3053,11 @@ class Notice(_message.Message):
         reason: _builtins.str = ...,
         detail: _builtins.str = ...,
         expected_sequence: _builtins.int = ...,
+        retry_after_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "expected_sequence", b"expected_sequence", "host_id", b"host_id", "reason", b"reason", "statement_digest", b"statement_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "expected_sequence", b"expected_sequence", "host_id", b"host_id", "reason", b"reason", "retry_after_ms", b"retry_after_ms", "statement_digest", b"statement_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3532,6 +3536,7 @@ class GetStatusReply(_message.Message):
     SEATS_FIELD_NUMBER: _builtins.int
     LICENSES_FIELD_NUMBER: _builtins.int
     HELD_CLOCK_FIELD_NUMBER: _builtins.int
+    DOORS_FIELD_NUMBER: _builtins.int
     authority: _builtins.str
     governor_unix_ms: _builtins.int
     policy_version: _builtins.int
@@ -3576,6 +3581,8 @@ class GetStatusReply(_message.Message):
     def held_clock(self) -> Global___HeldClock:
         """Present while governor time is not that of the governor's wall clock."""
 
+    @_builtins.property
+    def doors(self) -> Global___DoorStatus: ...
     def __init__(
         self,
         *,
@@ -3600,10 +3607,11 @@ class GetStatusReply(_message.Message):
         seats: Global___Seats | None = ...,
         licenses: _abc.Iterable[Global___LicenseStatus] | None = ...,
         held_clock: Global___HeldClock | None = ...,
+        doors: Global___DoorStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delegation", b"delegation", "held_clock", b"held_clock", "seats", b"seats"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delegation", b"delegation", "doors", b"doors", "held_clock", b"held_clock", "seats", b"seats"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "batch_number", b"batch_number", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "cluster_link_mbit_per_s", b"cluster_link_mbit_per_s", "clusters", b"clusters", "delegation", b"delegation", "fallen", b"fallen", "governor_unix_ms", b"governor_unix_ms", "halted_reason", b"halted_reason", "held_clock", b"held_clock", "hosts", b"hosts", "licenses", b"licenses", "log_size", b"log_size", "merges", b"merges", "pauses", b"pauses", "policy_version", b"policy_version", "seats", b"seats", "threshold_tflop_per_s", b"threshold_tflop_per_s", "tolerated_outage_ms", b"tolerated_outage_ms", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "batch_number", b"batch_number", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "cluster_link_mbit_per_s", b"cluster_link_mbit_per_s", "clusters", b"clusters", "delegation", b"delegation", "doors", b"doors", "fallen", b"fallen", "governor_unix_ms", b"governor_unix_ms", "halted_reason", b"halted_reason", "held_clock", b"held_clock", "hosts", b"hosts", "licenses", b"licenses", "log_size", b"log_size", "merges", b"merges", "pauses", b"pauses", "policy_version", b"policy_version", "seats", b"seats", "threshold_tflop_per_s", b"threshold_tflop_per_s", "tolerated_outage_ms", b"tolerated_outage_ms", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3634,6 +3642,39 @@ class HeldClock(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HeldClock: _TypeAlias = HeldClock  # noqa: Y015
+
+@_typing.final
+class DoorStatus(_message.Message):
+    """Of the running governor; counts since it started."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAMS_FIELD_NUMBER: _builtins.int
+    STREAMS_REPLACED_FIELD_NUMBER: _builtins.int
+    CALLS_REFUSED_FIELD_NUMBER: _builtins.int
+    HELD_BACK_MS_FIELD_NUMBER: _builtins.int
+    streams: _builtins.int
+    streams_replaced: _builtins.int
+    """Streams that had to go for newer ones of the same caller, or of callers with fewer."""
+    calls_refused: _builtins.int
+    """Calls refused with RESOURCE_EXHAUSTED."""
+    held_back_ms: _builtins.int
+    """Of all hosts together."""
+    def __init__(
+        self,
+        *,
+        streams: _builtins.int = ...,
+        streams_replaced: _builtins.int = ...,
+        calls_refused: _builtins.int = ...,
+        held_back_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_refused", b"calls_refused", "held_back_ms", b"held_back_ms", "streams", b"streams", "streams_replaced", b"streams_replaced"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DoorStatus: _TypeAlias = DoorStatus  # noqa: Y015
 
 @_typing.final
 class LicenseStatus(_message.Message):
@@ -3975,6 +4016,9 @@ class HostStatus(_message.Message):
     PHASE_FIELD_NUMBER: _builtins.int
     ASSURANCE_FIELD_NUMBER: _builtins.int
     TPM_FIELD_NUMBER: _builtins.int
+    HELD_BACK_MS_FIELD_NUMBER: _builtins.int
+    HELD_BACK_UNTIL_UNIX_MS_FIELD_NUMBER: _builtins.int
+    WORKLOADS_FIELD_NUMBER: _builtins.int
     host_id: _builtins.bytes
     cluster: _builtins.str
     sequence: _builtins.int
@@ -3986,6 +4030,11 @@ class HostStatus(_message.Message):
     """By the policy in force; the host's own configuration may be stricter."""
     assurance: Global___Assurance.ValueType
     """What stands behind the host key, as far as this authority verified it."""
+    held_back_ms: _builtins.int
+    """How long its reports were held back, all told, since the governor started, and until when."""
+    held_back_until_unix_ms: _builtins.int
+    workloads: _builtins.int
+    """Names of workloads in its books."""
     @_builtins.property
     def lanes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LaneReport]: ...
     @_builtins.property
@@ -4010,10 +4059,13 @@ class HostStatus(_message.Message):
         phase: Global___Phase.ValueType = ...,
         assurance: Global___Assurance.ValueType = ...,
         tpm: Global___TpmStatus | None = ...,
+        held_back_ms: _builtins.int = ...,
+        held_back_until_unix_ms: _builtins.int = ...,
+        workloads: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["topology", b"topology", "tpm", b"tpm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assurance", b"assurance", "cluster", b"cluster", "host_id", b"host_id", "lanes", b"lanes", "last_seen_unix_ms", b"last_seen_unix_ms", "linked", b"linked", "phase", b"phase", "refused_reason", b"refused_reason", "sequence", b"sequence", "topology", b"topology", "tpm", b"tpm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assurance", b"assurance", "cluster", b"cluster", "held_back_ms", b"held_back_ms", "held_back_until_unix_ms", b"held_back_until_unix_ms", "host_id", b"host_id", "lanes", b"lanes", "last_seen_unix_ms", b"last_seen_unix_ms", "linked", b"linked", "phase", b"phase", "refused_reason", b"refused_reason", "sequence", b"sequence", "topology", b"topology", "tpm", b"tpm", "workloads", b"workloads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

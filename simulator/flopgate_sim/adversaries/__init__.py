@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from flopgate_sim.adversaries import (
     cluster_plays,
+    flood_plays,
     histories,
     license_plays,
     loss_plays,
@@ -308,6 +309,14 @@ ADVERSARIES = (
         expected=Expected.PREVENTED,
         comes="refused: a pause goes before every reserve",
         play=license_plays.reserve_under_pause,
+    ),
+    Adversary(
+        name="reports-without-measure",
+        tries="makes reports without end, to fill the governor's disk and keep other hosts waiting",
+        expected=Expected.PREVENTED,
+        comes="what is beyond the host's allowance is not taken: its own permits run out; nobody "
+        "else is held back",
+        play=flood_plays.reports_without_measure,
     ),
     Adversary(
         name="replica-lags",

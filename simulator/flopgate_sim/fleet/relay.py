@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 
 import grpc
@@ -19,11 +20,13 @@ from flopgate_sim.fleet.host import SimulatedHost
 REPORTS_PER_MESSAGE = 64
 GATHER_S = 0.02
 RETRY_S = 0.5
+MS_PER_S = 1000
 
 
 class Relay:
     """Carries reports and answers of many hosts; connects again for as long as it runs.
 
+    A host that is held back sends nothing until its time has come; the others go on.
     ``last_error`` says why the last connection ended.
     """
 
@@ -34,6 +37,7 @@ class Relay:
     ) -> None:
         self._hosts = hosts
         self._open_channel = open_channel
+        self._held: dict[bytes, tuple[float, int]] = {}  # until when, and where it goes on
         self.last_error = ""
 
     async def run(self) -> None:
@@ -53,8 +57,11 @@ class Relay:
             host.resend()
         yield pb.LinkUp(hello=pb.Hello(host_ids=list(self._hosts)))
         while True:
+            self._let_go()
             reports: list[pb.SignedReport] = []
-            for host in self._hosts.values():
+            for host_id, host in self._hosts.items():
+                if host_id in self._held:
+                    continue
                 room = REPORTS_PER_MESSAGE - len(reports)
                 reports += host.outgoing[:room]
                 del host.outgoing[:room]
@@ -78,5 +85,17 @@ class Relay:
                     host.errors.append(error)
         for notice in message.notices:
             host = self._hosts.get(notice.host_id)
-            if host is not None and notice.expected_sequence:
+            if host is None or notice.host_id in self._held:
+                continue
+            if notice.retry_after_ms:
+                until_s = time.monotonic() + notice.retry_after_ms / MS_PER_S
+                self._held[notice.host_id] = until_s, notice.expected_sequence
+            elif notice.expected_sequence:
                 host.resend(notice.expected_sequence)
+
+    def _let_go(self) -> None:
+        """Send on from where it was told for those whose time has come."""
+        for host_id, (until_s, sequence) in list(self._held.items()):
+            if time.monotonic() >= until_s:
+                del self._held[host_id]
+                self._hosts[host_id].resend(sequence)
