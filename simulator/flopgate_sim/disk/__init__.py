@@ -12,7 +12,7 @@ import hashlib
 import importlib
 import random
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
@@ -163,15 +163,20 @@ class Disk:
 
     def snapshot(self) -> Snapshot:
         """All files as they are now."""
-        files = {}
+        return {
+            name: ctypes.string_at(data, size.value) if size.value else b""
+            for name, data, size in self._files()
+        }
+
+    def _files(self) -> Iterator[tuple[str, ctypes.c_void_p, ctypes.c_int64]]:
+        """Name of each file, where it lies in memory, and its bytes."""
         for number in range(self._library.flopgate_disk_count(self._disk)):
             data, size = ctypes.c_void_p(), ctypes.c_int64()
             name = self._library.flopgate_disk_file(
                 self._disk, number, ctypes.byref(data), ctypes.byref(size)
             )
             if name is not None:
-                files[name.decode()] = ctypes.string_at(data, size.value) if size.value else b""
-        return files
+                yield name.decode(), data, size
 
     def restore(self, snapshot: Snapshot) -> None:
         """An earlier state takes the place of everything; whoever had files open is dead."""
@@ -182,8 +187,7 @@ class Disk:
     def durable(self) -> Snapshot:
         """What would surely survive a loss of power at this moment."""
         files = {}
-        for name in self.snapshot():
-            size = ctypes.c_int64()
+        for name, _, size in self._files():
             data = self._library.flopgate_disk_durable(
                 self._disk, name.encode(), ctypes.byref(size)
             )

@@ -17,7 +17,7 @@ from flopgate_sim.world.jobs import Job
 from flopgate_sim.world.levels import ANYBODY, BOARD_MW, BUSY_MW, IDLE_MW, LOWEST_KHZ, PROHIBITED
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Chip:
     """One accelerator.
 
@@ -172,7 +172,7 @@ class Hardware:
 
     def note_setting(self, chip: Chip) -> None:
         """Somebody set a chip: keep account of those that are not as their operator had them."""
-        index = next(index for index, one in enumerate(self.chips) if one is chip)
+        index = self.chips.index(chip)
         (self.changed.discard if chip.restored else self.changed.add)(index)
 
     def undo_settings(self, now_us: int) -> None:

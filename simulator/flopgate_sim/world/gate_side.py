@@ -288,27 +288,26 @@ class GateSide:
         runner = self.runner
         if runner is None:
             return
-        if not self.disk.died:
+        core, died, now_us = runner.core, self.disk.died, self._engine.now_us
+        if not died:
             # What a license lets run from now on is known before the report of now is judged.
-            self.truth.licenses.look(self, runner.core, self._engine.now_us)
-        if self.truth.made(runner.core, self._engine.now_us):
-            self.phases.reported(runner.core.chain.sequence, self._engine.now_us)
-        if self.disk.died:
+            self.truth.licenses.look(self, core, now_us)
+        if self.truth.made(core, now_us):
+            self.phases.reported(core.chain.sequence, now_us)
+        if died:
             self.kill_gate("while it wrote")
             self._engine.after(GATE_RESTART_US, "gate start", self.start_gate)
             return
         self.truth.mark()
         for courier in self.couriers:
             courier.authority.truth.moved.add(self.host_id)
-        core = runner.core
-        at_ms = min(core.get_timer(), self._shown_ms + SNAPSHOT_MS_MAX)
-        turn_ms = self._setting.timer_ms
-        if turn_ms is not None:
-            at_ms = min(at_ms, turn_ms)
         look_ms = self._next_look_ms(core)
         if self.hung:
             look_ms = max(look_ms, self._looked_ms + 1_000)
-        at_us = self.clocks.when_us(max(min(at_ms, look_ms), self.clocks.elapsed_ms))
+        times_ms = [core.get_timer(), self._shown_ms + SNAPSHOT_MS_MAX, look_ms]
+        if self._setting.timer_ms is not None:
+            times_ms.append(self._setting.timer_ms)
+        at_us = self.clocks.when_us(max(min(times_ms), self.clocks.elapsed_ms))
         if self._wake is not None:
             if self._wake.at_us == at_us and not self._wake.cancelled:
                 return

@@ -94,7 +94,7 @@ class Driver(ModuleType):
         )
 
     def _minor(self, chip: Chip) -> int:
-        return next(index for index, one in enumerate(self._hardware.chips) if one is chip)
+        return self._hardware.chips.index(chip)
 
     def _set_compute_mode(self, chip: Chip, mode: int) -> None:
         if chip.mig:
