@@ -27,12 +27,14 @@ AGAIN_S: Final = (800, 1_000, 1_200)
 HEALED_S: Final = 1_300
 SLOWED_S, SLOWED_PPM = 600, 200_000
 """A fifth: far beyond all drift, and little enough for a permit to be renewed in its lifetime."""
+HOSTS: Final = tuple(replace(host, plain_ledger=True) for host in plain(SEED).hosts)
+"""An open file of SQLite has no copy."""
 _BEHIND: Final = "clock.boot.behind"
 
 
 def memory_snapshot() -> Played:
     """See the table."""
-    with staged(plain_ledgers=True) as world:
+    with staged(hosts=HOSTS) as world:
         host, watch = world.hosts[0], Watch(world, AGAIN_S[0])
         tried = _put_back(world, host)
         world.run()
@@ -47,7 +49,7 @@ def memory_snapshot_unlinked() -> Played:
         target="host-0",
         span_ms=(HEALED_S - TAKEN_S - 1) * 1000,
     )
-    with staged(plain_ledgers=True, faults=(cut,)) as world:
+    with staged(hosts=HOSTS, faults=(cut,)) as world:
         host = world.hosts[0]
         tried = _put_back(world, host)
         world.run()
@@ -56,8 +58,8 @@ def memory_snapshot_unlinked() -> Played:
 
 def memory_snapshot_beside_tpm() -> Played:
     """See the table."""
-    hosts = tuple(replace(host, tpm=True) for host in plain(SEED).hosts)
-    with staged(plain_ledgers=True, hosts=hosts) as world:
+    hosts = tuple(replace(host, tpm=True) for host in HOSTS)
+    with staged(hosts=hosts) as world:
         host = world.hosts[0]
         # Once: what the chips were set to since is not in the image.
         tried = _put_back(world, host, AGAIN_S[:1])

@@ -23,8 +23,8 @@ TOUCHES_A_LEDGER = frozenset(
 def plan_of(scenario: Scenario, seed: int) -> WorldPlan:
     """The world of this scenario for a seed: hosts, drawn faults, acts."""
     streams = Streams(seed)
-    hosts = tuple(_host(host, scenario, streams) for host in fleet(scenario))
-    names = [host.name for host in hosts]
+    found = fleet(scenario)
+    names = [host.name for host in found]
     duration_ms = scenario.duration_s * 1000
     drawn = draw(
         dict(scenario.faults.rates_per_h),
@@ -39,11 +39,15 @@ def plan_of(scenario: Scenario, seed: int) -> WorldPlan:
         for fault in _timed(one, names, scenario.authorities.names)
     ]
     faults = sorted([*drawn, *timed], key=lambda one: (one.at_ms, one.kind, one.target))
+    touched = {one.target for one in faults if one.kind in TOUCHES_A_LEDGER}
     network = scenario.network
     return WorldPlan(
         name=scenario.name,
         duration_ms=duration_ms,
-        hosts=hosts,
+        hosts=tuple(
+            _host(host, scenario, streams, plain=not scenario.errands and host.name not in touched)
+            for host in found
+        ),
         policy=scenario.policy,
         authorities=scenario.authorities.names,
         officers=scenario.authorities.officers,
@@ -74,8 +78,6 @@ def plan_of(scenario: Scenario, seed: int) -> WorldPlan:
         rhythm_ms=scenario.gate.looks_ms,
         report_interval_ms=scenario.gate.report_interval_ms,
         gather_ms=GATHER_MS,
-        plain_ledgers=not scenario.errands
-        and all(one.kind not in TOUCHES_A_LEDGER for one in faults),
         plain_stores=all(KINDS[one.kind].target != GOVERNOR for one in faults),
         jobs=tuple(
             TimedWork(
@@ -90,7 +92,7 @@ def plan_of(scenario: Scenario, seed: int) -> WorldPlan:
     )
 
 
-def _host(host: Host, scenario: Scenario, streams: Streams) -> HostPlan:
+def _host(host: Host, scenario: Scenario, streams: Streams, *, plain: bool) -> HostPlan:
     cluster, most_ppm = host.cluster, scenario.faults.clock_drift_ppm
     return HostPlan(
         name=host.name,
@@ -106,6 +108,7 @@ def _host(host: Host, scenario: Scenario, streams: Streams) -> HostPlan:
         phase_at_least=cluster.phase_at_least,
         fabric=cluster.fabric,
         tpm=cluster.tpm,
+        plain_ledger=plain,
     )
 
 

@@ -99,7 +99,7 @@ class GateSide:
         self.tpm: HostTpm | None = None
         if plan.tpm:
             self.tpm = HostTpm(lambda: engine.now_us // US_PER_MS, lambda: disk.died)
-        self.store = GateDisk(disk, PlainLedger() if wiring.plain_ledger else None, self.tpm)
+        self.store = GateDisk(disk, PlainLedger() if plan.plain_ledger else None, self.tpm)
         self._wake: Event | None = None
         self._looked_ms = 0
         self._shown_ms = 0

@@ -25,12 +25,10 @@ class GateWiring:
     Attributes:
         rhythm_ms: between looks at the counters; ``None``: at the latest moment that the core says,
             and `IDLE_LOOK_MS` where nothing may run.
-        plain_ledger: ledgers are `PlainLedger`, no files.
     """
 
     rhythm_ms: int | None = None
     report_interval_ms: int = REPORT_INTERVAL_MS
-    plain_ledger: bool = False
 
 
 def chips_of(plan: HostPlan) -> list[Chip]:

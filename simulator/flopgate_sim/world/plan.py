@@ -62,6 +62,7 @@ class HostPlan:
         claims: what its gate tells instead, where somebody makes it lie.
         port_mbit_per_s: of its port; a subnet of slow ones makes nobody one.
         tpm: one stands beside its ledger, and its authorities know.
+        plain_ledger: no fault touches its disk: its ledger may do without a file.
     """
 
     name: str
@@ -79,6 +80,7 @@ class HostPlan:
     claims: str = ""
     port_mbit_per_s: int = 400_000
     tpm: bool = False
+    plain_ledger: bool = False
 
     @property
     def wire(self) -> tuple[str, str, str]:
@@ -250,8 +252,7 @@ class WorldPlan:
         gather_ms: how long a governor gathers reports for one transaction.
         spare_places: of every join token, beyond the hosts of its cluster.
         delegation_span_ms: gate running time for which officers let the permit key sign.
-        plain_ledgers: no fault touches a gate's disk: ledgers may do without files.
-        plain_stores: none touches a governor: stores may be in memory.
+        plain_stores: no fault touches a governor: stores may be in memory.
         lockdown: a lock-down stands beside every gate.
         jobs: by time; where there are none, every lane has a job from the beginning on.
     """
@@ -272,7 +273,6 @@ class WorldPlan:
     gather_ms: int = 8
     spare_places: int = 0
     delegation_span_ms: int = 7 * 24 * 3600 * 1000
-    plain_ledgers: bool = False
     plain_stores: bool = False
     lockdown: bool = False
     jobs: tuple[TimedWork, ...] = ()

@@ -137,7 +137,6 @@ class World:
         wiring = GateWiring(
             rhythm_ms=self.plan.rhythm_ms,
             report_interval_ms=self.plan.report_interval_ms,
-            plain_ledger=self.plan.plain_ledgers,
         )
         clocks = Clocks(self.engine, plan.drift_ppm, 0)
         host = Host(
