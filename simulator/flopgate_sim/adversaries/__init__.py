@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from flopgate_sim.adversaries import (
+    clock_plays,
     cluster_plays,
     flood_plays,
     histories,
@@ -114,6 +115,22 @@ ADVERSARIES = (
         comes="no host whose root is withheld gets a permit; with the first root that comes the "
         "governor halts",
         play=loss_plays.roots_dropped,
+    ),
+    Adversary(
+        name="governor-clock-set",
+        tries="sets the governor's wall clock ahead for minutes, and has the governor start anew "
+        "meanwhile, to bring into force what waits",
+        expected=Expected.PREVENTED,
+        comes="governor time goes by the machine's boot clock: it comes into force when its delay "
+        "is over; no law breaks",
+        play=clock_plays.governor_clock_set,
+    ),
+    Adversary(
+        name="governor-clock-kept",
+        tries="leaves the governor's wall clock ahead for ten minutes, or boots its machine by it",
+        expected=Expected.OUT_OF_REACH,
+        comes="the governor follows; gates count what waits there by their own running time, and "
+        "tell of a time that leapt",
     ),
     Adversary(
         name="pause-withheld",

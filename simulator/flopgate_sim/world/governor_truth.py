@@ -243,6 +243,7 @@ class GovernorTruth(LaneSums):
 
     def offer(self, submissions: Sequence[Submission], unix_ms: int, now_us: int) -> None:
         """These messages are about to be judged, at this time of the governor's own."""
+        self.pass_time(unix_ms)
         self._batch = {}
         for submission in submissions:
             for signed in submission.reports:
