@@ -32,6 +32,8 @@ def ids(measured: Measured) -> list[str]:
 
 def test_the_names_of_the_cycles_are_those_of_the_value() -> None:
     assert tuple(field.name for field in fields(PipeCycles)) == CYCLES
+    counts = tuple(range(len(CYCLES)))
+    assert PipeCycles(**dict(zip(CYCLES, counts, strict=True))).counts() == counts
 
 
 def test_hmma_is_tf32_to_fp8_with_16_bit_nominal() -> None:

@@ -59,6 +59,22 @@ class PipeCycles:
     fp32: int
     fp16: int
 
+    def counts(self) -> tuple[int, ...]:
+        """All of them, in the order of `CYCLES`."""
+        return (
+            self.elapsed,
+            self.active,
+            self.mma,
+            self.dmma,
+            self.hmma,
+            self.imma,
+            self.dfma,
+            self.integer,
+            self.fp64,
+            self.fp32,
+            self.fp16,
+        )
+
 
 CYCLES: Final = (
     "elapsed",

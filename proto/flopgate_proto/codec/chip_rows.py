@@ -70,12 +70,12 @@ class ChipRowEncoder:
             message.ClearField("energy_mj")
         else:
             message.energy_mj = energy_mj
-        for total, tflop in zip(self._totals, totals_tflop, strict=True):
-            total.low_tflop, total.nominal_tflop, total.high_tflop = tflop
-        for counter, before, count in zip(self._counters, self._counts, counts, strict=True):
+        for index, total in enumerate(self._totals):
+            total.low_tflop, total.nominal_tflop, total.high_tflop = totals_tflop[index]
+        for index, counter in enumerate(self._counters):
             # Most of a chip's counters stand still.
-            if count != before:
-                counter.value = count
+            if counts[index] != self._counts[index]:
+                counter.value = counts[index]
         self._counts = counts
         return message.SerializeToString(deterministic=True)
 

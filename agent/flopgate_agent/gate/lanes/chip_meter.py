@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from operator import attrgetter
 
 from flopgate_agent import meter, parts
 from flopgate_agent.counters.sample import CYCLES, ChipSample, PipeCycles
@@ -15,7 +14,6 @@ from flopgate_proto.codec import ChipRowEncoder
 from flopgate_proto.values import Assurance, ChipRow, CounterSource
 
 _COUNTERS = tuple(f"cycles.{name}" for name in CYCLES)
-_values_of = attrgetter(*CYCLES)
 _RUN_S = "driver.run_s"
 _PIPES = tuple(pipe.value for pipe in Pipe)
 PIPES_READ = frozenset({CounterSource.GPM_CYCLES, CounterSource.GPM_PERCENT})
@@ -265,7 +263,7 @@ def _raw(last: ChipSample | None) -> tuple[tuple[str, ...], tuple[int, ...]]:
         return names, counts
     # What is not believed now is no base after a restart either.
     if last.cycles is not None and not last.mig:
-        names, counts = _COUNTERS, _values_of(last.cycles)
+        names, counts = _COUNTERS, last.cycles.counts()
     if last.run_s is not None:
         names, counts = (*names, _RUN_S), (*counts, last.run_s)
     return names, counts
