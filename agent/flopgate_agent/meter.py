@@ -199,9 +199,11 @@ def _by_cycles(
     before, after = counted
     ticks, active = after.elapsed - before.elapsed, after.active - before.active
     moved = moved_between(before, after)
-    lowest, busiest_pipe = min(ticks, active, *moved), max(moved)
+    ranked = sorted(moved)
+    lowest, busiest_pipe = ranked[0], ranked[-1]
     busiest = max(active, tensor_cycles(moved), busiest_pipe)
-    if lowest < 0:
+    if ticks < 0 or active < 0 or lowest < 0:
+        lowest = min(ticks, active, lowest)
         back = alert("meter.counter.backwards", cycles=lowest, elapsed_ms=elapsed_ms)
         return worst_case(spec, elapsed_ms, *findings, back)
     limit = _limit(spec, elapsed_ms)

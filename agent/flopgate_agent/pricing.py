@@ -36,7 +36,7 @@ def tensor_cycles(moved: tuple[int, ...]) -> int:
     DMMA and DFMA may be two names of one thing.
     """
     mma, dmma, hmma, imma, dfma, _integer, _fp64, _fp32, _fp16 = moved
-    return max(mma, hmma + imma + max(dmma, dfma))
+    return max(mma, hmma + imma + dmma, hmma + imma + dfma)
 
 
 def price(moved: tuple[int, ...], spec: ChipSpec, per_count: int) -> tuple[tuple[Pipe, Flop], ...]:

@@ -256,7 +256,10 @@ class LaneFacts:
     @property
     def rate_tflop_per_s(self) -> int:
         """Fastest that it can go on unsettled grants."""
-        return max([grant.rate_tflop_per_s for grant in self.grants], default=0)
+        fastest_tflop_per_s = 0
+        for grant in self.grants:
+            fastest_tflop_per_s = max(fastest_tflop_per_s, grant.rate_tflop_per_s)
+        return fastest_tflop_per_s
 
     @property
     def settled_tflop(self) -> int:
