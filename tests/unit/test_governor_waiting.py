@@ -273,7 +273,7 @@ def test_status_tells_what_waits_and_when_a_pause_lapses(governor: LocalGovernor
     digest = governor.order(pause(EVERYTHING), OFFICERS[:1])
     lifted = governor.order(resume(digest))
     said = "\n".join(lines_of(overview(governor.state, ())))
-    assert f"pause {digest.hex()}  everything  lapses after 72 h of gate running time" in said
+    assert f"pause {digest.hex()}  everything  lapses after 3d of gate running time" in said
     assert f"waits {lifted.hex()}  resume  in force from 2027-01-16" in said
     assert "loosens: 1 pause is lifted" in said
     revoke(governor, OFFICERS[0], OFFICERS[1:])

@@ -218,7 +218,7 @@ def _one_with(cluster: pb.ClusterStatus) -> str:
 def _pause(pause: pb.PauseStatus) -> str:
     marks = ["emergency"] if pause.emergency else []
     if pause.lapse_ms:
-        marks.append(f"lapses after {pause.lapse_ms / 3_600_000:g} h of gate running time")
+        marks.append(f"lapses after {span_text(pause.lapse_ms)} of gate running time")
     if pause.suspected:
         marks.append("signed by revoked keys alone")
     return "  ".join(
