@@ -13,8 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from PIL import Image
 
 from flopgate_agent.cli import main
+from flopgate_agent.licensing.gathering import look_at, merged
 from flopgate_proto.codec import decode_opening, envelope_from_json
 from flopgate_proto.envelope import verify
+from flopgate_proto.errors import MalformedError
 from flopgate_proto.files import asking_hosts, license_content, qr_parts, write_licenses
 from flopgate_proto.files.qr_images import qr_png, read_qr
 from flopgate_proto.keys import SigningKey
@@ -88,6 +90,14 @@ def test_of_one_host_the_newest_request_is_taken(output: Output, tmp_path: Path)
     newer.write_bytes(license_files.request_file(HOST_KEY, count=5))
     out, _ = output.of("gather", *paths, str(newer))
     assert sorted(one.sequence for one in asking_hosts([out.encode()])) == [3, 5]
+
+
+def test_a_file_that_changes_while_a_site_is_gathered_says_so(tmp_path: Path) -> None:
+    first, second = requests(tmp_path)
+    gathered = look_at([first, second], lambda *_: None)
+    Path(first).write_bytes(Path(second).read_bytes())
+    with pytest.raises(MalformedError, match="changed while it was read"):
+        list(merged(gathered))
 
 
 def test_who_has_not_sent_is_told_and_a_bad_file_keeps_nobody_waiting(

@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import itemgetter
 
 from flopgate_agent.licensing.given import chunks, naming, opened
-from flopgate_proto.errors import FlopgateError
+from flopgate_proto.errors import FlopgateError, MalformedError
 from flopgate_proto.files import (
     REQUEST_KIND,
     AskingHost,
@@ -60,14 +60,26 @@ def look_at(paths: Sequence[str], tell: Tell) -> Gathered:
 
 
 def merged(gathered: Gathered) -> Iterator[bytes]:
-    """Lines of the site's file, host by host, one report in memory at a time."""
+    """Lines of the site's file, host by host, one report in memory at a time.
+
+    Raises:
+        MalformedError: a file is not what it was when it was looked at.
+    """
     return write_reports(REQUEST_KIND, _hosts(gathered))
 
 
 def _hosts(gathered: Gathered) -> Iterator[tuple[ReportingHost, Iterator[CarriedReport]]]:
     for path in dict.fromkeys(path for _, path in gathered.chosen.values()):
+        wanted = {asking.host for asking, of in gathered.chosen.values() if of == path}
         with naming(path), opened(path) as file:
             held = read_reports(REQUEST_KIND, chunks(file))
             for host, reports in groupby(held, key=itemgetter(0)):
-                if gathered.chosen[host.host_id][1] == path:
+                if host in wanted:
+                    wanted.remove(host)
                     yield host, (report for _, report in reports)
+            if wanted:
+                raise MalformedError(
+                    "it was changed while it was read",
+                    code="license-file.changed",
+                    remedy="Gather once nobody writes there any more.",
+                )
