@@ -23,7 +23,7 @@ from pathlib import Path
 # Scripts see their own folder only; packages stand beside it.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from scripts.native_values import HELPER, HELPER_SOURCE, rewritten, with_replace
+from scripts.native_values import HELPER, HELPER_SOURCE, makers_of, rewritten, with_replace
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = (
@@ -44,6 +44,7 @@ COMPILED = (
     "flopgate_agent/parts.py",
     "flopgate_agent/pricing.py",
     "flopgate_agent/counters/sample.py",
+    "flopgate_agent/courier/actions.py",
     "flopgate_agent/courier/backoff.py",
     "flopgate_agent/courier/core.py",
     "flopgate_agent/courier/flow.py",
@@ -56,6 +57,7 @@ COMPILED = (
     "flopgate_agent/gate_process/runner.py",
     "flopgate_agent/gate_process/snapshot.py",
     "flopgate_governor/clusters/neighbours.py",
+    "flopgate_governor/clusters/notices.py",
     "flopgate_governor/core/[!_]*.py",
     "flopgate_governor/core/licenses/[!_]*.py",
     "flopgate_governor/joining/admission.py",
@@ -64,7 +66,8 @@ COMPILED = (
     *(
         f"flopgate_governor/store/{name}.py"
         for name in (
-            "budgets", "cluster_rows", "database", "logbook", "prepared", "records", "topologies",
+            "budgets", "cluster_log", "cluster_rows", "database", "license_rows", "logbook",
+            "prepared", "records", "topologies",
         )
     ),
     "flopgate_governor/views/loose_lanes.py",
@@ -93,7 +96,6 @@ INTERPRETED = frozenset(
 FIELDS_ASKED = frozenset(
     {
         "flopgate_agent/gate/authorities/license.py",
-        "flopgate_proto/chips.py",
         "flopgate_proto/joining.py",
         "flopgate_sim/world/governor_truth.py",  # takes over the fields of a base
         "flopgate_sim/world/lane_sums.py",
@@ -164,10 +166,15 @@ def prepare(folder: Path) -> list[str]:
     (folder / f"{HELPER}.py").write_text(HELPER_SOURCE)
     found = {path.relative_to(folder).as_posix() for one in COMPILED for path in folder.glob(one)}
     names = sorted(found - INTERPRETED)
+    makers = {
+        name.removesuffix(".py").replace("/", "."): makers_of((folder / name).read_text())
+        for name in names
+    }
     for path in sorted(folder.rglob("*.py")):
         name, source = path.relative_to(folder).as_posix(), path.read_text()
         if name in names:
-            path.write_text(rewritten(source, keep_dataclasses=name in FIELDS_ASKED))
+            keep = name in FIELDS_ASKED
+            path.write_text(rewritten(source, keep_dataclasses=keep, makers=makers))
         elif "_pb2" not in name and name != f"{HELPER}.py":
             path.write_text(with_replace(source))
     return names

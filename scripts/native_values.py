@@ -4,14 +4,15 @@ mypyc gives attributes of a class fixed places only where the class is plain: a 
 dataclass it leaves to the interpreter, and code that reads those gains nothing by being compiled
 (measured). So dataclasses become plain classes with the same `__init__`, equality, hash, order and
 text. They are no longer frozen, and `dataclasses.fields` does not know them. What `maker` makes is
-made by calls of classes again, which are quick in C.
+made by calls of classes again, which are quick in C. A ``cached_property``, which mypyc takes for a
+plain one, keeps in a field what it worked out.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 HELPER = "flopgate_native"
@@ -65,10 +66,29 @@ class Field:
         return f"({self.factory})() if {self.name} is None else {self.name}"
 
 
-def rewritten(source: str, *, keep_dataclasses: bool = False) -> str:
+def makers_of(source: str) -> dict[str, str]:
+    """The module's functions of `maker`, each with the name of the class that it stands for."""
+    return {
+        node.targets[0].id: called.id
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Call)
+        and _name(node.value) == "maker"
+        and isinstance(called := node.value.args[0], ast.Name)
+    }
+
+
+def rewritten(
+    source: str,
+    *,
+    keep_dataclasses: bool = False,
+    makers: Mapping[str, Mapping[str, str]] | None = None,
+) -> str:
     """The module, ready for mypyc.
 
     ``keep_dataclasses``: somebody asks for their fields at run time, so they stay as they are.
+    ``makers``: `makers_of` each module of which it may import some.
 
     Raises:
         RewriteError: a dataclass uses something that is not known here.
@@ -77,7 +97,7 @@ def rewritten(source: str, *, keep_dataclasses: bool = False) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
             _rewrite_class(node, keep=keep_dataclasses)
-    _call_classes(tree)
+    _call_classes(tree, makers_of(source), makers or {})
     _take_replace(tree)
     start = 1 + max(
         (
@@ -88,22 +108,26 @@ def rewritten(source: str, *, keep_dataclasses: bool = False) -> str:
         default=-1,
     )
     tree.body[start:start] = ast.parse(
-        f"from mypy_extensions import mypyc_attr as mypyc_attr_\nfrom {HELPER} import make as make_"
+        "from typing import Final as Final_\n"
+        "from mypy_extensions import mypyc_attr as mypyc_attr_\n"
+        f"from {HELPER} import make as make_"
     ).body
     return ast.unparse(ast.fix_missing_locations(tree))
 
 
-def _call_classes(tree: ast.Module) -> None:
+def _call_classes(
+    tree: ast.Module, own: Mapping[str, str], makers: Mapping[str, Mapping[str, str]]
+) -> None:
     """Where a function of `maker` makes a value its class does: mypyc knows no other name of it."""
-    made = {
-        node.targets[0].id: _called.id
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        and isinstance(node.targets[0], ast.Name)
-        and isinstance(node.value, ast.Call)
-        and _name(node.value) == "maker"
-        and isinstance(_called := node.value.args[0], ast.Name)
-    }
+    made = dict(own)
+    for statement in tree.body:
+        if isinstance(statement, ast.ImportFrom):
+            of_module = makers.get(statement.module or "", {})
+            for alias in statement.names:
+                if alias.name in of_module:
+                    made[alias.name] = alias.name = of_module[alias.name]
+            # The class may be imported as well.
+            statement.names = list({alias.name: alias for alias in statement.names}.values())
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             node.id = made.get(node.id, node.id)
@@ -145,9 +169,26 @@ def _rewrite_class(node: ast.ClassDef, *, keep: bool) -> None:
         one for one in node.decorator_list if _name(one) not in {"dataclass", "quick"}
     ]
     fields = list(_fields(node, by_keyword=bool(options.get("kw_only"))))
+    cached = list(_cached(node))
     defined = {one.name for one in node.body if isinstance(one, ast.FunctionDef)}
-    text = "\n".join(_methods(node.name, fields, options, defined))
+    text = "\n".join((*_methods(node.name, fields, cached, options, defined), *_kept(cached)))
     node.body += ast.parse(text).body
+
+
+def _cached(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
+    """Name and type of what is worked out once; the method that does it gets another name."""
+    for one in node.body:
+        if isinstance(one, ast.FunctionDef) and "cached_property" in map(_name, one.decorator_list):
+            yield one.name, ast.unparse(one.returns or ast.Constant(value=None))
+            one.name, one.decorator_list = f"work_out_{one.name}_", []
+
+
+def _kept(cached: list[tuple[str, str]]) -> Iterator[str]:
+    for name, annotation in cached:
+        yield f"@property\ndef {name}(self) -> {annotation}:"
+        yield f"    if self.{name}_ is None:"
+        yield f"        self.{name}_ = self.work_out_{name}_()"
+        yield f"    return self.{name}_"
 
 
 def _fields(node: ast.ClassDef, *, by_keyword: bool) -> Iterator[Field]:
@@ -179,14 +220,23 @@ def _fields(node: ast.ClassDef, *, by_keyword: bool) -> Iterator[Field]:
 
 
 def _methods(
-    cls: str, fields: list[Field], options: dict[str | None, bool], defined: set[str]
+    cls: str,
+    fields: list[Field],
+    cached: list[tuple[str, str]],
+    options: dict[str | None, bool],
+    defined: set[str],
 ) -> Iterator[str]:
     compared = [field for field in fields if field.compared]
     anywhere = [field.parameter for field in fields if not field.by_keyword]
     by_keyword = [field.parameter for field in fields if field.by_keyword]
     taken = ["self", *anywhere, *(["*"] if by_keyword else []), *by_keyword]
+    if anywhere:
+        names = tuple(field.name for field in fields if not field.by_keyword)
+        yield f"__match_args__: Final_ = {names}"
     yield f"def __init__({', '.join(taken)}) -> None:"
     yield "\n".join(f"    self.{field.name} = {field.value}" for field in fields) or "    pass"
+    for name, annotation in cached:
+        yield f"    self.{name}_: {annotation} | None = None"
     if "__post_init__" in defined:
         yield "    self.__post_init__()"
     if "__eq__" not in defined:

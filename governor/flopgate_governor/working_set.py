@@ -97,8 +97,8 @@ class Work:
     relicensed: set[bytes] = field(default_factory=set)
     wishes: list[Row] = field(default_factory=list)
 
-    @classmethod
-    def load(cls, connection: Connection, state: State, received: list[Received]) -> Work:
+    @staticmethod
+    def load(connection: Connection, state: State, received: list[Received]) -> Work:
         """Read all facts of a batch, with one statement a table."""
         hosts = {item.host_id: state.hosts[item.host_id].host for item in received}
         unread = {host_id: host for host_id, host in hosts.items() if host_id not in state.chains}
@@ -127,7 +127,7 @@ class Work:
             state.totals.clear()
         budgets.learn_totals(connection, scopes, state.totals)
         lapsing = any(held.lapse_ms is not None for held in state.book.orders.pauses)
-        return cls(
+        return Work(
             state=state,
             connection=connection,
             book=state.book,

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Final
 
 from flopgate_proto.errors import EnvironmentFault
 
@@ -97,6 +98,21 @@ class Rates:
     def _beside(self) -> int:
         # Tensor cores do one thing at a time; nothing published keeps the others from working too.
         return self.fp64 + self.fp32 + self.fp16
+
+
+RATES: Final = (
+    "fp64",
+    "fp32",
+    "fp16",
+    "fp64_tensor",
+    "tf32_tensor",
+    "half_tensor",
+    "fp8_tensor",
+    "int8_tensor",
+    "fp6_tensor",
+    "fp4_tensor",
+)
+"""The names of `Rates`, in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,10 +332,7 @@ def _parse_chip(row: dict[str, str], per_sm: dict[str, str]) -> ChipSpec:
 def _highest(specs: Iterable[ChipSpec]) -> ChipSpec:
     """Build the spec charged to a chip that nobody described: the highest of every column."""
     rows = tuple(specs)
-    rates = {
-        field.name: max(getattr(spec.rates, field.name) or 0 for spec in rows)
-        for field in fields(Rates)
-    }
+    rates = {name: max(getattr(spec.rates, name) or 0 for spec in rows) for name in RATES}
     return ChipSpec(
         model="unknown",
         known=False,

@@ -1,13 +1,14 @@
 """The chip table checks itself, finds chips by device id first, and never makes one cheap."""
 
 import csv
+from dataclasses import fields
 from importlib import resources
 
 import pytest
 
 from flopgate_agent.counters.sample import ChipIdentity
 from flopgate_agent.meter import spec_of
-from flopgate_proto.chips import ChipTableError, load_table, parse_table
+from flopgate_proto.chips import RATES, ChipTableError, Rates, load_table, parse_table
 
 DATA = resources.files("flopgate_proto").joinpath("data")
 CHIPS = DATA.joinpath("chips.csv").read_text(encoding="utf-8")
@@ -70,6 +71,10 @@ def test_the_name_decides_between_models_of_one_device_id() -> None:
 
 def test_a_chip_without_device_id_is_found_by_name() -> None:
     assert load_table().find(0x1DB1, "Tesla V100-SXM2-16GB").model.startswith("V100 SXM2")
+
+
+def test_the_names_of_the_rates_are_those_of_the_value() -> None:
+    assert tuple(field.name for field in fields(Rates)) == RATES
 
 
 def test_an_unknown_chip_is_dearer_than_any_known_one() -> None:

@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts.compiled import COMPILED, FIELDS_ASKED, INTERPRETED, PACKAGES, ROOT
-from scripts.native_values import HELPER, HELPER_SOURCE, RewriteError, rewritten, with_replace
+from scripts.native_values import (
+    HELPER,
+    HELPER_SOURCE,
+    RewriteError,
+    makers_of,
+    rewritten,
+    with_replace,
+)
 
 SOURCE = '''
 """Some values."""
@@ -20,10 +27,12 @@ SOURCE = '''
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from flopgate_proto.quick import maker, quick
 
 LEAST = 2
+worked_out = []
 
 
 @quick
@@ -53,6 +62,20 @@ class Place:
 
     row: int
     column: int = 0
+
+
+@dataclass(frozen=True)
+class Sides:
+    """With what follows from them."""
+
+    a: int
+    b: int
+
+    @cached_property
+    def longest(self) -> int:
+        """Worked out once."""
+        worked_out.append(self)
+        return max(self.a, self.b)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -117,6 +140,25 @@ def test_fields_are_taken_as_before(both: tuple[Any, Any]) -> None:
                 one.Figures(*wrong)
 
 
+def test_patterns_take_fields_by_their_place(both: tuple[Any, Any]) -> None:
+    for one in both:
+        match one.Place(4, 5):
+            case one.Place(row, column):
+                assert (row, column) == (4, 5)
+            case _:
+                pytest.fail("no such place")
+
+
+@given(a=st.integers(), b=st.integers())
+def test_what_is_worked_out_is_kept(both: tuple[Any, Any], a: int, b: int) -> None:
+    for one in both:
+        sides = one.Sides(a, b)
+        one.worked_out.clear()
+        assert [sides.longest, sides.longest] == [max(a, b)] * 2
+        assert one.worked_out == [sides]
+        assert one.Sides(b, a).longest == sides.longest
+
+
 def test_each_has_a_list_of_its_own_and_what_it_adds_up(both: tuple[Any, Any]) -> None:
     for one in both:
         first, second = one.Book(), one.Book(lines=[1, 2])
@@ -133,7 +175,16 @@ def test_what_was_rewritten_is_no_dataclass_and_errors_stay_open_to_the_interpre
     assert "replace(Figures(low=self.low)" in text
     assert "@mypyc_attr_(native_class=False)\nclass BookError" in text
     kept = rewritten(SOURCE, keep_dataclasses=True)
-    assert kept.count("@mypyc_attr_(native_class=False)\nclass") == 4
+    assert kept.count("@mypyc_attr_(native_class=False)\nclass") == 5
+
+
+def test_what_a_function_of_another_module_makes_its_class_makes() -> None:
+    makers = {"elsewhere": makers_of(SOURCE)}
+    assert makers == {"elsewhere": {"make_figures": "Figures"}}
+    source = '"""Made."""\nfrom elsewhere import Figures, make_figures\nnone = make_figures(low=0)'
+    text = rewritten(source, makers=makers)
+    assert text.endswith("from elsewhere import Figures\nnone = Figures(low=0)")
+    assert "make_figures(low=0)" in rewritten(source)
 
 
 def test_a_field_of_an_unknown_kind_is_refused() -> None:
