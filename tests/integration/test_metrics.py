@@ -1,4 +1,4 @@
-"""A real courier is scraped; promtool judges what it serves, and the alerts."""
+"""A real courier is scraped, a real governor asked; promtool judges both, and the alerts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import pytest
 
 from flopgate_sim.live.processes import free_ports
 from tests.support.courier_site import Site, rss_kib
+from tests.support.governor_cli import cli
+from tests.support.governor_process import GovernorProcess
 from tests.support.waiting import WAIT_S, until
 
 ROOT = Path(__file__).parents[2]
@@ -75,8 +77,29 @@ def test_promtool_finds_nothing_in_a_real_scrape(site: Site) -> None:
 
 
 @pytest.mark.components
+def test_promtool_finds_nothing_in_what_a_real_governor_says(tmp_path: Path) -> None:
+    governor = GovernorProcess.make(tmp_path / "g")
+    governor.start()
+    try:
+        told = cli("status", "--dir", governor.root, "--metrics").stdout
+    finally:
+        governor.stop()
+    assert "flopgate_authority_grants 1.0" in told
+    assert promtool("check", "metrics", given=told) == ""
+
+
+@pytest.mark.components
 def test_alerts_come_when_they_should_and_not_before(tmp_path: Path) -> None:
     for path in (ROOT / "packaging/prometheus/flopgate.yml", ROOT / "tests/support/alerts.yml"):
         shutil.copy(path, tmp_path)
     assert "9 rules found" in promtool("check", "rules", str(tmp_path / "flopgate.yml"))
     assert "SUCCESS" in promtool("test", "rules", str(tmp_path / "alerts.yml"))
+
+
+@pytest.mark.components
+def test_alerts_of_an_oversight_body_come_too(tmp_path: Path) -> None:
+    rules, plays = "flopgate-governor.yml", "governor_alerts.yml"
+    for path in (ROOT / "packaging/prometheus" / rules, ROOT / "tests/support" / plays):
+        shutil.copy(path, tmp_path)
+    assert "8 rules found" in promtool("check", "rules", str(tmp_path / rules))
+    assert "SUCCESS" in promtool("test", "rules", str(tmp_path / plays))

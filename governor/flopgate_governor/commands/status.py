@@ -15,6 +15,7 @@ from flopgate_governor.desk.output import show
 from flopgate_governor.files import Layout
 from flopgate_governor.licenses.words import excused_until_ms, sum_of_all
 from flopgate_governor.views.loose_lanes import would_stop
+from flopgate_governor.views.metrics import metrics_text
 from flopgate_proto.amounts import counted, date_text, flop_text, rate_text, span_text
 from flopgate_proto.codec.common import scope_of
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -35,8 +36,14 @@ HOUR_MS: Final = 3_600_000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``status``."""
     add_directory(parser)
-    parser.add_argument(
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument(
         "--json", action="store_true", help="for programs: protobuf JSON, bytes in base64"
+    )
+    forms.add_argument(
+        "--metrics",
+        action="store_true",
+        help="for Prometheus' collectors of text files (docs/metrics.md)",
     )
 
 
@@ -45,6 +52,8 @@ def run(arguments: argparse.Namespace) -> None:
     reply = status(Layout(arguments.dir))
     if arguments.json:
         show(MessageToJson(reply, preserving_proto_field_name=True))
+    elif arguments.metrics:
+        show(metrics_text(reply).rstrip("\n"))
     else:
         show("\n".join(lines_of(reply, unix_ms())))
 
