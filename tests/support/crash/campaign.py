@@ -81,16 +81,25 @@ def commands(rounds: int | None, seed: int, tell: Tell) -> Figures:
         return scene.figures
 
 
+def place_of(death: Death, life: Sequence[str]) -> int:
+    """Which call of that life it is, from 0."""
+    same = (at for at, place in enumerate(life) if place == death.place)
+    return next(islice(same, death.number - 1, None))
+
+
 def sites(rounds: int | None, seed: int, tell: Tell) -> Figures:
     """Of whole sites, one after the other; gates of all but the first are killed at birth, too."""
     figures = Figures("site")
     ahead: Iterator[tuple[str, Death]] | None = None
     births: Iterator[Death] = iter(())
+    first: Sequence[str] = ()
     while True:
-        born = tuple(islice(births, BIRTHS))
+        # What a life does only once comes first, or the life before has done it.
+        born = sorted(islice(births, BIRTHS), key=lambda death: place_of(death, first))
         with TemporaryDirectory() as folder, SiteScene(Path(folder), born, figures) as scene:
             if ahead is None:
-                ahead, births = deaths(scene, seed), spread(scene.born, seed)
+                first = scene.born
+                ahead, births = deaths(scene, seed), spread(first, seed)
             asked = SITE_LIVES if rounds is None else min(SITE_LIVES, rounds)
             played = play(scene, ahead, asked, tell)
         if rounds is not None:
