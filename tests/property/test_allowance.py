@@ -61,6 +61,20 @@ def test_who_keeps_the_pace_never_waits(allowance: Allowance, every_ms: int, cou
         volumes.charge({HOST: min(allowance.interval_bytes, 9_999)}, every_ms, now_ms)
 
 
+@given(PACE, EVERY_MS, EVERY_MS, st.integers(1, 10**8))
+def test_another_pace_leaves_the_burst_what_it_is(
+    allowance: Allowance, before_ms: int, after_ms: int, size_bytes: int
+) -> None:
+    """A policy that has hosts ask more often holds nobody back who was within the burst."""
+    volumes, now_ms = Volumes(allowance=allowance), 1_000
+    size_bytes = min(size_bytes, allowance.burst_bytes * 9 // 10)
+    volumes.charge({HOST: size_bytes}, before_ms, now_ms)
+    assert volumes.wait_ms(HOST, 0, before_ms, now_ms) == 0
+    assert volumes.wait_ms(HOST, 0, after_ms, now_ms) == 0
+    left_bytes = allowance.burst_bytes - size_bytes
+    assert volumes.wait_ms(HOST, 2 * left_bytes + 9, after_ms, now_ms) > 0
+
+
 @given(PACE, EVERY_MS, STEPS)
 def test_no_host_waits_for_another(
     allowance: Allowance, every_ms: int, steps: list[tuple[int, int]]

@@ -3,8 +3,8 @@
 A host that has used up its allowance is held back: its next new reports are refused and told when
 to come again; the gate keeps them meanwhile. What is on record already is answered as ever.
 
-Kept for a host is one moment: when all that it added is paid for, at the pace in force. A host that
-is paid up needs none, so what is kept is bounded by the hosts that report.
+Kept for a host is one moment: when all that it added is paid for, at the pace in force; with that it
+moves. A host that is paid up needs none, so what is kept is bounded by the hosts that report.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ class Volumes:
     held_ms: dict[bytes, int] = field(default_factory=dict)
     _paid_us: dict[bytes, int] = field(default_factory=dict)
     _held_until_ms: dict[bytes, int] = field(default_factory=dict)
+    _every_ms: int = 0
     _look_at: int = LOOK_AT_LEAST
 
     def wait_ms(self, host_id: bytes, added_bytes: int, every_ms: int, now_ms: int) -> int:
@@ -85,6 +86,7 @@ class Volumes:
         held_ms = self.held_until_ms(host_id) - now_ms
         if held_ms > 0:
             return held_ms
+        self._keep_pace(every_ms, now_ms)
         owed_us = self._owed_us(host_id, now_ms) + self._cost_us(added_bytes, every_ms)
         span_us = self._cost_us(self.allowance.burst_bytes, every_ms)
         if owed_us < span_us:
@@ -101,6 +103,7 @@ class Volumes:
 
     def charge(self, added: Mapping[bytes, int], every_ms: int, now_ms: int) -> None:
         """So many bytes of each host are on record."""
+        self._keep_pace(every_ms, now_ms)
         for host_id, added_bytes in added.items():
             owed_us = self._owed_us(host_id, now_ms) + self._cost_us(added_bytes, every_ms)
             self._paid_us[host_id] = now_ms * US_PER_MS + owed_us
@@ -112,6 +115,17 @@ class Volumes:
     def held_until_ms(self, host_id: bytes) -> int:
         """Until when this host was told to wait last; 0: never."""
         return self._held_until_ms.get(host_id, 0)
+
+    def _keep_pace(self, every_ms: int, now_ms: int) -> None:
+        """Bytes are owed: by another policy the same ones are paid for sooner, or later."""
+        if every_ms != self._every_ms:
+            now_us, before_ms, owing = now_ms * US_PER_MS, self._every_ms, self._paid_us
+            self._paid_us = {
+                one: now_us + (paid - now_us) * every_ms // before_ms
+                for one, paid in owing.items()
+                if paid > now_us
+            }
+            self._every_ms = every_ms
 
     def _owed_us(self, host_id: bytes, now_ms: int) -> int:
         return max(0, self._paid_us.get(host_id, 0) - now_ms * US_PER_MS)
