@@ -12,6 +12,7 @@ import pytest
 from flopgate_governor.commit import Committer
 from flopgate_governor.pki import CertificateAuthority, new_authority
 from flopgate_governor.service.greeting import GREETING_BYTES_MAX, greetings
+from flopgate_governor.service.guard import Calls
 from flopgate_governor.service.registration import (
     ENROLMENTS_MAX,
     OF_ADDRESS_MAX,
@@ -92,13 +93,16 @@ def enrolled(folder: Path, callers: list[Any], first: int, last: int = 0) -> int
     async def flood() -> int:
         committer = Committer(lambda: _reopened(governor))
         await committer.start()
-        service = RegistrationService(committer, _tls(), AUTHORITY)
+        counted = Calls()
+        service = RegistrationService(committer, counted, _tls(), AUTHORITY)
         free = Event()
         busy = asyncio.ensure_future(committer.call(lambda _: free.wait()))
         calls = [asyncio.ensure_future(service.Enroll(request, caller)) for caller in callers]
         for call in calls[first : len(calls) - last]:
             with pytest.raises(Refused):
                 await call
+        # What `status` tells of calls that were too many.
+        assert counted.refused == len(calls) - first - last
         free.set()
         await busy
         done = await asyncio.gather(*calls, return_exceptions=True)

@@ -3,8 +3,8 @@
 A host that has used up its allowance is held back: its next new reports are refused and told when
 to come again; the gate keeps them meanwhile. What is on record already is answered as ever.
 
-Kept for a host is one moment: when all that it added is paid for, at the pace in force; with that it
-moves. A host that is paid up needs none, so what is kept is bounded by the hosts that report.
+Kept for a host is one moment: when all that it added is paid for, at the pace in force, with which
+it moves. A host that is paid up needs none, so what is kept is bounded by the hosts that report.
 """
 
 from __future__ import annotations

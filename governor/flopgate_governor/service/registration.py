@@ -30,12 +30,14 @@ OF_ADDRESS_MAX: Final = 4
 class RegistrationService(rpc.RegistrationServiceServicer):
     """Serves ``Enroll``."""
 
-    def __init__(self, committer: Committer, tls: CertificateAuthority, authority: str) -> None:
+    def __init__(
+        self, committer: Committer, calls: Calls, tls: CertificateAuthority, authority: str
+    ) -> None:
         self._committer = committer
+        self._calls = calls
         self._tls = tls
         self._authority = authority
         self._room = asyncio.Semaphore(ENROLMENTS_MAX)
-        self._of_address = Calls()
 
     async def Enroll(self, request: pb.EnrollRequest, context: Context) -> pb.EnrollReply:  # noqa: N802
         """Admit a host and certify its courier; asking again gives the same admission."""
@@ -46,8 +48,11 @@ class RegistrationService(rpc.RegistrationServiceServicer):
             def work(state: State) -> Admitted:
                 return admit(state, envelope, quote)
 
-            with self._of_address.one(address_of(context), OF_ADDRESS_MAX) as room:
+            caller = f"enrolment from {address_of(context)}"
+            with self._calls.one(caller, OF_ADDRESS_MAX) as room:
                 if not room or self._room.locked():
+                    # Who has room himself, and finds none among all, was not counted.
+                    self._calls.refused += room
                     await context.abort(
                         grpc.StatusCode.RESOURCE_EXHAUSTED, "registration.busy: Try again later."
                     )

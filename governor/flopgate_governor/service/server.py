@@ -104,7 +104,7 @@ async def listen(
     link_port = await _open(link, GOVERNOR, link_address, mutual, option="--listen")
     enroll = grpc.aio.server(options=_ENROLL, interceptors=[Guard(authority, calls)])
     rpc.add_RegistrationServiceServicer_to_server(
-        RegistrationService(committer, tls, authority), enroll
+        RegistrationService(committer, calls, tls, authority), enroll
     )
     server_only = grpc.ssl_server_credentials(pair)
     enroll_port = await _open(
