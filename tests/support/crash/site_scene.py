@@ -1,8 +1,8 @@
 """A governor, and a host with gate, lock-down, courier and jobs, all real, on the fake driver.
 
 One of governor, gate and courier is killed at each of its writes, while the others live. One lane
-is permitted and has a job whose kernel never ends: a gate that held it for a moment would have to
-kill it. The other lane is paused from the start, and a job waits in it.
+is permitted and has a job whose kernel never ends: a gate that holds it for longer than `drain_ms`
+has to kill it. The other lane is paused from the start, and a job waits in it.
 """
 
 from __future__ import annotations
