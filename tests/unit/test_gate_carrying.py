@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -173,14 +174,27 @@ class Last:
         return self._ledger.reports(from_sequence, limit)
 
 
+def memory_of_next_run(manager: Manager, fd: int) -> KeptMemory:
+    """On what the run before left in this memory file."""
+    found = ServiceManager(manager.env(), os.getpid())
+    found.stored["allowance"] = os.dup(fd)
+    return KeptMemory(found)
+
+
+@pytest.mark.parametrize("anew", [True, False])
 @pytest.mark.parametrize("durable", [True, False])
 def test_law_9_a_gate_that_dies_as_it_keeps_a_renewal_stops_nothing(
-    tmp_path: Path, *, durable: bool
+    tmp_path: Path, *, durable: bool, anew: bool
 ) -> None:
+    """``anew``: it is the first thing that its run keeps."""
     rig = running()
+    fd = os.memfd_create("allowance")
     with Manager(tmp_path) as manager:
-        memory = KeptMemory(ServiceManager(manager.env(), os.getpid()))
+        memory = memory_of_next_run(manager, fd)
         memory.write(kept_of(rig.core))
+        if anew:
+            memory = memory_of_next_run(manager, fd)
+            memory.read()
         rig.network = cut
         rig.run(rig.authority.policy.renew_after_ms + 1_000)
         asks = next(one for one in reversed(rig.reports) if decode_report(one.payload).request)
@@ -192,6 +206,7 @@ def test_law_9_a_gate_that_dies_as_it_keeps_a_renewal_stops_nothing(
             runner.do(rig.core.answer(rig.authority.name, rig.authority.answer(asks), rig.now))
         assert carried(rig, memory.read()) == ([] if durable else [NOT_DURABLE])
         assert isinstance(permission(rig), Allowed)
+    os.close(fd)
 
 
 def test_law_6_a_refusal_that_became_durable_leaves_nothing_of_the_answer_before_it() -> None:
@@ -274,12 +289,7 @@ def test_law_9_a_gate_that_dies_as_it_writes_its_memory_leaves_what_was_before(
     after = kept_of(rig.core)
     fd = os.memfd_create("allowance")
     with Manager(tmp_path) as manager:
-
-        def memory() -> KeptMemory:
-            found = ServiceManager(manager.env(), os.getpid())
-            found.stored["allowance"] = os.dup(fd)
-            return KeptMemory(found)
-
+        memory = partial(memory_of_next_run, manager, fd)
         first = memory()
         first.write(CarriedOver(winding_down=(WindingDown(workload=WORKLOAD, freeze_at_ms=1),)))
         first.write(before)

@@ -71,7 +71,7 @@ class KeptMemory:
         if why and not newest:
             _LOG.warning("what the gate before left is not understood: %s", why)
         # What is not whole is written over next.
-        self._number = newest
+        self._number, self._written = newest, found
         return found
 
     def write(self, kept: CarriedOver) -> None:
