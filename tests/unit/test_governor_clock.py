@@ -101,6 +101,19 @@ def test_a_leap_that_lasts_is_followed_and_a_restart_goes_on_from_there(
     assert signed_ms(governor, host) == governor.clock()
 
 
+def test_a_clock_that_drifts_does_not_seem_to_leap_after_a_restart(
+    governor: LocalGovernor,
+) -> None:
+    """By as much as can be slewed, 500 ppm; what of it was not written comes on top."""
+    for look in range(200):
+        governor.clock.unix_ms += LOOK_MS
+        governor.clock.ahead_ms += LOOK_MS // 2_000
+        governor.state.keep_time()
+        assert governor.state.keeper.time.held_ms == 0
+        if look % 33 == 0:
+            governor.reopen()
+
+
 def test_a_boot_believes_the_wall_clock(governor: LocalGovernor) -> None:
     (host,) = joined(governor)
     governor.clock.ahead_ms, governor.clock.boot_id = DAY_MS, b"another boot"

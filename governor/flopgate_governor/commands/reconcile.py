@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         required=True,
         metavar="N",
-        help="highest batch number that any host quoted, as `status` shows it; 0 where none did, "
+        help="highest batch that was shown to be lost, as `status` tells it; 0 where none was, "
         "but officers know that a backup was put back",
     )
     licenses = parser.add_mutually_exclusive_group()
