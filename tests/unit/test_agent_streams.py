@@ -82,6 +82,13 @@ def test_a_reader_that_has_enough_is_no_fault(status: str, unbuffered: str) -> N
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_prolog_whose_words_nobody_reads_keeps_no_job_out(status: str, unbuffered: str) -> None:
+    line = '{ sleep 0.3; "$@"; } | true'
+    done = run(line, *COMMAND, "check", "--file", status, PYTHONUNBUFFERED=unbuffered)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_locale_without_a_sign_hides_no_answer(status: str) -> None:
     done = run('"$@"', *COMMAND, "check", "--file", status, PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stdout) == (0, "tr\\xe8s: open\n")

@@ -12,6 +12,7 @@ from flopgate_agent.host_status import (
     read_status,
     why_not,
 )
+from flopgate_agent.streams import reader_left
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +37,14 @@ def run(arguments: argparse.Namespace) -> int:
     lanes = lanes_of(status, arguments.workload)
     ruled = is_ruled(status) or not arguments.admitted
     shut = [lane for lane in lanes if not (lane["may_start"] and ruled)]
-    if not arguments.quiet:
-        for lane in lanes:
-            sys.stdout.write(f"{lane['workload']}: {why_not(lane) if lane in shut else 'open'}\n")
+    try:
+        if not arguments.quiet:
+            for lane in lanes:
+                said = why_not(lane) if lane in shut else "open"
+                sys.stdout.write(f"{lane['workload']}: {said}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The exit status says it all, and keeps no job out because nobody reads the words.
+        if not reader_left():
+            raise
     return int(bool(shut))
