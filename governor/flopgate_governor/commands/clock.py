@@ -1,4 +1,4 @@
-"""Say that the wall clock is right: the governor, which must be stopped, follows it at once."""
+"""Tell wall clock and governor time; with --believe the wall clock is right from now on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--believe",
         action="store_true",
-        help="take the wall clock for right; else only tell what is believed",
+        help="say that the wall clock is right: the governor, which must be stopped, follows it",
     )
     add_directory(parser)
     add_json(parser)

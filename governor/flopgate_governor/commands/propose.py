@@ -53,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     revoke = kind("revoke", "a suspected key counts for nothing but a veto from now on")
     revoke.add_argument(
-        "officer", metavar="KEY", help="name or key id, as in the trust root; id of an online key"
+        "officer",
+        metavar="SUSPECT",
+        help="name or key id, as in the trust root; id of an online key",
     )
     adopt = kind("adopt", "a host whose chain was closed on evidence goes on after one report")
     adopt.add_argument("host", metavar="HOST", help="its id, or the digits it begins with")

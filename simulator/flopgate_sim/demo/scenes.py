@@ -112,9 +112,11 @@ def pause(play: Play, scope: str, workload: str | None, reason: str) -> None:
     others = [view for view in play.cluster.views() if workload and view.workload != workload]
     if others:
         stopped = [view for view in others if not view.runs]
+        why = ", ".join(sorted({view.reason or "no reason" for view in stopped}))
         play.teller.check(
             "every other workload goes on",
-            f"{len(others) - len(stopped)} of {len(others)} hosts run",
+            f"{len(others) - len(stopped)} of {len(others)} hosts run"
+            + (f"; stopped: {why}" if stopped else ""),
             held=not stopped,
         )
 

@@ -74,6 +74,16 @@ class Teller:
         """Whether every finding held."""
         return all(finding.held for finding in self.findings)
 
+    @property
+    def verdict(self) -> str:
+        """One line: every law held, one did not, or something else came otherwise than expected."""
+        broken = [finding for finding in self.findings if not finding.held]
+        if any(finding.law for finding in broken):
+            return "A LAW WAS BROKEN"
+        if broken:
+            return "NOT EVERYTHING CAME AS EXPECTED, no law was broken: see what is BROKEN above"
+        return "every law held"
+
     def table(self) -> None:
         """The findings, one a row."""
         table = Table(title="What was measured", show_lines=False)
