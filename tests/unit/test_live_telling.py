@@ -12,7 +12,7 @@ from flopgate_sim.live.telling import Teller
     ("missed", "verdict"),
     [
         ((), "every law held"),
-        (("",), "NOT EVERYTHING CAME AS EXPECTED, no law was broken"),
+        (("",), "NOT EVERYTHING CAME AS EXPECTED, every law held"),
         (("1, 6",), "A LAW WAS BROKEN"),
         (("", "3"), "A LAW WAS BROKEN"),
     ],

@@ -81,7 +81,7 @@ class Teller:
         if any(finding.law for finding in broken):
             return "A LAW WAS BROKEN"
         if broken:
-            return "NOT EVERYTHING CAME AS EXPECTED, no law was broken: see what is BROKEN above"
+            return "NOT EVERYTHING CAME AS EXPECTED, every law held: see what is BROKEN above"
         return "every law held"
 
     def table(self) -> None:
