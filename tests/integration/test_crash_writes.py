@@ -45,7 +45,7 @@ def test_law_9_a_governor_that_dies_at_its_writes(tmp_path: Path) -> None:
 def test_law_9_a_host_whose_gate_or_courier_dies_at_its_writes(tmp_path: Path) -> None:
     births = (at("rename gate/host.key", how=How.AFTER), at(f"fdatasync {LEDGER}", how=How.AFTER))
     deaths = (
-        ("gate", at("pwrite memfd:allowance (deleted)", how=How.HALF)),
+        ("gate", at("pwrite memfd:allowance (deleted)", 2, How.HALF)),
         ("gate", at(f"fdatasync {LEDGER}", 3)),
         ("courier", at("rename courier/certificates/gov.example.pem")),
     )

@@ -1,8 +1,9 @@
 """A governor, and a host with gate, lock-down, courier and jobs, all real, on the fake driver.
 
 One of governor, gate and courier is killed at each of its writes, while the others live. One lane
-is permitted and has a job whose kernel never ends: a gate that holds it for longer than `drain_ms`
-has to kill it. The other lane is paused from the start, and a job waits in it.
+is permitted and has a job whose kernel never ends: a gate that found no permission when it starts
+again, with no courier at first, would have to kill it. The other lane is paused from the start, and
+a job waits in it.
 """
 
 from __future__ import annotations
@@ -10,21 +11,24 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from itertools import pairwise
 from pathlib import Path
 from traceback import format_exc
 from typing import Final, Self
 
+from flopgate_agent.door import FrameDecoder, parse_from_gate
+from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LaneState
 from flopgate_sim.live.processes import free_ports
 from tests.support.crash.figures import CrashError, Figures, copied
 from tests.support.crash.switch import Death, Switch
-from tests.support.crash.tap import Tap
+from tests.support.crash.tap import CHUNK_BYTES, Tap
 from tests.support.gate_host import GateHost
 from tests.support.governor_process import GovernorProcess, check_store
 from tests.support.service_manager import ServiceManager
@@ -54,6 +58,14 @@ headroom_max_tflop = 100_000_000
 scope = "cluster:c1"
 cap_tflop = 1_000_000_000_000
 """
+
+
+def state_of(snapshot: pb.Snapshot, workload: str) -> LaneState | None:
+    """Of a lane, as a gate tells."""
+    for lane in snapshot.lanes:
+        if lane.workload == workload:
+            return LaneState(lane.state)
+    return None
 
 
 class SiteScene:
@@ -124,7 +136,7 @@ class SiteScene:
             self._live("gate", birth)
         self.switch.arm(None)
         self._start_gate(self.switch.env)
-        until(lambda: self._state(RUNS) is LaneState.RUNNING, self._told)
+        until(lambda: state_of(self._tap.snapshot, RUNS) is LaneState.RUNNING, self._told)
         self.born = self.switch.places()
         self._host.watch()
         self.job = self._host.compute(fmt="fp16", persistent=True)
@@ -219,9 +231,34 @@ class SiteScene:
                 path.unlink()
         self._live(program, death)
         self._judge()
-        self._start(program, {})
+        if program == "gate":
+            self._start_alone()
+        else:
+            self._start(program, {})
         self._until_reports(REPORTS_EACH)
         self._judge()
+
+    def _start_alone(self) -> None:
+        """A gate goes on by what the one before left: nobody brings it a permit meanwhile."""
+        assert self._courier is not None
+        self._courier.send_signal(signal.SIGSTOP)
+        try:
+            self._start("gate", {})
+            until(lambda: self._permitted() or self.job.poll() is not None, self._told)
+        finally:
+            self._courier.send_signal(signal.SIGCONT)
+
+    def _permitted(self) -> bool:
+        """Whether the gate says at its door that the lane of the job runs."""
+        decoder = FrameDecoder()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock, suppress(OSError):
+            sock.connect(str(self._host.door))
+            while data := sock.recv(CHUNK_BYTES):
+                for frame in decoder.feed(data):
+                    message = parse_from_gate(frame)
+                    if message.HasField("snapshot"):
+                        return state_of(message.snapshot, RUNS) is LaneState.RUNNING
+        return False
 
     def _keys(self) -> list[Path]:
         return [path for path in self._courier_state.iterdir() if path.is_file()]
@@ -262,12 +299,6 @@ class SiteScene:
         courier = (self._folder / "courier.log").read_text()[-1500:]
         governor = (self._folder / "g" / "log").read_text()[-1500:]
         return f"{self._host.logged()[-1500:]}\n{courier}\n{governor}"
-
-    def _state(self, workload: str) -> LaneState | None:
-        for lane in self._tap.snapshot.lanes:
-            if lane.workload == workload:
-                return LaneState(lane.state)
-        return None
 
     # ------------------------------------------------------------------ the judge
 
