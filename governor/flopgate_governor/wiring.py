@@ -27,6 +27,7 @@ from flopgate_governor.core.allowance import Allowance
 from flopgate_governor.desk.output import show
 from flopgate_governor.files import Layout, read_secret, read_signing_key
 from flopgate_governor.limits import Limits, limits_in
+from flopgate_governor.open_files import allow_open_files
 from flopgate_governor.pki import CertificateAuthority, Credential, server_names
 from flopgate_governor.service.keeping_time import keep_time
 from flopgate_governor.service.server import listen
@@ -148,6 +149,7 @@ async def serve(
         try:
             await committer.start()
             _calm_collector()
+            allow_open_files(limits.streams.in_all)
             certified = dict.fromkeys(
                 name for host in (link_host, enroll_host, *names) for name in server_names(host)
             )
