@@ -169,13 +169,12 @@ def test_law_9_kill_9_of_the_gate_continues_its_chain_and_charges_the_gap(host: 
     assert lane.total.nominal_tflop >= truth * 0.99
     assert lane.unaccounted_tflop > 0
     findings = {found.id for report in chain for found in report.findings}
-    # On a starved machine counters and clock can be read too far apart: then the peak is charged,
-    # for this gap or for a look after it.
     assert findings & {"meter.gap.tightened", "meter.gap.not_continuous"}
-    charged = sum(report.lanes[0].gap.nominal_tflop for report in chain)
-    if "meter.gap.tightened" in findings:
-        measured = lane.total.nominal_tflop - charged
-        assert measured <= truth * 1.05 + 10, "it costs what really ran"
+    # On a starved machine counters and clock are read too far apart: a look of either run is priced
+    # by less than cycles then, and says so.
+    findings |= {one.id for sent in first.values() for one in decode_report(sent.payload).findings}
+    if findings == {"meter.gap.tightened", "meter.counter.calibrated"}:
+        assert lane.total.nominal_tflop <= truth * 1.05 + 10, "it costs what really ran"
 
 
 def test_law_8_a_driver_that_hangs_is_charged_and_stops_the_host(host: GateHost) -> None:
