@@ -121,7 +121,7 @@ class Governor:
             self._engine.note(self.name, f"cannot start: {error.code}")
             self._engine.after(RESTART_US, "governor start", self.start)
             return
-        self.times.started(self.state.batch_number)
+        self.times.started(self.state.batch_digest)
         with store.transaction() as connection:
             self.database = driver_of(connection)
         self._engine.note(self.name, f"starts at batch {self.state.batch_number}")

@@ -132,7 +132,7 @@ def plain_time(governor: Governor, _now_us: int, _booked: Booked) -> Iterable[st
     if state is None:
         return found
     told_unix_ms = governor.truth.silence.unix_ms
-    unfit = governor.times.unfit(told_unix_ms, state.batch_number, state.unix_ms)
+    unfit = governor.times.unfit(told_unix_ms, state.batch_digest, state.unix_ms)
     return [*found, *(f"{governor.name}: {text}" for text in unfit)] if unfit else found
 
 

@@ -27,7 +27,7 @@ class TimeTruth:
         self._founded = False
         self._offsets_ms: set[int] = set()
         self._told_unix_ms = 0
-        self._batch_number = 0
+        self._batch = b""
 
     def booted(self) -> None:
         """The boot clock begins anew."""
@@ -45,10 +45,10 @@ class TimeTruth:
         if not self._founded:
             self._offsets_ms.add(self._clocks.wall_offset_ms)
 
-    def started(self, batch_number: int) -> None:
-        """It serves, from this batch on: from now on its store knows."""
+    def started(self, batch: bytes) -> None:
+        """It serves, from the batch with this digest on: from now on its store knows."""
         self._founded = True
-        self._batch_number = batch_number
+        self._batch = batch
 
     def step_wall(self, by_ms: int) -> None:
         """Somebody sets the wall clock."""
@@ -62,12 +62,13 @@ class TimeTruth:
         if stood_ms >= FOLLOWED_MS:
             self._offsets_ms.add(offset_ms)
 
-    def unfit(self, told_unix_ms: int, batch_number: int, signed_unix_ms: int) -> list[str]:
+    def unfit(self, told_unix_ms: int, batch: bytes, signed_unix_ms: int) -> list[str]:
         """What is wrong with the times of the newest answer that left, and of the newest batch.
 
-        They differ: what was signed before a crash may leave long after it.
+        They differ: what was signed before a crash may leave long after it. ``batch``: digest of
+        the newest; its number tells less: a reconciliation moves that and signs none.
         """
-        if told_unix_ms <= self._told_unix_ms and batch_number == self._batch_number:
+        if told_unix_ms <= self._told_unix_ms and batch == self._batch:
             return []
         self._count()
         found: list[str] = []
@@ -78,8 +79,8 @@ class TimeTruth:
             over_ms = told_unix_ms - most_unix_ms
             found.append(f"tells a time {over_ms} ms beyond what its clocks bear out")
         least_unix_ms = now_unix_ms + min(self._offsets_ms) - SLACK_MS
-        if batch_number != self._batch_number and signed_unix_ms < least_unix_ms:
+        if batch != self._batch and signed_unix_ms < least_unix_ms:
             under_ms = least_unix_ms - signed_unix_ms
             found.append(f"signs a time {under_ms} ms before what its clocks bear out")
-        self._told_unix_ms, self._batch_number = told_unix_ms, batch_number
+        self._told_unix_ms, self._batch = told_unix_ms, batch
         return found
