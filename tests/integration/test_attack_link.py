@@ -1,6 +1,5 @@
 """A real governor against couriers that mean harm."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -8,14 +7,6 @@ import pytest
 
 from flopgate_proto.limits import HELLO_HOSTS_MAX
 from tests.support.governor_process import Courier, GovernorProcess, OpenLink, join
-
-
-@pytest.fixture(scope="module")
-def governor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GovernorProcess]:
-    made = GovernorProcess.make(tmp_path_factory.mktemp("governor") / "g")
-    made.start()
-    yield made
-    made.stop()
 
 
 def test_a_hello_of_endless_hosts_ends_the_stream(governor: GovernorProcess) -> None:

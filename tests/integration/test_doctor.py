@@ -52,15 +52,6 @@ class Joined:
 
 
 @pytest.fixture(scope="module")
-def governor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GovernorProcess]:
-    """One for all: looking and joining leave nothing with it."""
-    made = GovernorProcess.make(tmp_path_factory.mktemp("governor") / "g")
-    made.start()
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
 def token(governor: GovernorProcess) -> JoinToken:
     return governor.token()
 

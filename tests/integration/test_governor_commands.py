@@ -3,7 +3,6 @@
 import json
 import ssl
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,6 @@ from tests.support.governor_cli import cli
 from tests.support.governor_process import GovernorProcess, OpenLink, join
 
 NORTH = {"site": "hall", "custodian": "bank", "jurisdiction": "land"}
-
-
-@pytest.fixture(scope="module")
-def governor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GovernorProcess]:
-    made = GovernorProcess.make(tmp_path_factory.mktemp("governor") / "g")
-    made.start()
-    yield made
-    made.stop()
 
 
 def test_law_4_a_second_server_of_one_directory_is_refused(governor: GovernorProcess) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pty
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -15,14 +14,6 @@ from tests.support.governor_cli import cli
 from tests.support.governor_process import GovernorProcess
 
 EVERYTHING: Final = ("pause", "--scope", "everything", "--reason", "drill")
-
-
-@pytest.fixture(scope="module")
-def governor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GovernorProcess]:
-    made = GovernorProcess.make(tmp_path_factory.mktemp("confirm") / "agency")
-    made.start()
-    yield made
-    made.stop()
 
 
 def keys(governor: GovernorProcess, count: int) -> list[str]:

@@ -47,14 +47,6 @@ NUMBERS: Final = count(1)
 
 
 @pytest.fixture(scope="module")
-def governor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GovernorProcess]:
-    made = GovernorProcess.make(tmp_path_factory.mktemp("governor") / "g")
-    made.start()
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
 def token(governor: GovernorProcess) -> JoinToken:
     return governor.token()
 

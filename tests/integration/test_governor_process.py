@@ -2,7 +2,6 @@
 
 import signal
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 
@@ -30,14 +29,6 @@ from tests.support.governor_process import (
     join,
 )
 from tests.support.waiting import WAIT_S
-
-
-@pytest.fixture(scope="module")
-def governor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GovernorProcess]:
-    made = GovernorProcess.make(tmp_path_factory.mktemp("governor") / "g")
-    made.start()
-    yield made
-    made.stop()
 
 
 @pytest.fixture(scope="module")

@@ -19,14 +19,6 @@ from tests.support.governor_process import Certificate, GovernorProcess, OpenLin
 from tests.support.waiting import WAIT_S
 
 
-@pytest.fixture(scope="module")
-def governor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GovernorProcess]:
-    made = GovernorProcess.make(tmp_path_factory.mktemp("governor") / "g")
-    made.start()
-    yield made
-    made.stop()
-
-
 def acknowledged(down: pb.LinkDown) -> list[int]:
     return [
         pb.Answer.FromString(leaf.payload).acknowledged_sequence

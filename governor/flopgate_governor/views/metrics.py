@@ -8,6 +8,7 @@ Single hosts have none.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -65,8 +66,7 @@ def _of_authority(reply: pb.GetStatusReply) -> Iterator[Metric]:
             reply.delegation.until_unix_ms / MS_PER_S,
         )
     pauses = _gauge("flopgate_authority_pauses", "Pauses in force.", "scope")
-    for scope in sorted({str(scope_of(one.scope)) for one in reply.pauses}):
-        pauses.add_metric([scope], sum(str(scope_of(one.scope)) == scope for one in reply.pauses))
+    _count(pauses, [str(scope_of(one.scope)) for one in reply.pauses])
     yield pauses
     yield _one(
         "flopgate_authority_orders_waiting",
@@ -87,9 +87,7 @@ def _of_authority(reply: pb.GetStatusReply) -> Iterator[Metric]:
     hosts.add_metric(["not_linked"], len(reply.hosts) - linked)
     yield hosts
     closed = _gauge("flopgate_authority_hosts_closed", "Hosts whose chain is closed.", "reason")
-    reasons = [one.refused_reason for one in reply.hosts if one.refused_reason]
-    for why in sorted(set(reasons)):
-        closed.add_metric([why], reasons.count(why))
+    _count(closed, [one.refused_reason for one in reply.hosts if one.refused_reason])
     yield closed
 
 
@@ -148,6 +146,12 @@ def _of_doors(doors: pb.DoorStatus) -> Iterator[Metric]:
         counter = CounterMetricFamily(name, text)
         counter.add_metric([], value)
         yield counter
+
+
+def _count(gauge: GaugeMetricFamily, values: list[str]) -> None:
+    """How often each value comes, by its one label."""
+    for value, times in sorted(Counter(values).items()):
+        gauge.add_metric([value], times)
 
 
 def _one(name: str, text: str, value: float) -> GaugeMetricFamily:
