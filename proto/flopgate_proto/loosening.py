@@ -2,11 +2,11 @@
 
 | order | waits |
 |---|---|
-| trust root | where somebody gains a role, a quorum shrinks, or who may pause, veto, confirm or revoke loses it or needs more |
+| trust root | where somebody gains a role, a quorum shrinks (but of who may pause, veto or confirm), or who may pause, veto, confirm or revoke loses it or needs more |
 | policy | where any figure, cap, phase or delay becomes looser; then as a whole |
 | resume | unless only revoked keys signed every pause that it lifts, and no quorum confirmed one |
 | adoption, relief | always |
-| registration | unless it only adds parents or prior FLOP to a workload, or lowers its tier |
+| registration | unless it only adds parents or prior FLOP to a workload, or lowers its tier to one that allows no more |
 | seats | where an authority loses its say, or may lose its own by a fallback that it had not, or sooner |
 | cluster ruling | where clusters stand apart: each may be small |
 | delegation | never: its span and the policy bound it, and without it everything stops |
@@ -27,7 +27,15 @@ from typing import Final
 from flopgate_proto.amounts import counted, flop_text, flop_texts, span_text
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.trust import Trust
-from flopgate_proto.values.common import CapacityBasis, Phase, Scope, ScopeKind, Standing
+from flopgate_proto.values.common import (
+    CapacityBasis,
+    Phase,
+    Scope,
+    ScopeKind,
+    Standing,
+    WorkloadKind,
+)
+from flopgate_proto.values.licenses import LICENSE_STEP_MS
 from flopgate_proto.values.orders import (
     LINK_MBIT_PER_S,
     Adoption,
@@ -47,6 +55,9 @@ from flopgate_proto.values.orders import (
 RESTRAINING: Final = frozenset({"pause", "veto", "confirm", "revoke"})
 """Roles whose holders can only stop others: losing one loosens."""
 
+HASTENING: Final = "revoke"
+"""Pauses that only revoked keys signed are lifted without delay: fewer who revoke loosen too."""
+
 MORE_IS_LOOSER: Final = (
     "threshold_tflop_per_s",
     "lifetime_ms",
@@ -61,7 +72,6 @@ MORE_IS_LOOSER: Final = (
     "license_span_ms",
     "license_age_ms",
     "license_headroom_max_tflop",
-    "license_step_ms",
     "reserve_span_ms",
     "reserve_headroom_max_tflop",
 )
@@ -72,6 +82,11 @@ LESS_IS_LOOSER: Final = (
     "loosening_delay_ms",
     "closures_span_ms",
 )
+MORE_THAN_DEFAULT: Final = {
+    "cluster_link_mbit_per_s": LINK_MBIT_PER_S,
+    "license_step_ms": LICENSE_STEP_MS,
+}
+"""More is looser; 0 stands for these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +129,7 @@ def loosened(order: Order, now: InForce) -> tuple[str, ...]:
         case Relief():
             return (f"{flop_text(order.amount_tflop)} no longer count against the caps",)
         case Registration():
-            return tuple(_registration(now.registered.get(order.workload), order))
+            return tuple(_registration(now.policy, now.registered.get(order.workload), order))
         case ClusterRuling():
             return (f"{', '.join(order.clusters)} stand apart",) if order.apart else ()
         case Seats():
@@ -131,11 +146,11 @@ def _root(old: TrustRoot, new: TrustRoot) -> Iterator[str]:
         for spki, officer in has.items():
             if spki not in had:
                 yield f"{officer} gains the role {name}"
-        if had and has and name not in RESTRAINING and new_least < old_least:
+        fewer = new_least < old_least and (name not in RESTRAINING or name == HASTENING)
+        more = new_least > old_least and name in RESTRAINING
+        if had and has and (fewer or more):
             yield f"{new_least} instead of {old_least} officers sign as {name}"
         if name in RESTRAINING:
-            if had and has and new_least > old_least:
-                yield f"{new_least} instead of {old_least} officers sign as {name}"
             for spki, officer in had.items():
                 if spki not in has:
                     yield f"{officer} loses the role {name}"
@@ -160,9 +175,10 @@ def looser_policy(old: Policy, new: Policy) -> Iterator[str]:
             before, after = int(getattr(old, name)), int(getattr(new, name))
             if (after - before) * looser > 0:
                 yield f"{name} {before} becomes {after}"
-    before, after = (one.cluster_link_mbit_per_s or LINK_MBIT_PER_S for one in (old, new))
-    if after > before:
-        yield f"cluster_link_mbit_per_s {before} becomes {after}"
+    for name, default in MORE_THAN_DEFAULT.items():
+        before, after = (int(getattr(one, name)) or default for one in (old, new))
+        if after > before:
+            yield f"{name} {before} becomes {after}"
     if new.capacity_basis is not old.capacity_basis is CapacityBasis.DENSE_8BIT:
         yield "capacity counts by the lower 16-bit rate"
     before, after = old.reserve_after_ms, new.reserve_after_ms
@@ -194,11 +210,23 @@ def _tiers(old: Policy, new: Policy) -> Iterator[str]:
                 yield f"{name} of tier {tier} {was} becomes {now}"
 
 
-def _registration(old: Registration | None, new: Registration) -> Iterator[str]:
+def _registration(
+    policy: Policy | None, old: Registration | None, new: Registration
+) -> Iterator[str]:
     if old is None:
         yield f"workload {new.workload} is registered, tier {new.tier}"
-    elif new.tier > old.tier:
+    elif new.tier > old.tier or (policy is not None and _allows_more(policy, old, new)):
         yield f"tier of workload {new.workload} {old.tier} becomes {new.tier}"
+
+
+def _allows_more(policy: Policy, old: Registration, new: Registration) -> bool:
+    """Whether a lower tier allows what a higher one did not: officers may sign such tiers."""
+    before, after = tier_of(policy, old.tier), tier_of(policy, new.tier)
+    if after.training_tflop > before.training_tflop:
+        return True
+    # What is not approved any more is bound by all that it computes, where a rule says so.
+    by_rate = new.kind is WorkloadKind.INFERENCE and not (new.tier == 0 and policy.register_tflop)
+    return by_rate and after.inference_tflop_per_s > before.inference_tflop_per_s
 
 
 def _budgets(old: Policy, new: Policy) -> Iterator[str]:

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from flopgate_proto.loosening import LESS_IS_LOOSER, MORE_IS_LOOSER, InForce, loosened
+from flopgate_proto.loosening import (
+    LESS_IS_LOOSER,
+    MORE_IS_LOOSER,
+    MORE_THAN_DEFAULT,
+    InForce,
+    loosened,
+)
 from flopgate_proto.values import (
     Budget,
     CapacityBasis,
@@ -23,6 +29,7 @@ from flopgate_proto.values import (
     Standing,
     Tier,
     TrustRoot,
+    WorkloadKind,
 )
 from tests.support import further_orders, orders
 from tests.support.fixed import CLUSTER_SCOPE, OFFICER_KEYS, STRANGER_KEY
@@ -31,6 +38,7 @@ EVERYTHING = Scope(ScopeKind.EVERYTHING)
 SITE = Scope(ScopeKind.SITE, "s")
 POLICY = orders.policy(
     cluster_link_mbit_per_s=100_000,
+    license_step_ms=60_000,
     loosening_delay_ms=86_400_000,
     closures_max=3,
     closures_span_ms=1_000,
@@ -42,7 +50,7 @@ def waits(order: Order, now: InForce = NOW) -> bool:
     return bool(loosened(order, now))
 
 
-@pytest.mark.parametrize("name", [*MORE_IS_LOOSER, *LESS_IS_LOOSER, "cluster_link_mbit_per_s"])
+@pytest.mark.parametrize("name", [*MORE_IS_LOOSER, *LESS_IS_LOOSER, *MORE_THAN_DEFAULT])
 def test_law_6_a_figure_waits_in_one_direction_only(name: str) -> None:
     looser, stricter = (1, -1) if name not in LESS_IS_LOOSER else (-1, 1)
     held = getattr(POLICY, name)
@@ -57,9 +65,22 @@ def test_law_6_a_figure_waits_in_one_direction_only(name: str) -> None:
     assert not waits(replace(POLICY, **change))
 
 
+@pytest.mark.parametrize(("name", "default"), MORE_THAN_DEFAULT.items())
+def test_law_6_a_figure_left_out_waits_where_what_it_stands_for_is_more(
+    name: str, default: int
+) -> None:
+    def policy(value: int) -> Policy:
+        change: dict[str, Any] = {name: value}
+        return replace(POLICY, **change)
+
+    assert waits(policy(0), replace(NOW, policy=policy(default - 1)))
+    assert not waits(policy(0), replace(NOW, policy=policy(default + 1)))
+    assert not waits(policy(default - 1), replace(NOW, policy=policy(0)))
+
+
 def test_every_figure_of_a_policy_has_a_direction() -> None:
     """A field that nobody thought of would loosen at once."""
-    told = {*MORE_IS_LOOSER, *LESS_IS_LOOSER, "cluster_link_mbit_per_s"}
+    told = {*MORE_IS_LOOSER, *LESS_IS_LOOSER, *MORE_THAN_DEFAULT}
     elsewhere = {"authority", "version", "capacity_basis", "budgets", "phases", "tiers"}
     elsewhere |= {"register_tflop", "prohibit_tflop", "prohibit_tflop_per_s", "reserve_after_ms"}
     assert told | elsewhere == set(Policy.__dataclass_fields__)
@@ -107,6 +128,34 @@ def test_law_6_a_workload_that_is_registered_or_approved_waits() -> None:
     assert waits(replace(first, workload="another"), now)
     assert waits(replace(first, tier=2), now)
     assert not waits(replace(first, tier=0, parents=("a", "b"), prior_tflop=6), now)
+
+
+@pytest.mark.parametrize(
+    ("kind", "register_tflop", "allowed", "tier", "expected"),
+    [
+        # Without a rule for what nobody approved, tier 0 is bound by nothing.
+        (WorkloadKind.TRAINING, 0, [(5, 5)], 0, True),
+        (WorkloadKind.INFERENCE, 0, [(5, 5)], 0, True),
+        (WorkloadKind.TRAINING, 4, [(5, 5)], 0, False),
+        (WorkloadKind.INFERENCE, 4, [(5, 5)], 0, False),
+        # Tiers that officers signed need not stand in their order.
+        (WorkloadKind.TRAINING, 4, [(7, 5), (6, 6)], 1, True),
+        (WorkloadKind.TRAINING, 4, [(6, 7), (6, 6)], 1, False),
+        (WorkloadKind.INFERENCE, 4, [(6, 7), (6, 6)], 1, True),
+    ],
+)
+def test_law_6_a_lower_tier_that_allows_more_waits(
+    kind: WorkloadKind,
+    register_tflop: int,
+    allowed: list[tuple[int, int]],
+    tier: int,
+    *,
+    expected: bool,
+) -> None:
+    policy = replace(tiers(*allowed), register_tflop=register_tflop)
+    old = further_orders.registration(kind=kind, tier=len(allowed))
+    now = replace(NOW, policy=policy, registered={old.workload: old})
+    assert waits(replace(old, tier=tier), now) is expected
 
 
 def test_capacity_by_the_lower_rate_waits() -> None:
@@ -192,6 +241,9 @@ def root(**roles: tuple[int, tuple[int, ...]]) -> TrustRoot:
         (root(pause=(1, (0, 1))), True),
         (root(veto=(1, (0, 1))), True),
         (root(revoke=(3, (0, 1, 2))), True),
+        # A pause that only revoked keys signed is lifted without delay: fewer who revoke loosen.
+        (root(revoke=(1, (0, 1, 2))), True),
+        (root(confirm=(1, (0, 1, 2))), False),
     ],
 )
 def test_law_6_trust_roots(order: TrustRoot, *, expected: bool) -> None:
