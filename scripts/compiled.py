@@ -79,6 +79,7 @@ COMPILED = (
         )
     ),
     "flopgate_sim/world/[!_]*.py",
+    "flopgate_sim/world/*/[!_]*.py",
 )  # fmt: skip
 INTERPRETED = frozenset(
     {
@@ -89,16 +90,16 @@ INTERPRETED = frozenset(
         "flopgate_proto/version.py",
         "flopgate_sim/world/recorder.py",
         "flopgate_sim/world/run.py",
-        "flopgate_sim/world/setting.py",  # closures within a class that cannot be native
-        "flopgate_sim/world/signatures.py",
+        "flopgate_sim/world/hardware/setting.py",  # closures within a class that cannot be native
+        "flopgate_sim/world/nature/signatures.py",
     }
 )
 FIELDS_ASKED = frozenset(
     {
         "flopgate_agent/gate/authorities/license.py",
         "flopgate_proto/joining.py",
-        "flopgate_sim/world/governor_truth.py",  # takes over the fields of a base
-        "flopgate_sim/world/lane_sums.py",
+        "flopgate_sim/world/truths/governor.py",  # takes over the fields of a base
+        "flopgate_sim/world/truths/lane_sums.py",
         "flopgate_sim/world/plan.py",
     }
 )

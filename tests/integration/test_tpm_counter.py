@@ -18,7 +18,7 @@ from flopgate_agent.tpm.client import TpmClient
 from flopgate_agent.tpm.wire import COUNTER_INDEX
 from flopgate_proto.errors import TpmError
 from flopgate_proto.values import LaneState
-from flopgate_sim.world.tpm import FakeTpm
+from flopgate_sim.world.hardware.tpm import FakeTpm
 from tests.support.gate_host import GateHost
 from tests.support.swtpm import Swtpm
 from tests.support.waiting import WAIT_S, until

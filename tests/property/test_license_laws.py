@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from flopgate_agent.gate.licenses.checking import LicenseFile
 from flopgate_proto.errors import FlopgateError, PeerError, TpmError
 from flopgate_proto.values import SingleUse
-from flopgate_sim.world.tpm import FakeTpm
+from flopgate_sim.world.hardware.tpm import FakeTpm
 from tests.support.gate_license_rig import (
     HOUR_MS,
     STEP_MS,

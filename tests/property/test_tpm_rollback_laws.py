@@ -15,7 +15,7 @@ from flopgate_proto.envelope import Envelope, Signature
 from flopgate_proto.errors import TpmError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import TpmState
-from flopgate_sim.world.tpm import SLACK, FakeTpm
+from flopgate_sim.world.hardware.tpm import SLACK, FakeTpm
 from tests.support.statements import report
 
 EVENTS = st.lists(

@@ -12,7 +12,7 @@ from flopgate_sim.adversaries.stage import at_s, broken, reasons, staged, states
 from flopgate_sim.planted import BUGS, planted
 from flopgate_sim.planted.ruling_worlds import TIGHT_TFLOP
 from flopgate_sim.planted.worlds import POLICY
-from flopgate_sim.world.host import Host
+from flopgate_sim.world.hosts.host import Host
 from flopgate_sim.world.plan import Act, Fault
 from flopgate_sim.world.world import World
 

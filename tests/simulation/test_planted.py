@@ -4,7 +4,7 @@ import pytest
 
 from flopgate_sim.campaign.outcome import Job, Outcome
 from flopgate_sim.planted import BUGS, SEEDS, Planted, planted, worlds
-from flopgate_sim.world.laws import LAWS
+from flopgate_sim.world.laws.table import LAWS
 from flopgate_sim.world.plan import WorldPlan
 from flopgate_sim.world.run import run_plan
 

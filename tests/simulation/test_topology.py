@@ -7,8 +7,8 @@ from flopgate_governor.store.topologies import load_topologies
 from flopgate_sim.disk import DiskLayer
 from flopgate_sim.scenario import find
 from flopgate_sim.world.from_scenario import plan_of
-from flopgate_sim.world.signatures import scheme
-from flopgate_sim.world.topology import topology_of
+from flopgate_sim.world.hardware.topology import topology_of
+from flopgate_sim.world.nature.signatures import scheme
 from flopgate_sim.world.world import World
 
 

@@ -22,7 +22,7 @@ from flopgate_proto.values import (
     Verdict,
 )
 from flopgate_proto.values.common import LaneState
-from flopgate_sim.world.tpm import FakeTpm
+from flopgate_sim.world.hardware.tpm import FakeTpm
 from tests.support.fixed import PERMIT_KEY, WORKLOAD
 from tests.support.gate_license_rig import (
     HOUR_MS,

@@ -10,7 +10,7 @@ from flopgate_agent.gate.actions import Thaw
 from flopgate_proto.errors import HistoryError, StorageError
 from flopgate_proto.values import LicenseState
 from flopgate_proto.values.common import LaneState
-from flopgate_sim.world.tpm import FakeTpm
+from flopgate_sim.world.hardware.tpm import FakeTpm
 from tests.support.fixed import WORKLOAD
 from tests.support.gate_license_rig import (
     HOUR_MS,

@@ -11,7 +11,7 @@ from flopgate_agent.gate.lanes.allowance import Allowed
 from flopgate_proto.errors import PeerError
 from flopgate_proto.values import LicenseState
 from flopgate_proto.values.common import LaneState
-from flopgate_sim.world.tpm import FakeTpm
+from flopgate_sim.world.hardware.tpm import FakeTpm
 from tests.support.fixed import WORKLOAD
 from tests.support.gate_license_rig import (
     HOUR_MS,

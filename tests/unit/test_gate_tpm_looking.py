@@ -11,7 +11,7 @@ from flopgate_agent.gate_process.tpm_looking import CLOCK_SLOW, TURNS, TpmLookin
 from flopgate_agent.tpm.anchored import AnchoredLedger
 from flopgate_proto.errors import TpmError
 from flopgate_proto.values import TpmState
-from flopgate_sim.world.tpm import FakeTpm
+from flopgate_sim.world.hardware.tpm import FakeTpm
 from tests.support.fixed import BOOT_ID
 from tests.support.gate_rig import GateRig, running
 from tests.support.runner_parts import Hand, NoDoor

@@ -10,11 +10,11 @@ import pytest
 from flopgate_sim.campaign.outcome import Job, Outcome
 from flopgate_sim.planted import BUGS, planted
 from flopgate_sim.scenario import find
-from flopgate_sim.world import laws
 from flopgate_sim.world.from_scenario import plan_of
-from flopgate_sim.world.governor import Governor
-from flopgate_sim.world.governor_laws import Booked, all_books_of, books_of
-from flopgate_sim.world.host import Host
+from flopgate_sim.world.governors.governor import Governor
+from flopgate_sim.world.hosts.host import Host
+from flopgate_sim.world.laws import hosts, table
+from flopgate_sim.world.laws.governors import Booked, all_books_of, books_of
 from flopgate_sim.world.run import run_plan
 
 Run = Callable[[], Outcome]
@@ -60,7 +60,7 @@ def test_laws_asked_in_full_find_the_same(run: Run, monkeypatch: pytest.MonkeyPa
     def never(host: Host, now_us: int) -> bool:
         may = quick(host, now_us)
         allowed.add(may)
-        assert not (may and [*laws.late_work(host, now_us)])
+        assert not (may and [*hosts.late_work(host, now_us)])
         return False
 
     def whole(governor: Governor) -> Booked:
@@ -69,9 +69,9 @@ def test_laws_asked_in_full_find_the_same(run: Run, monkeypatch: pytest.MonkeyPa
         left_out.add(len(known) < len(found))
         return found
 
-    quick = laws.is_allowed
-    monkeypatch.setattr(laws, "is_allowed", never)
-    monkeypatch.setattr(laws, "books_of", whole)
+    quick = hosts.is_allowed
+    monkeypatch.setattr(hosts, "is_allowed", never)
+    monkeypatch.setattr(table, "books_of", whole)
     full = run()
     assert full.trace_digest == short.trace_digest
     assert full.breach == short.breach

@@ -1,8 +1,11 @@
 """The repository's shape: what no linter holds."""
 
+import ast
 import re
 import subprocess
 import sys
+import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +79,37 @@ def test_every_module_is_at_most_400_lines() -> None:
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in sources}
     too_long = {str(path.relative_to(ROOT)): n for path, n in lengths.items() if n > MAX_LINES}
     assert too_long == {}
+
+
+def _imported_at_run_time(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typed = {
+        id(inner)
+        for one in ast.walk(tree)
+        if isinstance(one, ast.If) and ast.unparse(one.test) == "TYPE_CHECKING"
+        for inner in ast.walk(one)
+    }
+    found = set()
+    for one in ast.walk(tree):
+        if isinstance(one, ast.ImportFrom) and one.module and id(one) not in typed:
+            found |= {one.module, *(f"{one.module}.{alias.name}" for alias in one.names)}
+    return found
+
+
+def test_what_the_layers_of_the_world_ignore_is_imported_for_types_alone() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    (layers,) = [one for one in contracts if one["id"] == "world-in-layers"]
+    simulator, looked_at, found = ROOT / "simulator", 0, []
+    for ignored in layers["ignore_imports"]:
+        importers, imported = ignored.split(" -> ")
+        folder, _, name = importers.replace(".", "/").rpartition("/")
+        for path in (simulator / folder).glob(f"{name}.py"):
+            at_run_time = _imported_at_run_time(path)
+            looked_at += len(at_run_time)
+            found += [(path.stem, one) for one in at_run_time if fnmatch(one, imported)]
+    assert looked_at
+    assert found == []
 
 
 def test_tests_are_collected_without_what_only_components_installs() -> None:

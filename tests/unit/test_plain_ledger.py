@@ -19,9 +19,9 @@ from flopgate_agent.ledger_bounds import KEEP_ACKNOWLEDGED
 from flopgate_proto.errors import HistoryError
 from flopgate_sim.campaign.outcome import Job
 from flopgate_sim.scenario import find
-from flopgate_sim.world.durable import Durable
 from flopgate_sim.world.from_scenario import TOUCHES_A_LEDGER, plan_of
-from flopgate_sim.world.plain_ledger import PlainLedger
+from flopgate_sim.world.hosts.plain_ledger import PlainLedger
+from flopgate_sim.world.nature.durable import Durable
 from flopgate_sim.world.plan import Fault
 from flopgate_sim.world.run import run_plan
 from tests.support.gate_authority import GateAuthority

@@ -7,9 +7,10 @@ from flopgate_agent.gate.lanes.chip_meter import ChipMeter
 from flopgate_agent.gate.settings import Chip as Enrolled
 from flopgate_agent.measured import Flop
 from flopgate_proto.chips import load_table
-from flopgate_sim.world import cutting
-from flopgate_sim.world.chips import Chip, Hardware
-from flopgate_sim.world.engine import US_PER_MS
+from flopgate_sim.world.hardware import cutting
+from flopgate_sim.world.hardware.chips import Chip
+from flopgate_sim.world.hardware.machine import Hardware
+from flopgate_sim.world.nature.engine import US_PER_MS
 from tests.support.statements import chip
 
 SPEC = load_table().by_name["NVIDIA H100 80GB HBM3"]

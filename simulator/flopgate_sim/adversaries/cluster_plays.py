@@ -8,7 +8,7 @@ from typing import Final
 from flopgate_proto.values import LaneState
 from flopgate_sim.adversaries.stage import SEED, Played, at_s, broken, staged, states
 from flopgate_sim.planted.cluster_worlds import claimed, in_parts
-from flopgate_sim.world.engine import US_PER_S
+from flopgate_sim.world.nature.engine import US_PER_S
 from flopgate_sim.world.plan import WorldPlan
 from flopgate_sim.world.world import World
 

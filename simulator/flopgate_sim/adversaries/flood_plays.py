@@ -8,7 +8,7 @@ from typing import Final
 from flopgate_governor.core.allowance import Allowance
 from flopgate_proto.values import LaneState
 from flopgate_sim.adversaries.stage import Played, at_s, broken, staged, states
-from flopgate_sim.world.engine import US_PER_S
+from flopgate_sim.world.nature.engine import US_PER_S
 
 ALLOWANCE: Final = Allowance(interval_bytes=48 * 1024, burst_bytes=192 * 1024)
 """As many times what these hosts send in order as the default is of what a host sends."""

@@ -19,8 +19,8 @@ from flopgate_sim.planted.license_worlds import (
     stolen_key,
 )
 from flopgate_sim.planted.worlds import POLICY
-from flopgate_sim.world.engine import US_PER_S
-from flopgate_sim.world.host import Host
+from flopgate_sim.world.hosts.host import Host
+from flopgate_sim.world.nature.engine import US_PER_S
 from flopgate_sim.world.plan import Errand, Fault, WorldPlan
 from flopgate_sim.world.world import World
 

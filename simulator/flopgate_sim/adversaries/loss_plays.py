@@ -7,8 +7,8 @@ from typing import Final
 from flopgate_proto.values import LaneState
 from flopgate_sim.adversaries.stage import Played, at_s, broken, staged, stands, states
 from flopgate_sim.planted.worlds import AUTHORITY, POLICY
+from flopgate_sim.world.faults.tampering import Lying, Unrooting
 from flopgate_sim.world.plan import Fault
-from flopgate_sim.world.tampering import Lying, Unrooting
 
 LIED_S: Final = 400
 RESTORED_S: Final = 900

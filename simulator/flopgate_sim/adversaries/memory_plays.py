@@ -17,8 +17,8 @@ from flopgate_sim.adversaries.stage import (
     stands,
 )
 from flopgate_sim.planted.worlds import plain
-from flopgate_sim.world.engine import US_PER_S
-from flopgate_sim.world.host import Host, MemoryImage
+from flopgate_sim.world.hosts.host import Host, MemoryImage
+from flopgate_sim.world.nature.engine import US_PER_S
 from flopgate_sim.world.plan import Fault
 from flopgate_sim.world.world import World
 

@@ -19,11 +19,11 @@ from flopgate_sim.adversaries.stage import (
     states,
 )
 from flopgate_sim.planted.worlds import CHIPS, POLICY, hosts_of
-from flopgate_sim.world.clocks import EPOCH_UNIX_MS
-from flopgate_sim.world.engine import US_PER_S
-from flopgate_sim.world.host import Host
+from flopgate_sim.world.faults.tampering import Forging, Replaying
+from flopgate_sim.world.hosts.host import Host
+from flopgate_sim.world.nature.clocks import EPOCH_UNIX_MS
+from flopgate_sim.world.nature.engine import US_PER_S
 from flopgate_sim.world.plan import Act, Fault, LanePlan
-from flopgate_sim.world.tampering import Forging, Replaying
 
 PAUSE_S = 400
 KILLED_S = 600

@@ -16,10 +16,10 @@ from flopgate_proto.values import LaneState
 from flopgate_sim.campaign.outcome import CHEAP
 from flopgate_sim.disk import DiskLayer
 from flopgate_sim.planted.worlds import plain
-from flopgate_sim.world.engine import US_PER_S
-from flopgate_sim.world.host import Host
+from flopgate_sim.world.hosts.host import Host
+from flopgate_sim.world.nature.engine import US_PER_S
+from flopgate_sim.world.nature.signatures import scheme
 from flopgate_sim.world.plan import WorldPlan
-from flopgate_sim.world.signatures import scheme
 from flopgate_sim.world.world import World
 
 SEED = 1

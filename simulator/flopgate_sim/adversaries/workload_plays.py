@@ -8,7 +8,7 @@ from typing import Final
 from flopgate_sim.adversaries.stage import SEED, Played, at_s, broken, reasons, staged
 from flopgate_sim.planted import ruling_worlds
 from flopgate_sim.planted.ruling_worlds import REGISTER_TFLOP
-from flopgate_sim.world.engine import US_PER_S
+from flopgate_sim.world.nature.engine import US_PER_S
 from flopgate_sim.world.plan import WorldPlan
 from flopgate_sim.world.world import World
 

@@ -16,7 +16,7 @@ from flopgate_sim.campaign.pending import pending
 from flopgate_sim.campaign.totals import Breached, Sums, Totals
 from flopgate_sim.campaign.words import clock, count, hours, speed
 from flopgate_sim.campaign.worker import Failure
-from flopgate_sim.world.laws import LAWS
+from flopgate_sim.world.laws.table import LAWS
 
 WIDTH: Final = 110
 """Where no terminal says how wide it is."""

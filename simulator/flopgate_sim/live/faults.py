@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from flopgate_sim.live.network import LOSS_PERCENT, Trouble
-from flopgate_sim.world.randomness import Streams
+from flopgate_sim.world.nature.randomness import Streams
 
 CALM_S = (2.0, 4.0)
 

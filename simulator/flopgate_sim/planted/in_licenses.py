@@ -25,7 +25,7 @@ from flopgate_proto.envelope import Envelope
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values.licenses import LicenseApproval
 from flopgate_sim.planted.patching import Swap
-from flopgate_sim.world.tpm import HostTpm
+from flopgate_sim.world.hardware.tpm import HostTpm
 
 
 def reserved_after() -> tuple[Swap, ...]:

@@ -7,9 +7,9 @@ from dataclasses import replace
 from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_proto.values.orders import Budget
 from flopgate_sim.planted.worlds import AUTHORITY, OTHER_AUTHORITY, POLICY, plain
-from flopgate_sim.world.faults import draw
+from flopgate_sim.world.faults.drawing import draw
+from flopgate_sim.world.nature.randomness import Streams
 from flopgate_sim.world.plan import Act, Errand, Fault, WorldPlan
-from flopgate_sim.world.randomness import Streams
 
 DURATION_MS = 7_200_000
 CUT_MS = 400_000

@@ -8,12 +8,12 @@ from flopgate_proto.values.common import Phase, Scope, ScopeKind
 from flopgate_proto.values.orders import Budget, PhaseRule
 from flopgate_sim.scenario.policies import default_policy
 from flopgate_sim.scenario.profiles import PROFILES
-from flopgate_sim.world import cutting
-from flopgate_sim.world.clocks import EPOCH_UNIX_MS
-from flopgate_sim.world.faults import draw
-from flopgate_sim.world.network import Weather
+from flopgate_sim.world.faults.drawing import draw
+from flopgate_sim.world.hardware import cutting
+from flopgate_sim.world.nature.clocks import EPOCH_UNIX_MS
+from flopgate_sim.world.nature.network import Weather
+from flopgate_sim.world.nature.randomness import Streams
 from flopgate_sim.world.plan import Act, Fault, HostPlan, LanePlan, WorldPlan
-from flopgate_sim.world.randomness import Streams
 
 HOSTS, CHIPS = 3, 2
 DURATION_MS, SHORT_MS = 2_400_000, 900_000

@@ -6,10 +6,10 @@ from flopgate_sim.scenario import Bursty, Communicating, Restarting, Scenario, f
 from flopgate_sim.scenario.fleet import Host, Lane
 from flopgate_sim.scenario.kinds import GOVERNOR, KINDS
 from flopgate_sim.scenario.values import TimedErrand, TimedFault
-from flopgate_sim.world.faults import draw
-from flopgate_sim.world.network import Weather
+from flopgate_sim.world.faults.drawing import draw
+from flopgate_sim.world.nature.network import Weather
+from flopgate_sim.world.nature.randomness import Streams
 from flopgate_sim.world.plan import Act, Errand, Fault, HostPlan, LanePlan, TimedWork, WorldPlan
-from flopgate_sim.world.randomness import Streams
 
 FORKS = 2
 """Children that a forking job leaves behind, one at each freeze."""

@@ -10,8 +10,8 @@ from flopgate_proto.chips import ChipSpec
 from flopgate_proto.values.common import Phase
 from flopgate_proto.values.orders import LINK_MBIT_PER_S, Policy
 from flopgate_sim.scenario.profiles import ChipProfile
-from flopgate_sim.world.engine import US_PER_MS
-from flopgate_sim.world.network import Weather
+from flopgate_sim.world.nature.engine import US_PER_MS
+from flopgate_sim.world.nature.network import Weather
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

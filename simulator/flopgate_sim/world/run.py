@@ -16,9 +16,9 @@ from flopgate_sim.campaign.outcome import Breach, Job, Outcome
 from flopgate_sim.disk import DiskLayer
 from flopgate_sim.scenario import find
 from flopgate_sim.world.from_scenario import plan_of
+from flopgate_sim.world.nature.signatures import scheme
 from flopgate_sim.world.plan import WorldPlan
 from flopgate_sim.world.recorder import Recorder
-from flopgate_sim.world.signatures import scheme
 from flopgate_sim.world.world import World
 
 

@@ -13,21 +13,21 @@ from flopgate_governor.state import open_state
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_sim.disk import DiskLayer
-from flopgate_sim.world.clocks import EPOCH_UNIX_MS, Clocks
-from flopgate_sim.world.courier import Courier
-from flopgate_sim.world.engine import US_PER_MS, US_PER_S, Engine
-from flopgate_sim.world.errands import Errands
-from flopgate_sim.world.faults import APPLY
-from flopgate_sim.world.governor import Governor
-from flopgate_sim.world.host import RETRY_US, Host
-from flopgate_sim.world.host_settings import GateWiring
-from flopgate_sim.world.laws import Law, broken_by_governor, broken_by_host
-from flopgate_sim.world.lockdown import Lockdown
-from flopgate_sim.world.network import Link
-from flopgate_sim.world.officers import Officers
+from flopgate_sim.world.acts.errands import Errands
+from flopgate_sim.world.acts.rulings import RULINGS, ruling
+from flopgate_sim.world.faults.table import APPLY
+from flopgate_sim.world.governors.governor import Governor
+from flopgate_sim.world.governors.officers import Officers
+from flopgate_sim.world.hosts.courier import Courier
+from flopgate_sim.world.hosts.host import RETRY_US, Host
+from flopgate_sim.world.hosts.lockdown import Lockdown
+from flopgate_sim.world.hosts.settings import GateWiring
+from flopgate_sim.world.laws.table import Law, broken_by_governor, broken_by_host
+from flopgate_sim.world.nature.clocks import EPOCH_UNIX_MS, Clocks
+from flopgate_sim.world.nature.engine import US_PER_MS, US_PER_S, Engine
+from flopgate_sim.world.nature.network import Link
+from flopgate_sim.world.nature.randomness import Streams
 from flopgate_sim.world.plan import Act, Fault, HostPlan, TimedWork, WorldPlan
-from flopgate_sim.world.randomness import Streams
-from flopgate_sim.world.rulings import RULINGS, ruling
 
 TOKEN_EXPIRES_UNIX_MS = 2_000_000_000_000
 START_SPREAD_US = 5 * US_PER_S

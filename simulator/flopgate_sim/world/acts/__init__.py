@@ -1,0 +1,1 @@
+"""What people do: officers who rule, those who carry files, a thief of an online key."""

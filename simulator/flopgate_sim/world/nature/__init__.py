@@ -1,0 +1,1 @@
+"""Time, chance, wires and disks of a world."""

@@ -1,0 +1,1 @@
+"""What really happened, for the laws: no core sees it."""
