@@ -8,8 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from flopgate_agent.streams import mend_streams, reader_left
-from flopgate_proto.errors import ConfigError, FlopgateError
+from flopgate_proto.command_line import run_program
 from flopgate_proto.version import VERSION
 
 COMMANDS: Final[Mapping[str, str]] = {
@@ -32,13 +31,13 @@ COMMANDS: Final[Mapping[str, str]] = {
 """Each command's help; its module is ``flopgate_agent.commands.NAME``, ``_`` for ``-``, with
 ``add_arguments`` and ``run``. The gate's process must never load the courier's modules."""
 
-EXIT_USAGE: Final = 2
-EXIT_FAILED: Final = 1
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status: 2 for usage and configuration, 1 for any other failure."""
-    mend_streams()
+    """Run one command; the exit status: see `run_program`."""
+    return run_program("flopgate-agent", lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     first = _parser().parse_args(arguments)
     command: str = first.command
     module = importlib.import_module(f"flopgate_agent.commands.{command.replace('-', '_')}")
@@ -46,16 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog=f"flopgate-agent {command}", description=COMMANDS[command]
     )
     module.add_arguments(parser)
-    try:
-        status: int = module.run(parser.parse_args(first.arguments))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        if not reader_left():
-            raise
-        return EXIT_FAILED
-    except FlopgateError as error:
-        print(f"flopgate-agent: {error}", file=sys.stderr)
-        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
+    status: int = module.run(parser.parse_args(first.arguments))
     return status
 
 

@@ -35,7 +35,7 @@ from flopgate_governor.commands import (
     workload,
 )
 from flopgate_governor.commands import license as license_
-from flopgate_proto.errors import ConfigError, FlopgateError
+from flopgate_proto.command_line import run_program
 from flopgate_proto.version import VERSION
 
 COMMANDS: Final[dict[str, ModuleType]] = {
@@ -63,7 +63,11 @@ exit status or nothing."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand; the exit code."""
+    """Run one subcommand; the exit status: see `run_program`."""
+    return run_program("flopgate-governor", lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="flopgate-governor",
         description="The oversight side of flopgate: what officers look at, decide and sign. "
@@ -86,11 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    try:
-        return int(COMMANDS[parsed.command].run(parsed) or 0)
-    except FlopgateError as error:
-        print(f"flopgate-governor: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
+    return int(COMMANDS[parsed.command].run(parsed) or 0)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from flopgate_proto.command_line import run_program
 from flopgate_proto.version import VERSION
 from flopgate_sim import (
     campaign_command,
@@ -34,7 +35,11 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse and dispatch; exit status."""
+    """Run one command; the exit status: see `run_program`."""
+    return run_program("flopgate-sim", lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="flopgate-sim", description="Rehearsal of flopgate on one machine, without a GPU."
     )

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
-from flopgate_proto.errors import ConfigError
 from flopgate_sim.campaign.options import check_report
 from flopgate_sim.campaign.outcome import CHEAP, SCHEMES, Job
 from flopgate_sim.campaign.telling import Teller, console
@@ -45,17 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay it; 1 if a law was broken."""
-    try:
-        check_report(arguments.report)
-        scenario = to_scenario(
-            load_trace(arguments.nodes, arguments.pods),
-            begin_s=arguments.begin_s,
-            duration_s=arguments.duration_s,
-            budget_tflop=arguments.budget_tflop,
-        )
-    except ConfigError as error:
-        print(f"flopgate-sim: {error}", file=sys.stderr)
-        return 2
+    check_report(arguments.report)
+    scenario = to_scenario(
+        load_trace(arguments.nodes, arguments.pods),
+        begin_s=arguments.begin_s,
+        duration_s=arguments.duration_s,
+        budget_tflop=arguments.budget_tflop,
+    )
     print(f"{scenario.name}: {scenario.hosts} hosts, {len(scenario.jobs)} jobs")
     for note in scenario.notes:
         print(f"  {note}")

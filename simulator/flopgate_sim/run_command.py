@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from flopgate_proto.errors import ConfigError
@@ -22,7 +21,6 @@ from flopgate_sim.campaign.shrink import RUNS_MAX
 from flopgate_sim.scenario import find
 from flopgate_sim.world.run import run_job
 
-MISUSE = 2
 FAULTS_MAX = 1_000_000
 
 
@@ -67,11 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run it: 0 no breach, 1 a breach or a world that did not come to its end, 2 misuse."""
-    try:
-        request = request_of(arguments)
-    except ConfigError as error:
-        print(f"flopgate-sim: {error}", file=sys.stderr)
-        return MISUSE
+    request = request_of(arguments)
     interrupt_on_sigterm()
     return play(request, run_job)
 

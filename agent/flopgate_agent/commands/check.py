@@ -12,7 +12,7 @@ from flopgate_agent.host_status import (
     read_status,
     why_not,
 )
-from flopgate_agent.streams import reader_left
+from flopgate_proto.command_line import output_failed, unwritable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
                 said = why_not(lane) if lane in shut else "open"
                 sys.stdout.write(f"{lane['workload']}: {said}\n")
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The exit status says it all, and keeps no job out because nobody reads the words.
-        if not reader_left():
+    except OSError as error:
+        # The exit status says it all, and keeps no job out because nobody gets the words.
+        if not output_failed(error):
             raise
+        if not isinstance(error, BrokenPipeError):
+            sys.stderr.write(f"flopgate-agent: {unwritable(error)}\n")
     return int(bool(shut))
