@@ -9,6 +9,7 @@ import pytest
 from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_certificate
 
 from flopgate_proto.v1 import flopgate_pb2 as pb
+from tests.support.governor import AUTHORITY
 from tests.support.governor_cli import cli
 from tests.support.governor_process import GovernorProcess, OpenLink, join
 
@@ -102,7 +103,11 @@ def test_officers_renew_the_delegation(governor: GovernorProcess) -> None:
     assert (refused.returncode, "envelope.quorum" in refused.stderr) == (1, True)
     for expected in (2, 3):
         done = governor.order("delegate", "--span", "24h", officers=2)
-        assert done.returncode == 0, done.stderr
+        assert _last(done) == f"next: flopgate-governor status --dir {governor.root}"
+        first, *_, known, one, other = done.stderr.splitlines()
+        assert first == f"Let an online key sign permits, for {AUTHORITY}"
+        assert known.endswith("this governor signs with it")
+        assert (one, other) == ("signs: officer officer-1", "signs: officer officer-2")
         host, courier, certificate = join(governor, expected, governor.token())
         with courier.channel(certificate) as channel:
             link = OpenLink(channel)

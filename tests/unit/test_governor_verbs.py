@@ -111,14 +111,18 @@ def test_an_order_and_its_draft_are_told_to_programs(
     tried = told(capsys, *where, "--dry-run")
     drafted = told(capsys, *where, "--draft", draft)
     nothing: Told = {"loosens": [], "due_unix_ms": None, "lanes": [], "budgets": []}
-    assert tried == {"words": drafted["words"], "effects": nothing}
+    known: Told = tried["known_here"]
+    assert tried == {"words": drafted["words"], "known_here": known, "effects": nothing}
+    assert (known, known[0]) == (drafted["known_here"], "role delegate: 2 officers sign")
     assert drafted["draft"] == draft
     shown = told(capsys, "order", "show", draft, "--dir", str(root))
-    assert (shown["words"], shown["digest"]) == (drafted["words"], drafted["digest"])
+    for key in ("words", "known_here", "digest"):
+        assert shown[key] == drafted[key]
     assert (shown["role"], shown["needed"], shown["signed_by"]) == ("delegate", 2, [])
     assert (shown["loosens"], shown["waits_ms"], shown["key_ids"]) == ([], 0, [])
     approve = ("order", "approve", draft, "--key", made["officers"][1])
-    approved = told(capsys, *approve, "--digest", drafted["digest"])
+    approved = told(capsys, *approve, "--digest", drafted["digest"], "--dir", str(root))
+    assert approved["known_here"] == known
     assert len(approved["key_ids"]) == 1
     assert told(capsys, "order", "show", draft)["key_ids"] == approved["key_ids"]
     trust = told(capsys, "order", "trust", "--dir", str(root))

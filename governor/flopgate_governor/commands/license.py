@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flopgate_governor.clocks import unix_ms
 from flopgate_governor.commands.license_summary import add_summary, run_summary
-from flopgate_governor.commands.signing import add_directory, typed_back
+from flopgate_governor.commands.signing import add_directory, say, typed_back
 from flopgate_governor.desk.client import issue_licenses, status
 from flopgate_governor.desk.deliveries import deliver_file, in_parts, read_asking
 from flopgate_governor.desk.officer_keys import public_key, signers
@@ -329,7 +329,8 @@ def _sign(
         envelope = draft.envelope
     else:
         why = "a pause may not reach who is licensed"
-        typed_back(in_words(approval), str(len(given)), arguments.yes_i_mean, why=why)
+        say(arguments, in_words(approval))
+        typed_back(str(len(given)), arguments.yes_i_mean, why=why)
         with signers(arguments.key) as keys:
             envelope = seal(*encoded(approval), keys)
     _write(arguments, layout, given, envelope)

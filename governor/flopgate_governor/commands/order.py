@@ -12,12 +12,19 @@ from google.protobuf.json_format import MessageToJson
 
 from flopgate_governor.clocks import unix_ms
 from flopgate_governor.commands import propose
-from flopgate_governor.commands.signing import add_directory, submitted, waiting_lines
+from flopgate_governor.commands.signing import (
+    add_directory,
+    known_here,
+    say,
+    submitted,
+    waiting_lines,
+)
 from flopgate_governor.desk.client import status
 from flopgate_governor.desk.officer_keys import signers
 from flopgate_governor.desk.output import add_json, show, tell
 from flopgate_governor.files import Layout
 from flopgate_governor.orders.drafts import Draft, read_draft, replace_draft
+from flopgate_governor.orders.known import known_lines
 from flopgate_governor.orders.trust_form import root_document, root_text
 from flopgate_governor.orders.words import in_words
 from flopgate_governor.state import State
@@ -49,6 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     approve = action("approve", "sign the exact bytes of a draft with one officer's key")
     _add_draft(approve)
     add_json(approve)
+    approve.add_argument(
+        "--dir", type=Path, metavar="DIR", help="of the governor: tells whom it names"
+    )
     approve.add_argument("--key", required=True, metavar="KEY", help="the officer's key")
     approve.add_argument(
         "--digest",
@@ -86,8 +96,9 @@ def _show(arguments: argparse.Namespace) -> None:
         lines += [f"signed by key {key}" for key in keys]
     else:
         with opened(Layout(arguments.dir)) as state:
+            known = known_lines(draft.payload_type, draft.order, state)
             more, judged = _judged(draft, state)
-        lines, told = [*lines, *more], told | judged
+        lines, told = [*lines, *known, *more], told | {"known_here": known} | judged
     tell(arguments, lines, told)
 
 
@@ -96,10 +107,7 @@ def _judged(draft: Draft, state: State) -> tuple[list[str], dict[str, Any]]:
     book, role = state.book, ROLE_OF[draft.payload_type]
     signed = sorted(book.orders.trust.officers(one.key_id for one in draft.signatures))
     needed = book.orders.trust.needed(role)
-    lines = [
-        f"role {role}: {counted(needed, 'officer')} {'signs' if needed == 1 else 'sign'}",
-        f"signatures, not checked here, of: {', '.join(signed) or 'nobody'}",
-    ]
+    lines = [f"signatures, not checked here, of: {', '.join(signed) or 'nobody'}"]
     loosens, delay_ms = list(loosened(draft.order, book.orders.in_force)), 0
     if loosens:
         delay_ms = book.orders.in_force.delay_ms
@@ -114,8 +122,9 @@ def _approve(arguments: argparse.Namespace) -> None:
     draft.check_fresh(unix_ms())
     digest = draft.digest.hex()
     words, typed = in_words(draft.order), arguments.digest
+    known = [] if arguments.dir is None else known_here(Layout(arguments.dir), draft)[0]
     if not arguments.json:
-        show("\n".join([*words, f"digest {digest}"]))
+        show("\n".join([*words, *known, f"digest {digest}"]))
     if typed is None:
         sys.stderr.write(f"Compare the digest, and type its first {TYPED_BACK} digits: ")
         sys.stderr.flush()
@@ -130,13 +139,14 @@ def _approve(arguments: argparse.Namespace) -> None:
         approved = draft.approved(signer)
     replace_draft(arguments.draft, approved)
     keys = [one.key_id for one in approved.signatures]
-    told = {"words": words, "digest": digest, "key_ids": keys}
+    told = {"words": words, "known_here": known, "digest": digest, "key_ids": keys}
     tell(arguments, [counted(len(keys), "signature")], told)
 
 
 def _submit(arguments: argparse.Namespace) -> None:
     draft = read_draft(arguments.draft)
     draft.check_fresh(unix_ms())
+    say(arguments, in_words(draft.order))
     done = submitted(Layout(arguments.dir), draft.envelope)
     tell(arguments, done.lines, done.document)
 

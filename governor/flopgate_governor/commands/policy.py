@@ -22,7 +22,7 @@ from flopgate_governor.policies.check import (
     remarks,
     spent_faults,
 )
-from flopgate_governor.policies.diff import Change, changes
+from flopgate_governor.policies.diff import change_lines, changes
 from flopgate_governor.policies.form import fault_at, policy_text, read_policy
 from flopgate_governor.policies.rehearsal import Rehearsed, rehearse
 from flopgate_governor.state import open_state
@@ -137,11 +137,9 @@ def _diff(arguments: argparse.Namespace) -> None:
     else:
         old = _in_force(Layout(arguments.dir))
     found = changes(old, new)
-    tell(arguments, _told(found) or ["nothing changes"], [asdict(change) for change in found])
-
-
-def _told(found: list[Change]) -> list[str]:
-    return [f"{one.effect:9}  {one.rule}: {one.before} -> {one.after}" for one in found]
+    tell(
+        arguments, change_lines(found) or ["nothing changes"], [asdict(change) for change in found]
+    )
 
 
 def _simulate(arguments: argparse.Namespace) -> None:
@@ -223,10 +221,10 @@ def _apply(arguments: argparse.Namespace) -> None:
         sys.stderr.write(f"flopgate-governor: {remark}\n")
     done = carried_out(arguments, policy)
     found = [] if old is None else changes(old, policy)
-    lines = [*done.lines, *_told(found)]
+    lines = done.lines
     if done.submitted:
         on_record = f"policy {policy.version} of {policy.authority} is on record"
-        lines.insert(len(done.lines), on_record)
+        lines = [*lines, on_record, *change_lines(found)]
     document = {"version": policy.version, "changes": [asdict(change) for change in found]}
     tell(arguments, lines, done.document | document)
 

@@ -16,7 +16,21 @@ from flopgate_proto.codec.common import scope_of
 from flopgate_proto.errors import FlopgateError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import Scope, ScopeKind
-from flopgate_proto.values.orders import Order, Pause, Registration, Resume
+from flopgate_proto.values.orders import (
+    Adoption,
+    Closure,
+    ClusterRuling,
+    Order,
+    Pause,
+    Policy,
+    Registration,
+    Relief,
+    Resume,
+    Revocation,
+    Seats,
+    TrustRoot,
+    Veto,
+)
 
 SHOWN = 8
 """Of the digest so many digits, and of pauses that still stand so many."""
@@ -66,7 +80,7 @@ def after(layout: Layout, order: Order, digest: bytes, *, waits: bool) -> Reply:
             case Resume():
                 return _resumed(layout.root, order, digest, status(layout), waits=waits)
             case _:
-                return Reply()
+                return Reply(lines=[f"next: {_next(layout.root, order, digest, waits=waits)}"])
     except FlopgateError:
         return Reply()
 
@@ -108,11 +122,42 @@ def _resumed(
         "standing": [pause.digest.hex() for pause in standing],
     }
     if waits:
-        veto = f"flopgate-governor order propose veto {digest.hex()[:SHOWN]} --dir {root}"
-        return Reply(lines=[f"next: one officer ends it until then: {veto}"], document=document)
+        return Reply(lines=[f"next: {_until_then(root, digest)}"], document=document)
     lines = [f"lifts {counted(len(order.lifts), 'pause')}, {_rest(standing)}"]
     lines.append(f"next: flopgate-governor status --dir {root} shows who runs again, and why not")
     return Reply(lines=lines, document=document)
+
+
+def _until_then(root: Path, digest: bytes) -> str:
+    veto = f"flopgate-governor order propose veto {digest.hex()[:SHOWN]} --dir {root}"
+    return f"one officer ends it until then: {veto}"
+
+
+def _next(root: Path, order: Order, digest: bytes, *, waits: bool) -> str:
+    """What whoever signed it looks at or does."""
+    if waits:
+        return _until_then(root, digest)
+    where = f"--dir {root}"
+    match order:
+        case Policy():
+            told = f"policy show {where}"
+        case TrustRoot():
+            told = f"order trust {where}; who joins from now on needs a new token: token create"
+        case Revocation():
+            told = f"order trust {where}, as the form of a root that leaves the key out for good"
+        case Veto() | Seats():
+            told = f"order list {where}"
+        case Adoption(host_id=host) | Closure(host_id=host):
+            told = f"host show {host.hex()[:SHOWN]} {where}"
+        case Relief():
+            told = f"budget list {where}"
+        case Registration():
+            told = f"workload show {order.workload} {where}"
+        case ClusterRuling():
+            told = f"cluster list {where}"
+        case _:
+            told = f"status {where}"
+    return f"flopgate-governor {told}"
 
 
 def _rest(standing: Iterable[pb.PauseStatus]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,16 @@ from flopgate_governor.desk.client import submit
 from flopgate_governor.desk.officer_keys import signers
 from flopgate_governor.desk.output import add_json, tell
 from flopgate_governor.files import Layout
-from flopgate_governor.orders.drafts import Draft, encoded, write_draft
+from flopgate_governor.orders.drafts import Draft, write_draft
 from flopgate_governor.orders.effects import effect_document, effect_lines, rehearse_order
+from flopgate_governor.orders.known import known_lines, officer_of
 from flopgate_governor.orders.words import in_words
+from flopgate_governor.wiring import opened
 from flopgate_proto.amounts import date_text, parse_span_ms
 from flopgate_proto.codec import decode_order
 from flopgate_proto.envelope import Envelope, seal
 from flopgate_proto.errors import ConfigError, FlopgateError
+from flopgate_proto.trust import Trust
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import ScopeKind
 from flopgate_proto.values.orders import Order, Pause, Policy, Resume, Seats, TrustRoot
@@ -116,35 +120,62 @@ def _told_strangers(arguments: argparse.Namespace, order: Order) -> list[dict[st
 
 
 def _carried_out(arguments: argparse.Namespace, order: Order) -> Done:
-    kind, payload = encoded(order)
-    words = in_words(order)
+    layout = Layout(arguments.dir)
+    draft = Draft.of(order, unix_ms() + parse_span_ms(arguments.expires))
+    words = in_words(draft.order)
     if arguments.dry_run:
-        done = rehearse_order(Layout(arguments.dir), order, this_machine())
-        lines = [*words, *effect_lines(done), "nothing was signed or sent"]
-        told = {"words": words, "effects": effect_document(done)}
+        tried = rehearse_order(layout, order, this_machine())
+        known, _ = known_here(layout, draft)
+        lines = [*words, *known, *effect_lines(tried), "nothing was signed or sent"]
+        lines.append("next: the same with --key KEY for each who signs, or with --draft FILE")
+        told = {"words": words, "known_here": known, "effects": effect_document(tried)}
         return Done(submitted=False, lines=lines, document=told)
     if arguments.draft is not None:
-        draft = Draft.of(order, unix_ms() + parse_span_ms(arguments.expires))
+        known, _ = known_here(layout, draft)
         write_draft(arguments.draft, draft)
         digest, path = draft.digest.hex(), str(arguments.draft)
-        lines = [*words, f"digest {digest}"]
+        lines = [*words, *known, f"digest {digest}"]
         lines += [f"next: flopgate-governor order approve {path} --key KEY"]
-        told = {"words": words, "digest": digest, "draft": path}
+        told = {"words": words, "known_here": known, "digest": digest, "draft": path}
         return Done(submitted=False, lines=lines, document=told)
+    # What stops somebody is not kept waiting for what is known here to be read.
+    known, trust = ([], None) if isinstance(order, Pause) else known_here(layout, draft)
+    say(arguments, [*words, *known])
     name = _reached(order)
     if name is not None:
-        typed_back(words, name, arguments.yes_i_mean)
+        typed_back(name, arguments.yes_i_mean)
     with signers(arguments.key) as keys:
-        envelope = seal(kind, payload, keys)
-    return submitted(Layout(arguments.dir), envelope)
+        say(arguments, [f"signs: {officer_of(key.spki, trust)}" for key in keys])
+        envelope = seal(draft.payload_type, draft.payload, keys)
+    done = submitted(layout, envelope)
+    return replace(done, document={"words": words, "known_here": known} | done.document)
 
 
-def typed_back(
-    words: list[str], name: str, meant: str | None, *, why: str = "this reaches everybody"
-) -> None:
+def known_here(layout: Layout, draft: Draft) -> tuple[list[str], Trust | None]:
+    """What is on record of whom a draft names, and the trust root in force.
+
+    That it cannot be read keeps nobody from signing.
+    """
+    try:
+        with opened(layout) as state:
+            lines = known_lines(draft.payload_type, draft.order, state)
+            return lines, state.book.orders.trust
+    except FlopgateError as error:
+        return [f"nothing here was looked up: {error}"], None
+
+
+def say(arguments: argparse.Namespace, lines: Iterable[str]) -> None:
+    """Beside what was asked for, and before it: on standard error, where people look."""
+    if arguments.json and not sys.stdin.isatty():
+        return
+    sys.stderr.write("\n".join([*lines, ""]))
+    sys.stderr.flush()
+
+
+def typed_back(name: str, meant: str | None, *, why: str = "this reaches everybody") -> None:
     """Have the name of what is reached typed back, on a terminal or in an argument.
 
-    ``why`` this is asked is for the error.
+    What is signed was shown before. ``why`` this is asked is for the error.
 
     Raises:
         ConfigError: another name was given, or nobody is there to give one.
@@ -156,7 +187,7 @@ def typed_back(
             remedy=f"Nothing was signed. A script gives --yes-i-mean {name}.",
         )
     if meant is None:
-        sys.stderr.write("\n".join([*words, f"Type {name!r} to sign this: "]))
+        sys.stderr.write(f"Type {name!r} to sign this: ")
         sys.stderr.flush()
         meant = sys.stdin.readline().strip()
     if meant != name:

@@ -17,7 +17,7 @@ from flopgate_governor.files import read_bytes, replace_secret, write_secret
 from flopgate_proto.amounts import span_text
 from flopgate_proto.codec import decode_order, encode_order
 from flopgate_proto.envelope import Envelope, Signature, pae, statement_digest
-from flopgate_proto.errors import ConfigError
+from flopgate_proto.errors import ConfigError, MisuseError
 from flopgate_proto.keys import Signer, key_digest
 from flopgate_proto.limits import COUNT_MAX, DIGEST_BYTES, MESSAGE_BYTES_MAX
 from flopgate_proto.values.orders import Order
@@ -121,8 +121,11 @@ class Draft:
 def encoded(order: Order) -> tuple[str, bytes]:
     """Payload type and bytes of an order.
 
+    What officers sign is what everybody reads: the bytes are read back and compared.
+
     Raises:
         ConfigError: no order can say this.
+        MisuseError: its bytes say something else.
     """
     try:
         kind, payload = encode_order(order)
@@ -132,8 +135,12 @@ def encoded(order: Order) -> tuple[str, bytes]:
             code="order.value",
             remedy=f"Write numbers from 0 to {COUNT_MAX}, and text in UTF-8.",
         ) from error
-    # What officers sign must be what everybody reads.
-    decode_order(kind, payload)
+    if decode_order(kind, payload) != order:
+        raise MisuseError(
+            "what would be signed reads otherwise than what was meant",
+            code="order.codec",
+            remedy="Sign nothing, and report it.",
+        )
     return kind, payload
 
 

@@ -46,7 +46,7 @@ def _title(order: Order) -> str:
         ClusterRuling: "A ruling on clusters",
         Veto: "Veto an order that waits",
         Confirmation: "Let pauses last until they are lifted",
-        Revocation: "Revoke an officer's key",
+        Revocation: "Revoke a key",
         Adoption: "Adopt one history of a host",
         Closure: "Close the chain of a host for good",
         Relief: "Take FLOP off the unaccounted book",

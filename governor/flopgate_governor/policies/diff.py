@@ -6,7 +6,7 @@ looked at in both directions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
@@ -31,6 +31,11 @@ class Change:
 def changes(old: Policy, new: Policy) -> list[Change]:
     """Every rule that differs, in the order of the form."""
     return [*_figures(old, new), *_tiers(old, new), *_budgets(old, new), *_phases(old, new)]
+
+
+def change_lines(found: Iterable[Change]) -> list[str]:
+    """For people."""
+    return [f"{one.effect:9}  {one.rule}: {one.before} -> {one.after}" for one in found]
 
 
 def _figures(old: Policy, new: Policy) -> Iterator[Change]:

@@ -1,0 +1,128 @@
+"""What is on record here of those that an order names by a digest, in words: for who signs it.
+
+Nothing of it is signed: the order's own bytes say what `words` says, and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from flopgate_governor.orders.words import in_words
+from flopgate_governor.policies.diff import change_lines, changes
+from flopgate_governor.state import State, read_hosts
+from flopgate_proto.amounts import counted, date_text
+from flopgate_proto.keys import key_digest
+from flopgate_proto.trust import ROLE_OF, Trust
+from flopgate_proto.values.orders import (
+    Adoption,
+    Closure,
+    Confirmation,
+    Delegation,
+    Order,
+    Policy,
+    Relief,
+    Resume,
+    Revocation,
+    TrustRoot,
+    Veto,
+)
+
+SHOWN = 16
+"""So many digits of an identity."""
+
+
+def known_lines(payload_type: str, order: Order, state: State) -> list[str]:
+    """Who signs such an order, and whom or what it names."""
+    trust, role = state.book.orders.trust, ROLE_OF[payload_type]
+    needed = trust.needed(role)
+    lines = [f"role {role}: {counted(needed, 'officer')} {'signs' if needed == 1 else 'sign'}"]
+    return [*lines, *_named(order, state)]
+
+
+def officer_of(spki: bytes, trust: Trust | None) -> str:
+    """Whose key signs, by a root if there is one at hand."""
+    digest = key_digest(spki).hex()
+    names = [] if trust is None else sorted(trust.officers([digest]))
+    of_none = "" if trust is None else ", of no officer in the trust root"
+    return f"officer {names[0]}" if names else f"key {digest[:SHOWN]}{of_none}"
+
+
+def _named(order: Order, state: State) -> Iterator[str]:
+    match order:
+        case Revocation():
+            yield _key(order.key_digest, state)
+        case Resume(lifts=digests) | Confirmation(pauses=digests):
+            yield from _pauses(digests, state)
+        case Veto():
+            yield from _waiting(order.order_digest, state)
+        case Adoption() | Closure() | Relief():
+            yield _host(order.host_id, state)
+        case Delegation():
+            held = state.permit.spki == order.permit_spki
+            whose = "this governor signs with it" if held else "this governor does not have it"
+            yield f"key {key_digest(order.permit_spki).hex()[:SHOWN]}: {whose}"
+        case TrustRoot():
+            yield from _root(state.book.orders.trust.root, order)
+        case Policy():
+            old = state.book.orders.policy
+            yield from () if old is None else change_lines(changes(old, order))
+        case _:
+            pass
+
+
+def _key(digest: bytes, state: State) -> str:
+    book = state.book.orders
+    root, shown = book.trust.root, f"key {digest.hex()[:SHOWN]}"
+    for index, key in enumerate(root.keys):
+        if key_digest(key.spki) == digest:
+            roles = ", ".join(role.name for role in root.roles if index in role.keys)
+            return f"{shown}: officer {key.name}'s, of the roles {roles or 'none'}"
+    for held in book.delegated:
+        if held.key.key_id == digest.hex():
+            newest = held is book.delegated[-1]
+            which = "answers are signed with it now" if newest else "a former online key"
+            return f"{shown}: {which}, delegation {held.delegation.serial}"
+    return f"{shown}: of no officer, and never an online key here"
+
+
+def _pauses(digests: Iterable[bytes], state: State) -> Iterator[str]:
+    book = state.book.orders
+    held = {one.digest: one for one in book.pauses}
+    for digest in digests:
+        one = held.get(digest)
+        if one is None:
+            yield f"pause {digest.hex()[:SHOWN]}: not in force here"
+            continue
+        by = ", ".join(sorted(book.trust.officers(one.signers))) or "officers of an older root"
+        yield f"pause {digest.hex()[:SHOWN]}: of {one.pause.scope}, by {by}: {one.pause.reason}"
+
+
+def _waiting(digest: bytes, state: State) -> Iterator[str]:
+    held = state.book.orders.waits(digest)
+    if held is None:
+        yield f"order {digest.hex()[:SHOWN]}: does not wait here"
+        return
+    due = date_text(held.due_ms)
+    yield f"order {digest.hex()[:SHOWN]}: in force from {due} on, unless this is signed:"
+    yield from (f"  {line}" for line in in_words(held.verified.order))
+
+
+def _host(host_id: bytes, state: State) -> str:
+    with state.store.transaction() as connection:
+        found = read_hosts(connection, [host_id], state.clusters.kin)
+    shown = f"host {host_id.hex()[:SHOWN]}"
+    if not found:
+        return f"{shown}: not on record here"
+    host = found[0]
+    return f"{shown}: of cluster {host.cluster}, custodian {host.custodian}, site {host.site}"
+
+
+def _root(old: TrustRoot, new: TrustRoot) -> Iterator[str]:
+    before = {key_digest(key.spki): key.name for key in old.keys}
+    after = {key_digest(key.spki): key.name for key in new.keys}
+    for digest in before.keys() - after.keys():
+        yield f"left out: {before[digest]}'s key {digest.hex()[:SHOWN]}"
+    for digest in after.keys() - before.keys():
+        yield f"new: {after[digest]}'s key {digest.hex()[:SHOWN]}"
+    if before.keys() == after.keys():
+        yield "the keys are those of the root in force"
