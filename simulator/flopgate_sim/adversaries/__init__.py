@@ -117,6 +117,15 @@ ADVERSARIES = (
         play=loss_plays.roots_dropped,
     ),
     Adversary(
+        name="losses-made-up",
+        tries="quotes, while a restored governor is halted, answers that nobody gave, of a number "
+        "that it lost",
+        expected=Expected.PREVENTED,
+        comes="they count as lost, and nothing is granted; what the host's own gate reports is "
+        "another history then: its chain is closed on evidence",
+        play=loss_plays.losses_made_up,
+    ),
+    Adversary(
         name="governor-clock-set",
         tries="sets the governor's wall clock ahead for minutes, and has the governor start anew "
         "meanwhile, to bring into force what waits",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from flopgate_proto.values import LaneState
-from flopgate_sim.adversaries.stage import Played, at_s, broken, staged, stands, states
+from flopgate_sim.adversaries.stage import Played, at_s, broken, evidence, staged, stands, states
 from flopgate_sim.planted.worlds import AUTHORITY, POLICY
 from flopgate_sim.world.faults.tampering import Lying, Unrooting
 from flopgate_sim.world.plan import Fault
@@ -29,7 +29,7 @@ def answers_made_up() -> Played:
             granted.append(world.governors[0].truth.grants)
             for host in liars:
                 lies.append(Lying(world.streams.of(f"lying/{host.name}"), host.key))
-                host.couriers[0].tampering = lies[-1]
+                host.couriers[0].bend(lies[-1])
 
         at_s(world, LIED_S, lie)
         world.run()
@@ -41,6 +41,36 @@ def answers_made_up() -> Played:
             tried=sum(one.tried for one in lies),
             seen=f"the liars stand, and {more} permits were given to the other"
             if stopped and goes_on and more > len(liars)
+            else "",
+        )
+
+
+def losses_made_up() -> Played:
+    """See the table."""
+    restore = Fault(at_ms=(RESTORED_S - 300) * 1000, kind="governor_restore", target=AUTHORITY,
+                    span_ms=300_000)  # fmt: skip
+    with staged(faults=(restore,), duration_ms=DURATION_MS) as world:
+        liar, *others = world.hosts
+        governor = world.governors[0]
+        lies: list[Lying] = []
+
+        def look() -> None:
+            halt = governor.halt()
+            if halt is not None and not lies:
+                source = world.streams.of(f"lying/{liar.name}")
+                lies.append(Lying(source, liar.key, halt.quoted_batch))
+                liar.couriers[0].bend(lies[0])
+
+        for moment_s in range(RESTORED_S, RESTORED_S + POLICY.lifetime_ms // 1000):
+            at_s(world, moment_s, look)
+        world.run()
+        again = all(LaneState.RUNNING in states(host) for host in others)
+        closed = evidence(world) > 0 and stands(liar)
+        return Played(
+            broken=broken(world),
+            tried=sum(one.tried for one in lies),
+            seen="the chain is closed on evidence, the others run again"
+            if closed and again
             else "",
         )
 
@@ -57,12 +87,12 @@ def roots_dropped() -> Played:
 
         def drop() -> None:
             for host, one in zip(world.hosts, dropping, strict=True):
-                host.couriers[0].tampering = one
+                host.couriers[0].bend(one)
 
         def carry() -> None:
             stood.append(all(map(stands, world.hosts)) and governor.halt() is None)
-            for host in world.hosts:
-                host.couriers[0].tampering = None
+            for host, one in zip(world.hosts, dropping, strict=True):
+                host.couriers[0].straighten(one)
 
         at_s(world, DROPPED_S[0], drop)
         at_s(world, DROPPED_S[1], carry)

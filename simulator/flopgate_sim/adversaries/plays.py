@@ -72,7 +72,7 @@ def replay_elsewhere() -> Played:
             Crossing(world.streams.of(f"crossing/{host.name}"), pool) for host in world.hosts
         ]
         for host, one in zip(world.hosts, crossing, strict=True):
-            host.couriers[0].tampering = one
+            host.couriers[0].bend(one)
         world.run()
         refused = {code for host in world.hosts for code in host.truth.refused}
         wanted = {"answer.host", "answer.run"}
@@ -94,7 +94,7 @@ def courier_at_will() -> Played:
         def bend() -> None:
             # Once all run: a courier that never lets its host join stops it, and shows nothing.
             for host, one in zip(world.hosts, bent, strict=True):
-                host.couriers[0].tampering = one
+                host.couriers[0].bend(one)
 
         at_s(world, BENT_S, bend)
         stood: set[str] = set()
@@ -122,7 +122,7 @@ def courier_forges() -> Played:
     with staged() as world:
         bent = [Forging(world.streams.of(f"forging/{host.name}")) for host in world.hosts]
         for host, one in zip(world.hosts, bent, strict=True):
-            host.couriers[0].tampering = one
+            host.couriers[0].bend(one)
         world.run()
         refused = {code for host in world.hosts for code in host.truth.refused}
         wanted = {"envelope.quorum", "merkle.proof"}

@@ -19,20 +19,22 @@ from flopgate_sim.world.nature.engine import US_PER_MS
 from flopgate_sim.world.plan import Fault
 
 if TYPE_CHECKING:
-    from flopgate_sim.world.hosts.courier import Tampering
+    from flopgate_sim.world.hosts.courier import Courier, Tampering
     from flopgate_sim.world.world import World
 
 
 def bend(world: World, host: Host, fault: Fault) -> None:
     """All couriers of the host do what the fault says, for its span."""
     name, bent = _BENT[fault.kind]
+    done: list[tuple[Courier, Tampering]] = []
     for courier in host.couriers:
         source = world.streams.of(f"{name}/{host.name}/{fault.at_ms}")
-        courier.tampering = bent(world, host, source)
+        done.append((courier, bent(world, host, source)))
+        courier.bend(done[-1][1])
 
     def honest() -> None:
-        for courier in host.couriers:
-            courier.tampering = None
+        for courier, tampering in done:
+            courier.straighten(tampering)
 
     world.engine.after(fault.span_ms * US_PER_MS, "courier is honest", honest)
 

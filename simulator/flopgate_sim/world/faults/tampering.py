@@ -143,11 +143,12 @@ class Lying:
 
     Beside them goes nothing, a true root, or one made up for the quoted number: in all but the
     signature as the authority makes them. Some stand where the chain has not come yet.
-    ``tried`` counts lies.
+    ``tried`` counts lies. They quote ``number``, by default one that is far ahead.
     """
 
-    def __init__(self, source: random.Random, key: SigningKey) -> None:
+    def __init__(self, source: random.Random, key: SigningKey, number: int | None = None) -> None:
         self.tried = 0
+        self._number = number
         self._source = source
         self._key = key
 
@@ -163,7 +164,8 @@ class Lying:
                 if quote.answer_digest and quote.authority in origins:
                     self.tried += 1
                     quote.answer_digest = self._source.randbytes(DIGEST_BYTES)
-                    quote.batch_number += self._source.randint(*LIES_MS)
+                    ahead = self._source.randint(*LIES_MS)
+                    quote.batch_number = self._number or quote.batch_number + ahead
                     self._make_up(signed, quote.batch_number)
             report.sequence += happens(self._source, 50)
             payload = report.SerializeToString(deterministic=True)

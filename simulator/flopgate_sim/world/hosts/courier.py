@@ -85,7 +85,6 @@ class Courier:
 
     Attributes:
         core: the production core; ``None`` while the process is dead.
-        tampering: set where the operator bent it.
     """
 
     def __init__(
@@ -103,7 +102,7 @@ class Courier:
         self.core: CarrierCore | None = None
         self.link = link
         self.authority = authority
-        self.tampering: Tampering | None = None
+        self._bent: list[Tampering] = []
         self.stream = 0
         self._engine = engine
         self._clocks = clocks
@@ -206,8 +205,22 @@ class Courier:
                     pass
         self._plan()
 
+    @property
+    def tampering(self) -> Tampering | None:
+        """What it does now: the last to which it was bent, of those that are not over."""
+        return self._bent[-1] if self._bent else None
+
+    def bend(self, tampering: Tampering) -> None:
+        """Its operator has it do this from now on."""
+        self._bent.append(tampering)
+
+    def straighten(self, tampering: Tampering) -> None:
+        """That is over; whatever else it was bent to goes on."""
+        self._bent.remove(tampering)
+
     def _give(self, message: pb.ToGate) -> None:
-        messages = [message] if self.tampering is None else self.tampering.down(message)
+        bent = self.tampering
+        messages = [message] if bent is None else bent.down(message)
         for one in messages:
             self._engine.after(0, "to gate", partial(self._to_gate, one))
 
@@ -272,7 +285,8 @@ class Courier:
         core, number = self.core, self.stream
         while core is not None and (message := core.next_up(self._now())) is not None:
             core.flow.written()
-            sent = message if self.tampering is None else self.tampering.up(message)
+            bent = self.tampering
+            sent = message if bent is None else bent.up(message)
             if sent is not None and sent.held_orders:
                 self._hand_back(number, list(sent.held_orders))
             elif sent is not None:

@@ -17,6 +17,7 @@ from flopgate_proto.values.orders import (
     Order,
     Pause,
     Policy,
+    Reconciliation,
     Registration,
     Relief,
     Resume,
@@ -30,7 +31,7 @@ from flopgate_sim.world.truths.host import PPM, nobody
 from flopgate_sim.world.truths.lane_sums import LaneSums
 from flopgate_sim.world.truths.licensing import judge_grant, quoted
 from flopgate_sim.world.truths.losses import LossTruth
-from flopgate_sim.world.truths.orders import by_quorum, raised
+from flopgate_sim.world.truths.orders import by_quorum, raised, sender, signed_by
 from flopgate_sim.world.truths.rulings import RulingTruth
 from flopgate_sim.world.truths.silences import SilenceTruth
 from flopgate_sim.world.truths.workloads import WorkTruth
@@ -38,14 +39,6 @@ from flopgate_sim.world.truths.workloads import WorkTruth
 if TYPE_CHECKING:
     from flopgate_sim.world.governors.governor import Governor
     from flopgate_sim.world.hosts.host import Host
-
-
-def _sender(envelope: pb.Envelope) -> bytes:
-    """Host that a signature names: a key id is the host id in hexadecimal."""
-    try:
-        return bytes.fromhex(envelope.signatures[0].keyid)
-    except (IndexError, ValueError):
-        return b""
 
 
 @dataclass(slots=True)
@@ -223,9 +216,10 @@ class GovernorTruth(LaneSums):
                 self._later = [
                     one for one in self._later if statement_digest(*encode_order(one[1])) != ended
                 ]
+            case Reconciliation(batch_number=lost_upto):
+                self.losses.reconciled(lost_upto)
             case _:
-                if PayloadType.RECONCILIATION in envelope.payload_type:
-                    self.losses.reconciled()
+                pass
 
     def admitted(self, enrolment: pb.Envelope, admission: pb.Envelope, unix_ms: int) -> None:
         """A host was admitted: this authority follows its chain from its enrolment on."""
@@ -245,19 +239,28 @@ class GovernorTruth(LaneSums):
         """These messages are about to be judged, at this time of the governor's own."""
         self.pass_time(unix_ms)
         self._batch = {}
+        read: list[tuple[Host, bytes, pb.Report]] = []
         for submission in submissions:
             for signed in submission.reports:
                 envelope = signed.envelope
                 digest = statement_digest(envelope.payload_type, envelope.payload)
-                host = self.hosts.get(_sender(envelope))
-                if host is None or digest not in host.truth.requests_us:
+                host = self.hosts.get(sender(envelope))
+                made = host is not None and digest in host.truth.requests_us
+                if host is None or not (made or signed_by(envelope, host.key.spki)):
                     continue
                 report = pb.Report.FromString(envelope.payload)
-                self._batch[report.host_id, report.sequence] = report
-                self.losses.offered(signed, report, unix_ms)
-                age_ms = (now_us - host.truth.requests_us[digest]) // US_PER_MS
-                self.silence.heard(report.host_id, unix_ms, age_ms)
-                self.offer_lanes(host, report)
+                self.losses.offered(signed, report, unix_ms, made=made)
+                read.append((host, digest, report))
+        for host, digest, report in read:
+            if digest not in host.truth.requests_us:
+                if not self.losses.may_be_lost(report, self.name):
+                    continue
+                # Its host tells no gate's story, of what the authority lost: it may be believed.
+                host.truth.requests_us[digest] = now_us
+            self._batch[report.host_id, report.sequence] = report
+            age_ms = (now_us - host.truth.requests_us[digest]) // US_PER_MS
+            self.silence.heard(report.host_id, unix_ms, age_ms)
+            self.offer_lanes(host, report)
 
     def committed(self, governor: Governor, replies: Sequence[pb.LinkDown], now_us: int) -> None:
         """The batch was judged, and these replies are about to leave."""

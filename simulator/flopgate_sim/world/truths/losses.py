@@ -8,6 +8,8 @@ from flopgate_proto.codec import PayloadType
 from flopgate_proto.envelope import statement_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
+_NEVER = 2**62
+
 
 @dataclass(slots=True)
 class LossTruth:
@@ -22,30 +24,65 @@ class LossTruth:
 
     lost: set[bytes] = field(default_factory=set)
     shown_unix_ms: int | None = None
-    _told: dict[bytes, int] = field(default_factory=dict)
-    _roots: dict[int, pb.Envelope] = field(default_factory=dict)
+    _told: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
+    """By digest of an answer: number and root of its batch. A number may have two roots."""
+    _lost_roots: dict[bytes, int] = field(default_factory=dict)
+    _kept: int = _NEVER
+    """Up to this number nothing was lost since the last reconciliation."""
+    _shown: int = 0
+    """The highest lost number whose root came since then, whatever it was to prove."""
+    _reconciled: list[tuple[int, int]] = field(default_factory=list)
 
     def left(self, batch: pb.AnswerBatch) -> None:
         """Answers leave, now or once more."""
         number = pb.BatchRoot.FromString(batch.batch_root.payload).batch_number
-        self._roots[number] = batch.batch_root
+        root = batch.batch_root.SerializeToString(deterministic=True)
         for leaf in batch.answers:
-            self._told[statement_digest(PayloadType.ANSWER, leaf.payload)] = number
+            self._told[statement_digest(PayloadType.ANSWER, leaf.payload)] = (number, root)
 
     def restored(self, batch_number: int) -> None:
         """A store that knows batches up to this one took the place of the one in use."""
-        self.lost |= {digest for digest, number in self._told.items() if number > batch_number}
+        for digest, (number, root) in self._told.items():
+            if number > batch_number:
+                self.lost.add(digest)
+                self._lost_roots[root] = number
+        self._kept = min(self._kept, batch_number)
 
-    def reconciled(self) -> None:
-        """Officers know of it."""
-        self.shown_unix_ms = None
+    def reconciled(self, batch_number: int) -> None:
+        """Officers know of it: what was lost lies up to this number."""
+        self._reconciled.append((self._kept, batch_number))
+        self.shown_unix_ms, self._kept, self._shown = None, _NEVER, 0
         self.lost.clear()
+        self._lost_roots.clear()
 
-    def offered(self, signed: pb.SignedReport, report: pb.Report, unix_ms: int) -> None:
-        """A report is about to be judged, with what came beside it."""
-        if self.shown_unix_ms is None and any(
-            self._roots[quote.batch_number] in signed.quoted_roots
+    def offered(
+        self, signed: pb.SignedReport, report: pb.Report, unix_ms: int, *, made: bool
+    ) -> None:
+        """A report is about to be judged, with what came beside it.
+
+        ``made``: by a gate; else its host lies under its own key, which proves no loss of an
+        answer. A root that was lost does, whoever brings it.
+        """
+        if not self.lost:
+            return
+        came = [root.SerializeToString(deterministic=True) for root in signed.quoted_roots]
+        for quote in report.quotes:
+            lost = quote.answer_digest in self.lost
+            if made and lost and self._told[quote.answer_digest][1] in came:
+                self.shown_unix_ms = self.shown_unix_ms or unix_ms
+            if any(self._lost_roots.get(root) == quote.batch_number for root in came):
+                self._shown = max(self._shown, quote.batch_number)
+
+    def may_be_lost(self, report: pb.Report, authority: str) -> bool:
+        """Whether what a report quotes of the authority is of a number that counts as lost.
+
+        Whatever it quotes there is taken for lost, since nobody can tell: by what was shown, or by
+        what officers reconciled.
+        """
+        ranges = [*self._reconciled, (self._kept, self._shown)]
+        return any(
+            above < quote.batch_number <= upto
             for quote in report.quotes
-            if quote.answer_digest in self.lost
-        ):
-            self.shown_unix_ms = unix_ms
+            if quote.authority == authority
+            for above, upto in ranges
+        )

@@ -1,4 +1,4 @@
-"""Who really signed an order, and when what loosens may come into force: the judge's own count."""
+"""Who really signed, and when what loosens may come into force: the judge's own count."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from flopgate_proto.envelope import Envelope, pae
 from flopgate_proto.errors import ForgedError
 from flopgate_proto.keys import VerifyingKey
 from flopgate_proto.trust import ROLE_OF
+from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import Policy, TrustRoot
 
 
@@ -23,7 +24,23 @@ def by_quorum(envelope: Envelope, root: TrustRoot) -> bool:
     return len(officers) >= role.threshold
 
 
-def _holds(envelope: Envelope, key: VerifyingKey, key_id: str, signature: bytes) -> bool:
+def sender(envelope: pb.Envelope) -> bytes:
+    """Host that a signature names: a key id is the host id in hexadecimal."""
+    try:
+        return bytes.fromhex(envelope.signatures[0].keyid)
+    except (IndexError, ValueError):
+        return b""
+
+
+def signed_by(envelope: pb.Envelope, spki: bytes) -> bool:
+    """Whether this key signed exactly these bytes."""
+    key = VerifyingKey(spki)
+    return any(_holds(envelope, key, one.keyid, one.sig) for one in envelope.signatures)
+
+
+def _holds(
+    envelope: Envelope | pb.Envelope, key: VerifyingKey, key_id: str, signature: bytes
+) -> bool:
     if key_id != key.key_id:
         return False
     try:
