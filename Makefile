@@ -25,7 +25,7 @@ FILES := -n 3 --dist loadfile --no-loadscope-reorder
 # process of every test would compile all it imports.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup build generate demo sim compiled test unit components lint format bench race crash fuzz model lock clean
+.PHONY: help setup build generate demo sim shipped compiled test unit components lint format bench race crash fuzz model lock clean
 
 help: ## this list
 	@echo "flopgate: make TARGET [PYTHON=python3.12] [ARGS=...]"
@@ -53,6 +53,9 @@ demo: build ## the demonstration: make demo ARGS="..."
 
 sim: build ## simulate all shipped scenarios for SIM_MINUTES: make sim ARGS="--log sim.jsonl"
 	@$(BIN)/flopgate-sim campaign --minutes $(SIM_MINUTES) --jobs $(SIM_JOBS) $(ARGS)
+
+shipped: build ## simulate each shipped scenario whole, once, with P-256 (all but exaflop-100)
+	@$(BIN)/flopgate-sim campaign --seeds 1 --signatures real --host-hours-max 1000 --jobs $(SIM_JOBS) $(ARGS)
 
 compiled: build ## compile the simulated cluster with mypyc, into build/compiled
 	@$(BIN)/python scripts/compiled.py build/compiled $(ARGS)

@@ -1,8 +1,9 @@
-"""``flopgate-sim campaign``: scenarios in turns, with ever new seeds, until the time is over."""
+"""``flopgate-sim campaign``: scenarios in turns with ever new seeds for a time, or given seeds."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from flopgate_sim.campaign.options import (
     interrupt_on_sigterm,
 )
 from flopgate_sim.campaign.outcome import SCHEMES, Runner
+from flopgate_sim.campaign.ranges import parse_numbers
 from flopgate_sim.campaign.turns import MIXED, REAL_EVERY
 from flopgate_sim.scenario import find, shipped
 from flopgate_sim.world.run import run_job
@@ -27,13 +29,26 @@ MINUTES_MAX = 60.0 * 24 * 31
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``campaign``."""
-    parser.add_argument(
+    span = parser.add_mutually_exclusive_group()
+    span.add_argument(
         "--minutes", type=float, default=60.0, metavar="M", help="how long (%(default)g)"
+    )
+    span.add_argument(
+        "--seeds",
+        metavar="SEEDS",
+        help="these of each scenario, as in 7 or 1..3, however long it takes",
     )
     parser.add_argument(
         "--scenarios",
         metavar="NAMES",
         help="names or files, with commas between them (default: all that are shipped)",
+    )
+    parser.add_argument(
+        "--host-hours-max",
+        type=float,
+        default=math.inf,
+        metavar="H",
+        help="leave out those of which one seed has more (default: none)",
     )
     parser.add_argument(
         "--signatures",
@@ -83,11 +98,18 @@ def plan_of(arguments: argparse.Namespace, logged: Logged) -> Plan:
     names = list(shipped()) if arguments.scenarios is None else arguments.scenarios.split(",")
     if len(set(names)) != len(names):
         raise _wrong("--scenarios names one twice", "Name each once.")
-    scenarios = {name: find(name) for name in names}
+    found = {name: find(name) for name in names}
+    sizes = {name: one.hosts * one.hours for name, one in found.items()}
+    host_hours = {name: size for name, size in sizes.items() if size <= arguments.host_hours_max}
+    if not host_hours:
+        raise _wrong(
+            "--host-hours-max leaves no scenario", f"The smallest has {min(sizes.values()):g}."
+        )
     return Plan(
-        host_hours={name: one.hosts * one.hours for name, one in scenarios.items()},
+        host_hours=host_hours,
         first_seeds=logged.next_seeds,
         signatures=arguments.signatures,
+        seeds=None if arguments.seeds is None else parse_numbers(arguments.seeds, "--seeds"),
         seconds=arguments.minutes * 60,
         processes=arguments.jobs,
         stop_after=arguments.stop_after,

@@ -236,9 +236,26 @@ def test_a_campaign_ends_when_its_time_is_over(capsys: pytest.CaptureFixture[str
     assert "no time for: exaflop-100" in out
 
 
+def test_a_campaign_over_given_seeds_runs_each_once_and_begins_with_the_largest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log.jsonl"
+    words = ["--scenarios", "small-faults,exaflop-100,pause-drill", "--host-hours-max", "1000"]
+    words += ["--seeds", "2..3,10", "--jobs", "1", "--log", str(log)]
+    assert campaign(worlds.broken, *words) == 0
+    assert "no law was broken" in capsys.readouterr().out
+    jobs = [json.loads(line)["job"] for line in log.read_text().splitlines()]
+    assert [(job["scenario"], job["seed"]) for job in jobs] == [
+        (name, seed) for name in ("pause-drill", "small-faults") for seed in (2, 3, 10)
+    ]
+    assert [job["seed"] for job in jobs if job["signatures"] == "real"] == [10, 10]
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
+        (["--seeds", "1..x"], "--seeds"),
+        (["--host-hours-max", "0.1"], "leaves no scenario. The smallest has"),
         (["--minutes", "0"], "--minutes is out of range"),
         (["--minutes", "nan"], "--minutes is out of range"),
         (["--scenarios", "pause-drill,nothing"], "no scenario 'nothing'"),

@@ -1,4 +1,4 @@
-"""One call of ``flopgate-sim campaign``: scenarios in turns, until the time is over."""
+"""One call of ``flopgate-sim campaign``: scenarios in turns for a time, or some seeds of each."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from flopgate_proto.errors import FlopgateError
 from flopgate_sim.campaign.log import Log
 from flopgate_sim.campaign.outcome import Job, Runner
 from flopgate_sim.campaign.pool import Pool
+from flopgate_sim.campaign.ranges import Numbers
 from flopgate_sim.campaign.session import BROKEN, INTERRUPTED
 from flopgate_sim.campaign.telling import Teller
 from flopgate_sim.campaign.totals import Totals, breached
-from flopgate_sim.campaign.turns import Turns
+from flopgate_sim.campaign.turns import Turns, listed
 from flopgate_sim.campaign.words import count, hours
 from flopgate_sim.campaign.worker import Failure, Result
 
@@ -37,7 +38,8 @@ class Plan:
         host_hours: of one seed, by scenario.
         first_seeds: by scenario.
         signatures: one of `SCHEMES`, or `MIXED`.
-        seconds: how long worlds are begun.
+        seeds: to run of each scenario, however long it takes; or else a time.
+        seconds: how long worlds with ever new seeds are begun.
         log: where results are added; ``None``: nowhere.
         code: digest of the code that runs.
     """
@@ -45,8 +47,9 @@ class Plan:
     host_hours: Mapping[str, float]
     first_seeds: Mapping[str, int]
     signatures: str
-    seconds: float
     processes: int
+    seeds: Numbers | None = None
+    seconds: float = 0.0
     stop_after: int | None = None
     limit_s: float | None = None
     log: Path | None = None
@@ -99,16 +102,22 @@ class Endurance:
         return self._clock() - self._started_s
 
     def _jobs(self) -> Iterator[Job]:
-        while True:
-            job = self._turns.next(self._plan.seconds - self._elapsed_s)
-            if job is None:
-                return
+        for job in self._wanted():
             self._begun_s[job] = self._clock()
+            yield job
+
+    def _wanted(self) -> Iterator[Job]:
+        plan = self._plan
+        if plan.seeds is not None:
+            yield from listed(plan.host_hours, plan.seeds, plan.signatures)
+            return
+        while (job := self._turns.next(plan.seconds - self._elapsed_s)) is not None:
             yield job
 
     def _worlds(self, pool: Pool, log: Log | None) -> None:
         plan = self._plan
-        until_s = time.monotonic() + plan.seconds + GRACE_S
+        until_s = None if plan.seeds else time.monotonic() + plan.seconds + GRACE_S
+        total = plan.seeds.count * len(plan.host_hours) if plan.seeds else plan.seconds
         with (
             closing(pool.results(self._jobs(), until_s)) as results,
             Progress(
@@ -120,7 +129,7 @@ class Endurance:
                 disable=not self._console.is_terminal,
             ) as progress,
         ):
-            task = progress.add_task("campaign", total=plan.seconds)
+            task = progress.add_task("campaign", total=total)
             for result in results:
                 self._hear(result)
                 if log is not None:
@@ -146,7 +155,8 @@ class Endurance:
             f"{count(sums.seeds, 'seed')}, {hours(sums.host_hours)} host-hours, "
             f"{count(sums.breaches, 'breach', 'breaches')}"
         )
-        progress.update(task, completed=self._elapsed_s, description=words)
+        completed = self._elapsed_s if self._plan.seeds is None else sums.seeds
+        progress.update(task, completed=completed, description=words)
         if not self._console.is_terminal and self._clock() - self._said_s >= SAY_EVERY_S:
             self._said_s = self._clock()
             self._teller.line(f"{self._elapsed_s / 60:.0f} min: {words}")

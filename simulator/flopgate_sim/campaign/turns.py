@@ -1,16 +1,18 @@
 """Whose turn it is in a campaign over several scenarios: that of the one that had the least time.
 
 Scenarios differ a thousandfold in what a seed costs. In turns of one seed each the largest would
-take all the time; in turns of equal time the small ones get through many seeds.
+take all the time; in turns of equal time the small ones get through many seeds. Where seeds are
+named there are no turns: all of them run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from flopgate_sim.campaign.outcome import CHEAP, REAL, Job
+from flopgate_sim.campaign.ranges import Numbers
 
 MIXED: Final = "mixed"
 REAL_EVERY: Final = 10
@@ -69,8 +71,7 @@ class Turns:
         turn = fitting[name]
         seed, turn.seed = turn.seed, turn.seed + 1
         turn.running += 1
-        real = self._signatures == REAL or (self._signatures == MIXED and seed % REAL_EVERY == 0)
-        return Job(scenario=name, seed=seed, signatures=REAL if real else CHEAP)
+        return _job(name, seed, self._signatures)
 
     def done(self, job: Job, took_s: float) -> None:
         """A job is over, whatever came of it."""
@@ -80,3 +81,15 @@ class Turns:
         turn.spent_s += took_s
         self._spent_s += took_s
         self._hours_done += turn.host_hours
+
+
+def listed(host_hours: Mapping[str, float], seeds: Numbers, signatures: str) -> Iterator[Job]:
+    """These seeds of each scenario; the largest first, lest one runs alone at the end."""
+    for name in sorted(host_hours, key=lambda one: -host_hours[one]):
+        for seed in seeds:
+            yield _job(name, seed, signatures)
+
+
+def _job(scenario: str, seed: int, signatures: str) -> Job:
+    real = signatures == REAL or (signatures == MIXED and seed % REAL_EVERY == 0)
+    return Job(scenario=scenario, seed=seed, signatures=REAL if real else CHEAP)
