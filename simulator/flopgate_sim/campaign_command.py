@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from pathlib import Path
 
 from flopgate_proto.errors import ConfigError
@@ -23,7 +22,6 @@ from flopgate_sim.campaign.turns import MIXED, REAL_EVERY
 from flopgate_sim.scenario import find, shipped
 from flopgate_sim.world.run import run_job
 
-MISUSE = 2
 MINUTES_MAX = 60.0 * 24 * 31
 
 
@@ -73,18 +71,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def play(arguments: argparse.Namespace, runner: Runner) -> int:
     """Run what was asked for with this engine; the exit status."""
-    try:
-        check_pool_arguments(arguments)
-        logged = Logged() if arguments.log is None else read(arguments.log)
-        if arguments.summary:
-            if arguments.log is None:
-                raise _wrong("--summary needs --log", "Name the file that campaigns added to.")
-            return summarise(logged, code_digest())
-        endurance = Endurance(plan_of(arguments, logged), runner, telling.console())
-        return endurance.run()
-    except ConfigError as error:
-        print(f"flopgate-sim: {error}", file=sys.stderr)
-        return MISUSE
+    check_pool_arguments(arguments)
+    logged = Logged() if arguments.log is None else read(arguments.log)
+    if arguments.summary:
+        if arguments.log is None:
+            raise _wrong("--summary needs --log", "Name the file that campaigns added to.")
+        return summarise(logged, code_digest())
+    return Endurance(plan_of(arguments, logged), runner, telling.console()).run()
 
 
 def plan_of(arguments: argparse.Namespace, logged: Logged) -> Plan:
