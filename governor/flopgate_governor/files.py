@@ -110,9 +110,15 @@ def write_secret(path: Path, data: bytes) -> None:
         ConfigError: the file is there already, or cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent)
         with _drafted(path, data) as draft:
             _put_new(draft, path)
+        try:
+            sync_folder(path.parent)
+        except OSError:
+            # Who is told that it failed writes it again.
+            path.unlink()
+            raise
     except FileExistsError as error:
         raise ConfigError(
             f"{path} is there already",
@@ -132,13 +138,31 @@ def replace_secret(path: Path, data: bytes) -> None:
     try:
         with _drafted(path, data) as draft:
             draft.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         raise _unwritable(path, error) from error
 
 
+def make_folder(path: Path) -> None:
+    """A folder of its owner alone, and those above it, where they are not there; durable.
+
+    Raises:
+        OSError: it cannot be made, or is no folder.
+    """
+    missing = [one for one in (path, *path.parents) if not one.exists()]
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for one in missing:
+        sync_folder(one.parent)
+
+
 def sync_folder(path: Path) -> None:
     """What names are in a folder is durable when this returns; ``OSError`` where it cannot be."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:
+        # One may write into a folder that one cannot list: then all that there is is written out.
+        os.sync()
+        return
     try:
         os.fsync(descriptor)
     finally:
@@ -158,7 +182,6 @@ def _drafted(path: Path, data: bytes) -> Iterator[Path]:
         yield draft
     finally:
         draft.unlink(missing_ok=True)
-    sync_folder(path.parent)
 
 
 def _put_new(draft: Path, path: Path) -> None:
@@ -178,7 +201,7 @@ def _unwritable(path: Path, error: OSError) -> ConfigError:
     return ConfigError(
         f"cannot write {path}: {error.strerror}",
         code="file.unwritable",
-        remedy="Name a place that is yours to write to.",
+        remedy="Name a place that is yours to write to, with room, on a disk that is whole.",
     )
 
 

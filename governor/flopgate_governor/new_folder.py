@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from flopgate_governor.files import sync_folder
+from flopgate_governor.files import make_folder, sync_folder
 from flopgate_proto.errors import ConfigError
 
 DRAFT: Final = ".unfinished"
@@ -29,7 +29,7 @@ def new_folder(root: Path, names: Sequence[str]) -> Iterator[Path]:
         ConfigError: it is in use, cannot be written, or somebody else makes it at this moment.
     """
     try:
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(root)
         descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             # Gone with the process, however that ends.
@@ -73,8 +73,15 @@ def _settle(draft: Path, root: Path, names: Sequence[str]) -> None:
             (draft / name).rename(root / name)
     sync_folder(root)
     (draft / names[-1]).rename(root / names[-1])
+    try:
+        sync_folder(root)
+        # Its own name too, which may be of one who died before this.
+        sync_folder(root.parent)
+    except OSError:
+        # Who is told that it failed begins anew.
+        (root / names[-1]).rename(draft / names[-1])
+        raise
     draft.rmdir()
-    sync_folder(root)
 
 
 def _in_use(root: Path) -> ConfigError:

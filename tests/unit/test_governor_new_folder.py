@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,6 +14,8 @@ import pytest
 from flopgate_governor.files import Layout, replace_secret, write_secret
 from flopgate_governor.new_folder import DRAFT, new_folder
 from flopgate_proto.errors import ConfigError
+
+SUPPORT = Path(__file__).parents[1] / "support"
 
 
 class DiedError(Exception):
@@ -73,3 +80,31 @@ def test_a_file_is_replaced_whole_and_nothing_lies_beside_it(tmp_path: Path) -> 
     with pytest.raises(ConfigError, match=r"file\.exists"):
         write_secret(path, b"another")
     assert names(tmp_path) == {"a.draft"}
+
+
+def test_a_sync_that_fails_is_told_and_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+    """Each in turn, by a real process: the next try finds room, and ends with all of it."""
+    library = tmp_path / "sync.so"
+    source = SUPPORT / "sync_preload.c"
+    command = ["gcc", "-Wall", "-Werror", "-shared", "-fPIC", "-o", str(library), str(source)]
+    subprocess.run(command, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.failed_syncs", tmp_path],
+        env=os.environ | {"LD_PRELOAD": str(library), "PYTHONPATH": str(SUPPORT.parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    failed = [json.loads(line) for line in done.stdout.splitlines()]
+    wholes = {
+        "found": ["", "/g", "/g/governor.toml", "/g/keys", "/g/keys/permit.pem"],
+        "wrote": ["", "/token"],
+        "replaced": ["", "/draft"],
+    }
+    for one in failed:
+        whole = [f"below{name}" for name in wholes[one["act"]]]
+        assert (one["code"], one["whole"]) == ("file.unwritable", whole)
+        assert ("token" in one["left"], "draft" in one["left"]) == (False, one["act"] == "replaced")
+    # Its folders, each file and each file's folder, and thrice where all is moved to its place.
+    assert Counter(one["act"] for one in failed) == {"found": 10, "wrote": 3, "replaced": 2}
