@@ -18,7 +18,7 @@ packages=(
     slurmctld
     slurmd
     systemd  # tests/integration/test_units.py: systemd-analyze, systemd-sysusers
-    systemd-container # tests/integration/test_under_systemd.py: systemd-nspawn
+    systemd-container # tests/integration/test_under_systemd.py, test_governor_unit.py: systemd-nspawn
 )
 
 fail() {
