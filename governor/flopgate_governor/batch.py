@@ -12,11 +12,13 @@ from dataclasses import dataclass
 
 from flopgate_governor.clusters.neighbours import tell_neighbours
 from flopgate_governor.clusters.notices import tell_merges
+from flopgate_governor.core.orders import Mandate
 from flopgate_governor.orders.accepting import ripen
 from flopgate_governor.receive import Checked, Submission, receive
-from flopgate_governor.replies import Replies, assemble, older_batches
+from flopgate_governor.replies import Replies, assemble, notice, older_batches
 from flopgate_governor.state import State
 from flopgate_governor.working_set import Work
+from flopgate_proto.errors import HistoryError
 from flopgate_proto.quick import maker, quick
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
@@ -54,13 +56,15 @@ def commit_checked(state: State, checked: Sequence[Checked]) -> list[Judged]:
         stored=[[] for _ in checked],
     )
     received = [item for one in checked for item in one.reports]
-    if not received:
+    if received:
+        state.keep_time()
+        ripen(state)
+        _refuse_unsigned(state, checked, replies)
+    if not received or state.mandate is Mandate.REVOKED:
         return [
             make_judged(down=pb.LinkDown(notices=notices), news=False)
             for notices in replies.notices
         ]
-    state.keep_time()
-    ripen(state)
     # Who was known when it was checked may have made room for others since.
     state.know(item.host_id for item in received)
     try:
@@ -84,3 +88,12 @@ def commit_checked(state: State, checked: Sequence[Checked]) -> list[Judged]:
         make_judged(down=down, news=bool(fresh))
         for down, fresh in zip(downs, replies.fresh, strict=True)
     ]
+
+
+def _refuse_unsigned(state: State, checked: Sequence[Checked], replies: Replies) -> None:
+    """Whose key was revoked answers nothing: reports stay with their hosts, for the next key."""
+    try:
+        state.book.check_signs(state.permit_id)
+    except HistoryError as error:
+        for one, notices in zip(checked, replies.notices, strict=True):
+            notices += [notice(item.host_id, item.digest, error) for item in one.reports]

@@ -20,7 +20,7 @@ from flopgate_governor.core.clusters import Clusters, Merge
 from flopgate_governor.core.decide import FLOP_PER_TFLOP, Standing
 from flopgate_governor.core.facts import Chain, Host, Totals
 from flopgate_governor.core.neighbours import Neighbourhoods
-from flopgate_governor.core.orders import GovernorBook, Halt, caps_of
+from flopgate_governor.core.orders import GovernorBook, Halt, Mandate, caps_of
 from flopgate_governor.core.silence import NOBODY, Silence
 from flopgate_governor.store import schema
 from flopgate_governor.store.budgets import restore_caps
@@ -33,7 +33,7 @@ from flopgate_governor.timekeeping import Timekeeper
 from flopgate_proto.codec import envelope_from_wire
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ConfigError
-from flopgate_proto.keys import Signer, VerifyingKey
+from flopgate_proto.keys import Signer, VerifyingKey, key_digest
 from flopgate_proto.limits import DIGEST_BYTES
 from flopgate_proto.merkle import Frontier
 from flopgate_proto.quick import maker
@@ -150,12 +150,22 @@ class State:
         self.keeper.now_ms()
         self.keeper.keep(self.store)
 
+    @property
+    def permit_id(self) -> str:
+        """Key id of the online key."""
+        return key_digest(self.permit.spki).hex()
+
+    @property
+    def mandate(self) -> Mandate:
+        """What officers let the key do that this process signs with."""
+        return self.book.mandate(self.permit_id)
+
     def standing(self, unix_ms: int, silence: Silence = NOBODY) -> Standing:
         """What holds for all hosts in a batch that is decided now."""
         return make_standing(
             halt=self.book.halt,
             policy=self.book.orders.policy,
-            delegated=self.book.permit_spki == self.permit.spki,
+            mandate=self.mandate,
             covered=self.capacities.covered,
             budgets=self.budgets,
             silence=silence,

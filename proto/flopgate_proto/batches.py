@@ -41,6 +41,7 @@ class VerifiedAnswer:
     digest: bytes
     batch: BatchRoot
     batch_digest: bytes
+    signers: frozenset[str]
 
 
 make_verified_answer = maker(VerifiedAnswer)
@@ -109,4 +110,5 @@ def verify_answer(
             f"answer of {answer.authority!r} where {authority!r} was expected",
             code="answer.authority",
         )
-    return make_verified_answer(answer, hashlib.sha256(entry).digest(), batch, verified.digest)
+    digest = hashlib.sha256(entry).digest()
+    return make_verified_answer(answer, digest, batch, verified.digest, verified.signers)

@@ -60,6 +60,7 @@ LIFETIME_MS = 600_000
 SOFTWARE = Software(name="flopgate", version="0.1.0", digest=bytes(32))
 OFFICERS = [SigningKey.from_scalar(1000 + number) for number in range(3)]
 PERMIT = SigningKey.from_scalar(2000)
+NEXT_PERMIT = SigningKey.from_scalar(2003)
 LOG = SigningKey(
     ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32))).private_bytes(
         serialization.Encoding.PEM,
@@ -364,13 +365,13 @@ def batch_number(batch: pb.AnswerBatch) -> int:
 
 
 def answers(down: pb.LinkDown) -> list[VerifiedAnswer]:
-    """Every answer of a message, each checked against the permit key."""
-    key = VerifyingKey(PERMIT.spki)
+    """Every answer of a message, each checked against the permit keys."""
+    keys = {key.key_id: key for key in map(VerifyingKey, (PERMIT.spki, NEXT_PERMIT.spki))}
     return [
         verify_answer(
             ProvenAnswer(leaf.payload, leaf.index, tuple(leaf.path), root),
             AUTHORITY,
-            {key.key_id: key},
+            keys,
         )
         for batch in down.batches
         for root in [envelope_from_wire(batch.batch_root)]

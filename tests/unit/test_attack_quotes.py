@@ -118,7 +118,8 @@ def test_law_4_which_keys_prove_a_loss(
 ) -> None:
     """One that officers revoked and that signs no more proves nothing.
 
-    One that signs does, also where it is revoked, or a store lost its delegation: losing counts.
+    One that signs does, also where a store lost its delegation. Whose key was revoked answers
+    nothing, so that nothing is granted either.
     """
     liar, other = hosts
     former = SigningKey.from_scalar(2002)
@@ -142,6 +143,8 @@ def test_law_4_which_keys_prove_a_loss(
     if signer == "revoked":
         refused(governor, *report)
         assert not ask(governor, other)
+    elif signer == "both":
+        assert [one.reason for one in governor.bring(report).notices] == ["delegation.revoked"]
     else:
         governor.bring(report)
         assert governor.state.book.halt is not None

@@ -23,7 +23,9 @@ from flopgate_proto.values import (
 )
 from flopgate_proto.values.common import LaneState
 from flopgate_sim.world.hardware.tpm import FakeTpm
+from tests.support import orders
 from tests.support.fixed import PERMIT_KEY, WORKLOAD
+from tests.support.further_orders import revocation
 from tests.support.gate_license_rig import (
     HOUR_MS,
     OPENERS,
@@ -65,6 +67,13 @@ def stolen_key(rig: LicenseRig, request: Envelope) -> LicenseFile:
     return issue(rig.authority, request)
 
 
+def revoked_key(rig: LicenseRig, request: Envelope) -> LicenseFile:
+    """Made before officers revoked the key that signed it; their order comes with the file."""
+    key_digest = bytes.fromhex(rig.authority.permit_key.key_id)
+    order = revocation(authority=rig.authority.name, key_digest=key_digest)
+    return replace(issue(rig.authority, request), orders=(orders.sealed_order(order),))
+
+
 def changed_answer(rig: LicenseRig, request: Envelope) -> LicenseFile:
     found, other = issue(rig.authority, request), issue(rig.authority, request, headroom_tflop=9)
     return replace(found, proven=replace(found.proven, payload=other.proven.payload))
@@ -79,6 +88,7 @@ def refused(rig: LicenseRig, request: Envelope) -> LicenseFile:
 REFUSED: tuple[tuple[str, Making], ...] = (
     ("envelope.quorum", approved(officers=1)),
     ("envelope.quorum", stolen_key),
+    ("delegation.revoked", revoked_key),
     ("merkle.proof", changed_answer),
     ("license.approval", another_approval),
     ("license.approval", approved(requests=(bytes(32),))),
@@ -126,6 +136,17 @@ def test_what_does_not_hold_is_refused_and_changes_nothing(
 def test_a_license_of_this_host_holds_where_all_parts_do(rig: LicenseRig) -> None:
     rig.install(issue(rig.authority, rig.request()))
     rig.run_until(LaneState.RUNNING)
+
+
+def test_a_license_in_hand_outlasts_the_key_that_signed_it(rig: LicenseRig) -> None:
+    """Officers approved it; and it goes over a restart, as any other."""
+    rig.install(issue(rig.authority, rig.request()))
+    rig.run_until(LaneState.RUNNING)
+    (order,) = revoked_key(rig, rig.reports[-1]).orders
+    rig.order(order)
+    rig.run(30_000)
+    assert rig.state is LaneState.RUNNING
+    rig.again().run_until(LaneState.RUNNING)
 
 
 def test_a_license_that_comes_online_without_its_approval_permits_nothing(rig: LicenseRig) -> None:

@@ -1,6 +1,7 @@
 """Permission, lane by lane: one pure function, its refusals in the order of its rules.
 
-    governor.rolled-back, host.*, policy.missing, delegation.missing, pause.latched, quote.stale,
+    governor.rolled-back, host.*, policy.missing, delegation.missing, delegation.revoked,
+    pause.latched, quote.stale,
     budget.missing, governor.reconciling, license.overtaken, budget.spent,
     workload.unregistered, workload.rate, workload.tier, workload.prohibited (`core.lineage`)
 
@@ -19,7 +20,7 @@ from dataclasses import dataclass, replace
 from flopgate_governor.core.account import PPM
 from flopgate_governor.core.facts import EVERYTHING, Books, Host, HostFacts, LaneFacts, lane_scopes
 from flopgate_governor.core.lineage import Ground, Wanted, room_tflop
-from flopgate_governor.core.orders import Halt
+from flopgate_governor.core.orders import Halt, Mandate
 from flopgate_governor.core.silence import NOBODY, Silence
 from flopgate_proto.amounts import flop_text, flop_texts, span_text
 from flopgate_proto.limits import COUNT_MAX, STOP_SLACK_MS
@@ -55,7 +56,7 @@ class Standing:
     Attributes:
         halt: set while this governor knows that it was rolled back.
         policy: in force, ``None`` before the first.
-        delegated: whether officers let our key sign permits.
+        mandate: whether officers let our key sign permits.
         covered: clusters at or above the threshold.
         budgets: caps by scope, in words.
         silence: of hosts that say nothing.
@@ -67,7 +68,7 @@ class Standing:
 
     halt: Halt | None
     policy: Policy | None
-    delegated: bool
+    mandate: Mandate
     covered: frozenset[str]
     budgets: Mapping[str, int]
     unix_ms: int
@@ -196,11 +197,16 @@ def _refused_outright(
         )
     if standing.policy is None:
         return _no_policy()
-    if not standing.delegated:
+    if standing.mandate is not Mandate.GIVEN:
+        missing = standing.mandate is Mandate.MISSING
         return Refusal(
-            reason="delegation.missing",
-            detail="officers did not delegate this governor's permit key under this policy",
-            way_back="Officers sign a delegation.",
+            reason=standing.mandate.value,
+            detail="officers did not delegate this governor's permit key under this policy"
+            if missing
+            else "officers revoked this governor's permit key",
+            way_back="Officers sign a delegation."
+            if missing
+            else "Officers delegate a new key, and the governor starts with it.",
         )
     workload = Scope(ScopeKind.WORKLOAD, asked.lane.workload)
     for held in pauses:

@@ -9,12 +9,14 @@ be told again.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from flopgate_governor.core.clusters import fenced
 from flopgate_governor.core.quotes import AHEAD_MAX, Numbering
+from flopgate_proto.codec import PayloadType, decode_order
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import HistoryError
 from flopgate_proto.keys import VerifyingKey, key_digest
@@ -49,6 +51,14 @@ VETOES_KEPT: Final = 256
 they end. Nobody pushes out another's by many of his own."""
 
 
+class Mandate(enum.Enum):
+    """What officers let an online key do."""
+
+    GIVEN = "given"
+    MISSING = "delegation.missing"
+    REVOKED = "delegation.revoked"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Halt:
     """A rollback of this governor (law 4).
@@ -78,6 +88,7 @@ class GovernorBook:
         ruled: adoptions, closures and reliefs in force: what they do stands in the store.
         told: vetoes, confirmations, revocations and the newest seats, in the order in which they
             came into force.
+        former: digests of the officers' keys that trust roots named before the one in force.
         cluster_rulings: in the order in which they came into force.
     """
 
@@ -91,6 +102,7 @@ class GovernorBook:
     ahead: int = 0
     ruled: tuple[VerifiedOrder, ...] = ()
     told: tuple[VerifiedOrder, ...] = ()
+    former: frozenset[bytes] = frozenset()
     cluster_rulings: tuple[VerifiedOrder, ...] = ()
 
     @classmethod
@@ -108,25 +120,56 @@ class GovernorBook:
         """The newest."""
         return self.orders.delegated[-1] if self.orders.delegated else None
 
-    @property
-    def permit_spki(self) -> bytes:
-        """Key that officers let sign answers; empty without a delegation that policy satisfies."""
-        if self.delegation is None:
-            return b""
-        order = self.delegation.delegation
-        known = self.orders.policy_version >= order.least_policy_version
-        return order.permit_spki if known else b""
+    def delegation_of(self, key_id: str) -> DelegatedKey | None:
+        """The newest of this online key, while its place is not taken by newer ones."""
+        return next((one for one in self.orders.delegated if one.key.key_id == key_id), None)
+
+    def mandate(self, key_id: str) -> Mandate:
+        """What officers let an online key do now: gates count the spans for themselves.
+
+        A newer delegation of another key ends nothing: its governor has yet to start with that.
+        """
+        if key_id in self.orders.trust.revoked:
+            return Mandate.REVOKED
+        held = self.delegation_of(key_id)
+        least = None if held is None else held.delegation.least_policy_version
+        given = least is not None and self.orders.policy_version >= least
+        return Mandate.GIVEN if given else Mandate.MISSING
+
+    def check_signs(self, key_id: str) -> None:
+        """A key that officers revoked signs nothing more.
+
+        Raises:
+            HistoryError: it was.
+        """
+        if self.mandate(key_id) is Mandate.REVOKED:
+            raise HistoryError(
+                f"officers of {self.authority!r} revoked key {key_id[:16]}, with which this "
+                "governor signs",
+                code=Mandate.REVOKED.value,
+                remedy="Officers delegate a new key, and the governor starts with it.",
+            )
+
+    def delegations(self, key_id: str) -> list[Envelope]:
+        """What a gate must hold of them to verify what this key signs, and the newest."""
+        held = [self.delegation_of(key_id), self.delegation]
+        return list({one.envelope.digest: one.envelope for one in held if one}.values())
 
     @property
     def still_told(self) -> tuple[Envelope, ...]:
-        """Of ``told``, what a host can still need: their number would else grow for ever."""
+        """Of ``told``, what a host can still need: their number would else grow for ever.
+
+        Revocations of online keys always, for a host may come back that took one for good.
+        """
         waiting = [held.verified.order for held in self.orders.waiting]
         roots = [self.orders.trust.root, *(one for one in waiting if isinstance(one, TrustRoot))]
         named = {key_digest(key.spki) for root in roots for key in root.keys}
         return tuple(
             one.envelope
             for one in self.told
-            if not isinstance(one.order, Revocation) or one.order.key_digest in named
+            if not isinstance(one.order, Revocation)
+            or one.order.key_digest in named
+            or one.order.key_digest not in self.former
         )
 
     @property
@@ -135,7 +178,7 @@ class GovernorBook:
         return max((upto for _, upto in self.lost), default=0)
 
     def answer_keys(self, signing_spki: bytes) -> dict[str, VerifyingKey]:
-        """Keys that can have signed our answers, by id, but for former ones that were revoked.
+        """Keys that can have signed our answers, by id; none that was revoked.
 
         ``signing_spki``: of the key that signs now. A store that was put back may lack the
         delegation that lets it.
@@ -200,7 +243,13 @@ def _noted(book: GovernorBook, came: Iterable[VerifiedOrder], unix_ms: int) -> G
     for verified in came:
         match verified.order:
             case TrustRoot():
-                book = replace(book, roots=(*book.roots, verified.envelope))
+                before = decode_order(PayloadType.TRUST_ROOT, book.roots[-1].payload)
+                left = before.keys if isinstance(before, TrustRoot) else ()
+                book = replace(
+                    book,
+                    roots=(*book.roots, verified.envelope),
+                    former=book.former.union(key_digest(key.spki) for key in left),
+                )
             case Resume():
                 resumes = (*book.resumes, verified.envelope)[-RESUMES_KEPT:]
                 book = replace(book, resumes=resumes)

@@ -87,6 +87,7 @@ def admit(state: State, envelope: Envelope, quote: pb.TpmQuote | None = None) ->
         )
     host_id = key_digest(enrolment.host_spki)
     ripen(state)
+    state.book.check_signs(state.permit_id)
     state.know([host_id])
     known = state.hosts.get(host_id)
     if known is None:
@@ -123,7 +124,9 @@ def _recognise(state: State, enrolment: Enrolment, host_id: bytes) -> pb.Envelop
     said = decode_admission(admission.payload)
     orders = state.book.orders
     now = replace(said, trust_root_digest=orders.trust.digest, policy_digest=orders.policy_digest)
-    return admission if now == said else _said_anew(state, now)
+    ours = [one.keyid for one in admission.signatures] == [state.permit_id]
+    # Under a former key, which may be revoked, no gate takes it.
+    return admission if now == said and ours else _said_anew(state, now)
 
 
 def _said_anew(state: State, said: Admission) -> pb.Envelope:

@@ -213,7 +213,7 @@ def found(store: Store, root: Envelope) -> None:
 
 
 def orders_for(state: State, hosts: list[Host] | None) -> list[pb.SignedOrder]:
-    """What hosts must hold: roots, delegation, policy, resumes, and pauses that concern them.
+    """What hosts must hold: roots, delegations, policy, resumes, and pauses that concern them.
 
     Args:
         state: of the writer.
@@ -222,8 +222,7 @@ def orders_for(state: State, hosts: list[Host] | None) -> list[pb.SignedOrder]:
     ripen(state)
     book = state.book
     envelopes = [*book.roots, *book.still_told, *(held.envelope for held in book.orders.waiting)]
-    if book.delegation is not None:
-        envelopes.append(book.delegation.envelope)
+    envelopes += book.delegations(state.permit_id)
     if book.orders.policy_order is not None:
         envelopes.append(book.orders.policy_order.envelope)
     # A host that was away may hold a pause that was lifted: only the resume itself ends that.

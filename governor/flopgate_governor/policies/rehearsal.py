@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from flopgate_governor.core.facts import Books, HostFacts, Totals, lane_scopes
 from flopgate_governor.core.lineage import Ground, key_of
+from flopgate_governor.core.orders import Mandate
 from flopgate_governor.core.replay import Outcome, Replay
 from flopgate_governor.core.silence import NOBODY
 from flopgate_governor.state import State
@@ -62,7 +63,7 @@ def rehearse(state: State, policy: Policy, span_ms: int) -> Rehearsed:
         from_unix_ms = max(0, until_unix_ms - span_ms)
         hosts = _hosts(state, store, from_unix_ms)
         books = _books_before(state, store, hosts, from_unix_ms)
-        standing = replace(state.standing(until_unix_ms), delegated=True)
+        standing = replace(state.standing(until_unix_ms), mandate=Mandate.GIVEN)
         replay = Replay(policy, standing, books)
         reports = 0
         for report, unix_ms in _reports(store, from_unix_ms):

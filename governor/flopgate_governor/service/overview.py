@@ -9,6 +9,7 @@ from sqlalchemy import Connection, and_, func, select
 
 from flopgate_governor.clusters.status import cluster_statuses, merge_statuses
 from flopgate_governor.core.facts import ENDED, host_scopes
+from flopgate_governor.core.orders import Mandate
 from flopgate_governor.joining import tpm_quotes
 from flopgate_governor.orders.accepting import ripen
 from flopgate_governor.policies.bounds import KILL_MS
@@ -31,6 +32,14 @@ from flopgate_proto.values.orders import Policy
 _WORKLOADS: Final = Query(
     select(schema.lane.c.host_id, func.count()).group_by(schema.lane.c.host_id)
 )
+
+
+_UNSIGNED: Final = {
+    Mandate.GIVEN: "",
+    Mandate.MISSING: "delegation.missing: run `flopgate-governor delegate`",
+    Mandate.REVOKED: "delegation.revoked: officers revoked the key that this governor signs with; "
+    "delegate a new one by `flopgate-governor delegate --permit-key`, and start with it",
+}
 
 
 def tolerated_outage_ms(policy: Policy) -> int:
@@ -104,7 +113,7 @@ def _seats(state: State) -> pb.Seats | None:
 
 
 def _delegation(state: State) -> pb.DelegationStatus | None:
-    held = state.book.delegation
+    held = state.book.delegation_of(state.permit_id) or state.book.delegation
     if held is None:
         return None
     return pb.DelegationStatus(
@@ -137,9 +146,7 @@ def _halted_reason(state: State) -> str:
         )
     if state.book.orders.policy is None:
         return "policy.missing: run `flopgate-governor policy apply`"
-    if state.book.permit_spki != state.permit.spki:
-        return "delegation.missing: run `flopgate-governor delegate`"
-    return ""
+    return _UNSIGNED[state.mandate]
 
 
 def _budgets(connection: Connection, state: State) -> list[pb.BudgetStatus]:

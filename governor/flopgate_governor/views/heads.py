@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import bindparam, func, select
 
-from flopgate_governor.core.orders import GovernorBook
+from flopgate_governor.core.orders import GovernorBook, Mandate
 from flopgate_governor.state import State
 from flopgate_governor.store import schema
 from flopgate_governor.store.prepared import Query
@@ -96,7 +96,12 @@ def own_heads(state: State) -> list[Head]:
 
 
 def export(state: State) -> str:
-    """All heads, signed, with what another authority needs to verify them."""
+    """All heads, signed, with what another authority needs to verify them.
+
+    Raises:
+        HistoryError: officers revoked the key that would sign.
+    """
+    state.book.check_signs(state.permit_id)
     heads, unix_ms = own_heads(state), state.now_ms()
     statements = [
         seal(
@@ -124,8 +129,7 @@ def _trusted(state: State) -> list[Envelope]:
     envelopes = [*book.roots, *(one for one in book.still_told if one.payload_type in _OF_KEYS)]
     if book.orders.policy_order is not None:
         envelopes.append(book.orders.policy_order.envelope)
-    if book.delegation is not None:
-        envelopes.append(book.delegation.envelope)
+    envelopes += book.delegations(state.permit_id)
     return sorted(envelopes, key=lambda envelope: state.order_ids[envelope.digest])
 
 
@@ -155,14 +159,18 @@ def read_export(text: str, pinned: bytes) -> list[Heads]:
     for number, order in enumerate(orders[1:], start=1):
         book = book.accept(order, number * _LONG_MS)
     book = book.ripe((len(orders) + 1) * _LONG_MS)
-    if not book.permit_spki:
+    keys = {
+        one.key.key_id: one.key
+        for one in book.orders.delegated
+        if book.mandate(one.key.key_id) is Mandate.GIVEN
+    }
+    if not keys:
         raise ForgedError("its officers let no key sign", code="heads.delegation")
-    key = VerifyingKey(book.permit_spki)
-    return [_heads(one, book.authority, key) for one in signed]
+    return [_heads(one, book.authority, keys) for one in signed]
 
 
-def _heads(envelope: Envelope, authority: str, key: VerifyingKey) -> Heads:
-    verified = verify(envelope, PayloadType.HEADS, {key.key_id: key})
+def _heads(envelope: Envelope, authority: str, keys: Mapping[str, VerifyingKey]) -> Heads:
+    verified = verify(envelope, PayloadType.HEADS, keys)
     heads = decode_heads(verified.payload)
     if heads.authority != authority:
         raise MisdirectedError(f"heads of {heads.authority!r}", code="heads.authority")

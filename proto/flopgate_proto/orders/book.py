@@ -1,6 +1,8 @@
 """Officers' orders in force (law 6): a pure fold that gates and governors share.
 
 * Trust roots, delegations, policies and seats only go up.
+* A revoked key signs nothing that counts: neither an order nor, as an online key, an answer. No
+  delegation revives it.
 * Pauses are a set latched by digest. A resume lifts exactly the digests it lists; a lifted digest
   never latches again, whichever of the two came first.
 * One officer pauses, at once. Wider than one cluster, one officer's pause must lapse within what
@@ -266,8 +268,15 @@ class OrderBook:
     ) -> OrderBook:
         if self.delegated:
             _check_above("delegation serial", order.serial, self.delegated[-1].delegation.serial)
+        key = VerifyingKey(order.permit_spki)
+        if key.key_id in self.trust.revoked:
+            raise HistoryError(
+                f"key {key.key_id[:16]} was revoked, and no delegation revives it",
+                code="delegation.revoked",
+                remedy="Make a new key, and let officers delegate that one.",
+            )
         new = DelegatedKey(
-            key=VerifyingKey(order.permit_spki),
+            key=key,
             delegation=order,
             envelope=verified.envelope,
             since_ms=since_ms,

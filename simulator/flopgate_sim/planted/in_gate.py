@@ -208,6 +208,7 @@ def unsigned_believed() -> tuple[Swap, ...]:
             statement_digest(PayloadType.ANSWER, proven.payload),
             decode_batch_root(proven.root.payload),
             proven.root.digest,
+            frozenset(),
         )
 
     return (

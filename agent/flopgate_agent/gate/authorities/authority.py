@@ -35,6 +35,7 @@ class Permit:
         made_ms: when the request was made; the lifetime counts from here (law 1).
         ceilings: teraFLOP by workload; a workload that is not here was refused.
         phase: as the authority worked it out from the policy of ``policy_version``.
+        signers: ids of the online keys that signed it.
     """
 
     request_digest: bytes
@@ -46,6 +47,7 @@ class Permit:
     ceilings: dict[str, int]
     phase: Phase
     policy_version: int
+    signers: frozenset[str]
 
 
 class Authority(OfficerOrders):
@@ -99,6 +101,21 @@ class Authority(OfficerOrders):
     def note_grant(self, digest: bytes, now_ms: int) -> None:
         """A grant is in use from now on."""
         self._grants.append((now_ms, digest))
+
+    def note_revoked(self, now_ms: int) -> None:
+        """A key was revoked: a permit that it signed ends a lifetime from now at the latest.
+
+        Work goes on until the next key renews it; an exemption of a day would outlast its signer.
+        """
+        held, policy = self.permit, self.policy
+        if held is None or policy is None or not self.is_revoked(held.signers):
+            return
+        lifetime_ms = min(held.lifetime_ms, now_ms - held.made_ms + policy.lifetime_ms)
+        self.permit = replace(
+            held,
+            lifetime_ms=lifetime_ms,
+            wind_down_ms=min(held.wind_down_ms, policy.wind_down_ms),
+        )
 
     def quote_at(self, end_ms: int) -> Quote:
         """What a report quotes whose figures go up to ``end_ms``.

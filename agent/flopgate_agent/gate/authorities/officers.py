@@ -29,7 +29,7 @@ from flopgate_proto.values import LicenseApproval, Policy, Scope, ScopeKind, Sea
 DELEGATE: Final = (
     "Officers of the authority run `flopgate-governor delegate`; the courier brings it."
 )
-"""The way back from an expired delegation."""
+"""The way back where no key may sign any more."""
 
 
 RESTRAINING: Final = frozenset(
@@ -104,6 +104,7 @@ class OfficerOrders:
         self.waiting_policies: tuple[Policy, ...] = ()
         self.known_version = 0
         self._delegated: tuple[DelegatedKey, ...] = ()
+        self._revoked: frozenset[str] = frozenset()
         self.scopes: frozenset[Scope] = frozenset()
         self.unseen_pauses: frozenset[bytes] = frozenset()
         self.named_policy: NamedPolicy | None = None
@@ -218,7 +219,12 @@ class OfficerOrders:
     def _hold(self, book: OrderBook) -> None:
         self.orders = book
         self.policy, self.policy_seen_running_ms = book.policy, book.policy_since_ms
-        self.seats, self.pauses, self._delegated = book.seats, book.pauses, book.delegated
+        self.seats, self.pauses = book.seats, book.pauses
+        online = {one.key.key_id for one in book.delegated}
+        self._revoked = book.trust.revoked & online
+        self._delegated = tuple(
+            [one for one in book.delegated if one.key.key_id not in self._revoked]
+        )
         self.seen_pauses = book.lifted.union([held.digest for held in book.pauses])
         self.due_running_ms = book.due_ms
         waiting = [held.verified.order for held in book.waiting]
@@ -266,7 +272,7 @@ class OfficerOrders:
         return standings.get(name, Standing.REQUIRED) is Standing.REQUIRED
 
     def keys_in_force(self, running_ms: int) -> dict[str, VerifyingKey]:
-        """Permit keys whose delegation still runs and whose least policy is met."""
+        """Permit keys that nobody revoked, whose delegation runs and whose least policy is met."""
         version = self.known_version
         return {
             entry.key.key_id: entry.key
@@ -274,10 +280,16 @@ class OfficerOrders:
             if running_ms < entry.until_ms and version >= entry.delegation.least_policy_version
         }
 
-    def delegation_expired(self, running_ms: int) -> bool:
-        """Whether every key that officers let sign has had its span."""
+    def signs_no_more(self, running_ms: int) -> str:
+        """Why no key that officers once let sign still may, as a stable id; else empty."""
         spans = [entry.until_ms for entry in self._delegated]
-        return bool(spans) and running_ms >= max(spans)
+        if spans:
+            return "delegation.expired" if running_ms >= max(spans) else ""
+        return "delegation.revoked" if self._revoked else ""
+
+    def is_revoked(self, signers: frozenset[str]) -> bool:
+        """Whether all of these online keys were revoked."""
+        return signers <= self._revoked
 
     def check_approval(self, envelope: Envelope) -> tuple[LicenseApproval, bytes]:
         """Officers of the role for it approved licenses; what they signed, and its digest.
@@ -308,7 +320,15 @@ class OfficerOrders:
             return keys
         known = [entry for entry in self._delegated if entry.key.key_id in signed]
         if not known:
-            return keys
+            revoked = next((key_id for key_id in signed if key_id in self._revoked), None)
+            if revoked is None:
+                return keys
+            raise ForgedError(
+                f"the officers of {self.name!r} revoked key {revoked[:16]}, which signed this",
+                code="delegation.revoked",
+                remedy="Its governor goes on with the key that they delegate; what the revoked one "
+                "signed is made anew.",
+            )
         ago_ms = running_ms - max(entry.until_ms for entry in known)
         if ago_ms >= 0:
             raise ForgedError(

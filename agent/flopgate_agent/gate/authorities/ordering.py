@@ -12,6 +12,7 @@ from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.quick import maker
 from flopgate_proto.trust import VerifiedOrder
+from flopgate_proto.values import Revocation
 
 make_keep_quote = maker(KeepQuote)
 
@@ -58,7 +59,7 @@ def take_order(
     # What was refused may be granted now, and what is paused should be reported.
     authority.next_request_ms = now_ms
     kept = keep(authority, envelope, taken.first_seen_running_ms)
-    told = [_tell(authority, verified) for verified in taken.came]
+    told = [_took(authority, verified, now_ms) for verified in taken.came]
     if taken.waits is not None:
         told.append(_tell(authority, taken.waits.verified, waits=True))
     return [kept, *told]
@@ -73,7 +74,7 @@ def come_into_force(
     for authority in known:
         for verified in authority.ripe(running_ms):
             authority.next_request_ms = now_ms
-            actions.append(_tell(authority, verified))
+            actions.append(_took(authority, verified, now_ms))
     return [*actions, *changes(known, running_ms)]
 
 
@@ -87,6 +88,12 @@ def due_ms(authorities: Iterable[Authority], *, now_ms: int, running_ms: int) ->
         if falls_ms is not None and falls_ms > running_ms:
             times_ms.append(now_ms + falls_ms - running_ms)
     return times_ms
+
+
+def _took(authority: Authority, verified: VerifiedOrder, now_ms: int) -> Tell:
+    if isinstance(verified.order, Revocation):
+        authority.note_revoked(now_ms)
+    return _tell(authority, verified)
 
 
 def _tell(authority: Authority, verified: VerifiedOrder, *, waits: bool = False) -> Tell:

@@ -241,10 +241,11 @@ def _from_one(
         words = None if alive else _no_license(authority, workload, now_ms)
         if words is not None:
             return _denied(authority, *words)
-    if not alive and authority.delegation_expired(running_ms):
+    unsigned = "" if alive else authority.signs_no_more(running_ms)
+    if unsigned:
         return _denied(
             authority,
-            "delegation.expired",
+            unsigned,
             f"the officers of {authority.name} let no key sign permits any more",
             DELEGATE,
             wind_down_ms=0 if permit is not None else None,

@@ -110,7 +110,7 @@ def check_answer(
     _check_head(answer, sent)
     licensed = answer.terms is not None and answer.terms.license is not None
     # A license counts where its approval is, in a file of its own: here it acknowledges.
-    permit = None if licensed else _permit(answer, request, authority, settings, now_ms)
+    permit = None if licensed else _permit(verified, request, authority, settings, now_ms)
     quote = make_quote(
         authority=authority.name,
         answer_digest=verified.digest,
@@ -209,7 +209,7 @@ def resume_answer(
         asked=report.request is not None,
         run_nonce=report.run_nonce,
     )
-    permit = _permit(answer, sent, authority, settings, now_ms)
+    permit = _permit(verified, sent, authority, settings, now_ms)
     # What the ledger quotes is in use; an older grant may have been released since.
     if permit is not None and permit.request_digest == authority.quote.grant:
         authority.permit = permit
@@ -283,9 +283,14 @@ def _check_head(answer: Answer, sent: dict[bytes, Sent]) -> None:
 
 
 def _permit(
-    answer: Answer, sent: Sent, authority: Authority, settings: GateSettings, now_ms: int
+    verified: VerifiedAnswer,
+    sent: Sent,
+    authority: Authority,
+    settings: GateSettings,
+    now_ms: int,
 ) -> Permit | None:
-    terms, policy = answer.terms, authority.policy
+    answer, policy = verified.answer, authority.policy
+    terms = answer.terms
     if terms is None:
         return None
     if policy is None:
@@ -312,4 +317,5 @@ def _permit(
         ceilings=ceilings,
         phase=terms.phase,
         policy_version=answer.policy_version,
+        signers=verified.signers,
     )
