@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from flopgate_sim.demo.real_host import GPUS, RealHost
-from flopgate_sim.live.governor import AUTHORITY, Governor, declared_flop_per_s
+from flopgate_sim.live.governor import Governor, declared_flop_per_s
 from flopgate_sim.live.network import Addresses
 from flopgate_sim.live.processes import LOOPBACK, elapsed_ms, free_ports
 from flopgate_sim.nvml import FakeDriver
@@ -52,8 +52,8 @@ class Scene:
         self.seen: set[tuple[str, str, bool]] = set()
 
     def run(self, block: str) -> str:
-        """A block of the page, for this authority."""
-        return page.run(block.replace(page.AUTHORITY, AUTHORITY), self.root)
+        """A block of the page."""
+        return page.run(block, self.root)
 
     def answered(self) -> None:
         """Two further reports of the host are acknowledged."""
