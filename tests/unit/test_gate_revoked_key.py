@@ -1,4 +1,4 @@
-"""An online key that officers revoked: what it signs counts no more, and a job that runs goes on."""
+"""An online key that officers revoked: what it signs counts no more, and running jobs go on."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -179,7 +178,7 @@ def test_who_comes_back_gets_an_admission_under_the_key_of_today(
 
 
 def test_law_4_heads_are_signed_by_a_key_that_counts(
-    governor: LocalGovernor, host: FakeHost, tmp_path: Path
+    governor: LocalGovernor, host: FakeHost
 ) -> None:
     pinned = governor.state.book.roots[0].digest
     governor.order(to_next())

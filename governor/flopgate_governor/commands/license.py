@@ -391,11 +391,10 @@ def _list(arguments: argparse.Namespace, layout: Layout) -> None:
 
 
 def _time(arguments: argparse.Namespace, layout: Layout) -> None:
-    out: Path = arguments.out
     with opened(layout) as state:
         state.book.check_signs(state.permit_id)
         told = TrustedTime(authority=state.authority, governor_unix_ms=state.now_ms())
         statement = seal(PayloadType.TRUSTED_TIME, encode_trusted_time(told), [state.permit])
-    write_secret(out, envelope_to_json(statement).encode())
-    document = {"file": str(out), "governor_unix_ms": told.governor_unix_ms}
-    tell(arguments, [f"{out}: for `flopgate-agent license time`"], document)
+    write_secret(arguments.out, envelope_to_json(statement).encode())
+    document = {"file": str(arguments.out), "governor_unix_ms": told.governor_unix_ms}
+    tell(arguments, [f"{arguments.out}: for `flopgate-agent license time`"], document)
