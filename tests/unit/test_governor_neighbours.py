@@ -8,6 +8,7 @@ from flopgate_governor.core.neighbours import EVERY_MS, FRESH_MS, GROUPS_KEPT, N
 from flopgate_proto.codec import PayloadType, decode_neighbours, envelope_from_wire
 from flopgate_proto.envelope import verify
 from flopgate_proto.keys import VerifyingKey
+from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Figures, LaneState, Neighbours, Report, charged_gflop_per_s
 from tests.support.governor import AUTHORITY, FakeHost, LocalGovernor, joined
@@ -63,6 +64,17 @@ def test_hosts_of_one_fabric_hear_the_median_of_what_a_chip_was_charged(
         hosts=5,
         median_gflop_per_s=500_000,
     )
+
+
+def test_hosts_that_tell_the_highest_counts_take_no_answer_from_others(
+    governor: LocalGovernor,
+) -> None:
+    """A median that no message can hold would break the whole batch, after it is on record."""
+    hosts = hosts_of(governor)
+    for host in hosts[1:]:
+        host.lately = 10_000, figures(COUNT_MAX)
+    (told,) = said(governor, exchange(governor, *hosts))
+    assert told.median_gflop_per_s == COUNT_MAX
 
 
 def test_each_host_is_told_once_a_minute_at_most(governor: LocalGovernor) -> None:

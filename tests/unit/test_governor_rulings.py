@@ -12,7 +12,7 @@ from flopgate_governor.store import budgets
 from flopgate_proto.errors import HistoryError, PeerError
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import Adoption, Ceiling, Closure, Policy, Relief
+from flopgate_proto.values import Adoption, Ceiling, ChipIdentity, Closure, Policy, Relief
 from tests.support.governor import AUTHORITY, FakeHost, LocalGovernor, cluster_policy
 from tests.support.governor_steps import evidence
 
@@ -179,6 +179,15 @@ class Reimaged(FakeHost):
         self.key, self.host_id, self.head = other.key, other.host_id, other.host_id
 
 
+class Mixed(Reimaged):
+    """A chip with the UUID of one and the board of another."""
+
+    board = ""
+
+    def identities(self) -> tuple[ChipIdentity, ...]:
+        return tuple(replace(one, serial=self.board) for one in super().identities())
+
+
 def anew(host: FakeHost) -> FakeHost:
     return Reimaged(host.number)
 
@@ -219,6 +228,22 @@ def test_law_3_no_chip_is_left_behind_by_enrolling_some_of_them_anew(
     assert not reason(governor, host)
     governor.enroll(Reimaged(1, chips=8), token)
     assert reason(governor, host) == "host.closed"
+
+
+def test_a_board_of_another_host_does_not_come_in_by_the_uuid_of_a_closed_one(
+    governor: LocalGovernor,
+) -> None:
+    """Its UUID leads to the host whose chain may end by itself, its serial to one that lives."""
+    automatic(governor, 9)
+    token = governor.token(capacity_tflop_per_s=2_000_000)
+    gone, lives = FakeHost(1), FakeHost(2, chips=2)
+    governor.enroll(gone, token)
+    governor.enroll(lives, token)
+    mixed = Mixed(gone.number)
+    mixed.board = lives.identities()[0].serial
+    with pytest.raises(HistoryError, match=r"enrolment\.chip-known"):
+        governor.enroll(mixed, token)
+    assert not reason(governor, gone)
 
 
 def test_law_4_evidence_is_not_shed_by_enrolling_anew(

@@ -25,6 +25,7 @@ from flopgate_governor.core.facts import (
 )
 from flopgate_proto.amounts import flop_texts
 from flopgate_proto.errors import HistoryError
+from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.orders.works import UNDECLARED
 from flopgate_proto.values.common import ChargedFigure
 from flopgate_proto.values.orders import Relief
@@ -56,7 +57,17 @@ def close(
     after = replace(before, unaccounted_tflop=before.unaccounted_tflop + silent_tflop)
     books.move(lane_scopes(host, UNDECLARED), before, after)
     lanes[UNDECLARED] = after
-    return replace(chain.facts, refused_reason=CLOSED), lanes
+    ended = {workload: _countable(lane) for workload, lane in lanes.items()}
+    return replace(chain.facts, refused_reason=CLOSED), ended
+
+
+def _countable(lane: LaneFacts) -> LaneFacts:
+    """A lane as it can be kept: its host may have told the highest count already."""
+    return replace(
+        lane,
+        allotted_tflop=min(lane.allotted_tflop, COUNT_MAX),
+        unaccounted_tflop=min(lane.unaccounted_tflop, COUNT_MAX),
+    )
 
 
 def check_closable(facts: HostFacts) -> None:
@@ -115,8 +126,10 @@ def adopt_other(
         books: moved.
         added_tflop: of the other history, see `added`.
     """
-    lanes = spend_all(chain, books)
+    spend_all(chain, books)
     _charge(chain.facts.host, added_tflop, books)
+    # Of a workload that only the history on record knows, the other one may begin at nothing.
+    lanes = {workload: LaneFacts(workload=workload) for workload in chain.lanes}
     for told in head.lanes:
         lanes[told.workload] = LaneFacts(
             workload=told.workload,
@@ -181,7 +194,7 @@ def relieve(
         order: what officers signed.
         host: whose lane it is.
         lanes: of the host, by workload.
-        relieved_tflop: taken off this lane before.
+        relieved_tflop: of this lane, taken off before or never counted here.
         books: moved.
 
     Raises:
@@ -193,8 +206,8 @@ def relieve(
     if order.amount_tflop > left:
         rest, asked = flop_texts(max(0, left), order.amount_tflop)
         raise HistoryError(
-            f"{rest} of {order.workload} on host {host.host_id.hex()[:16]} are unaccounted and not "
-            f"relieved yet, {asked} were asked for",
+            f"{rest} of {order.workload} on host {host.host_id.hex()[:16]} count here without a "
+            f"grant and are not relieved yet, {asked} were asked for",
             code="relief.amount",
             remedy="Sign a relief of at most what is there.",
         )

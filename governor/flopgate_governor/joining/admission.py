@@ -15,7 +15,7 @@ from flopgate_governor.joining.tokens import check_token
 from flopgate_governor.orders.accepting import orders_for, ripen
 from flopgate_governor.orders.rulings import BY_POLICY, Settling, close, closures_left, settle
 from flopgate_governor.state import State
-from flopgate_governor.store import schema
+from flopgate_governor.store import lanes_beside, schema
 from flopgate_governor.store.logbook import write_log
 from flopgate_governor.store.prepared import Query, Read, Row, Write
 from flopgate_governor.store.records import lane_row
@@ -257,15 +257,20 @@ def _free_chips(
 def _holders(
     connection: Connection, chips: tuple[ChipIdentity, ...]
 ) -> list[tuple[ChipIdentity, bytes]]:
-    """Chips that are enrolled already, by UUID or by board, and under which host."""
+    """Chips that are enrolled already, by UUID or by board, and under which hosts."""
     by_uuid = dict(_BY_UUID.run(connection, [identity.uuid for identity in chips]))
     boards = [(identity.vendor, identity.serial) for identity in chips if identity.serial]
     by_board = {row[:2]: row[2] for row in _BY_BOARD.run(connection, boards)}
-    found = [
-        (identity, by_uuid.get(identity.uuid, by_board.get((identity.vendor, identity.serial))))
+    # The two may lead to two hosts: a UUID of one with the serial of the other.
+    return [
+        (identity, other)
         for identity in chips
+        for other in (
+            by_uuid.get(identity.uuid),
+            by_board.get((identity.vendor, identity.serial)),
+        )
+        if other is not None
     ]
-    return [(identity, other) for identity, other in found if other is not None]
 
 
 def _write_host(
@@ -332,3 +337,4 @@ def _write_host(
         for lane in enrolment.lanes
     ]
     _NEW_LANE.run(connection, lanes)
+    lanes_beside.write_enrolled(connection, host.host_id, enrolment.lanes)

@@ -32,7 +32,7 @@ from flopgate_governor.core.facts import (
 from flopgate_governor.core.quotes import own_quote
 from flopgate_governor.retirement import forget_retired, free_chips
 from flopgate_governor.state import State
-from flopgate_governor.store import budgets, license_rows, records, schema
+from flopgate_governor.store import budgets, lanes_beside, license_rows, records, schema
 from flopgate_governor.store.prepared import Query, Row, Write
 from flopgate_proto.codec import decode_report
 from flopgate_proto.errors import HistoryError
@@ -205,6 +205,7 @@ def close(connection: Connection, state: State, host_id: bytes, *, by: str, unix
         figure=ChargedFigure.HIGH if policy is None else policy.charged_figure,
     )
     _write(connection, Chain(facts=facts, lanes=lanes), books, before=chain)
+    lanes_beside.write_ended(connection, host_id, chain.lanes, lanes)
     free_chips(connection, [host_id])
     _NEW_CLOSURE.run(
         connection,
@@ -339,7 +340,9 @@ def _quoted(connection: Connection, state: State, facts: HostFacts, report: Repo
 
 def _relieve(connection: Connection, order: Relief, host: Host, chain: Chain, books: Books) -> None:
     rows = _RELIEVED.run(connection, host=order.host_id, workload=order.workload)
-    rulings.relieve(order, host, chain.lanes, rows[0][0] if rows else 0, books)
+    taken_tflop = sum(row[0] for row in rows)
+    taken_tflop += lanes_beside.load_before_tflop(connection, order.host_id, order.workload)
+    rulings.relieve(order, host, chain.lanes, taken_tflop, books)
 
 
 def _write(

@@ -97,6 +97,19 @@ lane: Final = Table(
     Column("ungranted_tflop", BigInteger, nullable=False),
 )
 
+# What a lane's row holds and no budget, or no report; none of most lanes.
+lane_beside: Final = Table(
+    "lane_beside",
+    metadata,
+    Column("host_id", LargeBinary, primary_key=True),
+    Column("workload", String, primary_key=True),
+    # Without a grant, told by the enrolment: of before this authority counted.
+    Column("before_tflop", BigInteger, nullable=False),
+    # By the end of the chain: ceilings that were spent, and silence that was charged.
+    Column("spent_tflop", BigInteger, nullable=False),
+    Column("silent_tflop", BigInteger, nullable=False),
+)
+
 grant: Final = Table(
     "grant",
     metadata,

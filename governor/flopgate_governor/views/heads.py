@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import and_, bindparam, select
 
 from flopgate_governor.core.orders import GovernorBook, Mandate
 from flopgate_governor.state import State
@@ -33,19 +33,17 @@ HEADS_PER_STATEMENT: Final = 1_500
 _LONG_MS: Final = 365 * 86_400_000
 """Longer than any delay: what the other authority has in force is in force here."""
 
-_H, _L, _R = schema.host.c, schema.lane.c, schema.report.c
+_H, _L, _B, _R = schema.host.c, schema.lane.c, schema.lane_beside.c, schema.report.c
 _HEADS: Final = Query(
-    select(
-        _H.host_id,
-        _H.sequence,
-        _H.head,
-        func.sum(_L.allotted_tflop),
-        func.sum(_L.unaccounted_tflop),
-    )
-    .outerjoin(schema.lane, _L.host_id == _H.host_id)
+    select(_H.host_id, _H.sequence, _H.head)
     .where(_H.sequence > bindparam("above"))
-    .group_by(_H.host_id)
     .order_by(_H.host_id)
+)
+# Summed here and not by SQLite, whose sums are of 64 bits: a host may tell the highest count twice.
+_LANES: Final = Query(
+    select(
+        _L.host_id, _L.allotted_tflop, _L.unaccounted_tflop, _B.spent_tflop, _B.silent_tflop
+    ).outerjoin(schema.lane_beside, and_(_B.host_id == _L.host_id, _B.workload == _L.workload))
 )
 _OWN: Final = Query(
     select(_H.sequence, _H.head, _H.enrolled_sequence).where(_H.host_id == bindparam("host"))
@@ -83,16 +81,26 @@ def own_heads(state: State) -> list[Head]:
     """The newest report of each host on record, with both books of all its lanes."""
     with state.store.transaction() as connection:
         rows = _HEADS.run(connection, above=0)
-    return [
-        Head(
-            host_id=row[0],
-            sequence=row[1],
-            head=row[2],
-            allotted_tflop=min(int(row[3] or 0), COUNT_MAX),
-            unaccounted_tflop=min(int(row[4] or 0), COUNT_MAX),
+        lanes = _LANES.run(connection)
+    books: dict[bytes, list[int]] = {}
+    for host_id, allotted, unaccounted, spent, silent in lanes:
+        held = books.setdefault(host_id, [0, 0])
+        # What reports told: how a chain ended here is not the other authority's to know.
+        held[0] += allotted - (spent or 0)
+        held[1] += unaccounted - (silent or 0)
+    heads = []
+    for host_id, sequence, head in rows:
+        allotted, unaccounted = books.get(host_id, (0, 0))
+        heads.append(
+            Head(
+                host_id=host_id,
+                sequence=sequence,
+                head=head,
+                allotted_tflop=min(allotted, COUNT_MAX),
+                unaccounted_tflop=min(unaccounted, COUNT_MAX),
+            )
         )
-        for row in rows
-    ]
+    return heads
 
 
 def export(state: State) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values.common import LaneState
 from flopgate_proto.values.reports import LaneReport
 
@@ -32,8 +33,11 @@ class Neighbours:
 
 
 def charged_gflop_per_s(lane: LaneReport, interval_ms: int) -> int | None:
-    """What one chip of a lane was charged a second, gaps included; ``None``: nothing to compare."""
+    """What one chip of a lane was charged a second, gaps included; ``None``: nothing to compare.
+
+    At most what can be told: any count may stand in a report.
+    """
     if interval_ms < INTERVAL_MIN_MS or not lane.chips or lane.state not in WORKS:
         return None
     tflop = lane.measured.nominal_tflop + lane.gap.nominal_tflop
-    return tflop * GFLOP_PER_TFLOP * 1000 // (interval_ms * len(lane.chips))
+    return min(tflop * GFLOP_PER_TFLOP * 1000 // (interval_ms * len(lane.chips)), COUNT_MAX)
