@@ -20,6 +20,11 @@ from flopgate_proto.limits import SPKI_BYTES_MAX
 _VERIFY_P256: Final = ec.ECDSA(hashes.SHA256())
 _SIGN_P256: Final = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
 
+_FIELD: Final = 2**255 - 19
+_EIGHTH_Y: Final = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL_ORDER_Y: Final = frozenset({0, 1, _FIELD - 1, _EIGHTH_Y, _FIELD - _EIGHTH_Y})
+"""Of the eight points whose order divides the cofactor of edwards25519 (RFC 8032 section 5.1)."""
+
 
 @lru_cache(maxsize=1024)
 def key_digest(spki: bytes) -> bytes:
@@ -32,7 +37,7 @@ class VerifyingKey:
 
     Raises:
         MalformedError: the bytes are no P-256 or Ed25519 SubjectPublicKeyInfo, or not in its
-            one encoding: uncompressed point, named curve.
+            one encoding: uncompressed point, named curve; or anybody can sign under the key.
     """
 
     __slots__ = ("_key", "key_id", "spki")
@@ -62,6 +67,12 @@ class VerifyingKey:
                 code="key.encoding",
                 remedy="Encode the SubjectPublicKeyInfo with an uncompressed point.",
             )
+        if isinstance(key, ed25519.Ed25519PublicKey) and _small_order(key.public_bytes_raw()):
+            raise MalformedError(
+                "an Ed25519 key of small order: signatures of nobody hold under it",
+                code="key.small-order",
+                remedy="Make a P-256 key.",
+            )
         self._key: ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey = key
         self.spki = spki
         self.key_id = key_digest(spki).hex()
@@ -87,6 +98,11 @@ class VerifyingKey:
             raise ForgedError(
                 f"signature of key {self.key_id[:12]} does not hold", code="signature.invalid"
             ) from error
+
+
+def _small_order(point: bytes) -> bool:
+    """Whether a point has small order, in whatever encoding: the last bit is the sign of x."""
+    return int.from_bytes(point, "little") % 2**255 % _FIELD in _SMALL_ORDER_Y
 
 
 class Signer(Protocol):

@@ -347,6 +347,7 @@ def _forms(envelopes: Mapping[str, Envelope]) -> list[Case]:
     surrogate = unsigned | {"signatures": [{"keyid": "\ud800", "sig": ""}]}
     wire = envelope_to_wire(report)
     del wire.signatures[:]
+    neutral = inputs.KEYS["officer-2"].spki[:12] + (1).to_bytes(32, "little")
     p384 = _der(ec.derive_private_key(0x0909, ec.SECP384R1()).public_key())
     token = "flopgate-join-v1." + base64.urlsafe_b64encode(b'{"authority": "a"}').decode()
 
@@ -374,6 +375,7 @@ def _forms(envelopes: Mapping[str, Envelope]) -> list[Case]:
             spki=_compressed(inputs.KEYS["host"].spki).hex(),
         ),
         malformed("key-p384", "key", "key.algorithm", spki=p384.hex()),
+        malformed("key-small-order", "key", "key.small-order", spki=neutral.hex()),
         malformed("key-empty", "key", "key.size", spki=""),
         malformed("key-no-der", "key", "key.malformed", spki="00"),
         _case(

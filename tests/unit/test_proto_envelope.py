@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import replace
+from itertools import product
 
 import pytest
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
@@ -203,6 +206,59 @@ def test_key_that_is_none_of_ours(spki: bytes, code: str) -> None:
     with pytest.raises(MalformedError) as caught:
         VerifyingKey(spki)
     assert caught.value.code == code
+
+
+_FIELD = 2**255 - 19
+_ORDER = 2**252 + 27742317777372353535851937790883648493
+_D = -121665 * pow(121666, -1, _FIELD) % _FIELD
+
+
+def _added(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    """Sum of two points of edwards25519 (RFC 8032 section 5.1.4), in plain coordinates."""
+    (x1, y1), (x2, y2) = one, other
+    k = _D * x1 * x2 * y1 * y2 % _FIELD
+    x = (x1 * y2 + x2 * y1) * pow(1 + k, -1, _FIELD) % _FIELD
+    return x, (y1 * y2 + x1 * x2) * pow(1 - k, -1, _FIELD) % _FIELD
+
+
+def _small_order_points() -> list[tuple[int, int]]:
+    """The eight: multiples of a point of which the large prime factor was taken off."""
+    for y in range(2, 99):
+        square = (y * y - 1) * pow(_D * y * y + 1, -1, _FIELD) % _FIELD
+        x = pow(square, (_FIELD + 3) // 8, _FIELD)
+        if x * x % _FIELD != square:
+            x = x * pow(2, (_FIELD - 1) // 4, _FIELD) % _FIELD
+        if x * x % _FIELD != square:
+            continue
+        left, point = (0, 1), (x, y)
+        for bit in range(_ORDER.bit_length()):
+            left = _added(left, point) if _ORDER >> bit & 1 else left
+            point = _added(point, point)
+        found = [left]
+        while found[-1] != (0, 1):
+            found.append(_added(found[-1], left))
+        if len(found) == 8:
+            return found
+    raise LookupError("no point of order 8")
+
+
+def test_law_6_a_key_under_which_anybody_signs_is_no_key() -> None:
+    """Under these a signature that nobody made holds for a good part of all messages."""
+    points = _small_order_points()
+    header = bytes.fromhex("302a300506032b6570032100")
+    ys = {y for _, y in points} | {y + _FIELD for _, y in points if y < 19}
+    nobody = [(y | (x & 1) << 255).to_bytes(32, "little") + bytes(32) for x, y in points]
+    for key in (y | sign << 255 for y in ys for sign in (0, 1)):
+        spki = header + key.to_bytes(32, "little")
+        public = ed25519.Ed25519PublicKey.from_public_bytes(spki[-32:])
+        held = 0
+        for message, signature in product((b"%d" % n for n in range(64)), nobody):
+            with suppress(InvalidSignature):
+                public.verify(signature, message)
+                held += 1
+        assert held > 0
+        with pytest.raises(MalformedError, match=r"key\.small-order"):
+            VerifyingKey(spki)
 
 
 def test_compressed_point_would_be_a_second_name_for_one_key() -> None:

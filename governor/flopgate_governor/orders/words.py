@@ -1,12 +1,21 @@
-"""What an order says, in words: for officers who are asked to sign it."""
+"""What an order says, in words: for officers who are asked to sign it.
+
+No two orders that mean something else are told alike: amounts are exact, and a name with anything
+but letters, digits and ``_.@/+-`` stands in quotes, so that none reads as words of ours.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from flopgate_governor.policies.form import policy_text
 from flopgate_proto.amounts import date_text, flop_text, span_text
 from flopgate_proto.keys import key_digest
+from flopgate_proto.values.common import Scope
 from flopgate_proto.values.licenses import LicenseApproval
 from flopgate_proto.values.orders import (
     Adoption,
@@ -27,10 +36,12 @@ from flopgate_proto.values.orders import (
     Veto,
 )
 
+_PLAIN: Final = re.compile(r"[\w.@/+-]+")
+
 
 def in_words(order: Order) -> list[str]:
-    """Lines that say all that the order's bytes say."""
-    lines = [f"{_title(order)}, for {order.authority}", *_says(order)]
+    """Lines that say all that the order's bytes say, but for its nonce, which means nothing."""
+    lines = [f"{_title(order)}, for {_name(order.authority)}", *_says(order)]
     reason: str = getattr(order, "reason", "")
     return [*lines, f"reason: {reason}"] if reason else lines
 
@@ -71,7 +82,7 @@ def _says(order: Order) -> Iterator[str]:
             yield from (f"  {line}".rstrip() for line in lines if not line.startswith("#"))
         case Pause():
             how = "at once: an emergency" if order.emergency else "with time for checkpoints"
-            yield f"{order.scope} stops {how}"
+            yield f"{_scope(order.scope)} stops {how}"
             lapse_ms = order.lapse_ms
             after = "never" if lapse_ms is None else f"after {span_text(lapse_ms)} of running time"
             yield f"lapses {after}"
@@ -79,27 +90,15 @@ def _says(order: Order) -> Iterator[str]:
             batch = order.batch_number
             yield f"batches go on above {batch}" if batch else "no halt ends; what was lost is told"
             until_ms = order.licenses_until_unix_ms
-            ends = f"ends by {date_text(until_ms)}" if until_ms else "was given: there is none"
+            ends = f"ends by {_moment(until_ms)}" if until_ms else "was given: there is none"
             yield f"the last license that the store may have lost {ends}"
         case ClusterRuling():
             how = "hang together with nothing else" if order.apart else "are one cluster"
-            yield f"{', '.join(order.clusters)} {how}"
+            yield f"{_names(order.clusters)} {how}"
         case Seats():
-            yield f"version {order.version}"
-            yield from (f"{seat.authority}: {seat.standing.name.lower()}" for seat in order.seats)
-            yield "every other authority rules"
-            if order.fallback_ms:
-                yield (
-                    f"fallback: where {order.authority} is silent for "
-                    f"{span_text(order.fallback_ms)} of gate running time, the others decide "
-                    "without it whether it has a say"
-                )
+            yield from _seated(order)
         case Registration():
-            yield f"{order.workload}: {order.kind.name.lower()} of {order.custodian}"
-            yield from (f"descends from {parent}" for parent in order.parents)
-            yield f"approved: tier {order.tier}" if order.tier else "registered, and not approved"
-            if order.prior_tflop:
-                yield f"{flop_text(order.prior_tflop)} went into it elsewhere"
+            yield from _registered(order)
         case LicenseApproval():
             yield from _approves(order)
         case _:
@@ -122,16 +121,37 @@ def _judges(order: Order) -> Iterator[str]:
             yield f"host {order.host_id.hex()} is granted nothing again, its chips are free"
             yield "its ceilings count as spent, its silence is charged at the peak"
         case Relief():
-            yield f"{flop_text(order.amount_tflop)} of {order.workload}"
-            yield f"exactly {order.amount_tflop} TFLOP, on host {order.host_id.hex()}"
+            yield f"{_exactly(order.amount_tflop)} of {_name(order.workload)}"
+            yield f"on host {order.host_id.hex()}"
             yield f"evidence {order.evidence_digest.hex()}"
+
+
+def _seated(order: Seats) -> Iterator[str]:
+    yield f"version {order.version}"
+    yield from (f"{_name(one.authority)}: {one.standing.name.lower()}" for one in order.seats)
+    yield "every other authority rules"
+    if order.fallback_ms:
+        yield (
+            f"fallback: where {_name(order.authority)} is silent for "
+            f"{span_text(order.fallback_ms)} of gate running time, the others decide "
+            "without it whether it has a say"
+        )
+
+
+def _registered(order: Registration) -> Iterator[str]:
+    kind = order.kind.name.lower()
+    yield f"{_name(order.workload)}: {kind} of {_name(order.custodian)}"
+    yield from (f"descends from {_name(parent)}" for parent in order.parents)
+    yield f"approved: tier {order.tier}" if order.tier else "registered, and not approved"
+    if order.prior_tflop:
+        yield f"{_exactly(order.prior_tflop)} went into it elsewhere"
 
 
 def _approves(order: LicenseApproval) -> Iterator[str]:
     yield from (f"request {digest.hex()}" for digest in order.requests)
     yield f"{span_text(order.span_ms)} of running time each"
-    yield f"from {date_text(order.not_before_unix_ms)} to {date_text(order.not_after_unix_ms)}"
-    yield f"each ceiling at most {flop_text(order.headroom_max_tflop)} above what was reported"
+    yield f"from {_moment(order.not_before_unix_ms)} to {_moment(order.not_after_unix_ms)}"
+    yield f"each ceiling at most {_exactly(order.headroom_max_tflop)} above what was reported"
     if order.reserve:
         yield f"sealed until {order.opener_threshold} of these open it:"
         yield from (f"opener: key {key_digest(spki).hex()}" for spki in order.opener_spkis)
@@ -139,8 +159,37 @@ def _approves(order: LicenseApproval) -> Iterator[str]:
 
 def _root(root: TrustRoot) -> Iterator[str]:
     yield f"version {root.version}"
-    for key in root.keys:
-        yield f"officer {key.name}: key {key_digest(key.spki).hex()}"
+    ids = [key_digest(key.spki).hex() for key in root.keys]
+    for key, key_id in zip(root.keys, ids, strict=True):
+        yield f"officer {_name(key.name)}: key {key_id}"
+    bearers = Counter(key.name for key in root.keys)
+    # Of an officer with several keys the role may be one key's alone.
+    holders = [
+        _name(key.name) if bearers[key.name] == 1 else f"{_name(key.name)} by key {key_id}"
+        for key, key_id in zip(root.keys, ids, strict=True)
+    ]
     for role in root.roles:
-        names = ", ".join(root.keys[index].name for index in role.keys)
-        yield f"role {role.name}: {role.threshold} of {names}"
+        names = ", ".join(holders[index] for index in role.keys)
+        yield f"role {_name(role.name)}: {role.threshold} of {names}"
+
+
+def _name(text: str) -> str:
+    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+
+
+def _names(texts: Iterable[str]) -> str:
+    return ", ".join(map(_name, texts))
+
+
+def _scope(scope: Scope) -> str:
+    kind = scope.kind.name.lower()
+    return f"{kind}:{_name(scope.id)}" if scope.id else kind
+
+
+def _exactly(tflop: int) -> str:
+    return f"{flop_text(tflop)} (exactly {tflop:,} TFLOP)"
+
+
+def _moment(unix_ms: int) -> str:
+    left_ms = unix_ms % 1000
+    return f"{date_text(unix_ms)} and {left_ms} ms" if left_ms else date_text(unix_ms)
