@@ -16,6 +16,7 @@ from flopgate_sim.adversaries import (
     cluster_plays,
     flood_plays,
     histories,
+    key_plays,
     license_plays,
     loss_plays,
     memory_plays,
@@ -148,6 +149,15 @@ ADVERSARIES = (
         comes="without a fresh delegation by officers every host stands once its span, and the "
         "lifetime of the last permit, are over",
         play=plays.pause_withheld,
+    ),
+    Adversary(
+        name="revoked-key-used",
+        tries="holds an online key that officers replaced and revoked, and the couriers of two of "
+        "three hosts, to answer them in the authority's place",
+        expected=Expected.PREVENTED,
+        comes="no gate that heard of the revocation takes his answers: the hosts stand once their "
+        "permits are over, and run again with the authority's next answer; no law breaks",
+        play=key_plays.revoked_key_used,
     ),
     Adversary(
         name="date-evaded",

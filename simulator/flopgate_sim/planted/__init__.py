@@ -15,6 +15,7 @@ from flopgate_sim.planted import (
     in_clusters,
     in_gate,
     in_governor,
+    in_keys,
     in_licenses,
     in_lockdown,
     in_meter,
@@ -27,6 +28,7 @@ from flopgate_sim.planted import (
 )
 from flopgate_sim.planted.clock_worlds import falling_back, leaping, leaping_and_crashing
 from flopgate_sim.planted.cluster_worlds import all_exempt, claimed, in_parts
+from flopgate_sim.planted.key_worlds import key_revoked_first, key_stolen
 from flopgate_sim.planted.loss_worlds import lied_to, lost_backups
 from flopgate_sim.planted.patching import Swap
 from flopgate_sim.planted.worlds import (
@@ -197,6 +199,10 @@ BUGS = (
          "the log entry of a batch is not written"),
     _bug("unsigned-believed", {7}, busy, in_gate.unsigned_believed,
          "an acknowledgement counts although no signature holds"),
+    _bug("revoked-key-believed", {1, 7}, key_stolen, in_keys.revoked_key_believed,
+         "an answer counts that a revoked online key signed"),
+    _bug("revoked-key-signs", {7}, key_revoked_first, in_keys.revoked_key_signs,
+         "a governor goes on signing with a key that officers revoked"),
     _bug("silent-driver-ignored", {8}, hung, in_gate.silent_driver_ignored,
          "compute goes on without a driver that answers"),
     _bug("stands-without-why", {8}, paused, in_gate.stands_without_why,

@@ -146,6 +146,12 @@ KINDS: Final[Mapping[str, FaultKind]] = MappingProxyType(
             span_ms=(60_000, 900_000),
             text="under its own key the host quotes answers that nobody gave, and makes up roots",
         ),
+        "revoked_answers": FaultKind(
+            target=HOST,
+            span_ms=(60_000, 900_000),
+            text="the courier brings answers of a thief instead, under online keys whose "
+            "revocation the gate has heard",
+        ),
         "governor_crash": FaultKind(
             target=GOVERNOR,
             span_ms=(1_000, 120_000),
@@ -180,6 +186,13 @@ KINDS: Final[Mapping[str, FaultKind]] = MappingProxyType(
             span_ms=(1_000, 540_000),
             value=(-7_200, 7_200),
             text="the governor's wall clock leaps by this, seconds, and back after the time",
+        ),
+        "key_replaced": FaultKind(
+            target=GOVERNOR,
+            span_ms=(1_000, 60_000),
+            value=(0, 1),
+            text="officers delegate another online key, the governor starts with it, they revoke "
+            "the former; so long between two steps. 1: they revoke it first",
         ),
     }
 )

@@ -14,6 +14,7 @@ from flopgate_proto.envelope import Envelope
 from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_sim.disk import DiskLayer
 from flopgate_sim.world.acts.errands import Errands
+from flopgate_sim.world.acts.keys import KeyReplacement
 from flopgate_sim.world.acts.rulings import RULINGS, ruling
 from flopgate_sim.world.faults.table import APPLY
 from flopgate_sim.world.governors.governor import Governor
@@ -300,6 +301,10 @@ class World:
                 self.engine.after(RECONCILE_US, "officers", look)
 
         self.engine.after(RECONCILE_US, "officers", look)
+
+    def replace_key(self, governor: Governor, span_us: int, *, emergency: bool) -> None:
+        """Officers replace an online key, one step after another."""
+        KeyReplacement(self, governor, span_us).start(emergency=emergency)
 
     # ------------------------------------------------------------------ letting it run
 

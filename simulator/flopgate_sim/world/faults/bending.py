@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
+from flopgate_proto.keys import SigningKey
+from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_sim.world.faults.tampering import (
     Forging,
     Keeping,
@@ -14,6 +17,7 @@ from flopgate_sim.world.faults.tampering import (
     Replaying,
     Unrooting,
 )
+from flopgate_sim.world.faults.thieving import Thieving
 from flopgate_sim.world.hosts.host import Host
 from flopgate_sim.world.nature.engine import US_PER_MS
 from flopgate_sim.world.plan import Fault
@@ -27,9 +31,10 @@ def bend(world: World, host: Host, fault: Fault) -> None:
     """All couriers of the host do what the fault says, for its span."""
     name, bent = _BENT[fault.kind]
     done: list[tuple[Courier, Tampering]] = []
-    for courier in host.couriers:
+    for number, courier in enumerate(host.couriers):
         source = world.streams.of(f"{name}/{host.name}/{fault.at_ms}")
-        done.append((courier, bent(world, host, source)))
+        tampering = thief(world, host, number) if bent is None else bent(world, host, source)
+        done.append((courier, tampering))
         courier.bend(done[-1][1])
 
     def honest() -> None:
@@ -39,11 +44,37 @@ def bend(world: World, host: Host, fault: Fault) -> None:
     world.engine.after(fault.span_ms * US_PER_MS, "courier is honest", honest)
 
 
-_BENT: Mapping[str, tuple[str, Callable[[World, Host, random.Random], Tampering]]] = {
+def thief(world: World, host: Host, number: int) -> Thieving:
+    """He has the former online keys of one authority; the gate heard that they were revoked."""
+    governor = world.governors[number]
+    officers = governor.officers
+
+    def bring(message: pb.ToGate) -> None:
+        world.engine.after(0, "to gate", partial(_to_gate, message))
+
+    def _to_gate(message: pb.ToGate) -> None:
+        # A ledger that was put back meanwhile has not heard of it.
+        if stolen():
+            host.from_courier(number, message)
+
+    def stolen() -> list[SigningKey]:
+        known = host.truth.revoked_us
+        return [key for key in officers.stolen if (governor.name, key.key_id) in known]
+
+    return Thieving(
+        keys=stolen,
+        policy=lambda: officers.policy,
+        unix_ms=lambda: governor.clocks.true_unix_ms,
+        bring=bring,
+    )
+
+
+_BENT: Mapping[str, tuple[str, Callable[[World, Host, random.Random], Tampering] | None]] = {
     "courier_forges": ("forge", lambda _world, _host, source: Forging(source)),
     "courier_replays": ("replay", lambda _world, _host, source: Replaying(source)),
     "courier_loosens": ("loosen", lambda _world, _host, _source: Loosening()),
     "courier_keeps": ("keep", lambda world, _host, _source: Keeping(world.engine)),
     "roots_dropped": ("unroot", lambda _world, _host, _source: Unrooting()),
+    "revoked_answers": ("thief", None),
     "host_lies": ("lie", lambda _world, host, source: Lying(source, host.key)),
 }

@@ -63,12 +63,18 @@ def _governor_clock_leap(world: World, fault: Fault) -> None:
     world.engine.after(fault.span_ms * US_PER_MS, "governor clock is mended", mend)
 
 
+def _key_replaced(world: World, fault: Fault) -> None:
+    governor, span_us = _governor(world, fault), fault.span_ms * US_PER_MS
+    world.replace_key(governor, span_us, emergency=bool(fault.value))
+
+
 OF_GOVERNORS: Mapping[str, Callable[[World, Fault], None]] = {
     "governor_crash": _governor_crash,
     "governor_crash_writing": _governor_crash_writing,
     "governor_power_loss": _governor_power_loss,
     "governor_restore": _governor_restore,
     "governor_clock_leap": _governor_clock_leap,
+    "key_replaced": _key_replaced,
     "governor_disk_full": disk_full,
     "governor_disk_error": disk_error,
 }

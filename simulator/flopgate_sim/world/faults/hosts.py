@@ -290,5 +290,6 @@ OF_HOSTS: Mapping[str, Callable[[World, Fault], None]] = {
     "courier_keeps": _bent,
     "roots_dropped": _bent,
     "host_lies": _bent,
+    "revoked_answers": _bent,
 }
 """What each kind does that befalls a host."""

@@ -126,7 +126,9 @@ class Governor:
             self.database = driver_of(connection)
         self._engine.note(self.name, f"starts at batch {self.state.batch_number}")
         self.truth.started(self.state.opened_batch, self.store.durable_batch())
-        self.truth.knows(held.digest for held in self.state.book.orders.pauses)
+        orders = self.state.book.orders
+        self.truth.knows(held.digest for held in orders.pauses)
+        self.truth.keys.revoked = set(orders.trust.revoked)
 
     def kill(self, why: str) -> None:
         """The process is gone between two instructions."""
@@ -225,7 +227,7 @@ class Governor:
         if self.state is None or not waiting:
             return
         submissions = [one.submission for one in waiting]
-        self.truth.offer(submissions, self.state.now_ms(), self._engine.now_us)
+        self._offer(submissions)
         try:
             replies = commit_batch(self.state, submissions)
         except StorageError as error:
@@ -239,6 +241,11 @@ class Governor:
             if one.courier.stream == one.stream and (reply.batches or reply.notices):
                 one.courier.down(reply)
         self._died()
+
+    def _offer(self, submissions: list[Submission]) -> None:
+        """They are judged next; whose key was revoked judges nothing."""
+        if self.state is not None and self.officers.permit.key_id not in self.truth.keys.revoked:
+            self.truth.offer(submissions, self.state.now_ms(), self._engine.now_us)
 
     def enroll(
         self, request: pb.EnrollRequest, reply: Callable[[pb.EnrollReply | str], None]
@@ -296,7 +303,7 @@ class Governor:
             submission = Submission(reports=brought, host_id=None, carried=True)
             if self.state is None:
                 return False
-            self.truth.offer([submission], self.state.now_ms(), self._engine.now_us)
+            self._offer([submission])
             try:
                 replies = commit_batch(self.state, [submission])
             except StorageError:

@@ -24,6 +24,7 @@ from flopgate_proto.values.orders import (
     Policy,
     Reconciliation,
     Resume,
+    Revocation,
     Role,
     Seat,
     Seats,
@@ -39,6 +40,8 @@ class Officers:
     """Some officers of whom a quorum loosens and one alone pauses.
 
     Attributes:
+        permit: the online key that their governor starts with.
+        stolen: former ones, that thieves may have.
         issued: everything that they signed, oldest first.
     """
 
@@ -48,11 +51,12 @@ class Officers:
         self.authority = authority
         self.policy = replace(policy, authority=authority)
         self.permit = streams.key(f"permit/{authority}")
+        self.stolen: list[SigningKey] = []
         self.log = _ed25519(streams.entropy(f"log/{authority}", 32))
         self._streams = streams
         self._keys = [streams.key(f"officer/{authority}/{number}") for number in range(count)]
         self._quorum = quorum
-        self._nonces = self._seats = 0
+        self._nonces = self._seats = self._permits = self._delegations = 0
         self.issued: list[Envelope] = []
         self.trust_root = self._trust_root()
         self.root = self.sign(self.trust_root)
@@ -89,15 +93,25 @@ class Officers:
 
     def first_orders(self, span_ms: int) -> list[Envelope]:
         """Policy and delegation with which a governor begins."""
-        return [self.sign(self.policy), self.delegation(1, span_ms)]
+        return [self.sign(self.policy), self.delegation(self.permit, span_ms)]
 
-    def delegation(self, serial: int, span_ms: int) -> Envelope:
-        """Lets the permit key sign for a span of gate running time."""
+    def next_permit(self) -> SigningKey:
+        """Another online key, that nobody let sign yet."""
+        self._permits += 1
+        return self._streams.key(f"permit/{self.authority}/{self._permits}")
+
+    def revocation(self, key: SigningKey) -> Envelope:
+        """A quorum revokes a key."""
+        return self.rule(Revocation, key_digest=bytes.fromhex(key.key_id))
+
+    def delegation(self, key: SigningKey, span_ms: int) -> Envelope:
+        """Lets an online key sign for a span of gate running time."""
+        self._delegations += 1
         return self.sign(
             Delegation(
                 authority=self.authority,
-                serial=serial,
-                permit_spki=self.permit.spki,
+                serial=self._delegations,
+                permit_spki=key.spki,
                 span_ms=span_ms,
                 least_policy_version=1,
             )

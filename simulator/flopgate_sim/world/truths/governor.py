@@ -28,6 +28,7 @@ from flopgate_sim.world.nature.engine import US_PER_MS
 from flopgate_sim.world.truths.clusters import ClusterTruth
 from flopgate_sim.world.truths.grants import GrantTruth
 from flopgate_sim.world.truths.host import PPM, nobody
+from flopgate_sim.world.truths.keys import KeyTruth
 from flopgate_sim.world.truths.lane_sums import LaneSums
 from flopgate_sim.world.truths.licensing import judge_grant, quoted
 from flopgate_sim.world.truths.losses import LossTruth
@@ -73,6 +74,7 @@ class GovernorTruth(LaneSums):
     losses: LossTruth = field(default_factory=LossTruth)
     forgetful: bool = False
     restores: int = 0
+    keys: KeyTruth = field(default_factory=KeyTruth)
     turned_away: set[str] = field(default_factory=set)
     _later: list[tuple[int, Order]] = field(default_factory=list)
     grants: int = 0
@@ -188,6 +190,7 @@ class GovernorTruth(LaneSums):
     def ordered(self, envelope: Envelope, root: TrustRoot, unix_ms: int) -> None:
         """An order was taken, at this time of the governor's own."""
         value = decode_order(envelope.payload_type, envelope.payload)
+        self.keys.ordered(envelope, value, root)
         match value:
             case Pause():
                 self.forgotten.discard(envelope.digest)
@@ -249,7 +252,7 @@ class GovernorTruth(LaneSums):
                 if host is None or not (made or signed_by(envelope, host.key.spki)):
                     continue
                 report = pb.Report.FromString(envelope.payload)
-                self.losses.offered(signed, report, unix_ms, made=made)
+                self.losses.offered(signed, report, unix_ms, made=made, revoked=self.keys.revoked)
                 read.append((host, digest, report))
         for host, digest, report in read:
             if digest not in host.truth.requests_us:
@@ -271,6 +274,7 @@ class GovernorTruth(LaneSums):
         for reply in replies:
             for batch in reply.batches:
                 self.losses.left(batch)
+                self.faults += self.keys.misused(batch, self.answers)
                 for leaf in batch.answers:
                     known = len(self.answers)
                     self._answered(leaf.payload, reports, now_us)

@@ -14,7 +14,7 @@ from flopgate_agent.gate.core import GateCore
 from flopgate_proto.codec import PayloadType, decode_order, envelope_from_wire
 from flopgate_proto.envelope import Envelope, statement_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values.orders import Pause, Resume, Seats
+from flopgate_proto.values.orders import Pause, Resume, Revocation, Seats
 from flopgate_sim.world.nature.durable import Durable
 from flopgate_sim.world.nature.engine import US_PER_MS
 from flopgate_sim.world.truths.grants import GrantTruth, reach_tflop
@@ -89,6 +89,7 @@ class HostTruth:
         lacking: by digest of a report: lanes that had no permission when it was made.
         excused: why law 3 is not judged at the next look. What was lost is taken off the truth
             there, and the law judged from there on.
+        revoked_us: by authority and key id, when a revocation was kept here.
         seats: whose permission it needs.
         mark: called when something moved.
     """
@@ -130,6 +131,7 @@ class HostTruth:
     wall_by: int | None = None
     boot_clock_trusted: bool = True
     odd: list[str] = field(default_factory=list)
+    revoked_us: dict[tuple[str, str], int] = field(default_factory=dict)
     seats: SeatTruth = field(default_factory=SeatTruth)
     licenses: LicenseTruth = field(default_factory=LicenseTruth)
     mark: Callable[[], None] = nobody
@@ -322,6 +324,7 @@ class HostTruth:
             self.ended_by = None
         self.excused = "an older ledger was put back"
         self.licenses.restored()
+        self.revoked_us = {key: us for key, us in self.revoked_us.items() if us <= taken_us}
         self.pauses = {
             digest: pause for digest, pause in self.pauses.items() if pause.came_us <= taken_us
         }
@@ -343,6 +346,8 @@ class HostTruth:
             )
         elif isinstance(value, Resume):
             self._lift(core, envelope, value, now_us)
+        elif isinstance(value, Revocation):
+            self.revoked_us.setdefault((value.authority, value.key_digest.hex()), now_us)
         elif isinstance(value, Seats):
             orders = core.authorities[value.authority].orders
             if orders is not None and by_quorum(envelope, orders.trust.root):

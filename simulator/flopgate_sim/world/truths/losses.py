@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from flopgate_proto.codec import PayloadType
@@ -56,16 +57,26 @@ class LossTruth:
         self._lost_roots.clear()
 
     def offered(
-        self, signed: pb.SignedReport, report: pb.Report, unix_ms: int, *, made: bool
+        self,
+        signed: pb.SignedReport,
+        report: pb.Report,
+        unix_ms: int,
+        *,
+        made: bool,
+        revoked: Collection[str] = (),
     ) -> None:
         """A report is about to be judged, with what came beside it.
 
         ``made``: by a gate; else its host lies under its own key, which proves no loss of an
-        answer. A root that was lost does, whoever brings it.
+        answer. A root that was lost does, whoever brings it, unless its key was revoked.
         """
         if not self.lost:
             return
-        came = [root.SerializeToString(deterministic=True) for root in signed.quoted_roots]
+        came = [
+            root.SerializeToString(deterministic=True)
+            for root in signed.quoted_roots
+            if not (root.signatures and root.signatures[0].keyid in revoked)
+        ]
         for quote in report.quotes:
             lost = quote.answer_digest in self.lost
             if made and lost and self._told[quote.answer_digest][1] in came:

@@ -1,0 +1,51 @@
+"""Attacks with an online key that officers have revoked."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flopgate_proto.values import LaneState
+from flopgate_sim.adversaries.stage import Played, at_s, broken, staged, stands, states
+from flopgate_sim.planted.worlds import AUTHORITY, POLICY
+from flopgate_sim.world.faults.bending import thief
+from flopgate_sim.world.plan import Fault
+
+REPLACED_S: Final = 400
+STEALS_S: Final = 430
+"""From then on he answers: the former key was revoked ten seconds before."""
+CODE: Final = "delegation.revoked"
+
+
+def revoked_key_used() -> Played:
+    """See the table."""
+    replaced = Fault(at_ms=REPLACED_S * 1000, kind="key_replaced", target=AUTHORITY, span_ms=10_000)
+    over_s = STEALS_S + POLICY.lifetime_ms // 1000 + 60
+    with staged(faults=(replaced,)) as world:
+        *robbed, other = world.hosts
+        thieves = [thief(world, host, 0) for host in robbed]
+        ran: list[bool] = []
+        stood: list[bool] = []
+
+        def steal() -> None:
+            ran.append(all(LaneState.RUNNING in states(host) for host in world.hosts))
+            for host, one in zip(robbed, thieves, strict=True):
+                host.couriers[0].bend(one)
+
+        def give_up() -> None:
+            stood.append(all(map(stands, robbed)) and LaneState.RUNNING in states(other))
+            for host, one in zip(robbed, thieves, strict=True):
+                host.couriers[0].straighten(one)
+
+        at_s(world, STEALS_S, steal)
+        at_s(world, over_s, give_up)
+        world.run()
+        refused = sum(host.truth.refused.get(CODE, 0) for host in robbed)
+        again = all(LaneState.RUNNING in states(host) for host in world.hosts)
+        tried = sum(one.tried for one in thieves)
+        return Played(
+            broken=broken(world),
+            tried=tried,
+            seen=f"{CODE}, {refused} times: the robbed stand, and run again with a true answer"
+            if refused >= tried and all([*ran, *stood, again])
+            else "",
+        )

@@ -1,0 +1,107 @@
+"""A thief has an online key, and a courier that brings a gate what he signs with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from flopgate_proto.batches import seal_batch
+from flopgate_proto.codec import decode_report, encode_answer, envelope_from_wire, envelope_to_wire
+from flopgate_proto.envelope import Envelope
+from flopgate_proto.keys import SigningKey
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_proto.values import Answer, Ceiling, Phase, Policy, Report, Terms, Verdict
+
+
+def made_by_thief(
+    request: Envelope, key: SigningKey, policy: Policy, unix_ms: int
+) -> pb.AnswerBatch:
+    """All that was asked for, as far as officers let a key go, in a batch numbered by the time."""
+    report = decode_report(request.payload)
+    asked = () if report.request is None else report.request.lanes
+    allotted = {lane.workload: lane.allotted_tflop for lane in report.lanes}
+    verdicts = tuple(
+        Verdict(
+            workload=lane.workload,
+            outcome=Ceiling(
+                ceiling_tflop=allotted[lane.workload]
+                + min(lane.headroom_tflop, policy.headroom_max_tflop)
+            ),
+        )
+        for lane in asked
+    )
+    answer = _answer(request, report, policy, unix_ms)
+    if verdicts:
+        answer = replace(answer, verdicts=verdicts, terms=_terms(policy))
+    root, (proven,) = seal_batch(
+        [encode_answer(answer)],
+        origin=policy.authority,
+        batch_number=unix_ms,
+        previous=bytes(32),
+        signer=key,
+    )
+    leaf = pb.AnswerLeaf(payload=proven.payload, index=proven.index, path=proven.path)
+    return pb.AnswerBatch(batch_root=envelope_to_wire(root), answers=[leaf])
+
+
+def _answer(request: Envelope, report: Report, policy: Policy, unix_ms: int) -> Answer:
+    return Answer(
+        authority=policy.authority,
+        host_id=report.host_id,
+        request_digest=request.digest,
+        run_nonce=report.run_nonce,
+        acknowledged_sequence=report.sequence,
+        acknowledged_head=request.digest,
+        governor_unix_ms=unix_ms,
+        scopes=(),
+        pauses=(),
+        policy_version=policy.version,
+        verdicts=(),
+        terms=None,
+    )
+
+
+def _terms(policy: Policy) -> Terms:
+    return Terms(
+        lifetime_ms=policy.lifetime_ms,
+        wind_down_ms=policy.wind_down_ms,
+        renew_after_ms=policy.renew_after_ms,
+        exempt=False,
+        phase=Phase.ENFORCE,
+    )
+
+
+class Thieving:
+    """Keeps reports from the authority, and answers them itself with what a thief signs.
+
+    ``tried`` counts his answers. While no key is there that he may use, all goes its way.
+    """
+
+    def __init__(
+        self,
+        keys: Callable[[], list[SigningKey]],
+        policy: Callable[[], Policy],
+        unix_ms: Callable[[], int],
+        bring: Callable[[pb.ToGate], None],
+    ) -> None:
+        self.tried = 0
+        self._keys = keys
+        self._policy = policy
+        self._unix_ms = unix_ms
+        self._bring = bring
+
+    def up(self, message: pb.LinkUp) -> pb.LinkUp | None:
+        """Reports go no further where he can answer them."""
+        keys = self._keys()
+        if not keys or not message.reports:
+            return message
+        for report in message.reports:
+            self.tried += 1
+            request = envelope_from_wire(report.envelope)
+            answers = made_by_thief(request, keys[-1], self._policy(), self._unix_ms())
+            self._bring(pb.ToGate(answers=answers))
+        return None
+
+    def down(self, message: pb.ToGate) -> list[pb.ToGate]:
+        """As it is."""
+        return [message]
