@@ -6,7 +6,7 @@ keys must have signed them.
 
 from __future__ import annotations
 
-from flopgate_agent.gate.actions import Action
+from flopgate_agent.gate.actions import Action, KeepQuote
 from flopgate_agent.gate.authorities.claimed import claimed_authority
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.licenses.checking import LicenseFile
@@ -34,7 +34,11 @@ BESIDE_MAX = 64
 def take_answers(
     core: GateCore, batch: pb.AnswerBatch, now: Now
 ) -> tuple[list[Action], list[PeerError]]:
-    """Every answer of a batch, each on its own: one that fails stops none of the others."""
+    """Every answer of a batch, each on its own: one that fails stops none of the others.
+
+    They become durable together, before anything follows from one of them: a gate that died between
+    two would find neither what it was left nor what its ledger quotes of it.
+    """
     if len(batch.answers) > REPORTS_PER_MESSAGE_MAX:
         raise MalformedError(f"batch of {len(batch.answers)} answers", code="answer.batch.size")
     root = envelope_from_wire(batch.batch_root)
@@ -49,6 +53,9 @@ def take_answers(
         except PeerError as error:
             errors.append(error)
     errors += _take_beside(core, authority, batch)
+    last = next((one for one in reversed(actions) if isinstance(one, KeepQuote)), None)
+    if last is not None:
+        actions = [last, *(one for one in actions if not isinstance(one, KeepQuote))]
     return actions, errors
 
 

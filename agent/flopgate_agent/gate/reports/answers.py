@@ -200,7 +200,7 @@ def resume_answer(
     same_run = answer.run_nonce == report.run_nonce and answer.request_digest == kept.report.digest
     if answer.host_id != settings.host_id or report.boot_id != settings.boot_id or not same_run:
         raise MisdirectedError("kept for another host or boot", code="kept.other")
-    if report.made_ms > now_ms or verified.batch.batch_number > authority.quote.batch_number:
+    if report.made_ms > now_ms or _after_what_is_quoted(verified, authority):
         raise HistoryError("kept from a time that has not come", code=NOT_DURABLE)
     sent = Sent(
         sequence=report.sequence,
@@ -236,6 +236,17 @@ def _superseded(verified: VerifiedAnswer, authority: Authority) -> bool:
     if number == newest:
         return verified.answer.acknowledged_sequence < authority.acknowledged_sequence
     return number < newest
+
+
+def _after_what_is_quoted(verified: VerifiedAnswer, authority: Authority) -> bool:
+    """Whether it was to become durable after what the ledger holds, by the order of `_superseded`.
+
+    Of one batch several answers can come, one message after the other.
+    """
+    number, newest = verified.batch.batch_number, authority.quote.batch_number
+    if number == newest:
+        return verified.answer.acknowledged_sequence > authority.acknowledged_sequence
+    return number > newest
 
 
 def _check_number(

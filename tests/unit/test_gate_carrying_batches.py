@@ -1,0 +1,100 @@
+"""One batch answers several reports: a gate that dies while it takes them stops nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from flopgate_agent.gate.actions import Keep
+from flopgate_agent.gate.carrying import kept_of
+from flopgate_agent.gate.lanes.allowance import Allowed
+from flopgate_agent.gate_process.kept_memory import KeptMemory
+from flopgate_agent.gate_process.runner import GateRunner
+from flopgate_agent.gate_process.service_manager import ServiceManager
+from flopgate_agent.ledger import Ledger
+from flopgate_proto.batches import ProvenAnswer
+from flopgate_proto.codec import decode_report, envelope_to_wire
+from flopgate_proto.v1 import flopgate_pb2 as pb
+from tests.support.fixed import WORKLOAD
+from tests.support.gate_rig import GateRig, cut, running
+from tests.support.runner_parts import Hand, NoDoor
+from tests.support.service_manager import ServiceManager as Manager
+
+ANSWERS = 3
+
+
+class KilledError(Exception):
+    """The gate ends here."""
+
+
+class Last:
+    """A ledger whose gate dies at one of its writes, before or after it."""
+
+    def __init__(self, ledger: Ledger, number: int, *, durable: bool) -> None:
+        self._ledger, self._left, self._durable = ledger, number, durable
+
+    def keep(self, action: Keep) -> None:
+        self._left -= 1
+        if self._left or self._durable:
+            self._ledger.keep(action)
+        if not self._left:
+            raise KilledError
+
+    def reports(self, from_sequence: int, limit: int) -> list[tuple[int, pb.SignedReport]]:
+        return self._ledger.reports(from_sequence, limit)
+
+
+def of_one_batch(rig: GateRig) -> list[ProvenAnswer]:
+    """Answers to reports that were made while the link was cut."""
+    rig.network, before = cut, len(rig.reports)
+    while True:
+        rig.run(1_000)
+        asking = [one for one in rig.reports[before:] if decode_report(one.payload).request]
+        if len(asking) >= ANSWERS:
+            return rig.authority.prove([rig.authority.answer_to(one) for one in asking[-ANSWERS:]])
+
+
+def carried_by(answers: list[ProvenAnswer]) -> pb.ToGate:
+    """One message of a courier."""
+    leaves = [pb.AnswerLeaf(payload=a.payload, index=a.index, path=a.path) for a in answers]
+    root = envelope_to_wire(answers[0].root)
+    return pb.ToGate(answers=pb.AnswerBatch(batch_root=root, answers=leaves))
+
+
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("durable", [True, False])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_law_9_a_gate_that_dies_at_a_write_of_several_answers_stops_nothing(
+    tmp_path: Path, number: int, *, durable: bool, apart: bool
+) -> None:
+    """``apart``: each answer comes in a message of its own."""
+    rig = running()
+    fd = os.memfd_create("allowance")
+
+    def memory() -> KeptMemory:
+        found = ServiceManager(manager.env(), os.getpid())
+        found.stored["allowance"] = os.dup(fd)
+        return KeptMemory(found)
+
+    with Manager(tmp_path) as manager:
+        kept = memory()
+        kept.write(kept_of(rig.core))
+        answers = of_one_batch(rig)
+        last = Last(rig.ledger, number, durable=durable)
+        runner = GateRunner(
+            rig.core, last, Hand(), NoDoor(), lambda: rig.now, leave=kept.write_ahead
+        )
+        messages = [[one] for one in answers] if apart else [answers]
+        try:
+            for some in messages:
+                runner.from_courier(1, carried_by(some))
+                # A turn of the gate's loop.
+                kept.write(kept_of(rig.core))
+        except KilledError:
+            rig.restart(away_ms=100)
+            rig.core.carry_over(memory().read())
+        rig.run(300)
+        assert isinstance(rig.core.permissions[WORKLOAD], Allowed)
+    os.close(fd)
