@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from flopgate_agent.private import PRIVATE_MODE
@@ -11,7 +12,7 @@ from flopgate_agent.private import PRIVATE_MODE
 def replace_file(
     path: Path, data: bytes, *, mode: int = PRIVATE_MODE, durable: bool = False
 ) -> None:
-    """Write a draft beside it and rename that; ``OSError`` where it cannot be done.
+    """Write a draft beside it and rename that; ``OSError`` with a name where it cannot be done.
 
     Args:
         path: its folder exists.
@@ -23,13 +24,21 @@ def replace_file(
     # A draft that is left over may be a link that somebody else laid: it is not followed.
     draft.unlink(missing_ok=True)
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(fd, "wb") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(data)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    draft.replace(path)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        # Room is what is missing, perhaps.
+        with suppress(OSError):
+            draft.unlink()
+        if error.filename is None:
+            error.filename = os.fspath(path)
+        raise
     if durable:
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

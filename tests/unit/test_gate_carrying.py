@@ -308,6 +308,28 @@ def test_law_9_a_gate_that_dies_as_it_writes_its_memory_leaves_what_was_before(
     os.close(fd)
 
 
+def test_memory_that_takes_nothing_is_counted_on_by_nobody_and_written_once_it_does(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, after = CarriedOver(), kept_of(running().core)
+    fd = os.memfd_create("allowance")
+    with Manager(tmp_path) as manager:
+        full = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
+        memory = memory_of_next_run(manager, full)
+        assert memory.read() == before
+        for _ in range(2):
+            memory.write(after)
+            assert not memory.stored
+        assert len(caplog.records) == 1, "told once"
+        assert memory_of_next_run(manager, fd).read() == before
+        os.dup2(fd, memory.fileno())
+        memory.write(after)
+        assert memory.stored
+        assert memory_of_next_run(manager, fd).read() == after
+    for one in (fd, full):
+        os.close(one)
+
+
 def test_without_a_service_manager_nothing_is_kept() -> None:
     memory = KeptMemory(ServiceManager({}, 1))
     memory.write(kept_of(running().core))

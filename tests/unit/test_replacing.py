@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -33,3 +34,23 @@ def test_a_draft_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     replace_file(path, b"ours")
     assert aim.read_bytes() == b"of somebody else"
     assert path.read_bytes() == b"ours"
+
+
+def test_what_cannot_be_written_is_named_and_leaves_what_was_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    replace_file(path, b"before", durable=True)
+
+    def full(_fd: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space") as error:
+        replace_file(path, b"after", durable=True)
+    assert error.value.filename == str(path)
+    assert path.read_bytes() == b"before"
+    assert [one.name for one in tmp_path.iterdir()] == ["file"], "no draft takes room"
+    monkeypatch.undo()
+    replace_file(path, b"after", durable=True)
+    assert path.read_bytes() == b"after"

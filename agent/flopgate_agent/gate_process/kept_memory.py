@@ -38,7 +38,7 @@ class KeptMemory:
     """The memory file of this service.
 
     Attributes:
-        stored: whether the service manager was given it.
+        stored: whether the service manager was given it, and what holds now is in it.
     """
 
     def __init__(self, manager: ServiceManager) -> None:
@@ -47,6 +47,7 @@ class KeptMemory:
         self._fd = manager.stored.pop(NAME, -1)
         self._written = CarriedOver()
         self._number = 0
+        self._whole = True
         if self._fd < 0:
             self._fd = os.memfd_create(NAME)
         for name, fd in manager.stored.items():
@@ -54,6 +55,10 @@ class KeptMemory:
             _LOG.info("not known, left to the service manager: %s", name)
             os.close(fd)
         manager.stored.clear()
+
+    def fileno(self) -> int:
+        """Of the memory file."""
+        return self._fd
 
     def read(self) -> CarriedOver:
         """What the run before this one left; nothing where that cannot be understood."""
@@ -91,11 +96,25 @@ class KeptMemory:
         if len(data) > BYTES_MAX:
             data = encode(CarriedOver())
         self._number += 1
-        place = _PLACES[self._number % len(_PLACES)]
-        os.pwrite(self._fd, _HEAD.pack(self._number, len(data)) + data, place)
-        self._written = kept
+        data = _HEAD.pack(self._number, len(data)) + data
+        try:
+            _write(self._fd, data, _PLACES[self._number % len(_PLACES)])
+        except OSError as error:
+            # The place before holds what was. Tried again each turn; no run may count on it.
+            if self._whole:
+                _LOG.error("cannot leave what is permitted to the next run: %s", error.strerror)
+            self.stored = self._whole = False
+            return
+        self._written, self._whole = kept, True
         if not self.stored:
             self.stored = self._manager.keep(NAME, self._fd)
+
+
+def _write(fd: int, data: bytes, at: int) -> None:
+    """All of it; ``OSError`` where there is no room."""
+    while data:
+        done = os.pwrite(fd, data, at)
+        data, at = data[done:], at + done
 
 
 def encode(kept: CarriedOver) -> bytes:
