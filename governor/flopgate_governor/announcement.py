@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from flopgate_governor.files import Layout
+from flopgate_governor.files import Layout, replace_secret, unwritable
 from flopgate_proto.errors import ConfigError
 
 PORT_MAX: Final = 65_535
@@ -86,11 +86,14 @@ def only_server(layout: Layout) -> Iterator[None]:
     """Hold the directory: two servers would each keep a log and books of their own (law 4).
 
     Raises:
-        ConfigError: another server holds it.
+        ConfigError: another server holds it, or nothing can be written there.
     """
     path = layout.addresses.with_name("lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise unwritable(path, error) from error
     try:
         # The kernel drops it with the process, however that ends: no stale lock is ever left.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -104,18 +107,20 @@ def only_server(layout: Layout) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        # One that stays misleads nobody for long: at that address nothing answers.
+        with contextlib.suppress(OSError):
             layout.addresses.unlink()
         os.close(descriptor)
 
 
 def announce(layout: Layout, announcement: Announcement) -> str:
-    """Write the file that ``read_announcement`` reads; its text."""
+    """Write the file that ``read_announcement`` reads, as a whole; its text.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
     text = json.dumps(asdict(announcement))
-    # Written aside and renamed: whoever waits for the file never reads half of it.
-    aside = layout.addresses.with_suffix(".new")
-    aside.write_text(f"{text}\n")
-    aside.replace(layout.addresses)
+    replace_secret(layout.addresses, f"{text}\n".encode())
     return text
 
 

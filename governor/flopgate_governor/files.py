@@ -126,7 +126,7 @@ def write_secret(path: Path, data: bytes) -> None:
             remedy="Name a new file: what may hold a secret is never written over.",
         ) from error
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
 
 
 def replace_secret(path: Path, data: bytes) -> None:
@@ -140,7 +140,7 @@ def replace_secret(path: Path, data: bytes) -> None:
             draft.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
 
 
 def make_folder(path: Path) -> None:
@@ -197,7 +197,8 @@ def _put_new(draft: Path, path: Path) -> None:
         draft.rename(path)
 
 
-def _unwritable(path: Path, error: OSError) -> ConfigError:
+def unwritable(path: Path, error: OSError) -> ConfigError:
+    """Something cannot be written there."""
     return ConfigError(
         f"cannot write {path}: {error.strerror}",
         code="file.unwritable",

@@ -17,6 +17,8 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.v1 import flopgate_pb2_grpc as rpc
 
 TIMEOUT_S: Final = 30.0
+_OWN: Final = ("storage.", "governor.")
+"""Codes of errors by which a governor that does answer says that it can take nothing now."""
 
 
 class UnreachableError(PeerError):
@@ -43,7 +45,7 @@ def connected(layout: Layout) -> Iterator[rpc.GovernorServiceStub]:
         try:
             yield rpc.GovernorServiceStub(channel)
         except grpc.RpcError as error:
-            raise _translated(error, address) from error
+            raise translated(error, address) from error
 
 
 def submit(layout: Layout, envelope: Envelope) -> pb.SubmitOrderReply:
@@ -93,12 +95,14 @@ def status(layout: Layout) -> pb.GetStatusReply:
         return stub.GetStatus(pb.GetStatusRequest(), timeout=TIMEOUT_S)
 
 
-def _translated(error: grpc.RpcError, address: str) -> ConfigError | UnreachableError:
+def translated(error: grpc.RpcError, address: str) -> ConfigError | UnreachableError:
+    """What a failed call comes to for whoever gave the command."""
     # grpcio raises objects that are error and call in one, which its stubs cannot say.
     call: object = error
     code = call.code() if isinstance(call, grpc.Call) else None
     detail = call.details() if isinstance(call, grpc.Call) else str(error)
-    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+    unheard = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+    if code in unheard and not str(detail).startswith(_OWN):
         return UnreachableError(
             f"the governor at {address} does not answer",
             code="governor.unreachable",
