@@ -84,7 +84,7 @@ bench: build ## run each bench/bench_*.py
 race: build ## 50 writers and kill -9 against nested budgets, RACE_ROUNDS times
 	@$(BIN)/python scripts/race_budgets.py --rounds $(RACE_ROUNDS) $(ARGS)
 
-crash: build ## kill -9 at CRASH_ROUNDS writes of each scene of real processes (0: at every write)
+crash: build ## kill -9, full disk, EIO at CRASH_ROUNDS writes of real processes, each scene (0: at all)
 	@$(BIN)/python scripts/crash_writes.py --rounds $(CRASH_ROUNDS) $(ARGS)
 
 fuzz: build ## fuzz each tests/fuzz/fuzz_*.py for FUZZ_S seconds

@@ -1,4 +1,4 @@
-"""Kill -9 at writes of real processes: the small version of `make crash`."""
+"""Bad days at writes of real processes: the small version of `make crash`."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.crash.commands import Command, CommandScene
+from tests.support.crash.command_scene import CommandScene
+from tests.support.crash.commands import Command
 from tests.support.crash.figures import CrashError, spread
 from tests.support.crash.governor_scene import GovernorScene
 from tests.support.crash.site_scene import SiteScene
-from tests.support.crash.switch import Death, How
+from tests.support.crash.switch import How, Strike
 
 WAL = "fdatasync governor.sqlite-wal"
 LEDGER = "gate/ledger.sqlite-wal"
 
 
-def at(place: str, number: int = 1, how: How = How.BEFORE) -> Death:
-    return Death(place=place, number=number, how=how)
+def at(place: str, number: int = 1, how: How = How.BEFORE) -> Strike:
+    return Strike(place=place, number=number, how=how)
 
 
 def is_whole(folder: Path) -> bool:
@@ -31,11 +32,14 @@ def test_law_9_a_governor_that_dies_at_its_writes(tmp_path: Path) -> None:
         at("pwrite governor.sqlite-wal", 20, How.HALF),
         at(WAL, 6, How.AFTER),
         at("pwrite governor.sqlite", 3, How.HALF),
+        at("write run/.addresses.json.*", how=How.FULL),
+        at(WAL, 9, How.FAIL),
+        at("pwrite governor.sqlite-wal", 40, How.FULL),
     )
     with GovernorScene(tmp_path) as scene:
         for death in deaths:
             scene.live("governor", death)
-        assert scene.figures.deaths.total() == len(deaths)
+        assert scene.figures.struck.total() == len(deaths)
         scene.live("governor", None)
         scene.put_store_back()
         with pytest.raises(CrashError):
@@ -48,11 +52,13 @@ def test_law_9_a_host_whose_gate_or_courier_dies_at_its_writes(tmp_path: Path) -
         ("gate", at("pwrite memfd:allowance (deleted)", 2, How.HALF)),
         ("gate", at(f"fdatasync {LEDGER}", 3)),
         ("courier", at("rename courier/certificates/gov.example.pem")),
+        ("gate", at("pwrite memfd:allowance (deleted)", 2, How.FULL)),
+        ("gate", at(f"fdatasync {LEDGER}", 3, How.FAIL)),
     )
     with SiteScene(tmp_path, births) as scene:
         for program, death in deaths:
             scene.live(program, death)
-        assert scene.figures.deaths.total() == len(births) + len(deaths)
+        assert scene.figures.struck.total() == len(births) + len(deaths)
         scene.put_ledger_back()
         with pytest.raises(CrashError, match=r"law 4"):
             scene.live("gate", None)
@@ -66,11 +72,12 @@ def test_law_9_commands_that_die_at_their_writes_leave_no_half_file(tmp_path: Pa
         ("certificate relay", at("rename relay/key.pem", how=How.AFTER)),
         ("order approve", at("write .a.draft.*", how=How.HALF)),
         ("license issue", at("link license", how=How.AFTER)),
+        ("clock --believe", at("fdatasync g/governor.sqlite-wal", how=How.FAIL)),
     )
     with CommandScene(tmp_path) as scene:
         for program, death in deaths:
             scene.live(program, death)
-        assert scene.figures.deaths.total() == len(deaths)
+        assert scene.figures.struck.total() == len(deaths)
         careless = Command(
             name="careless",
             module="tests.support.crash.careless",
@@ -84,8 +91,9 @@ def test_law_9_commands_that_die_at_their_writes_leave_no_half_file(tmp_path: Pa
 
 def test_each_kind_of_write_comes_before_any_comes_again() -> None:
     ahead = list(spread(["fsync a", "write b", "write b", "write b"], 1))
-    assert {(one.place, one.how) for one in ahead[:5]} == {
-        *((("fsync a", how)) for how in (How.BEFORE, How.AFTER)),
-        *((("write b", how)) for how in How),
+    of_fsync = (How.BEFORE, How.AFTER, How.FAIL)
+    assert {(one.place, one.how) for one in ahead[: len(of_fsync) + len(How)]} == {
+        *(("fsync a", how) for how in of_fsync),
+        *(("write b", how) for how in How),
     }
-    assert len(set(ahead)) == len(ahead) == 2 + 3 * len(How)
+    assert len(set(ahead)) == len(ahead) == len(of_fsync) + 3 * len(How)

@@ -1,115 +1,155 @@
-"""Deaths at every write of every program, one after the other."""
+"""Bad days at every write of every program, one after the other."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
-from tests.support.crash.commands import CommandScene
-from tests.support.crash.figures import CrashError, Figures, spread
+from tests.support.crash.command_scene import CommandScene
+from tests.support.crash.figures import CrashError, Figures, Tell, once, spread
 from tests.support.crash.governor_scene import GovernorScene
 from tests.support.crash.site_scene import SiteScene
-from tests.support.crash.switch import Death, Switch
+from tests.support.crash.switch import How, Strike, Switch
 
 SITE_LIVES: Final = 60
 """Lives of one site; then another one is born."""
 BIRTHS: Final = 6
-"""Deaths of a gate before it has joined."""
+"""Bad days of a gate before it has joined."""
 
 
-class Scene(Protocol):
-    """Programs that can be killed, and what must survive it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What of a scene is played.
+
+    Attributes:
+        rounds: so many bad days, `None` for all.
+        seed: of the order they come in.
+        ways: of striking.
+        once: one way at each call, not each.
+    """
+
+    rounds: int | None = None
+    seed: int = 1
+    ways: Sequence[How] = tuple(How)
+    once: bool = False
+
+
+class Scene(AbstractContextManager[object], Protocol):
+    """Programs that can be struck, and what must survive it."""
 
     figures: Figures
     programs: Sequence[str]
     switch: Switch
 
-    def live(self, program: str, death: Death | None) -> None:
+    def __enter__(self) -> Self:
+        """Set it up."""
+
+    def live(self, program: str, strike: Strike | None) -> None:
         """One life; raises `CrashError` where something did not survive."""
 
 
-Tell = Callable[[str], None]
-
-
-def deaths(scene: Scene, seed: int) -> Iterator[tuple[str, Death]]:
-    """Every death of every program of a scene; programs take turns."""
-    left = {}
+def ahead(scene: Scene, plan: Plan, tell: Tell) -> list[tuple[str, Strike]]:
+    """Every bad day of every program of a scene; programs take turns."""
+    left: dict[str, Iterator[Strike]] = {}
     for program in scene.programs:
         scene.live(program, None)
-        left[program] = spread(scene.switch.places(), seed)
+        places = scene.switch.places()
+        kinds = len(Counter(places))
+        tell(f"{program}: a life without a bad day has {len(places)} writes of {kinds} kinds")
+        left[program] = (one for one in spread(places, plan.seed) if one.how in plan.ways)
+    found = []
     while left:
         for program in tuple(left):
-            death = next(left[program], None)
-            if death is None:
+            strike = next(left[program], None)
+            if strike is None:
                 del left[program]
             else:
-                yield program, death
+                found.append((program, strike))
+    return once(found) if plan.once else found
 
 
-def play(scene: Scene, ahead: Iterator[tuple[str, Death]], rounds: int | None, tell: Tell) -> int:
-    """So many deaths, or all that there are; how many.
+Play = Callable[[Plan, Tell], Figures]
 
-    Raises:
-        CrashError: something did not survive; it says which death it was.
+
+class Course:
+    """How far one scene has come.
+
+    Args:
+        days: all that are ahead.
     """
-    played = 0
-    for program, death in islice(ahead, rounds):
-        where = f"{program}: {death.how.name.lower()} call {death.number} of {death.place}"
-        try:
-            scene.live(program, death)
-        except (CrashError, AssertionError) as error:
-            raise CrashError(f"{where}: {error}") from error
-        tell(where)
-        played += 1
-    return played
+
+    def __init__(self, days: Sequence[tuple[str, Strike]], plan: Plan, tell: Tell) -> None:
+        self._days = days[: plan.rounds]
+        self._tell = tell
+        self._played = 0
+        places = len({(program, one.place, one.number) for program, one in days})
+        tell(f"{len(self._days)} of {len(days)} bad days at {places} places are ahead")
+
+    @property
+    def over(self) -> bool:
+        """Whether all was played."""
+        return self._played == len(self._days)
+
+    def play(self, scene: Scene, most: int | None = None) -> None:
+        """Go on, for so many.
+
+        Raises:
+            CrashError: something did not survive; it says which bad day it was.
+        """
+        for program, strike in self._days[self._played :][:most]:
+            try:
+                scene.live(program, strike)
+            except (CrashError, AssertionError) as error:
+                raise CrashError(f"{program}, {strike}: {error}") from error
+            self._played += 1
+            met = "" if scene.switch.struck else " (it did not come to that)"
+            self._tell(f"{self._played:5} of {len(self._days)}  {program}, {strike}{met}")
 
 
-def governor(rounds: int | None, seed: int, tell: Tell) -> Figures:
-    """Of one governor with spoken hosts."""
-    with TemporaryDirectory() as folder, GovernorScene(Path(folder)) as scene:
-        play(scene, deaths(scene, seed), rounds, tell)
-        return scene.figures
+def played(make: Callable[[Path], Scene]) -> Play:
+    """A scene that lives through all of its bad days."""
+
+    def play(plan: Plan, tell: Tell) -> Figures:
+        with TemporaryDirectory() as folder, make(Path(folder)) as scene:
+            Course(ahead(scene, plan, tell), plan, tell).play(scene)
+            return scene.figures
+
+    return play
 
 
-def commands(rounds: int | None, seed: int, tell: Tell) -> Figures:
-    """Of commands that write files."""
-    with TemporaryDirectory() as folder, CommandScene(Path(folder)) as scene:
-        play(scene, deaths(scene, seed), rounds, tell)
-        return scene.figures
-
-
-def place_of(death: Death, life: Sequence[str]) -> int:
+def place_of(strike: Strike, life: Sequence[str]) -> int:
     """Which call of that life it is, from 0."""
-    same = (at for at, place in enumerate(life) if place == death.place)
-    return next(islice(same, death.number - 1, None))
+    same = (at for at, place in enumerate(life) if place == strike.place)
+    return next(islice(same, strike.number - 1, None))
 
 
-def sites(rounds: int | None, seed: int, tell: Tell) -> Figures:
-    """Of whole sites, one after the other; gates of all but the first are killed at birth, too."""
+def sites(plan: Plan, tell: Tell) -> Figures:
+    """Of whole sites, one after the other; gates of all but the first are struck at birth, too."""
     figures = Figures("site")
-    ahead: Iterator[tuple[str, Death]] | None = None
-    births: Iterator[Death] = iter(())
+    course: Course | None = None
+    births: Iterator[Strike] = iter(())
     first: Sequence[str] = ()
-    while True:
+    while course is None or not course.over:
         # What a life does only once comes first, or the life before has done it.
-        born = sorted(islice(births, BIRTHS), key=lambda death: place_of(death, first))
-        with TemporaryDirectory() as folder, SiteScene(Path(folder), born, figures) as scene:
-            if ahead is None:
+        born = sorted(islice(births, BIRTHS), key=lambda strike: place_of(strike, first))
+        with TemporaryDirectory() as folder, SiteScene(Path(folder), born, figures, tell) as scene:
+            if course is None:
                 first = scene.born
-                ahead, births = deaths(scene, seed), spread(first, seed)
-            asked = SITE_LIVES if rounds is None else min(SITE_LIVES, rounds)
-            played = play(scene, ahead, asked, tell)
-        if rounds is not None:
-            rounds -= played
-        if played < asked or rounds == 0:
-            return figures
+                births = (one for one in spread(first, plan.seed) if one.how in plan.ways)
+                course = Course(ahead(scene, plan, tell), plan, tell)
+            course.play(scene, SITE_LIVES)
+    return figures
 
 
-KINDS: Final[dict[str, Callable[[int | None, int, Tell], Figures]]] = {
-    "governor": governor,
-    "site": sites,
-    "commands": commands,
+SCENES: Final[dict[str, tuple[str, Play]]] = {
+    "governor": ("flopgate-governor serve, with hosts and officers", played(GovernorScene)),
+    "site": ("governor, gate and courier of one host, with two jobs", sites),
+    "commands": ("commands that write files", played(CommandScene)),
 }
+"""What each is, and how it is played."""

@@ -1,49 +1,41 @@
-"""Commands that write files, killed at each of their writes: the old file, the new one, no half.
+"""Commands that write files, and how the work of each is judged.
 
-Each life runs one command in a folder of its own. After its death each file is whole, and the same
-command does its work.
+Not here, for they write nothing themselves: what is given to the running governor (`order submit`,
+`policy apply`, `resume`, `delegate`, `reconcile`, `cluster`, `workload register`, `heads take`, and
+`license issue` but for its file) is written by that, as is what a host's own people ask of the gate
+(`retire`, `declare`, `license install`). `heads prove` and all that shows or checks only read.
+There is no command for a backup of the governor: its folder is copied while it is stopped.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from flopgate_agent.config import load_authorities, load_gate_tokens
+from flopgate_agent.ledger import Ledger
+from flopgate_governor.clocks import this_machine
 from flopgate_governor.files import Layout, read_signing_key
 from flopgate_governor.orders.drafts import read_draft
+from flopgate_governor.store.database import open_existing
+from flopgate_governor.views.proof import read_signed
 from flopgate_governor.wiring import load_authority, load_state, load_tls
 from flopgate_proto.codec import envelope_from_json
-from flopgate_proto.errors import FlopgateError
-from flopgate_proto.files import (
-    CHAIN_KIND,
-    REQUEST_KIND,
-    CarriedReport,
-    ReportingHost,
-    read_licenses,
-    read_reports,
-    write_reports,
-)
+from flopgate_proto.files import CHAIN_KIND, read_licenses, read_reports
 from flopgate_proto.joining import JoinToken
-from tests.support.crash.figures import CrashError, Figures
-from tests.support.crash.switch import Death, Switch
 from tests.support.governor import AUTHORITY
-from tests.support.governor_cli import cli
-from tests.support.governor_licenses import asking
-from tests.support.governor_process import GovernorProcess, join
-from tests.support.waiting import WAIT_S
 
 AGENT: Final = "flopgate_agent.cli"
 GOVERNOR: Final = "flopgate_governor.cli"
-REASON: Final = ("--reason", "a drill")
+_CLOCK: Final = "clock"
+_LONG_AGO: Final = bytes(8)
+"""When this boot began, as a governor must not go on believing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +113,53 @@ def approved(folder: Path) -> bool:
     return len(read_draft(folder / "a.draft").signatures) == 1
 
 
+def believed(folder: Path) -> bool:
+    """Of ``clock --believe``: the store tells what was believed before, or the wall clock."""
+    clocks, store = this_machine(), open_existing(Layout(folder / "g").store)
+    try:
+        kept = store.meta(_CLOCK)
+    finally:
+        store.close()
+    assert kept is not None
+    assert kept.startswith(clocks.boot_id)
+    if kept.endswith(_LONG_AGO):
+        return False
+    assert len(kept) == len(clocks.boot_id) + len(_LONG_AGO)
+    return True
+
+
+def compacted(folder: Path) -> bool:
+    """Of ``compact``: all reports but what was to go, and the chain goes on from the last one."""
+    ledger = Ledger(folder / "gate" / "ledger.sqlite")
+    try:
+        memory, reports = ledger.load(), ledger.reports(1, REPORTS)
+    finally:
+        ledger.close()
+    assert memory.last is not None
+    assert memory.last.report.sequence == REPORTS
+    assert reports[-1][0] == REPORTS
+    sequences = [sequence for sequence, _ in reports]
+    assert sequences == list(range(sequences[0], REPORTS + 1))
+    # Without an authority that acknowledged them all stay: the file is what is made small.
+    return (folder / "gate" / "ledger.sqlite").stat().st_size < FAT_BYTES
+
+
+def _governor_first(folder: Path) -> None:
+    shutil.copytree(folder.parent / "idle", folder / "g")
+    store = open_existing(Layout(folder / "g").store)
+    store.set_meta(_CLOCK, this_machine().boot_id + _LONG_AGO)
+    store.close()
+
+
+def _ledger_first(folder: Path) -> None:
+    (folder / "gate").mkdir(mode=0o700)
+    shutil.copy(folder.parent / "fat.sqlite", folder / "gate" / "ledger.sqlite")
+    (folder / "gate.toml").write_text(
+        f'state_dir = "{folder}/gate"\ndoor_path = "{folder}/door"\n'
+        'courier_uids = [0]\n[[lane]]\nworkload = "w"\nchips = "all"\n'
+    )
+
+
 def _draft_first(folder: Path) -> None:
     shutil.copy(folder.parent / "a.draft", folder)
 
@@ -142,6 +181,9 @@ JOIN: Final = (
     "join --token-file {folder}/second.token --no-doctor"
     " --gate-config {folder}/gate.toml --courier-config {folder}/courier.toml"
 )
+REPORTS: Final = 30
+FAT_BYTES: Final = 300_000
+"""Less than what a ledger takes of which a large part is free."""
 SIGNED: Final = "--key {desk}/officers/officer-1.pem --key {desk}/officers/officer-2.pem"
 _ALL: Final = (
     Command(name="init", arguments=f"init {{folder}}/g --authority {AUTHORITY}", whole=founded),
@@ -150,6 +192,24 @@ _ALL: Final = (
         name="certificate relay",
         arguments="certificate relay r --dir {desk} --out-dir {folder}/relay",
         whole=certified,
+    ),
+    Command(
+        name="certificate officer",
+        arguments="certificate officer o --dir {desk} --out-dir {folder}/relay",
+        whole=certified,
+    ),
+    Command(
+        name="clock --believe",
+        arguments="clock --believe --dir {folder}/g",
+        whole=believed,
+        prepare=_governor_first,
+    ),
+    Command(
+        name="compact",
+        arguments="compact --config {folder}/gate.toml",
+        whole=compacted,
+        module=AGENT,
+        prepare=_ledger_first,
     ),
     Command(
         name="token create",
@@ -180,6 +240,11 @@ _ALL: Final = (
         whole=written("chain", lambda path: list(read_reports(CHAIN_KIND, [path.read_bytes()]))),
     ),
     Command(
+        name="heads report",
+        arguments="heads report {host} 3 --dir {desk} --out {folder}/report",
+        whole=written("report", lambda path: read_signed(path.read_text())),
+    ),
+    Command(
         name="license issue",
         arguments="license issue {request} --dir {desk} --again --out {folder}/license",
         whole=written("license", lambda path: list(read_licenses([path.read_bytes()]))),
@@ -192,102 +257,3 @@ _ALL: Final = (
 )
 
 COMMANDS: Final = {command.name: command for command in _ALL}
-
-
-class CommandScene:
-    """One governor at whose desk the commands are given; use it in a ``with`` statement.
-
-    Args:
-        folder: an empty one.
-    """
-
-    programs: Sequence[str] = tuple(COMMANDS)
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._desk = GovernorProcess.make(folder / "desk")
-        self.switch = Switch(folder, folder / "life")
-        self.figures = Figures("commands")
-        self._filled: dict[str, str] = {}
-
-    def __enter__(self) -> Self:
-        self._desk.start()
-        for name in ("first", "second"):
-            (self._folder / f"{name}.token").touch(mode=0o600)
-            (self._folder / f"{name}.token").write_text(self._desk.token().text())
-        host = join(self._desk, 1, JoinToken.parse((self._folder / "first.token").read_text()))[0]
-        reports = [host.report() for _ in range(60)]
-        reports.append(asking(host))
-        told = ReportingHost(host_id=host.host_id, name="node-1", reports=len(reports))
-        request, draft = self._folder / "site.request", self._folder / "a.draft"
-        request.write_bytes(
-            b"".join(write_reports(REQUEST_KIND, [(told, map(CarriedReport, reports))]))
-        )
-        issued = ("--yes-i-mean", "1", "--out", str(self._folder / "first.license"), *REASON)
-        self._done(self._desk.order("license", "issue", str(request), *issued, officers=2))
-        where = ("--dir", self._desk.root, "--draft", draft)
-        self._done(cli("pause", *where, "--scope", "cluster:c9", *REASON))
-        self._filled = {
-            "desk": str(self._desk.root),
-            "host": host.host_id.hex(),
-            "request": str(request),
-            "digest": read_draft(draft).digest.hex(),
-        }
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._desk.stop(signal.SIGKILL)
-
-    def _done(self, done: subprocess.CompletedProcess[str]) -> None:
-        if done.returncode:
-            raise CrashError(done.stderr)
-
-    def live(self, program: str, death: Death | None) -> None:
-        """One life of a command, and a second one that finds what the first left.
-
-        Raises:
-            CrashError: a file is half, or the command does not do its work.
-        """
-        self.run(COMMANDS[program], death)
-
-    def run(self, command: Command, death: Death | None) -> None:
-        """The same of any command."""
-        folder = self._folder / "life"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        command.prepare(folder)
-        self.switch.arm(death)
-        ended = self._run(command, folder, self.switch.env)
-        self.figures.lived(self.switch, command.name)
-        if self.switch.died != (ended.returncode == -signal.SIGKILL):
-            raise CrashError(f"{command.name} ended with {ended.returncode}: {ended.stderr}")
-        if not self.switch.died:
-            self._done(ended)
-        done = self._whole(command, folder, death)
-        if not done:
-            self._done(self._run(command, folder, {}))
-            done = self._whole(command, folder, death)
-        if not done:
-            raise CrashError(f"{command.name} says that it is done, and it is not; after {death}")
-
-    def _run(
-        self, command: Command, folder: Path, env: dict[str, str]
-    ) -> subprocess.CompletedProcess[str]:
-        words = command.arguments.format(folder=folder, **self._filled).split()
-        return subprocess.run(
-            [sys.executable, "-m", command.module, *words],
-            env={**os.environ, **env},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=WAIT_S,
-        )
-
-    def _whole(self, command: Command, folder: Path, death: Death | None) -> bool:
-        try:
-            return command.whole(folder)
-        except (FlopgateError, ValueError, AssertionError) as error:
-            raise CrashError(
-                f"{command.name} left something half after {death}: {error}"
-            ) from error

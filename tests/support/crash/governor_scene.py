@@ -1,9 +1,11 @@
-"""`flopgate-governor serve`, killed at each of its writes, and hosts that speak to it over TLS.
+"""`flopgate-governor serve`, struck at each of its writes, and hosts that speak to it over TLS.
 
 One store lives through all deaths. In each life the governor recovers, answers once more what it
 was asked before its death, and is given work of every kind: a host joins, hosts report and spend
 what they are granted, officers pause, resume and raise the cap, reports come by file, a license is
-issued, and it is told to stop. After each death its files are looked at as they lie there.
+issued, and it is told to stop. After each death its files are looked at as they lie there. A
+governor that could not write acknowledges nothing of it and says so; once it can, it does all of
+its work, in the same life where it did not end.
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ from flopgate_proto.joining import JoinToken
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Budget, LicenseApproval, Pause, Resume, Scope, ScopeKind
 from flopgate_proto.values.orders import Order
-from tests.support.crash.figures import CrashError, Figures, copied
-from tests.support.crash.switch import Death, Switch
+from tests.support.crash.figures import CrashError, Figures, check_told, copied
+from tests.support.crash.switch import Strike, Switch
 from tests.support.governor import AUTHORITY, FakeHost
 from tests.support.governor_licenses import asking
 from tests.support.governor_process import (
@@ -47,7 +49,10 @@ from tests.support.governor_process import (
 UNIT_TFLOP: Final = 1_000_000
 CLUSTER: Final = Scope(ScopeKind.CLUSTER, "c1")
 SPAN_MS: Final = 600_000
+_CANNOT_WRITE: Final = "storage.failed"
 HOUR_MS: Final = 3_600_000
+TOKEN_HOSTS: Final = 40
+"""One token is for so many hosts, and for some more."""
 JOINS_EACH: Final = 4
 """A host joins in one life of so many: the store is to grow, and not without end."""
 BUDGET: Final = f"""
@@ -117,6 +122,7 @@ class GovernorScene:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._token: JoinToken
         form = folder / "g.toml"
         form.write_text(DEFAULT_POLICY.format(authority=AUTHORITY) + BUDGET)
         self._governor = GovernorProcess.make(folder / "g", policy=form)
@@ -129,12 +135,12 @@ class GovernorScene:
         self._officers = [read_signing_key(path) for path in keys[:2]]
         self._orders: dict[bytes, Envelope] = {}
         self._untold: Envelope | None = None
+        self._said = 0
         self._licenses: dict[bytes, bytes] = {}
 
     def __enter__(self) -> Self:
         self.switch.arm(None)
         self._governor.start()
-        self._token = self._governor.token()
         self._members = [self._member(number) for number in range(3)]
         for member in self._members:
             member.join()
@@ -149,16 +155,27 @@ class GovernorScene:
         return self._members[:2]
 
     def _member(self, number: int) -> Member:
+        if number % TOKEN_HOSTS == 0:
+            self._token = self._governor.token()
         return Member(FakeHost(number), Courier(self._governor, self._token), self._token)
 
-    def live(self, _program: str, death: Death | None) -> None:
+    def live(self, program: str, strike: Strike | None) -> None:
         """One life, up to its death at this call, or to its end.
 
         Raises:
             CrashError: something did not survive.
         """
         self._governor.stop(signal.SIGKILL)
-        self.switch.arm(death)
+        self._said = self._log().stat().st_size
+        self.switch.arm(strike)
+        if strike is None or strike.how.kills:
+            self._to_its_end()
+        else:
+            self._with_an_error()
+        self.figures.lived(self.switch, strike, program)
+        self._look()
+
+    def _to_its_end(self) -> None:
         # A death before this one, or none, is what it starts from.
         if self._governor.launch():
             try:
@@ -168,8 +185,34 @@ class GovernorScene:
                 self._ended(error)
         else:
             self._ended(None)
-        self.figures.lived(self.switch)
-        self._look()
+
+    def _with_an_error(self) -> None:
+        """It works, or says what is wrong; once it can write again, it works."""
+        refused: Exception | None = None
+        if self._governor.launch():
+            try:
+                self._work()
+            except (grpc.RpcError, UnreachableError) as error:
+                refused = error
+        else:
+            self._gave_up()
+        if refused is not None and _CANNOT_WRITE not in str(refused):
+            raise CrashError(f"whoever asked is not told why: {refused}")
+        if refused is not None or self._governor.process is None:
+            self.switch.disarm()
+            if self._governor.process is None and not self._governor.launch():
+                raise CrashError(f"the governor does not start again: {self._logged()}")
+            self._work()
+        if (status := self._governor.stop()) != 0:
+            raise CrashError(f"the governor ended with {status}: {self._logged()}")
+        if "Traceback" in self._logged():
+            raise CrashError(f"the governor met what it does not know: {self._logged()}")
+
+    def _gave_up(self) -> None:
+        """It ended before it served: it says why."""
+        if (status := self._governor.stop()) not in {1, 2}:
+            raise CrashError(f"the governor ended with {status}: {self._logged()}")
+        check_told(self._logged(), "the governor")
 
     def put_store_back(self) -> None:
         """The store of now takes the place of a later one: what no governor survives."""
@@ -183,13 +226,17 @@ class GovernorScene:
     def _ended(self, error: Exception | None) -> None:
         """Whoever ends must have been killed."""
         process = self._governor.process
-        if not self.switch.died or process is None:
+        if not self.switch.struck or process is None:
             raise CrashError(f"the governor lives and refused: {error}")
         if (status := process.wait()) != -signal.SIGKILL:
             raise CrashError(f"the governor ended with {status}: {self._logged()}")
 
+    def _log(self) -> Path:
+        return self._layout.root / "log"
+
     def _logged(self) -> str:
-        return (self._layout.root / "log").read_text()[-2000:]
+        """What this life said."""
+        return self._log().read_text()[self._said :]
 
     # ------------------------------------------------------------------ a life
 

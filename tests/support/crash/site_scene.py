@@ -12,25 +12,25 @@ import os
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing, suppress
-from itertools import pairwise
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from traceback import format_exc
 from typing import Final, Self
 
 from flopgate_agent.door import FrameDecoder, parse_from_gate
+from flopgate_agent.gate.faults import LEDGER_FAILED
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LaneState
 from flopgate_sim.live.processes import free_ports
-from tests.support.crash.figures import CrashError, Figures, copied
-from tests.support.crash.switch import Death, Switch
+from tests.support.crash.figures import CrashError, Figures, Tell, check_told, copied, silent
+from tests.support.crash.site_judge import STORE, wrong_in_store, wrong_on_the_way
+from tests.support.crash.switch import Strike, Switch
 from tests.support.crash.tap import CHUNK_BYTES, Tap
 from tests.support.gate_host import GateHost
-from tests.support.governor_process import GovernorProcess, check_store
+from tests.support.governor_process import GovernorProcess
 from tests.support.service_manager import ServiceManager
 from tests.support.waiting import WAIT_S, until
 
@@ -38,6 +38,9 @@ AGENT: Final = "flopgate_agent.cli"
 RUNS, PAUSED = "run-7", "run-8"
 REPORTS_EACH: Final = 3
 """So many must be acknowledged in a life that nobody ends."""
+FAULTS: Final = frozenset({LEDGER_FAILED})
+BEAR_S: Final = 0.5
+"""For a process that cannot write to meet that more than once."""
 LIFETIME_MS: Final = 120_000
 POLICY: Final = f"""\
 threshold_tflop_per_s = 1_000_000
@@ -83,11 +86,16 @@ class SiteScene:
     programs: Sequence[str] = ("gate", "courier", "governor")
 
     def __init__(
-        self, folder: Path, births: Sequence[Death] = (), figures: Figures | None = None
+        self,
+        folder: Path,
+        births: Sequence[Strike] = (),
+        figures: Figures | None = None,
+        tell: Tell = silent,
     ) -> None:
         self._stack = ExitStack()
         self._folder = folder
         self._births = births
+        self._tell = tell
         self.figures = figures or Figures("site")
         host = folder / "host"
         host.mkdir()
@@ -96,6 +104,8 @@ class SiteScene:
         self._courier_config = host / "courier.toml"
         self._courier: subprocess.Popen[bytes] | None = None
         self.born: Sequence[str] = ()
+        self._held = ""
+        self._said = 0
         form = folder / "g.toml"
         form.write_text(POLICY)
         self._governor = GovernorProcess.make(folder / "g", policy=form)
@@ -136,7 +146,7 @@ class SiteScene:
             self._live("gate", birth)
         self.switch.arm(None)
         self._start_gate(self.switch.env)
-        until(lambda: state_of(self._tap.snapshot, RUNS) is LaneState.RUNNING, self._told)
+        self._until_running()
         self.born = self.switch.places()
         self._host.watch()
         self.job = self._host.compute(fmt="fp16", persistent=True)
@@ -217,7 +227,7 @@ class SiteScene:
 
     # ------------------------------------------------------------------ lives
 
-    def live(self, program: str, death: Death | None) -> None:
+    def live(self, program: str, strike: Strike | None) -> None:
         """One life of a process, up to its death or its end; then a life that nobody ends.
 
         Raises:
@@ -229,14 +239,27 @@ class SiteScene:
             # It makes a key, and has it certified.
             for path in (*self._courier_state.glob("certificates/*"), *self._keys()):
                 path.unlink()
-        self._live(program, death)
+        self._live(program, strike)
         self._judge()
-        if program == "gate":
-            self._start_alone()
-        else:
+        if program != "gate":
             self._start(program, {})
+        elif self._held:
+            self._start(program, {})
+            self._compute_again()
+        else:
+            self._start_alone()
         self._until_reports(REPORTS_EACH)
         self._judge()
+
+    def _compute_again(self) -> None:
+        """The gate stopped what it could not answer for. It is back, and permitted."""
+        self._until_running()
+        if self.job.poll() is not None:
+            self.job = self._host.compute(fmt="fp16", persistent=True)
+        self._held = ""
+
+    def _until_running(self) -> None:
+        until(lambda: state_of(self._tap.snapshot, RUNS) is LaneState.RUNNING, self._told)
 
     def _start_alone(self) -> None:
         """A gate goes on by what the one before left: nobody brings it a permit meanwhile."""
@@ -275,16 +298,56 @@ class SiteScene:
         for path in older.parent.iterdir():
             shutil.copy(path, self._host.state)
 
-    def _live(self, program: str, death: Death | None) -> None:
-        self.switch.arm(death)
+    def _live(self, program: str, strike: Strike | None) -> None:
+        self.switch.arm(strike)
         known = max(self._tap.reports, default=0)
+        self._said = self._log_of(program).stat().st_size if program != "gate" else 0
         self._start(program, self.switch.env)
         lived = self._acknowledged_from(known)
-        until(lambda: self._ended(program) or lived() or bool(self._tap.wrong), self._told)
+
+        def settled() -> bool:
+            return self._ended(program) or lived() or bool(self._tap.wrong)
+
+        if strike is None or strike.how.kills:
+            until(settled, self._told)
+        else:
+            until(lambda: settled() or self.switch.struck, self._told)
+            self._bear(program, settled)
+        failed = self._ended(program) and not (strike and strike.how.kills)
         status = self._stop(program, signal.SIGTERM)
-        self.figures.lived(self.switch, program)
-        if self.switch.died != (status == -signal.SIGKILL):
+        self.figures.lived(self.switch, strike, program)
+        killed = self.switch.struck and strike is not None and strike.how.kills
+        if killed != (status == -signal.SIGKILL) or (not failed and not killed and status):
             raise CrashError(f"{program} ended with {status}: {self._told()}")
+
+    def _bear(self, program: str, settled: Callable[[], bool]) -> None:
+        """It cannot write: it goes on, or ends with a word, or a gate holds all lanes."""
+        if program == "gate":
+            until(lambda: settled() or self._named_fault(), self._told)
+            self._held = self._named_fault()
+            if self._held:
+                self._host.driver.wait_idle(0, WAIT_S)
+        else:
+            time.sleep(BEAR_S)
+        self.switch.disarm()
+        until(lambda: settled() or bool(self._held), self._told)
+        said = self._log_of(program).read_text()[self._said :]
+        if self._ended(program) or "Traceback" in said:
+            check_told(said, program)
+
+    def _named_fault(self) -> str:
+        """Why the lane of the job stands, where the gate cannot answer for it."""
+        for lane in self._tap.snapshot.lanes:
+            if lane.workload == RUNS and lane.stop_reason in FAULTS:
+                return str(lane.stop_reason)
+        return ""
+
+    def _log_of(self, program: str) -> Path:
+        return {
+            "gate": self._host.log,
+            "courier": self._folder / "courier.log",
+            "governor": self._folder / "g" / "log",
+        }[program]
 
     def _acknowledged_from(self, known: int) -> Callable[[], bool]:
         """Whether so many reports more than that are acknowledged."""
@@ -308,45 +371,16 @@ class SiteScene:
         Raises:
             CrashError: it is.
         """
-        found = list(self._tap.wrong)
-        found += [
-            f"report {after.sequence} does not follow {before.sequence} (law 4)"
-            for before, after in pairwise(self._tap.chain())
-            if after.sequence == before.sequence + 1
-            and after.previous != self._tap.reports[before.sequence].digest
-        ]
-        if self.job.poll() is not None:
+        found = wrong_on_the_way(self._tap)
+        if self.job.poll() is not None and not self._held:
             found.append("the job that is permitted was ended")
         if self._host.driver.truth(1).total_flop != self._waited_flop:
             found.append("the lane that is paused computed (law 6)")
-        found += self._lost()
-        if found:
-            raise CrashError("; ".join(found))
-
-    def _lost(self) -> list[str]:
-        """What was acknowledged and is not in the governor's store, or otherwise."""
         root = self._governor.root
         # Beside a governor that lives nothing is recovered.
         lives = not self._ended("governor")
-        store = (
-            root / "governor.sqlite"
-            if lives
-            else copied(root, self._folder / "copy", "governor.sqlite")
-        )
-        try:
-            check_store(store, {self._tap.snapshot.host_id: dict(self._tap.answers)})
-        except AssertionError:
-            return [f"the store does not agree with what was told: {format_exc(limit=-1)}"]
-        with closing(sqlite3.connect(store)) as connection:
-            rows = connection.execute("SELECT sequence, digest FROM report").fetchall()
-            over = connection.execute(
-                "SELECT count(*) FROM budget WHERE settled_tflop + outstanding_tflop > cap_tflop"
-            ).fetchone()
-        found = [
-            f"report {sequence} is on record otherwise than it left (law 4)"
-            for sequence, digest in rows
-            if self._tap.reports[sequence].digest != digest
-        ]
-        if over != (0,):
-            found.append("more is granted than a cap allows (law 2)")
-        return found
+        copy = self._folder / "copy"
+        store = root / STORE if lives else copied(root, copy, STORE)
+        found += wrong_in_store(store, self._tap)
+        if found:
+            raise CrashError(f"{'; '.join(found)}; {self._told()}")
