@@ -93,7 +93,16 @@ def parse_tflop_per_s(text: str) -> int:
     Raises:
         ConfigError: not a rate, or beyond 2^63-1 TFLOP/s.
     """
-    return -(-ceil(_parsed(text, "FLOP/s", "config.capacity", "1e18")) // FLOP_PER_TFLOP)
+    return -(-ceil(_rate(text)) // FLOP_PER_TFLOP)
+
+
+def parse_most_tflop_per_s(text: str) -> int:
+    """The same rounded down: what officers bound is never made larger than they wrote.
+
+    Raises:
+        ConfigError: as `parse_tflop_per_s`.
+    """
+    return int(_rate(text)) // FLOP_PER_TFLOP
 
 
 def parse_span_ms(text: str) -> int:
@@ -113,6 +122,10 @@ def parse_span_ms(text: str) -> int:
 
 def _flop(text: str) -> Decimal:
     return _parsed(text, "FLOP", "config.flop", "1e25 FLOP")
+
+
+def _rate(text: str) -> Decimal:
+    return _parsed(text, "FLOP/s", "config.capacity", "1e18")
 
 
 def _none(problem: str, code: str, example: str) -> ConfigError:

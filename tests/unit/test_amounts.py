@@ -9,6 +9,7 @@ from flopgate_proto.amounts import (
     date_text,
     flop_text,
     flop_texts,
+    parse_most_tflop_per_s,
     parse_span_ms,
     parse_spent_tflop,
     parse_tflop,
@@ -45,6 +46,12 @@ def test_rates_and_spans_for_people() -> None:
     assert [span_text(90_061_999, unit) for unit in ("ms", "s", "m", "h", "d")] == [
         *("1d1h1m1s999ms", "1d1h1m1s", "1d1h1m", "1d1h", "1d")
     ]
+
+
+def test_a_rate_that_bounds_is_never_made_larger() -> None:
+    assert parse_most_tflop_per_s("1e18 FLOP/s") == 1_000_000
+    assert parse_most_tflop_per_s("999999999999999999") == 999_999
+    assert parse_tflop_per_s("999999999999999999") == 1_000_000
 
 
 @pytest.mark.parametrize(

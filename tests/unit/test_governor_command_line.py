@@ -115,6 +115,13 @@ def test_a_policy_that_no_host_could_live_by_is_refused_with_its_line(
     assert mend in caught.value.remedy
 
 
+@pytest.mark.parametrize("span", ["", "closures_span_ms = 0\n"])
+def test_closures_within_no_time_would_be_any_number(tmp_path: Path, span: str) -> None:
+    text = f"closures_max = 1\n{span}{DEFAULT_POLICY.format(authority='a')}"
+    with pytest.raises(ConfigError, match=r":1: closures_max is 1 within no time"):
+        read_policy(form(tmp_path, text), "a", 1)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

@@ -12,6 +12,7 @@ from flopgate_governor.cli import main
 from flopgate_governor.commands.heads import NOT_SEEN_YET
 from flopgate_governor.files import Layout
 from flopgate_governor.views.heads import Verdict, compare, export, read_export
+from flopgate_proto.amounts import date_text
 from flopgate_proto.errors import FlopgateError
 from tests.support.governor import FakeHost, LocalGovernor, cluster_policy
 from tests.support.governor_folder import folder_of
@@ -108,4 +109,38 @@ def test_the_exit_status_tells_what_is_not_seen_yet_from_what_is_the_same(
     asked = ["heads", "compare", str(exported), "--trust-root", pinned, "--dir"]
     assert main([*asked, str(folder_of(roots[0], home))]) == 0
     assert main([*asked, str(folder_of(roots[1], world))]) == NOT_SEEN_YET
-    assert capsys.readouterr().out.splitlines() == ["1 same", "1 not seen here yet"]
+    said = capsys.readouterr().out.splitlines()
+    assert [line for line in said if "signed by" not in line] == ["1 same", "1 not seen here yet"]
+
+
+def test_an_old_export_and_one_that_leaves_hosts_out_show_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever carries it may bring another day's, or take a statement out: neither is forged."""
+    hosts = [FakeHost(number) for number in (1, 2)]
+    roots = [tmp_path / name for name in ("home", "world")]
+    for root in roots:
+        root.mkdir()
+    home, world = (follows(Layout(root).store, *hosts) for root in roots)
+    for host in hosts:
+        report = host.report()
+        home.send(report)
+        world.send(report)
+    document, pinned = json.loads(export(home.state)), home.state.book.roots[0].digest
+    document["heads"] = []
+    exported = tmp_path / "home.json"
+    where = str(folder_of(roots[1], world))
+    asked = ["heads", "compare", str(exported), "--trust-root", pinned.hex(), "--dir", where]
+    exported.write_text(json.dumps(document))
+    assert main(asked) == 0
+    said = capsys.readouterr().out
+    for host in hosts:
+        assert f"not named there: host {host.host_id.hex()}  report 1 here" in said
+    exported.write_text(export(home.state))
+    assert main(asked) == 0
+    said = capsys.readouterr().out
+    assert f"signed by {home.state.authority} at {date_text(home.state.unix_ms)}" in said
+    assert "not named there" not in said
+    assert main([*asked, "--json"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {one["signed_unix_ms"] for one in told} == {home.state.unix_ms}

@@ -13,12 +13,20 @@ from flopgate_governor.desk.deliveries import chain_file, take_chains
 from flopgate_governor.desk.output import add_json, show, tell
 from flopgate_governor.files import Layout, read_bytes, write_secret
 from flopgate_governor.state import State
-from flopgate_governor.views.heads import Compared, Verdict, compare, export, read_export
+from flopgate_governor.views.heads import (
+    Compared,
+    Verdict,
+    compare,
+    export,
+    read_export,
+    unnamed,
+)
 from flopgate_governor.views.identities import digest_of, host_named
 from flopgate_governor.views.proof import check_proof, read_signed, report_text
 from flopgate_governor.wiring import opened
-from flopgate_proto.amounts import counted, flop_text
+from flopgate_proto.amounts import counted, date_text, flop_text
 from flopgate_proto.errors import HistoryError
+from flopgate_proto.values.heads import Heads
 
 EXPORT_BYTES_MAX: Final = 1 << 28
 WRONG: Final = frozenset({Verdict.TWO_HISTORIES, Verdict.DIFFERENT_BOOKS})
@@ -124,11 +132,21 @@ def _prove(arguments: argparse.Namespace) -> None:
 def _compare(arguments: argparse.Namespace) -> int:
     others = read_export(_text(arguments.file), digest_of(arguments.trust_root))
     with opened(Layout(arguments.dir)) as state:
-        found = list(compare(state, others))
-    return _tell(found, as_json=arguments.json)
+        found, left_out = list(compare(state, others)), unnamed(state, others)
+    if not arguments.json:
+        # Who carries the file may bring an older one, or leave statements out.
+        for authority, unix_ms in sorted({(one.authority, one.governor_unix_ms) for one in others}):
+            show(f"signed by {authority} at {date_text(unix_ms)}")
+        for own in left_out:
+            show(f"not named there: host {own.host_id.hex()}  report {own.sequence} here")
+    return _tell(found, as_json=arguments.json, signed_unix_ms=min(_times_ms(others), default=0))
 
 
-def _tell(found: list[Compared], *, as_json: bool) -> int:
+def _times_ms(heads: list[Heads]) -> list[int]:
+    return [one.governor_unix_ms for one in heads]
+
+
+def _tell(found: list[Compared], *, as_json: bool, signed_unix_ms: int) -> int:
     """Say it; the exit status.
 
     Raises:
@@ -144,6 +162,7 @@ def _tell(found: list[Compared], *, as_json: bool) -> int:
                         "verdict": one.verdict.value,
                         "theirs": one.theirs.hex(),
                         "ours": one.ours.hex(),
+                        "signed_unix_ms": signed_unix_ms,
                     }
                 )
             )

@@ -222,6 +222,13 @@ def _tiers(policy: Policy) -> Iterator[Fault]:
 
 
 def _rules(policy: Policy) -> Iterator[Fault]:
+    if policy.closures_max and not policy.closures_span_ms:
+        yield Fault(
+            key="closures_max",
+            problem=f"is {policy.closures_max} within no time, without closures_span_ms: every new "
+            "enrolment could close an old chain",
+            mend='Write closures_span_ms too, as in "7d".',
+        )
     for position, rule in enumerate(policy.phases):
         if rule.scope.kind is ScopeKind.WORKLOAD:
             yield Fault(

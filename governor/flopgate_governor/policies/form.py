@@ -12,9 +12,9 @@ from flopgate_governor.policies import bounds
 from flopgate_governor.toml_files import check_keys, read_toml
 from flopgate_proto.amounts import (
     flop_text,
+    parse_most_tflop_per_s,
     parse_span_ms,
     parse_tflop,
-    parse_tflop_per_s,
     rate_text,
     span_text,
 )
@@ -92,7 +92,11 @@ _COUNTS: Final = (
     "loose_phase_age_ms",
     "headroom_max_tflop",
 )
-_WITH_UNIT: Final = {"_tflop_per_s": parse_tflop_per_s, "_tflop": parse_tflop, "_ms": parse_span_ms}
+_WITH_UNIT: Final = {
+    "_tflop_per_s": parse_most_tflop_per_s,
+    "_tflop": parse_tflop,
+    "_ms": parse_span_ms,
+}
 E = TypeVar("E", CapacityBasis, ChargedFigure, Phase)
 
 _OPTIONAL_COUNTS: Final = (

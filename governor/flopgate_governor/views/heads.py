@@ -202,6 +202,12 @@ def compare(state: State, others: Iterable[Heads]) -> Iterator[Compared]:
             )
 
 
+def unnamed(state: State, others: Iterable[Heads]) -> list[Head]:
+    """Our hosts that an export does not name: not followed there, or left out on its way."""
+    named = {head.host_id for one in others for head in one.heads}
+    return [head for head in own_heads(state) if head.host_id not in named]
+
+
 def _judge(theirs: Head, ours: bytes, found: list[Any], own: Head | None) -> Verdict:
     if not found or theirs.sequence <= found[0][2]:
         return Verdict.UNKNOWN
