@@ -7,18 +7,15 @@ start of the same moment.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
 # Scripts see their own folder only; the shared parts are a package beside them.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.harness import BenchError, machine, spread, table
+from bench.harness import machine, spread, table, timed_ms
 from flopgate_agent.clocks import elapsed_ms, read_boot_id
 from flopgate_agent.gate_process.status_file import StatusFile
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -26,20 +23,6 @@ from flopgate_proto.v1 import flopgate_pb2 as pb
 GOAL = 4.0
 """Times a bare start."""
 AGENT = Path(sys.executable).with_name("flopgate-agent")
-
-
-def timed_ms(command: Sequence[str]) -> float:
-    """One run of it.
-
-    Raises:
-        BenchError: it failed.
-    """
-    started_s = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    took_ms = (time.perf_counter() - started_s) * 1e3
-    if done.returncode:
-        raise BenchError(f"{command[0]} exited with {done.returncode}: {done.stderr}")
-    return took_ms
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 import sqlite3
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -169,3 +170,17 @@ def pace(work: Callable[[], object], span_s: float) -> Pace:
         wall_ns=(time.perf_counter_ns() - wall) / done,
         cpu_ns=(time.thread_time_ns() - cpu) / done,
     )
+
+
+def timed_ms(command: Sequence[str]) -> float:
+    """One run of a command, from its start to its end.
+
+    Raises:
+        BenchError: it failed.
+    """
+    started_s = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    took_ms = (time.perf_counter() - started_s) * 1e3
+    if done.returncode:
+        raise BenchError(f"{command[0]} exited with {done.returncode}: {done.stderr}")
+    return took_ms

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from flopgate_proto.command_line import run_program
+from flopgate_proto.command_line import Commands, run_program
 from flopgate_proto.version import VERSION
 
 COMMANDS: Final[Mapping[str, str]] = {
@@ -28,40 +26,21 @@ COMMANDS: Final[Mapping[str, str]] = {
     "join": "split a join token between gate and courier",
     "k8s-taint": "keep pods from a Kubernetes node while no job may start there",
 }
-"""Each command's help; its module is ``flopgate_agent.commands.NAME``, ``_`` for ``-``, with
-``add_arguments`` and ``run``. The gate's process must never load the courier's modules."""
+"""Each command's help. The gate's process must never load the courier's modules."""
+
+
+PROGRAM: Final = Commands(
+    prog="flopgate-agent",
+    package="flopgate_agent.commands",
+    table=COMMANDS,
+    description="The host side of flopgate.",
+    version=f"flopgate {VERSION}",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: see `run_program`."""
-    return run_program("flopgate-agent", lambda: _run(arguments))
-
-
-def _run(arguments: Sequence[str] | None) -> int:
-    first = _parser().parse_args(arguments)
-    command: str = first.command
-    module = importlib.import_module(f"flopgate_agent.commands.{command.replace('-', '_')}")
-    parser = argparse.ArgumentParser(
-        prog=f"flopgate-agent {command}", description=COMMANDS[command]
-    )
-    module.add_arguments(parser)
-    status: int = module.run(parser.parse_args(first.arguments))
-    return status
-
-
-def _parser() -> argparse.ArgumentParser:
-    listed = "\n".join(f"  {name:<14}{text}" for name, text in COMMANDS.items())
-    parser = argparse.ArgumentParser(
-        prog="flopgate-agent",
-        description="The host side of flopgate.",
-        epilog=f"commands:\n{listed}\n\n`flopgate-agent COMMAND --help` says more.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"flopgate {VERSION}")
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
-    rest = parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    rest.required = False  # else the complaint about a missing COMMAND names it, too
-    return parser
+    return run_program(PROGRAM.prog, lambda: PROGRAM.run(arguments))
 
 
 if __name__ == "__main__":

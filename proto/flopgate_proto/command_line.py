@@ -1,4 +1,4 @@
-"""A command line's process: standard streams as whoever started it left them, and its exit status.
+"""A command line's process: its commands, standard streams as they were left, and its exit status.
 
 The one module of the protocol's library that touches the outside: the three command lines have
 nothing else in common.
@@ -6,10 +6,13 @@ nothing else in common.
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from flopgate_proto.errors import ConfigError, EnvironmentFault, FlopgateError
@@ -19,6 +22,64 @@ EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
 """As a shell tells SIGINT: 128 and its number."""
 _ESCAPED: Final = "backslashreplace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commands:
+    """A program, or a command of one, whose next word names what it does.
+
+    Attributes:
+        prog: how it is called.
+        package: its commands are modules of it, ``_`` for ``-``: either with ``add_arguments`` and
+            ``run``, which returns an exit status or nothing, or again with a table ``COMMANDS``.
+            Only the one that is asked for is loaded.
+        table: each command's help, by name.
+        description, epilog: of its own help, before and after the table.
+        version: of the program; ``None`` where it is a command.
+    """
+
+    prog: str
+    package: str
+    table: Mapping[str, str]
+    description: str
+    epilog: str = ""
+    version: str | None = None
+
+    def module(self, command: str) -> Any:
+        """What does a command."""
+        return importlib.import_module(f"{self.package}.{command.replace('-', '_')}")
+
+    def run(self, arguments: Sequence[str] | None) -> int:
+        """Find the command and do it; the exit status."""
+        first = self._parser().parse_args(arguments)
+        command: str = first.command
+        module, prog, text = self.module(command), f"{self.prog} {command}", self.table[command]
+        description = f"{text[0].upper()}{text[1:]}."
+        if hasattr(module, "COMMANDS"):
+            below = Commands(
+                prog=prog, package=module.__name__, table=module.COMMANDS, description=description
+            )
+            return below.run(first.arguments)
+        parser = argparse.ArgumentParser(prog=prog, description=description)
+        module.add_arguments(parser)
+        return int(module.run(parser.parse_args(first.arguments)) or 0)
+
+    def _parser(self) -> argparse.ArgumentParser:
+        width = max(map(len, self.table)) + 2
+        listed = "\n".join(f"  {name:<{width}}{text}" for name, text in self.table.items())
+        more = f"`{self.prog} COMMAND --help` says more. {self.epilog}".strip()
+        parser = argparse.ArgumentParser(
+            prog=self.prog,
+            description=self.description,
+            epilog=f"commands:\n{listed}\n\n{more}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if self.version is not None:
+            parser.add_argument("--version", action="version", version=self.version)
+        parser.add_argument("command", choices=self.table, metavar="COMMAND")
+        rest = parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+        rest.required = False  # else the complaint about a missing COMMAND names it, too
+        return parser
 
 
 def run_program(name: str, command: Callable[[], int]) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,11 +17,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from flopgate_governor import commands
 from flopgate_governor.cli import main
 from tests.support.waiting import WAIT_S
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["flopgate_governor.cli"])
+_MODULES: Final = [
+    one.name for one in pkgutil.walk_packages(commands.__path__, f"{commands.__name__}.")
+]
+_CONTEXT.set_forkserver_preload(_MODULES)
 
 
 def cli(*arguments: str | Path, stdin: str = os.devnull) -> subprocess.CompletedProcess[str]:

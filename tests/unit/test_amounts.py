@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flopgate_governor.commands.signing import waiting_lines
+from flopgate_governor.orders.words import waiting_lines
 from flopgate_proto.amounts import (
     date_text,
     flop_text,

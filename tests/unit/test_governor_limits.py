@@ -9,7 +9,8 @@ from flopgate_governor.core.allowance import INTERVAL_MS_MAX, ROW_BYTES, Allowan
 from flopgate_governor.files import Layout
 from flopgate_governor.limits import Limits, limits_in
 from flopgate_governor.service.hub import StreamLimits
-from flopgate_governor.wiring import load_authority, load_limits
+from flopgate_governor.serving import load_limits
+from flopgate_governor.wiring import load_authority
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import PAYLOAD_BYTES_MAX
 from tests.unit.test_docs import documented, toml_block

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 from flopgate_governor.announcement import Announcement, announce, only_server
-from flopgate_governor.cli import COMMANDS, main
+from flopgate_governor.cli import PROGRAM, main
 from flopgate_governor.files import Layout
 from flopgate_governor.views.identities import DIGITS_MIN, one_of
 from flopgate_proto.errors import ConfigError
@@ -47,9 +48,21 @@ def verbs(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, set
             yield from verbs(below, f"{name} {word}")
 
 
+def modules(package: str, table: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    """Of each command, and of those below it where it has a table of its own."""
+    for name in table:
+        module = importlib.import_module(f"{package}.{name}")
+        below = getattr(module, "COMMANDS", None)
+        if below is None:
+            yield name, module
+            continue
+        for word, found in modules(module.__name__, below):
+            yield f"{name} {word}", found
+
+
 def test_every_verb_has_an_answer_for_programs() -> None:
     without = set()
-    for name, module in COMMANDS.items():
+    for name, module in modules(PROGRAM.package, PROGRAM.table):
         parser = argparse.ArgumentParser()
         module.add_arguments(parser)
         without |= {verb for verb, options in verbs(parser, name) if "--json" not in options}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
-from flopgate_governor.commands.signing import add_directory
-from flopgate_governor.desk.output import tell
+from flopgate_governor.desk.output import add_directory, tell
 from flopgate_governor.files import Layout
 from flopgate_governor.policies.form import parse_scope
 from flopgate_governor.views.holders import BudgetExplained, explain

@@ -8,8 +8,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from flopgate_governor.commands.signing import add_directory
-from flopgate_governor.desk.output import add_json, tell
+from flopgate_governor.desk.output import add_directory, add_json, tell
 from flopgate_governor.files import Layout, write_secret
 from flopgate_governor.new_folder import new_folder
 from flopgate_governor.service.authorization import Role, uri_of

@@ -6,8 +6,7 @@ import argparse
 
 from flopgate_governor.announcement import only_server
 from flopgate_governor.clocks import this_machine
-from flopgate_governor.commands.signing import add_directory
-from flopgate_governor.desk.output import add_json, tell
+from flopgate_governor.desk.output import add_directory, add_json, tell
 from flopgate_governor.files import Layout
 from flopgate_governor.timekeeping import believe
 from flopgate_governor.wiring import opened

@@ -9,9 +9,9 @@ import secrets
 from google.protobuf.json_format import MessageToDict, MessageToJson
 
 from flopgate_governor.clusters.words import ClusterExplained, explain_lines, explained, list_lines
-from flopgate_governor.commands.signing import add_directory, add_signing_arguments, sign_and_submit
+from flopgate_governor.commands.signing import add_signing_arguments, sign_and_submit
 from flopgate_governor.desk.client import status
-from flopgate_governor.desk.output import show
+from flopgate_governor.desk.output import add_directory, show
 from flopgate_governor.files import Layout
 from flopgate_governor.wiring import load_authority
 from flopgate_proto.limits import NONCE_BYTES

@@ -8,9 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-from flopgate_governor.commands.signing import add_directory
 from flopgate_governor.desk.deliveries import chain_file, take_chains
-from flopgate_governor.desk.output import add_json, show, tell
+from flopgate_governor.desk.output import add_directory, add_json, show, tell
 from flopgate_governor.files import Layout, read_bytes, write_secret
 from flopgate_governor.state import State
 from flopgate_governor.views.heads import (

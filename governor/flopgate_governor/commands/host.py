@@ -6,10 +6,9 @@ import argparse
 
 from google.protobuf.json_format import MessageToJson
 
-from flopgate_governor.commands.signing import add_directory
 from flopgate_governor.commands.status import host_lines
 from flopgate_governor.desk.client import status
-from flopgate_governor.desk.output import show
+from flopgate_governor.desk.output import add_directory, show
 from flopgate_governor.files import Layout
 from flopgate_governor.licenses.words import excused_until_ms
 from flopgate_governor.views.identities import one_of

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from flopgate_governor.clocks import unix_ms
 from flopgate_governor.commands.license_summary import add_summary, run_summary
-from flopgate_governor.commands.signing import add_directory, say, typed_back
+from flopgate_governor.commands.signing import say, typed_back
 from flopgate_governor.desk.client import issue_licenses, status
 from flopgate_governor.desk.deliveries import deliver_file, in_parts, read_asking
 from flopgate_governor.desk.officer_keys import public_key, signers
-from flopgate_governor.desk.output import Bar, add_json, show, tell
+from flopgate_governor.desk.output import Bar, add_directory, add_json, show, tell
 from flopgate_governor.files import Layout, write_secret
 from flopgate_governor.licenses.words import (
     issued_document,

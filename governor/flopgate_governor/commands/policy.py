@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from flopgate_governor.clocks import this_machine
-from flopgate_governor.commands.signing import add_directory, add_signing_arguments, carried_out
-from flopgate_governor.desk.output import add_json, show, tell
+from flopgate_governor.commands.signing import add_signing_arguments, carried_out
+from flopgate_governor.desk.output import add_directory, add_json, show, tell
 from flopgate_governor.files import Layout, read_signing_key
 from flopgate_governor.policies.check import (
     books_for,

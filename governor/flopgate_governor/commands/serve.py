@@ -7,7 +7,7 @@ import asyncio
 from pathlib import Path
 
 from flopgate_governor.files import Layout
-from flopgate_governor.wiring import serve
+from flopgate_governor.serving import serve
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

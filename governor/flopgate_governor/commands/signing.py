@@ -10,31 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from flopgate_governor.clocks import this_machine, unix_ms
+from flopgate_governor.commands.looking import known_here
 from flopgate_governor.commands.replies import after, named, strangers
 from flopgate_governor.desk.client import submit
 from flopgate_governor.desk.officer_keys import signers
-from flopgate_governor.desk.output import add_json, tell
+from flopgate_governor.desk.output import add_directory, add_json, tell
 from flopgate_governor.files import Layout
 from flopgate_governor.orders.drafts import Draft, write_draft
 from flopgate_governor.orders.effects import effect_document, effect_lines, rehearse_order
-from flopgate_governor.orders.known import known_lines, officer_of
-from flopgate_governor.orders.words import in_words
-from flopgate_governor.wiring import opened
-from flopgate_proto.amounts import date_text, parse_span_ms
+from flopgate_governor.orders.known import officer_of
+from flopgate_governor.orders.words import in_words, waiting_lines
+from flopgate_proto.amounts import parse_span_ms
 from flopgate_proto.codec import decode_order
 from flopgate_proto.envelope import Envelope, seal
 from flopgate_proto.errors import ConfigError, FlopgateError
-from flopgate_proto.trust import Trust
-from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import ScopeKind
 from flopgate_proto.values.orders import Order, Pause, Policy, Resume, Seats, TrustRoot
-
-
-def add_directory(parser: argparse.ArgumentParser) -> None:
-    """``--dir``."""
-    parser.add_argument(
-        "--dir", type=Path, required=True, metavar="DIR", help="directory of the governor"
-    )
 
 
 def add_signing_arguments(parser: argparse.ArgumentParser) -> None:
@@ -151,19 +142,6 @@ def _carried_out(arguments: argparse.Namespace, order: Order) -> Done:
     return replace(done, document={"words": words, "known_here": known} | done.document)
 
 
-def known_here(layout: Layout, draft: Draft) -> tuple[list[str], Trust | None]:
-    """What is on record of whom a draft names, and the trust root in force.
-
-    That it cannot be read keeps nobody from signing.
-    """
-    try:
-        with opened(layout) as state:
-            lines = known_lines(draft.payload_type, draft.order, state)
-            return lines, state.book.orders.trust
-    except FlopgateError as error:
-        return [f"nothing here was looked up: {error}"], None
-
-
 def say(arguments: argparse.Namespace, lines: Iterable[str]) -> None:
     """Beside what was asked for, and before it: on standard error, where people look."""
     if arguments.json and not sys.stdin.isatty():
@@ -229,13 +207,3 @@ def submitted(layout: Layout, envelope: Envelope) -> Done:
     order = decode_order(envelope.payload_type, envelope.payload)
     said = after(layout, order, reply.digest, waits=reply.HasField("waiting"))
     return Done(submitted=True, lines=lines + said.lines, document=told | said.document)
-
-
-def waiting_lines(waiting: pb.WaitingOrder) -> list[str]:
-    """What is told of an order that is not in force yet."""
-    due = date_text(waiting.due_unix_ms)
-    kind = waiting.payload_type.removeprefix("application/vnd.flopgate.").split(".")[0]
-    return [
-        f"waits {waiting.digest.hex()}  {kind}  in force from {due} on",
-        *(f"  loosens: {what}" for what in waiting.loosens),
-    ]

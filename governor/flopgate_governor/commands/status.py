@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 from typing import Final
 
 from google.protobuf.json_format import MessageToJson
 
 from flopgate_governor.clocks import unix_ms
-from flopgate_governor.commands.signing import add_directory, waiting_lines
 from flopgate_governor.core.allowance import WORKLOADS_OF_HOST_MAX
 from flopgate_governor.desk.client import status
-from flopgate_governor.desk.output import show
+from flopgate_governor.desk.output import add_directory, show
 from flopgate_governor.files import Layout
 from flopgate_governor.licenses.words import excused_until_ms, sum_of_all
+from flopgate_governor.orders.words import waiting_lines
 from flopgate_governor.views.loose_lanes import would_stop
-from flopgate_governor.views.metrics import metrics_text
 from flopgate_proto.amounts import counted, date_text, flop_text, rate_text, span_text
 from flopgate_proto.codec.common import scope_of
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -53,7 +53,9 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         show(MessageToJson(reply, preserving_proto_field_name=True))
     elif arguments.metrics:
-        show(metrics_text(reply).rstrip("\n"))
+        # Nothing else needs its library, and whoever looks is not kept waiting for it.
+        metrics = importlib.import_module("flopgate_governor.views.metrics")
+        show(metrics.metrics_text(reply).rstrip("\n"))
     else:
         show("\n".join(lines_of(reply, unix_ms())))
 

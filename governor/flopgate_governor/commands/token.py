@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from flopgate_governor.announcement import read_announcement
-from flopgate_governor.commands.signing import add_directory
-from flopgate_governor.desk.output import add_json, tell
+from flopgate_governor.desk.output import add_directory, add_json, tell
 from flopgate_governor.files import Layout, read_secret, write_secret
 from flopgate_governor.joining.tokens import TokenRecord, write_token
 from flopgate_governor.store.database import open_existing

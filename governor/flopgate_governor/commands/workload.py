@@ -8,8 +8,8 @@ import secrets
 from dataclasses import asdict
 from typing import Any, Final
 
-from flopgate_governor.commands.signing import add_directory, add_signing_arguments, sign_and_submit
-from flopgate_governor.desk.output import show
+from flopgate_governor.commands.signing import add_signing_arguments, sign_and_submit
+from flopgate_governor.desk.output import add_directory, show
 from flopgate_governor.files import Layout
 from flopgate_governor.views.workloads import Known, known
 from flopgate_governor.wiring import load_authority, opened

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Final
 
 
@@ -18,6 +19,18 @@ def show(text: str) -> None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """``--json``: of every command, for programs."""
     parser.add_argument("--json", action="store_true", help="for programs, in whole units")
+
+
+def add_directory(parser: argparse.ArgumentParser) -> None:
+    """``--dir``: of every command that reads the store or asks the running governor."""
+    parser.add_argument(
+        "--dir", type=Path, required=True, metavar="DIR", help="directory of the governor"
+    )
+
+
+def add_draft(parser: argparse.ArgumentParser) -> None:
+    """The file of a draft that goes from officer to officer."""
+    parser.add_argument("draft", type=Path, metavar="FILE", help="the draft")
 
 
 def tell(arguments: argparse.Namespace, lines: Iterable[str], document: Any) -> None:

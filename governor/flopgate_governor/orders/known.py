@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from flopgate_governor.orders.words import in_words
+from flopgate_governor.orders.words import in_words, quoted, scope_words
 from flopgate_governor.policies.diff import change_lines, changes
 from flopgate_governor.state import State, read_hosts
 from flopgate_proto.amounts import counted, date_text
@@ -44,7 +44,7 @@ def officer_of(spki: bytes, trust: Trust | None) -> str:
     digest = key_digest(spki).hex()
     names = [] if trust is None else sorted(trust.officers([digest]))
     of_none = "" if trust is None else ", of no officer in the trust root"
-    return f"officer {names[0]}" if names else f"key {digest[:SHOWN]}{of_none}"
+    return f"officer {quoted(names[0])}" if names else f"key {digest[:SHOWN]}{of_none}"
 
 
 def _named(order: Order, state: State) -> Iterator[str]:
@@ -75,8 +75,8 @@ def _key(digest: bytes, state: State) -> str:
     root, shown = book.trust.root, f"key {digest.hex()[:SHOWN]}"
     for index, key in enumerate(root.keys):
         if key_digest(key.spki) == digest:
-            roles = ", ".join(role.name for role in root.roles if index in role.keys)
-            return f"{shown}: officer {key.name}'s, of the roles {roles or 'none'}"
+            roles = ", ".join(quoted(role.name) for role in root.roles if index in role.keys)
+            return f"{shown}: officer {quoted(key.name)}'s, of the roles {roles or 'none'}"
     for held in book.delegated:
         if held.key.key_id == digest.hex():
             newest = held is book.delegated[-1]
@@ -93,8 +93,12 @@ def _pauses(digests: Iterable[bytes], state: State) -> Iterator[str]:
         if one is None:
             yield f"pause {digest.hex()[:SHOWN]}: not in force here"
             continue
-        by = ", ".join(sorted(book.trust.officers(one.signers))) or "officers of an older root"
-        yield f"pause {digest.hex()[:SHOWN]}: of {one.pause.scope}, by {by}: {one.pause.reason}"
+        by = (
+            ", ".join(map(quoted, sorted(book.trust.officers(one.signers))))
+            or "officers of an older root"
+        )
+        scope, reason = scope_words(one.pause.scope), one.pause.reason
+        yield f"pause {digest.hex()[:SHOWN]}: of {scope}, by {by}: {reason}"
 
 
 def _waiting(digest: bytes, state: State) -> Iterator[str]:
@@ -114,15 +118,16 @@ def _host(host_id: bytes, state: State) -> str:
     if not found:
         return f"{shown}: not on record here"
     host = found[0]
-    return f"{shown}: of cluster {host.cluster}, custodian {host.custodian}, site {host.site}"
+    cluster, custodian, site = map(quoted, (host.cluster, host.custodian, host.site))
+    return f"{shown}: of cluster {cluster}, custodian {custodian}, site {site}"
 
 
 def _root(old: TrustRoot, new: TrustRoot) -> Iterator[str]:
     before = {key_digest(key.spki): key.name for key in old.keys}
     after = {key_digest(key.spki): key.name for key in new.keys}
-    for digest in before.keys() - after.keys():
-        yield f"left out: {before[digest]}'s key {digest.hex()[:SHOWN]}"
-    for digest in after.keys() - before.keys():
-        yield f"new: {after[digest]}'s key {digest.hex()[:SHOWN]}"
+    for digest in sorted(before.keys() - after.keys()):
+        yield f"left out: {quoted(before[digest])}'s key {digest.hex()[:SHOWN]}"
+    for digest in sorted(after.keys() - before.keys()):
+        yield f"new: {quoted(after[digest])}'s key {digest.hex()[:SHOWN]}"
     if before.keys() == after.keys():
         yield "the keys are those of the root in force"

@@ -15,6 +15,7 @@ from typing import Final
 from flopgate_governor.policies.form import policy_text
 from flopgate_proto.amounts import date_text, flop_text, span_text
 from flopgate_proto.keys import key_digest
+from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import Scope
 from flopgate_proto.values.licenses import LicenseApproval
 from flopgate_proto.values.orders import (
@@ -41,7 +42,7 @@ _PLAIN: Final = re.compile(r"[\w.@/+-]+")
 
 def in_words(order: Order) -> list[str]:
     """Lines that say all that the order's bytes say, but for its nonce, which means nothing."""
-    lines = [f"{_title(order)}, for {_name(order.authority)}", *_says(order)]
+    lines = [f"{_title(order)}, for {quoted(order.authority)}", *_says(order)]
     reason: str = getattr(order, "reason", "")
     return [*lines, f"reason: {reason}"] if reason else lines
 
@@ -82,7 +83,7 @@ def _says(order: Order) -> Iterator[str]:
             yield from (f"  {line}".rstrip() for line in lines if not line.startswith("#"))
         case Pause():
             how = "at once: an emergency" if order.emergency else "with time for checkpoints"
-            yield f"{_scope(order.scope)} stops {how}"
+            yield f"{scope_words(order.scope)} stops {how}"
             lapse_ms = order.lapse_ms
             after = "never" if lapse_ms is None else f"after {span_text(lapse_ms)} of running time"
             yield f"lapses {after}"
@@ -121,18 +122,18 @@ def _judges(order: Order) -> Iterator[str]:
             yield f"host {order.host_id.hex()} is granted nothing again, its chips are free"
             yield "its ceilings count as spent, its silence is charged at the peak"
         case Relief():
-            yield f"{_exactly(order.amount_tflop)} of {_name(order.workload)}"
+            yield f"{_exactly(order.amount_tflop)} of {quoted(order.workload)}"
             yield f"on host {order.host_id.hex()}"
             yield f"evidence {order.evidence_digest.hex()}"
 
 
 def _seated(order: Seats) -> Iterator[str]:
     yield f"version {order.version}"
-    yield from (f"{_name(one.authority)}: {one.standing.name.lower()}" for one in order.seats)
+    yield from (f"{quoted(one.authority)}: {one.standing.name.lower()}" for one in order.seats)
     yield "every other authority rules"
     if order.fallback_ms:
         yield (
-            f"fallback: where {_name(order.authority)} is silent for "
+            f"fallback: where {quoted(order.authority)} is silent for "
             f"{span_text(order.fallback_ms)} of gate running time, the others decide "
             "without it whether it has a say"
         )
@@ -140,8 +141,8 @@ def _seated(order: Seats) -> Iterator[str]:
 
 def _registered(order: Registration) -> Iterator[str]:
     kind = order.kind.name.lower()
-    yield f"{_name(order.workload)}: {kind} of {_name(order.custodian)}"
-    yield from (f"descends from {_name(parent)}" for parent in order.parents)
+    yield f"{quoted(order.workload)}: {kind} of {quoted(order.custodian)}"
+    yield from (f"descends from {quoted(parent)}" for parent in order.parents)
     yield f"approved: tier {order.tier}" if order.tier else "registered, and not approved"
     if order.prior_tflop:
         yield f"{_exactly(order.prior_tflop)} went into it elsewhere"
@@ -161,29 +162,31 @@ def _root(root: TrustRoot) -> Iterator[str]:
     yield f"version {root.version}"
     ids = [key_digest(key.spki).hex() for key in root.keys]
     for key, key_id in zip(root.keys, ids, strict=True):
-        yield f"officer {_name(key.name)}: key {key_id}"
+        yield f"officer {quoted(key.name)}: key {key_id}"
     bearers = Counter(key.name for key in root.keys)
     # Of an officer with several keys the role may be one key's alone.
     holders = [
-        _name(key.name) if bearers[key.name] == 1 else f"{_name(key.name)} by key {key_id}"
+        quoted(key.name) if bearers[key.name] == 1 else f"{quoted(key.name)} by key {key_id}"
         for key, key_id in zip(root.keys, ids, strict=True)
     ]
     for role in root.roles:
         names = ", ".join(holders[index] for index in role.keys)
-        yield f"role {_name(role.name)}: {role.threshold} of {names}"
+        yield f"role {quoted(role.name)}: {role.threshold} of {names}"
 
 
-def _name(text: str) -> str:
+def quoted(text: str) -> str:
+    """A name, in quotes where it could be read as words of ours."""
     return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
 def _names(texts: Iterable[str]) -> str:
-    return ", ".join(map(_name, texts))
+    return ", ".join(map(quoted, texts))
 
 
-def _scope(scope: Scope) -> str:
+def scope_words(scope: Scope) -> str:
+    """A scope, its name as `quoted` has it."""
     kind = scope.kind.name.lower()
-    return f"{kind}:{_name(scope.id)}" if scope.id else kind
+    return f"{kind}:{quoted(scope.id)}" if scope.id else kind
 
 
 def _exactly(tflop: int) -> str:
@@ -193,3 +196,13 @@ def _exactly(tflop: int) -> str:
 def _moment(unix_ms: int) -> str:
     left_ms = unix_ms % 1000
     return f"{date_text(unix_ms)} and {left_ms} ms" if left_ms else date_text(unix_ms)
+
+
+def waiting_lines(waiting: pb.WaitingOrder) -> list[str]:
+    """What is told of an order that is not in force yet."""
+    due = date_text(waiting.due_unix_ms)
+    kind = waiting.payload_type.removeprefix("application/vnd.flopgate.").split(".")[0]
+    return [
+        f"waits {waiting.digest.hex()}  {kind}  in force from {due} on",
+        *(f"  loosens: {what}" for what in waiting.loosens),
+    ]
