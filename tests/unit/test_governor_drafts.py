@@ -48,7 +48,7 @@ def key_file(tmp_path: Path, number: int) -> Path:
 
 
 def approve(tmp_path: Path, path: Path, number: int, digest: str | None = None) -> int:
-    digest = read_draft(path).digest.hex()[:16] if digest is None else digest
+    digest = read_draft(path).digest.hex()[:32] if digest is None else digest
     key = str(key_file(tmp_path, number))
     return main(["order", "approve", str(path), "--key", key, "--digest", digest])
 
@@ -105,7 +105,17 @@ def test_law_6_an_approval_of_other_bytes_counts_for_nothing(tmp_path: Path) -> 
         orders.trust().verify(read_draft(path).envelope)
 
 
-@pytest.mark.parametrize("typed", ["", "abc", "0" * 16])
+def test_law_6_digits_that_two_orders_can_share_do_not_say_that_it_was_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two drafts with the same first 64 bits cost their proposer some 2**32 nonces."""
+    path = draft(tmp_path)
+    assert approve(tmp_path, path, 0, read_draft(path).digest.hex()[:31]) == 2
+    assert "draft.digest" in capsys.readouterr().err
+    assert not read_draft(path).signatures
+
+
+@pytest.mark.parametrize("typed", ["", "abc", "0" * 32])
 def test_who_did_not_read_the_digest_signs_nothing(
     tmp_path: Path, typed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,8 +17,9 @@ from flopgate_governor.orders.words import in_words
 from flopgate_proto.amounts import counted
 from flopgate_proto.errors import ConfigError
 
-TYPED_BACK: Final = 16
-"""So many digits of a digest say that it was read."""
+TYPED_BACK: Final = 32
+"""So many digits of a digest say that two officers hold the same bytes: 128 bits. Who proposes can
+make two orders that share fewer: of 64 bits after some 2**32 tries with other nonces."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
