@@ -54,7 +54,7 @@ END;
 """
 _LANES = """
 SELECT sum(allotted_tflop - ungranted_tflop), sum(max(allotted_tflop, coalesce((
-    SELECT max(ceiling_tflop) FROM "grant" g
+    SELECT max(held_tflop) FROM "grant" g
     WHERE g.host_id = lane.host_id AND g.workload = lane.workload), 0)) - allotted_tflop)
 FROM lane
 """

@@ -34,7 +34,7 @@ def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
     store.set_meta("schema", b"1")
     store.close()
     with pytest.raises(
-        StorageError, match=r"schema 1, this software knows 6.*version that wrote it"
+        StorageError, match=r"schema 1, this software knows 7.*version that wrote it"
     ):
         Store(path)
 

@@ -19,7 +19,7 @@ _STANDS: Final = Read(select(_H.host_id, _H.sequence, _H.head).where(_H.host_id.
 _OUTSTANDING: Final = Query(
     select(
         _G.host_id, _G.request_digest, _G.approval, _G.single_use, _G.reserve, _G.span_ms,
-        _G.not_after_unix_ms, schema.grant.c.ceiling_tflop, schema.lane.c.allotted_tflop,
+        _G.not_after_unix_ms, schema.grant.c.held_tflop, schema.lane.c.allotted_tflop,
         schema.license_quote.c.quote, schema.license_approval.c.envelope,
     )
     .join(schema.license_lane, _L.request_digest == _G.request_digest)

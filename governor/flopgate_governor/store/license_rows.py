@@ -31,7 +31,7 @@ _unsettled: Final = and_(
 _LICENSED: Final = Read(
     select(
         _L.host_id, _L.workload, _L.request_digest, _L.ceiling_tflop, _G.not_after_unix_ms,
-        _G.single_use, _G.reserve, _L.held_tflop, schema.grant.c.ceiling_tflop,
+        _G.single_use, _G.reserve, _L.held_tflop, schema.grant.c.held_tflop,
     )
     .join(schema.license_given, _G.request_digest == _L.request_digest)
     .join(schema.grant, _unsettled)

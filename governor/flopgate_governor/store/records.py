@@ -106,7 +106,7 @@ _WRITE_GRANT: Final = _upsert(
     schema.grant,
     ("host_id", "workload", "position"),
     (
-        "sequence", "request_digest", "made_ms", "run_nonce", "lifetime_ms", "ceiling_tflop",
+        "sequence", "request_digest", "made_ms", "run_nonce", "lifetime_ms", "held_tflop",
         "governor_unix_ms", "rate_tflop_per_s",
     ),
 )  # fmt: skip
@@ -302,7 +302,7 @@ def grant_row(host_id: bytes, workload: str, position: int, grant: Grant) -> Row
         "made_ms": grant.made_ms,
         "run_nonce": grant.run_nonce,
         "lifetime_ms": grant.lifetime_ms,
-        "ceiling_tflop": grant.held_tflop,
+        "held_tflop": grant.held_tflop,
         "governor_unix_ms": grant.governor_unix_ms,
         "rate_tflop_per_s": grant.rate_tflop_per_s,
     }

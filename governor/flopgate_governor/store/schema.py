@@ -23,7 +23,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from flopgate_proto.limits import COUNT_MAX
 
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 
 metadata: Final = MetaData()
 
@@ -122,8 +122,8 @@ grant: Final = Table(
     Column("made_ms", BigInteger, nullable=False),
     Column("run_nonce", LargeBinary, nullable=False),
     Column("lifetime_ms", BigInteger, nullable=False),
-    # Of a reserve license an amount on top of all ceilings.
-    Column("ceiling_tflop", BigInteger, nullable=False),
+    # The ceiling; of a reserve license what is left of an amount on top of all ceilings.
+    Column("held_tflop", BigInteger, nullable=False),
     Column("governor_unix_ms", BigInteger, nullable=False),
     Column("rate_tflop_per_s", BigInteger, nullable=False, server_default=text("0")),
 )
