@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -21,6 +22,11 @@ from scripts.native_values import (
     with_replace,
 )
 
+WORDS_OF_GCC = {
+    "alignof", "asm", "attribute", "auto_type", "complex", "const", "extension", "imag", "inline",
+    "label", "null", "real", "restrict", "signed", "thread", "typeof", "volatile",
+}  # fmt: skip
+"""With two underscores before them."""
 SOURCE = '''
 """Some values."""
 
@@ -207,3 +213,13 @@ def test_a_module_that_stays_takes_the_other_replace() -> None:
 def test_what_is_said_of_a_module_is_said_of_one_that_is_there(name: str) -> None:
     """A module that was renamed would run interpreted, and nobody would notice."""
     assert any(list((ROOT / package).parent.glob(name)) for package in PACKAGES)
+
+
+@pytest.mark.parametrize("pattern", COMPILED)
+def test_no_field_becomes_a_word_of_the_compiler(pattern: str) -> None:
+    """In C a field has one more underscore: ``_signed`` ends in a syntax error minutes later."""
+    for path in [one for package in PACKAGES for one in (ROOT / package).parent.glob(pattern)]:
+        fields = re.findall(
+            r"^ +(?:self\.)?_(\w+)(?:: [^=\n]+)? = ", path.read_text(), re.MULTILINE
+        )
+        assert WORDS_OF_GCC.isdisjoint(fields), path

@@ -40,7 +40,7 @@ class KeyReplacement:
         self._former, self._next = officers.permit, officers.next_permit()
         self._delegation = officers.delegation(self._next, world.plan.delegation_span_ms)
         self._revocation = officers.revocation(self._former)
-        self._signed: list[Envelope] = []
+        self._orders: list[Envelope] = []
 
     def start(self, *, emergency: bool) -> None:
         """Officers begin."""
@@ -58,9 +58,9 @@ class KeyReplacement:
             after(AGAIN_US, "officers", partial(self._go, steps))
 
     def _bring(self, order: Envelope) -> None:
-        if order not in self._signed:
-            self._signed.append(order)
-        for one in self._signed:
+        if order not in self._orders:
+            self._orders.append(order)
+        for one in self._orders:
             self._governor.order(one)
 
     def _mandate(self, key_id: str) -> Mandate | None:
