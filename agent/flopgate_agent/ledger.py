@@ -46,6 +46,7 @@ from flopgate_proto.codec import (
     envelope_to_wire,
     parse_message,
 )
+from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import FlopgateError, HistoryError, StorageError
 from flopgate_proto.limits import DIGEST_BYTES
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -245,8 +246,10 @@ class Ledger:
         )
         db.execute(
             "DELETE FROM batch_root WHERE authority=? AND batch_number <= (SELECT batch_number FROM"
-            " batch_root WHERE authority=? ORDER BY batch_number DESC LIMIT 1 OFFSET ?)",
-            (action.authority, action.authority, KEEP_ACKNOWLEDGED),
+            " batch_root WHERE authority=? ORDER BY batch_number DESC LIMIT 1 OFFSET ?)"
+            # Numbers that a thief made up may be higher than the newest of ours.
+            " AND batch_number <> ?",
+            (action.authority, action.authority, KEEP_ACKNOWLEDGED, quote.batch_number),
         )
         limits = {"keep": KEEP_ACKNOWLEDGED, "bytes_max": self._bytes_max}
         ledger_bounds.trim(
@@ -301,6 +304,7 @@ class Ledger:
                 if answer
                 else None,
                 batch_digest=batch,
+                batch_root=self._root(name, number),
                 acknowledged_sequence=acknowledged,
                 enrolment=from_bytes(enrolment) if enrolment else None,
                 asked=tuple(
@@ -313,6 +317,10 @@ class Ledger:
                 heard_running_ms=heard_ms,
                 named_policy=named,
             )
+
+    def _root(self, authority: str, batch_number: int) -> Envelope | None:
+        row = self._db.execute(_ROOT, (authority, batch_number)).fetchone()
+        return None if row is None else from_bytes(row[0])
 
     def _scopes(self, authority: str) -> frozenset[Scope]:
         rows = self._db.execute("SELECT kind, id FROM scope WHERE authority=?", (authority,))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
+
 from sqlalchemy import Connection
 
 from flopgate_governor.core.facts import Chain, IssuedAnswer
-from flopgate_governor.core.quotes import Numbering, own_quote, proves_loss
+from flopgate_governor.core.quotes import Numbering, is_signed, own_quote, proves_loss
 from flopgate_governor.receive import Received
 from flopgate_governor.state import State
 from flopgate_governor.store import records
 from flopgate_proto.codec import envelope_from_wire
+from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import PeerError
 from flopgate_proto.limits import QUOTES_MAX
 from flopgate_proto.values.reports import Quote
@@ -60,11 +64,16 @@ def quotable(
 def shows_loss(item: Received, quote: Quote, state: State, numbering: Numbering) -> bool:
     """Whether a root beside the report proves that our store lost the answer that it quotes."""
     keys = state.book.answer_keys(state.permit.spki)
+    return any(proves_loss(root, quote, keys, numbering) for root in _roots(item))
+
+
+def is_disowned(item: Received, quote: Quote, state: State) -> bool:
+    """Whether a root beside the report shows that a revoked key signed what it quotes."""
+    keys = state.book.revoked_keys
+    return bool(keys) and any(is_signed(root, quote, keys) for root in _roots(item))
+
+
+def _roots(item: Received) -> Iterator[Envelope]:
     for wire in item.signed.quoted_roots[:QUOTES_MAX]:
-        try:
-            root = envelope_from_wire(wire)
-        except PeerError:
-            continue
-        if proves_loss(root, quote, keys, numbering):
-            return True
-    return False
+        with suppress(PeerError):
+            yield envelope_from_wire(wire)

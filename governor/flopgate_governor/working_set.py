@@ -28,7 +28,7 @@ from flopgate_governor.core.lineage import keys
 from flopgate_governor.core.merging import learn
 from flopgate_governor.core.orders import GovernorBook, Halt
 from flopgate_governor.core.quotes import Numbering, is_unknown, next_number, own_quote
-from flopgate_governor.quoted import quotable, shows_loss, unknown_numbers
+from flopgate_governor.quoted import is_disowned, quotable, shows_loss, unknown_numbers
 from flopgate_governor.receive import Received
 from flopgate_governor.replies import Replies, Sealed, notice, seal_answers
 from flopgate_governor.retirement import forget_retired, free_chips
@@ -88,6 +88,7 @@ class Work:
     before: dict[tuple[bytes, str], LaneFacts] = field(default_factory=dict)
     changed: set[bytes] = field(default_factory=set)
     proven: set[bytes] = field(default_factory=set)
+    disowned: set[bytes] = field(default_factory=set)
     payloads: list[bytes] = field(default_factory=list)
     answered: list[tuple[Received, bytes]] = field(default_factory=list)
     fresh: dict[tuple[bytes, int], int] = field(default_factory=dict)
@@ -156,9 +157,12 @@ class Work:
             if quote is None or item.report.sequence <= self.facts[item.host_id].sequence:
                 continue
             known = self.quoted.get((item.host_id, quote.answer_digest))
-            if not is_unknown(quote, known):
+            if known is not None and known.batch_number == quote.batch_number:
                 continue
-            if not shows_loss(item, quote, self.state, self.numbering):
+            unknown = is_unknown(quote, known)
+            if not (unknown and shows_loss(item, quote, self.state, self.numbering)):
+                if is_disowned(item, quote, self.state):
+                    self.disowned.add(item.digest)
                 continue
             self.proven.add(item.digest)
             below = records.load_number_below(self.connection, quote.batch_number)
@@ -234,6 +238,7 @@ class Work:
                 stored_digest=stored,
                 quoted=known,
                 proven=item.digest in self.proven,
+                disowned=item.digest in self.disowned,
                 told_ms=self.told.get(item.host_id, {}),
             ),
             authority=self.state.authority,

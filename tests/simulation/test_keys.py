@@ -6,10 +6,14 @@ from functools import partial
 
 import pytest
 
+from flopgate_agent.gate.authorities.authority import Authority
+from flopgate_governor import working_set
 from flopgate_governor.core.orders import Mandate
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LaneState
+from flopgate_sim.adversaries import key_plays
 from flopgate_sim.adversaries.stage import at_s, staged, states
+from flopgate_sim.planted.patching import Swap
 from flopgate_sim.planted.worlds import AUTHORITY, plain
 from flopgate_sim.scenario.kinds import KINDS
 from flopgate_sim.world.governors.governor import Governor
@@ -108,3 +112,22 @@ def under_another(batch: pb.AnswerBatch) -> pb.AnswerBatch:
     other.CopyFrom(batch)
     other.batch_root.signatures[0].keyid = "b" * 64
     return other
+
+
+@pytest.mark.parametrize(
+    "swap",
+    [
+        Swap(Authority, "newest_number", property(lambda one: one.quote.batch_number)),
+        Swap(working_set, "is_disowned", lambda *_of: False),
+    ],
+    ids=["numbers stay", "reports are refused"],
+)
+def test_without_either_rule_a_thief_keeps_hosts_out_for_good(swap: Swap) -> None:
+    swap.put_in()
+    try:
+        played = key_plays.numbers_made_up()
+    finally:
+        swap.take_out()
+    assert not played.broken
+    assert played.tried
+    assert not played.seen

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from flopgate_agent.gate.authorities.authority import Authority
 from flopgate_agent.gate.carrying import kept_of
 from flopgate_agent.gate.lanes.allowance import Allowed, Denied
 from flopgate_proto.codec import PayloadType, encode_trusted_time
-from flopgate_proto.envelope import Envelope, seal
+from flopgate_proto.envelope import Envelope, Signature, seal
 from flopgate_proto.errors import ForgedError, HistoryError
 from flopgate_proto.keys import SigningKey
 from flopgate_proto.values import LaneState
@@ -23,6 +25,8 @@ from tests.support.gate_rig import GateRig, cut, running
 
 NEXT_KEY = SigningKey.from_scalar(0x3002)
 REVOKED = "delegation.revoked"
+FAR = 10**15
+"""Beyond every number that an authority reaches."""
 
 
 def revoked(authority: GateAuthority, key: SigningKey = PERMIT_KEY) -> Envelope:
@@ -177,3 +181,106 @@ def test_a_revoked_key_tells_no_time_and_admits_nobody() -> None:
         with pytest.raises(ForgedError) as refused:
             each()
         assert refused.value.code == REVOKED
+
+
+def robbed(*, numbered: int = FAR) -> GateRig:
+    """A host that took answers of a thief; its own authority's are too old for it since."""
+    rig = running()
+    rig.authority.batch_number, before = numbered, rig.authority.batch_number
+    rig.run(10_000)
+    assert rig.core.authorities[rig.authority.name].quote.batch_number > numbered
+    rig.authority.batch_number = before
+    rig.authority.permit_key = NEXT_KEY
+    rig.order(rig.authority.delegation(serial=2, permit_spki=NEXT_KEY.spki))
+    return rig
+
+
+def outlived(rig: GateRig) -> GateRig:
+    """What the thief permitted is over."""
+    return rig.run(rig.authority.policy.lifetime_ms + 5_000)
+
+
+def test_law_4_what_a_thief_numbered_keeps_out_nobody_once_his_key_is_revoked() -> None:
+    rig = outlived(robbed())
+    assert {error.code for error in rig.refused} == {"answer.number"}
+    assert isinstance(rig.core.permissions[WORKLOAD], Denied)
+    rig.order(revoked(rig.authority))
+    rig.run_until(LaneState.RUNNING)
+    quote = rig.core.authorities[rig.authority.name].quote
+    assert quote.batch_number == rig.authority.batch_number < FAR
+    assert rig.ledger.load().authorities[0].quote == quote
+
+
+@pytest.mark.parametrize("revoked_first", [False, True])
+def test_law_9_numbers_fall_back_over_a_restart(revoked_first: bool) -> None:
+    rig = robbed()
+    if revoked_first:
+        rig.network = cut
+        rig.order(revoked(rig.authority))
+        rig.restart()
+        rig.network = lambda _authority, _report: 10
+    else:
+        outlived(rig.restart())
+        rig.order(revoked(rig.authority))
+    rig.run_until(LaneState.RUNNING)
+    assert rig.restart().run(5_000).core.authorities[rig.authority.name].newest_number < FAR
+    rig.run_until(LaneState.RUNNING)
+
+
+def test_a_signature_that_does_not_hold_is_no_signer_after_a_restart() -> None:
+    """Else a thief beside whose own the next key is named would keep hosts out."""
+    rig = robbed()
+    rig.network = cut
+    rig.order(revoked(rig.authority))
+    name = rig.authority.name
+    (stored,) = rig.ledger.load().authorities
+    root = stored.batch_root
+    assert root is not None
+    other = Signature(key_id=NEXT_KEY.key_id, sig=root.signatures[0].sig)
+    bent = replace(stored, batch_root=replace(root, signatures=(*root.signatures, other)))
+    assert Authority(stored).newest_number == Authority(bent).newest_number == 0
+    assert rig.core.authorities[name].newest_number == 0
+
+
+def test_law_4_a_number_of_the_thief_that_comes_again_is_no_second_history() -> None:
+    rig = robbed(numbered=100)
+    rig.run_until_request()
+    authority = rig.core.authorities[rig.authority.name]
+    taken, before = authority.quote.batch_number, authority.batch_digest
+    for holds in (False, True):
+        rig.authority.batch_number = taken - 1
+        answer = rig.authority.answer(rig.reports[-1])
+        if holds:
+            rig.order(revoked(rig.authority))
+            rig.answer(answer)
+        else:
+            with pytest.raises(HistoryError) as refused:
+                rig.answer(answer)
+            assert refused.value.code == "answer.equivocation"
+    assert authority.quote.batch_number == taken
+    assert authority.batch_digest != before
+
+
+def test_law_4_numbers_of_the_next_key_go_up_only() -> None:
+    rig = robbed()
+    rig.order(revoked(rig.authority))
+    rig.run(5_000)
+    newest = rig.core.authorities[rig.authority.name].newest_number
+    assert 0 < newest < FAR
+    rig.authority.batch_number = newest - 2
+    rig.network = cut
+    rig.run_until_request()
+    rig.refused.clear()
+    with pytest.raises(HistoryError) as refused:
+        rig.answer(rig.authority.answer(rig.reports[-1]))
+    assert refused.value.code == "answer.number"
+
+
+def test_what_a_thief_acknowledged_is_there_to_be_sent_again() -> None:
+    rig = robbed()
+    sent = rig.core.authorities[rig.authority.name].acknowledged_sequence
+    assert sent > 2
+    rig.order(revoked(rig.authority))
+    assert [sequence for sequence, _ in rig.ledger.reports(1, 10_000)][:sent] == [
+        *range(1, sent + 1)
+    ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 
 import pytest
 
 from flopgate_governor.commands.status import lines_of
+from flopgate_governor.core.quotes import AHEAD_MAX
 from flopgate_governor.joining.admission import admit
 from flopgate_governor.orders.accepting import orders_for
 from flopgate_governor.orders.effects import effect_lines, effects
@@ -29,10 +31,11 @@ from tests.support.governor import (
     delegation,
     joined,
 )
-from tests.support.governor_steps import ASK, ask, pause, resume
+from tests.support.governor_steps import ASK, ask, lost, pause, resume, totals
 from tests.unit.test_governor_waiting import governor_root
 
 REVOKED = "delegation.revoked"
+DAY_MS = 86_400_000
 
 
 @pytest.fixture
@@ -209,3 +212,78 @@ def test_law_2_a_retry_gets_its_bytes_and_the_next_report_the_next_key(
     assert again.batches[0].batch_root == first.batches[0].batch_root
     (answer,) = answers(governor.send(host.report(ASK)))
     assert answer.signers == {NEXT_PERMIT.key_id}
+
+
+@pytest.mark.parametrize("ahead_ms", [-1, 0, DAY_MS, 2 * AHEAD_MAX])
+def test_law_4_what_a_thief_had_quoted_accuses_and_halts_nobody(
+    governor: LocalGovernor, host: FakeHost, ahead_ms: int
+) -> None:
+    """Nor is it granted anything, until the host quotes what the authority really gave."""
+    number = host.quote.batch_number + ahead_ms
+    before, host.quote = host.quote, lost(governor, number, signer=PERMIT)
+    governor.order(to_next())
+    governor.state.permit = NEXT_PERMIT
+    governor.order(revocation())
+    known = governor.count("report")
+    assert ask(governor, host) == "quote.revoked"
+    assert governor.count("report") == known + 1
+    assert governor.state.book.halt is None
+    assert not governor.count("evidence")
+    assert host.quote.batch_number > before.batch_number
+    assert not ask(governor, host)
+
+
+def test_law_4_an_answer_of_ours_that_a_thief_numbered_anew_accuses_nobody(
+    governor: LocalGovernor, host: FakeHost
+) -> None:
+    governor.order(to_next())
+    governor.state.permit = NEXT_PERMIT
+    governor.order(revocation())
+    known, number = host.quote, governor.clock.unix_ms + DAY_MS
+    root = governor.roots[lost(governor, number, signer=PERMIT).answer_digest]
+    governor.roots[known.answer_digest] = root
+    host.quote = replace(known, batch_number=number)
+    assert ask(governor, host) == "quote.revoked"
+    assert not governor.count("evidence")
+
+
+def test_law_4_before_the_revocation_it_is_as_unproven_as_ever(
+    governor: LocalGovernor, host: FakeHost
+) -> None:
+    number = governor.clock.unix_ms + 2 * AHEAD_MAX
+    host.quote = lost(governor, number, signer=PERMIT)
+    report = host.report(ASK)
+    assert governor.send(report).notices[0].reason == "quote.unproven"
+    governor.order(to_next())
+    governor.state.permit = NEXT_PERMIT
+    assert governor.send(report).notices[0].reason == "quote.unproven"
+    governor.order(revocation())
+    (answer,) = answers(governor.send(report))
+    assert answer.signers == {NEXT_PERMIT.key_id}
+
+
+def test_law_4_a_liar_wins_nothing_by_a_key_that_was_revoked(
+    governor: LocalGovernor, host: FakeHost
+) -> None:
+    governor.order(to_next())
+    governor.state.permit = NEXT_PERMIT
+    governor.order(revocation())
+    number = governor.clock.unix_ms + DAY_MS
+    for signer in (SigningKey.from_scalar(2005), NEXT_PERMIT):
+        liar = copy(host)
+        liar.quote = lost(governor, number, signer=SigningKey.from_scalar(2005))
+        root = governor.roots[liar.quote.answer_digest]
+        root.signatures[0].keyid = signer.key_id
+        (notice,) = governor.send(liar.report(ASK)).notices
+        assert notice.reason == "quote.unproven"
+    liar = copy(host)
+    liar.quote = lost(governor, number, signer=PERMIT)
+    (bare,) = governor.roots.beside(liar.report(ASK))
+    del bare.quoted_roots[:]
+    assert governor.bring((bare,)).notices[0].reason == "quote.unproven"
+    for _ in range(3):
+        # As often as he likes: it goes on record, and nothing is granted.
+        host.quote = lost(governor, number, signer=PERMIT)
+        outstanding = totals(governor)[1]
+        assert ask(governor, host) == "quote.revoked"
+        assert totals(governor)[1] <= outstanding

@@ -241,7 +241,7 @@ class GateCore(GateState):
                 self._owed += self._take_order(authority, envelope)
         verified, held = check_license(found, asked, authority, self.settings, **self._times)
         actions = self._correct_time(authority, corrected_time(asked, held, **self._times))
-        if verified.batch.batch_number > authority.quote.batch_number:
+        if verified.batch.batch_number > authority.newest_number:
             here = asked.boot_id == self.settings.boot_id
             made_ms = asked.made_ms if here else None
             take_licensed(verified, authority, made_ms=made_ms, received_ms=now.elapsed_ms)

@@ -49,6 +49,7 @@ class StoredAuthority:
         orders: in the order in which they were accepted.
         quote: what was quoted last; ``None`` before the first answer.
         batch_digest: of the signed root of that answer, empty before the first.
+        batch_root: that root; ``None`` before the first.
         enrolment: the newest statement that asked for admission, ``None`` before the first.
         asked: digests of all that an answer may still name.
         scopes: all that the host was ever in.
@@ -62,6 +63,7 @@ class StoredAuthority:
     orders: tuple[StoredOrder, ...] = ()
     quote: Quote | None = None
     batch_digest: bytes = b""
+    batch_root: Envelope | None = None
     acknowledged_sequence: int = 0
     enrolment: Envelope | None = None
     asked: tuple[bytes, ...] = ()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from flopgate_governor.core import account
 from flopgate_governor.core.chain import Place, check_continuity, check_end, place
@@ -58,6 +59,7 @@ class Arrived:
         stored_digest: of the report on record with the same sequence.
         quoted: our record of the answer it quotes.
         proven: what came beside it proves that this answer was ours, and lost.
+        disowned: what came beside it shows that a revoked key signed this answer.
         told_ms: gate running time of this host when it was told of each pause that lapses.
     """
 
@@ -69,6 +71,7 @@ class Arrived:
     stored_digest: bytes | None = None
     quoted: IssuedAnswer | None = None
     proven: bool = False
+    disowned: bool = False
 
 
 @quick
@@ -119,7 +122,14 @@ def exchange(
     if where is Place.DUPLICATE:
         return make_exchanged(place=where, host=host)
     own = own_quote(report, authority)
-    quote = read_quote(own, host, arrived.quoted, numbering, proven=arrived.proven)
+    quote = read_quote(
+        own,
+        host,
+        arrived.quoted,
+        numbering,
+        proven=arrived.proven,
+        disowned=arrived.disowned,
+    )
     if where is Place.GAP:
         return make_exchanged(place=where, host=host)
     if quote.rolled_back and standing.halt is None:
@@ -261,9 +271,11 @@ def _judge(
     if arrived.carried:
         return ()
     by_workload = {lane.workload: lane for lane in report.lanes}
-    bare = bare_chips(report, host)
-    if bare is not None:
-        return tuple(Verdict(workload=lane.workload, outcome=bare) for lane in report.request.lanes)
+    barred = _DISOWNED if quote.disowned else bare_chips(report, host)
+    if barred is not None:
+        return tuple(
+            Verdict(workload=lane.workload, outcome=barred) for lane in report.request.lanes
+        )
     verdicts = []
     for wanted in report.request.lanes:
         facts = lanes[wanted.workload]
@@ -298,6 +310,13 @@ def _judge(
             books.move(lane_scopes(host.host, wanted.workload), facts, held)
             lanes[wanted.workload] = held
     return tuple(verdicts)
+
+
+_DISOWNED: Final = Refusal(
+    reason="quote.revoked",
+    detail="the answer that was quoted is under a key that officers have revoked",
+    way_back="Ask again with this answer: it goes on by itself.",
+)
 
 
 def bare_chips(report: Report, host: HostFacts) -> Refusal | None:

@@ -189,6 +189,13 @@ class GovernorBook:
         signing = VerifyingKey(signing_spki)
         return former | {signing.key_id: signing}
 
+    @property
+    def revoked_keys(self) -> dict[str, VerifyingKey]:
+        """Former online keys that officers revoked, by id."""
+        revoked = self.orders.trust.revoked
+        known = [held.key for held in self.orders.delegated]
+        return {key.key_id: key for key in known if key.key_id in revoked}
+
     def numbering(self, unix_ms: int, ours: Mapping[int, bytes]) -> Numbering:
         """Our own batches, as quotes of some numbers are judged by them now."""
         halt = self.halt

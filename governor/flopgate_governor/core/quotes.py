@@ -8,6 +8,9 @@ number that we signed and do not have
 unknown, while halted, of a number that lies   lost as well: the halt is proven already
 between what is certainly ours and what was
 shown to be lost
+unknown, or of another number, with the root   disowned: a thief's, or one of before that our
+of a batch of that number under a key that     store lost: recorded, nothing is granted
+officers revoked
 unknown, of a batch that stands in our store   conflicting: evidence
 unknown otherwise                              unproven: nothing is recorded, granted or charged
                                                to anybody else, and nobody is accused
@@ -52,6 +55,7 @@ class QuoteRead:
         grant: digest of the request whose grant was accepted last, or empty.
         stale: an older answer than an earlier report quoted.
         rolled_back: it is an answer of ours that our store lost.
+        disowned: a key signed it that officers have revoked since; it is stale, too.
         license, reserve: where the gate stands with our licenses of either kind.
     """
 
@@ -59,6 +63,7 @@ class QuoteRead:
     grant: bytes
     stale: bool = False
     rolled_back: bool = False
+    disowned: bool = False
     license: LicenseQuote | None = None
     reserve: LicenseQuote | None = None
 
@@ -133,16 +138,19 @@ def proves_loss(
     number = quote.batch_number
     if not 0 < number <= numbering.reach or numbering.was_lost(number):
         return False
+    return is_signed(root, quote, keys) and numbering.ours.get(number) != root.digest
+
+
+def is_signed(root: Envelope, quote: Quote, keys: Mapping[str, VerifyingKey]) -> bool:
+    """Whether one of these keys signed this root, for the authority and batch that are quoted."""
     # A root of ours has one signature; more would only be dear to look at.
     if len(root.signatures) != 1:
         return False
     try:
-        verified = verify(root, PayloadType.BATCH_ROOT, keys)
-        batch = decode_batch_root(verified.payload)
+        batch = decode_batch_root(verify(root, PayloadType.BATCH_ROOT, keys).payload)
     except PeerError:
         return False
-    same = batch.origin == quote.authority and batch.batch_number == number
-    return same and numbering.ours.get(number) != verified.digest
+    return batch.origin == quote.authority and batch.batch_number == quote.batch_number
 
 
 def read_quote(
@@ -152,10 +160,11 @@ def read_quote(
     numbering: Numbering,
     *,
     proven: bool,
+    disowned: bool = False,
 ) -> QuoteRead:
     """Judge a quote; ``known`` is our own record of the quoted digest, ``None`` if there is none.
 
-    ``proven``: what came beside the report `proves_loss`.
+    ``proven``: what came beside the report `proves_loss`; ``disowned``: a revoked key signed it.
 
     Raises:
         HistoryError: it quotes an answer that this authority never gave.
@@ -170,6 +179,16 @@ def read_quote(
         return _read(quote, _unknown(quote))
     if known is None and (proven or numbering.is_losing(number)):
         return _read(quote, _unknown(quote), rolled_back=True)
+    if disowned and (known is None or known.batch_number != number):
+        # Of a grant that a thief gave nothing is settled.
+        return make_quote_read(
+            answer=NO_ANSWER,
+            grant=b"",
+            stale=True,
+            disowned=True,
+            license=quote.license,
+            reserve=quote.reserve,
+        )
     if known is None and not numbering.is_ours(number):
         raise ForgedError(
             f"quotes answer {quote.answer_digest.hex()[:16]} of batch {number}, of which this "

@@ -132,6 +132,11 @@ class OrderBook:
         )
 
     @property
+    def online(self) -> dict[str, VerifyingKey]:
+        """Keys that were ever let sign, revoked or not, by id."""
+        return {held.key.key_id: held.key for held in self.delegated}
+
+    @property
     def due_ms(self) -> int | None:
         """When the next order comes into force; ``None`` where none waits."""
         return min((held.due_ms for held in self.waiting), default=None)

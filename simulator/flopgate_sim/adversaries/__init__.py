@@ -160,6 +160,15 @@ ADVERSARIES = (
         play=key_plays.revoked_key_used,
     ),
     Adversary(
+        name="numbers-made-up",
+        tries="holds the online key, and answers two of three hosts in batches of numbers beyond "
+        "all that come, to keep them from their authority for good",
+        expected=Expected.PREVENTED,
+        comes="the hosts stand until officers replace the key and revoke it; then they take what "
+        "the next one signs, their reports go on record, and nobody is accused",
+        play=key_plays.numbers_made_up,
+    ),
+    Adversary(
         name="date-evaded",
         tries="cuts a host off and switches it off for a while, before a date of `enforce`",
         expected=Expected.BOUNDED,

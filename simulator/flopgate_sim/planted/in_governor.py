@@ -111,10 +111,10 @@ def snapshot_accepted() -> tuple[Swap, ...]:
 def restored_grants() -> tuple[Swap, ...]:
     read = quotes.read_quote
 
-    def trusting(quote: Any, facts: Any, known: Any, numbering: Any, *, proven: bool) -> QuoteRead:
+    def trusting(quote: Any, facts: Any, known: Any, numbering: Any, **beside: bool) -> QuoteRead:
         if quote is not None and quote.answer_digest and known is None:
             return QuoteRead(answer=facts.quoted, grant=quote.grant)
-        return read(quote, facts, known, numbering, proven=proven)
+        return read(quote, facts, known, numbering, **beside)
 
     return (
         Swap(working_set, "shows_loss", lambda *_arguments: False),

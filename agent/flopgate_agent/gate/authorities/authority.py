@@ -55,6 +55,7 @@ class Authority(OfficerOrders):
 
     Attributes:
         quote: of the newest answer; a report says it as ``quote_at`` does.
+        quote_signers: ids of the online keys that signed it.
         quoted_ms: when this run took that answer, in host elapsed time; 0: an earlier run did.
         permit: the newest grant, while no newer answer refused.
         acknowledged_sequence: it needs no report up to here: it has them, or follows the chain
@@ -97,6 +98,18 @@ class Authority(OfficerOrders):
         self.note_policy(stored.named_policy)
         for order in stored.orders:
             self.restore(order.envelope, order.first_seen_running_ms)
+        root = stored.batch_root
+        self.quote_signers = frozenset() if root is None else self.signers_of(root)
+
+    @property
+    def newest_number(self) -> int:
+        """Answers of lower batches are older; 0 where the newest is under revoked keys alone.
+
+        What a thief made up would else keep out whatever the authority signs with its next key.
+        """
+        signers = self.quote_signers
+        disowned = bool(signers) and self.is_revoked(signers)
+        return 0 if disowned else self.quote.batch_number
 
     def note_grant(self, digest: bytes, now_ms: int) -> None:
         """A grant is in use from now on."""

@@ -16,8 +16,8 @@ from typing import Final
 
 from flopgate_proto.amounts import span_text
 from flopgate_proto.codec import PayloadType
-from flopgate_proto.envelope import Envelope
-from flopgate_proto.errors import ForgedError
+from flopgate_proto.envelope import Envelope, verify
+from flopgate_proto.errors import ForgedError, PeerError
 from flopgate_proto.keys import VerifyingKey
 from flopgate_proto.limits import HELD_ORDERS_MAX
 from flopgate_proto.orders.book import GATE, OrderBook
@@ -290,6 +290,14 @@ class OfficerOrders:
     def is_revoked(self, signers: frozenset[str]) -> bool:
         """Whether all of these online keys were revoked."""
         return signers <= self._revoked
+
+    def signers_of(self, root: Envelope) -> frozenset[str]:
+        """Online keys, in force or not, that signed a root which was taken before."""
+        keys = {} if self.orders is None else self.orders.online
+        try:
+            return verify(root, PayloadType.BATCH_ROOT, keys).signers
+        except PeerError:
+            return frozenset()
 
     def check_approval(self, envelope: Envelope) -> tuple[LicenseApproval, bytes]:
         """Officers of the role for it approved licenses; what they signed, and its digest.

@@ -133,6 +133,7 @@ def take_answer(accepted: Accepted, authority: Authority, now_ms: int) -> None:
     """Put an accepted answer in force."""
     answer = accepted.verified.answer
     authority.quote, authority.quoted_ms = accepted.quote, now_ms
+    authority.quote_signers = accepted.verified.signers
     authority.batch_digest = accepted.verified.batch_digest
     authority.acknowledged_sequence = accepted.acknowledged_sequence
     authority.note_scopes(answer.scopes)
@@ -162,6 +163,7 @@ def take_licensed(
         batch_number=verified.batch.batch_number,
     )
     authority.quoted_ms = received_ms
+    authority.quote_signers = verified.signers
     authority.batch_digest = verified.batch_digest
     authority.acknowledged_sequence = max(
         authority.acknowledged_sequence, answer.acknowledged_sequence
@@ -232,7 +234,7 @@ def _refusals(answer: Answer) -> dict[str, Refusal]:
 
 def _superseded(verified: VerifiedAnswer, authority: Authority) -> bool:
     """Whether a newer answer was taken: of a later batch, or to a later report of the same one."""
-    number, newest = verified.batch.batch_number, authority.quote.batch_number
+    number, newest = verified.batch.batch_number, authority.newest_number
     if number == newest:
         return verified.answer.acknowledged_sequence < authority.acknowledged_sequence
     return number < newest
@@ -256,7 +258,7 @@ def _check_number(
 
     What an answer acknowledges tells nothing of its age: that of a license answers an old request.
     """
-    number, newest = verified.batch.batch_number, authority.quote.batch_number
+    number, newest = verified.batch.batch_number, authority.newest_number
     if (
         number < newest
         and request is not None
@@ -274,7 +276,7 @@ def _check_number(
 def check_batch(verified: VerifiedAnswer, authority: Authority) -> None:
     """Refuse another batch of the same number."""
     number = verified.batch.batch_number
-    same_batch = authority.quote.batch_number == number
+    same_batch = authority.newest_number == number
     if same_batch and authority.batch_digest not in {b"", verified.batch_digest}:
         raise HistoryError(
             f"two different batches {number} of {authority.name}",

@@ -105,3 +105,42 @@ class Thieving:
     def down(self, message: pb.ToGate) -> list[pb.ToGate]:
         """As it is."""
         return [message]
+
+
+class Renumbering:
+    """Signs what the authority answers once more, as a batch far beyond all that will come.
+
+    ``tried`` counts his answers. He grants no more than was granted.
+    """
+
+    def __init__(self, key: SigningKey, authority: str, number: int) -> None:
+        self.tried = 0
+        self._key = key
+        self._authority = authority
+        self._number = number
+
+    def up(self, message: pb.LinkUp) -> pb.LinkUp | None:
+        """As it is."""
+        return message
+
+    def down(self, message: pb.ToGate) -> list[pb.ToGate]:
+        """His answers in the place of the authority's."""
+        if not message.HasField("answers"):
+            return [message]
+        payloads = []
+        for leaf in message.answers.answers:
+            answer = pb.Answer.FromString(leaf.payload)
+            answer.governor_unix_ms += 1
+            payloads.append(answer.SerializeToString(deterministic=True))
+        self.tried += len(payloads)
+        self._number += 1
+        root, proven = seal_batch(
+            payloads,
+            origin=self._authority,
+            batch_number=self._number,
+            previous=bytes(32),
+            signer=self._key,
+        )
+        leaves = [pb.AnswerLeaf(payload=p.payload, index=p.index, path=p.path) for p in proven]
+        batch = pb.AnswerBatch(batch_root=envelope_to_wire(root), answers=leaves)
+        return [pb.ToGate(answers=batch)]

@@ -100,6 +100,7 @@ class PlainLedger:
                 orders=known.orders,
                 quote=action.quote if action.quote.answer_digest else None,
                 batch_digest=action.batch_digest,
+                batch_root=action.batch_root,
                 acknowledged_sequence=action.acknowledged_sequence,
                 enrolment=known.enrolment,
                 asked=known.asked,
