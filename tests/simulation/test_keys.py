@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import count
 
 import pytest
 
 from flopgate_agent.gate.authorities.authority import Authority
 from flopgate_governor import working_set
 from flopgate_governor.core.orders import Mandate
+from flopgate_governor.views.heads import own_heads
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LaneState
 from flopgate_sim.adversaries import key_plays
-from flopgate_sim.adversaries.stage import at_s, staged, states
+from flopgate_sim.adversaries.stage import at_s, evidence, staged, states
 from flopgate_sim.planted.patching import Swap
 from flopgate_sim.planted.worlds import AUTHORITY, plain
 from flopgate_sim.scenario.kinds import KINDS
+from flopgate_sim.world.faults.thieving import Thieving
 from flopgate_sim.world.governors.governor import Governor
 from flopgate_sim.world.plan import Fault
 from flopgate_sim.world.truths.keys import KeyTruth
+from flopgate_sim.world.world import World
 
 REPLACED_S = 300
 HOUR_MS = 3_600_000
@@ -131,3 +135,44 @@ def test_without_either_rule_a_thief_keeps_hosts_out_for_good(swap: Swap) -> Non
     assert not played.broken
     assert played.tried
     assert not played.seen
+
+
+def test_an_authority_gets_what_a_thief_had_acknowledged_in_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While nobody knows of him he breaks laws, as whoever holds the key does: nobody judges."""
+    monkeypatch.setattr(World, "_judge", lambda _world, _broken: None)
+    replaced = Fault(at_ms=700_000, kind="key_replaced", target=AUTHORITY, span_ms=10_000)
+    with staged(faults=(replaced,)) as world:
+        (governor,), robbed = world.governors, world.hosts[0]
+        numbers = count(2**50)
+
+        def bring(message: pb.ToGate) -> None:
+            world.engine.after(0, "thief", partial(robbed.from_courier, 0, message))
+
+        def on_record() -> int:
+            assert governor.state is not None
+            (chain,) = [one for one in own_heads(governor.state) if one.host_id == robbed.host_id]
+            return chain.sequence
+
+        def acknowledged() -> int:
+            assert robbed.runner is not None
+            return robbed.runner.core.authorities[AUTHORITY].acknowledged_sequence
+
+        thief = Thieving(
+            keys=lambda: [governor.officers.permit],
+            policy=lambda: governor.officers.policy,
+            unix_ms=lambda: next(numbers),
+            bring=bring,
+        )
+        lacked: list[int] = []
+        at_s(world, 300, lambda: robbed.couriers[0].bend(thief))
+        at_s(world, 690, lambda: robbed.couriers[0].straighten(thief))
+        at_s(world, 699, lambda: lacked.append(acknowledged() - on_record()))
+        world.run()
+        assert thief.tried > 1
+        assert lacked == [thief.tried]
+        assert on_record() == acknowledged()
+        assert states(robbed) == {LaneState.RUNNING}
+        assert governor.halt() is None
+        assert not evidence(world)
