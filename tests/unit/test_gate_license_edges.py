@@ -11,11 +11,12 @@ import pytest
 from flopgate_agent.gate.leasing import Leasing
 from flopgate_agent.gate.settings import LaneSetting
 from flopgate_agent.gate_process.runner import OWNERS, GateRunner, answered
-from flopgate_proto.errors import EnvironmentFault, PeerError
+from flopgate_proto.errors import EnvironmentFault, HistoryError, PeerError
 from flopgate_proto.keys import SigningKey, key_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import LaneState
-from tests.support.fixed import WORKLOAD
+from tests.support import further_orders, orders
+from tests.support.fixed import OFFICER_KEYS, WORKLOAD
 from tests.support.gate_authority import GateAuthority
 from tests.support.gate_license_rig import LICENSES, SPAN_MS, STEP_MS, LicenseRig, approve, issue
 from tests.support.runner_parts import Hand, NoDoor
@@ -173,5 +174,31 @@ def test_a_lane_that_lost_chips_runs_on_by_its_license(tmp_path: Path) -> None:
     rig.run_until(LaneState.RUNNING)
     lanes = (LaneSetting(workload=WORKLOAD, chips=(0,)), LaneSetting(workload="other", chips=(1,)))
     rig.settings = replace(rig.settings, lanes=lanes)
+    rig.again()
+    rig.run_until(LaneState.RUNNING)
+
+
+def test_law_6_a_license_whose_approval_an_officer_vetoed_is_not_taken(rig: LicenseRig) -> None:
+    request = rig.request()
+    approval = approve(request)
+    veto = further_orders.veto(order_digest=approval.digest)
+    rig.order(orders.sealed_order(veto, OFFICER_KEYS[2:]))
+    for start in (False, True):
+        if start:
+            rig.again()
+        with pytest.raises(HistoryError, match=r"order\.vetoed"):
+            rig.install(issue(rig.authority, request, approval=approval))
+    assert rig.state is not LaneState.RUNNING
+    # Another approval of the same request holds.
+    another = approve(request, reason="looked into")
+    rig.install(issue(rig.authority, request, approval=another))
+    rig.run_until(LaneState.RUNNING)
+
+
+def test_a_veto_ends_no_license_that_was_taken(rig: LicenseRig) -> None:
+    found = rig.licensed()
+    rig.run_until(LaneState.RUNNING)
+    veto = further_orders.veto(order_digest=found.approval.digest)
+    rig.order(orders.sealed_order(veto, OFFICER_KEYS[2:]))
     rig.again()
     rig.run_until(LaneState.RUNNING)

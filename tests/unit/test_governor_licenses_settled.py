@@ -9,15 +9,19 @@ from flopgate_governor.licenses.words import sum_lines
 from flopgate_governor.service.overview import overview
 from flopgate_proto.amounts import date_text
 from flopgate_proto.envelope import Envelope
+from flopgate_proto.errors import HistoryError
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import Policy
+from flopgate_proto.values import Policy, Veto
 from flopgate_proto.values.licenses import LicenseApproval
 from tests.support.governor import (
+    AUTHORITY,
     LIFETIME_MS,
     OFFICERS,
     FakeHost,
     LocalGovernor,
     answers,
+    joined,
+    signed,
 )
 from tests.support.governor_licenses import (
     AMPLE,
@@ -44,6 +48,31 @@ from tests.support.verdicts import ceiling_of
 @pytest.fixture
 def governor_policy() -> Policy:
     return license_policy(AMPLE)
+
+
+# ---------------------------------------------------------------------- vetoed
+
+
+def test_law_6_one_officer_ends_an_approval_for_whoever_has_no_license_yet(
+    governor: LocalGovernor,
+) -> None:
+    first, second = joined(governor, 2)
+    requests = asking(first), asking(second)
+    for request in requests:
+        carry(governor, request)
+    approval = approval_of(governor, *requests)
+    given = give(governor, approval, requests[0].digest)
+    assert len(given.licenses) == 1
+    held = totals(governor)
+    veto = Veto(
+        authority=AUTHORITY, order_digest=signed(approval).digest, nonce=bytes(16), reason="no"
+    )
+    governor.order(veto, OFFICERS[2:])
+    governor.reopen()
+    for ask_again in (preview, give):
+        with pytest.raises(HistoryError, match=r"order\.vetoed"):
+            ask_again(governor, approval)
+    assert totals(governor) == held
 
 
 # ---------------------------------------------------------------------- settlement

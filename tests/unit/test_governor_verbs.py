@@ -116,6 +116,17 @@ def test_a_token_and_a_certificate_are_told_to_programs(
     assert bearer["uri"].endswith("/r-1")
 
 
+@pytest.mark.usefixtures("made")
+def test_what_has_not_come_yet_is_vetoed_by_its_whole_digest(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An approval of licenses never waits: whoever saw its draft can end it before."""
+    digest = "ab" * 32
+    where = ("--dir", str(root), "--reason", "no", "--draft", str(tmp_path / "veto.json"))
+    drafted = told(capsys, "order", "propose", "veto", digest, *where)
+    assert f"order {digest} never comes into force" in drafted["words"]
+
+
 def test_an_order_and_its_draft_are_told_to_programs(
     root: Path, made: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

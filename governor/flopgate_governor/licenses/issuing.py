@@ -131,4 +131,5 @@ def _checked(
             code="license.approval-requests",
             remedy="Officers approve the requests that are sent.",
         )
+    state.book.orders.check_vetoed(digest)
     return check_approval(approval, digest, state.book.orders.policy, state.now_ms())

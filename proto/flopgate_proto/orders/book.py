@@ -160,12 +160,7 @@ class OrderBook:
         veto = envelope.payload_type == PayloadType.VETO
         book, came = (self, ()) if veto else self.ripe(now_ms)
         verified, root_due_ms = book.verify(envelope)
-        if verified.digest in book.vetoed:
-            raise HistoryError(
-                f"order {verified.digest.hex()[:16]} was vetoed",
-                code="order.vetoed",
-                remedy="Officers sign another one, once they agree.",
-            )
+        book.check_vetoed(verified.digest)
         now = book.in_force
         why = loosened(verified.order, now)
         delay_ms = now.delay_ms if why else 0
@@ -187,6 +182,19 @@ class OrderBook:
         held = Waiting(verified=verified, since_ms=since_ms, due_ms=due_ms, why=why)
         book = replace(book, waiting=(*book.waiting, held))
         return Accepted(book=book, came=came, since_ms=since_ms)
+
+    def check_vetoed(self, digest: bytes) -> None:
+        """Refuse an order that an officer vetoed; an approval of licenses is in no book but is one.
+
+        Raises:
+            HistoryError: it was.
+        """
+        if digest in self.vetoed:
+            raise HistoryError(
+                f"order {digest.hex()[:16]} was vetoed",
+                code="order.vetoed",
+                remedy="Officers sign another one, once they agree.",
+            )
 
     def ripe(self, now_ms: int) -> tuple[OrderBook, tuple[VerifiedOrder, ...]]:
         """The book at this time, and what came into force: what waited long enough."""

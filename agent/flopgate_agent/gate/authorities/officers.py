@@ -303,9 +303,11 @@ class OfficerOrders:
         """Officers of the role for it approved licenses; what they signed, and its digest.
 
         Raises:
-            PeerError: it does not hold, or is another order.
+            PeerError: it does not hold, is another order, or was vetoed.
         """
-        verified = self._orders().trust.verify(envelope)
+        book = self._orders()
+        verified = book.trust.verify(envelope)
+        book.check_vetoed(verified.digest)
         if not isinstance(verified.order, LicenseApproval):
             raise ForgedError(
                 "no approval of licenses that holds now",

@@ -14,12 +14,18 @@ from flopgate_governor.desk.client import status
 from flopgate_governor.files import Layout
 from flopgate_governor.orders.trust_form import read_root
 from flopgate_governor.views.adoptable import adoptable
-from flopgate_governor.views.identities import host_named, is_key, one_of, pauses_named
+from flopgate_governor.views.identities import (
+    digest_of,
+    host_named,
+    is_key,
+    one_of,
+    pauses_named,
+)
 from flopgate_governor.wiring import load_authority, opened
 from flopgate_proto.amounts import parse_span_ms, parse_tflop
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.keys import key_digest
-from flopgate_proto.limits import NONCE_BYTES
+from flopgate_proto.limits import DIGEST_BYTES, NONCE_BYTES
 from flopgate_proto.values.common import Standing
 from flopgate_proto.values.orders import (
     Adoption,
@@ -46,7 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         return added
 
     veto = kind("veto", "one officer: an order that waits never comes into force")
-    veto.add_argument("digest", metavar="DIGEST", help="as `order list` shows it, or how it begins")
+    veto.add_argument(
+        "digest",
+        metavar="DIGEST",
+        help="as `order list` shows it, or how it begins; whole, of a draft that has not come yet",
+    )
     confirm = kind("confirm", "pauses do not lapse")
     confirm.add_argument(
         "digest", nargs="+", metavar="DIGEST", help="as in `status`, or how they begin"
@@ -103,12 +113,16 @@ def _signed(arguments: argparse.Namespace, layout: Layout) -> dict[str, Any]:
 
 
 def _veto(arguments: argparse.Namespace, layout: Layout) -> Order:
+    if len(arguments.digest) == 2 * DIGEST_BYTES:
+        # Of what has not come yet, or never waits: a draft, an approval of licenses.
+        return Veto(order_digest=digest_of(arguments.digest), **_signed(arguments, layout))
     digest = one_of(
         arguments.digest,
         (one.digest for one in status(layout).waiting),
         "order that waits",
         code="veto.unknown",
-        remedy="Copy a digest that `flopgate-governor order list` shows, or sign a pause.",
+        remedy="Copy a digest that `flopgate-governor order list` shows, all 64 digits of one that "
+        "has not come yet, or sign a pause.",
     )
     return Veto(order_digest=digest, **_signed(arguments, layout))
 
