@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flopgate_governor.core.facts import Totals
+from flopgate_governor.joining.tokens import write_token
 from flopgate_governor.store import budgets
 from flopgate_proto.errors import HistoryError, PeerError
 from flopgate_proto.limits import COUNT_MAX
@@ -227,6 +228,25 @@ def test_law_3_no_chip_is_left_behind_by_enrolling_some_of_them_anew(
         governor.enroll(Reimaged(1, chips=7), token)
     assert not reason(governor, host)
     governor.enroll(Reimaged(1, chips=8), token)
+    assert reason(governor, host) == "host.closed"
+
+
+@pytest.mark.parametrize("place", ["site", "jurisdiction", "cluster", "custodian"])
+def test_law_6_no_host_leaves_a_pause_by_enrolling_its_chips_elsewhere(
+    governor: LocalGovernor, place: str
+) -> None:
+    automatic(governor, 9)
+    token = governor.token(hosts=9, capacity_tflop_per_s=2_000_000)
+    host = FakeHost(1)
+    governor.enroll(host, token)
+    other: dict[str, Any] = {place: "elsewhere", "token_id": bytes([77]) * 16}
+    elsewhere = replace(token, **other)
+    with governor.state.store.transaction() as connection:
+        write_token(connection, elsewhere)
+    with pytest.raises(HistoryError, match=r"enrolment\.chip-known"):
+        governor.enroll(anew(host), elsewhere)
+    assert not reason(governor, host)
+    governor.enroll(anew(host), token)
     assert reason(governor, host) == "host.closed"
 
 

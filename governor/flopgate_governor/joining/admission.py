@@ -11,7 +11,7 @@ from flopgate_governor.core.capacity import peaks_of
 from flopgate_governor.core.decide import FLOP_PER_TFLOP
 from flopgate_governor.core.facts import ENDED, Host, LaneFacts
 from flopgate_governor.joining import tpm_quotes
-from flopgate_governor.joining.tokens import check_token
+from flopgate_governor.joining.tokens import PLACES, check_token
 from flopgate_governor.orders.accepting import orders_for, ripen
 from flopgate_governor.orders.rulings import BY_POLICY, Settling, close, closures_left, settle
 from flopgate_governor.state import State
@@ -236,9 +236,9 @@ def _free_chips(
             continue
         host = state.read(connection, other)
         (reason,) = _REASON.run(connection, host_id=other)[0]
-        same = host is not None and (host.custodian, host.cluster) == (
-            enrolment.custodian,
-            enrolment.cluster,
+        # In other places it would leave what is paused there, and what has a budget.
+        same = host is not None and all(
+            getattr(host, place) == getattr(enrolment, place) for place in PLACES
         )
         # All of its chips: those left behind would be metered by nobody, and silent for nobody.
         whole = {row[0] for row in _UUIDS.run(connection, host_id=other)} <= uuids

@@ -36,6 +36,8 @@ class TokenRecord:
     expires_unix_ms: int
 
 
+PLACES: Final = ("cluster", "custodian", "site", "jurisdiction")
+"""Where a token says that its hosts are."""
 _NAMES: Final = tuple(field.name for field in fields(TokenRecord))
 _NEW_TOKEN: Final = Write(insert(schema.token))
 _TOKEN: Final = Query(
@@ -95,7 +97,7 @@ def _check_meant_for(record: TokenRecord, enrolment: Enrolment) -> None:
         raise MisdirectedError(
             "the enrolment pins another trust root than the join token", code="token.trust-root"
         )
-    for name in ("cluster", "custodian", "site", "jurisdiction"):
+    for name in PLACES:
         if getattr(enrolment, name) != getattr(record, name):
             raise MisdirectedError(
                 f"the join token is for {name} {getattr(record, name)!r}, the host says "
