@@ -30,6 +30,7 @@ from tests.support.governor import (
     delegation,
     joined,
 )
+from tests.support.governor_licenses import approval_of, asking, carry
 from tests.unit.test_governor_waiting import POLICY, governor_root, pause, resume
 
 STRANGER = SigningKey.from_scalar(9_000)
@@ -131,3 +132,18 @@ def test_law_6_what_reads_otherwise_than_it_was_meant_is_not_signed() -> None:
     listed = [Role(name=role.name, threshold=role.threshold, keys=role.keys) for role in root.roles]
     with pytest.raises(MisuseError, match=r"order\.codec"):
         encoded(replace(root, roles=listed))  # type: ignore[arg-type]
+
+
+def test_law_5_requests_of_an_approval_have_hosts_and_what_they_ask_for(
+    governor: LocalGovernor,
+) -> None:
+    host = joined(governor)[0]
+    request = asking(host, ask_tflop=5_000_000, span_ms=86_400_000)
+    carry(governor, request)
+    approval = replace(approval_of(governor, request), requests=(request.digest, bytes(32)))
+    asked, whose, unknown = known(governor, approval)
+    assert asked == f"request {request.digest.hex()[:16]}: a license for 1d, 5e18 FLOP of w1"
+    assert whose.strip().startswith(f"host {host.host_id.hex()[:16]}: of cluster c1, custodian cu")
+    assert unknown == f"request {bytes(8).hex()}: not on record here"
+    many = tuple(bytes([1, number]) * 16 for number in range(70))
+    assert known(governor, replace(approval, requests=many))[-1] == "and 6 requests more"

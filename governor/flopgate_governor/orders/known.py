@@ -5,14 +5,16 @@ Nothing of it is signed: the order's own bytes say what `words` says, and no mor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from flopgate_governor.orders.words import in_words, quoted, scope_words
 from flopgate_governor.policies.diff import change_lines, changes
 from flopgate_governor.state import State, read_hosts
-from flopgate_proto.amounts import counted, date_text
+from flopgate_governor.store import license_rows
+from flopgate_proto.amounts import counted, date_text, flop_text, span_text
 from flopgate_proto.keys import key_digest
 from flopgate_proto.trust import ROLE_OF, Trust
+from flopgate_proto.values.licenses import LicenseApproval
 from flopgate_proto.values.orders import (
     Adoption,
     Closure,
@@ -29,6 +31,8 @@ from flopgate_proto.values.orders import (
 
 SHOWN = 16
 """So many digits of an identity."""
+REQUESTS_SHOWN = 64
+"""So many requests of one approval."""
 
 
 def known_lines(payload_type: str, order: Order, state: State) -> list[str]:
@@ -66,6 +70,8 @@ def _named(order: Order, state: State) -> Iterator[str]:
         case Policy():
             old = state.book.orders.policy
             yield from () if old is None else change_lines(changes(old, order))
+        case LicenseApproval(requests=digests):
+            yield from _requests(digests, state)
         case _:
             pass
 
@@ -120,6 +126,25 @@ def _host(host_id: bytes, state: State) -> str:
     host = found[0]
     cluster, custodian, site = map(quoted, (host.cluster, host.custodian, host.site))
     return f"{shown}: of cluster {cluster}, custodian {custodian}, site {site}"
+
+
+def _requests(digests: Sequence[bytes], state: State) -> Iterator[str]:
+    with state.store.transaction() as connection:
+        found = license_rows.load_asked(connection, digests)
+    for digest in digests[:REQUESTS_SHOWN]:
+        shown, wished = f"request {digest.hex()[:SHOWN]}", found.get(digest)
+        asked = None if wished is None else wished.report.request
+        if wished is None or asked is None or asked.license is None:
+            yield f"{shown}: not on record here"
+            continue
+        kind = "a reserve" if asked.license.reserve else "a license"
+        lanes = ", ".join(
+            f"{flop_text(one.headroom_tflop)} of {quoted(one.workload)}" for one in asked.lanes
+        )
+        yield f"{shown}: {kind} for {span_text(asked.license.span_ms)}, {lanes or 'for no lane'}"
+        yield f"  {_host(wished.report.host_id, state)}"
+    if len(digests) > REQUESTS_SHOWN:
+        yield f"and {counted(len(digests) - REQUESTS_SHOWN, 'request')} more"
 
 
 def _root(old: TrustRoot, new: TrustRoot) -> Iterator[str]:
