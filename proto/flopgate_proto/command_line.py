@@ -143,6 +143,20 @@ class StandardOutput(io.FileIO):
             raise
 
 
+class StandardError(io.FileIO):
+    """Descriptor 2: what cannot be told there is lost, and is no reason to leave off.
+
+    A full disk under a log ends no service, and a reader that left keeps no order from being given.
+    """
+
+    def write(self, data: Any, /) -> Any:
+        """As any file, but that it never fails."""
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
 def mend_streams() -> None:
     """Before anything is opened: the number of a closed stream would go to a ledger, say.
 
@@ -151,19 +165,24 @@ def mend_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8", errors=_ESCAPED))  # noqa: PTH123, SIM115
-    out = sys.stdout
     # Python's own, and not what was put there since.
-    if out is sys.__stdout__ and isinstance(out, io.TextIOWrapper):
-        out.flush()
-        raw = StandardOutput(out.fileno(), "w", closefd=False)
-        sys.stdout = io.TextIOWrapper(
-            raw if out.write_through else io.BufferedWriter(raw),
-            encoding=out.encoding,
-            errors=_ESCAPED,
-            newline="\n",
-            line_buffering=out.line_buffering,
-            write_through=out.write_through,
-        )
+    if sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = _over(StandardOutput, sys.stdout)
+    if sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = _over(StandardError, sys.stderr)
+
+
+def _over(kind: type[io.FileIO], out: io.TextIOWrapper) -> io.TextIOWrapper:
+    out.flush()
+    raw = kind(out.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        raw if out.write_through else io.BufferedWriter(raw),
+        encoding=out.encoding,
+        errors=_ESCAPED,
+        newline="\n",
+        line_buffering=out.line_buffering,
+        write_through=out.write_through,
+    )
 
 
 def output_failed(error: OSError) -> bool:

@@ -114,6 +114,16 @@ def test_a_prolog_whose_words_nobody_gets_keeps_no_job_out(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("out", ["2> /dev/full", "2>&1 | true", "2>&-"])
+def test_an_error_that_nobody_can_be_told_keeps_its_exit_status(
+    tmp_path: Path, out: str, unbuffered: str
+) -> None:
+    words = ("-m", "flopgate_governor.cli", "status", "--dir", str(tmp_path))
+    line = f'{{ sleep 0.3; "$@"; }} {out}'
+    assert run(line, *words, PYTHONUNBUFFERED=unbuffered).returncode == 2
+
+
 def test_another_pipe_than_standard_output_is_a_fault() -> None:
     """A reader that left is one's own affair; a child that died is a mistake, with its trace."""
     program = (
