@@ -86,6 +86,25 @@ def test_the_record_is_written_before_the_act(tmp_path: Path) -> None:
         assert host.driver.compute_mode(0) == 0
 
 
+def test_a_record_that_cannot_be_written_is_told_and_nothing_is_set_until_it_can(
+    tmp_path: Path,
+) -> None:
+    with chip_host(tmp_path, gpus=2) as host:
+        draft = tmp_path / "state" / f".{host.uuids[0]}.chip.json.new"
+        draft.mkdir(parents=True)
+        host.limits.want(host.uuids, Wish.DENIED)
+        host.until(lambda: host.driver.compute_mode(1) == PROHIBITED, "the other chip")
+        host.until(lambda: bool(host.told), "word of the first one")
+        (fact,) = host.told
+        assert (fact.uuid, fact.rung, fact.state) == (host.uuids[0], "journal", State.REFUSED)
+        assert fact.detail == "Is a directory"
+        assert host.driver.compute_mode(0) == 0
+        children = host.limits.pids
+        draft.rmdir()
+        host.until(lambda: host.driver.compute_mode(0) == PROHIBITED, "the first chip")
+        assert host.limits.pids == children, "nobody died of it"
+
+
 def test_a_record_of_another_boot_puts_nothing_back(tmp_path: Path) -> None:
     with chip_host(tmp_path) as host:
         host.driver.set_power_limit(0, 500_000)
@@ -212,19 +231,6 @@ def test_without_a_record_what_is_held_already_goes_back_to_the_defaults(tmp_pat
         assert (host.driver.compute_mode(0), host.driver.power_limit_mw(0)) == (0, ALL_MW)
         told = {(fact.rung, fact.state) for fact in host.told}
         assert told == {("compute_mode", State.UNREADABLE), ("power", State.UNREADABLE)}
-
-
-def test_a_child_that_cannot_write_its_record_is_told_once(tmp_path: Path) -> None:
-    with chip_host(tmp_path, gpus=2) as host:
-        (tmp_path / "state" / f".{host.uuids[0]}.chip.json.new").mkdir(parents=True)
-        host.limits.want(host.uuids, Wish.DENIED)
-        host.until(lambda: host.driver.compute_mode(1) == PROHIBITED, "the chip behind it")
-        host.now_ms += 10_000
-        host.until(lambda: bool(host.limits.pids), "one more child")
-        host.until(lambda: not host.limits.pids, "it to end as well")
-        told = [(fact.uuid, fact.rung, fact.state, fact.detail) for fact in host.told]
-        assert told == [(host.uuids[0], "chip", State.REFUSED, "ENDED")]
-        assert host.driver.compute_mode(0) == 0, "nothing is set without a record"
 
 
 def test_a_setter_that_says_yes_and_does_nothing_is_found_out(tmp_path: Path) -> None:

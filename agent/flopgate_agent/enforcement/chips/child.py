@@ -25,7 +25,14 @@ from flopgate_agent.enforcement.chips.journal import ChipJournal, DamagedError, 
 from flopgate_agent.enforcement.chips.nodes import Nodes
 from flopgate_agent.enforcement.chips.power import Power
 from flopgate_agent.enforcement.chips.rung import NoWayError, Rung
-from flopgate_agent.enforcement.chips.wire import Fact, State, WireError, Wish, decode_wishes
+from flopgate_agent.enforcement.chips.wire import (
+    JOURNAL,
+    Fact,
+    State,
+    WireError,
+    Wish,
+    decode_wishes,
+)
 
 RUNGS: Final[tuple[Rung, ...]] = (ComputeMode(), Clocks(), Power())
 """Those of the driver; `Nodes` and `DeviceFilter` come to them where the gate asks for them."""
@@ -56,7 +63,7 @@ class Setter:
         self._rungs = rungs
 
     def serve(self, uuid: str, wish: Wish) -> None:
-        """One chip. ``OSError`` where the journal cannot be written: then nothing was set."""
+        """One chip. Where the journal cannot be written nothing is set, and that is told."""
         self._say(Fact(uuid=uuid, rung="", state=State.BEGUN))
         try:
             handle = self._nvml.nvmlDeviceGetHandleByUUID(uuid)
@@ -68,7 +75,7 @@ class Setter:
         except DamagedError as error:
             # Whatever was held is unknown: all is put back to what the driver has by default.
             before = dict.fromkeys(rung.name for rung in self._rungs)
-            self._tell(uuid, "journal", State.UNREADABLE, str(error))
+            self._tell(uuid, JOURNAL, State.UNREADABLE, str(error))
         for rung in self._rungs:
             try:
                 self._serve(uuid, handle, rung, wish, before)
@@ -77,6 +84,9 @@ class Setter:
             except self._nvml.NVMLError as error:
                 name = error_name(self._nvml, error.value)
                 self._tell(uuid, rung.name, State.REFUSED, name)
+            except OSError as error:
+                # Without its name: it stands in reports.
+                self._tell(uuid, JOURNAL, State.REFUSED, str(error.strerror))
 
     def _serve(
         self, uuid: str, handle: Any, rung: Rung, wish: Wish, before: dict[str, int | None]

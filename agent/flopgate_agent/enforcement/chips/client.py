@@ -15,6 +15,7 @@ from typing import Protocol
 
 from flopgate_agent.enforcement.chips.wire import (
     ANSWER_BYTES_MAX,
+    JOURNAL,
     Fact,
     State,
     WireError,
@@ -239,7 +240,10 @@ class ChipLimits:
             # A record stands before the act: that act may never have come to be.
             return [fact] if before is not None and before.state is State.HELD else []
         self.stands[key] = fact
-        if fact.state is State.REFUSED and self._asked.get(fact.uuid) is Wish.FREE:
+        if fact.state is State.REFUSED and fact.rung == JOURNAL:
+            # Nothing was set: there may be room again in a moment.
+            self._refused.add(fact.uuid)
+        elif fact.state is State.REFUSED and self._asked.get(fact.uuid) is Wish.FREE:
             self._refused.add(fact.uuid)
             if fact.rung != _CHIP:
                 # What was not undone is held still, by this gate or one before it.

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from flopgate_proto.quick import quick
 
@@ -31,6 +32,10 @@ class Wish(enum.StrEnum):
     """No process may make a new context; what a gate before left slow stays so."""
     SLOWED = "slowed"
     """The same, and lowest clocks and power for what computes nevertheless."""
+
+
+JOURNAL: Final = "journal"
+"""In the place of a rung: the record of what was before."""
 
 
 class State(enum.StrEnum):
