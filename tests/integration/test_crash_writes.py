@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tests.support.crash.command_scene import CommandScene
 from tests.support.crash.commands import Command
 from tests.support.crash.figures import CrashError, spread
 from tests.support.crash.governor_scene import GovernorScene
+from tests.support.crash.lockdown_scene import LockdownScene
 from tests.support.crash.site_scene import SiteScene
 from tests.support.crash.switch import How, Strike
 
@@ -62,6 +64,18 @@ def test_law_9_a_host_whose_gate_or_courier_dies_at_its_writes(tmp_path: Path) -
         scene.put_ledger_back()
         with pytest.raises(CrashError, match=r"law 4"):
             scene.live("gate", None)
+
+
+def test_law_8_a_lock_down_or_its_child_that_cannot_write_stops_the_lane(tmp_path: Path) -> None:
+    days = (
+        ("lockdown", at("write .*.lane.json.new", how=How.FULL)),
+        ("chip setter", at("write .CHIP.chip.json.new", how=How.FAIL)),
+    )
+    with LockdownScene(tmp_path) as scene:
+        for program, strike in days:
+            place = strike.place.replace("CHIP", scene.uuid)
+            scene.live(program, replace(strike, place=place))
+        assert scene.figures.struck.total() == len(days)
 
 
 def test_law_9_commands_that_die_at_their_writes_leave_no_half_file(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Final, Protocol, Self
 from tests.support.crash.command_scene import CommandScene
 from tests.support.crash.figures import CrashError, Figures, Tell, once, spread
 from tests.support.crash.governor_scene import GovernorScene
+from tests.support.crash.lockdown_scene import LockdownScene
 from tests.support.crash.site_scene import SiteScene
 from tests.support.crash.switch import How, Strike, Switch
 
@@ -150,6 +151,7 @@ def sites(plan: Plan, tell: Tell) -> Figures:
 SCENES: Final[dict[str, tuple[str, Play]]] = {
     "governor": ("flopgate-governor serve, with hosts and officers", played(GovernorScene)),
     "site": ("governor, gate and courier of one host, with two jobs", sites),
+    "lockdown": ("the lock-down of a gate that is gone, and its child", played(LockdownScene)),
     "commands": ("commands that write files", played(CommandScene)),
 }
 """What each is, and how it is played."""
