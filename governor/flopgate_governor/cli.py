@@ -41,7 +41,7 @@ PROGRAM: Final = Commands(
     table=COMMANDS,
     description="The oversight side of flopgate: what officers look at, decide and sign. "
     "Begin with\n`flopgate-governor status --dir DIR`; docs/governor.md is an officer's day.",
-    epilog="Exit status:\n0 done, 1 refused or unreachable, 2 usage or configuration.",
+    epilog="Exit status: 0 done, 1 refused or unreachable, 2 usage or configuration.",
     version=f"flopgate {VERSION}",
 )
 

@@ -67,7 +67,7 @@ class Commands:
     def _parser(self) -> argparse.ArgumentParser:
         width = max(map(len, self.table)) + 2
         listed = "\n".join(f"  {name:<{width}}{text}" for name, text in self.table.items())
-        more = f"`{self.prog} COMMAND --help` says more. {self.epilog}".strip()
+        more = f"`{self.prog} COMMAND --help` says more.\n{self.epilog}".strip()
         parser = argparse.ArgumentParser(
             prog=self.prog,
             description=self.description,
@@ -76,7 +76,12 @@ class Commands:
         )
         if self.version is not None:
             parser.add_argument("--version", action="version", version=self.version)
-        parser.add_argument("command", choices=self.table, metavar="COMMAND")
+        parser.add_argument(
+            "command",
+            choices=self.table,
+            metavar="COMMAND",
+            help="one of those below, then its own",
+        )
         rest = parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
         rest.required = False  # else the complaint about a missing COMMAND names it, too
         return parser

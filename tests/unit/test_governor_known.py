@@ -58,15 +58,20 @@ def test_a_key_that_is_revoked_has_an_officers_name(governor: LocalGovernor) -> 
     assert told.startswith(f"key {OFFICERS[1].key_id[:16]}: officer {name}'s, of the roles ")
     assert "resume" in told
     (online,) = known(governor, revocation(PERMIT))
-    assert online.endswith("answers are signed with it now, delegation 1")
+    assert online.endswith(": online key, delegation 1, this governor signs with it")
     (stranger,) = known(governor, revocation(STRANGER))
     assert stranger.endswith("of no officer, and never an online key here")
 
 
-def test_a_former_online_key_is_told_as_one(governor: LocalGovernor) -> None:
+def test_the_online_key_that_a_governor_signs_with_is_told_from_others(
+    governor: LocalGovernor,
+) -> None:
+    """Not the one that was delegated last: until it is installed, to revoke the first halts all."""
     governor.order(replace(delegation(), serial=2, permit_spki=STRANGER.spki))
-    (former,) = known(governor, revocation(PERMIT))
-    assert former.endswith("a former online key, delegation 1")
+    (signs,) = known(governor, revocation(PERMIT))
+    assert signs.endswith("delegation 1, this governor signs with it")
+    (other,) = known(governor, revocation(STRANGER))
+    assert other.endswith("delegation 2, this governor does not sign with it")
 
 
 def test_pauses_that_are_lifted_have_scope_officer_and_reason(governor: LocalGovernor) -> None:
@@ -100,7 +105,7 @@ def test_a_delegation_says_whether_this_governor_has_the_key(governor: LocalGove
     (ours,) = known(governor, replace(delegation(), serial=2))
     assert ours.endswith("this governor signs with it")
     (other,) = known(governor, replace(delegation(), serial=2, permit_spki=STRANGER.spki))
-    assert other.endswith("this governor does not have it")
+    assert other.endswith("this governor does not sign with it")
 
 
 def test_a_root_says_whose_keys_come_and_go(governor: LocalGovernor) -> None:

@@ -47,6 +47,7 @@ def judged(layout: Layout, draft: Draft) -> tuple[list[str], dict[str, Any]]:
     if loosens:
         delay_ms = book.orders.in_force.delay_ms
         lines += [f"loosens: {what}" for what in loosens]
-        lines.append(f"so it waits {span_text(delay_ms)} once it is accepted")
+        wait = f"so it waits {span_text(delay_ms)} once it is accepted"
+        lines.append(wait if delay_ms else "would not wait: no delay is set")
     told = {"known_here": known, "role": role, "needed": needed, "signed_by": signed}
     return lines, told | {"loosens": loosens, "waits_ms": delay_ms}

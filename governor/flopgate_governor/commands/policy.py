@@ -224,7 +224,8 @@ def _apply(arguments: argparse.Namespace) -> None:
     lines = done.lines
     if done.submitted:
         on_record = f"policy {policy.version} of {policy.authority} is on record"
-        lines = [*lines, on_record, *change_lines(found)]
+        index, *after = lines
+        lines = [index, on_record, *change_lines(found), *after]
     document = {"version": policy.version, "changes": [asdict(change) for change in found]}
     tell(arguments, lines, done.document | document)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from flopgate_governor.desk.client import status
@@ -14,6 +14,7 @@ from flopgate_governor.wiring import opened
 from flopgate_proto.amounts import counted, span_text
 from flopgate_proto.codec.common import scope_of
 from flopgate_proto.errors import FlopgateError
+from flopgate_proto.keys import key_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_proto.values.orders import (
@@ -71,22 +72,30 @@ def after(layout: Layout, order: Order, digest: bytes, *, waits: bool) -> Reply:
 
     It is on record: whatever cannot be read here any more is left out.
     """
+    where = f"--dir {layout.root}"
     try:
         match order:
             case Pause():
                 with opened(layout) as state:
                     names = names_in(state)
-                return _paused(layout.root, order, digest, names, status(layout))
+                return _paused(where, order, digest, names, status(layout))
             case Resume():
-                return _resumed(layout.root, order, digest, status(layout), waits=waits)
+                return _resumed(where, order, digest, status(layout), waits=waits)
+            case _ if waits:
+                return Reply(lines=[f"next: {_until_then(where, digest)}"])
+            case Revocation():
+                with opened(layout) as state:
+                    officers = [key_digest(key.spki) for key in state.book.orders.trust.root.keys]
+                told = _revoked(where, officer=order.key_digest in officers)
             case _:
-                return Reply(lines=[f"next: {_next(layout.root, order, digest, waits=waits)}"])
+                told = _next(where, order)
+        return Reply(lines=[f"next: flopgate-governor {told}"])
     except FlopgateError:
         return Reply()
 
 
 def _paused(
-    root: Path, order: Pause, digest: bytes, names: Names, reply: pb.GetStatusReply
+    where: str, order: Pause, digest: bytes, names: Names, reply: pb.GetStatusReply
 ) -> Reply:
     reached = names.hosts.get(order.scope, frozenset())
     linked = [one.host_id for one in reply.hosts if one.linked and one.host_id in reached]
@@ -100,21 +109,21 @@ def _paused(
     if not reached:
         lines.append(
             "  it stands all the same and holds whoever comes to it; to lift it: flopgate-governor "
-            f"resume --dir {root} --lift {digest.hex()[:SHOWN]} --key KEY ..."
+            f"resume {where} --lift {digest.hex()[:SHOWN]} --key KEY ..."
         )
     if order.lapse_ms is not None:
         lines.append(
             f"  lapses after {span_text(order.lapse_ms)} of each gate's running time, unless a "
             f"quorum says no: flopgate-governor order propose confirm {digest.hex()[:SHOWN]} "
-            f"--dir {root}"
+            f"{where}"
         )
-    lines.append(f"next: flopgate-governor status --dir {root} shows who stands still")
+    lines.append(f"next: flopgate-governor status {where} shows who stands still")
     document = {"hosts": len(reached), "hosts_linked": len(linked), "lapse_ms": order.lapse_ms}
     return Reply(lines=lines, document=document)
 
 
 def _resumed(
-    root: Path, order: Resume, digest: bytes, reply: pb.GetStatusReply, *, waits: bool
+    where: str, order: Resume, digest: bytes, reply: pb.GetStatusReply, *, waits: bool
 ) -> Reply:
     standing = [pause for pause in reply.pauses if pause.digest not in order.lifts]
     document = {
@@ -122,42 +131,43 @@ def _resumed(
         "standing": [pause.digest.hex() for pause in standing],
     }
     if waits:
-        return Reply(lines=[f"next: {_until_then(root, digest)}"], document=document)
+        return Reply(lines=[f"next: {_until_then(where, digest)}"], document=document)
     lines = [f"lifts {counted(len(order.lifts), 'pause')}, {_rest(standing)}"]
-    lines.append(f"next: flopgate-governor status --dir {root} shows who runs again, and why not")
+    lines.append(f"next: flopgate-governor status {where} shows who runs again, and why not")
     return Reply(lines=lines, document=document)
 
 
-def _until_then(root: Path, digest: bytes) -> str:
-    veto = f"flopgate-governor order propose veto {digest.hex()[:SHOWN]} --dir {root}"
+def _until_then(where: str, digest: bytes) -> str:
+    veto = f"flopgate-governor order propose veto {digest.hex()[:SHOWN]} {where}"
     return f"one officer ends it until then: {veto}"
 
 
-def _next(root: Path, order: Order, digest: bytes, *, waits: bool) -> str:
+def _revoked(where: str, *, officer: bool) -> str:
+    if officer:
+        return f"order trust {where}, as the form of a root that leaves the key out for good"
+    return f"status {where} tells whether the governor still answers: an online key was revoked"
+
+
+def _next(where: str, order: Order) -> str:
     """What whoever signed it looks at or does."""
-    if waits:
-        return _until_then(root, digest)
-    where = f"--dir {root}"
     match order:
         case Policy():
-            told = f"policy show {where}"
+            return f"policy show {where}"
         case TrustRoot():
-            told = f"order trust {where}; who joins from now on needs a new token: token create"
-        case Revocation():
-            told = f"order trust {where}, as the form of a root that leaves the key out for good"
+            return f"order trust {where}; who joins from now on needs a new token: token create"
         case Veto() | Seats():
-            told = f"order list {where}"
+            return f"order list {where}"
         case Adoption(host_id=host) | Closure(host_id=host):
-            told = f"host show {host.hex()[:SHOWN]} {where}"
+            return f"host show {host.hex()[:SHOWN]} {where}"
         case Relief():
-            told = f"budget list {where}"
+            return f"budget list {where}"
         case Registration():
-            told = f"workload show {order.workload} {where}"
+            # The operator's own word, in a line that is there to be pasted into a shell.
+            return f"workload show {shlex.quote(order.workload)} {where}"
         case ClusterRuling():
-            told = f"cluster list {where}"
+            return f"cluster list {where}"
         case _:
-            told = f"status {where}"
-    return f"flopgate-governor {told}"
+            return f"status {where}"
 
 
 def _rest(standing: Iterable[pb.PauseStatus]) -> str:

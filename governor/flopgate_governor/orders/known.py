@@ -62,9 +62,8 @@ def _named(order: Order, state: State) -> Iterator[str]:
         case Adoption() | Closure() | Relief():
             yield _host(order.host_id, state)
         case Delegation():
-            held = state.permit.spki == order.permit_spki
-            whose = "this governor signs with it" if held else "this governor does not have it"
-            yield f"key {key_digest(order.permit_spki).hex()[:SHOWN]}: {whose}"
+            digest = key_digest(order.permit_spki)
+            yield f"key {digest.hex()[:SHOWN]}: {_whose(digest, state)}"
         case TrustRoot():
             yield from _root(state.book.orders.trust.root, order)
         case Policy():
@@ -85,10 +84,16 @@ def _key(digest: bytes, state: State) -> str:
             return f"{shown}: officer {quoted(key.name)}'s, of the roles {roles or 'none'}"
     for held in book.delegated:
         if held.key.key_id == digest.hex():
-            newest = held is book.delegated[-1]
-            which = "answers are signed with it now" if newest else "a former online key"
-            return f"{shown}: {which}, delegation {held.delegation.serial}"
+            return (
+                f"{shown}: online key, delegation {held.delegation.serial}, {_whose(digest, state)}"
+            )
     return f"{shown}: of no officer, and never an online key here"
+
+
+def _whose(digest: bytes, state: State) -> str:
+    """By the key file, which a governor that runs may not have read yet."""
+    signs = key_digest(state.permit.spki) == digest
+    return "this governor signs with it" if signs else "this governor does not sign with it"
 
 
 def _pauses(digests: Iterable[bytes], state: State) -> Iterator[str]:

@@ -16,6 +16,7 @@ from flopgate_governor.orders.drafts import read_draft, replace_draft
 from flopgate_governor.orders.words import in_words
 from flopgate_proto.amounts import counted
 from flopgate_proto.errors import ConfigError
+from flopgate_proto.values.licenses import LicenseApproval
 
 TYPED_BACK: Final = 32
 """So many digits of a digest say that two officers hold the same bytes: 128 bits. Who proposes can
@@ -52,7 +53,14 @@ def run(arguments: argparse.Namespace) -> None:
         sys.stderr.write(f"Compare the digest, and type its first {TYPED_BACK} digits: ")
         sys.stderr.flush()
         typed = sys.stdin.readline().strip()
-    if len(typed) < TYPED_BACK or not digest.startswith(typed.lower()):
+    agrees = digest.startswith(typed.lower())
+    if agrees and len(typed) < TYPED_BACK:
+        raise ConfigError(
+            f"{len(typed)} digits of the draft's digest were given, {TYPED_BACK} are needed",
+            code="draft.digest",
+            remedy="Compare that many with whoever proposed it: two orders can share fewer.",
+        )
+    if not agrees:
         raise ConfigError(
             f"the draft's digest is {digest}, {typed!r} was meant",
             code="draft.digest",
@@ -63,4 +71,8 @@ def run(arguments: argparse.Namespace) -> None:
     replace_draft(arguments.draft, approved)
     keys = [one.key_id for one in approved.signatures]
     told = {"words": words, "known_here": known, "digest": digest, "key_ids": keys}
-    tell(arguments, [counted(len(keys), "signature")], told)
+    handed_in = f"order submit {arguments.draft} --dir DIR"
+    if isinstance(draft.order, LicenseApproval):
+        handed_in = f"license issue REQUEST --approval {arguments.draft} --dir DIR --out FILE"
+    then = f"next: another officer approves it; once enough did: flopgate-governor {handed_in}"
+    tell(arguments, [counted(len(keys), "signature"), then], told)
