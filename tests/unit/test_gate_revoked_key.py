@@ -261,6 +261,19 @@ def test_law_4_a_number_of_the_thief_that_comes_again_is_no_second_history() -> 
     assert authority.batch_digest != before
 
 
+def test_law_4_numbers_go_up_again_where_the_next_key_used_one_of_the_thief() -> None:
+    """The ledger has his root of that number, too, and the gate starts anew."""
+    rig = robbed(numbered=100)
+    rig.run_until_request()
+    taken = rig.core.authorities[rig.authority.name].quote.batch_number
+    rig.order(revoked(rig.authority))
+    rig.authority.batch_number = taken - 1
+    rig.answer(rig.authority.answer(rig.reports[-1]))
+    rig.network = cut
+    rig.restart()
+    assert rig.core.authorities[rig.authority.name].newest_number == taken
+
+
 def test_law_4_numbers_of_the_next_key_go_up_only() -> None:
     rig = robbed()
     rig.order(revoked(rig.authority))

@@ -99,7 +99,9 @@ class Authority(OfficerOrders):
         for order in stored.orders:
             self.restore(order.envelope, order.first_seen_running_ms)
         root = stored.batch_root
-        self.quote_signers = frozenset() if root is None else self.signers_of(root)
+        # Of one number the ledger keeps the first root that came, which may be a thief's.
+        quoted = root is not None and root.digest == stored.batch_digest
+        self.quote_signers = self.signers_of(root) if root and quoted else frozenset()
 
     @property
     def newest_number(self) -> int:
