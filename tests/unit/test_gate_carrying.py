@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import replace
 from functools import partial
@@ -305,6 +306,29 @@ def test_law_9_a_gate_that_dies_as_it_writes_its_memory_leaves_what_was_before(
         assert second.read() == before
         second.write(after)
         assert memory().read() == after
+    os.close(fd)
+
+
+def test_memory_that_is_cut_short_again_and_again_leaves_what_was_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, whole = kept_of(running().core), os.pwrite
+
+    def short(fd: int, data: bytes, at: int) -> int:
+        whole(fd, data[:20], at)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    fd = os.memfd_create("allowance")
+    with Manager(tmp_path) as manager:
+        memory = memory_of_next_run(manager, fd)
+        memory.write(before)
+        monkeypatch.setattr(os, "pwrite", short)
+        for _ in range(3):
+            memory.write(CarriedOver())
+            assert memory_of_next_run(manager, fd).read() == before
+        monkeypatch.setattr(os, "pwrite", whole)
+        memory.write(CarriedOver())
+        assert memory_of_next_run(manager, fd).read() == CarriedOver()
     os.close(fd)
 
 

@@ -95,17 +95,17 @@ class KeptMemory:
         data = encode(kept)
         if len(data) > BYTES_MAX:
             data = encode(CarriedOver())
-        self._number += 1
-        data = _HEAD.pack(self._number, len(data)) + data
+        number = self._number + 1
+        data = _HEAD.pack(number, len(data)) + data
         try:
-            _write(self._fd, data, _PLACES[self._number % len(_PLACES)])
+            _write(self._fd, data, _PLACES[number % len(_PLACES)])
         except OSError as error:
-            # The place before holds what was. Tried again each turn; no run may count on it.
+            # Tried again each turn, and never where what was before lies; no run may count on that.
             if self._whole:
                 _LOG.error("cannot leave what is permitted to the next run: %s", error.strerror)
             self.stored = self._whole = False
             return
-        self._written, self._whole = kept, True
+        self._number, self._written, self._whole = number, kept, True
         if not self.stored:
             self.stored = self._manager.keep(NAME, self._fd)
 
