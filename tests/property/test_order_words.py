@@ -115,3 +115,10 @@ def test_a_name_does_not_read_as_what_the_order_does() -> None:
     scope = Scope(ScopeKind.CLUSTER, "c1 stops at once: an emergency")
     (_, first, *_) = in_words(orders.pause(scope=scope))
     assert first == 'cluster:"c1 stops at once: an emergency" stops with time for checkpoints'
+
+
+def test_a_name_that_looks_like_another_is_spelt() -> None:
+    scopes = [Scope(ScopeKind.CLUSTER, name) for name in ("c1", "\u04411")]
+    latin, cyrillic = (in_words(orders.pause(scope=one))[1] for one in scopes)
+    assert latin.startswith("cluster:c1 stops")
+    assert cyrillic.startswith('cluster:"\u04411" (spelt "\\u04411") stops')

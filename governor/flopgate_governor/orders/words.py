@@ -1,7 +1,8 @@
 """What an order says, in words: for officers who are asked to sign it.
 
 No two orders that mean something else are told alike: amounts are exact, and a name with anything
-but letters, digits and ``_.@/+-`` stands in quotes, so that none reads as words of ours.
+but letters, digits and ``_.@/+-`` stands in quotes, so that none reads as words of ours. Letters
+beyond ASCII, of which some look like others, are spelt as well.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from flopgate_proto.values.orders import (
     Veto,
 )
 
-_PLAIN: Final = re.compile(r"[\w.@/+-]+")
+_PLAIN: Final = re.compile(r"[\w.@/+-]+", re.ASCII)
 
 
 def in_words(order: Order) -> list[str]:
@@ -176,7 +177,10 @@ def _root(root: TrustRoot) -> Iterator[str]:
 
 def quoted(text: str) -> str:
     """A name, in quotes where it could be read as words of ours."""
-    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+    if _PLAIN.fullmatch(text):
+        return text
+    quoted = json.dumps(text, ensure_ascii=False)
+    return quoted if quoted.isascii() else f"{quoted} (spelt {json.dumps(text)})"
 
 
 def _names(texts: Iterable[str]) -> str:
