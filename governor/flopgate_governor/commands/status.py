@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 from typing import Final
 
 from google.protobuf.json_format import MessageToJson
@@ -54,8 +53,9 @@ def run(arguments: argparse.Namespace) -> None:
         show(MessageToJson(reply, preserving_proto_field_name=True))
     elif arguments.metrics:
         # Nothing else needs its library, and whoever looks is not kept waiting for it.
-        metrics = importlib.import_module("flopgate_governor.views.metrics")
-        show(metrics.metrics_text(reply).rstrip("\n"))
+        from flopgate_governor.views.metrics import metrics_text  # noqa: PLC0415
+
+        show(metrics_text(reply).rstrip("\n"))
     else:
         show("\n".join(lines_of(reply, unix_ms())))
 

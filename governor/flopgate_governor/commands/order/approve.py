@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from pathlib import Path
 from typing import Final
@@ -45,8 +44,9 @@ def run(arguments: argparse.Namespace) -> None:
     digest = draft.digest.hex()
     words, known, typed = in_words(draft.order), list[str](), arguments.digest
     if arguments.dir is not None:
-        looking = importlib.import_module("flopgate_governor.commands.looking")
-        known, _ = looking.known_here(Layout(arguments.dir), draft)
+        from flopgate_governor.commands.looking import known_here  # noqa: PLC0415 - slow to load
+
+        known, _ = known_here(Layout(arguments.dir), draft)
     if not arguments.json:
         show("\n".join([*words, *known, f"digest {digest}"]))
     if typed is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.dir is None:
         lines += [f"signed by key {key}" for key in keys]
     else:
-        looking = importlib.import_module("flopgate_governor.commands.looking")
-        more, judged = looking.judged(Layout(arguments.dir), draft)
-        lines, told = [*lines, *more], told | judged
+        from flopgate_governor.commands.looking import judged  # noqa: PLC0415 - slow to load
+
+        more, found = judged(Layout(arguments.dir), draft)
+        lines, told = [*lines, *more], told | found
     tell(arguments, lines, told)
