@@ -71,9 +71,9 @@ def parse_tflop(text: str) -> int:
     """Whole TFLOP from FLOP such as ``1e25 FLOP`` or ``1.5e24``, rounded down: a cap stays one.
 
     Raises:
-        ConfigError: not a count, or beyond 2^63-1 TFLOP.
+        ConfigError: not a count, beyond 2^63-1 TFLOP, or one that would be rounded to none.
     """
-    return int(_flop(text)) // FLOP_PER_TFLOP
+    return _whole(_flop(text), text, "config.flop", "1e12 FLOP")
 
 
 def parse_spent_tflop(text: str) -> int:
@@ -100,9 +100,9 @@ def parse_most_tflop_per_s(text: str) -> int:
     """The same rounded down: what officers bound is never made larger than they wrote.
 
     Raises:
-        ConfigError: as `parse_tflop_per_s`.
+        ConfigError: as `parse_tflop_per_s`, or a rate that would be rounded to none.
     """
-    return int(_rate(text)) // FLOP_PER_TFLOP
+    return _whole(_rate(text), text, "config.capacity", "1e12 FLOP/s")
 
 
 def parse_span_ms(text: str) -> int:
@@ -126,6 +126,15 @@ def _flop(text: str) -> Decimal:
 
 def _rate(text: str) -> Decimal:
     return _parsed(text, "FLOP/s", "config.capacity", "1e18")
+
+
+def _whole(flop: Decimal, text: str, code: str, least: str) -> int:
+    if 0 < flop < FLOP_PER_TFLOP:
+        # Of many a bound 0 says that there is none.
+        raise _none(
+            f"{text[:40]!r} is less than {least}, the least there is", code, f"0, or {least}"
+        )
+    return int(flop) // FLOP_PER_TFLOP
 
 
 def _none(problem: str, code: str, example: str) -> ConfigError:

@@ -68,6 +68,15 @@ def test_counts_from_people_are_rounded_down(text: str, tflop: int) -> None:
     assert parse_tflop(text) == tflop
 
 
+@pytest.mark.parametrize("text", ["1", "0.5", "999999999999"])
+def test_a_bound_below_the_least_count_does_not_become_none(text: str) -> None:
+    """In a policy 0 says of many a figure that nothing is bound."""
+    for parse in (parse_tflop, parse_most_tflop_per_s):
+        assert parse("0") == 0
+        with pytest.raises(ConfigError, match="the least there is"):
+            parse(text)
+
+
 @pytest.mark.parametrize(
     ("text", "tflop"), [("6", 1), ("1e12", 1), ("1000000000000.5", 2), ("6.4e24 FLOP", 64 * 10**11)]
 )
