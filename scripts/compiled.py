@@ -66,16 +66,16 @@ COMPILED = (
     *(
         f"flopgate_governor/store/{name}.py"
         for name in (
-            "budgets", "cluster_log", "cluster_rows", "database", "license_rows", "logbook",
-            "prepared", "records", "topologies",
+            "budgets", "cluster_log", "cluster_rows", "database", "lanes_beside", "license_rows",
+            "logbook", "prepared", "records", "topologies",
         )
     ),
     "flopgate_governor/views/loose_lanes.py",
     *(
         f"flopgate_governor/{name}.py"
         for name in (
-            "additions", "batch", "commit", "quoted", "receive", "replies", "retirement",
-            "silences", "state", "working_set",
+            "additions", "batch", "clocks", "commit", "quoted", "receive", "replies", "retirement",
+            "silences", "state", "timekeeping", "working_set",
         )
     ),
     "flopgate_sim/world/[!_]*.py",
