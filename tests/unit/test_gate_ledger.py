@@ -176,6 +176,16 @@ def test_acknowledged_reports_are_dropped_after_a_while() -> None:
     assert rig.ledger.reports(1, 1)[0][0] == newest - KEEP_ACKNOWLEDGED + 1
 
 
+def test_the_root_of_the_quote_stays_however_many_higher_numbers_a_thief_made_up() -> None:
+    rig = running()
+    quote = next(one for one in reversed(rig.done(KeepQuote)) if isinstance(one, KeepQuote))
+    for number in range(10**15, 10**15 + KEEP_ACKNOWLEDGED + 1):
+        rig.ledger.keep(replace(quote, quote=replace(quote.quote, batch_number=number)))
+    low = replace(quote, quote=replace(quote.quote, batch_number=10**6))
+    rig.ledger.keep(low)
+    assert rig.ledger.load().authorities[0].batch_root == low.batch_root
+
+
 def test_unacknowledged_reports_stay_for_as_long_as_it_takes() -> None:
     rig = running()
     rig.network = lambda _authority, _report: None

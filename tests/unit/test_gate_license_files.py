@@ -149,6 +149,22 @@ def test_a_license_in_hand_outlasts_the_key_that_signed_it(rig: LicenseRig) -> N
     rig.again().run_until(LaneState.RUNNING)
 
 
+def test_a_license_of_the_next_key_is_quoted_where_a_thief_made_up_numbers(
+    rig: LicenseRig,
+) -> None:
+    rig.authority.batch_number, before = 10**15, rig.authority.batch_number
+    request = rig.request()
+    rig.answer(rig.authority.answer(request, verdicts=(), terms=None))
+    known, next_key = rig.core.authorities[rig.authority.name], SigningKey.from_scalar(0x3002)
+    assert known.newest_number > 10**15
+    (order,) = revoked_key(rig, request).orders
+    rig.order(rig.authority.delegation(serial=2, permit_spki=next_key.spki))
+    rig.order(order)
+    rig.authority.permit_key, rig.authority.batch_number = next_key, before
+    rig.install(issue(rig.authority, request))
+    assert known.newest_number == known.quote.batch_number == rig.authority.batch_number
+
+
 def test_a_license_that_comes_online_without_its_approval_permits_nothing(rig: LicenseRig) -> None:
     request, known = rig.request(), rig.core.authorities[rig.authority.name]
     before = known.permit

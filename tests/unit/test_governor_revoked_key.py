@@ -31,6 +31,7 @@ from tests.support.governor import (
     delegation,
     joined,
 )
+from tests.support.governor_licenses import asking, carry, hold_none
 from tests.support.governor_steps import ASK, ask, lost, pause, resume, totals
 from tests.unit.test_governor_waiting import governor_root
 
@@ -247,6 +248,20 @@ def test_law_4_an_answer_of_ours_that_a_thief_numbered_anew_accuses_nobody(
     assert not governor.count("evidence")
 
 
+def test_law_4_an_answer_of_ours_that_is_numbered_anew_under_a_key_that_counts_is_evidence(
+    governor: LocalGovernor, host: FakeHost
+) -> None:
+    """It halts nobody: the answer is on record, whatever its number."""
+    known, number = host.quote, governor.clock.unix_ms + 1
+    root = governor.roots[lost(governor, number, signer=PERMIT).answer_digest]
+    governor.roots[known.answer_digest] = root
+    host.quote = replace(known, batch_number=number)
+    (notice,) = governor.send(host.report(ASK)).notices
+    assert notice.reason == "quote.conflicting"
+    assert governor.count("evidence") == 1
+    assert governor.state.book.halt is None
+
+
 def test_law_4_before_the_revocation_it_is_as_unproven_as_ever(
     governor: LocalGovernor, host: FakeHost
 ) -> None:
@@ -287,3 +302,50 @@ def test_law_4_a_liar_wins_nothing_by_a_key_that_was_revoked(
         outstanding = totals(governor)[1]
         assert ask(governor, host) == "quote.revoked"
         assert totals(governor)[1] <= outstanding
+
+
+def disowned(governor: LocalGovernor, host: FakeHost) -> None:
+    """From now on it quotes what a thief signed, beside what it says of licenses and grants."""
+    governor.order(to_next())
+    governor.state.permit = NEXT_PERMIT
+    governor.order(revocation())
+    theft = lost(governor, governor.clock.unix_ms + DAY_MS, signer=PERMIT)
+    host.quote = replace(
+        host.quote, answer_digest=theft.answer_digest, batch_number=theft.batch_number
+    )
+
+
+def test_law_2_naming_a_grant_beside_what_a_thief_signed_releases_none(
+    governor: LocalGovernor, host: FakeHost
+) -> None:
+    asked = []
+    for headroom in (2 * ASK, ASK):
+        host.accept(governor.send(host.report(headroom)))
+        assert host.last_report is not None
+        asked.append(host.last_report.digest)
+    assert host.quote.grant == asked[-1]
+    outstanding = totals(governor)[2]
+    disowned(governor, host)
+    assert ask(governor, host) == "quote.revoked"
+    assert totals(governor)[2] == outstanding
+    assert not ask(governor, host)
+    assert totals(governor)[2] < outstanding
+
+
+def test_law_5_what_a_host_says_of_its_licenses_counts_beside_what_a_thief_signed(
+    governor: LocalGovernor, host: FakeHost
+) -> None:
+    hold_none(host, floor=3)
+    host.accept(governor.send(host.report()))
+    disowned(governor, host)
+    assert ask(governor, host) == "quote.revoked"
+    assert not governor.count("evidence")
+
+
+def test_law_5_no_license_is_given_to_who_quotes_what_a_thief_signed(
+    governor: LocalGovernor, host: FakeHost
+) -> None:
+    disowned(governor, host)
+    (answer,) = answers(carry(governor, asking(host)))
+    (verdict,) = answer.answer.verdicts
+    assert getattr(verdict.outcome, "reason", "") == "quote.stale"
