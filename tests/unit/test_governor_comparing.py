@@ -136,6 +136,10 @@ def test_an_old_export_and_one_that_leaves_hosts_out_show_it(
     said = capsys.readouterr().out
     for host in hosts:
         assert f"not named there: host {host.host_id.hex()}  report 1 here" in said
+    assert main([*asked, "--json"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {one["host"] for one in told} == {host.host_id.hex() for host in hosts}
+    assert {one["verdict"] for one in told} == {"not named there"}
     exported.write_text(export(home.state))
     assert main(asked) == 0
     said = capsys.readouterr().out

@@ -18,7 +18,6 @@ from flopgate_governor.views.heads import (
     compare,
     export,
     read_export,
-    unnamed,
 )
 from flopgate_governor.views.identities import digest_of, host_named
 from flopgate_governor.views.proof import check_proof, read_signed, report_text
@@ -131,13 +130,11 @@ def _prove(arguments: argparse.Namespace) -> None:
 def _compare(arguments: argparse.Namespace) -> int:
     others = read_export(_text(arguments.file), digest_of(arguments.trust_root))
     with opened(Layout(arguments.dir)) as state:
-        found, left_out = list(compare(state, others)), unnamed(state, others)
+        found = list(compare(state, others))
     if not arguments.json:
-        # Who carries the file may bring an older one, or leave statements out.
+        # Who carries the file may bring an older one.
         for authority, unix_ms in sorted({(one.authority, one.governor_unix_ms) for one in others}):
             show(f"signed by {authority} at {date_text(unix_ms)}")
-        for own in left_out:
-            show(f"not named there: host {own.host_id.hex()}  report {own.sequence} here")
     return _tell(found, as_json=arguments.json, signed_unix_ms=min(_times_ms(others), default=0))
 
 
@@ -165,6 +162,8 @@ def _tell(found: list[Compared], *, as_json: bool, signed_unix_ms: int) -> int:
                     }
                 )
             )
+        elif one.verdict is Verdict.UNNAMED:
+            show(f"{one.verdict}: host {one.host_id.hex()}  report {one.sequence} here")
         elif one.verdict in WRONG:
             show(
                 f"{one.verdict}: host {one.host_id.hex()}  report {one.sequence}  "

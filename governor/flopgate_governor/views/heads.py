@@ -64,16 +64,17 @@ class Verdict(enum.StrEnum):
     TWO_HISTORIES = "two histories"
     UNSEEN = "not seen here yet"
     UNKNOWN = "not followed here"
+    UNNAMED = "not named there"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One host: the other authority's head, and what stands here in its place."""
+    """One host: the other authority's head, if it names one, and what stands here in its place."""
 
     host_id: bytes
     sequence: int
     verdict: Verdict
-    theirs: bytes
+    theirs: bytes = b""
     ours: bytes = b""
 
 
@@ -186,7 +187,12 @@ def _heads(envelope: Envelope, authority: str, keys: Mapping[str, VerifyingKey])
 
 
 def compare(state: State, others: Iterable[Heads]) -> Iterator[Compared]:
-    """Hold another authority's heads against our own records."""
+    """Hold another authority's heads against our own records.
+
+    Of ours that it does not name, it follows none, or who carries the file left them out.
+    """
+    others = list(others)
+    named = {head.host_id for one in others for head in one.heads}
     books = {head.host_id: head for head in own_heads(state)}
     with state.store.transaction() as connection:
         for theirs in (head for one in others for head in one.heads):
@@ -200,12 +206,14 @@ def compare(state: State, others: Iterable[Heads]) -> Iterator[Compared]:
                 theirs=theirs.head,
                 ours=ours,
             )
-
-
-def unnamed(state: State, others: Iterable[Heads]) -> list[Head]:
-    """Our hosts that an export does not name: not followed there, or left out on its way."""
-    named = {head.host_id for one in others for head in one.heads}
-    return [head for head in own_heads(state) if head.host_id not in named]
+    for own in books.values():
+        if own.host_id not in named:
+            yield Compared(
+                host_id=own.host_id,
+                sequence=own.sequence,
+                verdict=Verdict.UNNAMED,
+                ours=own.head,
+            )
 
 
 def _judge(theirs: Head, ours: bytes, found: list[Any], own: Head | None) -> Verdict:
