@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,17 @@ import pytest
 from flopgate_agent.gate.actions import Keep
 from flopgate_agent.gate.carrying import kept_of
 from flopgate_agent.gate.lanes.allowance import Allowed
+from flopgate_agent.gate.reports.chain import REQUESTS_LEFT, REQUESTS_MAX
 from flopgate_agent.gate_process.kept_memory import KeptMemory
 from flopgate_agent.gate_process.runner import GateRunner
 from flopgate_agent.gate_process.service_manager import ServiceManager
 from flopgate_agent.ledger import Ledger
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import decode_report, envelope_to_wire
+from flopgate_proto.envelope import Envelope
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from tests.support.fixed import WORKLOAD
+from tests.support.gate_authority import GateAuthority
 from tests.support.gate_rig import GateRig, cut, running
 from tests.support.runner_parts import Hand, NoDoor
 from tests.support.service_manager import ServiceManager as Manager
@@ -48,12 +52,18 @@ class Last:
 
 def of_one_batch(rig: GateRig) -> list[ProvenAnswer]:
     """Answers to reports that were made while the link was cut."""
+    asking = asked_in_vain(rig, ANSWERS)[-ANSWERS:]
+    return rig.authority.prove([rig.authority.answer_to(one) for one in asking])
+
+
+def asked_in_vain(rig: GateRig, least: int) -> list[Envelope]:
+    """Reports that asked while the link was cut."""
     rig.network, before = cut, len(rig.reports)
     while True:
         rig.run(1_000)
         asking = [one for one in rig.reports[before:] if decode_report(one.payload).request]
-        if len(asking) >= ANSWERS:
-            return rig.authority.prove([rig.authority.answer_to(one) for one in asking[-ANSWERS:]])
+        if len(asking) >= least:
+            return asking
 
 
 def carried_by(answers: list[ProvenAnswer]) -> pb.ToGate:
@@ -98,3 +108,37 @@ def test_law_9_a_gate_that_dies_at_a_write_of_several_answers_stops_nothing(
         rig.run(300)
         assert isinstance(rig.core.permissions[WORKLOAD], Allowed)
     os.close(fd)
+
+
+def often_asking() -> GateRig:
+    """A host that renews each second of the twenty that a permit lasts."""
+    authority = GateAuthority()
+    authority.policy = replace(authority.policy, renew_after_ms=1_000)
+    return running(authority)
+
+
+def test_a_grant_of_the_oldest_request_that_waited_is_left_to_the_next_run() -> None:
+    rig = often_asking()
+    oldest = asked_in_vain(rig, 12)[0]
+    rig.answer(rig.authority.answer(oldest))
+    assert isinstance(rig.core.permissions[WORKLOAD], Allowed)
+    left = kept_of(rig.core)
+    rig.restart(away_ms=100)
+    rig.core.carry_over(left)
+    assert isinstance(rig.run(300).core.permissions[WORKLOAD], Allowed)
+
+
+def test_requests_that_newer_answers_overtook_are_not_kept() -> None:
+    rig = often_asking()
+    waiting = [one.digest for one in asked_in_vain(rig, 12)]
+    kept = rig.core.chain.requests
+    rig.answer(rig.authority.answer(rig.reports[-9]))
+    assert list(kept)[:9] == waiting[-9:], "newer ones still wait"
+    rig.answer(rig.authority.answer(rig.reports[-1]))
+    assert list(kept) == [one.digest for one in rig.reports[-REQUESTS_LEFT:]]
+
+
+def test_of_requests_that_nobody_answers_the_newest_are_kept() -> None:
+    rig = often_asking()
+    waiting = asked_in_vain(rig, REQUESTS_MAX + 5)
+    assert list(rig.core.chain.requests) == [one.digest for one in waiting[-REQUESTS_MAX:]]

@@ -83,8 +83,11 @@ class GateCore(GateState):
         authority.heard_running_ms = self.running_ms
         if accepted.rules:
             asking.plan_renewal(authority, now.elapsed_ms)
-            request = self.chain.requests.get(accepted.verified.answer.request_digest)
+            asked = accepted.verified.answer.request_digest
+            request = self.chain.requests.get(asked)
             authority.last_answer = None if request is None else (request, proven)
+            authority.ruled_sequence = self.chain.sent[asked].sequence
+            self.chain.overtake(min([one.ruled_sequence for one in self.authorities.values()]))
         if accepted.late:
             self.findings.add("permit.late", Severity.INFO, subject=authority_name)
         return [self._keep_quote(authority, proven), *self._step()]

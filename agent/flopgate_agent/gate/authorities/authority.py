@@ -64,6 +64,7 @@ class Authority(OfficerOrders):
         granted: by workload, the newest grant that was accepted for it; it outlives a refusal,
             for the authority holds it outstanding until it expires (law 2).
         last_answer: the report whose request was answered last, and that answer, for the next run.
+        ruled_sequence: of the newest report of this run whose request was answered; 0: of none.
         told_time: what its signed answers say of the time, ``None`` before the admission.
         heard_running_ms: gate running time of its last signed word, no earlier; ``None``: unknown.
         lost_say: whether its own fallback took its say, as far as that was told.
@@ -91,6 +92,7 @@ class Authority(OfficerOrders):
         self.permit: Permit | None = None
         self.granted: dict[str, Permit] = {}
         self.last_answer: tuple[Envelope, ProvenAnswer] | None = None
+        self.ruled_sequence = 0
         self.refusals: dict[str, Refusal] = {}
         self.next_request_ms = 0
         self.asked_ms = 0

@@ -22,8 +22,11 @@ from flopgate_proto.values import Finding, LaneReport, Request
 make_sent = maker(Sent)
 make_send_report = maker(SendReport)
 
-REQUESTS_MAX = 8
-"""Reports with a request that are kept whole until one is answered, newest first to stay."""
+REQUESTS_MAX = 128
+"""Reports with a request that are kept whole while an answer to them may rule, newest first to stay.
+A lane that is pressed asks each 5 s, and a permit of the default policy lasts 600 s."""
+REQUESTS_LEFT = 8
+"""Of those that newer ones overtook: an authority whose store was put back answers some again."""
 STILL_NAMED = 64
 """Acknowledged reports that an answer on its way may still name."""
 SENT_MAX = 4096
@@ -37,7 +40,8 @@ class Chain:
         lanes: as the report at the head gives them.
         reported_ms: host elapsed time of the last report of this run.
         sent: reports of this run by digest, oldest first.
-        requests: those of them that ask, as they were signed, for what the next run is left.
+        requests: those of them that ask, as they were signed, for what the next run is left;
+            oldest first.
         ended: the last report is the last of all: the host retires.
         overdue: a report should be made although its time has not come.
         topology: of the host, for the reports.
@@ -134,6 +138,15 @@ class Chain:
         while len(self.requests) > REQUESTS_MAX:
             del self.requests[next(iter(self.requests))]
         return [keep, make_send_report(sequence=keep.sequence)]
+
+    def overtake(self, ruled_sequence: int) -> None:
+        """Answers of all authorities to this request or newer ones rule: older ones never will."""
+        while len(self.requests) > REQUESTS_LEFT:
+            digest = next(iter(self.requests))
+            sent = self.sent.get(digest)
+            if sent is not None and sent.sequence >= ruled_sequence:
+                break
+            del self.requests[digest]
 
     def own(self) -> Own:
         """What other hosts are held against."""
