@@ -23,7 +23,7 @@ make_sent = maker(Sent)
 make_send_report = maker(SendReport)
 
 REQUESTS_MAX = 128
-"""Reports with a request that are kept whole while an answer to them may rule, newest first to stay.
+"""Reports with a request that are kept whole while an answer may rule, newest first to stay.
 A lane that is pressed asks each 5 s, and a permit of the default policy lasts 600 s."""
 REQUESTS_LEFT = 8
 """Of those that newer ones overtook: an authority whose store was put back answers some again."""
