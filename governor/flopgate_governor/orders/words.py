@@ -11,10 +11,11 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from typing import Final
 
 from flopgate_governor.policies.form import policy_text
-from flopgate_proto.amounts import date_text, flop_text, span_text
+from flopgate_proto.amounts import FLOP_PER_TFLOP, date_text, flop_text, span_text
 from flopgate_proto.keys import key_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.common import Scope
@@ -194,7 +195,9 @@ def scope_words(scope: Scope) -> str:
 
 
 def _exactly(tflop: int) -> str:
-    return f"{flop_text(tflop)} (exactly {tflop:,} TFLOP)"
+    shown = flop_text(tflop)
+    rounded = Decimal(shown.removesuffix(" FLOP")) != tflop * FLOP_PER_TFLOP
+    return f"{shown} (exactly {tflop:,} TFLOP)" if rounded else shown
 
 
 def _moment(unix_ms: int) -> str:
