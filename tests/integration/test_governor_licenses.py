@@ -208,7 +208,7 @@ def test_a_reserve_names_its_openers(
         asked, "--opener", key, "--openers-needed", 2
     )
     assert "no host of this file asks for a reserve" in refused(plain, "--opener", key)
-    assert "less than a teraFLOP lets nothing run" in refused(plain, "--headroom", "6")
+    assert "less than a teraFLOP lets nothing run" in refused(plain, "--headroom", "0")
 
 
 def test_a_policy_without_licenses_says_so(tmp_path: Path) -> None:
