@@ -314,11 +314,14 @@ class SiteScene:
             until(lambda: settled() or self.switch.struck, self._told)
             self._bear(program, settled)
         failed = self._ended(program) and not (strike and strike.how.kills)
+        # Before it is stopped: what a gate said is put away with it.
+        told = self._told()
         status = self._stop(program, signal.SIGTERM)
         self.figures.lived(self.switch, strike, program)
         killed = self.switch.struck and strike is not None and strike.how.kills
         if killed != (status == -signal.SIGKILL) or (not failed and not killed and status):
-            raise CrashError(f"{program} ended with {status}: {self._told()}")
+            early = ", before it was stopped" if failed else ""
+            raise CrashError(f"{program} ended with {status}{early}: {told}")
 
     def _bear(self, program: str, settled: Callable[[], bool]) -> None:
         """It cannot write: it goes on, or ends with a word, or a gate holds all lanes."""
