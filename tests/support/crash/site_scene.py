@@ -8,6 +8,7 @@ a job waits in it.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -27,7 +28,7 @@ from flopgate_proto.values import LaneState
 from flopgate_sim.live.processes import free_ports
 from tests.support.crash.figures import CrashError, Figures, Tell, check_told, copied, silent
 from tests.support.crash.site_judge import STORE, wrong_in_store, wrong_on_the_way
-from tests.support.crash.switch import Strike, Switch
+from tests.support.crash.switch import How, Strike, Switch
 from tests.support.crash.tap import CHUNK_BYTES, Tap
 from tests.support.gate_host import GateHost
 from tests.support.governor_process import GovernorProcess
@@ -316,12 +317,21 @@ class SiteScene:
         failed = self._ended(program) and not (strike and strike.how.kills)
         # Before it is stopped: what a gate said is put away with it.
         told = self._told()
+        pid = self._host.gate.pid if program == "gate" and self._host.gate else 0
         status = self._stop(program, signal.SIGTERM)
         self.figures.lived(self.switch, strike, program)
         killed = self.switch.struck and strike is not None and strike.how.kills
+        if strike is not None and strike.how is How.FULL and self._taken_for_gone(pid):
+            # It had no room to renew its lease: the lock-down ended it, and then what it held.
+            self._held, status = self._held or "gate.gone", 0
         if killed != (status == -signal.SIGKILL) or (not failed and not killed and status):
             early = ", before it was stopped" if failed else ""
             raise CrashError(f"{program} ended with {status}{early}: {told}")
+
+    def _taken_for_gone(self, pid: int) -> bool:
+        """Whether the lock-down killed this process."""
+        lines = [json.loads(line) for line in self._host.watched().splitlines()]
+        return any(line["level"] == "error" and line.get("pid") == pid for line in lines)
 
     def _bear(self, program: str, settled: Callable[[], bool]) -> None:
         """It cannot write: it goes on, or ends with a word, or a gate holds all lanes."""
