@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from flopgate_agent.ledger import Ledger
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import decode_report, envelope_to_wire
 from flopgate_proto.envelope import Envelope
+from flopgate_proto.errors import StorageError
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from tests.support.fixed import WORKLOAD
 from tests.support.gate_authority import GateAuthority
@@ -34,17 +36,19 @@ class KilledError(Exception):
 
 
 class Last:
-    """A ledger whose gate dies at one of its writes, before or after it."""
+    """A ledger whose gate dies at one of its writes, before or after it, or which fails there."""
 
-    def __init__(self, ledger: Ledger, number: int, *, durable: bool) -> None:
-        self._ledger, self._left, self._durable = ledger, number, durable
+    def __init__(
+        self, ledger: Ledger, number: int, *, durable: bool, end: type[Exception] = KilledError
+    ) -> None:
+        self._ledger, self.left, self._durable, self._end = ledger, number, durable, end
 
     def keep(self, action: Keep) -> None:
-        self._left -= 1
-        if self._left or self._durable:
+        self.left -= 1
+        if self.left or self._durable:
             self._ledger.keep(action)
-        if not self._left:
-            raise KilledError
+        if not self.left:
+            raise self._end("here")
 
     def reports(self, from_sequence: int, limit: int) -> list[tuple[int, pb.SignedReport]]:
         return self._ledger.reports(from_sequence, limit)
@@ -76,10 +80,11 @@ def carried_by(answers: list[ProvenAnswer]) -> pb.ToGate:
 @pytest.mark.parametrize("apart", [True, False])
 @pytest.mark.parametrize("durable", [True, False])
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_law_9_a_gate_that_dies_at_a_write_of_several_answers_stops_nothing(
-    tmp_path: Path, number: int, *, durable: bool, apart: bool
+@pytest.mark.parametrize("end", [KilledError, StorageError])
+def test_law_9_a_gate_that_dies_at_or_after_a_write_of_several_answers_stops_nothing(
+    tmp_path: Path, number: int, end: type[Exception], *, durable: bool, apart: bool
 ) -> None:
-    """``apart``: each answer comes in a message of its own."""
+    """``apart``: each answer comes in a message of its own; ``end``: or the ledger fails first."""
     rig = running()
     fd = os.memfd_create("allowance")
 
@@ -90,19 +95,19 @@ def test_law_9_a_gate_that_dies_at_a_write_of_several_answers_stops_nothing(
 
     with Manager(tmp_path) as manager:
         kept = memory()
-        kept.write(kept_of(rig.core))
+        kept.write_now(rig.core)
         answers = of_one_batch(rig)
-        last = Last(rig.ledger, number, durable=durable)
+        last = Last(rig.ledger, number, durable=durable, end=end)
         runner = GateRunner(
             rig.core, last, Hand(), NoDoor(), lambda: rig.now, leave=kept.write_ahead
         )
         messages = [[one] for one in answers] if apart else [answers]
-        try:
+        with suppress(KilledError):
             for some in messages:
                 runner.from_courier(1, carried_by(some))
                 # A turn of the gate's loop.
-                kept.write(kept_of(rig.core))
-        except KilledError:
+                kept.write_now(rig.core)
+        if last.left <= 0:
             rig.restart(away_ms=100)
             rig.core.carry_over(memory().read())
         rig.run(300)

@@ -18,6 +18,7 @@ from typing import Any, Final
 from flopgate_agent.gate.carried import CarriedOver, KeptAnswer, WindingDown
 from flopgate_agent.gate.carrying import kept_of
 from flopgate_agent.gate.core import GateCore
+from flopgate_agent.gate.faults import LEDGER_FAILED
 from flopgate_agent.gate_process.service_manager import ServiceManager
 from flopgate_proto.batches import ProvenAnswer
 from flopgate_proto.codec import envelope_from_wire, envelope_to_wire
@@ -83,6 +84,11 @@ class KeptMemory:
         """Leave this to the next run."""
         if self._manager.there and (kept != self._written or not self.stored):
             self._put(kept)
+
+    def write_now(self, core: GateCore) -> None:
+        """Leave how things stand; after a failed write the ledger tells first which answer holds."""
+        if not core.has_fault(LEDGER_FAILED):
+            self.write(kept_of(core))
 
     def write_ahead(self, core: GateCore) -> None:
         """Leave what is about to become durable beside what was: the ledger tells which holds."""

@@ -25,7 +25,6 @@ from flopgate_agent.counters.topology_client import TopologyClient
 from flopgate_agent.enforcement import Enforcer
 from flopgate_agent.enforcement.chips import ChipLimits, setters
 from flopgate_agent.enforcement.chips.device_filter import settle_filters
-from flopgate_agent.gate.carrying import kept_of
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.faults import DRIVER_SILENT
 from flopgate_agent.gate.lifecycle.enrolling import enrolled_chips
@@ -358,7 +357,7 @@ class GateProcess:
             self._renew_lease(runner, now)
         runner.push()
         self._told.forget(runner.core)
-        self._kept.write(kept_of(runner.core))
+        self._kept.write_now(runner.core)
 
     def _show(self, runner: GateRunner, now: Now) -> None:
         self._status.write(runner.show(free_bytes(self._config.state_dir)), now.elapsed_ms)
