@@ -86,7 +86,7 @@ class KeptMemory:
             self._put(kept)
 
     def write_now(self, core: GateCore) -> None:
-        """Leave how things stand; after a failed write the ledger tells first which answer holds."""
+        """Leave how things stand, but after a failed write: the ledger tells which answer holds."""
         if not core.has_fault(LEDGER_FAILED):
             self.write(kept_of(core))
 

@@ -10,7 +10,7 @@ from flopgate_proto.codec import PayloadType, encode_opening, envelope_to_wire
 from flopgate_proto.envelope import Envelope, seal, statement_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LicenseApproval, ReserveOpening
-from flopgate_sim.world.acts.thief import stolen
+from flopgate_sim.world.acts.forged_license import forged_license
 from flopgate_sim.world.governors.governor import Governor
 from flopgate_sim.world.hosts.host import Host
 from flopgate_sim.world.nature.engine import US_PER_MS, US_PER_S
@@ -155,7 +155,7 @@ class Errands:
         if envelope is None:
             return None
         if errand.thief:
-            return stolen(governor, asking, approval, envelope)
+            return forged_license(governor, asking, approval, envelope)
         (request,) = approval.requests
         given = governor.license(request, envelope)
         if given is not None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
-from flopgate_proto.batches import seal_batch
-from flopgate_proto.codec import decode_report, encode_answer, envelope_from_wire, envelope_to_wire
+from flopgate_proto.codec import decode_report, encode_answer, envelope_from_wire
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.keys import SigningKey
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import Answer, Ceiling, Phase, Policy, Report, Terms, Verdict
+from flopgate_proto.values import Ceiling, Phase, Policy, Terms, Verdict
+from flopgate_sim.world.governors.forging import forged_answer, forged_batch
 
 
 def made_by_thief(
@@ -30,45 +29,15 @@ def made_by_thief(
         )
         for lane in asked
     )
-    answer = _answer(request, report, policy, unix_ms)
-    if verdicts:
-        answer = replace(answer, verdicts=verdicts, terms=_terms(policy))
-    root, (proven,) = seal_batch(
-        [encode_answer(answer)],
-        origin=policy.authority,
-        batch_number=unix_ms,
-        previous=bytes(32),
-        signer=key,
-    )
-    leaf = pb.AnswerLeaf(payload=proven.payload, index=proven.index, path=proven.path)
-    return pb.AnswerBatch(batch_root=envelope_to_wire(root), answers=[leaf])
-
-
-def _answer(request: Envelope, report: Report, policy: Policy, unix_ms: int) -> Answer:
-    return Answer(
-        authority=policy.authority,
-        host_id=report.host_id,
-        request_digest=request.digest,
-        run_nonce=report.run_nonce,
-        acknowledged_sequence=report.sequence,
-        acknowledged_head=request.digest,
-        governor_unix_ms=unix_ms,
-        scopes=(),
-        pauses=(),
-        policy_version=policy.version,
-        verdicts=(),
-        terms=None,
-    )
-
-
-def _terms(policy: Policy) -> Terms:
-    return Terms(
+    terms = Terms(
         lifetime_ms=policy.lifetime_ms,
         wind_down_ms=policy.wind_down_ms,
         renew_after_ms=policy.renew_after_ms,
         exempt=False,
         phase=Phase.ENFORCE,
     )
+    answer = forged_answer(request, policy, unix_ms, verdicts, terms if verdicts else None)
+    return forged_batch([encode_answer(answer)], policy.authority, unix_ms, key)
 
 
 class Thieving:
@@ -134,13 +103,5 @@ class Renumbering:
             payloads.append(answer.SerializeToString(deterministic=True))
         self.tried += len(payloads)
         self._number += 1
-        root, proven = seal_batch(
-            payloads,
-            origin=self._authority,
-            batch_number=self._number,
-            previous=bytes(32),
-            signer=self._key,
-        )
-        leaves = [pb.AnswerLeaf(payload=p.payload, index=p.index, path=p.path) for p in proven]
-        batch = pb.AnswerBatch(batch_root=envelope_to_wire(root), answers=leaves)
+        batch = forged_batch(payloads, self._authority, self._number, self._key)
         return [pb.ToGate(answers=batch)]

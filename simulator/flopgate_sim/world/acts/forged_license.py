@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from flopgate_proto.batches import seal_batch
 from flopgate_proto.codec import decode_report, encode_answer, envelope_from_wire, envelope_to_wire
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import Answer, Ceiling, LicenseApproval, Phase, SingleUse, Terms, Verdict
+from flopgate_proto.values import Ceiling, LicenseApproval, Phase, SingleUse, Terms, Verdict
 from flopgate_proto.values.licenses import LicenseTerms
+from flopgate_sim.world.governors.forging import forged_answer, forged_batch
 from flopgate_sim.world.governors.governor import Governor
 
 
-def stolen(
+def forged_license(
     governor: Governor, asking: pb.SignedReport, approval: LicenseApproval, approved: Envelope
 ) -> pb.HostLicense:
     """What a thief of the online key makes of a request.
@@ -25,17 +25,10 @@ def stolen(
     """
     request, policy = envelope_from_wire(asking.envelope), governor.officers.policy
     report, now_unix_ms = decode_report(request.payload), governor.clocks.true_unix_ms
-    answer = Answer(
-        authority=governor.name,
-        host_id=report.host_id,
-        request_digest=request.digest,
-        run_nonce=report.run_nonce,
-        acknowledged_sequence=report.sequence,
-        acknowledged_head=request.digest,
-        governor_unix_ms=now_unix_ms,
-        scopes=(),
-        pauses=(),
-        policy_version=policy.version,
+    answer = forged_answer(
+        request,
+        policy,
+        now_unix_ms,
         verdicts=tuple(
             Verdict(
                 workload=lane.workload,
@@ -60,17 +53,12 @@ def stolen(
         ),
     )
     # Batches are numbered by the time: his come after all that the authority signed.
-    root, (proven,) = seal_batch(
-        [encode_answer(answer)],
-        origin=governor.name,
-        batch_number=now_unix_ms,
-        previous=bytes(32),
-        signer=governor.officers.permit,
+    batch = forged_batch(
+        [encode_answer(answer)], governor.name, now_unix_ms, governor.officers.permit
     )
-    leaf = pb.AnswerLeaf(payload=proven.payload, index=proven.index, path=proven.path)
     return pb.HostLicense(
         host_id=report.host_id,
         authority=governor.name,
-        answer=pb.AnswerBatch(batch_root=envelope_to_wire(root), answers=[leaf]),
+        answer=batch,
         approval=envelope_to_wire(approved),
     )
