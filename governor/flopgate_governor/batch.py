@@ -7,7 +7,7 @@ under a signed checkpoint, all of it is committed with its fsync. Only then do a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from flopgate_governor.clusters.neighbours import tell_neighbours
@@ -82,12 +82,28 @@ def commit_checked(state: State, checked: Sequence[Checked]) -> list[Judged]:
         raise
     work.settle_state(sealed)
     downs = assemble(replies, sealed, older)
-    tell_neighbours(state, checked, downs)
-    tell_merges(state, checked, downs, work.facts)
+    failed = [
+        _why_not(work.note_neighbours),
+        _why_not(lambda: tell_neighbours(state, checked, downs)),
+        _why_not(lambda: tell_merges(state, checked, downs, work.facts)),
+    ]
+    state.untold = "; ".join(filter(None, failed))
     return [
         make_judged(down=down, news=bool(fresh))
         for down, fresh in zip(downs, replies.fresh, strict=True)
     ]
+
+
+def _why_not(tell: Callable[[], None]) -> str:
+    """Tell hosts what goes beside the answers: why it failed, empty where it did not.
+
+    The answers are on record: they leave, whatever fails here.
+    """
+    try:
+        tell()
+    except Exception as error:  # noqa: BLE001  # also one that is a mistake of ours
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def _refuse_unsigned(state: State, checked: Sequence[Checked], replies: Replies) -> None:

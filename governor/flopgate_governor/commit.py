@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+import structlog
+
 from flopgate_governor.batch import Judged, commit_checked
 from flopgate_governor.core.turns import Turns
 from flopgate_governor.receive import Checked, Submission, receive
@@ -69,6 +71,8 @@ class Committer:
         self._wanted = 0
         self._pump: asyncio.Task[None] | None = None
         self._closed = False
+        self._log = structlog.get_logger("commit")
+        self._untold = ""
 
     async def start(self) -> None:
         """Open the store.
@@ -143,8 +147,18 @@ class Committer:
                     self._bytes_of[waiting.caller] = left_bytes
             self._room.set()
             _deliver(batch, work)
+            self._say_untold()
             # Whoever is answered may speak again at once.
             expected = len(self._waiting) + len(batch) if len(batch) >= BUSY_MESSAGES else 0
+
+    def _say_untold(self) -> None:
+        """Once, until something else fails or nothing does."""
+        why = self._opened().untold
+        if why and why != self._untold:
+            self._log.warning(
+                "untold", error=why, detail="answers went out without what goes beside them"
+            )
+        self._untold = why
 
     async def _next_batch(
         self, expected: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, delete
@@ -10,6 +11,7 @@ from sqlalchemy import Connection, bindparam, delete
 from flopgate_governor.state import State
 from flopgate_governor.store import schema
 from flopgate_governor.store.prepared import Write
+from flopgate_proto.errors import StorageError
 
 _FREE: Final = Write(delete(schema.chip).where(schema.chip.c.host_id == bindparam("b_host")))
 
@@ -27,4 +29,7 @@ def forget_retired(state: State, hosts: Sequence[bytes]) -> None:
         state.neighbourhoods.forget(host_id)
         state.cluster_notices.forget(host_id)
     if hosts:
-        state.count_capacities()
+        # What cannot be read now is counted before the next batch: the answers are on record.
+        state.doubtful = True
+        with suppress(StorageError):
+            state.count_capacities()

@@ -104,6 +104,7 @@ class State:
         neighbourhoods: what hosts that hang together were charged lately; nothing rests on it.
         silence: who says nothing, as of the last look at the store; ``None``: look anew.
         volumes: what hosts added to the store lately; it starts anew with the process.
+        untold: why something that goes beside the answers was not told last; empty: nothing failed.
     """
 
     store: Store
@@ -131,6 +132,7 @@ class State:
     silence: Silence | None = None
     volumes: Volumes = field(default_factory=Volumes)
     doubtful: bool = False
+    untold: str = ""
     authority: str = field(init=False)
 
     def __post_init__(self) -> None:

@@ -376,14 +376,18 @@ class Work:
         self.additions.settle()
         if self.shared:
             self.state.see(self.clusters)
-        for item, _ in self.answered:
-            custodian = self.facts[item.host_id].host.custodian
-            self.state.neighbourhoods.note(custodian, item.report, self.unix_ms)
-        forget_retired(self.state, self._retired)
         if sealed is not None:
             self.state.batch_number = sealed.number
             self.state.batch_digest = sealed.digest
             self.state.unix_ms = self.unix_ms
+        forget_retired(self.state, self._retired)
+
+    def note_neighbours(self) -> None:
+        """What these reports say of hosts that hang together; nothing rests on it."""
+        for item, _ in self.answered:
+            if not item.final:
+                custodian = self.facts[item.host_id].host.custodian
+                self.state.neighbourhoods.note(custodian, item.report, self.unix_ms)
 
 
 def _licensed(facts: HostFacts) -> tuple[LicenseQuote | None, LicenseQuote | None, int]:

@@ -95,6 +95,10 @@ def test_a_shown_policy_is_edited_and_applied(governor: GovernorProcess, tmp_pat
     edited.write_text(shown + '\n[[budgets]]\nscope = "cluster:c9"\ncap_tflop = 9\n')
     done = governor.order("policy", "apply", str(edited), officers=2)
     assert done.returncode == 0, done.stderr
+    (change,) = [line for line in done.stderr.splitlines() if "cap of cluster:c9: " in line]
+    assert done.stderr.index(change) < done.stderr.index("signs: "), "before it is signed"
+    assert "is on record" in done.stdout
+    assert "cap of cluster:c9" not in done.stdout, "once, and not again after it"
     assert "cluster:c9" in cli("status", "--dir", governor.root).stdout
 
 

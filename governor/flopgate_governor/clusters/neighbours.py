@@ -41,7 +41,7 @@ def tell_neighbours(state: State, checked: Sequence[Checked], downs: Sequence[pb
                 group.told_ms[item.host_id] = group.made_ms
                 if group.statement not in said:
                     said.add(group.statement)
-                    down.batches[0].neighbours.add().ParseFromString(group.statement)
+                    down.batches[0].neighbours.append(pb.Envelope.FromString(group.statement))
 
 
 def _make(state: State, group: Group) -> None:

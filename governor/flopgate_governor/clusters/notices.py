@@ -34,7 +34,7 @@ def tell_merges(
                 wire = _wire(state, cluster, merge)
                 if wire not in said:
                     said.add(wire)
-                    down.batches[0].cluster_merges.add().ParseFromString(wire)
+                    down.batches[0].cluster_merges.append(pb.Envelope.FromString(wire))
 
 
 def _wire(state: State, cluster: str, merge: Merge) -> bytes:

@@ -224,8 +224,9 @@ def _apply(arguments: argparse.Namespace) -> None:
     lines = done.lines
     if done.submitted:
         on_record = f"policy {policy.version} of {policy.authority} is on record"
+        # What changes was told before it was signed.
         index, *after = lines
-        lines = [index, on_record, *change_lines(found), *after]
+        lines = [index, on_record, *after]
     document = {"version": policy.version, "changes": [asdict(change) for change in found]}
     tell(arguments, lines, done.document | document)
 

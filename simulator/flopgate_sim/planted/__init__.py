@@ -245,6 +245,8 @@ BUGS = (
          "a cluster that is declared in parts stays exempt, whatever its links show"),
     _bug("neighbour-pulled-in", {10}, claimed, in_clusters.neighbour_pulled_in,
          "hosts that tell of another custodian's fabric make its cluster larger"),
+    _bug("notice-unmade", {8}, claimed, in_clusters.notice_unmade,
+         "an error keeps from hosts what goes beside their answers"),
     _bug("exempt-unescrowed", {2}, all_exempt, in_clusters.exempt_unescrowed,
          "what exempt hosts were granted is in no book"),
     _bug("signatures-counted", {6}, order_worlds.one_officer_twice, in_orders.signatures_counted,

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from flopgate_governor import working_set
+from flopgate_governor.clusters import notices
 from flopgate_governor.core import account, merging
-from flopgate_governor.core.clusters import Clusters, Told
+from flopgate_governor.core.clusters import Clusters, Merge, Told
 from flopgate_governor.core.facts import Grant, LaneFacts
+from flopgate_proto.values.merges import MergeState
 from flopgate_sim.planted.patching import Swap
 from flopgate_sim.planted.worlds import POLICY
 
@@ -25,6 +27,15 @@ def neighbour_pulled_in() -> tuple[Swap, ...]:
         Swap(merging, "_doubt", lambda *_arguments: ""),
         Swap(Clusters, "party", lambda *_arguments: ()),
     )
+
+
+def notice_unmade() -> tuple[Swap, ...]:
+    """Of a merge that waits nothing can be said: an error beside the answers."""
+
+    def hides(merge: Merge) -> bool:
+        return {MergeState.FOUND: False, MergeState.RULED: False}[merge.state]
+
+    return (Swap(notices, "hides_other", hides),)
 
 
 def exempt_unescrowed() -> tuple[Swap, ...]:

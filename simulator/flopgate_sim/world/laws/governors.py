@@ -53,6 +53,14 @@ def _found(governor: Governor, law: int) -> Iterable[str]:
     return [text for number, text in faults if number == law] if faults else ()
 
 
+def says_why(governor: Governor, _now_us: int, _booked: Booked) -> Iterable[str]:
+    """8: what stops is told with its reason, and nothing fails that is told beside answers."""
+    found = _found(governor, 8)
+    if found or governor.state is None or not governor.state.untold:
+        return found
+    return [f"{governor.name}: untold beside the answers: {governor.state.untold}"]
+
+
 def one_history(governor: Governor, _now_us: int, _booked: Booked) -> Iterable[str]:
     """4: what was told differently is found when it happens; no lie halts who lost nothing."""
     found = _found(governor, 4)

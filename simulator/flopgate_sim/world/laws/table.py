@@ -20,6 +20,7 @@ from flopgate_sim.world.laws.governors import (
     one_history,
     plain_time,
     remembered,
+    says_why,
     silence_counted,
 )
 from flopgate_sim.world.laws.hosts import (
@@ -57,7 +58,7 @@ LAWS = (
     Law(number=5, name="a license is spent once", host=spent_once, governor=noticed(5)),
     Law(number=6, name="pause is cheap", host=paused_work, governor=noticed(6)),
     Law(number=7, name="nothing unlogged or unsigned", host=believed, governor=logged),
-    Law(number=8, name="fail closed, say why", host=fails_closed, governor=noticed(8)),
+    Law(number=8, name="fail closed, say why", host=fails_closed, governor=says_why),
     Law(number=9, name="acknowledged is durable", host=kept, governor=remembered),
     Law(
         number=10,
