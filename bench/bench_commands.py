@@ -1,6 +1,6 @@
-"""How long an officer waits for a command to start, beside a bare start of Python.
+"""How long people wait for a command to start, beside a bare start of Python.
 
-Whole processes, in turns, with a governor that runs and has no host.
+Whole processes, in turns, with a governor that runs and has no host; and of the simulator.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.harness import BenchError, machine, spread, table, timed_ms
 
 GOVERNOR = str(Path(sys.executable).with_name("flopgate-governor"))
+SIM = str(Path(sys.executable).with_name("flopgate-sim"))
 BARE = "bare Python"
 
 
@@ -33,6 +34,10 @@ def commands(root: Path) -> dict[str, list[str]]:
         "order show FILE --dir DIR": [GOVERNOR, "order", "show", draft, *where],
         "status": [GOVERNOR, "status", *where],
         "pause --dry-run": [GOVERNOR, *pause],
+        "flopgate-sim --help": [SIM, "--help"],
+        "flopgate-sim list": [SIM, "list"],
+        "flopgate-sim run --help": [SIM, "run", "--help"],
+        "flopgate-sim run tiny-faults": [SIM, "run", "tiny-faults", "--seeds", "1"],
     }
 
 

@@ -33,7 +33,9 @@ PROGRAM: Final = Commands(
     prog="flopgate-agent",
     package="flopgate_agent.commands",
     table=COMMANDS,
-    description="The host side of flopgate.",
+    description="The host side of flopgate. Begin with `flopgate-agent explain`; docs/operators.md "
+    "goes from the first install to the last host that leaves.",
+    epilog="Exit status: 0 done, 1 refused, unreachable or failed, 2 usage or configuration.",
     version=f"flopgate {VERSION}",
 )
 

@@ -22,6 +22,7 @@ EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
 """As a shell tells SIGINT: 128 and its number."""
 _ESCAPED: Final = "backslashreplace"
+_WIDTH_MIN: Final = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class Commands:
             ``run``, which returns an exit status or nothing, or again with a table ``COMMANDS``.
             Only the one that is asked for is loaded.
         table: each command's help, by name.
-        description, epilog: of its own help, before and after the table.
+        description, epilog: of its own help, before and after the table; a paragraph each.
         version: of the program; ``None`` where it is a command.
     """
 
@@ -65,15 +66,14 @@ class Commands:
         return int(module.run(parser.parse_args(first.arguments)) or 0)
 
     def _parser(self) -> argparse.ArgumentParser:
-        width = max(map(len, self.table)) + 2
-        listed = "\n".join(f"  {name:<{width}}{text}" for name, text in self.table.items())
-        more = f"`{self.prog} COMMAND --help` says more.\n{self.epilog}".strip()
-        parser = argparse.ArgumentParser(
+        version = "" if self.version is None else " [--version]"
+        parser = _Parser(
             prog=self.prog,
+            usage=f"%(prog)s [-h]{version} COMMAND ...",
             description=self.description,
-            epilog=f"commands:\n{listed}\n\n{more}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        parser.table = self.table
+        parser.closing = (f"`{self.prog} COMMAND --help` says more.", self.epilog)
         if self.version is not None:
             parser.add_argument("--version", action="version", version=self.version)
         parser.add_argument(
@@ -85,6 +85,29 @@ class Commands:
         rest = parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
         rest.required = False  # else the complaint about a missing COMMAND names it, too
         return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Its help has a table of commands below all else, which argparse would tear apart."""
+
+    table: Mapping[str, str]
+    closing: Sequence[str]
+
+    def format_help(self) -> str:
+        """As wide as the terminal."""
+        import shutil  # noqa: PLC0415 - slow to load, and for help alone: argparse does so, too
+        import textwrap  # noqa: PLC0415 - see shutil
+
+        width = max(_WIDTH_MIN, shutil.get_terminal_size().columns - 2)
+        column = max(map(len, self.table)) + 4
+        rows = [
+            textwrap.fill(f"{f'  {name}':<{column}}{text}", width, subsequent_indent=" " * column)
+            for name, text in self.table.items()
+        ]
+        closing = [
+            textwrap.fill(line, width, break_on_hyphens=False) for line in self.closing if line
+        ]
+        return "\n".join([super().format_help(), "commands:", *rows, "", *closing, ""])
 
 
 def run_program(name: str, command: Callable[[], int]) -> int:

@@ -151,7 +151,7 @@ def test_where_nothing_runs_the_campaign_ends_and_says_so() -> None:
 def test_an_interrupt_ends_every_process_and_sums_up(number: signal.Signals) -> None:
     program = (
         "import sys\n"
-        "from flopgate_sim import run_command\n"
+        "from flopgate_sim.commands import run as run_command\n"
         "from flopgate_sim.campaign.options import interrupt_on_sigterm\n"
         "from tests.support import worlds\n"
         "import argparse\n"

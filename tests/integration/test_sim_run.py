@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from flopgate_proto.errors import ConfigError
-from flopgate_sim import campaign_command, run_command
 from flopgate_sim.campaign.outcome import Job, Runner
-from flopgate_sim.campaign.session import Request
+from flopgate_sim.campaign.request import Request
 from flopgate_sim.cli import main
+from flopgate_sim.commands import campaign as campaign_command
+from flopgate_sim.commands import run as run_command
 from flopgate_sim.world.run import run_job
 from tests.support import worlds
 from tests.support.waiting import WAIT_S

@@ -1,5 +1,6 @@
 """The shipped scenarios: readable, named, as large as promised; and how one is found."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,20 @@ def test_list_shows_each_on_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     for line, scenario in zip(lines, SCENARIOS.values(), strict=True):
         assert line.endswith(scenario.summary)
         assert str(scenario.hosts) in line
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_list_is_as_wide_as_the_terminal(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) < columns
+    for name, scenario in SCENARIOS.items():
+        assert name in out
+        assert scenario.summary in " ".join(out.split())
 
 
 def test_one_is_found_by_path(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from flopgate_agent.winding_down import process
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
+    parser.usage = "%(prog)s [-h] --socket PATH PROGRAM ..."
     parser.add_argument(
         "--socket",
         type=Path,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Final
 
 from rich.console import Console
@@ -21,58 +19,20 @@ from rich.progress import (
 
 from flopgate_proto.errors import FlopgateError, MisuseError
 from flopgate_sim.campaign import replay
-from flopgate_sim.campaign.outcome import CHEAP, Job, Runner
-from flopgate_sim.campaign.picks import PICKED_MAX, Picks
+from flopgate_sim.campaign.outcome import Job, Runner
+from flopgate_sim.campaign.picks import Picks
 from flopgate_sim.campaign.pool import Pool
-from flopgate_sim.campaign.ranges import Numbers
 from flopgate_sim.campaign.reducing import one_a_law, reduced
-from flopgate_sim.campaign.shrink import RUNS_MAX, Faults
+from flopgate_sim.campaign.request import Request
+from flopgate_sim.campaign.shrink import RUNS_MAX
 from flopgate_sim.campaign.telling import Teller
 from flopgate_sim.campaign.totals import Totals, breached
 from flopgate_sim.campaign.words import count
 from flopgate_sim.campaign.worker import Failure, Result
 from flopgate_sim.report import render
-from flopgate_sim.scenario import Scenario
 
 BROKEN: Final = 1
 INTERRUPTED: Final = 130
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What was asked for.
-
-    Attributes:
-        scenario: read already, so that a wrong file costs no process.
-        named: its name or path, as it was given.
-        faults: indices; ``None``: all.
-        stop_after: breaches; ``None``: never.
-        limit_s: for one world; ``None``: no limit.
-        report: where to write the page; ``None``: none.
-    """
-
-    scenario: Scenario
-    named: str
-    seeds: Numbers
-    faults: Faults | None = None
-    signatures: str = CHEAP
-    processes: int = 1
-    stop_after: int | None = None
-    limit_s: float | None = None
-    shrink: bool = False
-    timeline: bool = False
-    report: Path | None = None
-
-    def jobs(self) -> Iterator[Job]:
-        """One a seed. Few are recorded at once, many are picked from afterwards."""
-        for seed in self.seeds:
-            yield Job(
-                scenario=self.named,
-                seed=seed,
-                fault_indices=self.faults,
-                recording=self.report is not None and self.seeds.count <= PICKED_MAX,
-                signatures=self.signatures,
-            )
 
 
 class Session:

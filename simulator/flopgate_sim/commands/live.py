@@ -36,9 +36,14 @@ ALL_FAULTS = ",".join(kind.value for kind in Kind)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``live``."""
-    parser.add_argument("--hosts", type=int, default=16, help="hosts of 8 H100 each (%(default)s)")
     parser.add_argument(
-        "--minutes", type=float, help="faults go on so long; without it each kind comes once"
+        "--hosts", type=int, default=16, metavar="N", help="hosts of 8 H100 each (%(default)s)"
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        metavar="M",
+        help="faults go on so long; without it each kind comes once",
     )
     parser.add_argument(
         "--couriers",
@@ -56,7 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help=f"of a permit, {LIFETIME_S_MIN} to {LIFETIME_S_MAX} (%(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=1, help="of the faults (%(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="of the faults (%(default)s)"
+    )
     parser.add_argument(
         "--network",
         choices=("auto", "namespaces", "forwarder"),

@@ -43,7 +43,9 @@ REAL_HOSTS = 2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``demo``."""
-    parser.add_argument("--hosts", type=int, default=128, help="hosts of 8 H100 each (%(default)s)")
+    parser.add_argument(
+        "--hosts", type=int, default=128, metavar="N", help="hosts of 8 H100 each (%(default)s)"
+    )
     parser.add_argument("--stay", action="store_true", help="keep everything up afterwards")
     parser.add_argument(
         "--enforce",

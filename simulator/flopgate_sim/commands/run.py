@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from flopgate_proto.errors import ConfigError
-from flopgate_sim.campaign import telling
 from flopgate_sim.campaign.options import (
     add_pool_arguments,
     check_pool_arguments,
@@ -16,10 +15,9 @@ from flopgate_sim.campaign.options import (
 from flopgate_sim.campaign.outcome import CHEAP, SCHEMES, Runner
 from flopgate_sim.campaign.picks import PICKED_MAX
 from flopgate_sim.campaign.ranges import parse_numbers
-from flopgate_sim.campaign.session import Request, Session
+from flopgate_sim.campaign.request import Request
 from flopgate_sim.campaign.shrink import RUNS_MAX
 from flopgate_sim.scenario import find
-from flopgate_sim.world.run import run_job
 
 FAULTS_MAX = 1_000_000
 
@@ -66,13 +64,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run it: 0 no breach, 1 a breach or a world that did not come to its end, 2 misuse."""
     request = request_of(arguments)
+    from flopgate_sim.world.run import run_job  # noqa: PLC0415 - slow to load
+
     interrupt_on_sigterm()
     return play(request, run_job)
 
 
 def play(request: Request, runner: Runner) -> int:
     """Run what was asked for with this engine; the exit status."""
-    return Session(request, runner, telling.console()).run()
+    from flopgate_sim.campaign import session, telling  # noqa: PLC0415 - slow to load
+
+    return session.Session(request, runner, telling.console()).run()
 
 
 def request_of(arguments: argparse.Namespace) -> Request:

@@ -1,0 +1,1 @@
+"""Commands of ``flopgate-sim``, one module each (see ``flopgate_sim.cli``)."""
