@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from flopgate_governor.core.quotes import AHEAD_MAX
 from flopgate_proto.values import LaneState
 from flopgate_sim.adversaries.stage import (
     Played,
@@ -16,7 +15,7 @@ from flopgate_sim.adversaries.stage import (
     states,
 )
 from flopgate_sim.planted.worlds import AUTHORITY, POLICY
-from flopgate_sim.world.faults.bending import thief
+from flopgate_sim.world.faults.bending import renumbering, thief
 from flopgate_sim.world.faults.thieving import Renumbering
 from flopgate_sim.world.plan import Fault
 
@@ -78,9 +77,8 @@ def numbers_made_up() -> Played:
         beside: set[LaneState] = set()
 
         def steal() -> None:
-            number = governor.unix_ms + 2 * AHEAD_MAX
             for host in robbed:
-                thieves.append(Renumbering(governor.officers.permit, governor.name, number))
+                thieves.append(renumbering(world, 0))
                 host.couriers[0].bend(thieves[-1])
 
         def give_up() -> None:

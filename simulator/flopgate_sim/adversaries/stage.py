@@ -43,15 +43,15 @@ class Played:
 
 
 @contextmanager
-def staged(**changes: object) -> Iterator[World]:
-    """A quiet world, to be run inside the block."""
+def staged(*, judged: bool = True, **changes: object) -> Iterator[World]:
+    """A quiet world, to be run inside the block, its laws ``judged`` or not."""
     plan: WorldPlan = replace(plain(SEED), **changes)  # type: ignore[arg-type]
     with (
         scheme(CHEAP),
         tempfile.TemporaryDirectory(prefix="flopgate-sim-") as folder,
         DiskLayer(Path(folder)) as disks,
     ):
-        world = World(plan, SEED, disks)
+        world = World(plan, SEED, disks, judged=judged)
         try:
             yield world
         finally:

@@ -276,3 +276,33 @@ def time_taken_back() -> tuple[Swap, ...]:
 def pace_unbound() -> tuple[Swap, ...]:
     """A license states that its lane may have any chips."""
     return (Swap(decide, "peak_tflop_per_s", lambda _host, _chips: COUNT_MAX),)
+
+
+def veto_unseen_by_governor() -> tuple[Swap, ...]:
+    """A governor gives licenses whatever an officer vetoed since."""
+    checked = issuing._checked  # noqa: SLF001  # the bug goes where the rule is
+
+    def forgetful(state: State, *of: Any) -> Approved:
+        before = state.book
+        state.book = replace(before, orders=replace(before.orders, vetoed=frozenset()))
+        try:
+            return checked(state, *of)
+        finally:
+            state.book = before
+
+    return (Swap(issuing, "_checked", forgetful),)
+
+
+def veto_unseen_by_gate() -> tuple[Swap, ...]:
+    """A gate takes a license whatever an officer vetoed since."""
+    check = OfficerOrders.check_approval
+
+    def forgetful(self: OfficerOrders, envelope: Envelope) -> tuple[LicenseApproval, bytes]:
+        before = self.orders
+        self.orders = None if before is None else replace(before, vetoed=frozenset())
+        try:
+            return check(self, envelope)
+        finally:
+            self.orders = before
+
+    return (Swap(OfficerOrders, "check_approval", forgetful),)

@@ -7,8 +7,10 @@ from typing import Any
 
 from flopgate_governor.core import claims, clusters, lineage, merging, rulings
 from flopgate_governor.core.facts import Books, LaneFacts, lane_scopes, run_key
+from flopgate_governor.joining import admission
 from flopgate_governor.orders import accepting
 from flopgate_governor.orders import rulings as carried_out
+from flopgate_governor.store import lanes_beside
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.orders.works import Works
 from flopgate_sim.planted.in_governor import unconstrained
@@ -59,6 +61,14 @@ def relief_unchecked() -> tuple[Swap, ...]:
         books.move(scopes, before, LaneFacts(workload=order.workload))
 
     return (Swap(rulings, "relieve", believing),)
+
+
+def relief_of_before() -> tuple[Swap, ...]:
+    return (Swap(lanes_beside, "load_before_tflop", lambda *_of: 0),)
+
+
+def places_alike() -> tuple[Swap, ...]:
+    return (Swap(admission, "PLACES", ()),)
 
 
 def ruling_ignored() -> tuple[Swap, ...]:

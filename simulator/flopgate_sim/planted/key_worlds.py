@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flopgate_sim.planted.worlds import AUTHORITY, plain
+from flopgate_sim.planted.worlds import AUTHORITY, SHORT_MS, plain
 from flopgate_sim.world.plan import Fault, WorldPlan
 
 
@@ -16,6 +16,31 @@ def key_stolen(seed: int) -> WorldPlan:
         for host in plan.hosts
     )
     return replace(plan, faults=(_replaced(0), *thieves))
+
+
+def key_stolen_early(seed: int) -> WorldPlan:
+    """His couriers are there before the revocation: from then on no other answer comes."""
+    plan = key_stolen(seed)
+    replaced, *thieves = plan.faults
+    return replace(plan, faults=(replaced, *(replace(one, at_ms=395_000) for one in thieves)))
+
+
+def exempt_key_stolen(seed: int) -> WorldPlan:
+    """The same where all are exempt, with permits of a day."""
+    plan = key_stolen_early(seed)
+    policy = replace(plan.policy, threshold_tflop_per_s=10**6)
+    return replace(plan, policy=policy, duration_ms=SHORT_MS + 2 * policy.lifetime_ms)
+
+
+def numbered_ahead(seed: int) -> WorldPlan:
+    """Before anybody knew of him the thief made two hosts take numbers far ahead."""
+    plan = plain(seed)
+    thieves = tuple(
+        Fault(at_ms=300_000, kind="numbers_made_up", target=host.name, span_ms=90_000)
+        for host in plan.hosts[1:]
+    )
+    died = Fault(at_ms=800_000, kind="gate_crash", target=plan.hosts[1].name)
+    return replace(plan, faults=(_replaced(0), *thieves, died))
 
 
 def key_revoked_first(seed: int) -> WorldPlan:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_proto.values.orders import Budget
-from flopgate_sim.planted.worlds import AUTHORITY, OTHER_AUTHORITY, POLICY, plain
+from flopgate_sim.planted.worlds import AUTHORITY, OTHER_AUTHORITY, POLICY, SHORT_MS, plain
 from flopgate_sim.world.faults.drawing import draw
 from flopgate_sim.world.nature.randomness import Streams
 from flopgate_sim.world.plan import Act, Errand, Fault, WorldPlan
@@ -271,4 +271,15 @@ def tight_reserve(seed: int) -> WorldPlan:
         faults=plan.faults[1:2],
         policy=replace(LICENSED, budgets=(budget,)),
         duration_ms=5_400_000,
+    )
+
+
+def vetoed(seed: int) -> WorldPlan:
+    """One officer vetoes what the quorum approved: before it is given, or on its way."""
+    asks = tuple(
+        Errand(at_ms=200_000 + 1_000 * seed, host=f"host-{number}", vetoed=vetoed)
+        for number, vetoed in enumerate(("giving", "taking", ""))
+    )
+    return replace(
+        plain(seed), name="licensed", policy=LICENSED, errands=asks, duration_ms=SHORT_MS
     )

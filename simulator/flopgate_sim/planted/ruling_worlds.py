@@ -7,9 +7,16 @@ from dataclasses import replace
 from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_proto.values.orders import Budget, Tier
 from flopgate_sim.planted import cluster_worlds
-from flopgate_sim.planted.worlds import CHIPS, POLICY, SHORT_MS, plain
+from flopgate_sim.planted.worlds import (
+    AUTHORITY,
+    CHIPS,
+    OTHER_AUTHORITY,
+    POLICY,
+    SHORT_MS,
+    plain,
+)
 from flopgate_sim.scenario.profiles import PROFILES
-from flopgate_sim.world.plan import Act, Fault, HostPlan, LanePlan, WorldPlan
+from flopgate_sim.world.plan import Act, Errand, Fault, HostPlan, LanePlan, WorldPlan
 
 TIGHT_TFLOP = 6_000_000
 DELAY_MS = 600_000
@@ -67,6 +74,42 @@ def relieved(seed: int) -> WorldPlan:
 def relieved_of_too_much(seed: int) -> WorldPlan:
     """Then they sign for more than the lane ever had without a grant."""
     return _relieved(seed, "relieve", "relieve-more")
+
+
+def relieved_of_what_was_before(seed: int) -> WorldPlan:
+    """A host joins an authority late, whose officers relieve it of all that it ever counted."""
+    plan = plain(seed)
+    hung = tuple(
+        Fault(at_ms=100_000, kind="sampler_hang", target=host.name, span_ms=100_000)
+        for host in plan.hosts
+    )
+    join = Errand(at_ms=300_000, host="host-0", errand="join", authority=1)
+    act = Act(at_ms=850_000, act="relieve-all", host="host-0", scope="workload:run", authority=1)
+    return replace(
+        plan,
+        authorities=(AUTHORITY, OTHER_AUTHORITY),
+        faults=hung,
+        errands=(join,),
+        acts=(act,),
+        duration_ms=SHORT_MS,
+    )
+
+
+def enrolled_elsewhere(seed: int) -> WorldPlan:
+    """A host is imaged anew, and its operator has a token for another site, too."""
+    plan = cluster_worlds.separate(seed)
+    hosts = tuple(
+        replace(one, site="site-2") if one.cluster == "beta" else one for one in plan.hosts
+    )
+    errand = Errand(at_ms=RULED_MS, host="alpha-1", errand="reimage", places_of="beta-0")
+    policy = replace(plan.policy, closures_max=2)
+    return replace(plan, hosts=hosts, errands=(errand,), policy=policy, spare_places=1)
+
+
+def enrolled_anew(seed: int) -> WorldPlan:
+    """The same by a token for where it stands: its old chain is closed by that."""
+    plan = enrolled_elsewhere(seed)
+    return replace(plan, errands=tuple(replace(one, places_of="alpha-0") for one in plan.errands))
 
 
 def adoption_that_waits(seed: int) -> WorldPlan:

@@ -152,6 +152,12 @@ KINDS: Final[Mapping[str, FaultKind]] = MappingProxyType(
             text="the courier brings answers of a thief instead, under online keys whose "
             "revocation the gate has heard",
         ),
+        "numbers_made_up": FaultKind(
+            target=HOST,
+            span_ms=(60_000, 300_000),
+            text="a thief of an online key that nobody revoked yet signs the answers to the host "
+            "once more, under numbers far ahead",
+        ),
         "governor_crash": FaultKind(
             target=GOVERNOR,
             span_ms=(1_000, 120_000),

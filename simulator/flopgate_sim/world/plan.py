@@ -172,7 +172,8 @@ class Act:
         scope: in words, as ``cluster:alpha``.
         authority: index.
         cap_tflop: of a ``policy_budget``; what went into a workload elsewhere.
-        host: of ``adopt``, ``close``, ``relieve`` and ``relieve-more`` (than its lane ever had).
+        host: of ``adopt``, ``close``, ``relieve`` (half of what its lane has), ``relieve-all``
+            (with what it counted before it joined) and ``relieve-more`` (than it ever had).
         names: clusters of ``unite`` and ``apart``; parents of a workload that is registered.
         tier: of a workload that is registered, by ``train`` or ``serve``.
         phase: of a ``policy_phase``, from then on.
@@ -197,7 +198,8 @@ class Errand:
 
     Attributes:
         errand: ``ask`` for a license and bring what an authority gives, ``return`` what is held,
-            ``open`` a reserve.
+            ``open`` a reserve; ``reimage`` it, which loses ledger and key, and enrol it anew;
+            ``join`` an authority that it knew nothing of before.
         authority: index.
         span_ms, headroom_tflop, good_for_ms: of what is asked for and approved; the last is from
             the issue to its end.
@@ -208,6 +210,9 @@ class Errand:
         approved: by the ``quorum``. What must not work: ``one-twice`` (one officer signs twice),
             ``mixed`` (the other signed other bytes), ``another's`` (the quorum approved the
             request of another host).
+        vetoed: one officer vetoes the approval, before it is used for ``giving`` the license, or
+            while this is on its way, before ``taking`` it.
+        places_of: host by whose kind of token, and so in whose places, one is enrolled anew.
         thief: it is made with the authority's online key, stolen, and the authority knows nothing
             of it.
     """
@@ -225,6 +230,8 @@ class Errand:
     installs: tuple[str, ...] = ()
     signers: int = 2
     approved: str = "quorum"
+    vetoed: str = ""
+    places_of: str = ""
     thief: bool = False
 
 

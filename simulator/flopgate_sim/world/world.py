@@ -13,7 +13,7 @@ from flopgate_governor.state import open_state
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_sim.disk import DiskLayer
-from flopgate_sim.world.acts.errands import Errands
+from flopgate_sim.world.acts.errands import JOIN, Errands
 from flopgate_sim.world.acts.keys import KeyReplacement
 from flopgate_sim.world.acts.rulings import RULINGS, ruling
 from flopgate_sim.world.faults.table import APPLY
@@ -50,12 +50,16 @@ class Broken:
 class World:
     """Everything of one seed.
 
+    Not ``judged``: no law is looked at. Whoever holds a key that counts breaks them as he likes.
+
     Attributes:
         broken: the first law that was broken, ``None`` while all hold.
         counts: faults so far, by kind.
     """
 
-    def __init__(self, plan: WorldPlan, seed: int, disks: DiskLayer) -> None:
+    def __init__(
+        self, plan: WorldPlan, seed: int, disks: DiskLayer, *, judged: bool = True
+    ) -> None:
         self.plan = plan
         self._disks = disks
         self.engine: Engine = Engine()
@@ -75,7 +79,9 @@ class World:
         for governor in self.governors:
             governor.truth.mark = partial(self._governor_moved, governor)
         self.errands = Errands(self)
-        self.engine.checks.append(self._check)
+        self._judged = judged
+        if judged:
+            self.engine.checks.append(self._check)
         self._plan_start()
 
     def watch(self, act: Callable[[Act], None], mark: Callable[[str, str], None]) -> None:
@@ -131,52 +137,52 @@ class World:
         )
 
     def _host(self, plan: HostPlan, disks: DiskLayer) -> Host:
-        tokens = []
-        for governor in self.governors:
-            record = self._token(governor.name, governor.officers, plan)
-            tokens.append(gate_token(governor.name, record))
         wiring = GateWiring(
             rhythm_ms=self.plan.rhythm_ms,
             report_interval_ms=self.plan.report_interval_ms,
         )
-        clocks = Clocks(self.engine, plan.drift_ppm, 0)
+        late = [one for one in self.plan.errands if one.errand == JOIN and one.host == plan.name]
         host = Host(
             self.engine,
             self.streams,
             plan=plan,
-            tokens=tokens,
             disk=disks.disk(plan.name),
             wiring=wiring,
-            clocks=clocks,
+            clocks=Clocks(self.engine, plan.drift_ppm, 0),
         )
         if self.plan.lockdown:
             host.lockdown = Lockdown(self.engine, host)
-        for number, governor in enumerate(self.governors):
-            link = Link(
-                self.engine, self.streams, f"{plan.name}-{governor.name}", self.plan.weather
-            )
-            courier = Courier(
-                self.engine,
-                self.streams,
-                clocks=clocks,
-                authority=governor,
-                link=link,
-                to_gate=partial(host.from_courier, number),
-                host_id=host.host_id,
-            )
-            host.join(courier)
-            governor.truth.hosts[host.host_id] = host
-            if plan.tpm:
-                governor.backed.add(host.host_id)
-            governor.truth.clusters.join(host.host_id, plan)
+        for number in range(len(self.governors)):
+            if number not in {one.authority for one in late}:
+                self.join(host, number)
         return host
 
-    def clone(self, host: Host, *, new_key: bool = False) -> Host:
+    def join(self, host: Host, number: int) -> Courier:
+        """A host has a token of an authority from now on, and a courier to it."""
+        governor, plan = self.governors[number], host.plan
+        courier = Courier(
+            self.engine,
+            self.streams,
+            clocks=host.clocks,
+            authority=governor,
+            link=Link(self.engine, self.streams, f"{plan.name}-{governor.name}", self.plan.weather),
+            to_gate=partial(host.from_courier, len(host.couriers)),
+            host_id=host.host_id,
+        )
+        record = self._token(governor.name, governor.officers, plan)
+        host.join(courier, gate_token(governor.name, record))
+        governor.truth.hosts[host.host_id] = host
+        if plan.tpm:
+            governor.backed.add(host.host_id)
+        governor.truth.clusters.join(host.host_id, plan)
+        return courier
+
+    def clone(self, host: Host, *, new_key: bool = False, places: HostPlan | None = None) -> Host:
         """A second machine on a copy of a host's disk, with its chips' names, and its key or not.
 
         It is judged with the original: to everybody else the two are one.
         """
-        plan = replace(host.plan, name=f"{host.name}-clone", drift_ppm=0)
+        plan = replace(places or host.plan, name=f"{host.name}-clone", drift_ppm=0)
         clone = self._host(plan, self._disks)
         for chip, original in zip(clone.hardware.chips, host.hardware.chips, strict=True):
             chip.uuid = original.uuid
@@ -311,7 +317,7 @@ class World:
     def run(self) -> None:
         """To the end of the plan, or to the first law that is broken."""
         self.engine.run(self.plan.duration_ms * US_PER_MS)
-        if self.broken is None:
+        if self.broken is None and self._judged:
             self._advance_all()
             for governor in self.governors:
                 governor.truth.mark()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flopgate_proto.codec import PayloadType, encode_opening, envelope_to_wire
+from flopgate_proto.codec import PayloadType, encode_opening, envelope_from_wire, envelope_to_wire
 from flopgate_proto.envelope import Envelope, seal, statement_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LicenseApproval, ReserveOpening
@@ -25,6 +25,8 @@ AGAIN_US = 60 * US_PER_S
 TRIES = 20
 REPORTS_AT_ONCE = 256
 QUORUM = "quorum"
+GIVING, TAKING = "giving", "taking"
+JOIN = "join"
 OPENERS = 3
 
 
@@ -51,6 +53,12 @@ class Errands:
             case "ask":
                 wish = pb.LicenseWish(span_ms=errand.span_ms, reserve=errand.reserve)
                 message = pb.ToGate(ask_license=pb.AskLicense(wish=wish))
+            case "reimage":
+                self._reimage(errand, host)
+                return
+            case "join":
+                self._join(errand, host)
+                return
             case "return":
                 back = pb.ReturnLicense(authority=governor.name, reserve=errand.reserve)
                 message = pb.ToGate(return_license=back)
@@ -85,6 +93,20 @@ class Errands:
         data = encode_opening(opening)
         signed = seal(PayloadType.RESERVE_OPENING, data, self._openers[: errand.signers])
         return pb.ToGate(open_reserve=pb.OpenReserve(opening=envelope_to_wire(signed)))
+
+    def _join(self, errand: Errand, host: Host) -> None:
+        """What the host may have been granted by then is not for this authority to bound."""
+        courier = self._world.join(host, errand.authority)
+        for lane in host.runner.core.lanes.values() if host.runner is not None else ():
+            key = (courier.authority.name, lane.workload)
+            host.truth.ceiling_tflop[key] = lane.book.allotted_tflop
+        courier.start()
+        host.restart_gate_soon("it joins another authority")
+
+    def _reimage(self, errand: Errand, host: Host) -> None:
+        """Its chips are in a machine without a ledger, which joins in the other host's places."""
+        host.power_off("imaged anew", clean=True)
+        self._world.clone(host, new_key=True, places=self._host(errand.places_of).plan)
 
     # ------------------------------------------------------------------ one license
 
@@ -156,16 +178,20 @@ class Errands:
             return None
         if errand.thief:
             return forged_license(governor, asking, approval, envelope)
+        if errand.vetoed == GIVING:
+            governor.order(governor.officers.veto(envelope.digest))
         (request,) = approval.requests
         given = governor.license(request, envelope)
         if given is not None:
             reported = pb.Report.FromString(asking.envelope.payload)
             quorum = errand.approved == QUORUM
-            licensing.left(governor, given, approval, reported, quorum=quorum)
+            licensing.left(governor, given, approval, envelope, reported, quorum=quorum)
             self.given += 1
             if errand.reserve:
                 self._newest[errand.host] = envelope.digest
             self._approved = envelope
+            if errand.vetoed == TAKING:
+                governor.order(governor.officers.veto(envelope.digest))
         return given
 
     def _signed(
@@ -194,9 +220,16 @@ class Errands:
             self._refused(said)
         elif host.host_id != given.host_id:
             host.truth.licenses.faults.append(f"{host.name}: takes the license of another host")
+        elif _approval(given).digest in host.truth.vetoed_us:
+            host.truth.licenses.faults.append(f"{host.name}: takes what an officer vetoed")
 
     def _host(self, name: str) -> Host:
         found = self._world.named(name)
         if not isinstance(found, Host):
             raise TypeError(name)
         return found
+
+
+def _approval(given: pb.HostLicense) -> Envelope:
+    """What officers signed, beside a license."""
+    return envelope_from_wire(given.approval)

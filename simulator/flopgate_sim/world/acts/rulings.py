@@ -13,7 +13,18 @@ from flopgate_sim.world.plan import Act
 EVIDENCE = bytes(range(32))
 MORE_TFLOP = 10**6
 RULINGS = frozenset(
-    {"veto", "adopt", "close", "relieve", "relieve-more", "unite", "apart", "train", "serve"}
+    {
+        "veto",
+        "adopt",
+        "close",
+        "relieve",
+        "relieve-all",
+        "relieve-more",
+        "unite",
+        "apart",
+        "train",
+        "serve",
+    }
 )
 """Acts that are one."""
 
@@ -53,7 +64,7 @@ def ruling(act: Act, governor: Governor, host: Host | Governor | None) -> Envelo
         sequence, head, _ = heads[-1]
         return sign(Adoption, host_id=host.host_id, sequence=sequence, head=head)
     told = governor.truth.newest.get((host.host_id, workload), (0, 0, 0))[2]
-    amount = told // 2 if act.act == "relieve" else told + MORE_TFLOP
+    amount = {"relieve": told // 2, "relieve-all": told}.get(act.act, told + MORE_TFLOP)
     if amount == 0:
         return None
     return sign(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from flopgate_governor.core.quotes import AHEAD_MAX
 from flopgate_proto.keys import SigningKey
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_sim.world.faults.tampering import (
@@ -17,7 +18,7 @@ from flopgate_sim.world.faults.tampering import (
     Replaying,
     Unrooting,
 )
-from flopgate_sim.world.faults.thieving import Thieving
+from flopgate_sim.world.faults.thieving import Renumbering, Thieving
 from flopgate_sim.world.hosts.host import Host
 from flopgate_sim.world.nature.engine import US_PER_MS
 from flopgate_sim.world.plan import Fault
@@ -33,8 +34,7 @@ def bend(world: World, host: Host, fault: Fault) -> None:
     done: list[tuple[Courier, Tampering]] = []
     for number, courier in enumerate(host.couriers):
         source = world.streams.of(f"{name}/{host.name}/{fault.at_ms}")
-        tampering = thief(world, host, number) if bent is None else bent(world, host, source)
-        done.append((courier, tampering))
+        done.append((courier, bent(world, host, number, source)))
         courier.bend(done[-1][1])
 
     def honest() -> None:
@@ -58,7 +58,7 @@ def thief(world: World, host: Host, number: int) -> Thieving:
             host.from_courier(number, message)
 
     def stolen() -> list[SigningKey]:
-        known = host.truth.revoked_us
+        known = host.truth.keys.revoked_us
         return [key for key in officers.stolen if (governor.name, key.key_id) in known]
 
     return Thieving(
@@ -69,12 +69,20 @@ def thief(world: World, host: Host, number: int) -> Thieving:
     )
 
 
-_BENT: Mapping[str, tuple[str, Callable[[World, Host, random.Random], Tampering] | None]] = {
-    "courier_forges": ("forge", lambda _world, _host, source: Forging(source)),
-    "courier_replays": ("replay", lambda _world, _host, source: Replaying(source)),
-    "courier_loosens": ("loosen", lambda _world, _host, _source: Loosening()),
-    "courier_keeps": ("keep", lambda world, _host, _source: Keeping(world.engine)),
-    "roots_dropped": ("unroot", lambda _world, _host, _source: Unrooting()),
-    "revoked_answers": ("thief", None),
-    "host_lies": ("lie", lambda _world, host, source: Lying(source, host.key)),
+def renumbering(world: World, number: int) -> Renumbering:
+    """Somebody has the online key of one authority, and nobody knows."""
+    governor = world.governors[number]
+    first = governor.clocks.true_unix_ms + 2 * AHEAD_MAX
+    return Renumbering(governor.officers.permit, governor.name, first)
+
+
+_BENT: Mapping[str, tuple[str, Callable[[World, Host, int, random.Random], Tampering]]] = {
+    "courier_forges": ("forge", lambda _world, _host, _number, source: Forging(source)),
+    "courier_replays": ("replay", lambda _world, _host, _number, source: Replaying(source)),
+    "courier_loosens": ("loosen", lambda *_of: Loosening()),
+    "courier_keeps": ("keep", lambda world, *_of: Keeping(world.engine)),
+    "roots_dropped": ("unroot", lambda *_of: Unrooting()),
+    "revoked_answers": ("thief", lambda world, host, number, _source: thief(world, host, number)),
+    "numbers_made_up": ("number", lambda world, _host, number, _source: renumbering(world, number)),
+    "host_lies": ("lie", lambda _world, host, _number, source: Lying(source, host.key)),
 }

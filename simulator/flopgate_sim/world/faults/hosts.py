@@ -291,5 +291,6 @@ OF_HOSTS: Mapping[str, Callable[[World, Fault], None]] = {
     "roots_dropped": _bent,
     "host_lies": _bent,
     "revoked_answers": _bent,
+    "numbers_made_up": _bent,
 }
 """What each kind does that befalls a host."""

@@ -64,7 +64,6 @@ class GateSide:
         streams: Streams,
         *,
         plan: HostPlan,
-        tokens: Sequence[GateToken],
         disk: Disk,
         wiring: GateWiring,
         clocks: Clocks,
@@ -75,7 +74,7 @@ class GateSide:
         self.disk = disk
         self.key: SigningKey = streams.key(f"host/{plan.name}")
         self.host_id = key_digest(self.key.spki)
-        self.tokens = tuple(tokens)
+        self.tokens: tuple[GateToken, ...] = ()
         self.wiring = wiring
         self.hardware = Hardware(chips_of(plan), now_us=engine.now_us)
         self.truth = HostTruth(plan.name)
@@ -105,15 +104,16 @@ class GateSide:
         self._shown_ms = 0
         self._lives = streams.of(f"jobs/{plan.name}")
         self._losses = streams.of(f"power/{plan.name}")
-        self._refusals = 0
+        self._refusal = ""
         self._known: set[int] = set()
         self._queued: set[str] = set()
         self._setting = ChipSetting(
             engine, self.hardware, lambda: self.hung or self.suspended, self._chips_said
         )
 
-    def join(self, courier: Courier) -> None:
-        """Another authority, by its courier."""
+    def join(self, courier: Courier, token: GateToken) -> None:
+        """Another authority, by its courier; the next gate starts with its token."""
+        self.tokens = (*self.tokens, token)
         self.couriers.append(courier)
         self.joined.append(courier.authority.name)
 
@@ -245,21 +245,21 @@ class GateSide:
         runner = self.runner
         if runner is None or self.suspended:
             return
-        refused, now_us = self._refusals, self._engine.now_us
+        self._refusal, now_us = "", self._engine.now_us
         authority = runner.core.authorities[self.couriers[client_id].authority.name]
         answered = authority.quote.answer_digest
-        answers = answers_in(message.answers) if message.HasField("answers") else []
-        self.truth.came(answers)
+        answers, signer = answers_in(message.answers)
+        self.truth.came(answers, signer)
         runner.from_courier(client_id, message)
         kept = not self.disk.died and not runner.core.has_fault(LEDGER_FAILED)
         orders = list(message.admission.orders) if message.HasField("admission") else []
-        if message.HasField("order") and refused == self._refusals:
+        if message.HasField("order") and not self._refusal:
             orders.append(message.order)
         for order in orders if kept else ():
             self.truth.order_taken(runner.core, order, now_us)
         self.truth.unsure = orders if self.disk.died else []
         self.took_policy(authority, kept=kept)
-        if message.HasField("admission") and refused == self._refusals:
+        if message.HasField("admission") and not self._refusal:
             if kept:
                 self.truth.admitted(now_us)
                 named = pb.Admission.FromString(message.admission.admission.payload).policy_digest
@@ -268,7 +268,7 @@ class GateSide:
             elif authority.admitted:
                 self.phases.admitted_unkept()
                 self.truth.admitted_unkept(now_us)
-        if kept and authority.quote.answer_digest != answered:
+        if kept and answers and self.truth.keys.heard(authority, answered, signer, self._refusal):
             root = pb.BatchRoot.FromString(message.answers.batch_root.payload)
             self.phases.heard(authority.name, root.policy_digest, now_us)
             self.truth.licenses.heard(authority.name, answers, now_us)
@@ -319,7 +319,7 @@ class GateSide:
             self._engine.note(self.name, f"{told.event} {told.subject} {told.detail}")
 
     def _refused(self, error: PeerError) -> None:
-        self._refusals += 1
+        self._refusal = error.code
         self.truth.refused[error.code] = self.truth.refused.get(error.code, 0) + 1
         self._engine.note(self.name, f"refused: {error.code}")
 

@@ -103,9 +103,8 @@ class Host(GateSide):
             if not said.code:
                 root = pb.BatchRoot.FromString(message.license.answer.batch_root.payload)
                 self.phases.heard(authority.name, root.policy_digest, now_us)
-                self.truth.licenses.heard(
-                    authority.name, answers_in(message.license.answer), now_us
-                )
+                answers, _ = answers_in(message.license.answer)
+                self.truth.licenses.heard(authority.name, answers, now_us)
         self.truth.unsure = list(message.license.orders) if self.disk.died else []
         died = self.disk.died
         self._settle()

@@ -226,7 +226,7 @@ def fails_closed(host: Host, now_us: int) -> Iterable[str]:
 
     And nothing is stopped where officers let rules only observe or warn.
     """
-    found = [f"{host.name}: {text}" for text in host.phases.broken]
+    found = [f"{host.name}: {text}" for text in (*host.phases.broken, *host.truth.keys.faults)]
     if host.lockdown is not None:
         found += left_alone(host, now_us)
     core = _core(host)

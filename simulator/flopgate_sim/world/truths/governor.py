@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flopgate_governor.receive import Submission
-from flopgate_proto.codec import PayloadType, decode_order, encode_order
+from flopgate_proto.codec import decode_order
 from flopgate_proto.envelope import Envelope, statement_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import (
@@ -24,15 +24,22 @@ from flopgate_proto.values.orders import (
     TrustRoot,
     Veto,
 )
+from flopgate_sim.world.nature.clocks import PPM
 from flopgate_sim.world.nature.engine import US_PER_MS
 from flopgate_sim.world.truths.clusters import ClusterTruth
 from flopgate_sim.world.truths.grants import GrantTruth
-from flopgate_sim.world.truths.host import PPM, nobody
+from flopgate_sim.world.truths.host import nobody
 from flopgate_sim.world.truths.keys import KeyTruth
 from flopgate_sim.world.truths.lane_sums import LaneSums
 from flopgate_sim.world.truths.licensing import judge_grant, quoted
 from flopgate_sim.world.truths.losses import LossTruth
-from flopgate_sim.world.truths.orders import by_quorum, raised, sender, signed_by
+from flopgate_sim.world.truths.orders import (
+    WaitingOrders,
+    by_quorum,
+    raised,
+    sender,
+    signed_by,
+)
 from flopgate_sim.world.truths.rulings import RulingTruth
 from flopgate_sim.world.truths.silences import SilenceTruth
 from flopgate_sim.world.truths.workloads import WorkTruth
@@ -59,6 +66,7 @@ class GovernorTruth(LaneSums):
         turned_away: why hosts were not admitted.
         clusters: which hosts really hang together.
         works, rulings: what officers registered, and what they ruled on chains.
+        waiting: orders that are not in force yet, and those that were vetoed.
         faults: what went wrong, as (law, text): found when it happened.
     """
 
@@ -76,7 +84,7 @@ class GovernorTruth(LaneSums):
     restores: int = 0
     keys: KeyTruth = field(default_factory=KeyTruth)
     turned_away: set[str] = field(default_factory=set)
-    _later: list[tuple[int, Order]] = field(default_factory=list)
+    waiting: WaitingOrders = field(default_factory=WaitingOrders)
     grants: int = 0
     refusals: int = 0
     commits: int = 0
@@ -104,19 +112,10 @@ class GovernorTruth(LaneSums):
     def restored(self, batch_number: int) -> None:
         """An older backup took the place of the store."""
         self.losses.restored(batch_number)
-        lost = self.losses.lost
-        gone = {
-            request
-            for request, payload in self.answers.items()
-            if statement_digest(PayloadType.ANSWER, payload) in lost
-        }
-        self.licenses = {
-            request: payload
-            for request, payload in self.licenses.items()
-            if statement_digest(PayloadType.ANSWER, payload) not in lost
-        }
+        known = self.answers
         # A host whose ledger was put back too may tell another history: nobody knows the first.
-        self.answers = {one: self.answers[one] for one in self.answers if one not in gone}
+        self.answers, self.licenses = self.losses.without(known), self.losses.without(self.licenses)
+        gone = known.keys() - self.answers.keys()
         self.acknowledged = {
             place: request for place, request in self.acknowledged.items() if request not in gone
         }
@@ -157,7 +156,7 @@ class GovernorTruth(LaneSums):
 
     def _wait_or_take(self, order: Order, unix_ms: int, *, waits: bool) -> None:
         if waits and self._delay_ms:
-            self._later.append((unix_ms + self._delay_ms, order))
+            self.waiting.add(unix_ms + self._delay_ms, order)
         else:
             self._take(order, unix_ms)
 
@@ -182,10 +181,8 @@ class GovernorTruth(LaneSums):
 
     def pass_time(self, unix_ms: int) -> None:
         """What waited long enough may be in force."""
-        for due_unix_ms, order in self._later:
-            if due_unix_ms <= unix_ms:
-                self._take(order, due_unix_ms)
-        self._later = [one for one in self._later if one[0] > unix_ms]
+        for due_unix_ms, order in self.waiting.due(unix_ms):
+            self._take(order, due_unix_ms)
 
     def ordered(self, envelope: Envelope, root: TrustRoot, unix_ms: int) -> None:
         """An order was taken, at this time of the governor's own."""
@@ -216,9 +213,7 @@ class GovernorTruth(LaneSums):
                     value, unix_ms, waits=isinstance(value, ClusterRuling) and value.apart
                 )
             case Veto(order_digest=ended):
-                self._later = [
-                    one for one in self._later if statement_digest(*encode_order(one[1])) != ended
-                ]
+                self.waiting.veto(ended)
             case Reconciliation(batch_number=lost_upto):
                 self.losses.reconciled(lost_upto)
             case _:
@@ -253,6 +248,7 @@ class GovernorTruth(LaneSums):
                     continue
                 report = pb.Report.FromString(envelope.payload)
                 self.losses.offered(signed, report, unix_ms, made=made, revoked=self.keys.revoked)
+                self.keys.offered(signed, report, digest, self.losses.gave)
                 read.append((host, digest, report))
         for host, digest, report in read:
             if digest not in host.truth.requests_us:
@@ -272,6 +268,7 @@ class GovernorTruth(LaneSums):
         reports = self._batch
         unsynced = governor.store.unsynced_bytes
         for reply in replies:
+            self.faults += () if self.restores else self.keys.turned_away(reply.notices)
             for batch in reply.batches:
                 self.losses.left(batch)
                 self.faults += self.keys.misused(batch, self.answers)
@@ -376,6 +373,7 @@ class GovernorTruth(LaneSums):
 
     def _granted(self, host: Host, answer: pb.Answer, verdict: pb.Verdict, now_us: int) -> None:
         judge_grant(self, host, answer, verdict.workload)
+        self.faults += self.keys.granted(answer.request_digest)
         truth, key = host.truth, (self.name, verdict.workload)
         made_us = truth.requests_us[answer.request_digest]
         drift = 0 if self.policy is None else self.policy.drift_ppm

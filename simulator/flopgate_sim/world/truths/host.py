@@ -14,18 +14,18 @@ from flopgate_agent.gate.core import GateCore
 from flopgate_proto.codec import PayloadType, decode_order, envelope_from_wire
 from flopgate_proto.envelope import Envelope, statement_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values.orders import Pause, Resume, Revocation, Seats
+from flopgate_proto.values.orders import Pause, Resume, Revocation, Seats, Veto
 from flopgate_sim.world.nature.durable import Durable
 from flopgate_sim.world.nature.engine import US_PER_MS
 from flopgate_sim.world.truths.grants import GrantTruth, reach_tflop
+from flopgate_sim.world.truths.keys import HeardKeys
 from flopgate_sim.world.truths.licenses import LicenseTruth, chips_flop
-from flopgate_sim.world.truths.orders import by_quorum
+from flopgate_sim.world.truths.orders import PauseTruth, by_quorum
 from flopgate_sim.world.truths.seats import SeatTruth
 
 if TYPE_CHECKING:
     from flopgate_sim.world.hosts.gate_side import GateSide
 
-PPM = 1_000_000
 FINDING_REPORTS = 3
 """Within so many reports something implausible is a finding (law 10)."""
 RUNGS_MS = 135_000
@@ -37,20 +37,6 @@ _WALL_STEPPED = "clock.wall.stepped"
 
 def nobody() -> None:
     """Nobody wants to know that something moved."""
-
-
-@dataclass(slots=True, kw_only=True)
-class PauseTruth:
-    """A pause that reached a gate, or that a governor took.
-
-    ``ends_us``: when a resume that waits comes into force, at the earliest.
-    """
-
-    pause: Pause
-    came_us: int
-    wind_down_ms: int
-    drain_ms: int
-    ends_us: int | None = None
 
 
 @dataclass(slots=True)
@@ -66,6 +52,7 @@ class HostTruth:
         granted_sequence: by authority and request: report of each grant that ever left.
         grants: those that may still be used.
         pauses: by digest: that reached a gate of this host and that no resume lifted since.
+        vetoed_us: by digest of an order: when an officer's veto of it was kept here.
         unsure: orders over whose writing the gate died: the disk tells whether they were kept.
         acting_since_us: since when a gate sees and acts, ``None`` while none does.
         asked: whether the host asked for admission; its books count from there, above
@@ -89,7 +76,7 @@ class HostTruth:
         lacking: by digest of a report: lanes that had no permission when it was made.
         excused: why law 3 is not judged at the next look. What was lost is taken off the truth
             there, and the law judged from there on.
-        revoked_us: by authority and key id, when a revocation was kept here.
+        keys: which online keys count here.
         seats: whose permission it needs.
         mark: called when something moved.
     """
@@ -104,6 +91,7 @@ class HostTruth:
     grants: list[GrantTruth] = field(default_factory=list)
     pauses: dict[bytes, PauseTruth] = field(default_factory=dict)
     lifted: set[bytes] = field(default_factory=set)
+    vetoed_us: dict[bytes, int] = field(default_factory=dict)
     unsure: list[pb.SignedOrder] = field(default_factory=list)
     acting_since_us: int | None = None
     asked: bool = False
@@ -131,7 +119,7 @@ class HostTruth:
     wall_by: int | None = None
     boot_clock_trusted: bool = True
     odd: list[str] = field(default_factory=list)
-    revoked_us: dict[tuple[str, str], int] = field(default_factory=dict)
+    keys: HeardKeys = field(default_factory=HeardKeys)
     seats: SeatTruth = field(default_factory=SeatTruth)
     licenses: LicenseTruth = field(default_factory=LicenseTruth)
     mark: Callable[[], None] = nobody
@@ -170,6 +158,7 @@ class HostTruth:
     def booted(self) -> None:
         """A new boot: permission of the one before is dead."""
         self.deadline_us.clear()
+        self.keys.booted()
 
     def asks(self, host: GateSide) -> None:
         """An enrolment leaves the gate: from the first one on its books count."""
@@ -296,11 +285,12 @@ class HostTruth:
         """The gate need not find out any more, or cannot."""
         self.undone_us = None
 
-    def came(self, answers: Iterable[pb.Answer]) -> None:
-        """Answers came to the gate; what they grant may be used from now on."""
+    def came(self, answers: Iterable[pb.Answer], signer: str) -> None:
+        """Answers under this key came to the gate; what they grant may be used from now on."""
         for answer in answers if self.ended_by is None else ():
             for key, until_us in self.granted_us.pop(answer.request_digest, ()):
-                self.deadline_us[key] = max(self.deadline_us.get(key, 0), until_us)
+                latest_us = self.keys.granted(key, signer, until_us)
+                self.deadline_us[key] = max(self.deadline_us.get(key, 0), latest_us)
 
     def _named(self, authority: str, digest: bytes) -> None:
         """A report says which grant is in use: those before it are over for this gate."""
@@ -324,7 +314,8 @@ class HostTruth:
             self.ended_by = None
         self.excused = "an older ledger was put back"
         self.licenses.restored()
-        self.revoked_us = {key: us for key, us in self.revoked_us.items() if us <= taken_us}
+        self.keys.rolled_back(taken_us)
+        self.vetoed_us = {one: us for one, us in self.vetoed_us.items() if us <= taken_us}
         self.pauses = {
             digest: pause for digest, pause in self.pauses.items() if pause.came_us <= taken_us
         }
@@ -346,8 +337,12 @@ class HostTruth:
             )
         elif isinstance(value, Resume):
             self._lift(core, envelope, value, now_us)
+        elif isinstance(value, Veto):
+            self.vetoed_us.setdefault(value.order_digest, now_us)
         elif isinstance(value, Revocation):
-            self.revoked_us.setdefault((value.authority, value.key_digest.hex()), now_us)
+            policy = core.authorities[value.authority].policy
+            for key, until_us in self.keys.revoked(value, policy, now_us):
+                self.deadline_us[key] = min(self.deadline_us[key], until_us)
         elif isinstance(value, Seats):
             orders = core.authorities[value.authority].orders
             if orders is not None and by_quorum(envelope, orders.trust.root):

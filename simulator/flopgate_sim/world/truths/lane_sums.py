@@ -22,6 +22,7 @@ class LaneSums:
         grown_unaccounted: how these grew: (governor time, amount) by scope.
         offered, offered_tflop: the same of all genuine reports that reached it, answered or not.
         offered_unaccounted: by (host, workload), the highest of these.
+        begun_unaccounted: the same as their enrolments told it: in no budget here.
         usable_tflop: by scope: sums of ``lane_usable_tflop``, the highest total that a lane may
             reach by grants that left; hosts in ``moved`` are to be looked at anew.
     """
@@ -34,6 +35,7 @@ class LaneSums:
     grown_unaccounted: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     offered: dict[tuple[bytes, str], int] = field(default_factory=dict)
     offered_unaccounted: dict[tuple[bytes, str], int] = field(default_factory=dict)
+    begun_unaccounted: dict[tuple[bytes, str], int] = field(default_factory=dict)
     offered_tflop: dict[str, int] = field(default_factory=dict)
     usable_tflop: dict[str, int] = field(default_factory=dict)
     lane_usable_tflop: dict[tuple[bytes, str], int] = field(default_factory=dict)
@@ -44,6 +46,7 @@ class LaneSums:
         for lane in enrolment.lanes:
             entry = (enrolment.sequence, lane.allotted_tflop, lane.unaccounted_tflop)
             self.newest.setdefault((host_id, lane.workload), entry)
+            self.begun_unaccounted.setdefault((host_id, lane.workload), lane.unaccounted_tflop)
 
     def offer_lanes(self, host: Host, report: pb.Report) -> None:
         """A genuine report reached the governor."""

@@ -335,9 +335,10 @@ def _licensed(core: GateCore) -> bool:
     return bool([one for one in permissions if isinstance(one, Allowed) and one.licensed_by])
 
 
-def answers_in(batch: pb.AnswerBatch) -> list[pb.Answer]:
-    """What a message tells a gate."""
-    return [pb.Answer.FromString(leaf.payload) for leaf in batch.answers]
+def answers_in(batch: pb.AnswerBatch) -> tuple[list[pb.Answer], str]:
+    """What a message tells a gate, and the key that it names."""
+    signers = [signature.keyid for signature in batch.batch_root.signatures]
+    return [pb.Answer.FromString(leaf.payload) for leaf in batch.answers], "".join(signers[:1])
 
 
 def chips_flop(host: GateSide, chips: Iterable[int]) -> int:

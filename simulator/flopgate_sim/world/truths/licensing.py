@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flopgate_proto.envelope import Envelope
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LicenseApproval
@@ -25,13 +26,14 @@ def left(
     governor: Governor,
     given: pb.HostLicense,
     approval: LicenseApproval,
+    signed: Envelope,
     reported: pb.Report,
     *,
     quorum: bool,
 ) -> None:
     """A license leaves an authority, on this approval and for the request of this report.
 
-    ``quorum``: whether so many officers signed just this.
+    ``signed``: the approval; ``quorum``: whether so many officers signed just this.
     """
     truth, payload = governor.truth, given.answer.answers[0].payload
     answer = pb.Answer.FromString(payload)
@@ -39,6 +41,8 @@ def left(
     if not quorum:
         truth.faults.append((6, f"{host.name}: a license is given that no quorum approved"))
     told_before = answer.request_digest in truth.licenses
+    if signed.digest in truth.waiting.vetoed and not told_before:
+        truth.faults.append((6, f"{host.name}: a license is given on what an officer vetoed"))
     if truth.licenses.setdefault(answer.request_digest, payload) != payload:
         truth.faults.append((5, f"{host.name}: one request got two different licenses"))
     truth.losses.left(given.answer)

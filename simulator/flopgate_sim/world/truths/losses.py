@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field
 
 from flopgate_proto.codec import PayloadType
@@ -48,6 +48,19 @@ class LossTruth:
                 self.lost.add(digest)
                 self._lost_roots[root] = number
         self._kept = min(self._kept, batch_number)
+
+    @property
+    def gave(self) -> Container[bytes]:
+        """Digests of all answers that ever left."""
+        return self._told
+
+    def without(self, answers: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+        """Of these answers, by request, those that are not lost."""
+        return {
+            request: payload
+            for request, payload in answers.items()
+            if statement_digest(PayloadType.ANSWER, payload) not in self.lost
+        }
 
     def reconciled(self, batch_number: int) -> None:
         """Officers know of it: what was lost lies up to this number."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from flopgate_proto.envelope import Envelope, pae
+from dataclasses import dataclass, field
+
+from flopgate_proto.codec import encode_order
+from flopgate_proto.envelope import Envelope, pae, statement_digest
 from flopgate_proto.errors import ForgedError
 from flopgate_proto.keys import VerifyingKey
 from flopgate_proto.trust import ROLE_OF
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values.orders import Policy, TrustRoot
+from flopgate_proto.values.orders import Order, Pause, Policy, TrustRoot
 
 
 def by_quorum(envelope: Envelope, root: TrustRoot) -> bool:
@@ -56,3 +59,46 @@ def raised(old: Policy | None, new: Policy) -> bool:
         return False
     caps = {budget.scope: budget.cap_tflop for budget in new.budgets}
     return any(caps.get(b.scope) is None or caps[b.scope] > b.cap_tflop for b in old.budgets)
+
+
+@dataclass(slots=True, kw_only=True)
+class PauseTruth:
+    """A pause that reached a gate.
+
+    ``ends_us``: when a resume that waits comes into force, at the earliest.
+    """
+
+    pause: Pause
+    came_us: int
+    wind_down_ms: int
+    drain_ms: int
+    ends_us: int | None = None
+
+
+@dataclass(slots=True)
+class WaitingOrders:
+    """What an authority took that is not in force yet, and what its officers vetoed.
+
+    ``vetoed``: digests; whatever else officers sign later.
+    """
+
+    vetoed: set[bytes] = field(default_factory=set)
+    _later: list[tuple[int, Order]] = field(default_factory=list)
+
+    def add(self, due_unix_ms: int, order: Order) -> None:
+        """It comes into force then."""
+        self._later.append((due_unix_ms, order))
+
+    def due(self, unix_ms: int) -> list[tuple[int, Order]]:
+        """What is in force by now, with since when, each once."""
+        due = [one for one in self._later if one[0] <= unix_ms]
+        if due:
+            self._later = [one for one in self._later if one[0] > unix_ms]
+        return due
+
+    def veto(self, ended: bytes) -> None:
+        """An officer ends one."""
+        self.vetoed.add(ended)
+        self._later = [
+            one for one in self._later if statement_digest(*encode_order(one[1])) != ended
+        ]

@@ -1,7 +1,7 @@
 """What officers ruled on chains and their books, and whether a governor keeps to it.
 
-* A chain that was closed is granted nothing again, and what it could still use counts as spent (law
-  4).
+* A chain that was closed is granted nothing again, and what it could still use counts as spent; in
+  other places than its own no enrolment closes it without officers (law 4).
 * Its silence is charged at the peak; a relief takes off no more than was signed, nor than its lane
   has without a grant; both books bind, with all of this, whatever is granted (law 3).
 * An adoption that waits changes nothing before its time (law 6).
@@ -49,6 +49,9 @@ class RulingTruth:
         for host_id, other in list(truth.hosts.items()):
             same = chips & {chip.uuid for chip in other.hardware.chips}
             if same and host_id != host.host_id and truth.policy is not None:
+                if host_id not in self._closed and _places(other) != _places(host):
+                    text = f"{host.name}: enrols what is enrolled as {other.name} in other places"
+                    truth.faults.append((4, f"{text}, and no officer closed that"))
                 self.close(truth, host_id, unix_ms, truth.policy)
 
     def close(self, truth: GovernorTruth, host_id: bytes, unix_ms: int, policy: Policy) -> None:
@@ -81,9 +84,9 @@ class RulingTruth:
         taken = self._relieved.get(place, 0) + order.amount_tflop
         self._relieved[place] = taken
         _add(self.relieved_tflop, host.plan.scopes_of(order.workload), order.amount_tflop)
-        told = truth.offered_unaccounted.get(place, 0)
+        told = truth.offered_unaccounted.get(place, 0) - truth.begun_unaccounted.get(place, 0)
         if taken > told:
-            return f"{host.name}: {taken} TFLOP are relieved, {told} were without a grant"
+            return f"{host.name}: {taken} TFLOP are relieved, {told} count here without a grant"
         return ""
 
     def forbidden(self, host: Host, unix_ms: int) -> tuple[int, str] | None:
@@ -122,6 +125,11 @@ class RulingTruth:
             both += more_tflop - self.relieved_tflop.get(scope, 0)
             if both > cap:
                 yield f"{host.name}: a grant brings both books of {scope} to {both} of {cap} TFLOP"
+
+
+def _places(host: Host) -> tuple[str, ...]:
+    plan = host.plan
+    return plan.cluster, plan.custodian, plan.site, plan.jurisdiction
 
 
 def _add(sums: dict[str, int], scopes: tuple[str, ...], tflop: int) -> None:
