@@ -35,6 +35,9 @@ def main() -> int:
     parser.add_argument(
         "--rounds", type=int, default=100, help="bad days of each scene; 0: at every write (100)"
     )
+    parser.add_argument(
+        "--after", type=int, default=0, help="of each scene's bad days, pass over so many first (0)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the order they come in (1)")
     parser.add_argument("--scene", choices=tuple(SCENES), action="append", help="only this one")
     parser.add_argument("--ways", choices=tuple(WAYS), default="all", help="of striking (all)")
@@ -47,7 +50,13 @@ def main() -> int:
         sys.stdout.flush()
 
     ways = WAYS[given.ways]
-    plan = Plan(rounds=given.rounds or None, seed=given.seed, ways=ways, once=given.once)
+    plan = Plan(
+        rounds=given.rounds or None,
+        after=given.after,
+        seed=given.seed,
+        ways=ways,
+        once=given.once,
+    )
     done: list[Figures] = []
     for name in given.scene or SCENES:
         about, play = SCENES[name]

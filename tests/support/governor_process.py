@@ -167,11 +167,15 @@ class OpenLink:
     def send(self, *envelopes: Envelope) -> None:
         """One message of reports."""
         reports = [pb.SignedReport(envelope=envelope_to_wire(e)) for e in envelopes]
-        self._up.put(pb.LinkUp(reports=reports))
+        self.say(pb.LinkUp(reports=reports))
+
+    def say(self, message: pb.LinkUp) -> None:
+        """Any message."""
+        self._up.put(message)
 
     def hello(self, *host_ids: bytes) -> None:
         """Say whose courier this is."""
-        self._up.put(pb.LinkUp(hello=pb.Hello(host_ids=host_ids)))
+        self.say(pb.LinkUp(hello=pb.Hello(host_ids=host_ids)))
 
     def receive(self) -> pb.LinkDown:
         """The next message."""
@@ -208,7 +212,7 @@ def check_store(store: Path, acknowledged: Mapping[bytes, Mapping[int, bytes]]) 
             for sequence, payload in answers.items():
                 assert stored[host_id, sequence] == payload
         lanes = rows(
-            "SELECT coalesce(sum(allotted_tflop), 0), coalesce(sum(max(0, coalesce(("
+            "SELECT coalesce(sum(allotted_tflop - ungranted_tflop), 0), coalesce(sum(max(0, coalesce(("
             'SELECT max(held_tflop) FROM "grant" g WHERE g.host_id = lane.host_id'
             " AND g.workload = lane.workload), 0) - allotted_tflop)), 0) FROM lane",
         )

@@ -15,6 +15,7 @@ from tests.support.crash.command_scene import CommandScene
 from tests.support.crash.figures import CrashError, Figures, Tell, once, spread
 from tests.support.crash.governor_scene import GovernorScene
 from tests.support.crash.lockdown_scene import LockdownScene
+from tests.support.crash.restored_scene import RestoredScene
 from tests.support.crash.site_scene import SiteScene
 from tests.support.crash.switch import How, Strike, Switch
 
@@ -30,12 +31,14 @@ class Plan:
 
     Attributes:
         rounds: so many bad days, `None` for all.
+        after: so many are passed over first: another campaign has played them.
         seed: of the order they come in.
         ways: of striking.
         once: one way at each call, not each.
     """
 
     rounds: int | None = None
+    after: int = 0
     seed: int = 1
     ways: Sequence[How] = tuple(How)
     once: bool = False
@@ -86,11 +89,13 @@ class Course:
     """
 
     def __init__(self, days: Sequence[tuple[str, Strike]], plan: Plan, tell: Tell) -> None:
-        self._days = days[: plan.rounds]
+        until = None if plan.rounds is None else plan.after + plan.rounds
+        self._days = days[:until]
         self._tell = tell
-        self._played = 0
+        self._played = min(plan.after, len(self._days))
         places = len({(program, one.place, one.number) for program, one in days})
-        tell(f"{len(self._days)} of {len(days)} bad days at {places} places are ahead")
+        ahead = len(self._days) - self._played
+        tell(f"{ahead} of {len(days)} bad days at {places} places are ahead")
 
     @property
     def over(self) -> bool:
@@ -150,6 +155,7 @@ def sites(plan: Plan, tell: Tell) -> Figures:
 
 SCENES: Final[dict[str, tuple[str, Play]]] = {
     "governor": ("flopgate-governor serve, with hosts and officers", played(GovernorScene)),
+    "restored": ("the same, put back from a backup and reconciled", played(RestoredScene)),
     "site": ("governor, gate and courier of one host, with two jobs", sites),
     "lockdown": ("the lock-down of a gate that is gone, and its child", played(LockdownScene)),
     "commands": ("commands that write files", played(CommandScene)),

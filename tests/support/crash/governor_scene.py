@@ -3,139 +3,52 @@
 One store lives through all deaths. In each life the governor recovers, answers once more what it
 was asked before its death, and is given work of every kind: a host joins, hosts report and spend
 what they are granted, officers pause, resume and raise the cap, reports come by file, a license is
-issued, and it is told to stop. After each death its files are looked at as they lie there. A
-governor that could not write acknowledges nothing of it and says so; once it can, it does all of
-its work, in the same life where it did not end.
+issued, and it is told to stop.
 """
 
 from __future__ import annotations
 
 import shutil
-import signal
-import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from traceback import format_exc
 from typing import Final, Self
 
-import grpc
-
-from flopgate_governor.desk.client import UnreachableError, issue_licenses, submit
+from flopgate_governor.desk.client import issue_licenses
 from flopgate_governor.desk.deliveries import take_chains
-from flopgate_governor.files import Layout, read_signing_key
-from flopgate_governor.policies.form import DEFAULT_POLICY, read_policy
-from flopgate_proto.codec import decode_admission, encode_order, envelope_to_wire
-from flopgate_proto.envelope import Envelope, seal
+from flopgate_governor.policies.form import read_policy
+from flopgate_proto.codec import envelope_to_wire
+from flopgate_proto.envelope import Envelope
 from flopgate_proto.files import CHAIN_KIND, CarriedReport, ReportingHost, write_reports
 from flopgate_proto.joining import JoinToken
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Budget, LicenseApproval, Pause, Resume, Scope, ScopeKind
-from flopgate_proto.values.orders import Order
-from tests.support.crash.figures import CrashError, Figures, check_told, copied
-from tests.support.crash.switch import Strike, Switch
+from tests.support.crash.figures import CrashError, copied
+from tests.support.crash.governor_lives import CLUSTER, UNIT_TFLOP, GovernorLives, Member
 from tests.support.governor import AUTHORITY, FakeHost
 from tests.support.governor_licenses import asking
-from tests.support.governor_process import (
-    Certificate,
-    Courier,
-    GovernorProcess,
-    OpenLink,
-    check_store,
-)
+from tests.support.governor_process import Courier, OpenLink
 
-UNIT_TFLOP: Final = 1_000_000
-CLUSTER: Final = Scope(ScopeKind.CLUSTER, "c1")
 SPAN_MS: Final = 600_000
-_CANNOT_WRITE: Final = "storage.failed"
 HOUR_MS: Final = 3_600_000
 TOKEN_HOSTS: Final = 40
 """One token is for so many hosts, and for some more."""
 JOINS_EACH: Final = 4
 """A host joins in one life of so many: the store is to grow, and not without end."""
-BUDGET: Final = f"""
-[[budgets]]
-scope = "cluster:c1"
-cap_tflop = {10 * UNIT_TFLOP}
-"""
 
 
-@dataclass
-class Member:
-    """A host with its courier, and what it was told."""
-
-    host: FakeHost
-    courier: Courier
-    token: JoinToken
-    certificate: Certificate | None = None
-    admissions: dict[bytes, bytes] = field(default_factory=dict)
-    answers: dict[int, bytes] = field(default_factory=dict)
-    ceiling_tflop: int = 0
-    made: list[Envelope] = field(default_factory=list)
-
-    def join(self) -> None:
-        """Enrol, or once more.
-
-        Raises:
-            CrashError: it was admitted otherwise before.
-        """
-        reply = self.courier.enroll(self.host.enrolment(self.token, self.courier.spki))
-        admission = reply.admission.payload
-        # It is said anew where another policy is in force.
-        policy = decode_admission(admission).policy_digest
-        if self.admissions.setdefault(policy, admission) != admission:
-            raise CrashError(f"host {self.host.number} was admitted twice (law 9)")
-        self.certificate = self.courier.certificate(reply)
-
-    def take(self, down: pb.LinkDown) -> None:
-        """Check an answer against what was told before, quote it, and spend what it grants.
-
-        Raises:
-            CrashError: the same report was answered otherwise before.
-        """
-        told = [(batch, leaf) for batch in down.batches for leaf in batch.answers]
-        if not told:
-            raise CrashError(f"host {self.host.number} got no answer: {down}")
-        for batch, leaf in told:
-            answer = pb.Answer.FromString(leaf.payload)
-            sequence = answer.acknowledged_sequence
-            if self.answers.setdefault(sequence, leaf.payload) != leaf.payload:
-                raise CrashError(f"report {sequence} has two answers (law 9)")
-            self.host.accept_unverified(batch, leaf)
-            for verdict in answer.verdicts:
-                if verdict.HasField("ceiling"):
-                    self.ceiling_tflop = verdict.ceiling.ceiling_tflop
-        spent_tflop = min(self.ceiling_tflop, self.host.allotted_tflop + UNIT_TFLOP // 3)
-        self.host.allotted_tflop = max(self.host.allotted_tflop, spent_tflop)
-
-
-class GovernorScene:
+class GovernorScene(GovernorLives):
     """One governor with one store; use it in a ``with`` statement.
 
     Args:
         folder: an empty one.
     """
 
-    programs: Sequence[str] = ("governor",)
-
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        super().__init__(folder, "governor")
         self._token: JoinToken
-        form = folder / "g.toml"
-        form.write_text(DEFAULT_POLICY.format(authority=AUTHORITY) + BUDGET)
-        self._governor = GovernorProcess.make(folder / "g", policy=form)
-        self._layout = Layout(folder / "g")
-        self.switch = Switch(folder, folder / "g")
-        self._governor.env = self.switch.env
-        self.figures = Figures("governor")
-        self._policy = read_policy(form, AUTHORITY, 1)
-        keys = sorted(self._layout.officers.iterdir())
-        self._officers = [read_signing_key(path) for path in keys[:2]]
-        self._orders: dict[bytes, Envelope] = {}
-        self._untold: Envelope | None = None
-        self._said = 0
+        self._policy = read_policy(self._form, AUTHORITY, 1)
         self._licenses: dict[bytes, bytes] = {}
 
     def __enter__(self) -> Self:
@@ -146,8 +59,8 @@ class GovernorScene:
             member.join()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._governor.stop(signal.SIGKILL)
+    def _told(self) -> Iterable[Member]:
+        return self._members
 
     @property
     def _online(self) -> list[Member]:
@@ -159,61 +72,6 @@ class GovernorScene:
             self._token = self._governor.token()
         return Member(FakeHost(number), Courier(self._governor, self._token), self._token)
 
-    def live(self, program: str, strike: Strike | None) -> None:
-        """One life, up to its death at this call, or to its end.
-
-        Raises:
-            CrashError: something did not survive.
-        """
-        self._governor.stop(signal.SIGKILL)
-        self._said = self._log().stat().st_size
-        self.switch.arm(strike)
-        if strike is None or strike.how.kills:
-            self._to_its_end()
-        else:
-            self._with_an_error()
-        self.figures.lived(self.switch, strike, program)
-        self._look()
-
-    def _to_its_end(self) -> None:
-        # A death before this one, or none, is what it starts from.
-        if self._governor.launch():
-            try:
-                self._work()
-                self._governor.stop()
-            except (grpc.RpcError, UnreachableError) as error:
-                self._ended(error)
-        else:
-            self._ended(None)
-
-    def _with_an_error(self) -> None:
-        """It works, or says what is wrong; once it can write again, it works."""
-        refused: Exception | None = None
-        if self._governor.launch():
-            try:
-                self._work()
-            except (grpc.RpcError, UnreachableError) as error:
-                refused = error
-        else:
-            self._gave_up()
-        if refused is not None and _CANNOT_WRITE not in str(refused):
-            raise CrashError(f"whoever asked is not told why: {refused}")
-        if refused is not None or self._governor.process is None:
-            self.switch.disarm()
-            if self._governor.process is None and not self._governor.launch():
-                raise CrashError(f"the governor does not start again: {self._logged()}")
-            self._work()
-        if (status := self._governor.stop()) != 0:
-            raise CrashError(f"the governor ended with {status}: {self._logged()}")
-        if "Traceback" in self._logged():
-            raise CrashError(f"the governor met what it does not know: {self._logged()}")
-
-    def _gave_up(self) -> None:
-        """It ended before it served: it says why."""
-        if (status := self._governor.stop()) not in {1, 2}:
-            raise CrashError(f"the governor ended with {status}: {self._logged()}")
-        check_told(self._logged(), "the governor")
-
     def put_store_back(self) -> None:
         """The store of now takes the place of a later one: what no governor survives."""
         older = copied(self._layout.root, self._folder / "older", self._layout.store.name)
@@ -222,23 +80,6 @@ class GovernorScene:
             path.unlink()
         for path in older.parent.iterdir():
             shutil.copy(path, self._layout.root)
-
-    def _ended(self, error: Exception | None) -> None:
-        """Whoever ends must have been killed."""
-        process = self._governor.process
-        if not self.switch.struck or process is None:
-            raise CrashError(f"the governor lives and refused: {error}")
-        if (status := process.wait()) != -signal.SIGKILL:
-            raise CrashError(f"the governor ended with {status}: {self._logged()}")
-
-    def _log(self) -> Path:
-        return self._layout.root / "log"
-
-    def _logged(self) -> str:
-        """What this life said."""
-        return self._log().read_text()[self._said :]
-
-    # ------------------------------------------------------------------ a life
 
     def _work(self) -> None:
         for member in self._online:
@@ -287,16 +128,6 @@ class GovernorScene:
         self._policy = replace(self._policy, version=version, budgets=(more,))
         self._order(self._signed(self._policy))
 
-    def _signed(self, order: Order) -> Envelope:
-        return seal(*encode_order(order), self._officers)
-
-    def _order(self, order: Envelope) -> bytes:
-        self._untold = order
-        submit(self._layout, order)
-        self._orders[order.digest] = order
-        self._untold = None
-        return order.digest
-
     def _by_file(self, member: Member) -> None:
         """Reports are carried, one of them asks for a license, and is given it."""
         host = member.host
@@ -335,45 +166,3 @@ class GovernorScene:
                 answer = one.answer.answers[0].payload
                 if self._licenses.setdefault(request.digest, answer) != answer:
                     raise CrashError("one request has two licenses (law 5)")
-
-    # ------------------------------------------------------------------ after a death
-
-    def _look(self) -> None:
-        """Judge the store as it lies there: of a copy, for a look recovers what is broken."""
-        store = copied(self._layout.root, self._folder / "copy", self._layout.store.name)
-        try:
-            check_store(store, {one.host.host_id: one.answers for one in self._members})
-        except AssertionError as error:
-            raise CrashError(
-                f"the store does not agree with what was told: {format_exc(limit=-1)}"
-            ) from error
-        with closing(sqlite3.connect(store)) as connection:
-            found = list(_wrong(connection, self._orders, self._members))
-        if found:
-            raise CrashError("; ".join(found))
-
-
-def _wrong(
-    store: sqlite3.Connection, orders: dict[bytes, Envelope], members: list[Member]
-) -> Iterator[str]:
-    ((state,),) = store.execute("PRAGMA integrity_check")
-    if state != "ok":
-        yield f"the store is damaged: {state}"
-    query = "SELECT settled_tflop + outstanding_tflop, cap_tflop FROM budget"
-    for granted_tflop, cap_tflop in store.execute(query):
-        if granted_tflop > cap_tflop:
-            yield f"{granted_tflop} of {cap_tflop} TFLOP are granted (law 2)"
-    known = {digest for (digest,) in store.execute("SELECT digest FROM officer_order")}
-    if lost := set(orders) - known:
-        yield f"{len(lost)} orders were taken and are gone (law 9)"
-    admitted = {host_id for (host_id,) in store.execute("SELECT host_id FROM host")}
-    for member in members:
-        if member.admissions and member.host.host_id not in admitted:
-            yield f"host {member.host.number} was admitted and is gone (law 9)"
-    query = (
-        "SELECT count(*) FROM report r WHERE sequence > 1 AND NOT EXISTS (SELECT 1 FROM report b"
-        " WHERE b.host_id = r.host_id AND b.sequence = r.sequence - 1)"
-    )
-    ((torn,),) = store.execute(query)
-    if torn:
-        yield f"{torn} reports have none before them (law 4)"
