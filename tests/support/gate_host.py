@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -272,6 +273,11 @@ class GateHost:
     def watched(self) -> str:
         """Everything that the lock-down said."""
         return (self.folder / "lockdown.log").read_text(encoding="utf-8")
+
+    def locked_down(self, pid: int) -> bool:
+        """Whether the lock-down killed this process."""
+        lines = [json.loads(line) for line in self.watched().splitlines()]
+        return any(line["level"] == "error" and line.get("pid") == pid for line in lines)
 
     def _is_up(self) -> bool:
         return "gate is up" in self.logged()

@@ -212,7 +212,8 @@ def check_store(store: Path, acknowledged: Mapping[bytes, Mapping[int, bytes]]) 
             for sequence, payload in answers.items():
                 assert stored[host_id, sequence] == payload
         lanes = rows(
-            "SELECT coalesce(sum(allotted_tflop - ungranted_tflop), 0), coalesce(sum(max(0, coalesce(("
+            "SELECT coalesce(sum(allotted_tflop - ungranted_tflop), 0),"
+            " coalesce(sum(max(0, coalesce(("
             'SELECT max(held_tflop) FROM "grant" g WHERE g.host_id = lane.host_id'
             " AND g.workload = lane.workload), 0) - allotted_tflop)), 0) FROM lane",
         )

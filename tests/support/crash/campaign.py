@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, Protocol, Self
 
+from tests.support.crash.asked_scene import AskedScene
 from tests.support.crash.command_scene import CommandScene
 from tests.support.crash.figures import CrashError, Figures, Tell, once, spread
 from tests.support.crash.governor_scene import GovernorScene
@@ -157,6 +158,7 @@ SCENES: Final[dict[str, tuple[str, Play]]] = {
     "governor": ("flopgate-governor serve, with hosts and officers", played(GovernorScene)),
     "restored": ("the same, put back from a backup and reconciled", played(RestoredScene)),
     "site": ("governor, gate and courier of one host, with two jobs", sites),
+    "asked": ("a gate of which its own people ask something", played(AskedScene)),
     "lockdown": ("the lock-down of a gate that is gone, and its child", played(LockdownScene)),
     "commands": ("commands that write files", played(CommandScene)),
 }

@@ -8,7 +8,6 @@ a job waits in it.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -321,17 +320,12 @@ class SiteScene:
         status = self._stop(program, signal.SIGTERM)
         self.figures.lived(self.switch, strike, program)
         killed = self.switch.struck and strike is not None and strike.how.kills
-        if strike is not None and strike.how is How.FULL and self._taken_for_gone(pid):
+        if strike is not None and strike.how is How.FULL and self._host.locked_down(pid):
             # It had no room to renew its lease: the lock-down ended it, and then what it held.
             self._held, status = self._held or "gate.gone", 0
         if killed != (status == -signal.SIGKILL) or (not failed and not killed and status):
             early = ", before it was stopped" if failed else ""
             raise CrashError(f"{program} ended with {status}{early}: {told}")
-
-    def _taken_for_gone(self, pid: int) -> bool:
-        """Whether the lock-down killed this process."""
-        lines = [json.loads(line) for line in self._host.watched().splitlines()]
-        return any(line["level"] == "error" and line.get("pid") == pid for line in lines)
 
     def _bear(self, program: str, settled: Callable[[], bool]) -> None:
         """It cannot write: it goes on, or ends with a word, or a gate holds all lanes."""
