@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.crash.asked_scene import AskedScene
 from tests.support.crash.command_scene import CommandScene
 from tests.support.crash.commands import Command
 from tests.support.crash.figures import CrashError, spread
 from tests.support.crash.governor_scene import GovernorScene
 from tests.support.crash.lockdown_scene import LockdownScene
+from tests.support.crash.restored_scene import RestoredScene
 from tests.support.crash.site_scene import SiteScene
 from tests.support.crash.switch import How, Strike
 
@@ -46,6 +48,40 @@ def test_law_9_a_governor_that_dies_at_its_writes(tmp_path: Path) -> None:
         scene.put_store_back()
         with pytest.raises(CrashError):
             scene.live("governor", None)
+
+
+def test_law_4_a_governor_put_back_from_a_backup_that_dies_while_it_is_reconciled(
+    tmp_path: Path,
+) -> None:
+    with RestoredScene(tmp_path) as scene:
+        scene.live("governor", at(WAL, 5, How.AFTER))
+        assert scene.figures.struck.total() == 1
+        with pytest.raises(CrashError, match="two answers"):
+            scene.forget()
+
+
+def test_law_4_a_host_whose_gate_dies_while_it_retires(tmp_path: Path) -> None:
+    with AskedScene(tmp_path) as scene:
+        scene.live("retire", at("unlink gate/boot.lease"))
+        assert scene.figures.struck.total() == 1
+
+
+@pytest.mark.components
+@pytest.mark.parametrize(
+    ("program", "death"),
+    [
+        ("license", at(f"fdatasync {LEDGER}", 2, How.AFTER)),
+        ("declare", at("rename gate/declared.json", how=How.AFTER)),
+        ("tpm license", at("rename gate/host.tpm")),
+        ("tpm license", at(f"fdatasync {LEDGER}", 12)),
+    ],
+)
+def test_what_a_gate_is_asked_that_dies_is_done_or_asked_again(
+    tmp_path: Path, program: str, death: Strike
+) -> None:
+    with AskedScene(tmp_path) as scene:
+        scene.live(program, death)
+        assert scene.figures.struck.total() == 1
 
 
 def test_law_9_a_host_whose_gate_or_courier_dies_at_its_writes(tmp_path: Path) -> None:

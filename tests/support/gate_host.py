@@ -55,13 +55,18 @@ class Courier:
         self.last_grant_ms = 0
         self._authority = authority
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.connect(str(door))
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._carry)
-        self._thread.start()
-        hello = pb.CourierHello(authority=authority.name, courier_spki=COURIER_KEY.spki)
-        self.say(pb.ToGate(hello=hello))
-        self.say(pb.ToGate(resend=pb.Resend(authority=authority.name)))
+        try:
+            self._socket.connect(str(door))
+            self._thread.start()
+            hello = pb.CourierHello(authority=authority.name, courier_spki=COURIER_KEY.spki)
+            self.say(pb.ToGate(hello=hello))
+            self.say(pb.ToGate(resend=pb.Resend(authority=authority.name)))
+        except OSError:
+            # A gate may end at that moment.
+            self.close()
+            raise
 
     def say(self, message: pb.ToGate) -> None:
         """To the gate."""
@@ -77,7 +82,8 @@ class Courier:
         """Leave."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         self._socket.close()
 
     def chain(self) -> list[Report]:

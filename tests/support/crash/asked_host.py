@@ -49,6 +49,7 @@ class AskedHost:
         folder: an empty one.
         lanes: GPUs by workload.
         options: lines for the gate's configuration.
+        tpm: where the host's TPM is, if it has one.
 
     Attributes:
         mode: of the courier.
@@ -56,7 +57,12 @@ class AskedHost:
     """
 
     def __init__(
-        self, folder: Path, lanes: dict[str, list[int]], switch: Switch, options: str = ""
+        self,
+        folder: Path,
+        lanes: dict[str, list[int]],
+        switch: Switch,
+        options: str = "",
+        tpm: str | None = None,
     ) -> None:
         self._stack = ExitStack()
         self._folder = folder
@@ -67,7 +73,8 @@ class AskedHost:
         self._couriers: list[dict[int, Envelope]] = []
         self.mode = "grant"
         self.moves = False
-        self.gate = GateHost(folder, lanes, gpus=sum(map(len, lanes.values())))
+        self._is_reached = False
+        self.gate = GateHost(folder, lanes, tpm=tpm, gpus=sum(map(len, lanes.values())))
         authority = self.gate.authority
         authority.policy = replace(
             authority.policy, lifetime_ms=LIFETIME_MS, watchdog_ms=WATCHDOG_MS, **LICENSES
@@ -119,8 +126,6 @@ class AskedHost:
             raise TroubleError(str(error)) from error
         self._couriers.append(self.gate.courier.reports)
         self._is_reached = True
-
-    _is_reached = False
 
     def ended(self, number: int = signal.SIGKILL) -> None:
         """End the gate, or see how it ended.

@@ -4,6 +4,10 @@ Each life is a host's own. The gate is struck at a write from the moment that so
 whatever run: as it takes the wish, as it writes what follows of it, as it starts again on that. The
 same command, given once more, does its work or says that it is done; what it said is so afterwards.
 The authority is the test's own, and grants to all that asks.
+
+Jobs declare where a cgroup v2 can be made. Where there are swtpm and the TPM library, a host with a
+TPM gets a license, too, and is struck from its first start on: key and counters are in the TPM, the
+rest in files.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Self
 
@@ -28,6 +33,7 @@ from tests.support.crash.figures import CrashError, Figures
 from tests.support.crash.switch import Strike, Switch
 from tests.support.fixed import AUTHORITY
 from tests.support.gate_license_rig import issue
+from tests.support.swtpm import Swtpm
 from tests.support.waiting import until
 
 RUNS, DECLARED = "run-7", "run-8"
@@ -46,11 +52,17 @@ class AskedScene:
         self._life = folder / "life"
         self.switch = Switch(folder, self._life)
         self.figures = Figures("asked")
+        self._tpm_folder = folder / "tpm"
         self._plays: dict[str, Callable[[Strike | None], None]] = {
             "license": self._license,
             "retire": self._retire,
-            "declare": self._declare,
         }
+        mount = find_mount(Path("/proc/self/mountinfo").read_text())
+        if mount is not None and os.access(mount, os.W_OK):
+            self._cgroup = Path(mount) / f"flopgate-crash-{os.getpid()}"
+            self._plays["declare"] = self._declare
+        if shutil.which("swtpm") and find_spec("tpm2_pytss"):
+            self._plays["tpm license"] = self._tpm_license
         self.programs: Sequence[str] = tuple(self._plays)
 
     def __enter__(self) -> Self:
@@ -80,47 +92,60 @@ class AskedScene:
     # ------------------------------------------------------------------ a license
 
     def _license(self, strike: Strike | None) -> None:
-        """Without a link one is asked for, installed, run by, and given back."""
         with AskedHost(self._life, {RUNS: [0]}, self.switch) as host:
             host.up()
             host.until_state(RUNS, LaneState.RUNNING)
-            host.mode = host.gate.courier.mode = "cut"
             host.strike(strike)
-            file = self._life / "site.license"
+            self._licensed(host, strike, "license")
 
-            def request() -> None:
-                made = host.asked("license", "request", "--span", "10m", "--name", "node-1")
-                *_, (_, report) = read_reports(REQUEST_KIND, [made.encode()])
-                write_license(host, report.envelope, file)
+    def _tpm_license(self, strike: Strike | None) -> None:
+        shutil.rmtree(self._tpm_folder, ignore_errors=True)
+        with (
+            Swtpm(self._tpm_folder) as tpm,
+            AskedHost(self._life, {RUNS: [0]}, self.switch, tpm=tpm.tcti) as host,
+        ):
+            host.strike(strike)
+            host.step(lambda: host.until_state(RUNS, LaneState.RUNNING))
+            self._licensed(host, strike, "tpm license")
 
-            def install() -> None:
-                said = host.asked("license", "install", file)
-                if not said.startswith("installed"):
-                    raise CrashError(f"license install says {said!r}")
+    def _licensed(self, host: AskedHost, strike: Strike | None, program: str) -> None:
+        """Without a link a license is asked for, installed, run by, and given back."""
+        host.mode = host.gate.courier.mode = "cut"
+        file = self._life / "site.license"
 
-            def runs_by_it() -> None:
-                if ": held, " not in host.asked("license", "show"):
-                    raise CrashError("a license was installed and is gone (law 9)")
-                host.until_state(RUNS, LaneState.RUNNING)
+        def request() -> None:
+            made = host.asked("license", "request", "--span", "10m", "--name", "node-1")
+            *_, (_, report) = read_reports(REQUEST_KIND, [made.encode()])
+            write_license(host, report.envelope, file)
 
-            def give_back() -> None:
-                host.asked("license", "return", AUTHORITY, already=["license.none"])
-                host.until_state(RUNS, LaneState.HALTED)
+        def install() -> None:
+            said = host.asked("license", "install", file)
+            if not said.startswith("installed"):
+                raise CrashError(f"license install says {said!r}")
 
-            for step in (request, install, runs_by_it):
-                host.step(step)
-            # No permit is left: it runs by the license, which is spent in steps that are kept.
-            host.forget()
-            for step in (runs_by_it, give_back):
-                host.step(step)
-            self._lived(host, strike, "license")
-            host.up()
-            if ": held, " in host.asked("license", "show"):
-                raise CrashError("a license was given back and is there again (law 5)")
-            again = host.ask("license", "install", file, "--config", host.gate.config)
-            if not again.returncode or "license." not in again.stderr:
-                raise CrashError(f"one license was installed twice (law 5): {again.stdout}")
-            host.ended(signal.SIGTERM)
+        def runs_by_it() -> None:
+            if ": held, " not in host.asked("license", "show"):
+                raise CrashError("a license was installed and is gone (law 9)")
+            host.until_state(RUNS, LaneState.RUNNING)
+
+        def give_back() -> None:
+            host.asked("license", "return", AUTHORITY, already=["license.none"])
+            host.until_state(RUNS, LaneState.HALTED)
+
+        for step in (request, install, runs_by_it):
+            host.step(step)
+        # No permit is left: it runs by the license, which is spent in steps that are kept.
+        host.forget()
+        for step in (runs_by_it, give_back):
+            host.step(step)
+        self._lived(host, strike, program)
+        host.up()
+        if ": held, " in host.asked("license", "show"):
+            raise CrashError("a license was given back and is there again (law 5)")
+        again = host.ask("license", "install", file, "--config", host.gate.config)
+        if not again.returncode or "license." not in again.stderr:
+            raise CrashError(f"one license was installed twice (law 5): {again.stdout}")
+        host.ended(signal.SIGTERM)
 
     # ------------------------------------------------------------------ out of service
 
@@ -157,7 +182,7 @@ class AskedScene:
         """A job's chip moves into the lane that it declares, under the running job."""
         options = f'declarable = ["{DECLARED}"]\n'
         with (
-            own_cgroup() as cgroup,
+            own_cgroup(self._cgroup) as cgroup,
             AskedHost(self._life, {RUNS: [0, 1]}, self.switch, options) as host,
         ):
             host.up()
@@ -240,12 +265,8 @@ def write_license(host: AskedHost, request: Envelope, path: Path) -> None:
 
 
 @contextmanager
-def own_cgroup() -> Iterator[Path]:
+def own_cgroup(folder: Path) -> Iterator[Path]:
     """A job's, empty at the end."""
-    mount = find_mount(Path("/proc/self/mountinfo").read_text())
-    if mount is None:
-        raise CrashError("there is no cgroup v2 hierarchy here, and jobs declare from a cgroup")
-    folder = Path(mount) / f"flopgate-crash-{os.getpid()}"
     folder.mkdir()
     try:
         yield folder

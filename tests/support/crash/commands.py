@@ -2,9 +2,10 @@
 
 Not here, for they write nothing themselves: what is given to the running governor (`order submit`,
 `policy apply`, `resume`, `delegate`, `reconcile`, `cluster`, `workload register`, `heads take`, and
-`license issue` but for its file) is written by that, as is what a host's own people ask of the gate
-(`retire`, `declare`, `license install`). `heads prove` and all that shows or checks only read.
-There is no command for a backup of the governor: its folder is copied while it is stopped.
+`license issue` but for its file) is written by that. What a host's own people ask of the gate
+(`retire`, `declare`, `license install`) is written by the gate: `asked_scene`. `heads prove` and
+all that shows or checks only read. There is no command for a backup of the governor, whose folder
+is copied while it is stopped: `restored_scene`.
 """
 
 from __future__ import annotations

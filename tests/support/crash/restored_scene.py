@@ -111,8 +111,17 @@ class RestoredScene(GovernorLives):
         self._put_back()
         self._governor.env = self.switch.env
         super().live(program, strike)
-        if self._finished:
-            return
+        if not self._finished:
+            self._again()
+
+    def forget(self) -> None:
+        """A life, and the backup in the place of what was told in it: what no governor survives."""
+        self.live("governor", None)
+        self._copy_back()
+        self._again()
+
+    def _again(self) -> None:
+        """A life without a bad day does all of the work."""
         self._governor.env = {}
         self._governor.start()
         self._work()
@@ -120,12 +129,15 @@ class RestoredScene(GovernorLives):
             raise CrashError(f"the governor ended with {status}: {self._logged()}")
         self._look()
 
-    def _put_back(self) -> None:
+    def _copy_back(self) -> None:
         self._governor.stop()
         log = self._log().read_bytes()
         shutil.rmtree(self._layout.root)
         shutil.copytree(self._backup, self._layout.root)
         self._log().write_bytes(log)
+
+    def _put_back(self) -> None:
+        self._copy_back()
         self._members = [
             replace(one, host=copy(one.host), answers=dict(one.answers), made=[])
             for one in self._before
