@@ -39,6 +39,8 @@ from tests.support.waiting import until
 RUNS, DECLARED = "run-7", "run-8"
 RETIRE_S: Final = 30
 TFLOP: Final = 10**12
+SOON: Final = ("declare.soon", "declare.nothing", "declare.unkept")
+"""What a gate says that has not looked yet, or has just moved something."""
 
 
 class AskedScene:
@@ -197,8 +199,10 @@ class AskedScene:
 
             def declare() -> None:
                 done = host.ask("declare", DECLARED, "--door", host.gate.door, cgroup=cgroup)
+                if done.returncode and any(code in done.stderr for code in SOON):
+                    raise SoonError
                 if done.returncode:
-                    raise TroubleError(done.stderr) if self.switch.struck else SoonError
+                    raise TroubleError(done.stderr)
 
             def declared() -> None:
                 host.until_state(DECLARED, LaneState.RUNNING)
@@ -234,7 +238,7 @@ class AskedScene:
 
 
 class SoonError(Exception):
-    """Not yet: the gate has not seen who holds the chip."""
+    """Not yet."""
 
 
 def until_done(work: Callable[[], None]) -> None:
