@@ -167,7 +167,9 @@ class AskedHost:
             try:
                 self.up()
                 work()
-            except TroubleError:
+            except TroubleError as error:
+                if not self._switch.struck:
+                    raise CrashError(f"nothing has befallen the gate: {error}") from error
                 self.ended()
                 self._switch.disarm()
             else:
@@ -184,7 +186,7 @@ class AskedHost:
         def over() -> bool:
             process = self.gate.gate
             if process is None or process.poll() is not None or self.failed:
-                raise TroubleError
+                raise TroubleError(self.gate.logged()[-3000:])
             return bool(condition())
 
         until(over, lambda: f"{self.gate.courier.snapshot}\n{self.gate.logged()[-3000:]}")
