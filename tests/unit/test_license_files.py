@@ -1,6 +1,7 @@
 """Files, paper, QR codes: what is written is read back; what is amiss is said in one sentence."""
 
 import json
+import platform
 import re
 import subprocess
 import sys
@@ -313,11 +314,13 @@ def test_a_license_of_an_unknown_order_or_without_signature_is_refused() -> None
     assert orders.TRUST_ROOT_ENVELOPE.payload == LICENSE.orders[0].envelope.payload
 
 
-def test_the_fuzzer_finds_nothing_in_a_moment() -> None:
-    done = subprocess.run(
-        [sys.executable, str(FUZZER), "-runs=20000", "-max_total_time=20", "-max_len=16384"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+if sys.version_info < (3, 14) and platform.machine() == "x86_64":  # as requirements/dev.in
+
+    def test_the_fuzzer_finds_nothing_in_a_moment() -> None:
+        done = subprocess.run(
+            [sys.executable, str(FUZZER), "-runs=20000", "-max_total_time=20", "-max_len=16384"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]

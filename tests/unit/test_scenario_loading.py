@@ -388,7 +388,11 @@ def test_what_is_wrong_is_told_with_file_key_and_mend(
         ("name = " + "9" * 5000, "is no TOML"),
         ("a = " + "[" * 5000, "is no TOML"),
         (LEAST + CLUSTER + f"[policy]\ndrain_ms = 0x{'f' * 6000}", "beyond 64 bits"),
-        (LEAST + CLUSTER + f"[policy]\ndrain_ms.{'a.' * 3000}a = 1", "drain_ms is a dict"),
+        # Python 3.14 reads no key of so many parts.
+        (
+            LEAST + CLUSTER + f"[policy]\ndrain_ms.{'a.' * 3000}a = 1",
+            "drain_ms is a dict|is no TOML",
+        ),
     ],
 )
 def test_a_file_that_is_none_is_refused(tmp_path: Path, text: str, told: str) -> None:
