@@ -19,6 +19,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "check": "tell a job's prolog, by the exit status, whether the job may start",
     "on-wind-down": "run a command as the job's user when a lane winds down",
     "outbox": "show what leaves this host, in words and byte for byte",
+    "roots": "compare what hosts keep of an authority's batches: whether it tells one history",
     "compact": "make this host's ledger as small as it can be; the gate stands still meanwhile",
     "license": "ask for, carry, install and give back permission for a host without a link",
     "retire": "take this host out of service, and tell its authorities",

@@ -37,7 +37,7 @@ from flopgate_agent.ledger_rows import (
     to_bytes,
 )
 from flopgate_agent.ledger_schema import bring_up
-from flopgate_agent.private import PRIVATE_MODE
+from flopgate_agent.private import make_private
 from flopgate_proto.codec import (
     PayloadType,
     decode_chip_row,
@@ -80,7 +80,8 @@ class Ledger:
         self._path = str(path)
         self._bytes_max = bytes_max
         if self._path != IN_MEMORY:
-            _keep_private(Path(path))
+            # Salts of chip rows lie in it; SQLite gives its side files the mode of this one.
+            make_private(Path(path), "ledger")
         self._scopes_kept: dict[str, frozenset[Scope]] = {}
         with self._reported("open"):
             self._db = sqlite3.connect(self._path, isolation_level=None)
@@ -318,6 +319,19 @@ class Ledger:
                 named_policy=named,
             )
 
+    def batch_roots(self, authority: str) -> list[Envelope]:
+        """Signed roots of the batches of this authority that are kept, the oldest first.
+
+        Raises:
+            StorageError: the ledger cannot be read.
+        """
+        with self._reported("read"):
+            rows = self._db.execute(
+                "SELECT envelope FROM batch_root WHERE authority=? ORDER BY batch_number",
+                (authority,),
+            ).fetchall()
+        return [from_bytes(row[0]) for row in rows]
+
     def _root(self, authority: str, batch_number: int) -> Envelope | None:
         row = self._db.execute(_ROOT, (authority, batch_number)).fetchone()
         return None if row is None else from_bytes(row[0])
@@ -384,16 +398,3 @@ def out_of_order(sequence: int, last: int) -> HistoryError:
         code="ledger.sequence",
         remedy="Two gates may run on one ledger: stop one.",
     )
-
-
-def _keep_private(path: Path) -> None:
-    # Salts of chip rows lie in it; SQLite gives its side files the mode of this one.
-    try:
-        path.touch(PRIVATE_MODE)
-        path.chmod(PRIVATE_MODE)
-    except OSError as error:
-        raise StorageError(
-            f"the ledger {path} cannot be kept private: {error.strerror}",
-            code="ledger.private",
-            remedy="Name a writable state_dir of the gate's own user.",
-        ) from error

@@ -6,11 +6,32 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from flopgate_proto.errors import ConfigError
+from flopgate_proto.errors import ConfigError, StorageError
 from flopgate_proto.keys import SigningKey
 
 PRIVATE_MODE: Final = 0o600
 KEY_BYTES_MAX: Final = 65_536
+
+
+def make_private(path: Path, what: str) -> None:
+    """Make a file of the gate's own, or take others' rights to it away.
+
+    Args:
+        path: of the file.
+        what: it is, which begins the code of the error, too.
+
+    Raises:
+        StorageError: it is neither there nor can be made so.
+    """
+    try:
+        path.touch(PRIVATE_MODE)
+        path.chmod(PRIVATE_MODE)
+    except OSError as error:
+        raise StorageError(
+            f"the {what} {path} cannot be kept private: {error.strerror}",
+            code=f"{what}.private",
+            remedy="Name a writable state_dir of the gate's own user.",
+        ) from error
 
 
 def check_private(path: Path, mode: int, *, code: str, afterwards: str) -> None:

@@ -54,6 +54,9 @@ LICENSE_STATEMENTS_MAX: Final = 4096
 """Statements that the licenses of one file share."""
 LICENSES_BYTES_MAX: Final = 512 * 1024 * 1024
 """All licenses of one file, each with the statements that it shares, and these themselves."""
+KEPT_ORDERS_MAX: Final = 4096
+KEPT_ROOTS_MAX: Final = 16_384
+"""Of one host in a file of roots: a gate keeps the newest 1,000 of each authority."""
 CARRIED_BYTES_MAX: Final = 64 * 1024
 """What goes onto paper or into QR codes, before it is packed."""
 ARMOR_CHARS_MAX: Final = 256 * 1024

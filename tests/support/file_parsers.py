@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from flopgate_proto.batches import seal_batch
 from flopgate_proto.files import (
     REQUEST_KIND,
     Forms,
+    KeptRoots,
     armored,
     asking_hosts,
     join_qr,
@@ -18,11 +20,13 @@ from flopgate_proto.files import (
     read_armor,
     read_licenses,
     read_reports,
+    read_roots,
     statement_content,
     statement_in,
     summary_contents,
     summary_in,
     summary_of,
+    write_roots,
 )
 from flopgate_proto.files.content import Content, Kind
 from tests.support import further_orders, license_files, orders
@@ -59,6 +63,7 @@ FILE_PARSERS: Final[Mapping[str, Callable[[bytes], object]]] = {
     "request-file": lambda data: list(read_reports(REQUEST_KIND, _chunks(data))),
     "request-file-asking": lambda data: asking_hosts(_chunks(data)),
     "license-file": lambda data: list(read_licenses(_chunks(data))),
+    "roots-file": lambda data: list(read_roots(_chunks(data))),
     "armor": _from_armor,
     "armored-statement": lambda data: [statement_in(one) for one in read_armor(_text(data))],
     "qr": _from_qr,
@@ -74,11 +79,20 @@ _OPENING: Final = statement_content(orders.sealed_order(further_orders.approval(
 (_SUMMARY,) = summary_contents(
     summary_of(asking_hosts([license_files.request_file(HOST_KEY, license_files.OTHER_KEY)]))
 )
+_KEPT: Final = KeptRoots(
+    held_by="host 1",
+    orders=(orders.sealed_order(further_orders.approval()),),
+    roots=tuple(
+        seal_batch([b"x"], origin="a", batch_number=n, previous=bytes(32), signer=HOST_KEY)[0]
+        for n in (1, 2)
+    ),
+)
 
 FILES_ACCEPTED: Final[Mapping[str, bytes]] = {
     "request-file": license_files.request_file(),
     "request-file-asking": license_files.request_file(),
     "license-file": license_files.license_file(),
+    "roots-file": b"".join(write_roots([_KEPT, _KEPT])),
     "armor": armored(_LICENSE).encode(),
     "armored-statement": armored(_OPENING).encode(),
     "qr": "\n".join(qr_parts(_LICENSE)).encode(),

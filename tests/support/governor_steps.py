@@ -1,16 +1,22 @@
 """Steps that tests of the governor share: ask once, read the books, make orders."""
 
+from dataclasses import replace
+
 from flopgate_governor.orders.accepting import orders_for
 from flopgate_proto.batches import seal_batch
 from flopgate_proto.codec import PayloadType, envelope_to_wire
 from flopgate_proto.envelope import Envelope, seal, statement_digest
 from flopgate_proto.keys import SigningKey
-from flopgate_proto.values import Pause, Quote, Reconciliation, Resume, Scope, ScopeKind
-from tests.support.governor import AUTHORITY, LIFETIME_MS, PERMIT, FakeHost, LocalGovernor
+from flopgate_proto.values import Key, Pause, Quote, Reconciliation, Resume, Scope, ScopeKind
+from tests.support.governor import AUTHORITY, LIFETIME_MS, OFFICERS, PERMIT, FakeHost, LocalGovernor
 
 CLUSTER = Scope(ScopeKind.CLUSTER, "c1")
 AMPLE = 10**12
 ASK = 500_000
+
+
+SUCCESSORS = [SigningKey.from_scalar(1100 + number) for number in range(3)]
+"""Officers who are none yet."""
 
 
 def pause(scope: Scope = CLUSTER, lapse_ms: int | None = None, nonce: int = 0) -> Pause:
@@ -77,6 +83,13 @@ def lost(
     digest = statement_digest(PayloadType.ANSWER, payload)
     governor.roots[digest] = envelope_to_wire(root)
     return Quote(authority=AUTHORITY, answer_digest=digest, batch_number=number)
+
+
+def seat_successors(governor: LocalGovernor) -> None:
+    """Other officers take the place of all three."""
+    keys = tuple(Key(name=f"next-{n}", spki=key.spki) for n, key in enumerate(SUCCESSORS))
+    second = replace(governor.state.book.orders.trust.root, version=2, keys=keys)
+    governor.order(second, [*OFFICERS[:2], *SUCCESSORS[:2]])
 
 
 def let_lost_grants_run_out(governor: LocalGovernor) -> None:

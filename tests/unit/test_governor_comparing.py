@@ -13,9 +13,17 @@ from flopgate_governor.commands.heads import NOT_SEEN_YET
 from flopgate_governor.files import Layout
 from flopgate_governor.views.heads import Verdict, compare, export, read_export
 from flopgate_proto.amounts import date_text
-from flopgate_proto.errors import FlopgateError
-from tests.support.governor import FakeHost, LocalGovernor, cluster_policy
+from flopgate_proto.codec import PayloadType
+from flopgate_proto.errors import FlopgateError, ForgedError
+from tests.support.governor import (
+    NEXT_PERMIT,
+    FakeHost,
+    LocalGovernor,
+    cluster_policy,
+    delegation,
+)
 from tests.support.governor_folder import folder_of
+from tests.support.governor_steps import SUCCESSORS, lost, reconciliation, seat_successors
 
 
 def follows(path: Path, *hosts: FakeHost) -> LocalGovernor:
@@ -148,3 +156,42 @@ def test_an_old_export_and_one_that_leaves_hosts_out_show_it(
     assert main([*asked, "--json"]) == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {one["signed_unix_ms"] for one in told} == {home.state.unix_ms}
+
+
+def test_officers_of_an_old_root_sign_no_heads_where_a_newer_one_is_named(tmp_path: Path) -> None:
+    """Their keys were stolen since they left: they delegate to a key of their own."""
+    host = FakeHost(1)
+    home = follows(tmp_path / "home.sqlite", host)
+    home.send(host.report())
+    thief = LocalGovernor.make(tmp_path / "thief.sqlite", None)
+    thief.order(cluster_policy(10**9))
+    thief.state.permit = NEXT_PERMIT
+    thief.order(replace(delegation(), permit_spki=NEXT_PERMIT.spki))
+    seat_successors(home)
+    seat_successors(thief)
+    made_up = json.loads(export(thief.state))
+    first, second = (one.digest for one in home.state.book.roots)
+    # Who names the first root alone trusts its officers, then and now.
+    assert read_export(json.dumps(made_up), first)
+    with pytest.raises(ForgedError, match="let no key sign") as refused:
+        read_export(json.dumps(made_up), second)
+    assert refused.value.code == "heads.delegation"
+    assert "earlier trust roots" in str(refused.value)
+    # So were true heads signed: the key is that of the officers who left, until others renew it.
+    assert read_export(export(home.state), first, second)
+    home.order(replace(delegation(), serial=2), SUCCESSORS[:2])
+    assert read_export(export(home.state), second)
+
+
+def test_heads_of_an_authority_that_reconciled_a_loss_are_read(tmp_path: Path) -> None:
+    """The order goes along, for whoever compares roots of its batches."""
+    host = FakeHost(1)
+    home = follows(tmp_path / "home.sqlite", host)
+    home.send(host.report())
+    host.quote = lost(home, home.state.batch_number + 5)
+    home.send(host.report())
+    home.order(reconciliation(home.state.batch_number + 10))
+    document = json.loads(export(home.state))
+    kinds = [one["payloadType"] for one in document["orders"]]
+    assert kinds.count(PayloadType.RECONCILIATION) == 1
+    assert read_export(json.dumps(document), home.state.book.roots[0].digest)

@@ -47,7 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     held.add_argument("file", type=Path, metavar="FILE", help="its export")
     add_directory(held)
     held.add_argument(
-        "--trust-root", required=True, metavar="DIGEST", help="of its first trust root, from itself"
+        "--trust-root",
+        action="append",
+        required=True,
+        metavar="DIGEST",
+        help="of its newest trust root, from itself; earlier ones as well, for what their officers "
+        "let sign",
     )
     held.add_argument("--json", action="store_true", help="for programs: one object a host")
     told = actions.add_parser("report", help="one report as its host signed it, for a proof")
@@ -128,7 +133,8 @@ def _prove(arguments: argparse.Namespace) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    others = read_export(_text(arguments.file), digest_of(arguments.trust_root))
+    named = [digest_of(one) for one in arguments.trust_root]
+    others = read_export(_text(arguments.file), *named)
     with opened(Layout(arguments.dir)) as state:
         found = list(compare(state, others))
     if not arguments.json:

@@ -20,12 +20,18 @@ from flopgate_governor.state import State
 from flopgate_governor.store import schema
 from flopgate_governor.store.prepared import Query
 from flopgate_proto.codec import PayloadType, decode_heads, encode_heads
-from flopgate_proto.codec.transport import envelope_from_object, envelope_to_object
+from flopgate_proto.codec.transport import (
+    envelope_from_object,
+    envelope_from_wire,
+    envelope_to_object,
+    parse_message,
+)
 from flopgate_proto.envelope import Envelope, seal, verify
 from flopgate_proto.errors import ForgedError, MalformedError, MisdirectedError
 from flopgate_proto.keys import VerifyingKey
 from flopgate_proto.limits import COUNT_MAX
-from flopgate_proto.trust import Trust
+from flopgate_proto.signers import signers_of
+from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.heads import Head, Heads
 
 HEADS_PER_STATEMENT: Final = 1_500
@@ -54,6 +60,7 @@ _AT: Final = Query(
 
 
 _OF_KEYS: Final = frozenset({PayloadType.REVOCATION})
+_ORDERS: Final = Query(select(schema.order.c.envelope).order_by(schema.order.c.id))
 
 
 class Verdict(enum.StrEnum):
@@ -139,15 +146,26 @@ def _trusted(state: State) -> list[Envelope]:
     if book.orders.policy_order is not None:
         envelopes.append(book.orders.policy_order.envelope)
     envelopes += book.delegations(state.permit_id)
+    if book.lost:
+        envelopes += _reconciliations(state)
     return sorted(envelopes, key=lambda envelope: state.order_ids[envelope.digest])
 
 
-def read_export(text: str, pinned: bytes) -> list[Heads]:
+def _reconciliations(state: State) -> list[Envelope]:
+    """Why batches of ours may stand in two rows."""
+    with state.store.transaction() as connection:
+        rows = _ORDERS.run(connection)
+    orders = [envelope_from_wire(parse_message(pb.Envelope(), row[0])) for row in rows]
+    return [one for one in orders if one.payload_type == PayloadType.RECONCILIATION]
+
+
+def read_export(text: str, *named: bytes) -> list[Heads]:
     """Heads that another authority signed.
 
     Args:
         text: its export.
-        pinned: digest of its first trust root, from another source than the file.
+        named: digests of its trust roots, from another source than the file: the newest, at least.
+            Officers of a root before the first that is named let nobody sign.
 
     Raises:
         PeerError: it is no export, or not of that authority.
@@ -164,17 +182,22 @@ def read_export(text: str, pinned: bytes) -> list[Heads]:
         ) from error
     if not orders:
         raise MalformedError("an export without a trust root", code="heads.malformed")
-    book = GovernorBook.first(Trust.pinned(orders[0], pinned).envelope)
+    signers = signers_of(orders, named)
+    book = GovernorBook.first(orders[0])
     for number, order in enumerate(orders[1:], start=1):
-        book = book.accept(order, number * _LONG_MS)
+        # These come along for whoever compares roots of batches.
+        if order.payload_type != PayloadType.RECONCILIATION:
+            book = book.accept(order, number * _LONG_MS)
     book = book.ripe((len(orders) + 1) * _LONG_MS)
     keys = {
-        one.key.key_id: one.key
-        for one in book.orders.delegated
-        if book.mandate(one.key.key_id) is Mandate.GIVEN
+        key_id: key for key_id, key in signers.keys.items() if book.mandate(key_id) is Mandate.GIVEN
     }
     if not keys:
-        raise ForgedError("its officers let no key sign", code="heads.delegation")
+        raise ForgedError(
+            "its officers let no key sign",
+            code="heads.delegation",
+            remedy="Name earlier trust roots, too, for what their officers let sign.",
+        )
     return [_heads(one, book.authority, keys) for one in signed]
 
 

@@ -28,6 +28,7 @@ from flopgate_proto.files.reports import (
     read_reports,
     write_reports,
 )
+from flopgate_proto.files.roots import ROOTS_KIND, KeptRoots, read_roots, write_roots
 from flopgate_proto.files.summaries import (
     Difference,
     Summary,
@@ -43,12 +44,14 @@ __all__ = [
     "CHAIN_KIND",
     "FORM_BYTES_MAX",
     "REQUEST_KIND",
+    "ROOTS_KIND",
     "AskingHost",
     "AskingLane",
     "CarriedReport",
     "Content",
     "Difference",
     "Forms",
+    "KeptRoots",
     "ReportingHost",
     "Summary",
     "armored",
@@ -65,6 +68,7 @@ __all__ = [
     "read_armor",
     "read_licenses",
     "read_reports",
+    "read_roots",
     "spoken",
     "statement_content",
     "statement_in",
@@ -74,4 +78,5 @@ __all__ = [
     "summary_of",
     "write_licenses",
     "write_reports",
+    "write_roots",
 ]

@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Read the store and print."""
     with opened(Layout(arguments.dir)) as state:
-        pinned, root = state.book.roots[0].digest.hex(), state.book.orders.trust.root
-    lines = [f"# Hosts and other authorities pin the first trust root: {pinned}", root_text(root)]
-    tell(arguments, lines, {"first_trust_root_digest": pinned} | root_document(root))
+        digests, root = [one.digest.hex() for one in state.book.roots], state.book.orders.trust.root
+    lines = [f"# Hosts pin the first trust root: {digests[0]}"]
+    if len(digests) > 1:
+        lines.append(f"# Other authorities and inspectors name the newest, too: {digests[-1]}")
+    told = {"first_trust_root_digest": digests[0], "trust_root_digests": digests}
+    tell(arguments, [*lines, root_text(root)], told | root_document(root))
