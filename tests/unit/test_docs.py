@@ -150,7 +150,18 @@ def test_every_reason_why_a_lane_stands_is_explained() -> None:
     assert sorted(one for one in reasons if f"`{one}`" not in section) == []
 
 
-NOUNS = ("token", "workload", "policy", "order", "cluster", "heads", "host", "budget", "license")
+NOUNS = (
+    "token",
+    "workload",
+    "policy",
+    "order",
+    "cluster",
+    "heads",
+    "host",
+    "budget",
+    "license",
+    "roots",
+)
 
 
 def test_commands_are_found() -> None:

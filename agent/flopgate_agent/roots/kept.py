@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from flopgate_agent.ledger import Ledger
+from flopgate_agent.gate.memory import Memory
 from flopgate_agent.licensing.given import CHUNK_BYTES, chunks, naming, opened
 from flopgate_proto.codec import envelope_from_object
+from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ConfigError, MalformedError
 from flopgate_proto.files import (
     FORM_BYTES_MAX,
@@ -25,7 +26,17 @@ from flopgate_proto.files import (
 from flopgate_proto.signers import says_who_signs
 
 
-def kept_by(ledger: Ledger) -> KeptRoots:
+class Keeper(Protocol):
+    """A ledger, as far as roots are concerned."""
+
+    def load(self) -> Memory:
+        """All that outlives a run."""
+
+    def batch_roots(self, authority: str) -> list[Envelope]:
+        """Signed roots of the batches of this authority that are kept."""
+
+
+def kept_by(ledger: Keeper) -> KeptRoots:
     """Roots in a host's ledger, of all its authorities, with the orders that say who signs.
 
     Raises:

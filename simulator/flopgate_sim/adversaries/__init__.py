@@ -269,6 +269,14 @@ ADVERSARIES = (
         within_s=400.0,
     ),
     Adversary(
+        name="two-histories-of-batches",
+        tries="as an authority, shows one host its answers in a row of batches of its own",
+        expected=Expected.DETECTED,
+        comes="no gate and no governor notices; `roots compare` of what hosts keep tells it, with "
+        "evidence for anybody",
+        play=histories.two_rows,
+    ),
+    Adversary(
         name="cluster-split",
         tries="declares a cluster in parts below the threshold",
         expected=Expected.PREVENTED,

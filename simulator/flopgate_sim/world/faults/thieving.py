@@ -105,3 +105,38 @@ class Renumbering:
         self._number += 1
         batch = forged_batch(payloads, self._authority, self._number, self._key)
         return [pb.ToGate(answers=batch)]
+
+
+class SecondHistory:
+    """An authority that shows a host its answers in a row of batches of its own.
+
+    ``tried`` counts these batches. Every answer is what it was, under the same number.
+    """
+
+    def __init__(self, key: SigningKey, authority: str) -> None:
+        self.tried = 0
+        self._key = key
+        self._authority = authority
+        self._before = b""
+
+    def up(self, message: pb.LinkUp) -> pb.LinkUp | None:
+        """As it is."""
+        return message
+
+    def down(self, message: pb.ToGate) -> list[pb.ToGate]:
+        """Under another root, which follows the one before in this row."""
+        if not message.HasField("answers"):
+            return [message]
+        true = pb.BatchRoot.FromString(message.answers.batch_root.payload)
+        batch = forged_batch(
+            [leaf.payload for leaf in message.answers.answers],
+            self._authority,
+            true.batch_number,
+            self._key,
+            # The rows part where this one begins.
+            previous=self._before or true.previous,
+            policy_digest=true.policy_digest,
+        )
+        self._before = envelope_from_wire(batch.batch_root).digest
+        self.tried += 1
+        return [pb.ToGate(answers=batch)]

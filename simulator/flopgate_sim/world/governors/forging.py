@@ -8,6 +8,7 @@ from flopgate_proto.batches import seal_batch
 from flopgate_proto.codec import decode_report, envelope_to_wire
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.keys import SigningKey
+from flopgate_proto.limits import DIGEST_BYTES
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Answer, Policy, Terms, Verdict
 
@@ -38,11 +39,22 @@ def forged_answer(
 
 
 def forged_batch(
-    payloads: Sequence[bytes], authority: str, number: int, key: SigningKey
+    payloads: Sequence[bytes],
+    authority: str,
+    number: int,
+    key: SigningKey,
+    *,
+    previous: bytes = bytes(DIGEST_BYTES),
+    policy_digest: bytes = b"",
 ) -> pb.AnswerBatch:
-    """Encoded answers under one root, on their way to a gate; nothing went before it."""
+    """Encoded answers under one root, on their way to a gate; by default nothing went before it."""
     root, proven = seal_batch(
-        payloads, origin=authority, batch_number=number, previous=bytes(32), signer=key
+        payloads,
+        origin=authority,
+        batch_number=number,
+        previous=previous,
+        signer=key,
+        policy_digest=policy_digest,
     )
     leaves = [pb.AnswerLeaf(payload=p.payload, index=p.index, path=p.path) for p in proven]
     return pb.AnswerBatch(batch_root=envelope_to_wire(root), answers=leaves)

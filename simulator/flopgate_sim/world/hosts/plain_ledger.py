@@ -138,6 +138,10 @@ class PlainLedger:
         if known is not action.scopes:
             self._scopes[action.authority] = known | action.scopes
 
+    def batch_roots(self, authority: str) -> list[Envelope]:
+        """Signed roots of the batches of this authority that are kept."""
+        return list(self._roots.get(authority, {}).values())
+
     def load(self) -> Memory:
         """Everything that outlives a run."""
         return Memory(
