@@ -133,6 +133,8 @@ BUGS = (
         "a gate whose boot clock went back waits for it to catch up"),
     bug("snapshot-accepted", {2, 4}, busy, in_governor.snapshot_accepted,
         "a second history of a host takes the place of the first"),
+    bug("batch-before-forgotten", {4}, busy, in_governor.batch_before_forgotten,
+        "two batches are signed that name one as the batch before"),
     bug("restored-grants", {4}, lost_backups, in_governor.restored_grants,
         "a governor restored from an older backup goes on granting"),
     bug("roots-unverified", {2, 4}, lied_to, in_governor.roots_unverified,

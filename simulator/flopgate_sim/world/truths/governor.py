@@ -270,7 +270,7 @@ class GovernorTruth(LaneSums):
         for reply in replies:
             self.faults += () if self.restores else self.keys.turned_away(reply.notices)
             for batch in reply.batches:
-                self.losses.left(batch)
+                self.faults += [(4, text) for text in self.losses.left(batch)]
                 self.faults += self.keys.misused(batch, self.answers)
                 for leaf in batch.answers:
                     known = len(self.answers)

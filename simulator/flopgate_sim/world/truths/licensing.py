@@ -45,7 +45,7 @@ def left(
         truth.faults.append((6, f"{host.name}: a license is given on what an officer vetoed"))
     if truth.licenses.setdefault(answer.request_digest, payload) != payload:
         truth.faults.append((5, f"{host.name}: one request got two different licenses"))
-    truth.losses.left(given.answer)
+    truth.faults += [(4, text) for text in truth.losses.left(given.answer)]
     if not told_before and governor.store.unsynced_bytes:
         truth.faults.append((7, "a license leaves before it is durable"))
     allotted = {lane.workload: lane.allotted_tflop for lane in reported.lanes}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from flopgate_proto.codec import PayloadType
 from flopgate_proto.envelope import statement_digest
 from flopgate_proto.v1 import flopgate_pb2 as pb
+from flopgate_sim.world.truths.rows import RowTruth
 
 _NEVER = 2**62
 
@@ -33,13 +34,15 @@ class LossTruth:
     _shown: int = 0
     """The highest lost number whose root came since then, whatever it was to prove."""
     _reconciled: list[tuple[int, int]] = field(default_factory=list)
+    _row: RowTruth = field(default_factory=RowTruth)
 
-    def left(self, batch: pb.AnswerBatch) -> None:
-        """Answers leave, now or once more."""
+    def left(self, batch: pb.AnswerBatch) -> list[str]:
+        """Answers leave, now or once more: what is wrong with their batch."""
         number = pb.BatchRoot.FromString(batch.batch_root.payload).batch_number
         root = batch.batch_root.SerializeToString(deterministic=True)
         for leaf in batch.answers:
             self._told[statement_digest(PayloadType.ANSWER, leaf.payload)] = (number, root)
+        return self._row.left(batch.batch_root)
 
     def restored(self, batch_number: int) -> None:
         """A store that knows batches up to this one took the place of the one in use."""
@@ -48,6 +51,7 @@ class LossTruth:
                 self.lost.add(digest)
                 self._lost_roots[root] = number
         self._kept = min(self._kept, batch_number)
+        self._row.restored()
 
     @property
     def gave(self) -> Container[bytes]:
