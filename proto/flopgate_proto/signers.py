@@ -48,7 +48,8 @@ class Signers:
 
     Attributes:
         authority: its name.
-        roots: all of its trust roots that are here, those that count and what leads to them.
+        roots: all of its trust roots that are here, those that count and what leads to them; the
+            oldest first.
         keys: that officers ever let sign, by id.
         orders: the delegation of each, by key id.
         revoked: orders that revoke one of them, by key id.
@@ -114,7 +115,7 @@ def signers_of(envelopes: Iterable[Envelope], named: Sequence[bytes]) -> Signers
                 pass
     return Signers(
         authority=authority,
-        roots=tuple(one.envelope for one in reached.values() if one.authority == authority),
+        roots=tuple(one.envelope for one in _sorted(reached) if one.authority == authority),
         keys=keys,
         orders=orders,
         revoked=revoked,
@@ -154,6 +155,11 @@ def _counting(
             remedy="Look at one authority at a time.",
         )
     found = {trust.digest: trust for trust in pinned} | _followed(pinned[-1:], roots)
+    return _sorted(found)
+
+
+def _sorted(found: Mapping[bytes, Trust]) -> list[Trust]:
+    """The oldest first."""
     return sorted(found.values(), key=lambda one: (one.root.version, one.digest))
 
 
