@@ -87,11 +87,11 @@ def compared(kept: Iterable[KeptRoots], named: Sequence[bytes]) -> Compared:
     result = Compared(signers=signers_of(orders, named))
     for envelope, holders in held.items():
         _take(result, envelope, holders)
-    for one in contradictions(result.roots.values()):
-        if one.is_reconciled(result.signers.reconciled):
+    for contradiction in contradictions(result.roots.values()):
+        if contradiction.is_reconciled(result.signers.reconciled):
             result.reconciled += 1
         else:
-            result.found.append(one)
+            result.found.append(contradiction)
     return result
 
 
