@@ -277,8 +277,9 @@ class GateHost:
             self.lockdown = None
 
     def watched(self) -> str:
-        """Everything that the lock-down said."""
-        return (self.folder / "lockdown.log").read_text(encoding="utf-8")
+        """Everything that the lock-down said; empty before it was started."""
+        log = self.folder / "lockdown.log"
+        return log.read_text(encoding="utf-8") if log.exists() else ""
 
     def locked_down(self, pid: int) -> bool:
         """Whether the lock-down killed this process."""

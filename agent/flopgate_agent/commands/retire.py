@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Final
 
+from flopgate_agent.clocks import elapsed_ms
 from flopgate_agent.commands.gate_config import add_gate_config
 from flopgate_agent.config import load_gate
 from flopgate_agent.gate_process.status_file import status_path
@@ -32,11 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask the gate, then wait until every authority has acknowledged it."""
+    """Ask the gate, then wait until every authority has acknowledged it.
+
+    Raises:
+        EnvironmentFault: the gate refuses, was started again meanwhile, or waits still.
+    """
     config = load_gate(arguments.config)
     question = pb.ToGate(retire=pb.Retire())
     ask_gate(config.door_path, question, if_silent="Start the gate, or name its own gate.toml.")
-    path = str(status_path(config.door_path))
+    path, asked_ms = str(status_path(config.door_path)), elapsed_ms()
     end_s, told = time.monotonic() + arguments.wait, ""
     while time.monotonic() < end_s:
         status = read_status(path)
@@ -45,6 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
         if status["host_state"] == "retired":
             sys.stdout.write("retired: stop its services; nothing is metered or stopped any more\n")
             return 0
+        if status["host_state"] != "retiring" and int(status["written_ms"]) > asked_ms:
+            raise EnvironmentFault(
+                "the gate was started again before its last report, which calls it off",
+                code="retire.called-off",
+                remedy="Run `flopgate-agent retire` again.",
+            )
         if status["host_state"] == "retiring" and now != told:
             told = now
             sys.stdout.write(f"retiring: {now}\n")

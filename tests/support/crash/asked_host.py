@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +25,7 @@ from tests.support.crash.switch import How, Strike, Switch
 from tests.support.gate_host import GateHost
 from tests.support.gate_license_rig import LICENSES
 from tests.support.service_manager import ServiceManager
-from tests.support.waiting import WAIT_S, until
+from tests.support.waiting import until
 
 AGENT: Final = (sys.executable, "-m", "flopgate_agent.cli")
 LIFETIME_MS: Final = 120_000
@@ -209,23 +208,36 @@ class AskedHost:
     # ------------------------------------------------------------------ who asks
 
     def ask(self, *words: object, cgroup: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """Give a command of the agent to the gate; one that fails says why, in words."""
+        """Give a command of the agent to the gate; one that fails says why, in words.
+
+        A gate that ends meanwhile is started again, as by a service manager.
+        """
         command = [*AGENT, *map(str, words)]
         if cgroup is not None:
             script = f"echo $$ > {cgroup}/cgroup.procs; exec {shlex.join(command)}"
             command = ["sh", "-c", script]
-        done = subprocess.run(
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
-            timeout=WAIT_S,
-            env={**os.environ},
         )
+        try:
+            until(lambda: process.poll() is not None or self._started_again(), "the command")
+        finally:
+            process.kill()
+            stdout, stderr = process.communicate()
+        done = subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
         if done.returncode:
             check_told(done.stderr, " ".join(map(str, words[:2])))
         return done
+
+    def _started_again(self) -> bool:
+        if self._strike is None or self._strike.how.kills:
+            with suppress(TroubleError):
+                self.up()
+        return False
 
     def asked(self, *words: object, already: Sequence[str] = ()) -> str:
         """The same, done; what it printed.
