@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from flopgate_agent.private import PRIVATE_MODE
+from flopgate_proto.errors import StorageError
 
 
 def replace_file(
@@ -45,3 +46,19 @@ def replace_file(
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def keep_host_key(path: Path, data: bytes) -> None:
+    """Make what stands for the host key durable: it is used for nothing before.
+
+    Raises:
+        StorageError: it cannot be kept.
+    """
+    try:
+        replace_file(path, data, durable=True)
+    except OSError as error:
+        raise StorageError(
+            f"the host key cannot be kept in {path}: {error.strerror}",
+            code="key.disk",
+            remedy="Make room under state_dir, or mend its disk, and start the gate again.",
+        ) from error

@@ -72,7 +72,7 @@ def test_law_4_a_host_whose_gate_dies_while_it_retires(tmp_path: Path) -> None:
     [
         ("license", at(f"fdatasync {LEDGER}", 2, How.AFTER)),
         ("declare", at("rename gate/declared.json", how=How.AFTER)),
-        ("tpm license", at("rename gate/host.tpm")),
+        ("tpm license", at("write gate/.host.tpm.new", how=How.FAIL)),
         ("tpm license", at(f"fdatasync {LEDGER}", 12)),
     ],
 )
@@ -85,7 +85,11 @@ def test_what_a_gate_is_asked_that_dies_is_done_or_asked_again(
 
 
 def test_law_9_a_host_whose_gate_or_courier_dies_at_its_writes(tmp_path: Path) -> None:
-    births = (at("rename gate/host.key", how=How.AFTER), at(f"fdatasync {LEDGER}", how=How.AFTER))
+    births = (
+        at("write gate/.host.key.new", how=How.FAIL),
+        at("rename gate/host.key", how=How.AFTER),
+        at(f"fdatasync {LEDGER}", how=How.AFTER),
+    )
     deaths = (
         ("gate", at("pwrite memfd:allowance (deleted)", 2, How.HALF)),
         ("gate", at(f"fdatasync {LEDGER}", 3)),

@@ -148,6 +148,7 @@ class GateHost:
     Attributes:
         manager: what starts the gate instead of the test, once it is set.
         env: more for the gate's environment.
+        said: by the last gate that was ended.
     """
 
     def __init__(
@@ -181,6 +182,7 @@ class GateHost:
         self.gate: subprocess.Popen[bytes] | None = None
         self.manager: ServiceManager | None = None
         self.env: dict[str, str] = {}
+        self.said = ""
         self.lockdown: subprocess.Popen[bytes] | None = None
         self._courier: Courier | None = None
 
@@ -304,6 +306,7 @@ class GateHost:
         status = self.gate.wait(WAIT_S)
         self.gate = None
         self._leave()
+        self.said = self.logged()
         with self.log.open("rb+") as log:
             log.truncate()
         return status

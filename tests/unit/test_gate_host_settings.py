@@ -17,7 +17,7 @@ from flopgate_agent.gate_process.host_chips import chips_of
 from flopgate_agent.gate_process.host_settings import lane_globs, make_settings
 from flopgate_agent.gate_process.identity import Identity
 from flopgate_agent.private import KEY_BYTES_MAX
-from flopgate_proto.errors import ConfigError
+from flopgate_proto.errors import ConfigError, StorageError
 from flopgate_proto.values import ChipIdentity
 from tests.support.fixed import HOST_KEY
 from tests.support.gate_hardware import H100_NAME, H100_PCI_ID, UUID
@@ -102,6 +102,12 @@ def test_the_host_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> No
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert load_or_make_key(path).spki == first.spki
     assert [one.name for one in tmp_path.iterdir()] == ["host.key"]
+
+
+def test_a_host_key_that_cannot_be_kept_is_told_and_used_for_nothing(tmp_path: Path) -> None:
+    with pytest.raises(StorageError) as error:
+        load_or_make_key(tmp_path / "gone" / "host.key")
+    assert error.value.code == "key.disk"
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])

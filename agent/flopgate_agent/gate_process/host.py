@@ -14,7 +14,7 @@ import flopgate_proto
 from flopgate_agent.clocks import elapsed_ms
 from flopgate_agent.gate.settings import Now
 from flopgate_agent.private import check_private, key_in
-from flopgate_agent.replacing import replace_file
+from flopgate_agent.replacing import keep_host_key
 from flopgate_proto.keys import SigningKey
 from flopgate_proto.values import Software
 from flopgate_proto.version import VERSION
@@ -41,6 +41,7 @@ def load_or_make_key(path: Path) -> SigningKey:
 
     Raises:
         ConfigError: others may read the file, or it holds no key.
+        StorageError: it cannot be kept.
     """
     afterwards = "and think about who read it before"
     try:
@@ -55,7 +56,7 @@ def load_or_make_key(path: Path) -> SigningKey:
 def _make_key(path: Path) -> SigningKey:
     key = SigningKey.generate()
     # A crash leaves the whole key or none.
-    replace_file(path, key.pem(), durable=True)
+    keep_host_key(path, key.pem())
     return key
 
 

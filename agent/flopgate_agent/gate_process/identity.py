@@ -20,7 +20,7 @@ from flopgate_agent.tpm.kept import KeptKeys
 from flopgate_agent.tpm.quoting import Quoting
 from flopgate_agent.tpm.rollback import Base
 from flopgate_agent.tpm.wire import NO_LIBRARY, UNREACHABLE
-from flopgate_proto.errors import ConfigError, TpmError
+from flopgate_proto.errors import ConfigError, StorageError, TpmError
 from flopgate_proto.keys import Signer
 from flopgate_proto.values import Assurance
 
@@ -98,6 +98,7 @@ def open_identity(state_dir: Path, tpm: TpmConfig | None, environ: Mapping[str, 
     Raises:
         ConfigError: the configuration says another place than the key was made in, or the files
             cannot be used.
+        StorageError: a new key cannot be kept.
         TpmError: the TPM does not answer, or did not make this key.
     """
     in_file, in_tpm = state_dir / KEY_FILE, state_dir / TPM_FILE
@@ -129,6 +130,9 @@ def open_identity(state_dir: Path, tpm: TpmConfig | None, environ: Mapping[str, 
     try:
         found = kept.read(in_tpm) if in_tpm.exists() else _made(client, in_tpm)
         spki = client.load(found.keys)
+    except StorageError:
+        client.close()
+        raise
     except TpmError as error:
         client.close()
         if tpm.required or in_tpm.exists() or error.code not in (UNREACHABLE, NO_LIBRARY):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from flopgate_agent.replacing import replace_file
+from flopgate_agent.replacing import keep_host_key
 from flopgate_agent.toml_table import read_bytes
 from flopgate_agent.tpm.rollback import Base
 from flopgate_agent.tpm.wire import Message, decode, encode
@@ -25,9 +25,13 @@ class KeptKeys:
 
 
 def write(path: Path, kept: KeptKeys) -> None:
-    """Durable when this returns; a crash leaves the whole file or none."""
+    """Durable when this returns; a crash leaves the whole file or none.
+
+    Raises:
+        StorageError: it cannot be kept.
+    """
     base = {"counter": kept.base.counter, "reset_count": kept.base.reset_count}
-    replace_file(path, encode({"format": _FORMAT, "keys": kept.keys, "base": base}), durable=True)
+    keep_host_key(path, encode({"format": _FORMAT, "keys": kept.keys, "base": base}))
 
 
 def read(path: Path) -> KeptKeys:

@@ -320,6 +320,9 @@ class SiteScene:
         status = self._stop(program, signal.SIGTERM)
         self.figures.lived(self.switch, strike, program)
         killed = self.switch.struck and strike is not None and strike.how.kills
+        if program == "gate" and not killed and not self._held:
+            # It may say so no sooner than as it is stopped.
+            self._held = next((fault for fault in FAULTS if fault in self._host.said), "")
         if strike is not None and strike.how is How.FULL and self._host.locked_down(pid):
             # It had no room to renew its lease: the lock-down ended it, and then what it held.
             self._held, status = self._held or "gate.gone", 0
