@@ -15,12 +15,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from flopgate_proto.errors import EnvironmentFault
+
 FLAGS = ("-D_GNU_SOURCE", "-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
 _DIGEST_LENGTH = 16
 
 
-class BuildError(RuntimeError):
+class BuildError(EnvironmentFault):
     """The C sources could not be compiled; the text says what the compiler said."""
+
+    default_code = "sim.build"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +76,14 @@ def built(
         variant: what else makes a difference.
 
     Raises:
-        BuildError: gcc is absent or refuses the sources.
+        BuildError: gcc is absent or refuses the sources, or the cache cannot be written.
     """
     compiler = shutil.which("gcc")
     if compiler is None:
-        message = "gcc not found: install a C compiler (Debian: apt-get install gcc libc6-dev)"
-        raise BuildError(message)
+        raise BuildError(
+            "gcc not found",
+            remedy="Install a C compiler (Debian: apt-get install gcc libc6-dev).",
+        )
     digest = hashlib.sha256(" ".join((compiler, *FLAGS, *variant)).encode())
     for source in sorted(native.iterdir()):
         if source.suffix in {".c", ".h"}:
@@ -86,6 +92,19 @@ def built(
     final = root / digest.hexdigest()[:_DIGEST_LENGTH]
     if final.is_dir():
         return final
+    try:
+        _build(root, final, make, compiler, native)
+    except OSError as error:
+        raise BuildError(
+            f"cannot write {error.filename or root}: {error.strerror}",
+            remedy="Name a folder of your own in XDG_CACHE_HOME, where compiled C is kept.",
+        ) from error
+    return final
+
+
+def _build(
+    root: Path, final: Path, make: Callable[[Compiler, Path], None], compiler: str, native: Path
+) -> None:
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root, prefix="building-") as made:
         work, scratch = Path(made) / "out", Path(made) / "scratch"
@@ -97,4 +116,3 @@ def built(
         except OSError:
             if not final.is_dir():  # another builder may have been first: its result is the same
                 raise
-    return final

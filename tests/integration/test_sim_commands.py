@@ -54,10 +54,17 @@ def test_a_job_works_until_it_is_ended(exported: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("command", "folder", "more"),
-    [("job", "none", []), ("driver", "d", ["--gpus", "0"]), ("driver", "d", ["--gpus", "17"])],
+    [
+        ("job", "none", []),
+        ("driver", "d", ["--gpus", "0"]),
+        ("driver", "d", ["--gpus", "17"]),
+        ("driver", "/dev/null", []),
+    ],
 )
 def test_odd_options_are_refused_in_one_line(
     tmp_path: Path, command: str, folder: str, more: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([command, "--dir", str(tmp_path / folder), *more]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"flopgate-sim: sim.{command}.")
+    assert told.count("\n") == 1

@@ -1,5 +1,6 @@
 """``flopgate-sim replay``: a recorded cluster under governance, and bad rows with their line."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -35,9 +36,13 @@ def test_a_recorded_cluster_runs_and_breaks_no_law(
 
 def test_a_replay_can_be_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "replay.html"
-    assert main([*written(tmp_path, PODS), "--report", str(page)]) == 0
+    words = written(tmp_path, PODS)
+    assert main([*words, "--report", str(page)]) == 0
     assert f"report: {page}" in capsys.readouterr().out.replace("\n", "")
-    assert page.read_text(encoding="utf-8").count("<svg") >= 3
+    drawn = page.read_text(encoding="utf-8")
+    assert drawn.count("<svg") >= 3
+    again = shlex.join(["flopgate-sim", *words, "--seed", "1", "--signatures", "cheap"])
+    assert f"<code>{again}</code>" in drawn
 
 
 def test_a_page_that_cannot_be_written_costs_no_world(

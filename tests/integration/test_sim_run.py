@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flopgate_proto.errors import ConfigError
+from flopgate_proto.errors import ConfigError, EnvironmentFault
 from flopgate_sim.campaign.outcome import Job, Runner
 from flopgate_sim.campaign.request import Request
 from flopgate_sim.cli import main
@@ -140,6 +140,13 @@ def test_a_world_that_runs_differently_twice_is_told(
     assert play(worlds.quiet, *words, str(tmp_path / "out.html")) == 0
 
 
+def test_a_page_that_finds_no_room_costs_no_figure(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("pause-drill", "--seeds", "1..11", "--jobs", "2", "--report", "/dev/full")
+    with pytest.raises(EnvironmentFault, match="/dev/full cannot be written whole: No space"):
+        play(worlds.quiet, *words)
+    assert capsys.readouterr().out.endswith("no law was broken in 11 seeds\n")
+
+
 def test_a_report_shows_breaches_first(tmp_path: Path) -> None:
     page = tmp_path / "out.html"
     assert (
@@ -162,8 +169,8 @@ def test_a_report_shows_breaches_first(tmp_path: Path) -> None:
         (["pause-drill", "--jobs", "257"], "1 to 256"),
         (["pause-drill", "--stop-after", "0"], "--stop-after is out of range"),
         (["pause-drill", "--limit-s", "nan"], "--limit-s is out of range"),
-        (["pause-drill", "--report", "/nowhere/x.html"], "/nowhere/x.html cannot be written"),
-        (["pause-drill", "--report", "."], "cannot be written"),
+        (["pause-drill", "--report", "/nowhere/x.html"], "there is no folder /nowhere"),
+        (["pause-drill", "--report", "."], ". cannot be written: is a folder"),
     ],
 )
 def test_misuse_is_told_in_one_line(
@@ -262,6 +269,7 @@ def test_a_campaign_over_given_seeds_runs_each_once_and_begins_with_the_largest(
         (["--scenarios", "pause-drill,nothing"], "no scenario 'nothing'"),
         (["--scenarios", "pause-drill,pause-drill"], "--scenarios names one twice"),
         (["--summary"], "--summary needs --log"),
+        (["--summary", "--log", "/nowhere/x"], "/nowhere/x is not there"),
         (["--log", "/nowhere/x"], "/nowhere/x cannot be written"),
         (["--jobs", "-1"], "--jobs is out of range"),
     ],

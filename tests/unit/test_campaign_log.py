@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flopgate_proto.errors import ConfigError
+from flopgate_proto.errors import ConfigError, EnvironmentFault
 from flopgate_sim.campaign.code import code_digest
 from flopgate_sim.campaign.log import Log, read
 from flopgate_sim.campaign.outcome import Job
@@ -88,10 +88,25 @@ def test_what_is_no_line_of_ours_is_counted_not_guessed_at(tmp_path: Path, line:
 
 def test_an_absent_log_is_empty_and_a_wrong_one_is_refused(tmp_path: Path) -> None:
     assert read(tmp_path / "none.jsonl").by_code == {}
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="is no file"):
         read(tmp_path)
     with pytest.raises(ConfigError, match="cannot be written"):
         Log(tmp_path, "aa")
+
+
+def test_nothing_is_added_to_what_no_campaign_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("mine\n")
+    with pytest.raises(ConfigError, match="is something else"):
+        Log(path, "aa")
+    assert path.read_text() == "mine\n"
+    with pytest.raises(ConfigError, match="/dev/full is no file"):
+        read(Path("/dev/full"))
+
+
+def test_a_disk_that_is_full_is_told() -> None:
+    with Log(Path("/dev/full"), "aa") as log, pytest.raises(EnvironmentFault, match="No space"):
+        log.add(Failure(job=Job(scenario="small", seed=1), reason="x"))
 
 
 def test_two_campaigns_do_not_write_one_log(tmp_path: Path) -> None:

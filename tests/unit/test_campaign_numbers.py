@@ -49,6 +49,7 @@ def test_a_range_is_never_held_one_by_one() -> None:
         ("4,2..6", "4 stands in it twice"),
         (str(NUMBER_MAX + 1), "above the highest"),
         (f"1..{NUMBER_MAX + 1}", "above the highest"),
+        ("9" * 40, "9 is above the highest, 2^63-1"),
         (",".join(["1"] * 1001), "1001 parts"),
     ],
 )

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from flopgate_proto.errors import ConfigError
+from flopgate_proto.errors import ConfigError, EnvironmentFault
 from flopgate_sim.campaign.outcome import Breach, Job, Outcome
 from flopgate_sim.campaign.ranges import NUMBER_MAX
 from flopgate_sim.campaign.totals import Totals
@@ -59,22 +59,30 @@ class Log:
         """Open it, made if absent.
 
         Raises:
-            ConfigError: it cannot be written, or another campaign writes it.
+            ConfigError: it cannot be written, is something else, or another campaign writes it.
         """
         self._code = code
+        self._path = path
         try:
             self._file = path.open("ab+", buffering=0)
         except OSError as error:
             raise _wrong(path, f"cannot be written: {error.strerror}") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._end_torn_line()
         except BlockingIOError as error:
             self._file.close()
             raise _wrong(path, "is written by another campaign") from error
-        self._end_torn_line()
+        except OSError as error:
+            self._file.close()
+            raise _wrong(path, f"cannot be written: {error.strerror}") from error
 
     def _end_torn_line(self) -> None:
         if self._file.seek(0, os.SEEK_END):
+            self._file.seek(0)
+            if self._file.read(1) != b"{":
+                self._file.close()
+                raise _wrong(self._path, "is something else, and no campaign's log")
             self._file.seek(-1, os.SEEK_END)
             if self._file.read(1) != b"\n":
                 self._file.write(b"\n")
@@ -91,7 +99,11 @@ class Log:
         self._file.close()
 
     def add(self, result: Result) -> None:
-        """Write one result; one that was cut off is none."""
+        """Write one result; one that was cut off is none.
+
+        Raises:
+            EnvironmentFault: it cannot be written, or not all of it.
+        """
         if isinstance(result, Failure) and result.cut:
             return
         line: dict[str, Any] = {
@@ -109,7 +121,17 @@ class Log:
             if result.outcome.breach is None:
                 del outcome["timeline"]
             line["outcome"] = outcome
-        self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+        rest = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+        try:
+            while rest:
+                # A disk that fills up takes a part of it first.
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            raise EnvironmentFault(
+                f"--log: {self._path} cannot be written: {error.strerror}",
+                code="campaign.log.unwritable",
+                remedy="Make room, and go on with the same command: what stands in it is kept.",
+            ) from error
 
 
 def read(path: Path) -> Logged:
@@ -120,6 +142,8 @@ def read(path: Path) -> Logged:
     """
     logged = Logged()
     try:
+        if path.exists() and not path.is_file():
+            raise _wrong(path, "is no file")
         with path.open("rb") as file:
             for line in iter(lambda: file.readline(LINE_BYTES_MAX), b""):
                 try:

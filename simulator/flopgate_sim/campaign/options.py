@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from flopgate_proto.errors import ConfigError
+from flopgate_proto.errors import ConfigError, EnvironmentFault
 from flopgate_sim.campaign.pool import PROCESSES_MAX
 
 LIMIT_S_MAX: Final = 7 * 86_400.0
@@ -63,14 +63,40 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def check_report(report: Path | None) -> None:
-    """Find out before a world is run whether its page can be written.
+    """Find out before a world is run whether its page can be written, as far as that shows.
 
     Raises:
         ConfigError: it cannot.
     """
-    if report is not None and (report.is_dir() or not report.absolute().parent.is_dir()):
+    if report is None:
+        return
+    folder = report.absolute().parent
+    if report.is_dir() or not folder.is_dir():
+        why = "is a folder" if report.is_dir() else f"there is no folder {folder}"
         raise ConfigError(
-            f"--report: {report} cannot be written",
+            f"--report: {report} cannot be written: {why}",
             code="campaign.report",
             remedy="Name a file in a folder that exists.",
         )
+    if not os.access(report if report.exists() else folder, os.W_OK):
+        raise ConfigError(
+            f"--report: {report} cannot be written: this user may not",
+            code="campaign.report",
+            remedy="Name a file in a folder of your own.",
+        )
+
+
+def write_report(report: Path, page: str) -> None:
+    """Write the page.
+
+    Raises:
+        EnvironmentFault: it cannot be written.
+    """
+    try:
+        report.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise EnvironmentFault(
+            f"--report: {report} cannot be written whole: {error.strerror}",
+            code="campaign.report.unwritable",
+            remedy="The figures stand. Make room, or name another file: the same runs alike.",
+        ) from error

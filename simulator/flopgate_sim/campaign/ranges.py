@@ -13,7 +13,7 @@ from flopgate_proto.errors import ConfigError
 NUMBER_MAX: Final = 2**63 - 1
 PARTS_MAX: Final = 1_000
 SHOWN_MAX: Final = 40
-_PART: Final = re.compile(r"([0-9]{1,19})(?:\.\.([0-9]{1,19}))?", re.ASCII)
+_PART: Final = re.compile(r"([0-9]+)(?:\.\.([0-9]+))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def parse_numbers(text: str, option: str) -> Numbers:
 
 def _range(part: str, option: str) -> range:
     found = _PART.fullmatch(part)
-    if found is None:
+    if found is None or len(part) > 2 * SHOWN_MAX:
         shown = part if len(part) <= SHOWN_MAX else f"{part[:SHOWN_MAX]}..."
         raise _wrong(option, f"{shown!r} is no number and no range")
     first = int(found[1])

@@ -19,6 +19,7 @@ from rich.progress import (
 
 from flopgate_proto.errors import FlopgateError, MisuseError
 from flopgate_sim.campaign import replay
+from flopgate_sim.campaign.options import write_report
 from flopgate_sim.campaign.outcome import Job, Runner
 from flopgate_sim.campaign.picks import Picks
 from flopgate_sim.campaign.pool import Pool
@@ -62,6 +63,8 @@ class Session:
         except KeyboardInterrupt:
             teller.line("interrupted; so far:")
             teller.summary(self._totals, time.monotonic() - started_s)
+            if request.report is not None:
+                teller.line(f"no report was written to {request.report}")
             return INTERRUPTED
         except FlopgateError as error:
             teller.line(f"flopgate-sim: {error}")
@@ -74,11 +77,11 @@ class Session:
         elif request.seeds.count == 1:
             for done in self._picks.picked:
                 teller.line(f"trace {done.outcome.trace_digest}")
+        teller.summary(self._totals, wall_s)
         if request.report is not None:
             page = render(request.scenario, self._totals, self._picks.picked)
-            request.report.write_text(page, encoding="utf-8")
+            write_report(request.report, page)
             teller.line(f"report: {request.report}")
-        teller.summary(self._totals, wall_s)
         return 0 if self._totals.clean and self._sound else BROKEN
 
     def _seeds(self, pool: Pool) -> None:

@@ -94,8 +94,11 @@ class Teller:
         self._breached(totals)
         self._failed(totals)
         self._pending()
+        if totals.clean and not totals.all.seeds:
+            self.line("nothing was run")
+            return
         if totals.clean:
-            verdict = "[green]no law was broken[/]" if totals.all.seeds else "nothing was run"
+            verdict = "[green]no law was broken[/]"
         elif totals.all.breaches:
             verdict = f"[bold red]{count(totals.all.breaches, 'breach', 'breaches')}[/]"
         else:

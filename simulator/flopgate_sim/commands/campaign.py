@@ -76,6 +76,8 @@ def play(arguments: argparse.Namespace, runner: Runner) -> int:
     if arguments.summary:
         if arguments.log is None:
             raise _wrong("--summary needs --log", "Name the file that campaigns added to.")
+        if not arguments.log.exists():
+            raise _wrong(f"--log: {arguments.log} is not there", "Name one that campaigns wrote.")
         return summarise(logged, code_digest())
     return Endurance(plan_of(arguments, logged), runner, telling.console()).run()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from flopgate_proto.errors import ConfigError
 from flopgate_sim.demo import offline, offline_scenes, scenes, treaty, treaty_scenes
 from flopgate_sim.demo.real_host import GPUS, RealHost
 from flopgate_sim.live.cluster import Cluster
@@ -66,8 +67,11 @@ def has_nvidia_driver() -> bool:
 def run(arguments: argparse.Namespace) -> int:
     """Play it; 0 when every law held and everything came as expected."""
     if arguments.hosts < REAL_HOSTS + FLEET_PROCESSES:
-        print(f"--hosts must be at least {REAL_HOSTS + FLEET_PROCESSES}", file=sys.stderr)
-        return 2
+        raise ConfigError(
+            f"--hosts is {arguments.hosts}",
+            code="sim.demo.option",
+            remedy=f"Write {REAL_HOSTS + FLEET_PROCESSES} or more.",
+        )
     console = Console(width=110 if not sys.stdout.isatty() else None)
     teller = Teller(console)
     started_s = time.monotonic()

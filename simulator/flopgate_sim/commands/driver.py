@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import shlex
 import signal
-import sys
 from pathlib import Path
 from typing import get_args
 
-from flopgate_sim.nvml import BuildError, FakeDriver, FakeDriverError, Profile
+from flopgate_proto.command_line import output_failed
+from flopgate_proto.errors import ConfigError
+from flopgate_sim.nvml import FakeDriver, Profile
 from flopgate_sim.nvml.layout import MAX_GPUS
 
 
@@ -29,8 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run until SIGTERM or SIGINT; says first what a program needs in order to see the GPUs."""
     if not 1 <= arguments.gpus <= MAX_GPUS:
-        print(f"flopgate-sim: --gpus must be 1 to {MAX_GPUS}", file=sys.stderr)
-        return 2
+        raise ConfigError(
+            f"--gpus is {arguments.gpus}",
+            code="sim.driver.option",
+            remedy=f"Write 1 to {MAX_GPUS}.",
+        )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with FakeDriver(arguments.dir, profile=arguments.profile, gpus=arguments.gpus) as driver:
@@ -39,6 +43,11 @@ def run(arguments: argparse.Namespace) -> int:
                 signal.pause()
     except KeyboardInterrupt:
         return 0
-    except (BuildError, FakeDriverError, OSError) as error:
-        print(f"flopgate-sim: {error}", file=sys.stderr)
-        return 1
+    except OSError as error:
+        if output_failed(error):
+            raise
+        raise ConfigError(
+            f"--dir: cannot write {error.filename or arguments.dir}: {error.strerror}",
+            code="sim.driver.dir",
+            remedy="Name a folder of your own, or one that is not there.",
+        ) from error

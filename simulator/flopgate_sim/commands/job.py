@@ -6,10 +6,10 @@ import argparse
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
-from flopgate_sim.nvml import BuildError, Workload, build
+from flopgate_proto.errors import ConfigError
+from flopgate_sim.nvml import Workload, build
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,16 +32,18 @@ def run(arguments: argparse.Namespace) -> int:
     state, devices = directory / "state", directory / "dev"
     gpus = range(len(list(devices.glob("nvidia[0-9]*"))))
     if not state.exists() or not gpus:
-        print(f"flopgate-sim: no `flopgate-sim driver` has run in {directory}", file=sys.stderr)
-        return 2
+        raise ConfigError(
+            f"no `flopgate-sim driver` has run in {directory}",
+            code="sim.job.dir",
+            remedy="Start one, and name its --dir.",
+        )
     if not 0 < arguments.share <= 1:
-        print("flopgate-sim: --share must be above 0 and at most 1", file=sys.stderr)
-        return 2
-    try:
-        program = str(build().workload)
-    except BuildError as error:
-        print(f"flopgate-sim: {error}", file=sys.stderr)
-        return 1
+        raise ConfigError(
+            f"--share is {arguments.share}",
+            code="sim.job.option",
+            remedy="Write more than 0, and at most 1.",
+        )
+    program = str(build().workload)
     workload = Workload(gpus=gpus, share=arguments.share)
     environment = {**os.environ, "FLOPGATE_FAKE_NVML_STATE": str(state)}
     with subprocess.Popen([program, *workload.arguments(devices)], env=environment) as job:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
 from pathlib import Path
 
-from flopgate_sim.campaign.options import check_report
+from flopgate_sim.campaign.options import check_report, write_report
 from flopgate_sim.campaign.outcome import CHEAP, SCHEMES, Job
 from flopgate_sim.campaign.telling import Teller, console
 from flopgate_sim.campaign.totals import Totals, breached
@@ -61,14 +62,24 @@ def run(arguments: argparse.Namespace) -> int:
     )
     started_s = time.monotonic()
     done = Done(job=job, outcome=run_plan(plan_of(scenario, arguments.seed), job))
-    teller, totals = Teller(console(), lambda _: "the same command"), Totals()
+    teller, totals = Teller(console(), lambda _: again_of(arguments)), Totals()
     totals.add(done)
     broke = breached(done)
     if broke is not None:
         teller.breach(broke)
-    if arguments.report is not None:
-        page = render(scenario, totals, [done])
-        arguments.report.write_text(page, encoding="utf-8")
-        teller.line(f"report: {arguments.report}")
     teller.summary(totals, time.monotonic() - started_s)
+    if arguments.report is not None:
+        page = render(scenario, totals, [done], lambda _: again_of(arguments))
+        write_report(arguments.report, page)
+        teller.line(f"report: {arguments.report}")
     return 0 if totals.clean else 1
+
+
+def again_of(arguments: argparse.Namespace) -> str:
+    """The command that replays it once more, for a shell."""
+    words = ["flopgate-sim", "replay"]
+    for name in ("nodes", "pods", "begin_s", "duration_s", "budget_tflop", "seed", "signatures"):
+        value = getattr(arguments, name)
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self, Unpack
 
+from flopgate_proto.errors import EnvironmentFault
 from flopgate_sim.nvml import layout
 from flopgate_sim.nvml.build import LIBRARY_NAME, build
 from flopgate_sim.nvml.switches import Switches
@@ -30,8 +31,10 @@ _TERA = 10**12
 _SNAPSHOT_ATTEMPTS = 10_000
 
 
-class FakeDriverError(RuntimeError):
+class FakeDriverError(EnvironmentFault):
     """The fake hardware did not start or does not answer; the text says what was awaited."""
+
+    default_code = "sim.driver"
 
 
 def _wait(what: str, done: Callable[[], bool], timeout_s: float = WAIT_S) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Final
 
 from flopgate_proto.version import VERSION
 from flopgate_sim.campaign import replay
+from flopgate_sim.campaign.outcome import Job
 from flopgate_sim.campaign.pending import pending
 from flopgate_sim.campaign.totals import Totals
 from flopgate_sim.campaign.words import clock, count, hours, speed
@@ -25,8 +26,16 @@ PENDING: Final = "pending"
 """Anchor of what cannot be checked yet."""
 
 
-def render(scenario: Scenario, totals: Totals, shown: Sequence[Done]) -> str:
-    """The page for one scenario: what all seeds add up to, then at most `SECTIONS_MAX` seeds."""
+def render(
+    scenario: Scenario,
+    totals: Totals,
+    shown: Sequence[Done],
+    again: Callable[[Job], str] = replay.command,
+) -> str:
+    """The page for one scenario: what all seeds add up to, then at most `SECTIONS_MAX` seeds.
+
+    ``again`` gives the command that runs a job once more.
+    """
     shown = shown[:SECTIONS_MAX]
     waiting = pending()
     style, script = _own("page.css"), _own("hover.js")
@@ -46,10 +55,10 @@ def render(scenario: Scenario, totals: Totals, shown: Sequence[Done]) -> str:
         tag(
             "main",
             _header(scenario, totals, waiting),
-            _summary(totals),
+            _summary(totals, again),
             _about(scenario),
             _navigation(shown),
-            *(section(done) for done in shown),
+            *(section(done, again(done.job)) for done in shown),
             _pending(waiting),
             _footer(),
         ),
@@ -95,7 +104,7 @@ def _header(scenario: Scenario, totals: Totals, waiting: Mapping[str, Sequence[s
     )
 
 
-def _summary(totals: Totals) -> Markup:
+def _summary(totals: Totals, again: Callable[[Job], str]) -> Markup:
     sums = totals.all
     cards = (
         ("seeds", f"{sums.seeds:,}"),
@@ -111,7 +120,7 @@ def _summary(totals: Totals) -> Markup:
             *(tag("div", tag("dt", name), tag("dd", value)) for name, value in cards),
             class_="cards",
         ),
-        _breaches(totals),
+        _breaches(totals, again),
         tag(
             "div",
             *_counted("Faults, by kind", totals.faults),
@@ -121,7 +130,7 @@ def _summary(totals: Totals) -> Markup:
     )
 
 
-def _breaches(totals: Totals) -> Markup | None:
+def _breaches(totals: Totals, again: Callable[[Job], str]) -> Markup | None:
     if not totals.breached:
         return None
     rows: list[tuple[Child, ...]] = [
@@ -131,7 +140,7 @@ def _breaches(totals: Totals) -> Markup | None:
             clock(one.breach.at_ms / 1000),
             f"{one.breach.step:,}",
             one.breach.detail,
-            tag("code", replay.command(one.job)),
+            tag("code", again(one.job)),
         )
         for one in totals.breached
     ]

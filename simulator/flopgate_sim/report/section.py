@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from flopgate_sim.campaign import replay
 from flopgate_sim.campaign.outcome import CAP, CAPACITY, CONSUMED, PERMITTED, Curve, Mark, Recording
 from flopgate_sim.campaign.words import clock, hours, speed
 from flopgate_sim.campaign.worker import Done
@@ -24,8 +23,8 @@ def anchor(done: Done) -> str:
     return f"seed-{done.job.seed}"
 
 
-def section(done: Done) -> Markup:
-    """Everything about one seed."""
+def section(done: Done, again: str) -> Markup:
+    """Everything about one seed; ``again`` is the command that runs it once more."""
     outcome = done.outcome
     breach = outcome.breach
     verdict: Markup = tag("p", "✓ No law was broken.", class_="verdict held")
@@ -45,7 +44,7 @@ def section(done: Done) -> Markup:
         "section",
         tag("h2", f"Seed {done.job.seed}"),
         verdict,
-        tag("p", "The same again: ", tag("code", replay.command(done.job))),
+        tag("p", "The same again: ", tag("code", again)),
         table((), _figures(done), class_="facts"),
         tag("p", "Nothing was recorded.") if recording is None else _recorded(done, recording),
         id=anchor(done),
