@@ -52,6 +52,25 @@ def test_a_page_that_cannot_be_written_costs_no_world(
     assert "cannot be written" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words", [("--seed", "-1"), ("--seed", str(2**63)), ("--budget-tflop", "-1")], ids=" ".join
+)
+def test_odd_options_are_refused_in_one_line(
+    tmp_path: Path, words: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*written(tmp_path, PODS), *words]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"flopgate-sim: campaign.option: {' is '.join(words)}. Write 0 to ")
+
+
+def test_pods_of_which_none_used_a_gpu_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(written(tmp_path, PODS.splitlines()[0])) == 2
+    assert "no pod of the trace ran on a GPU of its nodes" in capsys.readouterr().err
+
+
 def test_a_bad_row_is_told_with_its_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -47,11 +47,12 @@ def test_both_files_are_read_in_their_order() -> None:
         lambda text: text + "\n\n",
         lambda text: "".join(f"{line},more\n" for line in text.splitlines()),
         lambda text: text.replace("130,700,130", "130.0,700.0,130.0"),
+        lambda text: text.replace(",,LS", ",nan,LS").replace("170,\n", "170,nan\n"),
         lambda text: "".join(
             ",".join(reversed(line.split(","))) + "\n" for line in text.splitlines()
         ),
     ],
-    ids=["crlf", "byte-order mark", "blank lines", "more columns", "fractions", "other order"],
+    ids=["crlf", "byte-order mark", "blank", "more columns", "fractions", "nan", "other order"],
 )
 def test_what_other_programs_write_is_read_alike(tmp_path: Path, change: object) -> None:
     assert callable(change)

@@ -54,9 +54,10 @@ def test_pods_become_jobs_with_times_from_the_first_one_on() -> None:
 
 def test_what_is_assumed_and_left_out_is_told() -> None:
     notes = to_scenario(small_trace(), begin_s=500, duration_s=300).notes
-    model, busy, *left_out = notes
+    model, busy, busiest, *left_out = notes
     assert model.startswith("model G9 counts as h100 (1 of 4 nodes): nobody told what it is")
     assert busy.startswith("a GPU, or the share of one, counts as busy all the time")
+    assert busiest == "most jobs at a time ran at its second 300: 5"
     assert left_out == [
         "left out, nodes without a GPU: 1",
         "left out, pods that asked for no GPU: 1",
@@ -94,6 +95,7 @@ def test_budget_policy_and_chips_can_be_chosen() -> None:
     ("begin_s", "duration_s", "told"),
     [
         (5_000, 100, r"no job of the trace runs between its seconds 5000 and 5100.*from 0 to 1000"),
+        (5_000, 100, r"from 0 to 1000; most jobs at a time ran at its second 300: 5\."),
         (5_000, None, "no job of the trace runs"),
         (0, 0, "duration of 0 s"),
         (0, 10**9, "duration of 1000000000 s"),
@@ -107,5 +109,5 @@ def test_a_time_without_jobs_is_refused(begin_s: int, duration_s: int | None, to
 def test_a_trace_without_jobs_is_refused(tmp_path: Path) -> None:
     pods = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,creation_time,"
     trace = trace_of(tmp_path, NODES.read_text(), pods + "deletion_time,scheduled_time\n")
-    with pytest.raises(ConfigError, match="no job of the trace runs"):
+    with pytest.raises(ConfigError, match="no pod of the trace ran on a GPU"):
         to_scenario(trace)

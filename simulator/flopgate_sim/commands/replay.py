@@ -7,10 +7,14 @@ import shlex
 import time
 from pathlib import Path
 
+from flopgate_proto.errors import ConfigError
+from flopgate_proto.limits import COUNT_MAX
 from flopgate_sim.campaign.options import check_report, write_report
 from flopgate_sim.campaign.outcome import CHEAP, SCHEMES, Job
+from flopgate_sim.campaign.ranges import NUMBER_MAX
 from flopgate_sim.campaign.telling import Teller, console
 from flopgate_sim.campaign.totals import Totals, breached
+from flopgate_sim.campaign.words import count
 from flopgate_sim.campaign.worker import Done
 from flopgate_sim.report import render
 from flopgate_sim.traces import load_trace, to_scenario
@@ -27,10 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pods", type=Path, required=True, metavar="FILE", help="openb_pod_list_default.csv"
     )
     parser.add_argument(
-        "--begin-s", type=int, metavar="S", help="moment of the trace (that of its first job)"
+        "--begin-s",
+        type=int,
+        metavar="S",
+        help="its second to begin with (that of its first job)",
     )
     parser.add_argument(
-        "--duration-s", type=int, default=3600, metavar="S", help="how much of it (3600)"
+        "--duration-s",
+        type=int,
+        default=3600,
+        metavar="S",
+        help="how many seconds of it (3600)",
     )
     parser.add_argument(
         "--budget-tflop", type=int, metavar="TFLOP", help="cap of the cluster (none)"
@@ -45,13 +56,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Replay it; 1 if a law was broken."""
     check_report(arguments.report)
+    _check("--seed", arguments.seed, NUMBER_MAX)
+    _check("--budget-tflop", arguments.budget_tflop, COUNT_MAX)
     scenario = to_scenario(
         load_trace(arguments.nodes, arguments.pods),
         begin_s=arguments.begin_s,
         duration_s=arguments.duration_s,
         budget_tflop=arguments.budget_tflop,
     )
-    print(f"{scenario.name}: {scenario.hosts} hosts, {len(scenario.jobs)} jobs")
+    hosts, jobs = count(scenario.hosts, "host"), count(len(scenario.jobs), "job")
+    print(f"{scenario.name}: {hosts}, {jobs}, {count(arguments.duration_s, 'second')}", flush=True)
     for note in scenario.notes:
         print(f"  {note}")
     job = Job(
@@ -60,9 +74,10 @@ def run(arguments: argparse.Namespace) -> int:
         signatures=arguments.signatures,
         recording=arguments.report is not None,
     )
-    started_s = time.monotonic()
-    done = Done(job=job, outcome=run_plan(plan_of(scenario, arguments.seed), job))
     teller, totals = Teller(console(), lambda _: again_of(arguments)), Totals()
+    started_s = time.monotonic()
+    with teller.console.status("simulating"):
+        done = Done(job=job, outcome=run_plan(plan_of(scenario, arguments.seed), job))
     totals.add(done)
     broke = breached(done)
     if broke is not None:
@@ -73,6 +88,13 @@ def run(arguments: argparse.Namespace) -> int:
         write_report(arguments.report, page)
         teller.line(f"report: {arguments.report}")
     return 0 if totals.clean else 1
+
+
+def _check(option: str, number: int | None, most: int) -> None:
+    if number is not None and not 0 <= number <= most:
+        raise ConfigError(
+            f"{option} is {number}", code="campaign.option", remedy=f"Write 0 to {most}."
+        )
 
 
 def again_of(arguments: argparse.Namespace) -> str:

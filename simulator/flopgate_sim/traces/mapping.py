@@ -54,7 +54,7 @@ def to_scenario(
         The scenario; its ``notes`` tell what was assumed and what was left out.
 
     Raises:
-        ConfigError: no job runs in that time, or a profile does not exist.
+        ConfigError: no job runs, or none in that time, or a profile does not exist.
     """
     for model, profile in models.items():
         if profile not in PROFILES:
@@ -65,11 +65,16 @@ def to_scenario(
             )
     fleet = _fleet(trace, budget_tflop, models)
     placement = place(trace)
-    begin_s = (
-        min((one.start_s for one in placement.placed), default=0) if begin_s is None else begin_s
-    )
+    if not placement.placed:
+        raise ConfigError(
+            "no pod of the trace ran on a GPU of its nodes",
+            code="trace.empty",
+            remedy="Name the pods that belong to these nodes.",
+        )
+    if begin_s is None:
+        begin_s = min(one.start_s for one in placement.placed)
     if duration_s is None:
-        last_s = max((one.end_s for one in placement.placed), default=0)
+        last_s = max(one.end_s for one in placement.placed)
         duration_s = min(max(1, last_s - begin_s), DURATION_S_MAX)
     if not 1 <= duration_s <= DURATION_S_MAX:
         raise ConfigError(
@@ -82,7 +87,7 @@ def to_scenario(
         raise ConfigError(
             f"no job of the trace runs between its seconds {begin_s} and {begin_s + duration_s}",
             code="trace.window",
-            remedy=f"It was recorded from 0 to {ends_at_s(trace)}: take a time in which jobs ran.",
+            remedy=f"It was recorded from 0 to {ends_at_s(trace)}; {_busiest(placement)}.",
         )
     hosts = sum(cluster.hosts for cluster in fleet.clusters)
     return Scenario(
@@ -139,6 +144,20 @@ def _jobs(
     return tuple(sorted(jobs, key=lambda job: (job.start_s, job.host, job.name)))
 
 
+def _busiest(placement: Placement) -> str:
+    """When most jobs ran; some did."""
+    changes = Counter[int]()
+    for one in placement.placed:
+        changes[one.start_s] += 1
+        changes[one.end_s] -= 1
+    ran, most, at_s = 0, 0, 0
+    for moment_s, change in sorted(changes.items()):
+        ran += change
+        if ran > most:
+            most, at_s = ran, moment_s
+    return f"most jobs at a time ran at its second {at_s}: {most}"
+
+
 def _notes(trace: Trace, placement: Placement, taken: int, models: Mapping[str, str]) -> list[str]:
     notes = []
     counts = Counter(node.model for node in trace.nodes if node.gpus)
@@ -152,6 +171,7 @@ def _notes(trace: Trace, placement: Placement, taken: int, models: Mapping[str, 
         "a GPU, or the share of one, counts as busy all the time: the trace tells what was asked "
         "for, not what was used"
     )
+    notes.append(_busiest(placement))
     left_out = (
         ("nodes without a GPU", sum(not node.gpus for node in trace.nodes)),
         ("pods that asked for no GPU", placement.without_gpu),

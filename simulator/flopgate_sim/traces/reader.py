@@ -28,7 +28,8 @@ POD_COLUMNS: Final = (
     "name", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli", "gpu_spec", "qos", "pod_phase",
     "creation_time", "deletion_time", "scheduled_time",
 )  # fmt: skip
-# Programs that know missing numbers only as fractions write 17.0 for 17.
+# Programs that know missing numbers only as fractions write 17.0 for 17, and NaN for nothing.
+_ABSENT: Final = frozenset({"", "nan", "NaN"})
 _NUMBER: Final = re.compile(r"(-?)([0-9]{1,15})(?:\.0+)?")
 
 
@@ -100,7 +101,7 @@ class _Row:
 
     def text_or_empty(self, column: str) -> str:
         """A name, or nothing."""
-        return self.text(column) if self._cells[column].strip() else ""
+        return "" if self._absent(column) else self.text(column)
 
     def number(self, column: str, most: int = 10**15) -> int:
         """A whole number from 0 to ``most``."""
@@ -116,7 +117,10 @@ class _Row:
 
     def optional_number(self, column: str) -> int | None:
         """A whole number, or nothing."""
-        return self.number(column) if self._cells[column].strip() else None
+        return None if self._absent(column) else self.number(column)
+
+    def _absent(self, column: str) -> bool:
+        return self._cells[column].strip() in _ABSENT
 
 
 def load_trace(nodes: Path, pods: Path) -> Trace:
