@@ -25,6 +25,20 @@ SERVER_LIFE: Final = dt.timedelta(days=90)
 CLIENT_LIFE: Final = dt.timedelta(days=30)
 _EARLY: Final = dt.timedelta(hours=1)
 _SHA256: Final = hashes.SHA256()
+_NO_USAGE: Final = dict.fromkeys(
+    (
+        "digital_signature",
+        "content_commitment",
+        "key_encipherment",
+        "data_encipherment",
+        "key_agreement",
+        "key_cert_sign",
+        "crl_sign",
+        "encipher_only",
+        "decipher_only",
+    ),
+    False,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +148,7 @@ class CertificateAuthority:
             .not_valid_before(now - _EARLY)
             .not_valid_after(now + life)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage("digital_signature"), critical=True)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
                 critical=False,
@@ -154,12 +169,18 @@ def new_authority(name: str, now: dt.datetime) -> Credential:
         .not_valid_before(now - _EARLY)
         .not_valid_after(now + CA_LIFE)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        # Who checks by the letter of RFC 5280 (4.2.1.9), as Python does since 3.13, asks for it.
+        .add_extension(_usage("key_cert_sign"), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, _SHA256)
     )
     return Credential(
         key_pem=_pem(key), certificate_pem=certificate.public_bytes(serialization.Encoding.PEM)
     )
+
+
+def _usage(name: str) -> x509.KeyUsage:
+    return x509.KeyUsage(**(_NO_USAGE | {name: True}))
 
 
 def server_names(listen_host: str) -> list[str]:

@@ -42,7 +42,8 @@ def scrape(site: Site) -> str:
             return str(answer.read().decode())
 
     until(lambda: "flopgate_reports_acknowledged_total 3.0" in text(), "the gate shows itself")
-    assert rss_kib(courier.pid) < 65 * 1024
+    # docs/performance.md has what it takes; a newer Python takes a tenth more.
+    assert rss_kib(courier.pid) < 72 * 1024
     return text()
 
 
