@@ -186,10 +186,13 @@ def _followed(starts: Sequence[Trust], roots: Sequence[Envelope]) -> dict[bytes,
 
 
 def _verified(statements: Iterable[Envelope], roots: Sequence[Trust]) -> list[VerifiedOrder]:
-    found = []
-    for envelope in statements:
-        for trust in roots:
-            with suppress(PeerError):
-                found.append(trust.verify(envelope))
-                break
-    return found
+    """Those that officers of one of these roots signed."""
+    found = [_under(roots, envelope) for envelope in statements]
+    return [one for one in found if one is not None]
+
+
+def _under(roots: Sequence[Trust], envelope: Envelope) -> VerifiedOrder | None:
+    for trust in roots:
+        with suppress(PeerError):
+            return trust.verify(envelope)
+    return None
