@@ -128,13 +128,22 @@ def read_announcement(layout: Layout) -> Announcement:
     """What the running server announced.
 
     Raises:
-        ConfigError: none did, or the file is of another version.
+        ConfigError: none did, the file is of another version, or not for this user.
     """
     try:
         return Announcement(**json.loads(layout.addresses.read_text()))
+    except PermissionError as error:
+        raise ConfigError(
+            f"cannot read {layout.addresses}: {error.strerror}",
+            code="governor.unreadable",
+            remedy="Be the user to whom the governor's directory belongs.",
+        ) from error
     except (OSError, ValueError, TypeError) as error:
+        serve = f"Start `flopgate-governor serve --dir {layout.root}` first."
+        if not layout.config.exists():
+            serve = f"There is no {layout.config}: name a directory that `init` made, and serve it."
         raise ConfigError(
             f"no running governor announced itself in {layout.addresses}",
             code="governor.not-running",
-            remedy=f"Start `flopgate-governor serve --dir {layout.root}` first.",
+            remedy=serve,
         ) from error

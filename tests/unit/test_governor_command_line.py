@@ -1,5 +1,7 @@
 """Files and arguments that a person gets wrong."""
 
+import errno
+import os
 import re
 from pathlib import Path
 
@@ -258,7 +260,7 @@ def test_commands_without_a_governor_say_what_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["status", "--dir", str(tmp_path)]) == 2
-    assert "flopgate-governor serve" in capsys.readouterr().err
+    assert f"There is no {tmp_path}/governor.toml" in capsys.readouterr().err
     assert main(["serve", "--dir", str(tmp_path)]) == 2
     assert "flopgate-governor init" in capsys.readouterr().err
 
@@ -271,6 +273,8 @@ def test_init_makes_a_directory_that_opens(
     for path in (*root.glob("officers/*"), *root.glob("keys/*"), *root.glob("tls/*")):
         assert path.stat().st_mode & 0o777 == 0o600
     capsys.readouterr()
+    assert main(["status", "--dir", str(root)]) == 2
+    assert f"Start `flopgate-governor serve --dir {root}` first." in capsys.readouterr().err
     assert main(["policy", "show", "--dir", str(root)]) == 0
     assert "lifetime_ms = 600000" in capsys.readouterr().out
     assert main(["init", str(root), "--authority", "a.example"]) == 2
@@ -325,6 +329,17 @@ def test_an_announcement_of_another_version_is_refused(tmp_path: Path, text: str
     layout.addresses.write_text(text)
     with pytest.raises(ConfigError, match=r"governor\.not-running"):
         read_announcement(layout)
+
+
+def test_an_announcement_of_somebody_else_is_told_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(_path: Path) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "read_text", denied)
+    with pytest.raises(ConfigError, match=r"governor\.unreadable: .*: Permission denied\. Be the"):
+        read_announcement(Layout(tmp_path))
 
 
 @pytest.mark.parametrize(
