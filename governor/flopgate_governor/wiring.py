@@ -8,12 +8,14 @@ from typing import Any
 
 from flopgate_governor.clocks import this_machine
 from flopgate_governor.core.allowance import Allowance
-from flopgate_governor.files import Layout, read_secret, read_signing_key
+from flopgate_governor.files import Layout, read_bytes, read_secret, read_signing_key
 from flopgate_governor.pki import CertificateAuthority, Credential
 from flopgate_governor.state import State, open_state
 from flopgate_governor.store.database import open_existing
 from flopgate_governor.toml_files import check_keys, read_toml
+from flopgate_proto.codec import envelope_from_json
 from flopgate_proto.errors import ConfigError
+from flopgate_proto.limits import MESSAGE_BYTES_MAX
 from flopgate_proto.values.orders import Policy
 
 
@@ -31,6 +33,17 @@ def load_authority(layout: Layout) -> str:
             remedy='Write authority = "NAME".',
         )
     return name
+
+
+def load_authority_id(layout: Layout) -> bytes:
+    """Id of that authority, by the file of its first trust root: no store is opened for it.
+
+    Raises:
+        ConfigError: the file cannot be read.
+        PeerError: it holds no envelope.
+    """
+    text = read_bytes(layout.trust_root, MESSAGE_BYTES_MAX, "trust-root")
+    return envelope_from_json(text.decode(errors="replace")).digest
 
 
 def load_config(layout: Layout) -> dict[str, Any]:

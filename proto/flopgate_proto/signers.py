@@ -47,7 +47,7 @@ class Signers:
     """What officers' orders say of one authority.
 
     Attributes:
-        authority: its name.
+        authority: its name; another one of that name has nothing here.
         roots: all of its trust roots that are here, those that count and what leads to them; the
             oldest first.
         keys: that officers ever let sign, by id.
@@ -96,7 +96,7 @@ def signers_of(envelopes: Iterable[Envelope], named: Sequence[bytes]) -> Signers
         )
     reached = _reached(roots)
     counting = _counting(reached, roots, named)
-    authority = counting[0].authority
+    authority_id = counting[0].authority_id
     verified = _verified(statements, counting)
     keys: dict[str, VerifyingKey] = {}
     orders: dict[str, Envelope] = {}
@@ -114,8 +114,8 @@ def signers_of(envelopes: Iterable[Envelope], named: Sequence[bytes]) -> Signers
             case _:
                 pass
     return Signers(
-        authority=authority,
-        roots=tuple(one.envelope for one in _sorted(reached) if one.authority == authority),
+        authority=counting[0].authority,
+        roots=tuple(one.envelope for one in _sorted(reached) if one.authority_id == authority_id),
         keys=keys,
         orders=orders,
         revoked=revoked,
@@ -148,7 +148,7 @@ def _counting(
             "or itself, wrote.",
         )
     pinned = sorted((reached[one] for one in set(named)), key=lambda one: one.root.version)
-    if len({trust.authority for trust in pinned}) > 1:
+    if len({trust.authority_id for trust in pinned}) > 1:
         raise MisdirectedError(
             "the trust roots that are named are of several authorities",
             code="trust-root.authority",

@@ -5,6 +5,8 @@ Rules, after TUF (theupdateframework.io, spec 1.0 sections 5.3 and 6.1):
 * The first root is accepted by its digest alone, which the join token or the operator names; it
   must also carry its own threshold of its ``root`` role.
 * A later root has a higher version and carries the ``root`` thresholds of the old and of itself.
+* An order names the authority's id, the digest of its first root: what the same officers sign for
+  another authority, of the same name too, is not an order of this one.
 * An order holds when the threshold of its role signed it; one key counts once, and so does one
   officer: keys of one name are one officer's.
 * A role that the root does not name can sign nothing.
@@ -110,12 +112,17 @@ class Trust:
         """Name of the authority."""
         return self.root.authority
 
+    @property
+    def authority_id(self) -> bytes:
+        """Digest of its first root."""
+        return self.root.authority_id or self.digest
+
     @classmethod
     def pinned(cls, envelope: Envelope, digest: bytes) -> Trust:
         """The first root, by the digest that a token or configuration names.
 
         Raises:
-            MisdirectedError: another root than the pinned one.
+            MisdirectedError: another root than the pinned one, or not an authority's first.
             ForgedError: it lacks its own threshold.
         """
         if envelope.digest != digest:
@@ -124,12 +131,24 @@ class Trust:
                 code="trust-root.pin",
                 remedy="Ask the oversight body which root is right before you go on.",
             )
-        return cls._self_signed(envelope)
+        return cls._first(envelope)
 
     @classmethod
     def stored(cls, envelope: Envelope) -> Trust:
-        """A root that was accepted before and comes from our own durable store."""
-        return cls._self_signed(envelope)
+        """A first root that was accepted before and comes from our own durable store."""
+        return cls._first(envelope)
+
+    @classmethod
+    def _first(cls, envelope: Envelope) -> Trust:
+        trust = cls._self_signed(envelope)
+        if trust.root.authority_id:
+            # It claims an id that is not its own digest: so could a root of anybody's.
+            raise MisdirectedError(
+                "a later trust root stands where an authority's first one belongs",
+                code="trust-root.first",
+                remedy="Take the first one: its digest is the id that every later one names.",
+            )
+        return trust
 
     @classmethod
     def _self_signed(cls, envelope: Envelope, revoked: frozenset[str] = frozenset()) -> Trust:
@@ -171,7 +190,26 @@ class Trust:
                 f"order of {order.authority!r} where {self.authority!r} was expected",
                 code="order.authority",
             )
+        self.check_whose(order, verified.digest)
         return VerifiedOrder(order, verified.digest, verified.signers, envelope)
+
+    def check_whose(self, order: Order, digest: bytes) -> None:
+        """Whether an order, of this digest, is of this authority and not of another of its name.
+
+        Raises:
+            MisdirectedError: it is not.
+        """
+        found = order.authority_id
+        if isinstance(order, TrustRoot) and not found:
+            found = digest
+        if found != self.authority_id:
+            raise MisdirectedError(
+                f"order of the authority {order.authority!r} of id {found.hex()[:16]}, this one "
+                f"has the id {self.authority_id.hex()[:16]}",
+                code="order.other-authority",
+                remedy="Officers sign one for this authority; `flopgate-governor order trust` "
+                "shows its id.",
+            )
 
     def _signed(self, envelope: Envelope, role: str) -> Verified:
         """What the holders of a role signed."""
@@ -212,6 +250,7 @@ class Trust:
         Raises:
             HistoryError: its version is not higher.
             ForgedError: a threshold is missing.
+            MisdirectedError: it is of another authority, or a first root.
         """
         self.verify(envelope)
         new = self._self_signed(envelope, self.revoked)

@@ -22,6 +22,13 @@ from securesystemslib.signer._key import SSlibKey  # its public alias is untyped
 
 Json = dict[str, Any]
 VARINT, LENGTH_DELIMITED = 0, 2
+AUTHORITY_ID = 100
+"""Field of every order."""
+ORDERS = {
+    *("trust-root", "delegation", "policy", "pause", "resume", "reconciliation", "cluster-ruling"),
+    *("veto", "confirmation", "revocation", "adoption", "closure", "relief", "registration"),
+    *("seats", "license-approval"),
+}
 ANSWER_TYPE = b"application/vnd.flopgate.answer.v1+protobuf"
 
 
@@ -111,8 +118,16 @@ def check_keys(document: Json) -> None:
 
 
 def check_statements(document: Json, keys: dict[str, SSlibKey]) -> None:
-    """Every statement is signed by each of its signers; its PAE and digest are as told."""
+    """Every statement is signed by each of its signers; its PAE and digest are as told.
+
+    Every order but the first trust root names that root's digest.
+    """
+    first = next(one for one in document["statements"] if one["name"] == "trust-root-1")
     for vector in document["statements"]:
+        kind = vector["envelope"]["payloadType"].split(".")[2]
+        if kind in ORDERS and vector is not first:
+            signed = dict(fields(bytes.fromhex(vector["payload"])))
+            require(signed[AUTHORITY_ID] == bytes.fromhex(first["digest"]), vector["name"])
         name, envelope = vector["name"], envelope_of(vector["envelope"])
         require(envelope.payload.hex() == vector["payload"], f"{name}: payload")
         require(envelope.pae().hex() == vector["pae"], f"{name}: PAE")
@@ -180,6 +195,10 @@ def check_negative(document: Json) -> None:
             if len(set(ids)) == len(ids):
                 envelope = envelope_of(arguments["envelope"])
                 require(not holds(envelope, keys, arguments["threshold"]), case["name"])
+        if case["code"] == "order.other-authority":
+            order, founded = (envelope_of(arguments[one]) for one in ("envelope", "trust_root"))
+            named = dict(fields(order.payload)).get(AUTHORITY_ID, sha256(order.pae()))
+            require(named != sha256(founded.pae()), case["name"])
         if case["code"] == "merkle.proof":
             signed = dict(fields(envelope_of(arguments["root_envelope"]).payload))
             payload = bytes.fromhex(arguments["payload"])

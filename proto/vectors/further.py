@@ -26,10 +26,11 @@ from flopgate_proto.values import (
     Veto,
     WorkloadKind,
 )
-from vectors import inputs
+from vectors import inputs, order_inputs
 
 _SIGNED: Final[dict[str, Any]] = {
     "authority": inputs.AUTHORITY,
+    "authority_id": order_inputs.AUTHORITY_ID,
     "nonce": inputs.ORDER_NONCE,
     "reason": "Looked into.",
 }
@@ -54,6 +55,7 @@ REGISTRATION: Final = Registration(
 )
 SEATS: Final = Seats(
     authority=inputs.AUTHORITY,
+    authority_id=order_inputs.AUTHORITY_ID,
     version=2,
     seats=(
         Seat(authority=inputs.AUTHORITY, standing=Standing.REQUIRED),

@@ -39,7 +39,7 @@ from flopgate_proto.envelope import Envelope, pae, seal, statement_digest
 from flopgate_proto.joining import token_proof
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Admission, Order, Resume, Tier
-from vectors import answers, further, inputs, licenses, negative
+from vectors import answers, further, inputs, licenses, negative, order_inputs
 
 HERE: Final = Path(__file__).parent
 BATCH_SIZES: Final = (1, 2, 3, 7)
@@ -82,7 +82,7 @@ MESSAGES: Final[dict[str, type[Message]]] = {
 }
 
 
-POLICY_DIGEST: Final = statement_digest(*encode_order(inputs.POLICY))
+POLICY_DIGEST: Final = statement_digest(*encode_order(order_inputs.POLICY))
 
 
 def fields_of(kind: type[Message], data: bytes) -> dict[str, Any]:
@@ -100,10 +100,10 @@ def _sealed(payload_type: str, payload: bytes, signers: Sequence[str]) -> Envelo
 def statement_envelopes() -> dict[str, tuple[Envelope, tuple[str, ...]]]:
     """Every kind of signed statement with the names of its signers, by the vector's name."""
     two = ("officer-0", "officer-1")
-    root_digest = _sealed(*encode_order(inputs.trust_root(1)), two).digest
+    root_digest = order_inputs.AUTHORITY_ID
     enrolled = encode_enrolment(inputs.enrolment(root_digest, known=False))
     enrolment = _sealed(PayloadType.ENROLMENT, enrolled, ("host",))
-    pause = _sealed(*encode_order(inputs.pause(emergency=False)), ("officer-0",))
+    pause = _sealed(*encode_order(order_inputs.pause(emergency=False)), ("officer-0",))
     chip_root = merkle.tree_root(_row_leaves())
     report = _sealed(PayloadType.REPORT, encode_report(inputs.first_report(chip_root)), ("host",))
     answer = pae(PayloadType.ANSWER, encode_answer(answers.grant(report.digest)))
@@ -123,27 +123,31 @@ def statement_envelopes() -> dict[str, tuple[Envelope, tuple[str, ...]]]:
     )
     resume = Resume(
         authority=inputs.AUTHORITY,
+        authority_id=order_inputs.AUTHORITY_ID,
         lifts=(pause.digest,),
         nonce=inputs.ORDER_NONCE,
         reason="Inspected and explained.",
     )
     renewal = encode_enrolment(inputs.enrolment(root_digest, known=True))
     orders: dict[str, tuple[Order, tuple[str, ...]]] = {
-        "trust-root-1": (inputs.trust_root(1), two),
-        "trust-root-2": (inputs.trust_root(2), (*two, "officer-2")),
-        "delegation": (inputs.DELEGATION, two),
-        "policy": (inputs.POLICY, two),
-        "policy-without-lists": (replace(inputs.POLICY, budgets=(), phases=()), two),
-        "pause": (inputs.pause(emergency=False), ("officer-0",)),
-        "pause-emergency-ed25519": (inputs.pause(emergency=True), ("officer-2",)),
+        "trust-root-1": (order_inputs.trust_root(1), two),
+        "trust-root-2": (order_inputs.trust_root(2), (*two, "officer-2")),
+        "delegation": (order_inputs.DELEGATION, two),
+        "policy": (order_inputs.POLICY, two),
+        "policy-without-lists": (replace(order_inputs.POLICY, budgets=(), phases=()), two),
+        "pause": (order_inputs.pause(emergency=False), ("officer-0",)),
+        "pause-emergency-ed25519": (order_inputs.pause(emergency=True), ("officer-2",)),
         "resume": (resume, two),
-        "reconciliation": (inputs.RECONCILIATION, two),
-        "policy-with-link-rate": (replace(inputs.POLICY, cluster_link_mbit_per_s=200_000), two),
-        "cluster-ruling-one": (inputs.ruling(apart=False), two),
-        "cluster-ruling-apart": (inputs.ruling(apart=True), two),
+        "reconciliation": (order_inputs.RECONCILIATION, two),
+        "policy-with-link-rate": (
+            replace(order_inputs.POLICY, cluster_link_mbit_per_s=200_000),
+            two,
+        ),
+        "cluster-ruling-one": (order_inputs.ruling(apart=False), two),
+        "cluster-ruling-apart": (order_inputs.ruling(apart=True), two),
         "policy-with-delay": (
             replace(
-                inputs.POLICY,
+                order_inputs.POLICY,
                 loosening_delay_ms=86_400_000,
                 closures_max=4,
                 closures_span_ms=604_800_000,
@@ -152,7 +156,7 @@ def statement_envelopes() -> dict[str, tuple[Envelope, tuple[str, ...]]]:
         ),
         "policy-with-workload-tiers": (
             replace(
-                inputs.POLICY,
+                order_inputs.POLICY,
                 register_tflop=10**13,
                 prohibit_tflop=10**15,
                 prohibit_tflop_per_s=10**8,

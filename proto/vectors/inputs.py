@@ -12,42 +12,29 @@ from flopgate_proto.joining import JoinToken, token_proof
 from flopgate_proto.keys import SigningKey, key_digest
 from flopgate_proto.values import (
     Assurance,
-    Budget,
-    CapacityBasis,
-    ChargedFigure,
     ChipIdentity,
     ChipRow,
     ChipTopology,
-    ClusterRuling,
     CounterSource,
-    Delegation,
     Enrolment,
     Figures,
     Finding,
-    Key,
     LaneReport,
     LaneRequest,
     LaneState,
     LaneTotals,
     NvLinkPeer,
-    Pause,
-    Phase,
-    PhaseRule,
     PipeFigures,
-    Policy,
     Port,
     Quote,
-    Reconciliation,
     Report,
     Request,
-    Role,
     Scope,
     ScopeKind,
     Severity,
     Software,
     Topology,
     TpmState,
-    TrustRoot,
 )
 
 SCALARS: Final = {
@@ -110,85 +97,6 @@ CHIPS: Final = (
         pci_device_id=0x20B2_10DE,
     ),
 )
-
-
-def trust_root(version: int) -> TrustRoot:
-    """Version 1 has two officers; version 2 adds one with an Ed25519 key."""
-    officers = ("officer-0", "officer-1", "officer-2")[: version + 1]
-    everyone = tuple(range(len(officers)))
-    names = ("root", "policy", "delegate", "resume", "reconcile")
-    return TrustRoot(
-        authority=AUTHORITY,
-        version=version,
-        keys=tuple(Key(name=name, spki=KEYS[name].spki) for name in officers),
-        roles=(
-            *(Role(name=name, threshold=2, keys=everyone) for name in names),
-            Role(name="pause", threshold=1, keys=everyone),
-        ),
-    )
-
-
-DELEGATION: Final = Delegation(
-    authority=AUTHORITY,
-    serial=1,
-    permit_spki=KEYS["permit"].spki,
-    span_ms=604_800_000,
-    least_policy_version=3,
-)
-
-POLICY: Final = Policy(
-    authority=AUTHORITY,
-    version=3,
-    threshold_tflop_per_s=1_000_000,
-    capacity_basis=CapacityBasis.DENSE_8BIT,
-    charged_figure=ChargedFigure.NOMINAL,
-    lifetime_ms=600_000,
-    wind_down_ms=120_000,
-    renew_after_ms=120_000,
-    drain_ms=5_000,
-    exempt_lifetime_ms=86_400_000,
-    drift_ppm=500,
-    watchdog_ms=30_000,
-    pause_lapse_ms=259_200_000,
-    loose_phase_age_ms=1_209_600_000,
-    headroom_max_tflop=1_000_000_000,
-    budgets=(
-        Budget(scope=EVERYTHING, cap_tflop=COUNT_MAX),
-        Budget(scope=CLUSTER, cap_tflop=10**13),
-    ),
-    phases=(
-        PhaseRule(scope=EVERYTHING, phase=Phase.OBSERVE, from_unix_ms=0),
-        PhaseRule(scope=CLUSTER, phase=Phase.ENFORCE, from_unix_ms=GOVERNOR_UNIX_MS),
-    ),
-)
-
-
-def pause(*, emergency: bool) -> Pause:
-    """An emergency pause of everything that lapses, or one of a cluster that does not."""
-    return Pause(
-        authority=AUTHORITY,
-        scope=EVERYTHING if emergency else CLUSTER,
-        nonce=ORDER_NONCE,
-        reason="Unexplained topology change.",
-        emergency=emergency,
-        lapse_ms=259_200_000 if emergency else None,
-    )
-
-
-RECONCILIATION: Final = Reconciliation(
-    authority=AUTHORITY, batch_number=41, nonce=ORDER_NONCE, reason="Restored from the standby."
-)
-
-
-def ruling(*, apart: bool) -> ClusterRuling:
-    """Two clusters that are one, or one that stands apart."""
-    return ClusterRuling(
-        authority=AUTHORITY,
-        clusters=("hall-1",) if apart else ("hall-1", "hall-2"),
-        apart=apart,
-        nonce=ORDER_NONCE,
-        reason="Cables inspected.",
-    )
 
 
 def join_token(trust_root_digest: bytes) -> JoinToken:

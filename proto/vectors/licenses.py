@@ -22,11 +22,11 @@ from flopgate_proto.values import (
     ReserveOpening,
     TrustedTime,
 )
-from vectors import answers, inputs
+from vectors import answers, inputs, order_inputs
 
 DAY_MS: Final = 86_400_000
 POLICY: Final = replace(
-    inputs.POLICY,
+    order_inputs.POLICY,
     license_span_ms=14 * DAY_MS,
     license_age_ms=30 * DAY_MS,
     license_headroom_max_tflop=10**12,
@@ -45,6 +45,7 @@ def approval(request: bytes) -> LicenseApproval:
     """Seven days for one request."""
     return LicenseApproval(
         authority=inputs.AUTHORITY,
+        authority_id=order_inputs.AUTHORITY_ID,
         requests=(request,),
         not_before_unix_ms=inputs.GOVERNOR_UNIX_MS,
         not_after_unix_ms=inputs.GOVERNOR_UNIX_MS + 14 * DAY_MS,

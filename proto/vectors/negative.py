@@ -15,7 +15,6 @@ from flopgate_proto.batches import ProvenAnswer, seal_batch
 from flopgate_proto.codec import (
     PayloadType,
     encode_answer,
-    encode_order,
     encode_report,
     envelope_to_object,
     envelope_to_wire,
@@ -29,20 +28,10 @@ from flopgate_proto.limits import (
     TEXT_BYTES_MAX,
 )
 from flopgate_proto.values import Answer, Figures, Report, Scope, ScopeKind
-from vectors import answers, further, inputs, licenses
+from vectors import answers, further, inputs, licenses, negative_orders
+from vectors.negative_orders import Case, case_of
 
 UNKNOWN_FIELD = b"\xf8\x07\x01"  # field 127, varint 1
-Case = dict[str, Any]
-
-
-def _case(name: str, operation: str, error: str, code: str, **arguments: Any) -> Case:
-    return {
-        "name": name,
-        "operation": operation,
-        "arguments": arguments,
-        "error": error,
-        "code": code,
-    }
 
 
 def _spki(*names: str) -> list[str]:
@@ -50,7 +39,7 @@ def _spki(*names: str) -> list[str]:
 
 
 def _decode(name: str, kind: str, payload: bytes, error: str, code: str) -> Case:
-    return _case(name, "decode", error, code, payload_type=kind, payload=payload.hex())
+    return case_of(name, "decode", error, code, payload_type=kind, payload=payload.hex())
 
 
 def cases(envelopes: Mapping[str, Envelope]) -> list[Case]:
@@ -66,7 +55,7 @@ def cases(envelopes: Mapping[str, Envelope]) -> list[Case]:
         ),
         *_answers(),
         *_batches(),
-        *_orders(envelopes),
+        *negative_orders.cases(envelopes),
         *_forms(envelopes),
     ]
 
@@ -86,7 +75,7 @@ def _signatures(envelopes: Mapping[str, Envelope]) -> list[Case]:
         kind: str = report.payload_type,
     ) -> Case:
         error = "ForgedError" if code == "envelope.quorum" else "UnknownVersionError"
-        return _case(
+        return case_of(
             name,
             "verify",
             error,
@@ -163,7 +152,7 @@ def _payloads(envelopes: Mapping[str, Envelope]) -> list[Case]:
         _decode("format-2", kind, b"\x08\x02" + data[2:], "UnknownVersionError", "message.format"),
         _decode("format-missing", kind, data[2:], "UnknownVersionError", "message.format"),
         _decode("empty", kind, b"", "UnknownVersionError", "message.format"),
-        _case(
+        case_of(
             "payload-too-long",
             "decode",
             "OversizedError",
@@ -217,7 +206,7 @@ def _reports() -> list[Case]:
             malformed,
             "field.text",
         ),
-        _case(
+        case_of(
             "row-too-long",
             "decode-chip-row",
             "OversizedError",
@@ -271,7 +260,7 @@ def _batches() -> list[Case]:
     def case(
         name: str, value: ProvenAnswer, error: str, code: str, keys: Sequence[str] = ("permit",)
     ) -> Case:
-        return _case(
+        return case_of(
             name,
             "verify-answer",
             error,
@@ -299,48 +288,6 @@ def _batches() -> list[Case]:
     ]
 
 
-def _orders(envelopes: Mapping[str, Envelope]) -> list[Case]:
-    first, second = envelopes["trust-root-1"], envelopes["trust-root-2"]
-    alone = replace(first, signatures=first.signatures[:1])
-    new_only = replace(second, signatures=second.signatures[1:])
-    foreign_pause = replace(inputs.pause(emergency=False), authority="other.example")
-    kind, payload = encode_order(foreign_pause)
-    foreign = seal(kind, payload, [inputs.KEYS["officer-0"]])
-    policy = envelopes["policy"]
-    half = replace(policy, signatures=policy.signatures[:1])
-
-    def order(name: str, envelope: Envelope, error: str, code: str) -> Case:
-        arguments = {
-            "trust_root": envelope_to_object(first),
-            "envelope": envelope_to_object(envelope),
-        }
-        return _case(name, "verify-order", error, code, **arguments)
-
-    def pinned(name: str, envelope: Envelope, digest: bytes, error: str, code: str) -> Case:
-        arguments = {"envelope": envelope_to_object(envelope), "digest": digest.hex()}
-        return _case(name, "trust-pinned", error, code, **arguments)
-
-    def successor(name: str, old: Envelope, new: Envelope, error: str, code: str) -> Case:
-        arguments = {"trust_root": envelope_to_object(old), "envelope": envelope_to_object(new)}
-        return _case(name, "trust-successor", error, code, **arguments)
-
-    return [
-        pinned("pin-of-another-root", first, bytes(32), "MisdirectedError", "trust-root.pin"),
-        pinned("root-below-threshold", alone, first.digest, "ForgedError", "envelope.quorum"),
-        successor("root-rolled-back", second, first, "HistoryError", "trust-root.version"),
-        successor("root-without-old-quorum", first, new_only, "ForgedError", "envelope.quorum"),
-        order("policy-below-quorum", half, "ForgedError", "envelope.quorum"),
-        order("order-of-another-authority", foreign, "MisdirectedError", "order.authority"),
-        order("role-not-named", envelopes["license-approval"], "ForgedError", "order.role"),
-        order(
-            "report-is-no-order",
-            envelopes["report-first"],
-            "UnknownVersionError",
-            "order.type.unknown",
-        ),
-    ]
-
-
 def _forms(envelopes: Mapping[str, Envelope]) -> list[Case]:
     report = envelopes["report-first"]
     unsigned = {"payload": "", "payloadType": "x", "signatures": []}
@@ -352,7 +299,7 @@ def _forms(envelopes: Mapping[str, Envelope]) -> list[Case]:
     token = "flopgate-join-v1." + base64.urlsafe_b64encode(b'{"authority": "a"}').decode()
 
     def malformed(name: str, operation: str, code: str, **arguments: Any) -> Case:
-        return _case(name, operation, "MalformedError", code, **arguments)
+        return case_of(name, operation, "MalformedError", code, **arguments)
 
     return [
         malformed("json-cut-short", "envelope-json", "envelope.malformed", text='{"payload": '),
@@ -378,10 +325,10 @@ def _forms(envelopes: Mapping[str, Envelope]) -> list[Case]:
         malformed("key-small-order", "key", "key.small-order", spki=neutral.hex()),
         malformed("key-empty", "key", "key.size", spki=""),
         malformed("key-no-der", "key", "key.malformed", spki="00"),
-        _case(
+        case_of(
             "token-fields-missing", "join-token", "ConfigError", "join-token.malformed", text=token
         ),
-        _case("token-no-prefix", "join-token", "ConfigError", "join-token.malformed", text="x"),
+        case_of("token-no-prefix", "join-token", "ConfigError", "join-token.malformed", text="x"),
     ]
 
 

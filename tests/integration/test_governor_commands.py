@@ -109,7 +109,7 @@ def test_officers_renew_the_delegation(governor: GovernorProcess) -> None:
         done = governor.order("delegate", "--span", "24h", officers=2)
         assert _last(done) == f"next: flopgate-governor status --dir {governor.root}"
         first, *_, known, one, other = done.stderr.splitlines()
-        assert first == f"Let an online key sign permits, for {AUTHORITY}"
+        assert first.startswith(f"Let an online key sign permits, for {AUTHORITY}, whose id is ")
         assert known.endswith("this governor signs with it")
         assert (one, other) == ("signs: officer officer-1", "signs: officer officer-2")
         host, courier, certificate = join(governor, expected, governor.token())

@@ -9,6 +9,8 @@ from typing import Final
 
 import pytest
 
+from flopgate_governor.files import Layout
+from flopgate_governor.wiring import load_authority_id
 from tests.support.governor import AUTHORITY
 from tests.support.governor_cli import cli
 from tests.support.governor_process import GovernorProcess
@@ -53,7 +55,9 @@ def test_law_6_another_name_signs_nothing(governor: GovernorProcess, typed: str)
     status, out, asked = on_a_terminal(governor, *EVERYTHING, types=typed, officers=1)
     assert (status, out) == (2, "")
     assert "Type 'everything' to sign this: " in asked
-    assert asked.splitlines()[0] == f"Pause, for {AUTHORITY}", "what it is about is told first"
+    whose = load_authority_id(Layout(governor.root)).hex()
+    told = f"Pause, for {AUTHORITY}, whose id is {whose}"
+    assert asked.splitlines()[0] == told, "what it is about is told first"
     assert "order.unconfirmed" in asked
     assert not pauses(governor)
 

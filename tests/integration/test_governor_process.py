@@ -10,7 +10,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from flopgate_governor.files import read_signing_key
+from flopgate_governor.files import Layout, read_signing_key
+from flopgate_governor.wiring import load_authority_id
 from flopgate_proto.codec import encode_order, envelope_to_wire
 from flopgate_proto.envelope import seal, statement_digest
 from flopgate_proto.joining import JoinToken
@@ -108,6 +109,7 @@ def test_law_6_a_pause_that_only_a_host_holds_stands_again(
     key = read_signing_key(governor.root / "officers" / "officer-1.pem")
     held = Pause(
         authority="gov.example",
+        authority_id=load_authority_id(Layout(governor.root)),
         scope=Scope(ScopeKind.CLUSTER, "c9"),
         nonce=bytes(16),
         reason="before the backup",

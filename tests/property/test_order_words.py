@@ -18,6 +18,7 @@ from tests.support import further_orders, order_strategies, orders, strategies
 RULINGS = st.builds(
     ClusterRuling,
     authority=strategies.NAMES,
+    authority_id=strategies.DIGESTS,
     clusters=st.lists(strategies.NAMES, min_size=2, max_size=3, unique=True).map(tuple),
     apart=st.booleans(),
     nonce=strategies.NONCES,

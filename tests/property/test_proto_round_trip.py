@@ -50,6 +50,7 @@ from tests.support import strategies as given_values
 RULINGS = st.builds(
     ClusterRuling,
     authority=given_values.NAMES,
+    authority_id=given_values.DIGESTS,
     clusters=st.lists(given_values.NAMES, min_size=2, max_size=3, unique=True).map(tuple),
     apart=st.booleans(),
     nonce=given_values.NONCES,

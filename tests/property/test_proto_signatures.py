@@ -107,9 +107,10 @@ def test_an_order_needs_the_threshold_of_its_role(
     keys += [STRANGER_KEY] if stranger else []
     if not keys:
         return
-    envelope = seal(*encode_order(orders.pause()), keys)
+    pause = orders.pause(authority_id=root.digest)
+    envelope = seal(*encode_order(pause), keys)
     if len(signers) >= threshold:
-        assert trust.verify(envelope).order == orders.pause()
+        assert trust.verify(envelope).order == pause
     else:
         with pytest.raises(ForgedError, match=r"envelope\.quorum"):
             trust.verify(envelope)
@@ -122,7 +123,7 @@ def test_a_new_root_needs_both_thresholds(old: set[int], new: set[int]) -> None:
     first = orders.sealed_order(_root(1, (0, 1, 2)), [OFFICERS[0], OFFICERS[1]])
     trust = Trust.pinned(first, first.digest)
     signers = sorted(old | new)
-    second = orders.sealed_order(_root(2, (2, 3, 4)), [OFFICERS[n] for n in signers])
+    second = orders.sealed_order(_root(2, (2, 3, 4), first.digest), [OFFICERS[n] for n in signers])
     enough = len(set(signers) & {0, 1, 2}) > 1 and len(set(signers) & {2, 3, 4}) > 1
     try:
         accepted = trust.successor(second).root.version == 2
@@ -131,9 +132,10 @@ def test_a_new_root_needs_both_thresholds(old: set[int], new: set[int]) -> None:
     assert accepted == enough
 
 
-def _root(version: int, officers: tuple[int, ...]) -> TrustRoot:
+def _root(version: int, officers: tuple[int, ...], authority_id: bytes = b"") -> TrustRoot:
     return orders.trust_root(
         version=version,
+        authority_id=authority_id,
         keys=tuple(Key(name=f"officer-{n}", spki=OFFICERS[n].spki) for n in officers),
         roles=(Role(name="root", threshold=2, keys=(0, 1, 2)),),
     )

@@ -33,6 +33,7 @@ from flopgate_proto.values import (
 )
 from tests.support import strategies as given_values
 from tests.support.fixed import AUTHORITY, HOST_ID, OFFICER_KEYS, ORDER_NONCE, WORKLOAD
+from tests.support.orders import ours
 
 DIGEST: Final = bytes(range(32))
 _SIGNED: Final[dict[str, Any]] = {
@@ -44,28 +45,28 @@ _SIGNED: Final[dict[str, Any]] = {
 
 def veto(**fields: Any) -> Veto:
     """Of some order."""
-    return replace(Veto(order_digest=DIGEST, **_SIGNED), **fields)
+    return ours(replace(Veto(order_digest=DIGEST, **_SIGNED), **fields))
 
 
 def confirmation(**fields: Any) -> Confirmation:
     """Of one pause."""
-    return replace(Confirmation(pauses=(DIGEST,), **_SIGNED), **fields)
+    return ours(replace(Confirmation(pauses=(DIGEST,), **_SIGNED), **fields))
 
 
 def revocation(**fields: Any) -> Revocation:
     """Of the last officer's key."""
     key = bytes.fromhex(OFFICER_KEYS[-1].key_id)
-    return replace(Revocation(key_digest=key, **_SIGNED), **fields)
+    return ours(replace(Revocation(key_digest=key, **_SIGNED), **fields))
 
 
 def adoption(**fields: Any) -> Adoption:
     """Of report 7 of the host."""
-    return replace(Adoption(host_id=HOST_ID, sequence=7, head=DIGEST, **_SIGNED), **fields)
+    return ours(replace(Adoption(host_id=HOST_ID, sequence=7, head=DIGEST, **_SIGNED), **fields))
 
 
 def closure(**fields: Any) -> Closure:
     """Of the host's chain."""
-    return replace(Closure(host_id=HOST_ID, **_SIGNED), **fields)
+    return ours(replace(Closure(host_id=HOST_ID, **_SIGNED), **fields))
 
 
 def relief(**fields: Any) -> Relief:
@@ -73,7 +74,7 @@ def relief(**fields: Any) -> Relief:
     base = Relief(
         host_id=HOST_ID, workload=WORKLOAD, amount_tflop=5, evidence_digest=DIGEST, **_SIGNED
     )
-    return replace(base, **fields)
+    return ours(replace(base, **fields))
 
 
 def registration(**fields: Any) -> Registration:
@@ -87,7 +88,7 @@ def registration(**fields: Any) -> Registration:
         prior_tflop=0,
         **_SIGNED,
     )
-    return replace(base, **fields)
+    return ours(replace(base, **fields))
 
 
 def seats(**fields: Any) -> Seats:
@@ -98,7 +99,7 @@ def seats(**fields: Any) -> Seats:
         seats=(Seat(authority="other.example", standing=Standing.RECIPIENT),),
         reason="Seen to.",
     )
-    return replace(base, **fields)
+    return ours(replace(base, **fields))
 
 
 def approval(**fields: Any) -> LicenseApproval:
@@ -112,7 +113,7 @@ def approval(**fields: Any) -> LicenseApproval:
         reserve=False,
         **_SIGNED,
     )
-    return replace(base, **fields)
+    return ours(replace(base, **fields))
 
 
 def reserve(**fields: Any) -> LicenseApproval:
@@ -144,6 +145,7 @@ _TEXTS: Final = {
     "reason": given_values.NAMES,
 }
 _DIGESTS, _COUNTS = given_values.DIGESTS, given_values.COUNTS
+_ORDERED: Final = _TEXTS | {"authority_id": _DIGESTS}
 
 
 @st.composite
@@ -153,6 +155,7 @@ def _approvals(draw: st.DrawFn) -> LicenseApproval:
     openers = draw(st.lists(given_values.KEYS, max_size=3, unique=True).map(tuple))
     return LicenseApproval(
         authority=draw(given_values.NAMES),
+        authority_id=draw(_DIGESTS),
         requests=tuple(draw(st.lists(_DIGESTS, min_size=1, max_size=3, unique=True))),
         not_before_unix_ms=begins_ms,
         not_after_unix_ms=draw(st.integers(begins_ms + 1, 2**63 - 1)),
@@ -170,21 +173,21 @@ _SEATS: Final = st.builds(
     Seat, authority=given_values.NAMES, standing=given_values.members(Standing)
 )
 ANY: Final[dict[str, tuple[st.SearchStrategy[Any], PayloadType]]] = {
-    "veto": (st.builds(Veto, order_digest=_DIGESTS, **_TEXTS), PayloadType.VETO),
+    "veto": (st.builds(Veto, order_digest=_DIGESTS, **_ORDERED), PayloadType.VETO),
     "confirmation": (
         st.builds(
             Confirmation,
             pauses=st.lists(_DIGESTS, min_size=1, max_size=3).map(tuple),
-            **_TEXTS,
+            **_ORDERED,
         ),
         PayloadType.CONFIRMATION,
     ),
-    "revocation": (st.builds(Revocation, key_digest=_DIGESTS, **_TEXTS), PayloadType.REVOCATION),
+    "revocation": (st.builds(Revocation, key_digest=_DIGESTS, **_ORDERED), PayloadType.REVOCATION),
     "adoption": (
-        st.builds(Adoption, host_id=_DIGESTS, sequence=_COUNTS, head=_DIGESTS, **_TEXTS),
+        st.builds(Adoption, host_id=_DIGESTS, sequence=_COUNTS, head=_DIGESTS, **_ORDERED),
         PayloadType.ADOPTION,
     ),
-    "closure": (st.builds(Closure, host_id=_DIGESTS, **_TEXTS), PayloadType.CLOSURE),
+    "closure": (st.builds(Closure, host_id=_DIGESTS, **_ORDERED), PayloadType.CLOSURE),
     "relief": (
         st.builds(
             Relief,
@@ -192,7 +195,7 @@ ANY: Final[dict[str, tuple[st.SearchStrategy[Any], PayloadType]]] = {
             workload=given_values.NAMES,
             amount_tflop=st.integers(1, 2**63 - 1),
             evidence_digest=_DIGESTS,
-            **_TEXTS,
+            **_ORDERED,
         ),
         PayloadType.RELIEF,
     ),
@@ -205,7 +208,7 @@ ANY: Final[dict[str, tuple[st.SearchStrategy[Any], PayloadType]]] = {
             parents=st.lists(given_values.NAMES, max_size=3, unique=True).map(tuple),
             tier=st.integers(0, TIERS_MAX),
             prior_tflop=_COUNTS,
-            **_TEXTS,
+            **_ORDERED,
         ),
         PayloadType.REGISTRATION,
     ),
@@ -213,6 +216,7 @@ ANY: Final[dict[str, tuple[st.SearchStrategy[Any], PayloadType]]] = {
         st.builds(
             Seats,
             authority=given_values.NAMES,
+            authority_id=_DIGESTS,
             version=_COUNTS,
             seats=given_values.different(_SEATS, "authority"),
             reason=given_values.NAMES,

@@ -53,17 +53,25 @@ class GateAuthority:
     Attributes:
         refuses: verdicts by workload that replace the grant.
         pauses: digests that answers name.
+        whose: name and id, as orders have them.
         policy: in force; change it and send ``policy_order()``.
         terms: fields of `Terms` that differ from the policy.
         ceiling_tflop: granted instead of what is asked for.
         unix_ms: its time, as answers and admissions tell it.
     """
 
-    def __init__(self, name: str = AUTHORITY, *, permit_key: SigningKey = PERMIT_KEY) -> None:
+    def __init__(
+        self,
+        name: str = AUTHORITY,
+        *,
+        permit_key: SigningKey = PERMIT_KEY,
+        root: Envelope | None = None,
+    ) -> None:
         self.name = name
         self.permit_key = permit_key
-        self.policy: Policy = orders.policy(authority=name, **QUICK)
-        self.root = orders.sealed_order(orders.trust_root(authority=name))
+        self.root = root or orders.sealed_order(orders.trust_root(authority=name))
+        self.whose = {"authority": name, "authority_id": self.root.digest}
+        self.policy: Policy = orders.policy(**self.whose, **QUICK)
         self.trust_root_digest = b""
         self.later_trust_roots: tuple[bytes, ...] = ()
         self.scopes: tuple[Scope, ...] = SCOPES
@@ -92,14 +100,14 @@ class GateAuthority:
 
     def delegation(self, **fields: Any) -> Envelope:
         """Lets the permit key sign."""
-        values = {"authority": self.name, "permit_spki": self.permit_key.spki} | fields
+        values = self.whose | {"permit_spki": self.permit_key.spki} | fields
         return orders.sealed_order(orders.delegation(**values))
 
     def policy_order(self, **fields: Any) -> Envelope:
         """The policy in force, or a changed one that is in force from now on."""
         if fields:
             values = {"version": self.policy.version + 1} | fields
-            self.policy = orders.policy(**({"authority": self.name} | QUICK | values))
+            self.policy = orders.policy(**(self.whose | QUICK | values))
         return orders.sealed_order(self.policy)
 
     def first_orders(self) -> list[Envelope]:
@@ -112,12 +120,12 @@ class GateAuthority:
 
     def pause(self, *, officers: int = 1, **fields: Any) -> Envelope:
         """A new pause."""
-        order: Pause = orders.pause(**({"authority": self.name, "nonce": self._nonce()} | fields))
+        order: Pause = orders.pause(**(self.whose | {"nonce": self._nonce()} | fields))
         return orders.sealed_order(order, OFFICER_KEYS[:officers])
 
     def resume(self, *lifts: bytes, officers: int = 2) -> Envelope:
         """Lifts these pauses."""
-        order: Resume = orders.resume(authority=self.name, nonce=self._nonce(), lifts=lifts)
+        order: Resume = orders.resume(**self.whose, nonce=self._nonce(), lifts=lifts)
         return orders.sealed_order(order, OFFICER_KEYS[:officers])
 
     def admission(self, enrolment: Envelope, **fields: Any) -> Envelope:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -68,8 +69,45 @@ LOG = SigningKey(
         serialization.NoEncryption(),
     )
 )
+AnyOrder = TypeVar("AnyOrder", bound=Order)
+
+
+def signed(order: Order, signers: list[SigningKey] | None = None) -> Envelope:
+    """An order with officers' signatures, by default of the quorum."""
+    return seal(*encode_order(ours(order)), OFFICERS[:2] if signers is None else signers)
+
+
+def ours(order: AnyOrder) -> AnyOrder:
+    """The order as one of this authority; whose it says itself, it stays."""
+    first = isinstance(order, TrustRoot) and order.version == 1
+    if first or order.authority_id:
+        return order
+    if isinstance(order, TrustRoot):
+        return replace(order, nonce=b"", authority_id=AUTHORITY_ID)
+    return replace(order, authority_id=AUTHORITY_ID)
+
+
+def trust_root() -> Envelope:
+    """Three officers, any two of them for all but pauses."""
+    root = TrustRoot(
+        authority=AUTHORITY,
+        version=1,
+        keys=tuple(
+            Key(name=f"officer-{n}", spki=key.spki) for n, key in enumerate(OFFICERS, start=1)
+        ),
+        roles=tuple(
+            Role(name=name, threshold=1 if name in SINGLE_ROLES else 2, keys=(0, 1, 2))
+            for name in sorted(set(ROLE_OF.values()))
+        ),
+        nonce=bytes(16),
+    )
+    return signed(root)
+
+
+AUTHORITY_ID = trust_root().digest
 POLICY = Policy(
     authority=AUTHORITY,
+    authority_id=AUTHORITY_ID,
     version=1,
     threshold_tflop_per_s=1_000_000,
     capacity_basis=CapacityBasis.DENSE_8BIT,
@@ -93,32 +131,11 @@ def cluster_policy(cap_tflop: int, version: int = 1) -> Policy:
     return replace(POLICY, version=version, budgets=(budget,))
 
 
-def signed(order: Order, signers: list[SigningKey] | None = None) -> Envelope:
-    """An order with officers' signatures, by default of the quorum."""
-    kind, payload = encode_order(order)
-    return seal(kind, payload, OFFICERS[:2] if signers is None else signers)
-
-
-def trust_root() -> Envelope:
-    """Three officers, any two of them for all but pauses."""
-    root = TrustRoot(
-        authority=AUTHORITY,
-        version=1,
-        keys=tuple(
-            Key(name=f"officer-{n}", spki=key.spki) for n, key in enumerate(OFFICERS, start=1)
-        ),
-        roles=tuple(
-            Role(name=name, threshold=1 if name in SINGLE_ROLES else 2, keys=(0, 1, 2))
-            for name in sorted(set(ROLE_OF.values()))
-        ),
-    )
-    return signed(root)
-
-
 def delegation() -> Delegation:
     """Lets the test's permit key sign."""
     return Delegation(
         authority=AUTHORITY,
+        authority_id=AUTHORITY_ID,
         serial=1,
         permit_spki=PERMIT.spki,
         span_ms=7 * 86_400_000,
@@ -342,7 +359,7 @@ class FakeHost:
         self.quote = Quote(
             authority=AUTHORITY,
             answer_digest=statement_digest(PayloadType.ANSWER, leaf.payload),
-            batch_number=batch_number(batch),
+            batch_number=pb.BatchRoot.FromString(batch.batch_root.payload).batch_number,
             grant=pb.Answer.FromString(leaf.payload).request_digest,
         )
 
@@ -357,11 +374,6 @@ class FakeHost:
             grant=answer.answer.request_digest if granted else self.quote.grant,
         )
         return answer
-
-
-def batch_number(batch: pb.AnswerBatch) -> int:
-    """Number of a batch whose signature is not checked."""
-    return pb.BatchRoot.FromString(batch.batch_root.payload).batch_number
 
 
 def answers(down: pb.LinkDown) -> list[VerifiedAnswer]:

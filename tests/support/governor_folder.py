@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from flopgate_governor.files import Layout, write_secret
+from flopgate_proto.codec import envelope_to_json
 from tests.support.governor import AUTHORITY, LOG, PERMIT, LocalGovernor
 
 
@@ -12,6 +13,7 @@ def folder_of(root: Path, governor: LocalGovernor) -> Path:
     layout.permit_key.parent.mkdir(parents=True, exist_ok=True)
     write_secret(layout.permit_key, PERMIT.pem())
     write_secret(layout.log_key, LOG.pem())
+    layout.trust_root.write_text(envelope_to_json(governor.state.book.roots[0]))
     layout.config.write_text(f'authority = "{AUTHORITY}"\n')
     governor.state.store.close()
     return root

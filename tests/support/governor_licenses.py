@@ -22,6 +22,7 @@ from flopgate_proto.values import (
 )
 from tests.support.governor import (
     AUTHORITY,
+    AUTHORITY_ID,
     FakeHost,
     LocalGovernor,
     answers,
@@ -85,6 +86,7 @@ def approval_of(
     """What officers would sign for these."""
     return LicenseApproval(
         authority=AUTHORITY,
+        authority_id=AUTHORITY_ID,
         requests=tuple(one.digest for one in requests),
         not_before_unix_ms=governor.clock.unix_ms,
         not_after_unix_ms=governor.clock.unix_ms + 7 * DAY_MS,

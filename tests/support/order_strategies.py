@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Final
+from typing import Any, Final
 
 from hypothesis import strategies as st
 
@@ -47,12 +47,21 @@ def trust_roots(draw: st.DrawFn) -> TrustRoot:
         of_role = draw(st.permutations(range(len(keys))))[: draw(st.integers(1, len(keys)))]
         threshold = draw(st.integers(1, len(of_role)))
         roles.append(Role(name=name, threshold=threshold, keys=tuple(of_role)))
-    return TrustRoot(authority=draw(NAMES), version=draw(COUNTS), keys=keys, roles=tuple(roles))
+    nonce, authority_id = draw(st.tuples(NONCES, st.just(b"")) | st.tuples(st.just(b""), DIGESTS))
+    return TrustRoot(
+        authority=draw(NAMES),
+        version=draw(COUNTS),
+        keys=keys,
+        roles=tuple(roles),
+        nonce=nonce,
+        authority_id=authority_id,
+    )
 
 
 DELEGATIONS: Final = st.builds(
     Delegation,
     authority=NAMES,
+    authority_id=DIGESTS,
     serial=COUNTS,
     permit_spki=KEYS,
     span_ms=COUNTS,
@@ -66,8 +75,10 @@ def policies(draw: st.DrawFn) -> Policy:
     lifetime_ms = draw(st.integers(1, COUNT_MAX))
     wind_down_ms = draw(st.integers(0, lifetime_ms - 1))
     rules = st.builds(PhaseRule, scope=SCOPES, phase=members(Phase), from_unix_ms=COUNTS)
+    counts: dict[str, Any] = {one.name: draw(COUNTS) for one in fields(Policy) if one.default == 0}
     return Policy(
         authority=draw(NAMES),
+        authority_id=draw(DIGESTS),
         version=draw(COUNTS),
         threshold_tflop_per_s=draw(COUNTS),
         capacity_basis=draw(members(CapacityBasis)),
@@ -82,7 +93,7 @@ def policies(draw: st.DrawFn) -> Policy:
         pause_lapse_ms=draw(COUNTS),
         loose_phase_age_ms=draw(COUNTS),
         headroom_max_tflop=draw(COUNTS),
-        **{one.name: draw(COUNTS) for one in fields(Policy) if one.default == 0},
+        **counts,
         budgets=draw(different(st.builds(Budget, scope=SCOPES, cap_tflop=COUNTS), "scope")),
         phases=draw(few(rules)),
         tiers=draw(few(TIERS)),
@@ -93,6 +104,7 @@ TIERS: Final = st.builds(Tier, training_tflop=COUNTS, inference_tflop_per_s=COUN
 PAUSES: Final = st.builds(
     Pause,
     authority=NAMES,
+    authority_id=DIGESTS,
     scope=SCOPES,
     nonce=NONCES,
     reason=NAMES,
@@ -102,6 +114,7 @@ PAUSES: Final = st.builds(
 RESUMES: Final = st.builds(
     Resume,
     authority=NAMES,
+    authority_id=DIGESTS,
     lifts=st.lists(DIGESTS, min_size=1, max_size=3).map(tuple),
     nonce=NONCES,
     reason=NAMES,
@@ -109,6 +122,7 @@ RESUMES: Final = st.builds(
 RECONCILIATIONS: Final = st.builds(
     Reconciliation,
     authority=NAMES,
+    authority_id=DIGESTS,
     batch_number=COUNTS,
     nonce=NONCES,
     reason=NAMES,

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, TypeVar
 
 from flopgate_proto.codec import encode_order
-from flopgate_proto.envelope import Envelope, seal
+from flopgate_proto.envelope import Envelope, seal, statement_digest
 from flopgate_proto.keys import Signer
 from flopgate_proto.trust import ROLE_OF, SINGLE_ROLES, Trust
 from flopgate_proto.values import (
@@ -36,7 +37,7 @@ from tests.support.fixed import AUTHORITY, CLUSTER_SCOPE, OFFICER_KEYS, ORDER_NO
 
 
 def trust_root(**fields: Any) -> TrustRoot:
-    """Root of version 1: three officers, any one pauses, two of three do the rest."""
+    """Three officers, any one pauses, two of three do the rest; a first root if of version 1."""
     everyone = tuple(range(len(OFFICER_KEYS)))
     names = sorted(set(ROLE_OF.values()))
     base = TrustRoot(
@@ -46,8 +47,11 @@ def trust_root(**fields: Any) -> TrustRoot:
         roles=(
             *(Role(name=n, threshold=1 if n in SINGLE_ROLES else 2, keys=everyone) for n in names),
         ),
+        nonce=ORDER_NONCE,
     )
-    return replace(base, **fields)
+    root = replace(base, **fields)
+    later = root.version > 1 and "nonce" not in fields
+    return ours(replace(root, nonce=b"")) if later else root
 
 
 def delegation(**fields: Any) -> Delegation:
@@ -59,7 +63,7 @@ def delegation(**fields: Any) -> Delegation:
         span_ms=7 * 24 * 3_600_000,
         least_policy_version=1,
     )
-    return replace(base, **fields)
+    return ours(replace(base, **fields))
 
 
 def policy(**fields: Any) -> Policy:
@@ -83,7 +87,7 @@ def policy(**fields: Any) -> Policy:
         budgets=(Budget(scope=CLUSTER_SCOPE, cap_tflop=10**13),),
         phases=(PhaseRule(scope=Scope(ScopeKind.EVERYTHING), phase=Phase.ENFORCE, from_unix_ms=0),),
     )
-    return replace(base, **fields)
+    return ours(replace(base, **fields))
 
 
 def pause(**fields: Any) -> Pause:
@@ -96,7 +100,7 @@ def pause(**fields: Any) -> Pause:
         emergency=False,
         lapse_ms=None,
     )
-    return replace(base, **fields)
+    return ours(replace(base, **fields))
 
 
 def resume(**fields: Any) -> Resume:
@@ -107,7 +111,7 @@ def resume(**fields: Any) -> Resume:
         nonce=ORDER_NONCE,
         reason="Inspected and explained.",
     )
-    return replace(base, **fields)
+    return ours(replace(base, **fields))
 
 
 def reconciliation(**fields: Any) -> Reconciliation:
@@ -118,7 +122,7 @@ def reconciliation(**fields: Any) -> Reconciliation:
         nonce=ORDER_NONCE,
         reason="Store restored from the standby.",
     )
-    return replace(base, **fields)
+    return ours(replace(base, **fields))
 
 
 def ruling(**fields: Any) -> ClusterRuling:
@@ -130,12 +134,29 @@ def ruling(**fields: Any) -> ClusterRuling:
         nonce=ORDER_NONCE,
         reason="One switch.",
     )
-    return replace(base, **fields)
+    return ours(replace(base, **fields))
 
 
 def sealed_order(order: Order, signers: Sequence[Signer] = OFFICER_KEYS[:2]) -> Envelope:
     """An order with its officers' signatures; two of three unless said otherwise."""
-    return seal(*encode_order(order), signers)
+    return seal(*encode_order(ours(order)), signers)
+
+
+AnyOrder = TypeVar("AnyOrder", bound=Order)
+
+
+def ours(order: AnyOrder) -> AnyOrder:
+    """The order as of the authority of its name; whose it says itself, it stays."""
+    first = isinstance(order, TrustRoot) and order.nonce
+    if first or order.authority_id:
+        return order
+    return replace(order, authority_id=authority_id(order.authority))
+
+
+@lru_cache
+def authority_id(name: str) -> bytes:
+    """Digest of the first root that ``trust_root()`` gives an authority of this name."""
+    return statement_digest(*encode_order(trust_root(authority=name)))
 
 
 TRUST_ROOT_ENVELOPE: Final = sealed_order(trust_root())

@@ -150,15 +150,14 @@ class Refounded(GateAuthority):
     """An authority of a name that another one had: other officers, another root."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name)
         keys = tuple(
             Key(name=f"officer-{number}", spki=key.spki) for number, key in enumerate(NEW_OFFICERS)
         )
         root = orders.trust_root(authority=name, keys=keys)
-        self.root = orders.sealed_order(root, NEW_OFFICERS[:2])
+        super().__init__(name, root=orders.sealed_order(root, NEW_OFFICERS[:2]))
 
     def first_orders(self) -> list[Envelope]:
-        delegation = orders.delegation(authority=self.name, permit_spki=self.permit_key.spki)
+        delegation = orders.delegation(**self.whose, permit_spki=self.permit_key.spki)
         rest = (delegation, self.policy)
         return [self.root, *(orders.sealed_order(one, NEW_OFFICERS[:2]) for one in rest)]
 

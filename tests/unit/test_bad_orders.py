@@ -59,10 +59,15 @@ def other_authority(order: Order) -> Envelope:
     return seal(*encode_order(replace(order, authority="other.example")), quorum(order))
 
 
+def same_name(order: Order) -> Envelope:
+    """For another governor of the same name, by the same officers."""
+    return seal(*encode_order(replace(order, authority_id=bytes(32))), quorum(order))
+
+
 def unknown_field(order: Order) -> Envelope:
-    """With a field that this version does not know (number 99, varint 1)."""
+    """With a field that this version does not know (number 101, varint 1)."""
     kind, payload = encode_order(order)
-    return seal(kind, payload + b"\x98\x06\x01", quorum(order))
+    return seal(kind, payload + b"\xa8\x06\x01", quorum(order))
 
 
 def other_bytes(order: Order) -> Envelope:
@@ -85,6 +90,7 @@ BAD: dict[str, tuple[Callable[[Order], Envelope], str]] = {
     "wrong role": (wrong_role, "envelope.quorum"),
     "one short of quorum": (one_short, "envelope.quorum"),
     "for another governor": (other_authority, "order.authority"),
+    "for another governor of the same name": (same_name, "order.other-authority"),
     "an unknown field": (unknown_field, "message.not-canonical"),
     "approved as other bytes": (other_bytes, "envelope.quorum"),
     "signed as another type": (another_type, "envelope.quorum"),

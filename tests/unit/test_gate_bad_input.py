@@ -24,7 +24,7 @@ from flopgate_proto.errors import (
 )
 from flopgate_proto.limits import MESSAGE_BYTES_MAX
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import Ceiling, Key, Verdict
+from flopgate_proto.values import Ceiling, Verdict
 from tests.support import orders
 from tests.support.fixed import COURIER_KEY, OFFICER_KEYS, STRANGER_KEY, WORKLOAD
 from tests.support.gate_authority import GateAuthority
@@ -246,11 +246,15 @@ BAD_ORDERS: Sequence[BadOrder] = (
     ),
     (
         "a root of the same version",
-        lambda one: sealed(
-            orders.trust_root(authority=one.name, keys=(*orders.trust_root().keys[:2], _key("new")))
-        ),
+        lambda one: sealed(orders.trust_root(authority=one.name, nonce=b"")),
         HistoryError,
         "trust-root.version",
+    ),
+    (
+        "a root that founds the authority anew",
+        lambda one: sealed(orders.trust_root(authority=one.name, nonce=bytes(16))),
+        MisdirectedError,
+        "order.other-authority",
     ),
     ("of an unknown type", of_unknown_type, UnknownVersionError, "order.type.unknown"),
     ("a pause that says it is a policy", as_another_type, MalformedError, ""),
@@ -261,10 +265,6 @@ BAD_ORDERS: Sequence[BadOrder] = (
         "key.malformed",
     ),
 )
-
-
-def _key(name: str) -> Key:
-    return Key(name=name, spki=STRANGER_KEY.spki)
 
 
 @pytest.mark.parametrize("bad", BAD_ORDERS, ids=lambda bad: str(bad[0]))

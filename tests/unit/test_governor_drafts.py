@@ -175,8 +175,13 @@ def test_show_says_who_must_sign_and_what_waits(
     assert main(["init", str(root), "--authority", orders.trust_root().authority]) == 0
     pinned = capsys.readouterr().out.split("trust root ")[1].split()[0]
     assert main(["order", "trust", "--dir", str(root)]) == 0
-    assert capsys.readouterr().out.splitlines()[0].endswith(f"pin the first trust root: {pinned}")
-    path = draft(tmp_path)
+    told = capsys.readouterr().out.splitlines()[0]
+    assert told.endswith(f"pin it as the first trust root: {pinned}")
+    foreign = draft(tmp_path)
+    assert main(["order", "show", str(foreign), "--dir", str(root)]) == 0
+    assert f"of ANOTHER authority: the id here is {pinned}" in capsys.readouterr().out.splitlines()
+    foreign.unlink()
+    path = draft(tmp_path, orders.resume(authority_id=bytes.fromhex(pinned)))
     key = str(Layout(root).officers / "officer-2.pem")
     digest = read_draft(path).digest.hex()
     assert main(["order", "approve", str(path), "--key", key, "--digest", digest]) == 0
@@ -193,7 +198,7 @@ def test_a_trust_root_comes_back_from_its_form(tmp_path: Path) -> None:
     root = orders.trust_root()
     path = tmp_path / "trust.toml"
     path.write_text(root_text(root))
-    assert read_root(path, root.authority, 2) == replace(root, version=2)
+    assert read_root(path, orders.trust()) == orders.trust_root(version=2)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +219,7 @@ def test_a_form_that_nobody_could_live_by_is_refused(
     path = tmp_path / "trust.toml"
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(ConfigError, match=told):
-        read_root(path, "a", 2)
+        read_root(path, orders.trust())
 
 
 @pytest.mark.parametrize("role", ["pause", "resume", "root"])
@@ -229,7 +234,7 @@ def test_a_quorum_that_no_officers_can_make_up_is_named_with_its_line(
     path.write_text("\n".join(lines))
     where = rf"trust\.toml:{at + 1}: role {role} takes 9, 3 officers hold it"
     with pytest.raises(ConfigError, match=where):
-        read_root(path, root.authority, 2)
+        read_root(path, orders.trust())
 
 
 def test_two_keys_of_one_officer_are_no_quorum_of_two(tmp_path: Path) -> None:
@@ -240,7 +245,7 @@ def test_two_keys_of_one_officer_are_no_quorum_of_two(tmp_path: Path) -> None:
     path = tmp_path / "trust.toml"
     path.write_text("\n".join(lines))
     with pytest.raises(ConfigError, match=rf":{at + 1}: role root takes 2, 1 officer holds it"):
-        read_root(path, root.authority, 2)
+        read_root(path, orders.trust())
 
 
 @pytest.mark.parametrize(

@@ -24,11 +24,13 @@ from flopgate_proto.values import (
 from tests.support import orders
 from tests.support.governor import (
     AUTHORITY,
+    AUTHORITY_ID,
     OFFICERS,
     PERMIT,
     LocalGovernor,
     delegation,
     joined,
+    ours,
 )
 from tests.support.governor_licenses import approval_of, asking, carry
 from tests.unit.test_governor_waiting import POLICY, governor_root, pause, resume
@@ -43,7 +45,8 @@ def governor_policy() -> Policy:
 
 
 def known(governor: LocalGovernor, order: Order) -> list[str]:
-    role, *named = known_lines(encoded(order)[0], order, governor.state)
+    whole = ours(order)
+    role, *named = known_lines(encoded(whole)[0], whole, governor.state)
     assert role.startswith("role ")
     return named
 
@@ -88,7 +91,10 @@ def test_what_a_veto_ends_is_told_in_its_own_words(governor: LocalGovernor) -> N
     waits = governor.order(resume(latched))
     first, *words = known(governor, Veto(order_digest=waits, **SAID))
     assert first.startswith(f"order {waits.hex()[:16]}: in force from ")
-    assert words[:2] == [f"  Lift pauses, for {AUTHORITY}", f"  pause {latched.hex()}"]
+    assert words[:2] == [
+        f"  Lift pauses, for {AUTHORITY}, whose id is {AUTHORITY_ID.hex()}",
+        f"  pause {latched.hex()}",
+    ]
     (none,) = known(governor, Veto(order_digest=bytes(32), **SAID))
     assert none.endswith("does not wait here")
 
@@ -102,8 +108,8 @@ def test_a_host_has_a_cluster_and_a_custodian(governor: LocalGovernor) -> None:
 
 
 def test_a_delegation_says_whether_this_governor_has_the_key(governor: LocalGovernor) -> None:
-    (ours,) = known(governor, replace(delegation(), serial=2))
-    assert ours.endswith("this governor signs with it")
+    (own,) = known(governor, replace(delegation(), serial=2))
+    assert own.endswith("this governor signs with it")
     (other,) = known(governor, replace(delegation(), serial=2, permit_spki=STRANGER.spki))
     assert other.endswith("this governor does not sign with it")
 

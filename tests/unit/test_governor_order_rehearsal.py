@@ -28,6 +28,7 @@ from tests.support.governor import (
     answers,
     cluster_policy,
     joined,
+    ours,
 )
 
 CAP_TFLOP = 10**9
@@ -55,12 +56,12 @@ def pause(scope: Scope = CLUSTER, nonce: int = 1) -> Pause:
 
 
 def said(governor: LocalGovernor, order: Order) -> list[str]:
-    return effect_lines(effects(governor.state, order))
+    return effect_lines(effects(governor.state, ours(order)))
 
 
 def test_a_pause_names_the_hosts_that_it_stops(tmp_path: Path) -> None:
     governor, hosts = running(tmp_path)
-    done = effects(governor.state, pause())
+    done = effects(governor.state, ours(pause()))
     (line,) = effect_lines(done)
     assert line.startswith("stops 2 lanes on 2 hosts of cluster c1, pause.latched: ")
     assert all(host.host_id.hex()[:16] in line for host in hosts)
@@ -83,7 +84,7 @@ def test_what_loosens_says_until_when_it_waits_and_what_it_does_then(tmp_path: P
     resume = Resume(
         authority=AUTHORITY, nonce=bytes(16), lifts=(latched,), reason="as it should be"
     )
-    done = effects(governor.state, resume)
+    done = effects(governor.state, ours(resume))
     assert done.due_unix_ms == governor.clock.unix_ms + 3_600_000
     lines = effect_lines(done)
     assert lines[0].startswith("loosens: ")

@@ -13,6 +13,7 @@ from flopgate_proto.values import Pause, Phase, PhaseRule, Scope, ScopeKind
 from tests.support import further_orders
 from tests.support.governor import (
     AUTHORITY,
+    AUTHORITY_ID,
     OFFICERS,
     POLICY,
     FakeHost,
@@ -74,12 +75,16 @@ def test_status_says_that_everything_is_paused(governor: LocalGovernor) -> None:
 
 
 def test_status_names_who_has_no_say_and_the_fallback(governor: LocalGovernor) -> None:
-    recipients = further_orders.seats(authority=AUTHORITY, fallback_ms=30 * 86_400_000)
+    recipients = further_orders.seats(
+        authority=AUTHORITY, authority_id=AUTHORITY_ID, fallback_ms=30 * 86_400_000
+    )
     governor.order(recipients)
     assert told(governor)[1] == (
         "seats version 1  other.example only to receive, fallback after 30d of silence"
     )
-    governor.order(further_orders.seats(authority=AUTHORITY, version=2, seats=()))
+    governor.order(
+        further_orders.seats(authority=AUTHORITY, authority_id=AUTHORITY_ID, version=2, seats=())
+    )
     assert told(governor)[1] == "seats version 2  all authorities rule"
 
 

@@ -30,6 +30,7 @@ from tests.support.governor import (
     cluster_policy,
     delegation,
     joined,
+    ours,
 )
 from tests.support.governor_licenses import asking, carry, hold_none
 from tests.support.governor_steps import ASK, ask, lost, pause, resume, totals
@@ -124,7 +125,9 @@ def test_status_and_metrics_name_a_revoked_key(governor: LocalGovernor) -> None:
 def test_what_a_revocation_stops_is_told_before_it_is_signed(
     governor: LocalGovernor, host: FakeHost
 ) -> None:
-    (line,) = [one for one in effect_lines(effects(governor.state, revocation())) if "lane" in one]
+    (line,) = [
+        one for one in effect_lines(effects(governor.state, ours(revocation()))) if "lane" in one
+    ]
     assert f"stops 1 lane on 1 host of cluster c1, {REVOKED}" in line
     assert host.host_id.hex()[:16] in line
 

@@ -28,6 +28,7 @@ from flopgate_proto.values import (
 )
 from tests.support.governor import (
     AUTHORITY,
+    AUTHORITY_ID,
     OFFICERS,
     LocalGovernor,
     cluster_policy,
@@ -249,6 +250,7 @@ def test_law_6_a_lower_version_of_the_seats_is_refused(governor: LocalGovernor) 
         version=2,
         seats=(Seat(authority="other", standing=Standing.REQUIRED),),
         reason="test",
+        authority_id=AUTHORITY_ID,
     )
     governor.order(seats)
     with pytest.raises(FlopgateError, match=r"order\.version"):

@@ -15,7 +15,13 @@ from flopgate_proto.errors import HistoryError
 from flopgate_proto.orders.works import NO_WORKS, Works
 from flopgate_proto.values import Policy, Refusal, Registration, Tier, WorkloadKind
 from tests.support import further_orders
-from tests.support.governor import FakeHost, LocalGovernor, cluster_policy, joined
+from tests.support.governor import (
+    AUTHORITY_ID,
+    FakeHost,
+    LocalGovernor,
+    cluster_policy,
+    joined,
+)
 from tests.support.governor_folder import folder_of
 from tests.support.governor_steps import ASK, ask
 
@@ -48,7 +54,8 @@ def governor_policy() -> Policy:
 
 def register(governor: LocalGovernor, workload: str, **fields: Any) -> None:
     order = registration(workload, **fields)
-    governor.order(replace(order, authority=governor.state.authority))
+    whose = governor.state.authority
+    governor.order(replace(order, authority=whose, authority_id=AUTHORITY_ID))
 
 
 def spend(governor: LocalGovernor, host: FakeHost, tflop: int) -> str:

@@ -216,6 +216,11 @@ ONE = (0,)
         (orders.trust_root(roles=(Role(name="a", threshold=1, keys=(0, 0)),)), "field.duplicate"),
         (orders.trust_root(roles=(Role(name="a", threshold=1, keys=ONE),) * 2), "field.duplicate"),
         (orders.trust_root(roles=(Role(name="", threshold=1, keys=ONE),)), "field.empty"),
+        (orders.trust_root(nonce=b""), "field.size"),
+        (replace(orders.trust_root(), authority_id=bytes(32)), "field.size"),
+        (replace(orders.trust_root(version=2), authority_id=bytes(31)), "field.size"),
+        (replace(orders.pause(), authority_id=b""), "field.size"),
+        (replace(further_orders.seats(), authority_id=bytes(31)), "field.size"),
         (orders.delegation(permit_spki=bytes(4097)), "field.oversized"),
         (orders.pause(nonce=b""), "field.size"),
         (orders.pause(reason=""), "field.empty"),
@@ -297,7 +302,9 @@ def test_a_field_cannot_hide_in_the_bytes_that_unpacked_lists_save() -> None:
     """Of the same length as the canonical form, so a comparison of lengths does not see it."""
     key = pb.Key(name="k", spki=b"x")
     roles = [pb.Role(name=name, threshold=1, keys=[0]) for name in "pq"]
-    honest = pb.TrustRoot(format=1, authority="a", version=1, keys=[key], roles=roles)
+    honest = pb.TrustRoot(
+        format=1, authority="a", version=1, keys=[key], roles=roles, nonce=bytes(16)
+    )
     payload = honest.SerializeToString(deterministic=True)
     decode_order(PayloadType.TRUST_ROOT, payload)
     unpacked = payload.replace(b"\x2a\x08", b"\x2a\x07").replace(b"\x1a\x01\x00", b"\x18\x00")

@@ -81,7 +81,8 @@ def test_law_6_a_figure_left_out_waits_where_what_it_stands_for_is_more(
 def test_every_figure_of_a_policy_has_a_direction() -> None:
     """A field that nobody thought of would loosen at once."""
     told = {*MORE_IS_LOOSER, *LESS_IS_LOOSER, *MORE_THAN_DEFAULT}
-    elsewhere = {"authority", "version", "capacity_basis", "budgets", "phases", "tiers"}
+    elsewhere = {"authority", "authority_id", "version", "capacity_basis"}
+    elsewhere |= {"budgets", "phases", "tiers"}
     elsewhere |= {"register_tflop", "prohibit_tflop", "prohibit_tflop_per_s", "reserve_after_ms"}
     assert told | elsewhere == set(Policy.__dataclass_fields__)
 

@@ -26,7 +26,7 @@ NEW_KEYS = tuple(SigningKey.from_scalar(0x6001 + n) for n in range(3))
 
 def _successor(version: int = 2, **fields: object) -> TrustRoot:
     keys = tuple(Key(name=f"new-{n}", spki=key.spki) for n, key in enumerate(NEW_KEYS))
-    return orders.trust_root(version=version, keys=keys, **fields)
+    return orders.trust_root(version=version, keys=keys, nonce=b"", **fields)
 
 
 def _code(trust_of: Trust, envelope: Envelope, error: type[FlopgateError]) -> str:
@@ -118,6 +118,28 @@ def test_successor_of_another_authority_is_refused() -> None:
     envelope = sealed_order(_successor(authority="other"), [*OFFICER_KEYS[:2], *NEW_KEYS[:2]])
     with pytest.raises(MisdirectedError, match=r"order\.authority"):
         trust().successor(envelope)
+
+
+def test_what_is_signed_for_an_authority_founded_anew_is_not_of_this_one() -> None:
+    """The same name, officers, keys and roles: only the nonce differs."""
+    again = sealed_order(orders.trust_root(nonce=bytes(16)))
+    other = Trust.pinned(again, again.digest)
+    assert other.authority_id == again.digest != trust().authority_id == TRUST_ROOT_DIGEST
+    later = sealed_order(orders.trust_root(version=2, authority_id=other.authority_id))
+    assert other.successor(later).authority_id == other.authority_id
+    pause = sealed_order(orders.pause(authority_id=other.authority_id), OFFICER_KEYS[:1])
+    assert other.verify(pause).digest != sealed_order(orders.pause()).digest
+    for foreign in (again, later, pause):
+        assert _code(trust(), foreign, MisdirectedError) == "order.other-authority"
+
+
+def test_a_later_root_cannot_be_pinned_as_the_first_one() -> None:
+    """Anybody could found an authority that bears another's id, and have its officers' orders."""
+    later = sealed_order(orders.trust_root(version=2))
+    with pytest.raises(MisdirectedError, match=r"trust-root\.first"):
+        Trust.pinned(later, later.digest)
+    with pytest.raises(MisdirectedError, match=r"trust-root\.first"):
+        Trust.stored(later)
 
 
 def test_order_that_is_no_root_cannot_succeed_one() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import re
+import secrets
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +27,7 @@ from flopgate_proto.codec import encode_order, envelope_to_json
 from flopgate_proto.envelope import Envelope, seal
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.keys import SigningKey
-from flopgate_proto.limits import KEYS_MAX
+from flopgate_proto.limits import KEYS_MAX, NONCE_BYTES
 from flopgate_proto.trust import ROLE_OF, SINGLE_ROLES
 from flopgate_proto.values.orders import Delegation, Key, Order, Role, TrustRoot
 
@@ -97,8 +99,12 @@ def _make(layout: Layout, authority: str, text: str, arguments: argparse.Namespa
     write_secret(layout.permit_key, permit.pem())
     write_secret(layout.log_key, _ed25519_pem())
     root = _sign(_trust_root(authority, officers, arguments.quorum), officers)
+    orders = [
+        replace(order, authority_id=root.digest)
+        for order in _first_orders(layout, authority, permit)
+    ]
     write_secret(layout.trust_root, envelope_to_json(root).encode())
-    _fill_store(layout, root, _first_orders(layout, authority, permit), officers)
+    _fill_store(layout, root, orders, officers)
     return root
 
 
@@ -133,6 +139,7 @@ def _trust_root(authority: str, officers: list[SigningKey], quorum: int) -> Trus
             Role(name=name, threshold=1 if name in SINGLE_ROLES else quorum, keys=everyone)
             for name in sorted(set(ROLE_OF.values()))
         ),
+        nonce=secrets.token_bytes(NONCE_BYTES),
     )
 
 

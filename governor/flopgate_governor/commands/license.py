@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
 from flopgate_governor.clocks import unix_ms
+from flopgate_governor.commands.license_proposal import proposed
 from flopgate_governor.commands.license_summary import add_summary, run_summary
 from flopgate_governor.commands.signing import say, typed_back
 from flopgate_governor.desk.client import issue_licenses, status
 from flopgate_governor.desk.deliveries import deliver_file, in_parts, read_asking
-from flopgate_governor.desk.officer_keys import public_key, signers
+from flopgate_governor.desk.officer_keys import signers
 from flopgate_governor.desk.output import Bar, add_directory, add_json, show, tell
 from flopgate_governor.files import Layout, write_secret
 from flopgate_governor.licenses.words import (
@@ -25,8 +25,8 @@ from flopgate_governor.licenses.words import (
 )
 from flopgate_governor.orders.drafts import Draft, encoded, read_draft, write_draft
 from flopgate_governor.orders.words import in_words
-from flopgate_governor.wiring import load_authority, load_policy, opened
-from flopgate_proto.amounts import counted, parse_span_ms, parse_tflop
+from flopgate_governor.wiring import load_policy, opened
+from flopgate_proto.amounts import counted, parse_span_ms
 from flopgate_proto.codec import (
     PayloadType,
     encode_trusted_time,
@@ -36,10 +36,8 @@ from flopgate_proto.codec import (
 from flopgate_proto.envelope import Envelope, seal
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.files import AskingHost, spoken, summary_of, write_licenses
-from flopgate_proto.limits import NONCE_BYTES
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.licenses import LicenseApproval, TrustedTime
-from flopgate_proto.values.orders import Policy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -211,55 +209,7 @@ def _approval(
         )
     if not arguments.reason:
         raise ConfigError("no reason is given", code="license.reason", remedy="Add --reason TEXT.")
-    return _proposed(arguments, layout, delivered, policy)
-
-
-def _proposed(
-    arguments: argparse.Namespace,
-    layout: Layout,
-    delivered: Sequence[AskingHost],
-    policy: Policy,
-) -> LicenseApproval:
-    reserve = any(one.wish.reserve for one in delivered)
-    kind = "reserve" if reserve else "license"
-    span_ms = policy.reserve_span_ms if reserve else policy.license_span_ms
-    if not span_ms:
-        raise ConfigError(
-            f"the policy in force lets no {kind} be given",
-            code="license.none-by-policy",
-            remedy=f"Officers sign a policy with {kind}_span_ms: `flopgate-governor policy apply`.",
-        )
-    most = policy.reserve_headroom_max_tflop if reserve else policy.license_headroom_max_tflop
-    now_ms = unix_ms()
-    within_ms = parse_span_ms(arguments.within) if arguments.within else policy.license_age_ms
-    openers = tuple(public_key(path) for path in arguments.opener)
-    needed = arguments.openers_needed
-    return LicenseApproval(
-        authority=load_authority(layout),
-        requests=tuple(one.request for one in delivered),
-        not_before_unix_ms=now_ms,
-        not_after_unix_ms=now_ms + within_ms,
-        span_ms=parse_span_ms(arguments.span)
-        if arguments.span
-        else min(span_ms, max(one.wish.span_ms for one in delivered)),
-        headroom_max_tflop=_headroom_tflop(arguments.headroom) if arguments.headroom else most,
-        reserve=reserve,
-        nonce=secrets.token_bytes(NONCE_BYTES),
-        reason=arguments.reason,
-        opener_spkis=openers,
-        opener_threshold=len(openers) if needed is None else needed,
-    )
-
-
-def _headroom_tflop(text: str) -> int:
-    headroom_tflop = parse_tflop(text)
-    if not headroom_tflop:
-        raise ConfigError(
-            f"--headroom is {text}: less than a teraFLOP lets nothing run",
-            code="license.headroom",
-            remedy="Write what one host may do, as in 1e22.",
-        )
-    return headroom_tflop
+    return proposed(arguments, layout, delivered, policy)
 
 
 def _preview(

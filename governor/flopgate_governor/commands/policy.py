@@ -244,7 +244,7 @@ def _in_force(layout: Layout) -> Policy:
 
 def _document(policy: Policy) -> dict[str, Any]:
     """A policy for programs: words for enumerations, whole units for all else."""
-    document = asdict(policy)
+    document = asdict(policy) | {"authority_id": policy.authority_id.hex()}
     for name in ("capacity_basis", "charged_figure"):
         document[name] = getattr(policy, name).name.lower()
     document["budgets"] = [

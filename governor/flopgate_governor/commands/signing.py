@@ -20,6 +20,7 @@ from flopgate_governor.orders.drafts import Draft, write_draft
 from flopgate_governor.orders.effects import effect_document, effect_lines, rehearse_order
 from flopgate_governor.orders.known import officer_of
 from flopgate_governor.orders.words import in_words, waiting_lines
+from flopgate_governor.wiring import load_authority_id
 from flopgate_proto.amounts import parse_span_ms
 from flopgate_proto.codec import decode_order
 from flopgate_proto.envelope import Envelope, seal
@@ -83,11 +84,14 @@ def sign_and_submit(arguments: argparse.Namespace, order: Order) -> None:
 def carried_out(arguments: argparse.Namespace, order: Order) -> Done:
     """Sign with every key that was named and submit, or write a draft, or neither.
 
+    ``order`` needs no id of its authority: it becomes one of the authority in ``--dir``.
+
     Raises:
         ConfigError: a key file or a value cannot be used, or the governor does not run.
         UnreachableError: the governor does not answer, or refused.
         PeerError: nothing is to be signed, and what would be is refused.
     """
+    order = replace(order, authority_id=load_authority_id(Layout(arguments.dir)))
     done = _carried_out(arguments, order)
     if not named(order):
         return done

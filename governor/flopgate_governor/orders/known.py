@@ -36,8 +36,10 @@ REQUESTS_SHOWN = 64
 
 
 def known_lines(payload_type: str, order: Order, state: State) -> list[str]:
-    """Who signs such an order, and whom or what it names."""
+    """Whether it is of another authority, who signs such an order, and whom or what it names."""
     trust, role = state.book.orders.trust, ROLE_OF[payload_type]
+    if order.authority_id != trust.authority_id:
+        return [f"of ANOTHER authority: the id here is {trust.authority_id.hex()}"]
     needed = trust.needed(role)
     lines = [f"role {role}: {counted(needed, 'officer')} {'signs' if needed == 1 else 'sign'}"]
     return [*lines, *_named(order, state)]

@@ -15,7 +15,7 @@ from flopgate_proto.amounts import counted
 from flopgate_proto.codec import decode_order, encode_order
 from flopgate_proto.errors import ConfigError, PeerError
 from flopgate_proto.keys import VerifyingKey, key_digest
-from flopgate_proto.trust import ROLE_OF
+from flopgate_proto.trust import ROLE_OF, Trust
 from flopgate_proto.values.orders import Key, Role, TrustRoot
 
 ROLES = sorted(set(ROLE_OF.values()))
@@ -54,7 +54,7 @@ def root_document(root: TrustRoot) -> dict[str, Any]:
     }
 
 
-def read_root(path: Path, authority: str, version: int) -> TrustRoot:
+def read_root(path: Path, before: Trust) -> TrustRoot:
     """A root from its form.
 
     Raises:
@@ -68,10 +68,11 @@ def read_root(path: Path, authority: str, version: int) -> TrustRoot:
         raise _wrong(path, "roles is no table")
     check_keys(roles, ROLES, f"{path} [roles]")
     root = TrustRoot(
-        authority=authority,
-        version=version,
+        authority=before.authority,
+        version=before.root.version + 1,
         keys=keys,
         roles=tuple(_role(name, roles[name], keys, path) for name in sorted(roles)),
+        authority_id=before.authority_id,
     )
     _check(root, path)
     return root

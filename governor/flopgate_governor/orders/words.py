@@ -44,9 +44,14 @@ _PLAIN: Final = re.compile(r"[\w.@/+-]+", re.ASCII)
 
 def in_words(order: Order) -> list[str]:
     """Lines that say all that the order's bytes say, but for its nonce, which means nothing."""
-    lines = [f"{_title(order)}, for {quoted(order.authority)}", *_says(order)]
+    lines = [f"{_title(order)}, for {quoted(order.authority)}, {_whose(order)}", *_says(order)]
     reason: str = getattr(order, "reason", "")
     return [*lines, f"reason: {reason}"] if reason else lines
+
+
+def _whose(order: Order) -> str:
+    shown = order.authority_id.hex()
+    return f"whose id is {shown}" if shown else "which it founds"
 
 
 def _title(order: Order) -> str:

@@ -15,7 +15,7 @@ from flopgate_proto.loosening import looser_policy
 from flopgate_proto.values.common import Scope
 from flopgate_proto.values.orders import Budget, PhaseRule, Policy, Tier
 
-_NO_RULES: Final = frozenset({"authority", "version", "budgets", "phases", "tiers"})
+_NO_RULES: Final = frozenset({"authority", "authority_id", "version", "budgets", "phases", "tiers"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

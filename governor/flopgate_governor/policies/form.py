@@ -150,6 +150,8 @@ def policy_of(document: Mapping[str, Any], where: str, authority: str, version: 
         ConfigError: a key is unknown, missing, or not of its type.
     """
     check_keys(document, FORM_KEYS, where)
+    named = [*_COUNTS, *(name for name in _OPTIONAL_COUNTS if name in document)]
+    counts: dict[str, Any] = {name: _count(document, name, where) for name in named}
     return Policy(
         authority=authority,
         version=_count(document, "version", where) if "version" in document else version,
@@ -158,8 +160,7 @@ def policy_of(document: Mapping[str, Any], where: str, authority: str, version: 
         budgets=tuple(_budget(entry, where) for entry in _tables(document, "budgets", where)),
         phases=tuple(_phase(entry, where) for entry in _tables(document, "phases", where)),
         tiers=tuple(_tier(entry, where) for entry in _tables(document, "tiers", where)),
-        **{name: _count(document, name, where) for name in _COUNTS},
-        **{name: _count(document, name, where) for name in _OPTIONAL_COUNTS if name in document},
+        **counts,
     )
 
 

@@ -151,6 +151,15 @@ def unique(values: Sequence[object], name: str) -> None:
         raise MalformedError(f"{name} are not all different", code="field.duplicate")
 
 
+def whose(message: Any, *, root: bool = False) -> dict[str, Any]:
+    """Of which authority an order is: its name and its id; ``root``: the first one has no id."""
+    check = digest_or_empty if root else digest
+    return {
+        "authority": text(message.authority, "authority", required=True),
+        "authority_id": check(message.authority_id, "authority id"),
+    }
+
+
 def wire(value: enum.IntEnum) -> Any:
     """A member as protobuf's own enum type wants it, which exists in stubs only."""
     return int(value)

@@ -79,7 +79,7 @@ _PLAIN: Final[Mapping[type, tuple[PayloadType, Callable[..., Message], tuple[str
 def _signed(message: Any) -> dict[str, Any]:
     """What stands in each: by whom, unlike any other, and why."""
     return {
-        "authority": checks.text(message.authority, "authority", required=True),
+        **checks.whose(message),
         "nonce": checks.exact(message.nonce, NONCE_BYTES, "nonce"),
         "reason": checks.text(message.reason, "reason", required=True),
     }
@@ -170,7 +170,7 @@ def _seats(data: bytes) -> Seats:
     )
     checks.unique([seat.authority for seat in seats], "authorities of seats")
     return Seats(
-        authority=checks.text(message.authority, "authority", required=True),
+        **checks.whose(message),
         version=checks.count(message.version, "version"),
         seats=seats,
         reason=checks.text(message.reason, "reason", required=True),

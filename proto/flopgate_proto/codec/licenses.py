@@ -65,7 +65,7 @@ def decode_approval(data: bytes) -> LicenseApproval:
             remedy="A reserve names its openers and how many of them open it; nothing else does.",
         )
     return LicenseApproval(
-        authority=checks.text(message.authority, "authority", required=True),
+        **checks.whose(message),
         requests=requests,
         not_before_unix_ms=checks.count(message.not_before_unix_ms, "not_before_unix_ms"),
         not_after_unix_ms=checks.count(message.not_after_unix_ms, "not_after_unix_ms"),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final
-
-from google.protobuf.message import Message
+from typing import Any, Final
 
 from flopgate_proto.codec import checks, further_orders, licenses
 from flopgate_proto.codec.common import scope_of, scope_to
@@ -75,10 +73,11 @@ _POLICY_COUNTS: Final = (
 def encode_order(value: Order) -> tuple[PayloadType, bytes]:
     """Payload type and bytes of an order."""
     kind, message = _order_to(value)
+    message.authority_id = value.authority_id
     return kind, message.SerializeToString(deterministic=True)
 
 
-def _order_to(value: Order) -> tuple[PayloadType, Message]:
+def _order_to(value: Order) -> tuple[PayloadType, Any]:
     match value:
         case TrustRoot():
             return PayloadType.TRUST_ROOT, pb.TrustRoot(
@@ -90,6 +89,7 @@ def _order_to(value: Order) -> tuple[PayloadType, Message]:
                     pb.Role(name=role.name, threshold=role.threshold, keys=role.keys)
                     for role in value.roles
                 ],
+                nonce=value.nonce,
             )
         case Delegation():
             return PayloadType.DELEGATION, pb.Delegation(
@@ -200,10 +200,11 @@ def _trust_root(data: bytes) -> TrustRoot:
     roles = tuple(_role(role, len(keys)) for role in checks.few(message.roles, ROLES_MAX, "roles"))
     checks.unique([role.name for role in roles], "roles")
     return TrustRoot(
-        authority=checks.text(message.authority, "authority", required=True),
+        **checks.whose(message, root=True),
         version=checks.count(message.version, "version"),
         keys=keys,
         roles=roles,
+        nonce=checks.exact(message.nonce, 0 if message.authority_id else NONCE_BYTES, "nonce"),
     )
 
 
@@ -223,7 +224,7 @@ def _delegation(data: bytes) -> Delegation:
     message = checks.parse_exact(pb.Delegation(), data)
     checks.check_format(message)
     return Delegation(
-        authority=checks.text(message.authority, "authority", required=True),
+        **checks.whose(message),
         serial=checks.count(message.serial, "serial"),
         permit_spki=checks.at_most(message.permit_spki, SPKI_BYTES_MAX, "permit key"),
         span_ms=checks.count(message.span_ms, "span"),
@@ -234,7 +235,9 @@ def _delegation(data: bytes) -> Delegation:
 def _policy(data: bytes) -> Policy:
     message = checks.parse_exact(pb.Policy(), data)
     checks.check_format(message)
-    counts = {name: checks.count(getattr(message, name), name) for name in _POLICY_COUNTS}
+    counts: dict[str, Any] = {
+        name: checks.count(getattr(message, name), name) for name in _POLICY_COUNTS
+    }
     if counts["wind_down_ms"] + counts["drain_ms"] >= counts["lifetime_ms"]:
         raise MalformedError(
             "wind-down and drain do not fit into the lifetime",
@@ -247,7 +250,7 @@ def _policy(data: bytes) -> Policy:
     )
     checks.unique([budget.scope for budget in budgets], "scopes of budgets")
     return Policy(
-        authority=checks.text(message.authority, "authority", required=True),
+        **checks.whose(message),
         capacity_basis=checks.member(CapacityBasis, message.capacity_basis, "capacity basis"),
         charged_figure=checks.member(ChargedFigure, message.charged_figure, "charged figure"),
         budgets=budgets,
@@ -276,7 +279,7 @@ def _pause(data: bytes) -> Pause:
     message = checks.parse_exact(pb.Pause(), data)
     checks.check_format(message)
     return Pause(
-        authority=checks.text(message.authority, "authority", required=True),
+        **checks.whose(message),
         scope=scope_of(message.scope),
         nonce=checks.exact(message.nonce, NONCE_BYTES, "nonce"),
         reason=checks.text(message.reason, "reason", required=True),
@@ -295,7 +298,7 @@ def _resume(data: bytes) -> Resume:
     if not lifts:
         raise MalformedError("a resume that lifts nothing", code="resume.empty")
     return Resume(
-        authority=checks.text(message.authority, "authority", required=True),
+        **checks.whose(message),
         lifts=lifts,
         nonce=checks.exact(message.nonce, NONCE_BYTES, "nonce"),
         reason=checks.text(message.reason, "reason", required=True),
@@ -306,7 +309,7 @@ def _reconciliation(data: bytes) -> Reconciliation:
     message = checks.parse_exact(pb.Reconciliation(), data)
     checks.check_format(message)
     return Reconciliation(
-        authority=checks.text(message.authority, "authority", required=True),
+        **checks.whose(message),
         batch_number=checks.count(message.batch_number, "batch number"),
         nonce=checks.exact(message.nonce, NONCE_BYTES, "nonce"),
         reason=checks.text(message.reason, "reason", required=True),
@@ -331,7 +334,7 @@ def _cluster_ruling(data: bytes) -> ClusterRuling:
             remedy="Name two that are one, or one that stands apart.",
         )
     return ClusterRuling(
-        authority=checks.text(message.authority, "authority", required=True),
+        **checks.whose(message),
         clusters=clusters,
         apart=message.apart,
         nonce=checks.exact(message.nonce, NONCE_BYTES, "nonce"),

@@ -1613,9 +1613,17 @@ class TrustRoot(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     KEYS_FIELD_NUMBER: _builtins.int
     ROLES_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    AUTHORITY_ID_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     version: _builtins.int
+    nonce: _builtins.bytes
+    """Makes two first roots of one name, one set of keys and one of roles different; empty in a later
+    one.
+    """
+    authority_id: _builtins.bytes
+    """Digest of the authority's first trust root, as in every order; empty in that root alone."""
     @_builtins.property
     def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___Key]: ...
     @_builtins.property
@@ -1628,10 +1636,12 @@ class TrustRoot(_message.Message):
         version: _builtins.int = ...,
         keys: _abc.Iterable[Global___Key] | None = ...,
         roles: _abc.Iterable[Global___Role] | None = ...,
+        nonce: _builtins.bytes = ...,
+        authority_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "format", b"format", "keys", b"keys", "roles", b"roles", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "authority_id", b"authority_id", "format", b"format", "keys", b"keys", "nonce", b"nonce", "roles", b"roles", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1702,6 +1712,7 @@ class Delegation(_message.Message):
     PERMIT_SPKI_FIELD_NUMBER: _builtins.int
     SPAN_MS_FIELD_NUMBER: _builtins.int
     LEAST_POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    AUTHORITY_ID_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     serial: _builtins.int
@@ -1709,6 +1720,7 @@ class Delegation(_message.Message):
     span_ms: _builtins.int
     """Gate running time since first seen."""
     least_policy_version: _builtins.int
+    authority_id: _builtins.bytes
     def __init__(
         self,
         *,
@@ -1718,10 +1730,11 @@ class Delegation(_message.Message):
         permit_spki: _builtins.bytes = ...,
         span_ms: _builtins.int = ...,
         least_policy_version: _builtins.int = ...,
+        authority_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "format", b"format", "least_policy_version", b"least_policy_version", "permit_spki", b"permit_spki", "serial", b"serial", "span_ms", b"span_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "authority_id", b"authority_id", "format", b"format", "least_policy_version", b"least_policy_version", "permit_spki", b"permit_spki", "serial", b"serial", "span_ms", b"span_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1764,6 +1777,7 @@ class Policy(_message.Message):
     RESERVE_HEADROOM_MAX_TFLOP_FIELD_NUMBER: _builtins.int
     PROHIBIT_TFLOP_PER_S_FIELD_NUMBER: _builtins.int
     TIERS_FIELD_NUMBER: _builtins.int
+    AUTHORITY_ID_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     version: _builtins.int
@@ -1808,6 +1822,7 @@ class Policy(_message.Message):
     reserve_headroom_max_tflop: _builtins.int
     prohibit_tflop_per_s: _builtins.int
     """Fastest that a registered inference deployment may be; 0: no such rule."""
+    authority_id: _builtins.bytes
     @_builtins.property
     def budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Budget]: ...
     @_builtins.property
@@ -1852,10 +1867,11 @@ class Policy(_message.Message):
         reserve_headroom_max_tflop: _builtins.int = ...,
         prohibit_tflop_per_s: _builtins.int = ...,
         tiers: _abc.Iterable[Global___Tier] | None = ...,
+        authority_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "charged_figure", b"charged_figure", "closures_max", b"closures_max", "closures_span_ms", b"closures_span_ms", "cluster_link_mbit_per_s", b"cluster_link_mbit_per_s", "drain_ms", b"drain_ms", "drift_ppm", b"drift_ppm", "exempt_lifetime_ms", b"exempt_lifetime_ms", "format", b"format", "headroom_max_tflop", b"headroom_max_tflop", "license_age_ms", b"license_age_ms", "license_headroom_max_tflop", b"license_headroom_max_tflop", "license_span_ms", b"license_span_ms", "license_step_ms", b"license_step_ms", "lifetime_ms", b"lifetime_ms", "loose_phase_age_ms", b"loose_phase_age_ms", "loosening_delay_ms", b"loosening_delay_ms", "pause_lapse_ms", b"pause_lapse_ms", "phases", b"phases", "prohibit_tflop", b"prohibit_tflop", "prohibit_tflop_per_s", b"prohibit_tflop_per_s", "register_tflop", b"register_tflop", "renew_after_ms", b"renew_after_ms", "reserve_after_ms", b"reserve_after_ms", "reserve_headroom_max_tflop", b"reserve_headroom_max_tflop", "reserve_span_ms", b"reserve_span_ms", "threshold_tflop_per_s", b"threshold_tflop_per_s", "tiers", b"tiers", "version", b"version", "watchdog_ms", b"watchdog_ms", "wind_down_ms", b"wind_down_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "authority_id", b"authority_id", "budgets", b"budgets", "capacity_basis", b"capacity_basis", "charged_figure", b"charged_figure", "closures_max", b"closures_max", "closures_span_ms", b"closures_span_ms", "cluster_link_mbit_per_s", b"cluster_link_mbit_per_s", "drain_ms", b"drain_ms", "drift_ppm", b"drift_ppm", "exempt_lifetime_ms", b"exempt_lifetime_ms", "format", b"format", "headroom_max_tflop", b"headroom_max_tflop", "license_age_ms", b"license_age_ms", "license_headroom_max_tflop", b"license_headroom_max_tflop", "license_span_ms", b"license_span_ms", "license_step_ms", b"license_step_ms", "lifetime_ms", b"lifetime_ms", "loose_phase_age_ms", b"loose_phase_age_ms", "loosening_delay_ms", b"loosening_delay_ms", "pause_lapse_ms", b"pause_lapse_ms", "phases", b"phases", "prohibit_tflop", b"prohibit_tflop", "prohibit_tflop_per_s", b"prohibit_tflop_per_s", "register_tflop", b"register_tflop", "renew_after_ms", b"renew_after_ms", "reserve_after_ms", b"reserve_after_ms", "reserve_headroom_max_tflop", b"reserve_headroom_max_tflop", "reserve_span_ms", b"reserve_span_ms", "threshold_tflop_per_s", b"threshold_tflop_per_s", "tiers", b"tiers", "version", b"version", "watchdog_ms", b"watchdog_ms", "wind_down_ms", b"wind_down_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1945,6 +1961,7 @@ class Pause(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     EMERGENCY_FIELD_NUMBER: _builtins.int
     LAPSE_MS_FIELD_NUMBER: _builtins.int
+    AUTHORITY_ID_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     nonce: _builtins.bytes
@@ -1954,6 +1971,7 @@ class Pause(_message.Message):
     """An emergency leaves no wind-down."""
     lapse_ms: _builtins.int
     """Gate running time after which it lapses; 0 never lapses."""
+    authority_id: _builtins.bytes
     @_builtins.property
     def scope(self) -> Global___Scope: ...
     def __init__(
@@ -1966,10 +1984,11 @@ class Pause(_message.Message):
         reason: _builtins.str = ...,
         emergency: _builtins.bool = ...,
         lapse_ms: _builtins.int = ...,
+        authority_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "emergency", b"emergency", "format", b"format", "lapse_ms", b"lapse_ms", "nonce", b"nonce", "reason", b"reason", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "authority_id", b"authority_id", "emergency", b"emergency", "format", b"format", "lapse_ms", b"lapse_ms", "nonce", b"nonce", "reason", b"reason", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1984,10 +2003,12 @@ class Resume(_message.Message):
     LIFTS_FIELD_NUMBER: _builtins.int
     NONCE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    AUTHORITY_ID_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     nonce: _builtins.bytes
     reason: _builtins.str
+    authority_id: _builtins.bytes
     @_builtins.property
     def lifts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     def __init__(
@@ -1998,10 +2019,11 @@ class Resume(_message.Message):
         lifts: _abc.Iterable[_builtins.bytes] | None = ...,
         nonce: _builtins.bytes = ...,
         reason: _builtins.str = ...,
+        authority_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "format", b"format", "lifts", b"lifts", "nonce", b"nonce", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "authority_id", b"authority_id", "format", b"format", "lifts", b"lifts", "nonce", b"nonce", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2019,6 +2041,7 @@ class Reconciliation(_message.Message):
     NONCE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     LICENSES_UNTIL_UNIX_MS_FIELD_NUMBER: _builtins.int
+    AUTHORITY_ID_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     batch_number: _builtins.int
@@ -2027,6 +2050,7 @@ class Reconciliation(_message.Message):
     reason: _builtins.str
     licenses_until_unix_ms: _builtins.int
     """Until when a license may run that the store lost; 0: officers approved none that it lost."""
+    authority_id: _builtins.bytes
     def __init__(
         self,
         *,
@@ -2036,10 +2060,11 @@ class Reconciliation(_message.Message):
         nonce: _builtins.bytes = ...,
         reason: _builtins.str = ...,
         licenses_until_unix_ms: _builtins.int = ...,
+        authority_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "batch_number", b"batch_number", "format", b"format", "licenses_until_unix_ms", b"licenses_until_unix_ms", "nonce", b"nonce", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "authority_id", b"authority_id", "batch_number", b"batch_number", "format", b"format", "licenses_until_unix_ms", b"licenses_until_unix_ms", "nonce", b"nonce", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2057,12 +2082,14 @@ class ClusterRuling(_message.Message):
     APART_FIELD_NUMBER: _builtins.int
     NONCE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    AUTHORITY_ID_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     apart: _builtins.bool
     """They hang together with nothing else; otherwise they are one."""
     nonce: _builtins.bytes
     reason: _builtins.str
+    authority_id: _builtins.bytes
     @_builtins.property
     def clusters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """As they were declared."""
@@ -2076,10 +2103,11 @@ class ClusterRuling(_message.Message):
         apart: _builtins.bool = ...,
         nonce: _builtins.bytes = ...,
         reason: _builtins.str = ...,
+        authority_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apart", b"apart", "authority", b"authority", "clusters", b"clusters", "format", b"format", "nonce", b"nonce", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apart", b"apart", "authority", b"authority", "authority_id", b"authority_id", "clusters", b"clusters", "format", b"format", "nonce", b"nonce", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2096,11 +2124,13 @@ class Veto(_message.Message):
     ORDER_DIGEST_FIELD_NUMBER: _builtins.int
     NONCE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    AUTHORITY_ID_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     order_digest: _builtins.bytes
     nonce: _builtins.bytes
     reason: _builtins.str
+    authority_id: _builtins.bytes
     def __init__(
         self,
         *,
@@ -2109,10 +2139,11 @@ class Veto(_message.Message):
         order_digest: _builtins.bytes = ...,
         nonce: _builtins.bytes = ...,
         reason: _builtins.str = ...,
+        authority_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "format", b"format", "nonce", b"nonce", "order_digest", b"order_digest", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "authority_id", b"authority_id", "format", b"format", "nonce", b"nonce", "order_digest", b"order_digest", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2129,10 +2160,12 @@ class Confirmation(_message.Message):
     PAUSES_FIELD_NUMBER: _builtins.int
     NONCE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    AUTHORITY_ID_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     nonce: _builtins.bytes
     reason: _builtins.str
+    authority_id: _builtins.bytes
     @_builtins.property
     def pauses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     def __init__(
@@ -2143,10 +2176,11 @@ class Confirmation(_message.Message):
         pauses: _abc.Iterable[_builtins.bytes] | None = ...,
         nonce: _builtins.bytes = ...,
         reason: _builtins.str = ...,
+        authority_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "format", b"format", "nonce", b"nonce", "pauses", b"pauses", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "authority_id", b"authority_id", "format", b"format", "nonce", b"nonce", "pauses", b"pauses", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2163,12 +2197,14 @@ class Revocation(_message.Message):
     KEY_DIGEST_FIELD_NUMBER: _builtins.int
     NONCE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    AUTHORITY_ID_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     key_digest: _builtins.bytes
     """SHA-256 of its SubjectPublicKeyInfo."""
     nonce: _builtins.bytes
     reason: _builtins.str
+    authority_id: _builtins.bytes
     def __init__(
         self,
         *,
@@ -2177,10 +2213,11 @@ class Revocation(_message.Message):
         key_digest: _builtins.bytes = ...,
         nonce: _builtins.bytes = ...,
         reason: _builtins.str = ...,
+        authority_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "format", b"format", "key_digest", b"key_digest", "nonce", b"nonce", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "authority_id", b"authority_id", "format", b"format", "key_digest", b"key_digest", "nonce", b"nonce", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2199,6 +2236,7 @@ class Adoption(_message.Message):
     HEAD_FIELD_NUMBER: _builtins.int
     NONCE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    AUTHORITY_ID_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     host_id: _builtins.bytes
@@ -2206,6 +2244,7 @@ class Adoption(_message.Message):
     head: _builtins.bytes
     nonce: _builtins.bytes
     reason: _builtins.str
+    authority_id: _builtins.bytes
     def __init__(
         self,
         *,
@@ -2216,10 +2255,11 @@ class Adoption(_message.Message):
         head: _builtins.bytes = ...,
         nonce: _builtins.bytes = ...,
         reason: _builtins.str = ...,
+        authority_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "format", b"format", "head", b"head", "host_id", b"host_id", "nonce", b"nonce", "reason", b"reason", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "authority_id", b"authority_id", "format", b"format", "head", b"head", "host_id", b"host_id", "nonce", b"nonce", "reason", b"reason", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2236,11 +2276,13 @@ class Closure(_message.Message):
     HOST_ID_FIELD_NUMBER: _builtins.int
     NONCE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    AUTHORITY_ID_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     host_id: _builtins.bytes
     nonce: _builtins.bytes
     reason: _builtins.str
+    authority_id: _builtins.bytes
     def __init__(
         self,
         *,
@@ -2249,10 +2291,11 @@ class Closure(_message.Message):
         host_id: _builtins.bytes = ...,
         nonce: _builtins.bytes = ...,
         reason: _builtins.str = ...,
+        authority_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "format", b"format", "host_id", b"host_id", "nonce", b"nonce", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "authority_id", b"authority_id", "format", b"format", "host_id", b"host_id", "nonce", b"nonce", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2272,6 +2315,7 @@ class Relief(_message.Message):
     EVIDENCE_DIGEST_FIELD_NUMBER: _builtins.int
     NONCE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    AUTHORITY_ID_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     host_id: _builtins.bytes
@@ -2281,6 +2325,7 @@ class Relief(_message.Message):
     """SHA-256 of the evidence as it is kept."""
     nonce: _builtins.bytes
     reason: _builtins.str
+    authority_id: _builtins.bytes
     def __init__(
         self,
         *,
@@ -2292,10 +2337,11 @@ class Relief(_message.Message):
         evidence_digest: _builtins.bytes = ...,
         nonce: _builtins.bytes = ...,
         reason: _builtins.str = ...,
+        authority_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_tflop", b"amount_tflop", "authority", b"authority", "evidence_digest", b"evidence_digest", "format", b"format", "host_id", b"host_id", "nonce", b"nonce", "reason", b"reason", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_tflop", b"amount_tflop", "authority", b"authority", "authority_id", b"authority_id", "evidence_digest", b"evidence_digest", "format", b"format", "host_id", b"host_id", "nonce", b"nonce", "reason", b"reason", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2321,6 +2367,7 @@ class LicenseApproval(_message.Message):
     OPENER_THRESHOLD_FIELD_NUMBER: _builtins.int
     NONCE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    AUTHORITY_ID_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     not_before_unix_ms: _builtins.int
@@ -2333,6 +2380,7 @@ class LicenseApproval(_message.Message):
     opener_threshold: _builtins.int
     nonce: _builtins.bytes
     reason: _builtins.str
+    authority_id: _builtins.bytes
     @_builtins.property
     def requests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Digests of the reports that ask."""
@@ -2354,10 +2402,11 @@ class LicenseApproval(_message.Message):
         opener_threshold: _builtins.int = ...,
         nonce: _builtins.bytes = ...,
         reason: _builtins.str = ...,
+        authority_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "format", b"format", "headroom_max_tflop", b"headroom_max_tflop", "nonce", b"nonce", "not_after_unix_ms", b"not_after_unix_ms", "not_before_unix_ms", b"not_before_unix_ms", "opener_spkis", b"opener_spkis", "opener_threshold", b"opener_threshold", "reason", b"reason", "requests", b"requests", "reserve", b"reserve", "span_ms", b"span_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "authority_id", b"authority_id", "format", b"format", "headroom_max_tflop", b"headroom_max_tflop", "nonce", b"nonce", "not_after_unix_ms", b"not_after_unix_ms", "not_before_unix_ms", b"not_before_unix_ms", "opener_spkis", b"opener_spkis", "opener_threshold", b"opener_threshold", "reason", b"reason", "requests", b"requests", "reserve", b"reserve", "span_ms", b"span_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2440,6 +2489,7 @@ class Registration(_message.Message):
     PRIOR_TFLOP_FIELD_NUMBER: _builtins.int
     NONCE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    AUTHORITY_ID_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     workload: _builtins.str
@@ -2452,6 +2502,7 @@ class Registration(_message.Message):
     """Training compute that went into it and stands in none of this authority's books."""
     nonce: _builtins.bytes
     reason: _builtins.str
+    authority_id: _builtins.bytes
     @_builtins.property
     def parents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Registered workloads whose results went into it."""
@@ -2469,10 +2520,11 @@ class Registration(_message.Message):
         prior_tflop: _builtins.int = ...,
         nonce: _builtins.bytes = ...,
         reason: _builtins.str = ...,
+        authority_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "custodian", b"custodian", "format", b"format", "kind", b"kind", "nonce", b"nonce", "parents", b"parents", "prior_tflop", b"prior_tflop", "reason", b"reason", "tier", b"tier", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "authority_id", b"authority_id", "custodian", b"custodian", "format", b"format", "kind", b"kind", "nonce", b"nonce", "parents", b"parents", "prior_tflop", b"prior_tflop", "reason", b"reason", "tier", b"tier", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2490,12 +2542,14 @@ class Seats(_message.Message):
     SEATS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     FALLBACK_MS_FIELD_NUMBER: _builtins.int
+    AUTHORITY_ID_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     authority: _builtins.str
     version: _builtins.int
     reason: _builtins.str
     fallback_ms: _builtins.int
     """Its fallback: silent for so long of gate running time it has no say, if all others say so; 0: none."""
+    authority_id: _builtins.bytes
     @_builtins.property
     def seats(self) -> _containers.RepeatedCompositeFieldContainer[Global___Seat]:
         """Those that are not listed rule."""
@@ -2509,10 +2563,11 @@ class Seats(_message.Message):
         seats: _abc.Iterable[Global___Seat] | None = ...,
         reason: _builtins.str = ...,
         fallback_ms: _builtins.int = ...,
+        authority_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "fallback_ms", b"fallback_ms", "format", b"format", "reason", b"reason", "seats", b"seats", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "authority_id", b"authority_id", "fallback_ms", b"fallback_ms", "format", b"format", "reason", b"reason", "seats", b"seats", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -85,6 +85,7 @@ class LicenseApproval:
     reason: str
     opener_spkis: tuple[bytes, ...] = ()
     opener_threshold: int = 0
+    authority_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,8 @@
-"""What officers sign."""
+"""What officers sign.
+
+``authority_id`` of each order is the digest of the authority's first trust root, by which two
+authorities of one name are told apart. It is empty in that root alone.
+"""
 
 from __future__ import annotations
 
@@ -44,12 +48,17 @@ class Role:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustRoot:
-    """Keys and roles of one authority. A new version carries the thresholds of old and new."""
+    """Keys and roles of one authority. A new version carries the thresholds of old and new.
+
+    ``nonce``: of a first root alone, which is like no other by it.
+    """
 
     authority: str
     version: int
     keys: tuple[Key, ...]
     roles: tuple[Role, ...]
+    nonce: bytes = b""
+    authority_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +70,7 @@ class Delegation:
     permit_spki: bytes
     span_ms: int
     least_policy_version: int
+    authority_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +162,7 @@ class Policy:
     reserve_headroom_max_tflop: int = 0
     prohibit_tflop_per_s: int = 0
     tiers: tuple[Tier, ...] = ()
+    authority_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +175,7 @@ class Pause:
     reason: str
     emergency: bool
     lapse_ms: int | None
+    authority_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +186,7 @@ class Resume:
     lifts: tuple[bytes, ...]
     nonce: bytes
     reason: str
+    authority_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +201,7 @@ class Reconciliation:
     nonce: bytes
     reason: str
     licenses_until_unix_ms: int = 0
+    authority_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +218,7 @@ class ClusterRuling:
     apart: bool
     nonce: bytes
     reason: str
+    authority_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +229,7 @@ class Veto:
     order_digest: bytes
     nonce: bytes
     reason: str
+    authority_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +240,7 @@ class Confirmation:
     pauses: tuple[bytes, ...]
     nonce: bytes
     reason: str
+    authority_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +251,7 @@ class Revocation:
     key_digest: bytes
     nonce: bytes
     reason: str
+    authority_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +264,7 @@ class Adoption:
     head: bytes
     nonce: bytes
     reason: str
+    authority_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,6 +275,7 @@ class Closure:
     host_id: bytes
     nonce: bytes
     reason: str
+    authority_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,6 +289,7 @@ class Relief:
     evidence_digest: bytes
     nonce: bytes
     reason: str
+    authority_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +312,7 @@ class Registration:
     prior_tflop: int
     nonce: bytes
     reason: str
+    authority_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +336,7 @@ class Seats:
     seats: tuple[Seat, ...]
     reason: str
     fallback_ms: int = 0
+    authority_id: bytes = b""
 
 
 Order = (

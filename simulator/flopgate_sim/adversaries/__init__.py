@@ -169,6 +169,15 @@ ADVERSARIES = (
         play=key_plays.numbers_made_up,
     ),
     Adversary(
+        name="rehearsal-replayed",
+        tries="keeps what the officers sign with the same keys for a rehearsal of the same name: a "
+        "pause, a wide budget and a resume, and brings them to the real authority and its hosts",
+        expected=Expected.PREVENTED,
+        comes="an order names its authority by the digest of its first trust root: refused by "
+        "governor and gates, which tell whose it is; no law breaks",
+        play=key_plays.rehearsal_replayed,
+    ),
+    Adversary(
         name="date-evaded",
         tries="cuts a host off and switches it off for a while, before a date of `enforce`",
         expected=Expected.BOUNDED,

@@ -37,6 +37,15 @@ def other_bytes(seed: int) -> WorldPlan:
     )
 
 
+def rehearsed_resume(seed: int) -> WorldPlan:
+    """A pause, and a resume that the quorum signed for a rehearsal of the same name."""
+    return _acted(
+        seed,
+        Act(at_ms=600_000, act="pause", scope=CLUSTER),
+        Act(at_ms=900_000, act="rehearsed-resume"),
+    )
+
+
 def _tight(seed: int, *acts: Act, delay_ms: int = 0) -> WorldPlan:
     budget = Budget(scope=Scope(ScopeKind.CLUSTER, "alpha"), cap_tflop=TIGHT_TFLOP)
     policy = replace(POLICY, budgets=(budget,), loosening_delay_ms=delay_ms)
@@ -46,6 +55,13 @@ def _tight(seed: int, *acts: Act, delay_ms: int = 0) -> WorldPlan:
 def cap_by_one(seed: int) -> WorldPlan:
     """One officer, who signs twice, raises a tight cap."""
     return _tight(seed, Act(at_ms=300_000, act="rogue-cap", scope=CLUSTER, cap_tflop=WIDE_TFLOP))
+
+
+def rehearsed_cap(seed: int) -> WorldPlan:
+    """A tight cap, and a wide one that the quorum signed for a rehearsal of the same name."""
+    return _tight(
+        seed, Act(at_ms=300_000, act="rehearsed-cap", scope=CLUSTER, cap_tflop=WIDE_TFLOP)
+    )
 
 
 def cap_that_waits(seed: int) -> WorldPlan:

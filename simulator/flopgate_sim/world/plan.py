@@ -7,7 +7,7 @@ from functools import cache
 
 from flopgate_agent.gate.settings import REPORT_INTERVAL_MS
 from flopgate_proto.chips import ChipSpec
-from flopgate_proto.values.common import Phase
+from flopgate_proto.values.common import Phase, Scope, ScopeKind
 from flopgate_proto.values.orders import LINK_MBIT_PER_S, Policy
 from flopgate_sim.scenario.profiles import ChipProfile
 from flopgate_sim.world.nature.engine import US_PER_MS
@@ -166,7 +166,8 @@ class Act:
         act: one of `rulings.RULINGS`, or ``pause``, ``emergency``, ``policy_budget``,
             ``policy_phase``, ``resume`` (of all pauses that stand) or ``resume-first`` (of the
             oldest). What must not work: ``rogue-resume`` and ``rogue-cap`` (one officer signs
-            twice), ``mixed-resume`` (his signature beside another's over other bytes). Of
+            twice), ``mixed-resume`` (his signature beside another's over other bytes),
+            ``rehearsed-resume`` and ``rehearsed-cap`` (signed for a rehearsal of the same name). Of
             seats: ``demote`` (the other authority only receives, as far as this one is asked),
             ``promote`` (it has a say again), ``fallback`` (this one alone).
         scope: in words, as ``cluster:alpha``.
@@ -190,6 +191,12 @@ class Act:
     host: str = ""
     names: tuple[str, ...] = ()
     tier: int = 0
+
+    @property
+    def within(self) -> Scope:
+        """Its scope."""
+        kind, _, name = self.scope.partition(":")
+        return Scope(ScopeKind[kind.upper()], name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

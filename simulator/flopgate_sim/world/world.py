@@ -11,10 +11,10 @@ from flopgate_governor.joining.tokens import TokenRecord, write_token
 from flopgate_governor.orders.accepting import accept_order, found
 from flopgate_governor.state import open_state
 from flopgate_proto.envelope import Envelope
-from flopgate_proto.values.common import Scope, ScopeKind
 from flopgate_sim.disk import DiskLayer
 from flopgate_sim.world.acts.errands import JOIN, Errands
 from flopgate_sim.world.acts.keys import KeyReplacement
+from flopgate_sim.world.acts.posing import POSED, posing
 from flopgate_sim.world.acts.rulings import RULINGS, ruling
 from flopgate_sim.world.faults.table import APPLY
 from flopgate_sim.world.governors.governor import Governor
@@ -261,18 +261,14 @@ class World:
             return
         match act.act:
             case "pause" | "emergency":
-                order = officers.pause(_scope(act.scope), emergency=act.act == "emergency")
+                order = officers.pause(act.within, emergency=act.act == "emergency")
             case "resume" | "resume-first":
                 standing = tuple(governor.truth.pauses)
                 if not standing:
                     return
                 order = officers.resume(standing if act.act == "resume" else standing[:1])
-            case "rogue-resume" | "mixed-resume":
-                pauses = tuple(governor.truth.pauses)
-                lift = officers.rogue_resume if act.act == "rogue-resume" else officers.mixed_resume
-                order = lift(pauses)
-            case "rogue-cap":
-                order = officers.rogue_cap(_scope(act.scope), act.cap_tflop)
+            case posed if posed in POSED:
+                order = posing(act, officers, tuple(governor.truth.pauses))
             case "demote":
                 other = self.governors[1 - act.authority].name
                 order = officers.seats((other,), act.fallback_ms)
@@ -280,9 +276,9 @@ class World:
                 order = officers.seats((), act.fallback_ms)
             case "policy_phase":
                 now_unix_ms = governor.clocks.true_unix_ms
-                order = officers.phase(_scope(act.scope), act.phase, now_unix_ms)
+                order = officers.phase(act.within, act.phase, now_unix_ms)
             case _:
-                order = officers.cap(_scope(act.scope), act.cap_tflop)
+                order = officers.cap(act.within, act.cap_tflop)
         self.engine.note(governor.name, f"officers: {act.act} {act.scope}")
         self._bring(governor, order)
 
@@ -391,8 +387,3 @@ def gate_token(authority: str, record: TokenRecord) -> GateToken:
 
 def _ignore(*_what: object) -> None:
     """Nobody watches."""
-
-
-def _scope(words: str) -> Scope:
-    kind, _, name = words.partition(":")
-    return Scope(ScopeKind[kind.upper()], name)

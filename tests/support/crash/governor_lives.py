@@ -12,7 +12,7 @@ import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from traceback import format_exc
 from typing import Final, Self
@@ -22,6 +22,7 @@ import grpc
 from flopgate_governor.desk.client import UnreachableError, submit
 from flopgate_governor.files import Layout, read_signing_key
 from flopgate_governor.policies.form import DEFAULT_POLICY
+from flopgate_governor.wiring import load_authority_id
 from flopgate_proto.codec import decode_admission, encode_order
 from flopgate_proto.envelope import Envelope, seal
 from flopgate_proto.joining import JoinToken
@@ -203,7 +204,8 @@ class GovernorLives(ABC):
         return self._log().read_text()[self._said :]
 
     def _signed(self, order: Order) -> Envelope:
-        return seal(*encode_order(order), self._officers)
+        whole = replace(order, authority_id=load_authority_id(self._layout))
+        return seal(*encode_order(whole), self._officers)
 
     def _order(self, order: Envelope) -> bytes:
         self._untold = order

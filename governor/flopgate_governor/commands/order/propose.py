@@ -207,8 +207,8 @@ def _seats(arguments: argparse.Namespace, layout: Layout) -> Order:
 
 def _trust(arguments: argparse.Namespace, layout: Layout) -> Order:
     with opened(layout) as state:
-        version = state.book.orders.trust.root.version + 1
-    return read_root(arguments.file, state.authority, version)
+        before = state.book.orders.trust
+    return read_root(arguments.file, before)
 
 
 _ORDERS: Final[dict[str, Callable[[argparse.Namespace, Layout], Order]]] = {

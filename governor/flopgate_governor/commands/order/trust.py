@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Read the store and print."""
     with opened(Layout(arguments.dir)) as state:
         digests, root = [one.digest.hex() for one in state.book.roots], state.book.orders.trust.root
-    lines = [f"# Hosts pin the first trust root: {digests[0]}"]
+    lines = [f"# The authority's id; hosts pin it as the first trust root: {digests[0]}"]
     if len(digests) > 1:
         lines.append(f"# Other authorities and inspectors name the newest, too: {digests[-1]}")
     told = {"first_trust_root_digest": digests[0], "trust_root_digests": digests}

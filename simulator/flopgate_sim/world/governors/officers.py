@@ -43,13 +43,21 @@ class Officers:
         permit: the online key that their governor starts with.
         stolen: former ones, that thieves may have.
         issued: everything that they signed, oldest first.
+        authority_id: digest of their first trust root.
     """
 
     def __init__(
-        self, streams: Streams, authority: str, policy: Policy, *, count: int = 3, quorum: int = 2
+        self,
+        streams: Streams,
+        authority: str,
+        policy: Policy,
+        *,
+        count: int = 3,
+        quorum: int = 2,
+        founding: str = "root",
     ) -> None:
         self.authority = authority
-        self.policy = replace(policy, authority=authority)
+        self.authority_id = b""
         self.permit = streams.key(f"permit/{authority}")
         self.stolen: list[SigningKey] = []
         self.log = _ed25519(streams.entropy(f"log/{authority}", 32))
@@ -58,10 +66,12 @@ class Officers:
         self._quorum = quorum
         self._nonces = self._seats = self._permits = self._delegations = 0
         self.issued: list[Envelope] = []
-        self.trust_root = self._trust_root()
+        self.trust_root = self._trust_root(streams.entropy(f"{founding}/{authority}", 16))
         self.root = self.sign(self.trust_root)
+        self.authority_id = self.root.digest
+        self.policy = replace(policy, authority=authority, authority_id=self.authority_id)
 
-    def _trust_root(self) -> TrustRoot:
+    def _trust_root(self, nonce: bytes) -> TrustRoot:
         everyone = tuple(range(len(self._keys)))
         return TrustRoot(
             authority=self.authority,
@@ -78,14 +88,29 @@ class Officers:
                 )
                 for name in sorted(set(ROLE_OF.values()))
             ),
+            nonce=nonce,
+        )
+
+    def rehearsal(self) -> Officers:
+        """The same officers with the same keys, as they rehearse under the same name."""
+        return Officers(
+            self._streams,
+            self.authority,
+            self.policy,
+            count=len(self._keys),
+            quorum=self._quorum,
+            founding="rehearsal",
         )
 
     def sign(self, order: Order, signers: int | None = None) -> Envelope:
         """An order under the signatures of the quorum, or of so many."""
-        kind, payload = encode_order(order)
-        envelope = seal(kind, payload, self._keys[: self._quorum if signers is None else signers])
+        signed = self._keys[: self._quorum if signers is None else signers]
+        envelope = self._sealed(order, signed)
         self.issued.append(envelope)
         return envelope
+
+    def _sealed(self, order: Order, keys: list[SigningKey]) -> Envelope:
+        return seal(*encode_order(replace(order, authority_id=self.authority_id)), keys)
 
     def _nonce(self) -> bytes:
         self._nonces += 1
@@ -181,16 +206,16 @@ class Officers:
         veto = Veto(
             authority=self.authority, order_digest=order, nonce=self._nonce(), reason=reason
         )
-        return seal(*encode_order(veto), self._keys[-1:])
+        return self._sealed(veto, self._keys[-1:])
 
     def _mixed(self, mine: Order, others: Order) -> Envelope:
         """One officer signed this, the other something else."""
-        signed = seal(*encode_order(mine), self._keys[:1])
-        other = seal(*encode_order(others), self._keys[1:2])
+        signed = self._sealed(mine, self._keys[:1])
+        other = self._sealed(others, self._keys[1:2])
         return replace(signed, signatures=(*signed.signatures, *other.signatures))
 
     def _twice(self, order: Order) -> Envelope:
-        return cosign(seal(*encode_order(order), self._keys[:1]), self._keys[0])
+        return cosign(self._sealed(order, self._keys[:1]), self._keys[0])
 
     def _resume(self, digests: tuple[bytes, ...]) -> Resume:
         return Resume(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flopgate_proto.codec import encode_order
+from flopgate_proto.codec import decode_order, encode_order
 from flopgate_proto.envelope import Envelope, pae, statement_digest
 from flopgate_proto.errors import ForgedError
 from flopgate_proto.keys import VerifyingKey
@@ -14,10 +14,16 @@ from flopgate_proto.values.orders import Order, Pause, Policy, TrustRoot
 
 
 def by_quorum(envelope: Envelope, root: TrustRoot) -> bool:
-    """Whether enough different officers, who hold the role, signed exactly these bytes."""
+    """Whether enough officers, who hold the role, signed exactly these bytes for this authority.
+
+    ``root``: its first, by which the same officers' authorities of one name are told apart.
+    """
     wanted = ROLE_OF[envelope.payload_type]
     role = next((one for one in root.roles if one.name == wanted), None)
     if role is None:
+        return False
+    order = decode_order(envelope.payload_type, envelope.payload)
+    if order.authority_id != statement_digest(*encode_order(root)):
         return False
     officers = set()
     for index in role.keys:
