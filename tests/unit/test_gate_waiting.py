@@ -96,15 +96,38 @@ def test_law_6_a_looser_policy_waits_and_permits_under_it_are_cut() -> None:
     """The authority counts the delay by its own clock: its permits must not be thrown away."""
     rig = slow()
     rig.order(looser(rig, lifetime_ms=40_000))
-    rig.authority.terms = {"lifetime_ms": 40_000}
+    rig.authority.terms = {
+        "lifetime_ms": 40_000,
+        "wind_down_ms": QUICK["lifetime_ms"] + 1,
+        "renew_after_ms": QUICK["lifetime_ms"] + 1,
+    }
     rig.run(20_000)
     permission = rig.core.permissions[WORKLOAD]
     assert isinstance(permission, Allowed)
     assert permission.until_ms - rig.core.elapsed_ms <= QUICK["lifetime_ms"]
+    permit = rig.core.authorities[rig.authority.name].permit
+    assert permit is not None
+    assert permit.wind_down_ms == permit.renew_after_ms == permit.lifetime_ms
+    rig.authority.terms = {"lifetime_ms": 40_000}
     rig.run(DELAY_MS)
     permission = rig.core.permissions[WORKLOAD]
     assert isinstance(permission, Allowed)
     assert permission.until_ms - rig.core.elapsed_ms > QUICK["lifetime_ms"]
+
+
+def test_law_6_no_host_is_exempt_by_a_policy_that_waits() -> None:
+    authority = GateAuthority()
+    authority.policy = replace(
+        authority.policy, loosening_delay_ms=DELAY_MS, threshold_tflop_per_s=1
+    )
+    rig = running(authority)
+    rig.order(looser(rig, threshold_tflop_per_s=10**9))
+    held = rig.core.authorities[rig.authority.name]
+    assert [one.threshold_tflop_per_s for one in held.waiting_policies] == [10**9]
+    rig.authority.terms = {"exempt": True}
+    rig.run(QUICK["lifetime_ms"] + 5_000)
+    assert {error.code for error in rig.refused} == {"permit.waits"}
+    assert denied(rig) in {"permit.expired", "permit.none"}
 
 
 def test_law_6_beyond_every_policy_that_officers_signed_nothing_is_taken() -> None:

@@ -45,6 +45,53 @@ def test_law_6_a_lapse_holds_until_it_is_confirmed_whoever_signed_it(side: Side)
 
 
 @pytest.mark.parametrize("side", SIDES)
+def test_law_6_what_was_confirmed_stays_so_when_another_pause_is(side: Side) -> None:
+    book = opened(side)
+    for number in (1, 2):
+        wide = orders.pause(scope=EVERYTHING, lapse_ms=10, nonce=bytes([number]) * 16)
+        pause = orders.sealed_order(wide, OFFICER_KEYS)
+        confirmed = orders.sealed_order(further_orders.confirmation(pauses=(pause.digest,)))
+        book = book.accept(pause, 5).book.accept(confirmed, 6).book
+    assert [held.lapse_ms for held in book.pauses] == [None, None]
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_law_6_an_older_delegation_is_not_the_newest_again(side: Side) -> None:
+    """Whoever keeps one back would prolong the span of its key by bringing it later."""
+    newer, older = (orders.sealed_order(orders.delegation(serial=serial)) for serial in (4, 3))
+    book = opened(side).accept(newer, 1).book
+    for late in (older, orders.sealed_order(orders.delegation(serial=4, span_ms=1))):
+        with pytest.raises(HistoryError, match=r"order\.version"):
+            book.accept(late, 2)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_law_6_no_more_than_so_many_orders_wait(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order_book, "ORDERS_WAITING_MAX", 2)
+    book = opened(side)
+    for version in (2, 3):
+        waits = replace(looser(book), version=version)
+        book = book.accept(orders.sealed_order(waits), 1).book
+    with pytest.raises(HistoryError, match=r"order\.waiting"):
+        book.accept(orders.sealed_order(replace(looser(book), version=4)), 1)
+    # What tightens does not wait, and is taken.
+    assert book.accept(orders.sealed_order(orders.pause()), 1).book.pauses
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_law_6_a_veto_is_in_time_until_somebody_acted_on_what_is_due(side: Side) -> None:
+    book = opened(side)
+    held = orders.sealed_order(looser(book))
+    book = book.accept(held, 0).book
+    veto = further_orders.veto(order_digest=held.digest)
+    book = book.accept(orders.sealed_order(veto, OFFICER_KEYS[2:]), DELAY_MS + 5).book
+    assert (book.policy_version, book.waiting) == (1, ())
+    assert [one.code for one in book.fallen] == ["order.vetoed"]
+
+
+@pytest.mark.parametrize("side", SIDES)
 def test_law_6_what_loosens_comes_into_force_when_its_time_has_come(side: Side) -> None:
     book = opened(side)
     order = orders.sealed_order(looser(book))

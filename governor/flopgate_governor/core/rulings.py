@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from flopgate_governor.core.decide import rate_flop_per_s, reach_tflop
@@ -202,7 +202,7 @@ def relieve(
     """
     lane = lanes.get(order.workload) or LaneFacts(workload=order.workload)
     scopes = lane_scopes(host, order.workload)
-    left = min(lane.unaccounted_tflop - relieved_tflop, *_unaccounted(books, scopes))
+    left = lane.unaccounted_tflop - relieved_tflop
     if order.amount_tflop > left:
         rest, asked = flop_texts(max(0, left), order.amount_tflop)
         raise HistoryError(
@@ -213,7 +213,3 @@ def relieve(
         )
     before = LaneFacts(workload=order.workload, unaccounted_tflop=order.amount_tflop)
     books.move(scopes, before, LaneFacts(workload=order.workload))
-
-
-def _unaccounted(books: Books, scopes: Iterable[str]) -> list[int]:
-    return [books.of(scope).unaccounted_tflop for scope in scopes]
