@@ -167,7 +167,7 @@ class AskedHost:
                 self.up()
                 work()
             except TroubleError as error:
-                if not self._switch.struck:
+                if not (self._switch.struck or self.moves):
                     raise CrashError(f"nothing has befallen the gate: {error}") from error
                 self.ended()
                 self._switch.disarm()
