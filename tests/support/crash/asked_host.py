@@ -53,6 +53,7 @@ class AskedHost:
     Attributes:
         mode: of the courier.
         moves: whether the gate may end by itself, to start again otherwise.
+        told: by each gate that has ended.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class AskedHost:
         self._couriers: list[dict[int, Envelope]] = []
         self.mode = "grant"
         self.moves = False
+        self.told: list[str] = []
         self._is_reached = False
         self.gate = GateHost(folder, lanes, tpm=tpm, gpus=sum(map(len, lanes.values())))
         authority = self.gate.authority
@@ -142,6 +144,7 @@ class AskedHost:
                 raise CrashError(f"the gate ended with {code}: {said[-3000:]}")
         else:
             self.gate.kill_gate()
+        self.told.append(self.gate.said)
         if "Traceback" in said:
             raise CrashError(f"the gate met an error that it does not know: {said[-3000:]}")
         self._check_chain()

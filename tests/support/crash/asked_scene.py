@@ -218,7 +218,8 @@ class AskedScene:
             failed = strike is not None and not strike.how.kills
             # A gate that cannot keep what it must holds its lanes, up to their end.
             if job.poll() is not None and not failed:
-                raise CrashError("the job that declared was ended")
+                told = "\n".join([*host.told, host.gate.logged()])
+                raise CrashError(f"the job that declared was ended: {told[-9000:]}")
             host.ended(signal.SIGTERM)
             job.kill()
             job.wait()

@@ -371,7 +371,8 @@ class SiteScene:
     def _told(self) -> str:
         courier = (self._folder / "courier.log").read_text()[-1500:]
         governor = (self._folder / "g" / "log").read_text()[-1500:]
-        return f"{self._host.logged()[-1500:]}\n{courier}\n{governor}"
+        gate = f"{self._host.said[-3000:]}\n{self._host.logged()[-1500:]}"
+        return f"{gate}\n{self._host.watched()[-1500:]}\n{courier}\n{governor}"
 
     # ------------------------------------------------------------------ the judge
 
