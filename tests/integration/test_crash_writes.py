@@ -91,10 +91,10 @@ def test_law_9_a_host_whose_gate_or_courier_dies_at_its_writes(tmp_path: Path) -
         at(f"fdatasync {LEDGER}", how=How.AFTER),
     )
     deaths = (
-        ("gate", at("pwrite memfd:allowance (deleted)", 2, How.HALF)),
+        ("gate", at("pwrite memfd:allowance (deleted)", how=How.HALF)),
         ("gate", at(f"fdatasync {LEDGER}", 3)),
         ("courier", at("rename courier/certificates/gov.example.pem")),
-        ("gate", at("pwrite memfd:allowance (deleted)", 2, How.FULL)),
+        ("gate", at("pwrite memfd:allowance (deleted)", how=How.FULL)),
         ("gate", at(f"fdatasync {LEDGER}", 3, How.FAIL)),
     )
     with SiteScene(tmp_path, births) as scene:
