@@ -28,4 +28,4 @@ def test_every_scene_plays_and_every_law_holds() -> None:
 
 def test_a_demonstration_too_small_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--hosts", "2"]) == 2
-    assert "--hosts must be at least 4" in capsys.readouterr().err
+    assert "--hosts is 2. Write 4 or more." in capsys.readouterr().err
