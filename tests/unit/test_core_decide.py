@@ -10,8 +10,6 @@ from flopgate_governor.core.decide import Asked, Standing, decide
 from flopgate_governor.core.facts import (
     Books,
     Grant,
-    Host,
-    HostFacts,
     LaneFacts,
     Licensed,
 )
@@ -20,6 +18,7 @@ from flopgate_proto.values import Budget, Ceiling, Refusal, Scope, ScopeKind, Si
 from tests.support import orders
 from tests.support.fixed import PERMIT_KEY
 from tests.support.governor import POLICY, FakeHost
+from tests.support.host_facts import facts
 
 CHIPS_TFLOP = 10**9
 """More than there are chips for."""
@@ -36,8 +35,8 @@ GRANT = Grant(
 
 def asked(*grants: Grant) -> Asked:
     (lane,) = FakeHost(1, chips=0).value().lanes
-    facts = LaneFacts(workload=lane.workload, allotted_tflop=100, grants=grants)
-    return Asked(lane=lane, facts=facts, headroom_tflop=1)
+    known = LaneFacts(workload=lane.workload, allotted_tflop=100, grants=grants)
+    return Asked(lane=lane, facts=known, headroom_tflop=1)
 
 
 def test_law_2_a_ceiling_covers_the_one_before_and_no_reserve_on_top() -> None:
@@ -59,16 +58,6 @@ def test_law_2_a_ceiling_covers_the_one_before_and_no_reserve_on_top() -> None:
 def test_law_2_lost_grants_run_as_long_as_any_of_the_budget_can(
     covered: set[str], scopes: tuple[str, ...], *, waits_exempt: bool
 ) -> None:
-    fake = FakeHost(1, chips=0)
-    host = Host(
-        host_id=fake.host_id,
-        spki=fake.key.spki,
-        cluster="c1",
-        custodian="cu",
-        site="s1",
-        jurisdiction="x",
-        chips=(),
-    )
     policy = replace(POLICY, drift_ppm=0)
     assert policy.lifetime_ms < policy.exempt_lifetime_ms
     runs_ms = policy.exempt_lifetime_ms if waits_exempt else policy.lifetime_ms
@@ -83,9 +72,13 @@ def test_law_2_lost_grants_run_as_long_as_any_of_the_budget_can(
             unix_ms=unix_ms,
             reconciled_unix_ms=0,
         )
-        facts = HostFacts(host=host, sequence=7, head=bytes(32))
         return decide(
-            asked(), host=facts, pauses=(), stale=False, books=Books(), standing=standing
+            asked(),
+            host=facts(FakeHost(1)),
+            pauses=(),
+            stale=False,
+            books=Books(),
+            standing=standing,
         ).outcome
 
     early = outcome(runs_ms - 1)

@@ -8,24 +8,11 @@ import pytest
 
 from flopgate_governor.core.account import ROUNDING_TFLOP, unbooked_tflop
 from flopgate_governor.core.chain import check_continuity, place
-from flopgate_governor.core.facts import Host, HostFacts, LaneFacts
+from flopgate_governor.core.facts import LaneFacts
 from flopgate_proto.errors import HistoryError, MalformedError
 from flopgate_proto.values import ChargedFigure, Figures
 from tests.support.governor import FakeHost
-
-
-def facts(host: FakeHost, sequence: int) -> HostFacts:
-    enrolled = Host(
-        host_id=host.host_id,
-        spki=host.key.spki,
-        cluster="c1",
-        custodian="cu",
-        site="s1",
-        jurisdiction="x",
-        chips=(),
-        enrolled_sequence=sequence,
-    )
-    return HostFacts(host=enrolled, sequence=sequence, head=bytes(32))
+from tests.support.host_facts import facts
 
 
 def test_law_4_the_report_at_which_a_host_joined_is_no_other_history() -> None:

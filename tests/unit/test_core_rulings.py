@@ -12,8 +12,6 @@ from flopgate_governor.core.facts import (
     Books,
     Chain,
     Grant,
-    Host,
-    HostFacts,
     IssuedAnswer,
     LaneFacts,
     Licensed,
@@ -23,24 +21,14 @@ from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values import SingleUse
 from flopgate_proto.values.common import ChargedFigure
 from tests.support.governor import FakeHost
+from tests.support.host_facts import facts
 
 HEARD_UNIX_MS = 5_000_000
 
 
 def chain(*grants: Grant) -> Chain:
-    fake = FakeHost(1)
-    host = Host(
-        host_id=fake.host_id,
-        spki=fake.key.spki,
-        cluster="c1",
-        custodian="cu",
-        site="s1",
-        jurisdiction="x",
-        chips=(),
-    )
-    facts = HostFacts(host=host, sequence=7, head=bytes(32), heard_unix_ms=HEARD_UNIX_MS)
     lane = LaneFacts(workload="w1", allotted_tflop=COUNT_MAX - 10, grants=grants)
-    return Chain(facts=facts, lanes={"w1": lane})
+    return Chain(facts=facts(FakeHost(1), heard_unix_ms=HEARD_UNIX_MS), lanes={"w1": lane})
 
 
 def test_law_2_a_reserve_beside_the_highest_ceiling_is_spent_up_to_the_highest_count() -> None:
@@ -79,25 +67,25 @@ def test_law_3_an_adopted_history_was_heard_no_later_than_it_shows(
     """Its silence is charged from there, whatever the history on record was heard to say since."""
     head = FakeHost(1).value()
     quoted = IssuedAnswer(digest=bytes(32), batch_number=1, governor_unix_ms=quoted_unix_ms)
-    facts, _ = rulings.adopt_other(chain(), head, bytes(32), quoted, Books(), added_tflop={})
-    assert facts.heard_unix_ms == heard_unix_ms
+    adopted, _ = rulings.adopt_other(chain(), head, bytes(32), quoted, Books(), added_tflop={})
+    assert adopted.heard_unix_ms == heard_unix_ms
 
 
 def test_law_5_an_adopted_history_goes_on_where_the_counter_and_its_answers_stood() -> None:
     """Else a counter that goes back, or an answer of before, would look like the first one."""
-    known, head = chain(), FakeHost(1).value()
+    known, head = chain(), FakeHost(1, allotted_tflop=40).value()
     known = replace(known, facts=replace(known.facts, spent_counter=9))
     quoted = IssuedAnswer(digest=bytes(32), batch_number=4, governor_unix_ms=HEARD_UNIX_MS)
-    facts, lanes = rulings.adopt_other(known, head, bytes(32), quoted, Books(), added_tflop={})
-    assert facts.spent_counter == 9
-    assert facts.quoted == facts.issued == quoted
+    adopted, lanes = rulings.adopt_other(known, head, bytes(32), quoted, Books(), added_tflop={})
+    assert adopted.spent_counter == 9
+    assert adopted.quoted == adopted.issued == quoted
     # What it tells as granted was granted to the other one: of this lane nothing is settled yet.
     assert [lane.settled_tflop for lane in lanes.values()] == [0]
 
 
 @pytest.mark.parametrize("reason", sorted(ENDED))
 def test_law_4_no_adoption_opens_a_chain_that_has_ended(reason: str) -> None:
-    ended = replace(chain().facts, refused_reason=reason)
+    ended = facts(FakeHost(1), refused_reason=reason)
     with pytest.raises(HistoryError, match=r"adoption\.not-closed"):
         rulings.check_adoptable(ended)
 
