@@ -237,6 +237,7 @@ class GovernorTruth(LaneSums):
         """These messages are about to be judged, at this time of the governor's own."""
         self.pass_time(unix_ms)
         self._batch = {}
+        self.keys.begin()
         read: list[tuple[Host, bytes, pb.Report]] = []
         for submission in submissions:
             for signed in submission.reports:

@@ -27,11 +27,13 @@ class KeyTruth:
 
     Attributes:
         revoked: ids of keys; a store that was put back may have forgotten some.
-        disowned: digests of reports that quote, with its root, what a thief signed with one.
+        disowned: digests of reports of one batch that quote what a thief signed with one, and have
+            its root beside them.
     """
 
     revoked: set[str] = field(default_factory=set)
     disowned: set[bytes] = field(default_factory=set)
+    _bare: set[bytes] = field(default_factory=set)
     _spkis: dict[str, bytes] = field(default_factory=dict)
 
     def ordered(self, envelope: Envelope, order: Order, root: TrustRoot) -> None:
@@ -53,6 +55,11 @@ class KeyTruth:
             if pb.Answer.FromString(leaf.payload).request_digest not in told:
                 yield 7, f"an answer is signed by the revoked key {signature.keyid[:12]}"
 
+    def begin(self) -> None:
+        """Another batch: what a report brought before, it need not bring again."""
+        self.disowned.clear()
+        self._bare.clear()
+
     def offered(
         self, signed: pb.SignedReport, report: pb.Report, digest: bytes, gave: Container[bytes]
     ) -> None:
@@ -70,11 +77,14 @@ class KeyTruth:
                 for quote in report.quotes
             ):
                 self.disowned.add(digest)
+                return
+        self._bare.add(digest)
 
     def turned_away(self, notices: Iterable[pb.Notice]) -> Iterator[tuple[int, str]]:
         """A gate that a thief misled is believed, or it would never get another answer."""
         for notice in notices:
-            if notice.reason in _UNKNOWN and notice.statement_digest in self.disowned:
+            shown = notice.statement_digest in self.disowned - self._bare
+            if notice.reason in _UNKNOWN and shown:
                 yield 8, f"{notice.reason} of what was quoted of a thief, under a revoked key"
 
     def granted(self, request_digest: bytes) -> Iterator[tuple[int, str]]:
