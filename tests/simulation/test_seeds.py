@@ -16,6 +16,7 @@ from flopgate_sim.world.run import run_job
 
 SMALL, TINY = range(1, 31), range(1, 121)
 REGRESSIONS = (
+    ("gpu-chaos", 44),
     ("old-drivers", 42),
     ("small-faults", 15),
     ("small-faults", 50_011),

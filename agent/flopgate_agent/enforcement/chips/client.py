@@ -27,7 +27,7 @@ from flopgate_agent.enforcement.chips.wire import (
 ANSWER_MS_MAX = 10_000
 """Eight chips take 0.6 s and a start; a driver without persistence takes some seconds to open."""
 RETRY_MS, RETRY_MS_MAX = 1_000, 60_000
-"""Before the next try of what a child could not bring to an end; doubles."""
+"""Before the next try of what a child could not bring to an end; doubles until one more chip hangs."""
 RENEW_MS = 60_000
 """Held chips are set again so often: whoever changed them meanwhile is found out."""
 STUCK_MAX = 4
@@ -211,6 +211,8 @@ class ChipLimits:
         if ended or (self._asked and now_ms >= self._due_ms):
             if self._asked and self._at not in self._hung:
                 self._hung.add(self._at)
+                # The others need not wait for it: the next child leaves it out.
+                self._retry_ms = RETRY_MS
                 detail = "ENDED" if ended else "HANGS"
                 told.append(Fact(uuid=self._at, rung=_CHIP, state=State.REFUSED, detail=detail))
             self._drop(child, now_ms)
