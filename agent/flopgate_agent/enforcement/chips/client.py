@@ -27,7 +27,7 @@ from flopgate_agent.enforcement.chips.wire import (
 ANSWER_MS_MAX = 10_000
 """Eight chips take 0.6 s and a start; a driver without persistence takes some seconds to open."""
 RETRY_MS, RETRY_MS_MAX = 1_000, 60_000
-"""Before the next try of what a child could not bring to an end; doubles until one more chip hangs."""
+"""Before the next try of what no child brought to an end; doubles until one more chip hangs."""
 RENEW_MS = 60_000
 """Held chips are set again so often: whoever changed them meanwhile is found out."""
 STUCK_MAX = 4
