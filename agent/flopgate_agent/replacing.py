@@ -48,6 +48,15 @@ def replace_file(
             os.close(folder)
 
 
+def stamp(path: Path) -> tuple[int, int] | None:
+    """Of the file that lies there: each that replaces it has another. ``None``: there is none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 def keep_host_key(path: Path, data: bytes) -> None:
     """Make what stands for the host key durable: it is used for nothing before.
 

@@ -11,7 +11,7 @@ import pytest
 
 from flopgate_agent.enforcement.chips import State, Wish
 from flopgate_sim.nvml import NvmlError
-from tests.support.chip_host import chip_host
+from tests.support.chip_host import BOOT, chip_host
 
 PROHIBITED, EXCLUSIVE = 2, 3
 LOWEST_MHZ, LOWEST_MW, ALL_MW = 210, 200_000, 700_000
@@ -291,3 +291,31 @@ def test_what_a_hung_child_had_set_before_it_was_killed_is_undone(tmp_path: Path
         host.driver.clear_faults()
         host.set(Wish.FREE)
         assert host.driver.compute_mode(0) == 0
+
+
+def test_what_somebody_else_closes_after_a_chip_was_opened_is_opened_again(tmp_path: Path) -> None:
+    with chip_host(tmp_path) as host:
+        host.set(Wish.FREE)
+        late = host.gate()
+        late.want(host.uuids, Wish.DENIED)
+        while not late.idle:
+            late.handle_timer(0)
+        late.close()
+        assert host.driver.compute_mode(0) == PROHIBITED
+        host.until(lambda: host.driver.compute_mode(0) == 0, "the chip to be opened again")
+
+
+def test_a_record_that_no_rung_understands_is_not_undone_for_ever(tmp_path: Path) -> None:
+    with chip_host(tmp_path) as host:
+        record = tmp_path / "state" / f"{host.uuids[0]}.chip.json"
+        record.parent.mkdir()
+        before = {"compute_mode": 0, "of another version": 7}
+        record.write_text(json.dumps({"boot_id": BOOT, "before": before}))
+        host.set(Wish.FREE)
+        for _ in range(30):
+            host.turn()
+        host.until(lambda: host.limits.idle and not host.limits.pids, "the child to end")
+        for _ in range(30):
+            host.turn()
+            assert not host.limits.pids
+        assert json.loads(record.read_text())["before"] == {"of another version": 7}

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -17,11 +17,12 @@ from typing import Final
 import pytest
 
 from flopgate_agent.clocks import elapsed_ms
-from flopgate_agent.lockdown.lease import boot_lease_path, lease_path
+from flopgate_agent.lockdown.lease import acting_lock, boot_lease_path, lease_path
+from flopgate_agent.lockdown.process import TICK_S
 from flopgate_proto.values import LaneState, Phase, PhaseRule, Scope, ScopeKind
 from flopgate_sim.nvml import Workload
 from tests.support.gate_host import WATCHDOG_MS, GateHost
-from tests.support.locked_down import BOUND_MS, reboot, running, watched_host
+from tests.support.locked_down import BOUND_MS, reboot, running, setter_of, watched_host
 from tests.support.waiting import until
 
 PATIENT_MS: Final = 3 * WATCHDOG_MS
@@ -178,3 +179,26 @@ def test_a_gate_that_comes_back_in_time_loses_no_job(cases: dict[str, Case]) -> 
     assert case.spared()
     case.host.until_state("run-7", LaneState.RUNNING)
     assert "gate.gone" not in case.host.watched()
+
+
+def test_the_last_act_of_a_lockdown_keeps_no_job_out_of_a_lane_that_runs(host: GateHost) -> None:
+    running(host)
+    host.kill_gate()
+    setter = setter_of(host)
+    os.kill(setter, signal.SIGSTOP)
+    with closing(acting_lock(lease_path(host.door))) as lock:
+        end_s = time.monotonic() + 3 * TICK_S
+        while time.monotonic() < end_s:
+            assert not lock.take(), "a gate waits until the child is done"
+            time.sleep(0.02)
+    assert host.lockdown is not None
+    os.kill(host.lockdown.pid, signal.SIGSTOP)
+    running(host)
+    assert host.gate is not None
+    os.kill(host.gate.pid, signal.SIGSTOP)
+    os.kill(setter, signal.SIGCONT)
+    until(lambda: host.driver.compute_mode(0), "the chip to be closed over the head of the gate")
+    os.kill(host.gate.pid, signal.SIGCONT)
+    until(lambda: not host.driver.compute_mode(0), "the gate to open it again")
+    os.kill(host.lockdown.pid, signal.SIGCONT)
+    assert host.compute(fmt="fp16", drain_ms=100).poll() is None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from flopgate_agent.counters.client import child_environment
 from flopgate_agent.enforcement.chips import ChipLimits, Fact, SetterProcess, Wish
+from flopgate_agent.enforcement.chips.journal import ChipJournal
 from flopgate_sim.nvml import FakeDriver
 from tests.support.waiting import WAIT_S
 
@@ -51,7 +52,8 @@ class ChipHost:
             nodes=self.nodes,
             cgroups=self.cgroups,
         )
-        return ChipLimits(spawn, answer_ms_max=self._answer_ms_max)
+        recorded = ChipJournal(self._folder, boot_id).stamp
+        return ChipLimits(spawn, recorded, answer_ms_max=self._answer_ms_max)
 
     def restart(self, boot_id: str = BOOT) -> None:
         """A gate that knows nothing takes the place of this one."""

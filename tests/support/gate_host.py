@@ -357,7 +357,7 @@ class GateHost:
                 job = self.driver.start_workload(gpus=[gpu], **options)
             return bool(self.driver.running(gpu))
 
-        until(computes, lambda: f"the job to compute; {self.logged()[-2000:]}")
+        until(computes, lambda: f"the job ({job.poll()}) to compute; {self.logged()[-2000:]}")
         return job
 
     def settle(self) -> None:

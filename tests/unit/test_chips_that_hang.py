@@ -56,7 +56,7 @@ class Setter:
 
 def test_of_several_chips_that_hang_each_keeps_the_others_waiting_once() -> None:
     hanging, done = set(UUIDS[:3]), list[str]()
-    limits = ChipLimits(lambda: Setter(hanging, done))
+    limits = ChipLimits(lambda: Setter(hanging, done), lambda _: None)
     limits.want(UUIDS, Wish.DENIED)
     now_ms = 0
     while UUIDS[-1] not in done:

@@ -23,7 +23,7 @@ from flopgate_agent.counters.frames import DriverError, Identities, Samples, Unr
 from flopgate_agent.counters.sample import ChipIdentity as NvmlIdentity
 from flopgate_agent.counters.topology_client import TopologyClient
 from flopgate_agent.enforcement import Enforcer
-from flopgate_agent.enforcement.chips import ChipLimits, setters
+from flopgate_agent.enforcement.chips import chip_limits
 from flopgate_agent.enforcement.chips.device_filter import settle_filters
 from flopgate_agent.gate.core import GateCore
 from flopgate_agent.gate.faults import DRIVER_SILENT
@@ -75,9 +75,9 @@ def make_hand(config: GateConfig, settings: GateSettings, found: Sequence[NvmlId
     how = enforcer_config(config, settings)
     enforcer = Enforcer(how)
     env, boot_id = child_environment(os.environ), settings.boot_id.hex()
-    spawn = setters(how, enforcer.capabilities, env, boot_id)
+    limits = chip_limits(how, enforcer.capabilities, env, boot_id)
     globs, chips = lane_globs(config, settings, found), lane_chips(settings)
-    return Hand(enforcer, globs, chips, ChipLimits(spawn), Announcer(config.notice_socket))
+    return Hand(enforcer, globs, chips, limits, Announcer(config.notice_socket))
 
 
 class GateProcess:

@@ -90,7 +90,8 @@ class Lockdown:
             else:
                 self._rest()
         finally:
-            if free:
+            # What a child sets after a gate has opened the chips would keep its jobs out.
+            if free and not (self._stopper is not None and self._stopper.at_work):
                 self._lock.release()
 
     def _end_gate(self, lease: Lease) -> bool:

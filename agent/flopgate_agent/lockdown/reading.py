@@ -13,6 +13,7 @@ from flopgate_agent.lockdown.lease import (
     of_unknown_lanes,
     read_lease,
 )
+from flopgate_agent.replacing import stamp
 
 UNREADABLE_MS: Final = 30_000
 """A lease that was never understood says nothing of the time that is left. A gate that is started
@@ -55,7 +56,7 @@ class Reading:
             self._understood = lease
         # Not what it says: one that is not understood is a sign of life, too. With the lock: a
         # gate that came back this moment has it before it writes.
-        seen = (_stamp(self._path), gate_lives)
+        seen = (stamp(self._path), gate_lives)
         if self._seen != seen:
             self._seen, self._seen_ms = seen, now_ms
         self.unchanged_ms = now_ms - self._seen_ms
@@ -81,12 +82,3 @@ class Reading:
             return None
         self._troubles.pop(path, None)
         return lease
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """Of the file that lies there; each renewal lays another."""
-    try:
-        found = path.lstat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns

@@ -19,7 +19,7 @@ from typing import Final
 from flopgate_agent.counters.client import SamplerClient, child_environment
 from flopgate_agent.counters.frames import Identities, Samples
 from flopgate_agent.enforcement import Enforcer, EnforcerConfig, FindingId, Outcome
-from flopgate_agent.enforcement.chips import ChipLimits, Wish, setters
+from flopgate_agent.enforcement.chips import Wish, chip_limits
 from flopgate_agent.enforcement.chips.device_filter import settle_filters
 from flopgate_agent.enforcement.jobs import job_pids
 from flopgate_agent.gate.terms import LaneTerm
@@ -54,7 +54,7 @@ class Stopper:
         self._enforcer.adopt()
         # Before a child opens a chip: the gate that closed it spared a lock-down that was.
         settle_filters(how.state_dir, wanted=lease.use_cgroups and lease.device_filter)
-        self._limits = ChipLimits(setters(how, self._enforcer.capabilities, env, boot_id))
+        self._limits = chip_limits(how, self._enforcer.capabilities, env, boot_id)
         self._sampler = SamplerClient(env=env)
         self._started_ms: int | None = None
         self._named: tuple[str, ...] = ()
@@ -79,6 +79,11 @@ class Stopper:
                 self._kill(term, self._reach[term.workload])
         for fact in self._limits.handle_timer(now_ms):
             _LOG.warning("chip %s: %s %s %s", fact.uuid, fact.rung, fact.state, fact.detail)
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a child is about to set chips: it may do so later than it is told to end."""
+        return self._limits.at_work
 
     def close(self) -> None:
         """End the children; what is held stays held."""

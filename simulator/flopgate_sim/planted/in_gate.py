@@ -175,8 +175,8 @@ def undone_untold() -> tuple[Swap, ...]:
 def hung_setter_kept() -> tuple[Swap, ...]:
     make = ChipLimits.__init__
 
-    def patient(self: ChipLimits, spawn: Any) -> None:
-        make(self, spawn, answer_ms_max=FOR_EVER_MS)
+    def patient(self: ChipLimits, *given: Any) -> None:
+        make(self, *given, answer_ms_max=FOR_EVER_MS)
 
     return (Swap(ChipLimits, "__init__", patient),)
 

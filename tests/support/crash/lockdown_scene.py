@@ -24,7 +24,7 @@ from typing import Final, Self
 from flopgate_agent.clocks import elapsed_ms, read_boot_id
 from flopgate_agent.counters.client import child_environment
 from flopgate_agent.enforcement import EnforcerConfig
-from flopgate_agent.enforcement.chips import ChipLimits, Wish, setters
+from flopgate_agent.enforcement.chips import Wish, chip_limits
 from flopgate_agent.enforcement.jobs import lane_id
 from flopgate_agent.enforcement.outcome import Capabilities
 from flopgate_agent.enforcement.processes import ProcessId
@@ -148,7 +148,7 @@ class LockdownScene:
         """As the next gate does, by what the records say."""
         boot_id = read_boot_id().hex()
         env = child_environment({**os.environ, **self._driver.env()})
-        limits = ChipLimits(setters(self._how, CAN, env, boot_id))
+        limits = chip_limits(self._how, CAN, env, boot_id)
         limits.want((self.uuid,), Wish.FREE)
 
         def is_free() -> bool:

@@ -172,6 +172,7 @@ class SiteScene:
     # ------------------------------------------------------------------ processes
 
     def _start_gate(self, env: dict[str, str]) -> None:
+        self._tap.forget_lanes()
         self._host.env = env
         self._host.launch()
 

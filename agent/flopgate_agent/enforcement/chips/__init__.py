@@ -5,7 +5,7 @@ other call; the gate holds only what it wants of each chip (`client`).
 """
 
 from flopgate_agent.enforcement.chips.client import ChipLimits
-from flopgate_agent.enforcement.chips.process import SetterProcess, setters
+from flopgate_agent.enforcement.chips.process import SetterProcess, chip_limits
 from flopgate_agent.enforcement.chips.wire import Fact, State, Wish
 
-__all__ = ["ChipLimits", "Fact", "SetterProcess", "State", "Wish", "setters"]
+__all__ = ["ChipLimits", "Fact", "SetterProcess", "State", "Wish", "chip_limits"]

@@ -3,8 +3,8 @@
 Nothing here waits. `want` notes a wish; `handle_timer` asks the child for what is not fulfilled,
 takes what it said, and kills it when it hangs. The child stays while anything is held, so that what
 is held is let go within a moment, and ends when nothing is. A chip at which one hung comes last
-from then on, and not before that child is gone: the others are served. ``now_ms``: elapsed time of
-the host.
+from then on, and not before that child is gone: the others are served. What a child of somebody
+else closed when this gate had opened it, is opened again. ``now_ms``: elapsed time of the host.
 """
 
 from __future__ import annotations
@@ -74,9 +74,23 @@ class ChipLimits:
         stands: how each rung of each chip stood when it was last set, by (uuid, rung).
     """
 
-    def __init__(self, spawn: Callable[[], Child], *, answer_ms_max: int = ANSWER_MS_MAX) -> None:
-        """``spawn`` starts a child; ``OSError`` where it cannot."""
+    def __init__(
+        self,
+        spawn: Callable[[], Child],
+        recorded: Callable[[str], object],
+        *,
+        answer_ms_max: int = ANSWER_MS_MAX,
+    ) -> None:
+        """What it goes by.
+
+        Args:
+            spawn: starts a child; ``OSError`` where it cannot.
+            recorded: tells the record of what a chip was before from any other of this chip;
+                ``None`` where there is none.
+            answer_ms_max: a child that says nothing for so long hangs.
+        """
         self._spawn = spawn
+        self._recorded = recorded
         self._answer_ms_max = answer_ms_max
         self._wanted: dict[str, Wish] = {}
         self._done: dict[str, Wish] = {}
@@ -93,6 +107,8 @@ class ChipLimits:
         self._hung: set[str] = set()
         self._held: set[str] = set()
         self._refused: set[str] = set()
+        # What was written down of a chip when it was to be opened: it may be nobody's to undo.
+        self._left: dict[str, object] = {}
         self._stuck: list[tuple[Child, str]] = []
         self.stands: dict[tuple[str, str], Fact] = {}
 
@@ -101,6 +117,11 @@ class ChipLimits:
         """Children that live."""
         working = [] if self._child is None else [self._child.pid]
         return (*working, *(child.pid for child, _ in self._stuck))
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a child was asked for something, and is not known to have ended with it."""
+        return bool(self._asked)
 
     @property
     def idle(self) -> bool:
@@ -146,6 +167,7 @@ class ChipLimits:
             told = self._listen(self._child, now_ms)
         if not self._asked:
             self._renew(now_ms)
+            self._open_again()
             self._ask(now_ms)
         if self._child is not None and not self._asked and not self._holding:
             self._dismiss(self._child)
@@ -178,6 +200,15 @@ class ChipLimits:
             self._renew_ms = now_ms + RENEW_MS
             self._done = {uuid: wish for uuid, wish in self._done.items() if wish not in _HOLDING}
 
+    def _open_again(self) -> None:
+        """What was closed after this gate opened it: by the last act of a lock-down, perhaps."""
+        for uuid in [uuid for uuid, wish in self._done.items() if wish is Wish.FREE]:
+            found = self._recorded(uuid)
+            if found is not None and found != self._left.get(uuid):
+                del self._done[uuid]
+                self._held.add(uuid)
+                self._not_before_ms, self._retry_ms = 0, RETRY_MS
+
     def _ask(self, now_ms: int) -> None:
         stuck = {uuid for _, uuid in self._stuck}
         asked = {
@@ -195,6 +226,7 @@ class ChipLimits:
             self._later(now_ms)
             return
         self._asked, self._at, self._refused = asked, "", set()
+        self._left |= {uuid: self._recorded(uuid) for uuid in asked}
         # A child that dies over it may have set a part: nothing is known until one has answered.
         self._done = {uuid: wish for uuid, wish in self._done.items() if uuid not in asked}
         self._held |= {uuid for uuid, wish in asked.items() if wish in _HOLDING}

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Protocol
 
-from flopgate_agent.replacing import replace_file
+from flopgate_agent.replacing import replace_file, stamp
 
 _SUFFIX = ".chip.json"
 _BYTES_MAX = 4096
@@ -71,6 +71,10 @@ class ChipJournal:
         self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         document = {"boot_id": self._boot_id, "before": before}
         replace_file(path, json.dumps(document).encode())
+
+    def stamp(self, uuid: str) -> tuple[int, int] | None:
+        """Another for each record of this chip; ``None`` where there is none, of any boot."""
+        return stamp(self._path(uuid))
 
     def _path(self, uuid: str) -> Path:
         return self._folder / f"{uuid}{_SUFFIX}"

@@ -6,11 +6,13 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from flopgate_agent.enforcement.chips.client import ChipLimits
+from flopgate_agent.enforcement.chips.journal import ChipJournal
 from flopgate_agent.enforcement.outcome import Capabilities
 from flopgate_agent.enforcement.probing import EnforcerConfig
 
@@ -96,11 +98,11 @@ class SetterProcess:
             self._process.wait(timeout=timeout_s)
 
 
-def setters(
+def chip_limits(
     config: EnforcerConfig, can: Capabilities, env: Mapping[str, str], boot_id: str
-) -> Callable[[], SetterProcess]:
-    """Starts children that set what this configuration asks for and this host can."""
-    return partial(
+) -> ChipLimits:
+    """By children that set what this configuration asks for and this host can."""
+    spawn = partial(
         SetterProcess,
         env=env,
         folder=config.state_dir,
@@ -108,3 +110,4 @@ def setters(
         nodes=config.nodes,
         cgroups=can.cgroup_mount if config.device_filter else None,
     )
+    return ChipLimits(spawn, ChipJournal(config.state_dir, boot_id).stamp)

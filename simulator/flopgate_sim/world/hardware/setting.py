@@ -240,7 +240,7 @@ class ChipSetting:
 
     def start(self) -> None:
         """A gate starts, and wants to know what would work."""
-        self._limits, self.timer_ms, self.held = ChipLimits(self._spawn), 0, set()
+        self._limits, self.timer_ms, self.held = ChipLimits(self._spawn, self._recorded), 0, set()
         self._limits.want(self._chips, Wish.PROBE)
 
     def stop(self) -> None:
@@ -290,6 +290,9 @@ class ChipSetting:
             wake=self._wake,
             held=self.held,
         )
+
+    def _recorded(self, uuid: str) -> object:
+        return self._records.load(uuid) or None
 
     def _stuck_at(self, uuid: str) -> bool:
         chip = self._chips.get(uuid)
