@@ -18,7 +18,7 @@ one number are no loss.
 from __future__ import annotations
 
 import enum
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -77,13 +77,17 @@ def contradictions(roots: Iterable[SignedRoot]) -> Iterator[Contradiction]:
     for place, root in enumerate(row):
         if place and numbers[place - 1] == numbers[place]:
             yield Contradiction(conflict=Conflict.ONE_NUMBER, roots=(row[place - 1], root))
-        first = followed.setdefault(root.batch.previous, root)
+        # Of several the latest: what was reconciled before it would excuse this one, too.
+        beside = followed.get(root.batch.previous)
+        followed[root.batch.previous] = root
+        if beside is not None and beside.batch.batch_number < numbers[place]:
+            yield Contradiction(conflict=Conflict.ONE_BEFORE, roots=(beside, root))
         before = known.get(root.batch.previous)
-        if first.batch.batch_number < numbers[place]:
-            yield Contradiction(conflict=Conflict.ONE_BEFORE, roots=(first, root))
-        elif before is not None and before.batch.batch_number >= numbers[place]:
+        if before is None:
+            continue
+        if before.batch.batch_number >= numbers[place]:
             yield Contradiction(conflict=Conflict.BACKWARDS, roots=(root, before))
-        elif before is not None:
-            between = row[bisect_right(numbers, before.batch.batch_number)]
-            if between.batch.batch_number < numbers[place]:
-                yield Contradiction(conflict=Conflict.BETWEEN, roots=(before, between, root))
+            continue
+        between = row[bisect_left(numbers, numbers[place]) - 1]
+        if between is not beside and between.batch.batch_number > before.batch.batch_number:
+            yield Contradiction(conflict=Conflict.BETWEEN, roots=(before, between, root))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flopgate_proto.envelope import Envelope, Signature
-from flopgate_proto.histories import Conflict, SignedRoot, contradictions
+from flopgate_proto.histories import Conflict, Contradiction, SignedRoot, contradictions
 from flopgate_proto.values.answers import BatchRoot
 
 _STEPS = st.lists(st.integers(1, 3), min_size=1, max_size=40)
@@ -61,3 +61,25 @@ def test_two_rows_that_go_on_side_by_side_are_found_without_their_beginning(
     other = row([2] * (length + begin), number=1, tag=3)[begin:]
     conflicts = {told.conflict for told in contradictions([*one, *other])}
     assert Conflict.BETWEEN in conflicts
+
+
+@given(_STEPS, _STEPS, _STEPS, _STEPS)
+def test_what_was_reconciled_hides_no_second_history_after_it(
+    common: list[int], lost: list[int], one: list[int], other: list[int]
+) -> None:
+    """What was lost goes up to the reconciled number; two rows go on from before it."""
+    stem = row(common, tag=1)
+    end = stem[-1]
+    gone = row(lost, end.batch.batch_number, end.digest, tag=2)
+    upto = gone[-1].batch.batch_number
+
+    def told(*rows: list[SignedRoot]) -> list[Contradiction]:
+        found = contradictions([*stem, *gone, *(root for roots in rows for root in roots)])
+        return [each for each in found if not each.is_reconciled(upto)]
+
+    honest = row(one, upto, end.digest, tag=3)
+    assert not told(honest)
+    assert told(honest, row(other, honest[0].batch.batch_number, end.digest, tag=4))
+    # Nor where it goes on from what was lost.
+    later = row([1 + sum(one), *other], upto, end.digest, tag=5)
+    assert told(later, row([1], later[0].batch.batch_number - 2, gone[-1].digest, tag=6))
