@@ -17,6 +17,7 @@ from flopgate_sim.world.run import run_job
 SMALL, TINY = range(1, 31), range(1, 121)
 REGRESSIONS = (
     ("gpu-chaos", 44),
+    ("gpu-chaos", 1_007),
     ("old-drivers", 42),
     ("small-faults", 15),
     ("small-faults", 50_011),

@@ -142,13 +142,13 @@ class SetterChild:
         *,
         stuck_at: Callable[[str], bool],
         wake: Callable[[], None],
-        held: set[str],
+        closed: Callable[[str], None],
     ) -> None:
-        """``stuck_at``: whether a call about this chip hangs now; ``held`` gets what it closes."""
+        """``stuck_at``: whether a call about this chip hangs now; ``closed``: it has closed one."""
         self._engine = engine
         self._stuck_at = stuck_at
         self._wake = wake
-        self._held = held
+        self._closed = closed
         self._setter = Setter(driver, records, self._say, (*RUNGS, *driver.of_the_host()))
         self._said = b""
         self._todo: dict[str, Wish] = {}
@@ -201,7 +201,7 @@ class SetterChild:
             wish = self._todo.pop(self._at)
             self._setter.serve(self._at, wish)
             if wish in HOLDING:
-                self._held.add(self._at)
+                self._closed(self._at)
         self._event = None
         self._say(Fact(uuid=ALL, rung="", state=State.DONE))
         self._wake()
@@ -237,10 +237,12 @@ class ChipSetting:
         self._limits: ChipLimits | None = None
         self.timer_ms: int | None = None
         self.held: set[str] = set()
+        self._wants_closed: set[str] = set()
 
     def start(self) -> None:
         """A gate starts, and wants to know what would work."""
-        self._limits, self.timer_ms, self.held = ChipLimits(self._spawn, self._recorded), 0, set()
+        self._limits, self.timer_ms = ChipLimits(self._spawn, self._recorded), 0
+        self.held, self._wants_closed = set(), set()
         self._limits.want(self._chips, Wish.PROBE)
 
     def stop(self) -> None:
@@ -270,6 +272,9 @@ class ChipSetting:
         self._limits.want(uuids, wish)
         if wish is Wish.FREE:
             self.held.difference_update(uuids)
+            self._wants_closed.difference_update(uuids)
+        else:
+            self._wants_closed.update(uuids)
         return self.turn(now_ms)
 
     def turn(self, now_ms: int) -> list[Finding]:
@@ -288,8 +293,13 @@ class ChipSetting:
             self._records,
             stuck_at=self._stuck_at,
             wake=self._wake,
-            held=self.held,
+            closed=self._closed,
         )
+
+    def _closed(self, uuid: str) -> None:
+        # A child that is still at what was wished before closes what is to be open by now.
+        if uuid in self._wants_closed:
+            self.held.add(uuid)
 
     def _recorded(self, uuid: str) -> object:
         return self._records.load(uuid) or None
