@@ -14,8 +14,9 @@ from flopgate_governor.state import State, open_state
 from flopgate_governor.store.database import open_existing
 from flopgate_governor.toml_files import check_keys, read_toml
 from flopgate_proto.codec import envelope_from_json
-from flopgate_proto.errors import ConfigError
+from flopgate_proto.errors import ConfigError, PeerError
 from flopgate_proto.limits import MESSAGE_BYTES_MAX
+from flopgate_proto.trust import Trust
 from flopgate_proto.values.orders import Policy
 
 
@@ -39,11 +40,22 @@ def load_authority_id(layout: Layout) -> bytes:
     """Id of that authority, by the file of its first trust root: no store is opened for it.
 
     Raises:
-        ConfigError: the file cannot be read.
-        PeerError: it holds no envelope.
+        ConfigError: the file cannot be read, or holds something else.
     """
-    text = read_bytes(layout.trust_root, MESSAGE_BYTES_MAX, "trust-root")
-    return envelope_from_json(text.decode(errors="replace")).digest
+    path = layout.trust_root
+    again = (
+        "Put it back from a backup, or take the first of the orders that `flopgate-governor heads "
+        f"export --dir {layout.root}` writes."
+    )
+    text = read_bytes(path, MESSAGE_BYTES_MAX, "trust-root", remedy=again)
+    try:
+        return Trust.stored(envelope_from_json(text.decode(errors="replace"))).authority_id
+    except PeerError as error:
+        raise ConfigError(
+            f"{path} is not the first trust root: {error.detail}",
+            code="trust-root.file",
+            remedy=again,
+        ) from error
 
 
 def load_config(layout: Layout) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from flopgate_proto.errors import ConfigError, EnvironmentFault, FlopgateError
+from flopgate_proto.limits import DIGEST_BYTES
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -108,6 +109,25 @@ class _Parser(argparse.ArgumentParser):
             textwrap.fill(line, width, break_on_hyphens=False) for line in self.closing if line
         ]
         return "\n".join([super().format_help(), "commands:", *rows, "", *closing, ""])
+
+
+def digest_argument(text: str, remedy: str) -> bytes:
+    """A digest that was given whole, in hexadecimal.
+
+    Raises:
+        ConfigError: it is none; ``remedy``: where its digits are found.
+    """
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        digest = b""
+    if len(digest) != DIGEST_BYTES:
+        raise ConfigError(
+            f"{text!r} is no digest",
+            code="config.digest",
+            remedy=f"Copy all {2 * DIGEST_BYTES} digits: {remedy}",
+        )
+    return digest
 
 
 def run_program(name: str, command: Callable[[], int]) -> int:

@@ -57,6 +57,8 @@ LICENSES_BYTES_MAX: Final = 512 * 1024 * 1024
 KEPT_ORDERS_MAX: Final = 4096
 KEPT_ROOTS_MAX: Final = 16_384
 """Of one host in a file of roots: a gate keeps the newest 1,000 of each authority."""
+HEADS_BYTES_MAX: Final = 1 << 28
+"""An authority's file of heads: some 130 bytes a host."""
 CARRIED_BYTES_MAX: Final = 64 * 1024
 """What goes onto paper or into QR codes, before it is packed."""
 ARMOR_CHARS_MAX: Final = 256 * 1024

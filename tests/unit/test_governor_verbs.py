@@ -125,6 +125,10 @@ def test_what_has_not_come_yet_is_vetoed_by_its_whole_digest(
     where = ("--dir", str(root), "--reason", "no", "--draft", str(tmp_path / "veto.json"))
     drafted = told(capsys, "order", "propose", "veto", digest, *where)
     assert f"order {digest} never comes into force" in drafted["words"]
+    assert main(["order", "propose", "veto", "xy" * 32, *where]) == 2
+    said = capsys.readouterr().err
+    assert "config.digest" in said
+    assert "order list" in said, "it names no trust root"
 
 
 def test_an_order_and_its_draft_are_told_to_programs(

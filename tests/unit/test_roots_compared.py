@@ -40,6 +40,9 @@ from tests.support.governor import (
 from tests.support.governor_steps import SUCCESSORS, reconciliation, seat_successors
 from tests.support.kept_roots import Keeper, orders_of, twin
 
+FLEET_BYTES = 8 << 20
+"""Heads of some 60,000 hosts."""
+
 
 @pytest.fixture
 def governor_policy() -> Policy:
@@ -336,3 +339,14 @@ def test_what_a_gate_asks_by_file_can_be_compared_with_what_others_keep(
     root = first_root(governor).hex()
     assert command("compare", request, heads, "--trust-root", root) == 0
     assert command("compare", request, file, heads, "--trust-root", root) == 1
+
+
+def test_the_heads_of_a_large_fleet_are_read_for_who_signs(
+    governor: LocalGovernor, keepers: list[Keeper], tmp_path: Path
+) -> None:
+    document = json.loads(export(governor.state))
+    document["heads"] *= FLEET_BYTES // len(json.dumps(document["heads"]))
+    heads, file = tmp_path / "heads.json", keepers[0].write(tmp_path, ())
+    heads.write_text(json.dumps(document))
+    root = first_root(governor).hex()
+    assert command("compare", file, heads, "--trust-root", root) == 0

@@ -16,14 +16,18 @@ from flopgate_agent.replacing import replace_file
 from flopgate_agent.roots.comparing import SHOWN_MAX, Compared, compared
 from flopgate_agent.roots.kept import kept_by, kept_in
 from flopgate_proto.amounts import counted, date_text
+from flopgate_proto.command_line import digest_argument
 from flopgate_proto.errors import ConfigError, HistoryError
 from flopgate_proto.files import write_roots
 from flopgate_proto.histories import Contradiction
-from flopgate_proto.limits import DIGEST_BYTES
 
 NOT_ALL: Final = 3
 """Exit status of ``compare``: nothing contradicts, and not every root could be checked."""
 _SHOWN: Final = 16
+_WHERE: Final = (
+    "gate.toml has them as trust_root_digest and, 64 of each, later_trust_roots; "
+    "`flopgate-governor order trust` shows them."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    found = compared(kept_in(arguments.files), [_digest(one) for one in arguments.trust_root])
+    named = [digest_argument(one, _WHERE) for one in arguments.trust_root]
+    found = compared(kept_in(arguments.files), named)
     if arguments.evidence is not None and found.found:
         _write_new(arguments.evidence, b"".join(write_roots(found.evidence())))
     lines = _documents(found) if arguments.json else _lines(found)
@@ -166,21 +171,6 @@ def _documents(found: Compared) -> Iterator[str]:
         "of_others": found.others,
     }
     yield json.dumps(totals)
-
-
-def _digest(text: str) -> bytes:
-    try:
-        digest = bytes.fromhex(text)
-    except ValueError:
-        digest = b""
-    if len(digest) != DIGEST_BYTES:
-        raise ConfigError(
-            f"{text!r} is no digest of a trust root",
-            code="roots.digest",
-            remedy="Copy all 64 digits: gate.toml has them as trust_root_digest and "
-            "later_trust_roots, and `flopgate-governor order trust` shows them.",
-        )
-    return digest
 
 
 def _write_new(path: Path, data: bytes) -> None:

@@ -15,7 +15,6 @@ from flopgate_proto.codec import envelope_from_object
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ConfigError, MalformedError
 from flopgate_proto.files import (
-    FORM_BYTES_MAX,
     REQUEST_KIND,
     ROOTS_KIND,
     KeptRoots,
@@ -23,6 +22,7 @@ from flopgate_proto.files import (
     read_reports,
     read_roots,
 )
+from flopgate_proto.limits import HEADS_BYTES_MAX
 from flopgate_proto.signers import says_who_signs
 
 
@@ -71,7 +71,7 @@ def kept_in(paths: Iterable[str]) -> Iterator[KeptRoots]:
             elif is_lines(first, ROOTS_KIND):
                 yield from read_roots(chunks(file, first))
             else:
-                yield _exported(first + file.read(FORM_BYTES_MAX), path)
+                yield _exported(first + file.read(HEADS_BYTES_MAX), path)
 
 
 def _files(paths: Iterable[str]) -> Iterator[str]:

@@ -12,21 +12,16 @@ from flopgate_governor.desk.deliveries import chain_file, take_chains
 from flopgate_governor.desk.output import add_directory, add_json, show, tell
 from flopgate_governor.files import Layout, read_bytes, write_secret
 from flopgate_governor.state import State
-from flopgate_governor.views.heads import (
-    Compared,
-    Verdict,
-    compare,
-    export,
-    read_export,
-)
-from flopgate_governor.views.identities import digest_of, host_named
+from flopgate_governor.views.heads import Compared, Verdict, compare, export, read_export
+from flopgate_governor.views.identities import host_named
 from flopgate_governor.views.proof import check_proof, read_signed, report_text
 from flopgate_governor.wiring import opened
 from flopgate_proto.amounts import counted, date_text, flop_text
+from flopgate_proto.command_line import digest_argument
 from flopgate_proto.errors import HistoryError
+from flopgate_proto.limits import HEADS_BYTES_MAX
 from flopgate_proto.values.heads import Heads
 
-EXPORT_BYTES_MAX: Final = 1 << 28
 WRONG: Final = frozenset({Verdict.TWO_HISTORIES, Verdict.DIFFERENT_BOOKS})
 NOT_SEEN_YET: Final = 3
 """Exit status of ``heads compare``: nothing differs, and not all could be compared."""
@@ -133,7 +128,10 @@ def _prove(arguments: argparse.Namespace) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    named = [digest_of(one) for one in arguments.trust_root]
+    named = [
+        digest_argument(one, "`flopgate-governor order trust` shows them there.")
+        for one in arguments.trust_root
+    ]
     others = read_export(_text(arguments.file), *named)
     with opened(Layout(arguments.dir)) as state:
         found = list(compare(state, others))
@@ -192,4 +190,4 @@ def _tell(found: list[Compared], *, as_json: bool, signed_unix_ms: int) -> int:
 
 def _text(path: Path) -> str:
     remedy = "Name a file that `flopgate-governor heads` wrote."
-    return read_bytes(path, EXPORT_BYTES_MAX, "heads", remedy=remedy).decode(errors="replace")
+    return read_bytes(path, HEADS_BYTES_MAX, "heads", remedy=remedy).decode(errors="replace")

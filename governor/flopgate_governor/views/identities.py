@@ -11,7 +11,6 @@ from flopgate_governor.state import State
 from flopgate_governor.store import schema
 from flopgate_governor.store.prepared import Query
 from flopgate_proto.errors import ConfigError
-from flopgate_proto.limits import DIGEST_BYTES
 
 DIGITS_MIN: Final = 8
 """Fewer digits name nothing that is signed: a slip of the pen would find somebody else."""
@@ -71,22 +70,3 @@ def host_named(state: State, text: str) -> bytes:
         known = [bytes(row[0]) for row in _HOSTS.run(connection)]
     remedy = "Copy its digits from `flopgate-governor host list`."
     return one_of(text, known, "host", code="host.unknown", remedy=remedy)
-
-
-def digest_of(text: str) -> bytes:
-    """A digest of another authority, whole: nothing here knows what it could begin like.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    try:
-        digest = bytes.fromhex(text)
-    except ValueError:
-        digest = b""
-    if len(digest) != DIGEST_BYTES:
-        raise ConfigError(
-            f"{text!r} is no digest",
-            code="config.digest",
-            remedy="Copy all 64 digits: `flopgate-governor order trust` shows those of its root.",
-        )
-    return digest

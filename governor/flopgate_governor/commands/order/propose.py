@@ -14,15 +14,10 @@ from flopgate_governor.desk.client import status
 from flopgate_governor.files import Layout
 from flopgate_governor.orders.trust_form import read_root
 from flopgate_governor.views.adoptable import adoptable
-from flopgate_governor.views.identities import (
-    digest_of,
-    host_named,
-    is_key,
-    one_of,
-    pauses_named,
-)
+from flopgate_governor.views.identities import host_named, is_key, one_of, pauses_named
 from flopgate_governor.wiring import load_authority, opened
 from flopgate_proto.amounts import parse_span_ms, parse_tflop
+from flopgate_proto.command_line import digest_argument
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.keys import key_digest
 from flopgate_proto.limits import DIGEST_BYTES, NONCE_BYTES
@@ -115,7 +110,10 @@ def _signed(arguments: argparse.Namespace, layout: Layout) -> dict[str, Any]:
 def _veto(arguments: argparse.Namespace, layout: Layout) -> Order:
     if len(arguments.digest) == 2 * DIGEST_BYTES:
         # Of what has not come yet, or never waits: a draft, an approval of licenses.
-        return Veto(order_digest=digest_of(arguments.digest), **_signed(arguments, layout))
+        digest = digest_argument(
+            arguments.digest, "`flopgate-governor order list` or `order show DRAFT` shows them."
+        )
+        return Veto(order_digest=digest, **_signed(arguments, layout))
     digest = one_of(
         arguments.digest,
         (one.digest for one in status(layout).waiting),
