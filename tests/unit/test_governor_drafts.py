@@ -16,6 +16,7 @@ from flopgate_governor.orders.trust_form import read_root, root_text
 from flopgate_governor.orders.words import in_words
 from flopgate_proto.codec import encode_order
 from flopgate_proto.errors import ConfigError, ForgedError
+from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values import Order
 from tests.support import further_orders, orders
 from tests.support.fixed import OFFICER_KEYS
@@ -74,6 +75,11 @@ def test_spans_are_told_in_units_that_officers_think_in() -> None:
     assert "lapses after 3d of running time" in in_words(orders.pause(lapse_ms=259_200_000))
     week = replace(orders.delegation(), span_ms=604_800_000)
     assert "for 7d of each gate's running time" in in_words(week)
+
+
+def test_a_moment_past_the_calendars_end_is_told_in_milliseconds_once() -> None:
+    lines = in_words(further_orders.approval(not_before_unix_ms=1, not_after_unix_ms=COUNT_MAX))
+    assert f"from 1970-01-01 00:00:00 UTC and 1 ms to {COUNT_MAX} ms" in lines
 
 
 def test_law_6_approvals_over_the_same_bytes_make_a_quorum(tmp_path: Path) -> None:

@@ -26,6 +26,12 @@ def test_what_hosts_keep_is_read_back_as_it_was_written() -> None:
     assert list(read_roots(write_roots(kept))) == kept
 
 
+def test_files_that_were_put_into_one_are_named_by_themselves() -> None:
+    data = b"".join(write_roots([KeptRoots(held_by="h")]))
+    with pytest.raises(MalformedError, match=r"after its end\. Name each file by itself"):
+        list(read_roots([data, data]))
+
+
 @pytest.mark.parametrize(
     ("bodies", "what"),
     [

@@ -206,8 +206,9 @@ def _exactly(tflop: int) -> str:
 
 
 def _moment(unix_ms: int) -> str:
-    left_ms = unix_ms % 1000
-    return f"{date_text(unix_ms)} and {left_ms} ms" if left_ms else date_text(unix_ms)
+    shown, left_ms = date_text(unix_ms), unix_ms % 1000
+    # Past the calendar's end all of them are told already.
+    return f"{shown} and {left_ms} ms" if left_ms and shown.endswith("UTC") else shown
 
 
 def waiting_lines(waiting: pb.WaitingOrder) -> list[str]:

@@ -59,7 +59,8 @@ def read_lines(kind: str, chunks: Iterable[bytes]) -> Iterator[Line]:
             raise MalformedError(
                 f"line {number}: the file goes on after its end",
                 code="license-file.glued",
-                remedy="Merge request files with `flopgate-agent license gather`.",
+                remedy="Name each file by itself; only request files are merged, by "
+                "`flopgate-agent license gather`.",
             )
         line = _parsed(raw, number, ended=ended)
         if number == 1:
