@@ -54,10 +54,10 @@ def test_law_8_who_thaws_a_halted_job_without_a_gate_loses_it(
     gate = stage.enforcer()
     until_complete(lambda: gate.freeze("lane", [victim.pid]))
     with closing(stopper(stage)) as lockdown:
-        lockdown.act(DUE, elapsed_ms())
+        lockdown.act(DUE, elapsed_ms(), lambda: False)
         assert victim.process.poll() is None, "what stands is spared"
         (stage.lane("lane") if shared else job).set_frozen(frozen=False)
         victim.beats()
-        lockdown.act(DUE, elapsed_ms())
+        lockdown.act(DUE, elapsed_ms(), lambda: False)
         until(lambda: victim.process.poll() is not None, "who woke to be killed")
     neighbour.beats()

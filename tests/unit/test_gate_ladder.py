@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from flopgate_agent.gate.actions import Deny, Freeze, Kill, Notify, Restore, Slow, Thaw
 from flopgate_agent.gate.leasing import Leasing
 from flopgate_agent.gate.settings import LaneSetting
@@ -110,14 +112,20 @@ def test_a_lane_of_an_earlier_configuration_has_nothing_to_be_denied_or_shown() 
     assert {lane.workload for lane in rig.last_report().lanes} == {WORKLOAD, "other"}
 
 
-def test_what_a_renamed_lane_holds_is_held_by_its_heir_before_it_is_let_go() -> None:
+@pytest.mark.parametrize("first", ["a look", "a moment"])
+def test_what_a_renamed_lane_holds_is_held_by_its_heir_before_it_is_let_go(first: str) -> None:
+    """Also where the heir was frozen before the first look, at which all stood."""
     rig = running()
     rig.order(rig.authority.pause(emergency=True))
     rig.run_until(LaneState.HALTED)
     (lane,) = rig.settings.lanes
     rig.settings = replace(rig.settings, lanes=(replace(lane, workload="renamed"),))
     before = len(rig.actions)
-    rig.restart().run(10_000)
+    rig.restart()
+    if first == "a moment":
+        rig.carry_out(rig.core.handle_timer(rig.now))
+        rig.pass_time(rig.now_ms + 20)
+    rig.run(10_000)
     done = [action for _, action in rig.actions[before:]]
     thaws = [at for at, action in enumerate(done) if isinstance(action, Thaw)]
     assert [done[at].workload for at in thaws] == [lane.workload], "once"  # type: ignore[union-attr]

@@ -228,6 +228,10 @@ class Enforcer:
         lane = self._lanes.get(check_lane_id(lane_id), LaneRecord(lane_id=lane_id))
         return self._standing(lane)
 
+    def held_elsewhere(self, lane_id: str) -> bool:
+        """Whether somebody else wrote down since that he holds a lane that is not held here."""
+        return lane_id not in self._lanes and self._tools.journal.has(lane_id)
+
     def adopt(self) -> tuple[AdoptedLane, ...]:
         """Find what a gate before this one left held, so that nothing stays so for ever.
 

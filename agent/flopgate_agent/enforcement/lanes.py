@@ -163,6 +163,10 @@ class Journal:
             msg = f"cannot read {path}: {error.strerror}"
             raise JournalError(msg) from error
 
+    def has(self, lane_id: str) -> bool:
+        """Whether there is a record, of whatever boot."""
+        return (self._folder / f"{lane_id}{_SUFFIX}").exists()
+
     def forget(self, lane_id: str) -> None:
         """Remove record and notice; a file that cannot be removed names no living process."""
         self._written.pop(lane_id, None)

@@ -66,6 +66,8 @@ class Hand:
         self._limits = limits
         self._announcer = announcer
         self._protected: tuple[int, ...] = ()
+        # Lanes that were let go last, by workload.
+        self._going: dict[str, Thaw] = {}
         # Whether the last wait for chips was worth it: one that hangs is not waited for again.
         self._waits = True
         _LOG.info("enforcement: %s", enforcer.capabilities)
@@ -93,7 +95,7 @@ class Hand:
         if self._limits.pids != before:
             self.protect(self._protected)
         self._waits |= self._limits.idle
-        return [self._tell(fact) for fact in told]
+        return [*self._let_go_again(now_ms), *map(self._tell, told)]
 
     def close(self, now_ms: int) -> None:
         """Bring what is under way to an end: the gate stops."""
@@ -129,6 +131,15 @@ class Hand:
         _LOG.warning("chip %s: %s %s %s", fact.uuid, fact.rung, fact.state, fact.detail)
         return chip_finding(fact)
 
+    def _let_go_again(self, now_ms: int) -> list[Finding]:
+        """What was frozen after this gate let it go: by the last act of a lock-down, perhaps."""
+        again = [
+            action
+            for workload, action in self._going.items()
+            if now_ms < action.until_ms and self._enforcer.held_elsewhere(lane_id(workload))
+        ]
+        return [found for action in again for found in self._upon_processes(action)]
+
     def _upon_processes(self, action: Freeze | Thaw | Kill | Notify) -> list[Finding]:
         outcome = self._apply(lane_id(action.workload), action)
         fields = {
@@ -148,10 +159,13 @@ class Hand:
     def _apply(self, lane: str, action: Freeze | Thaw | Kill | Notify) -> Outcome:
         match action:
             case Freeze():
+                self._going.pop(action.workload, None)
                 return self._enforcer.freeze(lane, action.pids)
             case Thaw():
+                self._going[action.workload] = action
                 return self._enforcer.thaw(lane)
             case Kill():
+                self._going.pop(action.workload, None)
                 return self._enforcer.kill(
                     lane, job_pids(action.pids, self._globs[action.workload])
                 )

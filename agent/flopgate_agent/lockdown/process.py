@@ -111,7 +111,7 @@ class Lockdown:
 
             self._rest()
             self._stopper, self._stopper_of = Stopper(lease, self._boot_id), lease
-        self._stopper.act(wanted, elapsed_ms())
+        self._stopper.act(wanted, elapsed_ms(), lambda: self._reading.renewed)
 
     def _rest(self) -> None:
         if self._stopper is not None:

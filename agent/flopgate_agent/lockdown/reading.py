@@ -51,12 +51,13 @@ class Reading:
             now_ms: of a clock that stands while the host is suspended.
             gate_lives: whether somebody holds the lock of those who act.
         """
+        # Not what it says: one that is not understood is a sign of life, too. With the lock: a
+        # gate that came back this moment has it before it writes. Before it is read: what comes
+        # after that is another.
+        seen = (stamp(self._path), gate_lives)
         lease = self._read(self._path, self._boot_id)
         if lease is not None:
             self._understood = lease
-        # Not what it says: one that is not understood is a sign of life, too. With the lock: a
-        # gate that came back this moment has it before it writes.
-        seen = (stamp(self._path), gate_lives)
         if self._seen != seen:
             self._seen, self._seen_ms = seen, now_ms
         self.unchanged_ms = now_ms - self._seen_ms
@@ -71,6 +72,11 @@ class Reading:
             # It stands there only where rules bit: what it said is lost, that it was said is not.
             return of_unknown_lanes(self._boot_path.parent)
         return denied
+
+    @property
+    def renewed(self) -> bool:
+        """Whether another lease lies there than at the last look."""
+        return self._seen is None or self._seen[0] != stamp(self._path)
 
     def _read(self, path: Path, boot_id: str) -> Lease | None:
         try:

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import select
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -65,18 +66,28 @@ class Stopper:
         self._told: set[tuple[str, str]] = set()
         self._written: tuple[Stopped, ...] = ()
 
-    def act(self, due: Due, now_ms: int) -> None:
-        """Do it; called again and again, for what resists and who comes late."""
+    def act(self, due: Due, now_ms: int, renewed: Callable[[], bool]) -> None:
+        """Do it; called again and again, for what resists and who comes late.
+
+        ``renewed``: whether a gate has come that waited for the lock in vain, as for one that got
+        no time for long. Nothing is due any more then, before the lease was read again.
+        """
         self._ask(now_ms)
         for term in due.freeze:
+            if renewed():
+                return
             self._freeze(term, self._reach[term.workload])
         for term in due.kill:
+            if renewed():
+                return
             chips = self._chips(self._reach[term.workload])
             self._verifier.began(term.workload, chips, now_ms)
             if term.still:
                 self._keep_still(term, self._reach[term.workload], now_ms)
             else:
                 self._kill(term, self._reach[term.workload])
+        if renewed():
+            return
         for fact in self._limits.handle_timer(now_ms):
             _LOG.warning("chip %s: %s %s %s", fact.uuid, fact.rung, fact.state, fact.detail)
 

@@ -149,7 +149,11 @@ class HostLanes:
             return []
         lanes = self.by_workload.values()
         ruled = [lane for lane in lanes if lane.setting.chips]
-        unsure = any(lane.state is LaneState.FROZEN for lane in ruled)
+        # One that stood at the first look has stopped, and has not taken over who was there.
+        unsure = any(
+            lane.state is LaneState.FROZEN or (lane.unheld and lane.state not in MAY_COMPUTE)
+            for lane in ruled
+        )
         if unsure or len(self._of_chip) < len(self._meter.chips):
             return []
         self._passed_on = True

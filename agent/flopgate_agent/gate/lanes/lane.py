@@ -92,6 +92,11 @@ class Lane:
         return tuple(sorted({pid for chip in self._chips for pid in chip.pids}))
 
     @property
+    def unheld(self) -> bool:
+        """Whether somebody has a context on a chip of this lane who was not frozen with it."""
+        return bool(set(self.pids) - set(self._held))
+
+    @property
     def active(self) -> bool:
         """Whether any chip of the lane worked at the last look, or cannot be read."""
         return any(chip.active for chip in self._chips)
@@ -349,7 +354,7 @@ class Lane:
     def _hold(self, why: Denied, drain_ms: int, now_ms: int) -> list[Action]:
         """No permission and nothing should run: keep it so, and prove it."""
         self.why = why
-        unheld = bool(set(self.pids) - set(self._held))
+        unheld = self.unheld
         if self.state is LaneState.HALTED:
             if not unheld and not self.active:
                 return []
