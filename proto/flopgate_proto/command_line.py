@@ -54,17 +54,23 @@ class Commands:
     def run(self, arguments: Sequence[str] | None) -> int:
         """Find the command and do it; the exit status."""
         first = self._parser().parse_args(arguments)
-        command: str = first.command
-        module, prog, text = self.module(command), f"{self.prog} {command}", self.table[command]
-        description = f"{text[0].upper()}{text[1:]}."
+        below = self.below(first.command)
+        if isinstance(below, Commands):
+            return below.run(first.arguments)
+        run = self.module(first.command).run
+        return int(run(below.parse_args(first.arguments)) or 0)
+
+    def below(self, command: str) -> Commands | argparse.ArgumentParser:
+        """A command's own commands, or its arguments where it has none."""
+        module, prog = self.module(command), f"{self.prog} {command}"
+        description = _sentence(self.table[command])
         if hasattr(module, "COMMANDS"):
-            below = Commands(
+            return Commands(
                 prog=prog, package=module.__name__, table=module.COMMANDS, description=description
             )
-            return below.run(first.arguments)
         parser = argparse.ArgumentParser(prog=prog, description=description)
         module.add_arguments(parser)
-        return int(module.run(parser.parse_args(first.arguments)) or 0)
+        return parser
 
     def _parser(self) -> argparse.ArgumentParser:
         version = "" if self.version is None else " [--version]"
@@ -86,6 +92,32 @@ class Commands:
         rest = parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
         rest.required = False  # else the complaint about a missing COMMAND names it, too
         return parser
+
+
+class Actions:
+    """The word that has to follow a command and says what it does, each with its own arguments."""
+
+    def __init__(self, parser: argparse.ArgumentParser, dest: str = "action") -> None:
+        """`dest`: what such a word is called."""
+        self._added = parser.add_subparsers(dest=dest, required=True, metavar=dest.upper())
+
+    def add(
+        self, name: str, text: str, *, more: str = "", epilog: str = ""
+    ) -> argparse.ArgumentParser:
+        """One more.
+
+        Args:
+            name: the word.
+            text: its help, in the table of words as in its own.
+            more: sentences that follow in its own.
+            epilog: after its arguments.
+        """
+        description = f"{_sentence(text)} {more}".rstrip()
+        return self._added.add_parser(name, help=text, description=description, epilog=epilog)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 class _Parser(argparse.ArgumentParser):

@@ -30,18 +30,21 @@ print(*(name for name in sys.modules if name.startswith(names)), file=sys.stderr
 def usages(program: Commands) -> Iterator[tuple[argparse.ArgumentParser, bool]]:
     """Each parser below a program, and whether a table of commands is behind it."""
     yield program._parser(), True  # noqa: SLF001
-    for name, text in program.table.items():
-        module, prog = program.module(name), f"{program.prog} {name}"
-        if hasattr(module, "COMMANDS"):
-            yield from usages(
-                Commands(
-                    prog=prog, package=module.__name__, table=module.COMMANDS, description=text
-                )
-            )
-            continue
-        parser = argparse.ArgumentParser(prog=prog)
-        module.add_arguments(parser)
-        yield parser, False
+    for name in program.table:
+        below = program.below(name)
+        if isinstance(below, Commands):
+            yield from usages(below)
+        else:
+            yield below, False
+
+
+def below(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """A parser, and those of the words that may follow it."""
+    yield parser
+    for action in parser._actions:  # noqa: SLF001
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            for under in action.choices.values():
+                yield from below(under)
 
 
 def loaded(program: Commands, *words: str) -> set[str]:
@@ -63,6 +66,21 @@ def test_a_usage_line_tells_that_more_may_follow(program: Commands) -> None:
         more = any(action.nargs in {argparse.PARSER, argparse.REMAINDER} for action in actions)
         assert more or not above, parser.prog
         assert parser.format_usage().rstrip().endswith("...") == more, parser.prog
+
+
+@EACH
+def test_each_help_says_in_a_sentence_what_is_done(program: Commands) -> None:
+    asked = [parser for above, _ in usages(program) for parser in below(above)]
+    assert len(asked) > len(program.table)
+    for parser in asked:
+        said = parser.description or ""
+        assert said[:1].isupper(), parser.prog
+        assert said.endswith("."), parser.prog
+        words = " ".join(said.split())
+        assert words in " ".join(parser.format_help().split()), parser.prog
+        for action in parser._actions:  # noqa: SLF001
+            under = isinstance(action, argparse._SubParsersAction)  # noqa: SLF001
+            assert action.help or under, (parser.prog, action.dest)
 
 
 @EACH

@@ -38,6 +38,7 @@ from flopgate_agent.local_door import ask_gate
 from flopgate_agent.toml_table import read_bytes
 from flopgate_proto.amounts import counted, date_text, parse_span_ms, span_text
 from flopgate_proto.codec import PayloadType, envelope_to_json, envelope_to_wire
+from flopgate_proto.command_line import Actions
 from flopgate_proto.errors import ConfigError, EnvironmentFault, FlopgateError
 from flopgate_proto.files import armored, joined, license_of, summary_lines
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -48,8 +49,8 @@ _FILES_HELP: Final = "file, text, pictures or texts of QR codes; - reads standar
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What can be done with licenses."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    ask = actions.add_parser("request", help="write this host's request to standard output")
+    actions = Actions(parser)
+    ask = actions.add("request", "write this host's request to standard output")
     ask.add_argument("--span", required=True, metavar="SPAN", help="running time, as in 7d")
     ask.add_argument("--reserve", action="store_true", help="sealed, for when nobody answers")
     ask.add_argument("--authority", default="", metavar="NAME", help="of several, for this one")
@@ -66,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help=f"for the report that asks ({WAIT_S})",
     )
-    gather = actions.add_parser("gather", help="merge hosts' requests into one of the site")
+    gather = actions.add("gather", "merge hosts' requests into one of the site")
     gather.add_argument("files", nargs="+", metavar="FILE", help="of `license request`")
     gather.add_argument(
         "--expect",
@@ -74,9 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="names of hosts, one a line: who has not sent is told, and the exit status is 1",
     )
-    install = actions.add_parser(
-        "install", help="give its license to this host's gate, or to those of a site"
-    )
+    install = actions.add("install", "give its license to this host's gate, or to those of a site")
     install.add_argument("files", nargs="+", metavar="FILE", help=_FILES_HELP)
     install.add_argument(
         "--json",
@@ -109,7 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help=f"for each of --hosts ({ANSWER_S})",
     )
-    installed = actions.add_parser("installed", help="who of a site has, by their hosts' receipts")
+    installed = actions.add("installed", "who of a site has, by their hosts' receipts")
     installed.add_argument("file", metavar="LICENSES", help=f"that were given out: {_FILES_HELP}")
     installed.add_argument(
         "receipts", nargs="+", metavar="FILE", help="of `license install --json`"
@@ -121,10 +120,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="names of hosts, one a line: who has not answered is told",
     )
     installed.add_argument("--json", action="store_true", help="for programs: one object")
-    back = actions.add_parser("return", help="give back what is left of a license")
+    back = actions.add("return", "give back what is left of a license")
     back.add_argument("authority", metavar="AUTHORITY", help="whose license it is")
     back.add_argument("--reserve", action="store_true", help="the reserve, not the license")
-    sign = actions.add_parser("opening", help="sign the opening of a reserve license")
+    sign = actions.add("opening", "sign the opening of a reserve license")
     sign.add_argument("file", metavar="FILE", help="the license, or an opening that others began")
     sign.add_argument("--reason", default="", metavar="TEXT", help="why it is opened")
     sign.add_argument(
@@ -135,15 +134,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="an opener's private key (PEM); may be given several times",
     )
-    unseal = actions.add_parser("open", help="open this host's reserve license")
+    unseal = actions.add("open", "open this host's reserve license")
     unseal.add_argument("files", nargs="+", metavar="FILE", help=f"opening: {_FILES_HELP}")
-    tell = actions.add_parser("time", help="tell the gate the time that an authority signed")
+    tell = actions.add("time", "tell the gate the time that an authority signed")
     tell.add_argument("files", nargs="+", metavar="FILE", help=f"time: {_FILES_HELP}")
-    show = actions.add_parser(
+    show = actions.add(
         "show",
-        help="say what files hold, or what this host's gate holds",
-        description="Say what files hold; without FILE, what this host's gate holds. "
-        "Whether it counts is not judged.",
+        "say what files hold, or, without one, what this host's gate holds",
+        more="Whether it counts is not judged.",
     )
     show.add_argument("files", nargs="*", metavar="FILE", help=_FILES_HELP)
     show.add_argument(

@@ -16,7 +16,7 @@ from flopgate_agent.replacing import replace_file
 from flopgate_agent.roots.comparing import SHOWN_MAX, Compared, compared
 from flopgate_agent.roots.kept import kept_by, kept_in
 from flopgate_proto.amounts import counted, date_text
-from flopgate_proto.command_line import digest_argument
+from flopgate_proto.command_line import Actions, digest_argument
 from flopgate_proto.errors import ConfigError, HistoryError
 from flopgate_proto.files import write_roots
 from flopgate_proto.histories import Contradiction
@@ -32,16 +32,16 @@ _WHERE: Final = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What can be done with roots."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    export = actions.add_parser(
+    actions = Actions(parser)
+    export = actions.add(
         "export",
-        help="write the batch roots that this host's gate keeps to standard output",
+        "write the batch roots that this host's gate keeps to standard output",
     )
     add_gate_config(export)
-    compare = actions.add_parser(
+    compare = actions.add(
         "compare",
-        help="hold what several hosts keep of one authority against each other",
-        description="Nothing in the files is trusted but what that authority's officers signed.",
+        "hold what several hosts keep of one authority against each other",
+        more="Nothing in the files is trusted but what that authority's officers signed.",
         epilog="Exit status: 0 one history, 1 there are two, 2 usage or configuration, "
         f"{NOT_ALL} one history, and some roots could not be checked.",
     )

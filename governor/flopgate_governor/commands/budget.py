@@ -12,17 +12,18 @@ from flopgate_governor.views.holders import BudgetExplained, explain
 from flopgate_governor.views.scope_names import Stranger, names_in
 from flopgate_governor.wiring import opened
 from flopgate_proto.amounts import counted, flop_text, span_text
+from flopgate_proto.command_line import Actions
 
 LANES_SHOWN: Final = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``budget list`` and ``budget explain``."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listed = actions.add_parser("list", help="every budget of the policy in force")
+    actions = Actions(parser)
+    listed = actions.add("list", "every budget of the policy in force")
     add_directory(listed)
-    explained = actions.add_parser(
-        "explain", help="one scope: its books, what silence may hide, who holds most"
+    explained = actions.add(
+        "explain", "one scope: its books, what silence may hide, who holds most"
     )
     explained.add_argument(
         "scope", metavar="SCOPE", help="everything, or a kind and a name, as in cluster:NAME"

@@ -14,6 +14,7 @@ from flopgate_governor.desk.client import status
 from flopgate_governor.desk.output import add_directory, show
 from flopgate_governor.files import Layout
 from flopgate_governor.wiring import load_authority
+from flopgate_proto.command_line import Actions
 from flopgate_proto.limits import NONCE_BYTES
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values.orders import ClusterRuling
@@ -21,9 +22,9 @@ from flopgate_proto.values.orders import ClusterRuling
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``cluster list``, ``explain``, ``confirm`` and ``apart``."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="all clusters, and what waits for officers")
-    explain = actions.add_parser("explain", help="why two hosts or clusters are one, or two")
+    actions = Actions(parser)
+    listing = actions.add("list", "all clusters, and what waits for officers")
+    explain = actions.add("explain", "why two hosts or clusters are one, or two")
     for name in ("a", "b"):
         explain.add_argument(
             name, metavar=name.upper(), help="a declared cluster, or the beginning of a host's id"
@@ -31,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for asking in (listing, explain):
         add_directory(asking)
         asking.add_argument("--json", action="store_true", help="for programs")
-    confirm = actions.add_parser("confirm", help="rule that declared clusters are one")
+    confirm = actions.add("confirm", "rule that declared clusters are one")
     confirm.add_argument("clusters", nargs="+", metavar="NAME", help="two or more, as declared")
-    apart = actions.add_parser("apart", help="rule that clusters hang together with nothing else")
+    apart = actions.add("apart", "rule that clusters hang together with nothing else")
     apart.add_argument("clusters", nargs="+", metavar="NAME", help="as declared")
     for ruling in (confirm, apart):
         ruling.add_argument("--reason", required=True, metavar="TEXT", help="kept in the log")

@@ -17,7 +17,7 @@ from flopgate_governor.views.identities import host_named
 from flopgate_governor.views.proof import check_proof, read_signed, report_text
 from flopgate_governor.wiring import opened
 from flopgate_proto.amounts import counted, date_text, flop_text
-from flopgate_proto.command_line import digest_argument
+from flopgate_proto.command_line import Actions, digest_argument
 from flopgate_proto.errors import HistoryError
 from flopgate_proto.limits import HEADS_BYTES_MAX
 from flopgate_proto.values.heads import Heads
@@ -29,13 +29,13 @@ NOT_SEEN_YET: Final = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``heads ACTION``."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    out = actions.add_parser("export", help="sign where the chains of all hosts stand")
+    actions = Actions(parser)
+    out = actions.add("export", "sign where the chains of all hosts stand")
     add_directory(out)
     out.add_argument("--out", type=Path, metavar="FILE", help="new file; printed otherwise")
-    held = actions.add_parser(
+    held = actions.add(
         "compare",
-        help="hold another authority's export against ours",
+        "hold another authority's export against ours",
         epilog="Exit status: 0 nothing differs, 1 it does, 2 usage or configuration, "
         f"{NOT_SEEN_YET} nothing differs as far as the chains came here: compare again later.",
     )
@@ -50,24 +50,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "let sign",
     )
     held.add_argument("--json", action="store_true", help="for programs: one object a host")
-    told = actions.add_parser("report", help="one report as its host signed it, for a proof")
+    told = actions.add("report", "one report as its host signed it, for a proof")
     told.add_argument("host", metavar="HOST", help="its id, or the digits it begins with")
     told.add_argument("sequence", metavar="NUMBER", type=int, help="of the report")
     add_directory(told)
     told.add_argument("--out", type=Path, metavar="FILE", help="new file; printed otherwise")
-    chain = actions.add_parser("chain", help="a host's reports, for an authority that lacks them")
+    chain = actions.add("chain", "a host's reports, for an authority that lacks them")
     chain.add_argument("host", metavar="HOST", help="its id, or the digits it begins with")
     add_directory(chain)
     chain.add_argument(
         "--after", type=int, required=True, metavar="NUMBER", help="the newest report it has"
     )
     chain.add_argument("--out", type=Path, metavar="FILE", required=True, help="new file")
-    taken = actions.add_parser("take", help="account reports that another authority has")
+    taken = actions.add("take", "account reports that another authority has")
     taken.add_argument("file", type=Path, metavar="FILE", help="from `heads chain`")
     add_directory(taken)
     add_json(taken)
-    proven = actions.add_parser(
-        "prove", help="whether two signed reports prove that their host told two histories"
+    proven = actions.add(
+        "prove", "whether two signed reports prove that their host told two histories"
     )
     proven.add_argument("files", nargs=2, type=Path, metavar="FILE", help="from `heads report`")
     proven.add_argument("--json", action="store_true", help="for programs: one object")

@@ -12,15 +12,16 @@ from flopgate_governor.desk.output import add_directory, show
 from flopgate_governor.files import Layout
 from flopgate_governor.licenses.words import excused_until_ms
 from flopgate_governor.views.identities import one_of
+from flopgate_proto.command_line import Actions
 from flopgate_proto.v1 import flopgate_pb2 as pb
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``host list`` and ``host show``."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listed = actions.add_parser("list", help="every host, one a line, or those of a cluster")
+    actions = Actions(parser)
+    listed = actions.add("list", "every host, one a line, or those of a cluster")
     listed.add_argument("--cluster", metavar="NAME", help="only of this cluster")
-    shown = actions.add_parser("show", help="one host with its lanes")
+    shown = actions.add("show", "one host with its lanes")
     shown.add_argument("host", metavar="HOST", help="its id, or the digits it begins with")
     for one in (listed, shown):
         add_directory(one)

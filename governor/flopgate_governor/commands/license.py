@@ -33,6 +33,7 @@ from flopgate_proto.codec import (
     envelope_to_json,
     envelope_to_wire,
 )
+from flopgate_proto.command_line import Actions
 from flopgate_proto.envelope import Envelope, seal
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.files import AskingHost, spoken, summary_of, write_licenses
@@ -42,21 +43,17 @@ from flopgate_proto.values.licenses import LicenseApproval, TrustedTime
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``license issue``, ``summary``, ``list``, ``show`` and ``time``."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    _add_issue(
-        actions.add_parser("issue", help="account a request file, and license the hosts in it")
-    )
-    add_summary(
-        actions.add_parser("summary", help="what a site asks for, from paper, QR codes or its file")
-    )
-    listed = actions.add_parser("list", help="licenses that no report has settled yet")
+    actions = Actions(parser)
+    _add_issue(actions.add("issue", "account a request file, and license the hosts in it"))
+    add_summary(actions.add("summary", "what a site asks for, from paper, QR codes or its file"))
+    listed = actions.add("list", "licenses that no report has settled yet")
     add_directory(listed)
     listed.add_argument("--json", action="store_true", help="for programs, in whole TFLOP")
-    shown = actions.add_parser("show", help="one of them, or all of one host")
+    shown = actions.add("show", "one of them, or all of one host")
     add_directory(shown)
     shown.add_argument("id", metavar="ID", help="of a request or a host, its first digits")
     shown.add_argument("--json", action="store_true", help="for programs, in whole TFLOP")
-    time = actions.add_parser("time", help="write a signed statement of the time, for hosts")
+    time = actions.add("time", "write a signed statement of the time, for hosts")
     add_directory(time)
     time.add_argument("--out", type=Path, required=True, metavar="FILE", help="a new file")
     add_json(time)

@@ -30,6 +30,7 @@ from flopgate_governor.store.database import Store, copy_store
 from flopgate_governor.views.scope_names import names_in, policy_remarks
 from flopgate_governor.wiring import load_authority, load_policy, opened
 from flopgate_proto.amounts import counted, date_text, flop_text, parse_span_ms
+from flopgate_proto.command_line import Actions
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import COUNT_MAX
 from flopgate_proto.values.orders import Policy
@@ -40,26 +41,26 @@ SHIPPED: Final = ("source-regime", "strict")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the actions."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    shown = actions.add_parser("show", help="the policy in force, or a shipped one, as TOML")
+    actions = Actions(parser)
+    shown = actions.add("show", "the policy in force, or a shipped one, as TOML")
     which = shown.add_mutually_exclusive_group(required=True)
     which.add_argument("--dir", type=Path, metavar="DIR", help="directory of the governor")
     which.add_argument("--shipped", choices=SHIPPED, help="a form to start from")
     add_json(shown)
-    check = actions.add_parser("check", help="whether a form could be signed; nothing is changed")
+    check = actions.add("check", "whether a form could be signed; nothing is changed")
     check.add_argument("file", type=Path, metavar="FILE", help="form, as `policy show` prints it")
     check.add_argument(
         "--dir", type=Path, metavar="DIR", help="check it against this governor's books too"
     )
     add_json(check)
-    diff = actions.add_parser("diff", help="what becomes looser or stricter, rule by rule")
+    diff = actions.add("diff", "what becomes looser or stricter, rule by rule")
     diff.add_argument("files", type=Path, nargs="+", metavar="FILE", help="old and new form")
     diff.add_argument(
         "--dir", type=Path, metavar="DIR", help="compare one FILE with the policy in force here"
     )
     add_json(diff)
-    simulate = actions.add_parser(
-        "simulate", help="what the last day would have been under a form, on a copy of the store"
+    simulate = actions.add(
+        "simulate", "what the last day would have been under a form, on a copy of the store"
     )
     simulate.add_argument("file", type=Path, metavar="FILE", help="form to try")
     add_directory(simulate)
@@ -67,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--span", default="24h", metavar="SPAN", help="how far back from the newest report (24h)"
     )
     add_json(simulate)
-    apply = actions.add_parser("apply", help="sign a form and give it to the running governor")
+    apply = actions.add("apply", "sign a form and give it to the running governor")
     apply.add_argument("file", type=Path, metavar="FILE", help="form, as `policy show` prints it")
     add_signing_arguments(apply)
 

@@ -14,6 +14,7 @@ from flopgate_governor.joining.tokens import TokenRecord, write_token
 from flopgate_governor.store.database import open_existing
 from flopgate_governor.wiring import load_authority, opened
 from flopgate_proto.amounts import counted, parse_span_ms, parse_tflop_per_s
+from flopgate_proto.command_line import Actions
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.joining import JoinToken
 from flopgate_proto.limits import DIGEST_BYTES, NONCE_BYTES, TEXT_BYTES_MAX
@@ -23,8 +24,8 @@ HOSTS_MAX: Final = 1_000_000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``token create``."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    create = actions.add_parser("create", help="make a token, shown once")
+    actions = Actions(parser)
+    create = actions.add("create", "make a token, shown once")
     add_directory(create)
     create.add_argument(
         "--cluster", required=True, metavar="NAME", help="hosts on one fast interconnect"

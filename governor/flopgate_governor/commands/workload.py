@@ -14,6 +14,7 @@ from flopgate_governor.files import Layout
 from flopgate_governor.views.workloads import Known, known
 from flopgate_governor.wiring import load_authority, opened
 from flopgate_proto.amounts import flop_text, parse_spent_tflop, rate_text
+from flopgate_proto.command_line import Actions
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.limits import COUNT_MAX, NONCE_BYTES
 from flopgate_proto.values.common import WorkloadKind
@@ -24,15 +25,15 @@ _KINDS: Final = tuple(kind.name.lower() for kind in WorkloadKind)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``workload list``, ``show`` and ``register``."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listed = actions.add_parser("list", help="every registered workload")
-    shown = actions.add_parser("show", help="one workload: its lineage, its heirs, what is left")
+    actions = Actions(parser)
+    listed = actions.add("list", "every registered workload")
+    shown = actions.add("show", "one workload: its lineage, its heirs, what is left")
     shown.add_argument("workload", metavar="NAME", help="as it was registered")
     for one in (listed, shown):
         add_directory(one)
         one.add_argument("--json", action="store_true", help="for programs, in whole units")
-    register = actions.add_parser(
-        "register", help="make a workload known, or approve it for a tier of the policy"
+    register = actions.add(
+        "register", "make a workload known, or approve it for a tier of the policy"
     )
     register.add_argument("workload", metavar="NAME", help="under which lanes compute it")
     register.add_argument("--kind", choices=_KINDS, required=True, help="what it is for")

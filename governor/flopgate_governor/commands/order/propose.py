@@ -17,7 +17,7 @@ from flopgate_governor.views.adoptable import adoptable
 from flopgate_governor.views.identities import host_named, is_key, one_of, pauses_named
 from flopgate_governor.wiring import load_authority, opened
 from flopgate_proto.amounts import parse_span_ms, parse_tflop
-from flopgate_proto.command_line import digest_argument
+from flopgate_proto.command_line import Actions, digest_argument
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.keys import key_digest
 from flopgate_proto.limits import DIGEST_BYTES, NONCE_BYTES
@@ -37,10 +37,10 @@ from flopgate_proto.values.orders import (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One subcommand a kind."""
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    kinds = Actions(parser, "kind")
 
     def kind(name: str, text: str, *, reasoned: bool = True) -> argparse.ArgumentParser:
-        added = kinds.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        added = kinds.add(name, text)
         add_signing_arguments(added)
         if reasoned:
             added.add_argument("--reason", required=True, metavar="TEXT", help="kept in the log")
