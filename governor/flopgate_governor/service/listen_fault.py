@@ -21,14 +21,25 @@ _ELSE: Final = "Name an address of this machine and a free port with {option}."
 _UNRESOLVED: Final = "Write the address in figures with {option}, or mend the name's resolution."
 
 
-def listen_fault(address: str, option: str) -> ConfigError:
-    """The error for an address that gRPC could not open.
+def listen_fault(address: str, option: str) -> ConfigError | None:
+    """The error for an address that cannot be opened, ``None`` where it can.
+
+    To be asked before gRPC is, which would write its own line to standard error.
 
     Args:
         address: ``HOST:PORT``.
         option: of the command line that names it, as in ``--listen``.
     """
-    reason, mend = _probe(address)
+    found = _probe(address)
+    return None if found is None else _fault(address, option, *found)
+
+
+def refused(address: str, option: str) -> ConfigError:
+    """The error for an address that gRPC would not open: arguments as of `listen_fault`."""
+    return listen_fault(address, option) or _fault(address, option, "gRPC refused it", _ELSE)
+
+
+def _fault(address: str, option: str, reason: str, mend: str) -> ConfigError:
     return ConfigError(
         f"cannot listen on {address}: {reason}",
         code="listen.failed",
@@ -36,8 +47,8 @@ def listen_fault(address: str, option: str) -> ConfigError:
     )
 
 
-def _probe(address: str) -> tuple[str, str]:
-    """The reason, and how to mend it: bind once more where it can be seen."""
+def _probe(address: str) -> tuple[str, str] | None:
+    """The reason, and how to mend it. One of the addresses of a name is enough, as for gRPC."""
     host, port = split_address(address)
     try:
         found = socket.getaddrinfo(
@@ -45,6 +56,7 @@ def _probe(address: str) -> tuple[str, str]:
         )
     except OSError as error:
         return f"the host cannot be resolved ({error.strerror})", _UNRESOLVED
+    failed = None
     for family, kind, protocol, _, where in found:
         try:
             with socket.socket(family, kind, protocol) as probe:
@@ -53,7 +65,11 @@ def _probe(address: str) -> tuple[str, str]:
                 probe.bind(where)
                 probe.listen(1)
         except OSError as error:
-            number = error.errno or 0
-            name = errno.errorcode.get(number, "unknown")
-            return f"{os.strerror(number).lower()} ({name})", _MENDS.get(number, _ELSE)
-    return "gRPC refused it", _ELSE
+            failed = failed or error
+        else:
+            return None
+    if failed is None:
+        return None
+    number = failed.errno or 0
+    name = errno.errorcode.get(number, "unknown")
+    return f"{os.strerror(number).lower()} ({name})", _MENDS.get(number, _ELSE)

@@ -16,7 +16,7 @@ from flopgate_governor.service.guard import Calls, Guard
 from flopgate_governor.service.hub import Hub, StreamLimits
 from flopgate_governor.service.licenses import LicenseService
 from flopgate_governor.service.link import LinkService
-from flopgate_governor.service.listen_fault import listen_fault
+from flopgate_governor.service.listen_fault import listen_fault, refused
 from flopgate_governor.service.officers import OfficerService
 from flopgate_governor.service.registration import RegistrationService
 from flopgate_proto.limits import MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX
@@ -154,6 +154,9 @@ async def _open(
     *,
     option: str,
 ) -> int:
+    fault = listen_fault(address, option)
+    if fault is not None:
+        raise fault
     status = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(status, server)
     for service in ("", name):
@@ -164,6 +167,6 @@ async def _open(
     try:
         port = server.add_secure_port(address, credentials)
     except RuntimeError as error:
-        raise listen_fault(address, option) from error
+        raise refused(address, option) from error
     await server.start()
     return port
