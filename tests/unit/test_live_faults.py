@@ -39,5 +39,7 @@ def test_without_kinds_there_is_no_fault() -> None:
 
 def test_what_is_expected_names_the_hosts_and_the_lifetime() -> None:
     said = {fault.kind: fault.expected(8, 20.0) for fault in islice(schedule(KINDS, 4, seed=1), 5)}
-    assert said[Kind.CUT] == "8 hosts stop by themselves within 20 s, the others run on"
+    alone = "out of reach: each stops by itself within 20 s, the others run on"
+    assert said[Kind.CUT] == f"8 hosts {alone}"
+    assert next(schedule([Kind.CUT], 1, seed=1)).expected(1, 20.0) == f"1 host {alone}"
     assert len(set(said.values())) == len(KINDS) - 1

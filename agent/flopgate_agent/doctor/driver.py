@@ -13,6 +13,7 @@ from flopgate_agent.counters.client import START_TIMEOUT_MS, SamplerClient, chil
 from flopgate_agent.counters.frames import DriverError, Identities
 from flopgate_agent.doctor.verdict import Verdicts, good, mend, note
 from flopgate_agent.meter import spec_of
+from flopgate_proto.amounts import counted
 
 WAIT_MS: Final = START_TIMEOUT_MS + 5_000
 _DRIVER: Final = "Check NVIDIA's driver with `nvidia-smi`, and see `dmesg`."
@@ -31,7 +32,7 @@ def driver(config: GateConfig, environ: Mapping[str, str]) -> Verdicts:
         yield mend("driver", f"chip {one.index} cannot be opened: {one.error}", _DRIVER)
     names = sorted({chip.nvml_name for chip in answer.chips})
     count = len(answer.chips)
-    said = f"{count} chips ({', '.join(names)}), version {answer.driver_version}"
+    said = f"{counted(count, 'chip')} ({', '.join(names)}), version {answer.driver_version}"
     if count:
         yield good("driver", said)
     else:
@@ -46,8 +47,8 @@ def driver(config: GateConfig, environ: Mapping[str, str]) -> Verdicts:
     if missing:
         yield note(
             "counters",
-            f"{len(missing)} chips have no GPM: work is bounded by the time that kernels are "
-            "resident, at the highest rate",
+            f"{counted(len(missing), 'chip')} without GPM: work is bounded by the time that "
+            "kernels are resident, at the highest rate",
         )
     nodes = [path for pattern in config.device_globs for path in Path("/").glob(pattern[1:])]
     if nodes:

@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from flopgate_proto.amounts import counted
 from flopgate_proto.errors import ConfigError, EnvironmentFault
 from flopgate_sim.live.faults import TROUBLES, Fault, Kind, schedule
 from flopgate_sim.live.governor import Governor, declared_flop_per_s
@@ -129,7 +130,10 @@ def _rehearse(arguments: argparse.Namespace, kinds: Sequence[Kind], stack: ExitS
     teller = Teller(console)
     root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flopgate-live-")))
     count = min(RACKS, arguments.hosts)
-    teller.scene(f"A governor, and {arguments.hosts} hosts with 8 H100 each in {count} racks")
+    teller.scene(
+        f"A governor, and {counted(arguments.hosts, 'host')} with 8 H100 each "
+        f"in {counted(count, 'rack')}"
+    )
     with undisturbed():
         network = _open_network(arguments.network, count, root, teller)
         stack.callback(network.close)

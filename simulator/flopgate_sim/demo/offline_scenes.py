@@ -6,7 +6,7 @@ import re
 import time
 from typing import Final
 
-from flopgate_proto.amounts import flop_text
+from flopgate_proto.amounts import counted, flop_text
 from flopgate_sim.demo.offline import SPAN_S, STEP_MS, Site
 from flopgate_sim.demo.scenes import METER_ERROR_MAX
 from flopgate_sim.live.network import Trouble
@@ -115,7 +115,8 @@ def next_one(site: Site, executed_tflop: int) -> None:
     executed_tflop += host.view().truth_tflop
     teller.check(
         "every report since the cut is accounted, and none of what the GPUs did is missing",
-        f"{brought} reports; {flop_text(sum(books))} booked, {flop_text(executed_tflop)} executed",
+        f"{counted(brought, 'report')}; {flop_text(sum(books))} booked, "
+        f"{flop_text(executed_tflop)} executed",
         held=brought > 0 and sum(books) >= executed_tflop * (1 - METER_ERROR_MAX),
         law="3, 4",
     )

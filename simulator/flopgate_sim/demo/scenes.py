@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from flopgate_proto.amounts import flop_text
+from flopgate_proto.amounts import counted, flop_text
 from flopgate_sim.demo.real_host import RealHost
 from flopgate_sim.live.cluster import Cluster
 from flopgate_sim.live.governor import Governor, tolerated_ms
@@ -69,7 +69,7 @@ def no_permit(play: Play) -> None:
     moved = [view for view in views if view.truth_tflop != before[view.name]]
     reasons = sorted({view.reason for view in views})
     play.teller.check(
-        f"{len(views)} hosts without permission stand still",
+        f"{counted(len(views), 'host')} without permission stood still",
         f"{len(moved)} computed in {SETTLE_MS / 1000:.1f} s; reason given: {', '.join(reasons)}",
         held=not moved and all(view.reason for view in views),
         law="8",
@@ -102,7 +102,8 @@ def pause(play: Play, scope: str, workload: str | None, reason: str) -> None:
     times_ms = [max(0, view.last_work_ms - started_ms) for view in paused]
     bound_ms = sent_ms - started_ms + wind_down_ms + play.times["drain_ms"] + LATE_MS
     play.teller.check(
-        f"{len(paused)} hosts stand still after Enter (wind-down {wind_down_ms / 1000:.0f} s)",
+        f"{counted(len(paused), 'host')} stood still after Enter "
+        f"(wind-down {wind_down_ms / 1000:.0f} s)",
         spread(times_ms),
         held=len(paused) == len(running)
         and max(times_ms, default=0) <= bound_ms
@@ -176,7 +177,8 @@ def crash(play: Play) -> None:
     borne_ms = tolerated_ms(play.times)
     play.teller.check(
         "no job stops for it",
-        f"{len({view.name for view in stopped})} hosts stopped, {len(jobs)} jobs ended; "
+        f"{counted(len({view.name for view in stopped}), 'host')} stopped, "
+        f"{counted(len(jobs), 'job')} ended; "
         f"{borne_ms / 1000:.0f} s are tolerated",
         held=not jobs and (not stopped or back_ms > borne_ms),
     )
@@ -194,7 +196,7 @@ def cut(play: Play) -> None:
     times_ms = [view.last_work_ms - cut_ms for view in views]
     late = [view for view in views if view.last_work_ms > (view.expires_ms or cut_ms + lifetime_ms)]
     play.teller.check(
-        f"{len(views)} hosts stop by themselves, none beyond its lifetime",
+        f"{counted(len(views), 'host')} stopped by themselves, none after its permit's end",
         f"{spread(times_ms)} after the cut; {len(late)} late",
         held=not late and max(times_ms) <= lifetime_ms,
         law="1",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flopgate_proto.amounts import flop_text
+from flopgate_proto.amounts import counted, flop_text
 from flopgate_sim.demo.scenes import CAP_TFLOP, LATE_MS
 from flopgate_sim.demo.treaty import HOME, HOSTS, TIMES, WORLD, Treaty
 from flopgate_sim.live.governor import Governor
@@ -42,7 +42,7 @@ def both_permit(treaty: Treaty) -> None:
         wait_until("the driver to take jobs", host.start_job)
     teller.check(
         "once both permit, every host runs",
-        f"{len(views)} hosts, {(elapsed_ms() - started_ms) / 1000:.1f} s after Enter",
+        f"{counted(len(views), 'host')}, {(elapsed_ms() - started_ms) / 1000:.1f} s after Enter",
         held=all(view.runs for view in views),
     )
 
@@ -57,7 +57,7 @@ def one_pauses(treaty: Treaty) -> None:
     times_ms = [max(0, view.last_work_ms - started_ms) for view in views]
     bound_ms = sent_ms - started_ms + TIMES["wind_down_ms"] + TIMES["drain_ms"] + LATE_MS
     teller.check(
-        f"{len(views)} hosts stand still after Enter, though {HOME} permits",
+        f"{counted(len(views), 'host')} stood still after Enter, though {HOME} permits",
         spread(times_ms),
         held=max(times_ms) <= bound_ms and not treaty.home.status().get("pauses"),
         law="1, 6",
@@ -160,7 +160,8 @@ def one_is_gone(treaty: Treaty) -> None:
     views = treaty.wait("standstill", runs=False)
     times_ms = [view.last_work_ms - gone_ms for view in views]
     teller.check(
-        f"{len(views)} hosts stop by themselves within its lifetime, though {HOME} permits",
+        f"{counted(len(views), 'host')} stopped by themselves within a permit's lifetime, "
+        f"though {HOME} permits",
         spread(times_ms),
         held=max(times_ms) <= TIMES["lifetime_ms"] and treaty.home.answers(),
         law="1",

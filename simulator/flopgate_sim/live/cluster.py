@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from flopgate_proto.amounts import counted
 from flopgate_sim.live.hosts import HostView
 from flopgate_sim.live.processes import WAIT_S, RehearsalError, wait_until
 
@@ -86,4 +87,6 @@ class Cluster:
         except RehearsalError as error:
             left = [view for view in self.of(workload) if not holds(view)]
             some = ", ".join(f"{view.name} {view.state} {view.reason}" for view in left[:4])
-            raise RehearsalError(f"{error.detail}: {len(left)} hosts, as {some}") from error
+            raise RehearsalError(
+                f"{error.detail}: {counted(len(left), 'host')}, as {some}"
+            ) from error

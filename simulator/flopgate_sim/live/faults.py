@@ -6,6 +6,7 @@ import enum
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from flopgate_proto.amounts import counted
 from flopgate_sim.live.network import LOSS_PERCENT, Trouble
 from flopgate_sim.world.nature.randomness import Streams
 
@@ -69,8 +70,8 @@ class Fault:
                 return "nothing acknowledged is lost, and no host stops"
             case Kind.HOST_KILL:
                 return (
-                    f"{hosts} hosts lose their permits, go on with their chains, ask again and run;"
-                    " what their GPUs did meanwhile is charged"
+                    f"{counted(hosts, 'host')} without a permit: each goes on with its chain, asks "
+                    "again and runs; what its GPUs did meanwhile is charged"
                 )
             case Kind.LOSS:
                 return (
@@ -79,7 +80,8 @@ class Fault:
                 )
             case _:
                 return (
-                    f"{hosts} hosts stop by themselves within {lifetime_s:.0f} s, the others run on"
+                    f"{counted(hosts, 'host')} out of reach: each stops by itself within "
+                    f"{lifetime_s:.0f} s, the others run on"
                 )
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from flopgate_proto.amounts import flop_text
+from flopgate_proto.amounts import counted, flop_text
 from flopgate_sim.live.cluster import Cluster
 from flopgate_sim.live.faults import Fault, Kind
 from flopgate_sim.live.governor import DRIFT_PPM, Governor, tolerated_ms
@@ -86,9 +86,10 @@ class Rehearsal:
         reports = sum(view.acknowledged for view in seen)
         flop = flop_text(sum(view.metered_tflop for view in seen))
         broken = f"  LAWS BROKEN {len(self.watch.broken)}" if self.watch.broken else ""
+        said, given = counted(reports, "report"), counted(self.watch.permits, "permit")
         return (
-            f"   {minutes}:{seconds:02d}  {running} of {self.size} run  {reports} reports"
-            f"  {self.watch.permits} permits  {flop}{broken}"
+            f"   {minutes}:{seconds:02d}  {running} of {self.size} run  {said}  {given}"
+            f"  {flop}{broken}"
         )
 
     def rest(self, seconds: float) -> None:
@@ -113,7 +114,7 @@ class Rehearsal:
             RehearsalError: a host is not admitted, or does not run.
         """
         self._cluster.wait("every host to enrol", lambda view: view.sequence > 0)
-        self._teller.say(f"{self.size} hosts admitted; officers sign a budget.")
+        self._teller.say(f"{counted(self.size, 'host')} admitted; officers sign a budget.")
         self._governor.apply(CAP_TFLOP)
         seconds = self._all_run()
         self._teller.say(f"all run {seconds:.1f} s later.")
@@ -160,7 +161,7 @@ class Rehearsal:
         last_ms = max(times_ms)
         self.longest_ms = max(last_ms, self.longest_ms or 0)
         self._teller.check(
-            f"{len(views)} hosts stand still by themselves, by their GPUs",
+            f"{counted(len(views), 'host')} stopped without being told, as their GPUs show",
             spread(times_ms),
             held=last_ms * 10**6 <= self._lifetime_ms * (10**6 + DRIFT_PPM),
             law="1",
@@ -178,8 +179,8 @@ class Rehearsal:
         self._trouble(fault)
         self.rest(self._lifetime_ms / 1000)
         self._teller.say(
-            f"{self.watch.permits - before} permits got through,"
-            f" {len(self._stopped)} hosts stopped by themselves."
+            f"{counted(self.watch.permits - before, 'permit')} got through,"
+            f" {counted(len(self._stopped), 'host')} stopped by themselves."
         )
         self._heal(fault)
 
@@ -190,7 +191,7 @@ class Rehearsal:
 
     def _heal(self, fault: Fault) -> None:
         lost = sum(self._network.heal(rack) for rack in fault.racks)
-        packets = f" after {lost} lost packets" if lost else ""
+        packets = f" after {counted(lost, 'lost packet')}" if lost else ""
         self._teller.say(f"mended{packets}: all run {self._all_run():.1f} s later, by themselves.")
 
     def _kill_governor(self) -> None:
@@ -238,7 +239,7 @@ class Rehearsal:
             if after[name].host_id != view.host_id or after[name].sequence <= view.sequence
         ]
         self._teller.check(
-            f"{len(hit)} hosts go on with their chains",
+            f"{counted(len(hit), 'host')} went on with their chains",
             f"{len(hit) - len(gone)}; all run {(elapsed_ms() - killed_ms) / 1000:.1f} s later",
             held=not gone,
             law="4",

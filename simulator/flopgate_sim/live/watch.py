@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from flopgate_proto.amounts import counted
 from flopgate_sim.live.governor import DRIFT_PPM, Budget
 from flopgate_sim.live.hosts import CHIPS, SAMPLE_INTERVAL_MS, HostView, Refused
 
@@ -82,7 +83,7 @@ class Watch:
         if now.sequence and not now.runs and not now.reason:
             self._break("8", name, f"is {now.state} and does not say why")
         if now.acknowledged < before.acknowledged:
-            acknowledged = f"{before.acknowledged} reports, now {now.acknowledged}"
+            acknowledged = f"{counted(before.acknowledged, 'report')}, now {now.acknowledged}"
             self._break("9", name, f"was acknowledged {acknowledged}")
 
     def gates_killed(self, names: Iterable[str]) -> None:

@@ -20,7 +20,7 @@ def rows(scenario: Scenario) -> list[tuple[Child, ...]]:
     policy, network, authorities = scenario.policy, scenario.network, scenario.authorities
     found: list[tuple[Child, ...]] = [
         ("lasts", clock(scenario.duration_s).removesuffix(".000")),
-        ("hosts", f"{scenario.hosts:,} with {chips:,} chips"),
+        ("hosts", f"{scenario.hosts:,} with {count(chips, 'chip')}"),
         ("peak, dense 8-bit", quantity(float(peak), "FLOP/s")),
     ]
     found += [(f"cluster {one.name}", _cluster(one)) for one in scenario.clusters[:CLUSTERS_MAX]]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from flopgate_proto.amounts import counted
 from flopgate_proto.errors import ConfigError
 from flopgate_proto.values.orders import Policy
 from flopgate_sim.scenario.policies import default_policy, with_budgets
@@ -92,7 +93,8 @@ def to_scenario(
     hosts = sum(cluster.hosts for cluster in fleet.clusters)
     return Scenario(
         name=NAME,
-        summary=f"A recorded cluster of {hosts} hosts with {len(jobs)} jobs, under governance.",
+        summary=f"A recorded cluster of {counted(hosts, 'host')} with "
+        f"{counted(len(jobs), 'job')}, under governance.",
         duration_s=duration_s,
         clusters=fleet.clusters,
         policy=with_budgets(default_policy() if policy is None else policy, fleet.clusters),
