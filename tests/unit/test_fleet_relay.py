@@ -7,7 +7,7 @@ import grpc
 
 from flopgate_agent.gate.settings import Now
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_sim.fleet.relay import Relay
+from flopgate_sim.fleet.relay import REPORTS_PER_MESSAGE, Relay
 
 NOW = Now(elapsed_ms=0, wall_unix_ms=0)
 LOUD, CALM = b"a" * 32, b"b" * 32
@@ -56,6 +56,24 @@ def test_who_is_held_back_waits_and_the_others_go_on() -> None:
 
     assert asyncio.run(carried()) == [{LOUD, CALM}, {CALM}, {CALM}, {LOUD}]
     assert hosts[LOUD].asked == [0, 7]
+
+
+def test_the_last_of_many_hosts_has_its_turn_though_the_first_speak_without_end() -> None:
+    all_of_them = [bytes([number]) * 32 for number in range(REPORTS_PER_MESSAGE + 1)]
+    hosts: dict[bytes, Any] = {name: Spoken(name) for name in all_of_them}
+    relay = Relay(hosts, no_channel)
+
+    async def carried() -> set[bytes]:
+        upwards = relay._upwards()  # noqa: SLF001 - as above
+        await anext(upwards)
+        found: set[bytes] = set()
+        for _ in range(2):
+            found |= names(await anext(upwards))
+            for host in hosts.values():
+                host.make()
+        return found
+
+    assert asyncio.run(carried()) == set(all_of_them)
 
 
 def names(message: pb.LinkUp) -> set[bytes]:

@@ -58,15 +58,14 @@ class Relay:
         yield pb.LinkUp(hello=pb.Hello(host_ids=list(self._hosts)))
         while True:
             self._let_go()
+            # All of it before anybody has a second turn: else the last of many never has one.
             reports: list[pb.SignedReport] = []
             for host_id, host in self._hosts.items():
-                if host_id in self._held:
-                    continue
-                room = REPORTS_PER_MESSAGE - len(reports)
-                reports += host.outgoing[:room]
-                del host.outgoing[:room]
-            if reports:
-                yield pb.LinkUp(reports=reports)
+                if host_id not in self._held:
+                    reports += host.outgoing
+                    host.outgoing.clear()
+            for start in range(0, len(reports), REPORTS_PER_MESSAGE):
+                yield pb.LinkUp(reports=reports[start : start + REPORTS_PER_MESSAGE])
             await asyncio.sleep(GATHER_S)
 
     def _take(self, message: pb.LinkDown, now: Now) -> None:
