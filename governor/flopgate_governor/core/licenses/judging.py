@@ -196,10 +196,8 @@ def _terms(asked: AskedLicense, approved: Approved, host: HostFacts, standing: S
     policy, approval = approved.policy, approved.approval
     request = asked.report.request
     wish = None if request is None else request.license
-    least_ms = max(policy.wind_down_ms, policy.renew_after_ms)
-    span_ms = min(
-        approval.span_ms, max(least_ms, approval.span_ms if wish is None else wish.span_ms)
-    )
+    # What is too short was refused before.
+    span_ms = approval.span_ms if wish is None else min(approval.span_ms, wish.span_ms)
     return Terms(
         lifetime_ms=span_ms,
         wind_down_ms=policy.wind_down_ms,
