@@ -36,7 +36,7 @@ from flopgate_agent.ledger_rows import (
     time_columns,
     to_bytes,
 )
-from flopgate_agent.ledger_schema import bring_up
+from flopgate_agent.ledger_schema import create_tables
 from flopgate_agent.private import make_private
 from flopgate_proto.codec import (
     PayloadType,
@@ -91,7 +91,7 @@ class Ledger:
             # Rows are written once and read once: SQLite's usual 2 MB would only fill up.
             self._db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
             self._db.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
-            bring_up(self._db, self._path)
+            create_tables(self._db, self._path)
             # What a killed process wrote and did not sync is found again: synced before it counts.
             self._db.execute("PRAGMA wal_checkpoint(FULL)")
             check = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])

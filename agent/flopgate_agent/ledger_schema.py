@@ -1,4 +1,4 @@
-"""Tables of the gate's ledger, and how a ledger of the version before becomes one of this."""
+"""Tables of the gate's ledger."""
 
 from __future__ import annotations
 
@@ -60,61 +60,21 @@ CREATE TABLE license (
 ) STRICT;
 """
 
-_FROM_2: Final = """
-ALTER TABLE authority ADD COLUMN earliest_unix_ms INTEGER;
-ALTER TABLE authority ADD COLUMN latest_unix_ms INTEGER;
-ALTER TABLE authority ADD COLUMN time_running_ms INTEGER;
-"""
-"""The time as answers told it; NULL before the first one."""
 
-_FROM_3: Final = """
-ALTER TABLE authority ADD COLUMN time_boot_id BLOB NOT NULL DEFAULT x'';
-ALTER TABLE authority ADD COLUMN time_elapsed_ms INTEGER NOT NULL DEFAULT 0;
-"""
-"""The same moment on the host's own clock."""
-
-_FROM_4: Final = """
-ALTER TABLE authority ADD COLUMN heard_running_ms INTEGER NOT NULL DEFAULT 0;
-UPDATE authority SET heard_running_ms=coalesce(time_running_ms, 0);
-CREATE TABLE license (
-    only INTEGER PRIMARY KEY CHECK (only = 1),
-    number INTEGER NOT NULL,
-    row BLOB NOT NULL
-) STRICT;
-"""
-"""Licenses; and when an authority was heard last."""
-
-_FROM_5: Final = """
-ALTER TABLE authority ADD COLUMN named_policy BLOB NOT NULL DEFAULT x'';
-"""
-"""The policy that the authority named as in force; the next answer names it."""
-
-_FROM: Final = {
-    0: _SCHEMA,
-    2: _FROM_2 + _FROM_3 + _FROM_4 + _FROM_5,
-    3: _FROM_3 + _FROM_4 + _FROM_5,
-    4: _FROM_4 + _FROM_5,
-    5: _FROM_5,
-}
-"""By the version found: 0 is a new file."""
-
-
-def bring_up(db: sqlite3.Connection, path: str) -> None:
-    """Make the tables, or bring those of an earlier version up, in one transaction.
+def create_tables(db: sqlite3.Connection, path: str) -> None:
+    """Make the tables of a new file, in one transaction.
 
     Raises:
-        StorageError: another software wrote the ledger.
+        StorageError: another version wrote the ledger.
         sqlite3.Error: it cannot be read or written.
     """
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     if version == SCHEMA_VERSION:
         return
-    if version not in _FROM:
+    if version:
         raise StorageError(
             f"ledger {path} has version {version}, this software has {SCHEMA_VERSION}",
             code="ledger.version",
             remedy="Install the software version that wrote it.",
         )
-    db.executescript(
-        f"BEGIN IMMEDIATE;{_FROM[version]}PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
-    )
+    db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")

@@ -113,28 +113,6 @@ def test_law_8_a_ledger_of_another_version_is_left_alone(tmp_path: Path) -> None
     assert error.value.code == "ledger.version"
 
 
-def test_a_ledger_of_the_version_before_is_brought_up(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.sqlite"
-    rig_on(path).ledger.close()
-    with sqlite3.connect(path) as db:
-        for column in (
-            *("earliest_unix_ms", "latest_unix_ms"),
-            *("time_running_ms", "time_boot_id", "time_elapsed_ms"),
-            *("heard_running_ms", "named_policy"),
-        ):
-            db.execute(f"ALTER TABLE authority DROP COLUMN {column}")
-        db.execute("DROP TABLE license")
-        db.execute("PRAGMA user_version=2")
-    db.close()
-    ledger = Ledger(path)
-    (known,) = ledger.load().authorities
-    assert known.admitted
-    assert known.time is None, "no time was kept then"
-    assert not known.named_policy, "the next answer names it"
-    ledger.close()
-    assert Ledger(path).load().authorities == (known,)
-
-
 def test_law_8_damaged_pages_are_noticed(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     rig_on(path).ledger.close()

@@ -20,8 +20,8 @@ from flopgate_sim.planted import BUGS, in_governor, planted
 from tests.support.governor import LIFETIME_MS, LocalGovernor, cluster_policy, joined
 from tests.support.governor_steps import ASK, ask, totals
 
-_VERSION_6 = """
-ALTER TABLE "grant" RENAME COLUMN held_tflop TO ceiling_tflop;
+_ANOTHER = """
+DROP TABLE lane_beside;
 UPDATE meta SET value = CAST('6' AS BLOB) WHERE name = 'schema';
 """
 SCOPE = "cluster:c1"
@@ -124,28 +124,16 @@ def test_law_2_a_policy_that_lowers_a_cap_is_taken_and_nothing_more_is_granted(
     governor.state.store.close()
 
 
-def test_law_2_a_store_of_the_version_before_is_brought_up(tmp_path: Path) -> None:
-    """Sums go on where they were, and what is out stays held."""
-    governor = LocalGovernor.make(tmp_path / "g.sqlite", cluster_policy(3 * ASK))
-    one, two = joined(governor, 2)
-    ask(governor, one)
-    ask(governor, one, spend=ASK // 2)
-    ask(governor, two)
-    before = totals(governor)
-    governor.state.store.close()
-    with closing(sqlite3.connect(governor.path)) as old:
-        old.executescript(_VERSION_6)
-    governor.reopen()
-    assert totals(governor) == before
-    assert ask(governor, one, spend=ASK // 4) == ""
-    with governor.state.store.transaction() as connection:
-        found = connection.exec_driver_sql(
-            "SELECT cap_tflop, bound_tflop FROM budget WHERE scope = 'cluster:c1'"
-        ).one()
-    assert tuple(found) == (3 * ASK, 3 * ASK)
-    governor.reopen()
-    assert totals(governor)[0] == ASK // 2 + ASK // 4
-    governor.state.store.close()
+def test_a_store_of_another_version_is_left_to_that(tmp_path: Path) -> None:
+    path = tmp_path / "g.sqlite"
+    Store(path).close()
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(_ANOTHER)
+    with pytest.raises(StorageError, match=r"schema 6, this software knows .* version that wrote"):
+        Store(path)
+    with closing(sqlite3.connect(path)) as old:
+        tables = {name for (name,) in old.execute("SELECT name FROM sqlite_master")}
+    assert "lane_beside" not in tables
 
 
 def test_law_2_nested_budgets_all_bind(tmp_path: Path) -> None:

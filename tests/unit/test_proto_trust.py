@@ -41,6 +41,12 @@ def test_pinned_root_is_taken() -> None:
     assert accepted.root == orders.trust_root()
 
 
+def test_a_root_of_before_authorities_had_an_id_says_what_to_do() -> None:
+    root = seal(*encode_order(replace(orders.trust_root(), nonce=b"")), OFFICER_KEYS)
+    with pytest.raises(MalformedError, match=r"trust-root.nonce.*flopgate-governor init"):
+        Trust.stored(root)
+
+
 def test_another_root_than_the_pinned_one_is_refused() -> None:
     with pytest.raises(MisdirectedError, match=r"trust-root\.pin"):
         Trust.pinned(sealed_order(orders.trust_root(version=2)), TRUST_ROOT_DIGEST)

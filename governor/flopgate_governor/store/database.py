@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from flopgate_governor.files import SECRET_MODE
-from flopgate_governor.store import migration, schema
+from flopgate_governor.store import schema
 from flopgate_governor.store.prepared import Query, Write, driver_of
 from flopgate_proto.errors import ConfigError, StorageError
 
@@ -37,6 +37,7 @@ _PRAGMAS: Final = (
 )
 
 
+_HAS_META: Final = "SELECT 1 FROM sqlite_master WHERE name = 'meta'"
 _META: Final = Query(select(schema.meta.c.value).where(schema.meta.c.name == bindparam("name")))
 _new_meta = insert(schema.meta)
 _SET_META: Final = Write(
@@ -117,22 +118,21 @@ class Store:
 
     def _prepare(self) -> None:
         with self.transaction():
-            for statement in schema.creation():
-                self._driver.execute(statement)
+            new = not self._driver.execute(_HAS_META).fetchone()
         wanted = str(schema.SCHEMA_VERSION).encode()
-        found = self.meta("schema")
-        if found is None:
-            self.set_meta("schema", wanted)
-        elif found == str(migration.BEFORE).encode():
-            with self.transaction() as connection:
-                migration.bring_up(self._driver)
-                _SET_META.run(connection, [{"name": "schema", "value": wanted}])
-        elif found != wanted:
+        found = None if new else self.meta("schema")
+        if found not in {None, wanted}:
+            # Nothing of it is touched: the version that wrote it goes on with it.
             raise StorageError(
                 f"{self.path} has schema {found.decode()}, this software knows {wanted.decode()}",
                 code="storage.schema",
                 remedy="Start the version that wrote it.",
             )
+        with self.transaction():
+            for statement in schema.creation():
+                self._driver.execute(statement)
+        if found is None:
+            self.set_meta("schema", wanted)
 
     def transaction(self) -> Transaction:
         """One transaction: committed durably at the end, rolled back on any error.

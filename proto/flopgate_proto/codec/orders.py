@@ -197,6 +197,13 @@ def _trust_root(data: bytes) -> TrustRoot:
         for key in checks.few(message.keys, KEYS_MAX, "keys")
     )
     checks.unique([key.spki for key in keys], "keys")
+    if not (message.authority_id or message.nonce):
+        raise MalformedError(
+            "a first trust root without a nonce, of the time before authorities had an id",
+            code="trust-root.nonce",
+            remedy="Found the authority anew by `flopgate-governor init`, and let its hosts join "
+            "it with an empty state_dir.",
+        )
     roles = tuple(_role(role, len(keys)) for role in checks.few(message.roles, ROLES_MAX, "roles"))
     checks.unique([role.name for role in roles], "roles")
     return TrustRoot(
