@@ -8,8 +8,8 @@ import pytest
 
 from flopgate_agent.gate.actions import Freeze, Kill, Notify, Tell, Thaw
 from flopgate_agent.gate.lanes.allowance import Allowed
-from flopgate_agent.gate.lanes.insisting import REKILL_LATER_MS
-from flopgate_agent.gate.lanes.lane import COMPUTING, NEWCOMER_DRAIN_MS
+from flopgate_agent.gate.lanes.insisting import NEWCOMER_DRAIN_MS, REKILL_LATER_MS
+from flopgate_agent.gate.lanes.lane import COMPUTING
 from flopgate_agent.gate.settings import Now
 from flopgate_proto.codec import decode_report
 from flopgate_proto.errors import MisdirectedError
@@ -18,6 +18,8 @@ from tests.support.fixed import WORKLOAD
 from tests.support.gate_authority import GateAuthority
 from tests.support.gate_rig import GateRig, cut, running, settings
 
+DRAIN_MS = 2_000
+"""As the test authority has it."""
 STOPPED = {LaneState.FROZEN, LaneState.HALTED}
 
 
@@ -260,6 +262,22 @@ def test_law_1_work_that_starts_on_a_halted_lane_is_killed_if_it_does_not_stand(
         started_ms + rig.settings.sample_interval_ms + NEWCOMER_DRAIN_MS + 100
     )
     assert rig.hardware.pids(0) == ()
+
+
+@pytest.mark.parametrize("late_ms", [NEWCOMER_DRAIN_MS + 500, DRAIN_MS + 500])
+def test_law_1_whom_nobody_looked_at_has_until_somebody_does_at_most_the_drain(
+    late_ms: int,
+) -> None:
+    """A host may have no time for its sampler: what stands for long is not seen to."""
+    rig = GateRig(network=cut).enrol().run_until(LaneState.HALTED)
+    rig.hardware.start(pid=7, drain_ms=100)
+    rig.run_until(LaneState.FROZEN)
+    rig.silent = True
+    rig.run(late_ms)
+    rig.silent = False
+    rig.run(2_000)
+    assert rig.state is LaneState.HALTED
+    assert rig.hardware.pids(0) == ((7,) if late_ms < DRAIN_MS else ())
 
 
 def test_a_job_that_a_scheduler_starts_on_a_halted_lane_is_held_not_killed() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from flopgate_agent.gate.actions import Freeze, KeepReport, Kill, Restore, Thaw
 from flopgate_agent.gate.lanes.allowance import Denied
-from flopgate_agent.gate.lanes.lane import NEWCOMER_DRAIN_MS
+from flopgate_agent.gate.lanes.insisting import LOOKS_MIN, NEWCOMER_DRAIN_MS
 from flopgate_agent.gate.settings import Now
 from flopgate_proto.errors import ClockError
 from flopgate_proto.keys import key_digest
@@ -236,6 +236,10 @@ def test_law_1_a_newcomer_is_held_under_a_clock_that_stepped_back() -> None:
     later = replace(back, elapsed_ms=back.elapsed_ms + 1_000)
     rig.carry_out(rig.core.samples(rig.hardware.sample(), later))
     assert rig.done(Freeze)[-1:] == [Freeze(workload=WORKLOAD, pids=(100, 4711))]
+    for _ in range(LOOKS_MIN):
+        rig.pass_time(rig.now_ms + 200)
+        later = replace(later, elapsed_ms=later.elapsed_ms + 200)
+        rig.carry_out(rig.core.samples(rig.hardware.sample(), later))
     due = replace(later, elapsed_ms=later.elapsed_ms + NEWCOMER_DRAIN_MS)
     rig.carry_out(rig.core.handle_timer(due))
     assert rig.done(Kill)[-1:] == [Kill(workload=WORKLOAD, pids=(100, 4711))]

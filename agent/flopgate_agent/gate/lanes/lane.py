@@ -25,11 +25,11 @@ from flopgate_agent.gate.actions import (
     Tell,
     Thaw,
 )
+from flopgate_agent.gate.lanes import insisting
 from flopgate_agent.gate.lanes.allowance import Allowed, Denied
 from flopgate_agent.gate.lanes.book import LaneBook
 from flopgate_agent.gate.lanes.chip_meter import ChipMeter
-from flopgate_agent.gate.lanes.insisting import RETELL_MS, STUBBORN_MS, again_after_ms
-from flopgate_agent.gate.lanes.outlook import Outlook, WouldStop, outlook
+from flopgate_agent.gate.lanes.outlook import LOOK_MS_MAX, Outlook, WouldStop, outlook
 from flopgate_agent.gate.lanes.states import MAY_COMPUTE, RUNGS, Rung, check_step
 from flopgate_agent.gate.settings import GateSettings, LaneSetting
 from flopgate_proto.limits import COUNT_MAX
@@ -37,10 +37,6 @@ from flopgate_proto.values import ChargedFigure, LaneState, Phase
 
 PRESSED = 2
 """A new ceiling is asked for while what is left still covers so many orderly stops."""
-NEWCOMER_DRAIN_MS = 600
-"""Time to stand still for a job that started without permission: some looks, no more."""
-LOOK_MS_MAX = 3_600_000
-"""Longest time between two looks at a lane that nothing presses."""
 COMPUTING: Final = "lane.computing_without_permission"
 
 
@@ -79,6 +75,7 @@ class Lane:
         self._freeze_at_ms = now_ms
         self._kill_at_ms: int | None = None
         self._tell_kill_ms = now_ms
+        self._looks = insisting.Looks(chips)
         self._held: tuple[int, ...] = ()
         # What a gate before this one left standing is unknown: the first step says it anew.
         self._rungs: frozenset[Rung] | None = None
@@ -150,7 +147,7 @@ class Lane:
         rate: nothing would follow from what is seen. A stop is watched closely; and where nothing
         may run, the closest rhythm bounds how long somebody who comes nevertheless goes unseen.
         """
-        if self.state is LaneState.FROZEN and covered_ms < self.since_ms + STUBBORN_MS:
+        if self.state is LaneState.FROZEN and covered_ms < self.since_ms + insisting.STUBBORN_MS:
             return max(covered_ms, self.since_ms) + self._settings.watch_interval_ms
         return covered_ms + self._look_after_ms
 
@@ -335,18 +332,19 @@ class Lane:
 
     def _freeze(self, drain_ms: int, now_ms: int) -> list[Action]:
         self._kill_at_ms = now_ms + drain_ms
+        self._looks.begin()
         self._held = self.pids
         return [Freeze(workload=self.workload, pids=self._held)]
 
     def _kill(self, now_ms: int, *, woken: bool = False) -> list[Action]:
         tried_ms = now_ms - self.since_ms
-        self._kill_at_ms = now_ms + again_after_ms(tried_ms, left=bool(self.pids))
+        self._kill_at_ms = now_ms + insisting.again_after_ms(tried_ms, left=bool(self.pids))
         first, self._killed = not (self._killed or woken), True
         kill = Kill(workload=self.workload, pids=self.pids)
         if now_ms < self._tell_kill_ms:
             return [kill]
         # The first kill lies inside the lifetime; what goes on after its bound has no permission.
-        self._tell_kill_ms = now_ms + (self._bound_ms if first else RETELL_MS)
+        self._tell_kill_ms = now_ms + (self._bound_ms if first else insisting.RETELL_MS)
         detail = f"not still after {tried_ms} ms: killed, and again until it stands"
         event = "lane.killed" if first else COMPUTING
         return [Tell(event=event, subject=self.workload, detail=detail), kill]
@@ -363,7 +361,8 @@ class Lane:
             told = Tell(event="lane.disturbed", subject=self.workload, detail=f"{found}, held")
             # Only where nothing could be read, the whole drain is waited for it to come back.
             seen = unheld or self.worked
-            freeze = self._freeze(min(drain_ms, NEWCOMER_DRAIN_MS) if seen else drain_ms, now_ms)
+            wait_ms = min(drain_ms, insisting.NEWCOMER_DRAIN_MS) if seen else drain_ms
+            freeze = self._freeze(wait_ms, now_ms)
             # What stood still and works again was woken by somebody: it gets no time to drain. A
             # job that a scheduler started here is held, and killed only if it does not stand.
             woken = self.worked and not unheld
@@ -373,11 +372,14 @@ class Lane:
             return [Tell(event="lane.halted", subject=self.workload, detail=why.reason)]
         if self._kill_at_ms is None:
             return self._freeze(drain_ms, now_ms)
+        enough, ends_ms = self._looks.enough(), self.since_ms + drain_ms
         if now_ms >= self._kill_at_ms:
-            return self._kill(now_ms)
+            if self._killed or enough or now_ms >= ends_ms:
+                return self._kill(now_ms)
+            self._kill_at_ms = min(now_ms + self._settings.watch_interval_ms, ends_ms)
         if unheld:
             # A latecomer extends nothing: the kill comes when it was due, or sooner.
-            newcomer_ms = now_ms + min(drain_ms, NEWCOMER_DRAIN_MS)
+            newcomer_ms = now_ms + min(drain_ms, insisting.NEWCOMER_DRAIN_MS)
             self._kill_at_ms = min(self._kill_at_ms, newcomer_ms)
             self._held = self.pids
             return [Freeze(workload=self.workload, pids=self._held)]

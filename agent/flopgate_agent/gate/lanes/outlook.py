@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from flopgate_agent.gate.lanes.allowance import NEXT_LICENSE, Allowed, Denied
 from flopgate_proto.quick import maker, quick
 
+LOOK_MS_MAX = 3_600_000
+"""Longest time between two looks at a lane that nothing presses."""
+
 
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
