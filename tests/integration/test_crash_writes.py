@@ -91,9 +91,9 @@ def test_law_9_a_host_whose_gate_or_courier_dies_at_its_writes(tmp_path: Path) -
         at(f"fdatasync {LEDGER}", how=How.AFTER),
     )
     deaths = (
+        ("courier", at("rename courier/certificates/gov.example.pem")),
         ("gate", at("pwrite memfd:allowance (deleted)", how=How.HALF)),
         ("gate", at(f"fdatasync {LEDGER}", 3)),
-        ("courier", at("rename courier/certificates/gov.example.pem")),
         ("gate", at("pwrite memfd:allowance (deleted)", how=How.FULL)),
         ("gate", at(f"fdatasync {LEDGER}", 3, How.FAIL)),
     )
@@ -109,6 +109,7 @@ def test_law_9_a_host_whose_gate_or_courier_dies_at_its_writes(tmp_path: Path) -
 def test_law_8_a_lock_down_or_its_child_that_cannot_write_stops_the_lane(tmp_path: Path) -> None:
     days = (
         ("lockdown", at("write .*.lane.json.new", how=How.FULL)),
+        ("lockdown", at("write .lockdown.json.new", how=How.FAIL)),
         ("chip setter", at("write .CHIP.chip.json.new", how=How.FAIL)),
     )
     with LockdownScene(tmp_path) as scene:

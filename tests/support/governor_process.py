@@ -210,7 +210,7 @@ def check_store(store: Path, acknowledged: Mapping[bytes, Mapping[int, bytes]]) 
         }
         for host_id, answers in acknowledged.items():
             for sequence, payload in answers.items():
-                assert stored[host_id, sequence] == payload
+                assert stored.get((host_id, sequence)) == payload
         lanes = rows(
             "SELECT coalesce(sum(allotted_tflop - ungranted_tflop), 0),"
             " coalesce(sum(max(0, coalesce(("

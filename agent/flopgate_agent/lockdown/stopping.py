@@ -65,6 +65,7 @@ class Stopper:
         self._pids: dict[str, frozenset[int]] | None = None
         self._told: set[tuple[str, str]] = set()
         self._written: tuple[Stopped, ...] = ()
+        self._can_write = True
 
     def act(self, due: Due, now_ms: int, renewed: Callable[[], bool]) -> None:
         """Do it; called again and again, for what resists and who comes late.
@@ -128,9 +129,19 @@ class Stopper:
             _LOG.log(level, "no gate: %s", event, extra={FIELDS: asdict(one)})
         stopped = self._verifier.stopped.values()
         if stopped and self._written != (now := tuple(stopped)):
-            with contextlib.suppress(OSError):
-                write_record(*self._record, now)
-                self._written = now
+            self._write(now)
+
+    def _write(self, now: tuple[Stopped, ...]) -> None:
+        """Tried again with the next counters; an error is told once, until it was written."""
+        try:
+            write_record(*self._record, now)
+        except OSError as error:
+            if self._can_write:
+                where, why = self._record[0], error.strerror
+                _LOG.error("cannot leave in %s what was stopped, to be reported: %s", where, why)
+            self._can_write = False
+            return
+        self._written, self._can_write = now, True
 
     def _chips(self, reach: Reach) -> tuple[str, ...]:
         return self._named if reach.chips == EVERY_CHIP else reach.chips

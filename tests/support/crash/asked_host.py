@@ -11,16 +11,13 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from flopgate_agent.gate.faults import LEDGER_FAILED
-from flopgate_agent.gate_process.status_file import status_path
-from flopgate_agent.host_status import read_status
 from flopgate_proto.codec import decode_report
 from flopgate_proto.envelope import Envelope
-from flopgate_proto.errors import FlopgateError
 from flopgate_proto.values import LaneState
-from tests.support.crash.figures import CrashError, check_told
+from tests.support.crash.figures import COULD_NOT, CrashError, check_told
 from tests.support.crash.switch import How, Strike, Switch
 from tests.support.gate_host import GateHost
 from tests.support.gate_license_rig import LICENSES
@@ -31,8 +28,6 @@ AGENT: Final = (sys.executable, "-m", "flopgate_agent.cli")
 LIFETIME_MS: Final = 120_000
 WATCHDOG_MS: Final = 60_000
 TRIES_MAX: Final = 6
-COULD_NOT: Final = frozenset({1, 2})
-"""Exit statuses of a gate that tells why it does not start."""
 
 
 class TroubleError(Exception):
@@ -259,13 +254,6 @@ class AskedHost:
         if self._switch.struck:
             raise TroubleError(done.stderr)
         raise CrashError(f"{words[:2]} failed: {done.stderr}")
-
-    def status(self) -> dict[str, Any]:
-        """What the gate says now; empty where it says nothing."""
-        try:
-            return read_status(str(status_path(self.gate.door)))
-        except FlopgateError:
-            return {}
 
     # ------------------------------------------------------------------ the judge
 

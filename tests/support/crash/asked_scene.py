@@ -215,7 +215,7 @@ class AskedScene:
             declared()
             host.gate.settle()
             self._check_books(host)
-            failed = strike is not None and not strike.how.kills
+            failed = self.switch.struck and strike is not None and not strike.how.kills
             # A gate that cannot keep what it must holds its lanes, up to their end.
             if job.poll() is not None and not failed:
                 told = "\n".join([*host.told, host.gate.logged()])

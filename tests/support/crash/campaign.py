@@ -13,7 +13,7 @@ from typing import Final, Protocol, Self
 
 from tests.support.crash.asked_scene import AskedScene
 from tests.support.crash.command_scene import CommandScene
-from tests.support.crash.figures import CrashError, Figures, Tell, once, spread
+from tests.support.crash.figures import Figures, Tell, bad_day, once, spread
 from tests.support.crash.governor_scene import GovernorScene
 from tests.support.crash.lockdown_scene import LockdownScene
 from tests.support.crash.restored_scene import RestoredScene
@@ -110,10 +110,8 @@ class Course:
             CrashError: something did not survive; it says which bad day it was.
         """
         for program, strike in self._days[self._played :][:most]:
-            try:
+            with bad_day(program, strike):
                 scene.live(program, strike)
-            except (CrashError, AssertionError) as error:
-                raise CrashError(f"{program}, {strike}: {error}") from error
             self._played += 1
             met = "" if scene.switch.struck else " (it did not come to that)"
             self._tell(f"{self._played:5} of {len(self._days)}  {program}, {strike}{met}")

@@ -22,7 +22,7 @@ from flopgate_proto.errors import FlopgateError
 from flopgate_proto.files import REQUEST_KIND, CarriedReport, ReportingHost, write_reports
 from flopgate_proto.joining import JoinToken
 from tests.support.crash.commands import COMMANDS, FAT_BYTES, REPORTS, Command
-from tests.support.crash.figures import CrashError, Figures, check_told
+from tests.support.crash.figures import COULD_NOT, CrashError, Figures, check_told
 from tests.support.crash.switch import Strike, Switch
 from tests.support.governor_cli import cli
 from tests.support.governor_licenses import asking
@@ -30,8 +30,6 @@ from tests.support.governor_process import GovernorProcess, join
 from tests.support.waiting import WAIT_S
 
 REASON: Final = ("--reason", "a drill")
-COULD_NOT: Final = frozenset({1, 2})
-"""Exit statuses of commands that tell an error."""
 
 
 class CommandScene:

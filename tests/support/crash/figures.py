@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from random import Random
+from typing import Final
 
 from tests.support.crash.switch import How, Strike, Switch
 
 Tell = Callable[[str], None]
 """Takes a line of progress."""
+COULD_NOT: Final = frozenset({1, 2})
+"""Exit statuses of a process that tells why it cannot do its work."""
+
+_TOLD: Final = re.compile(r'"level": "(warning|error|critical)"')
+"""Of a line of a log; what is no such line is for whoever reads the end of a process."""
 
 
 class CrashError(Exception):
     """Something did not survive."""
+
+
+@contextmanager
+def bad_day(program: str, strike: Strike) -> Iterator[None]:
+    """Whatever comes of it tells which one it was.
+
+    Raises:
+        CrashError: something did not survive, or was waited for in vain.
+    """
+    try:
+        yield
+    except (CrashError, AssertionError) as error:
+        raise CrashError(f"{program}, {strike}: {error}") from error
+    except Exception as error:
+        error.add_note(f"{program}, {strike}")
+        raise
 
 
 def silent(_: str) -> None:
@@ -111,5 +135,6 @@ def check_told(said: str, what: str) -> None:
     """
     if "Traceback" in said:
         raise CrashError(f"{what} met an error that it does not know: {said[-3000:]}")
-    if not said.strip():
-        raise CrashError(f"{what} says nothing of its error")
+    told = [line for line in said.splitlines() if not line.startswith("{") or _TOLD.search(line)]
+    if not "".join(told).strip():
+        raise CrashError(f"{what} says nothing of its error: {said[-3000:]}")

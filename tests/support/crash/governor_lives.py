@@ -29,10 +29,11 @@ from flopgate_proto.joining import JoinToken
 from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import Scope, ScopeKind
 from flopgate_proto.values.orders import Order
-from tests.support.crash.figures import CrashError, Figures, check_told, copied
+from tests.support.crash.figures import COULD_NOT, CrashError, Figures, check_told, copied
 from tests.support.crash.switch import Strike, Switch
 from tests.support.governor import AUTHORITY, FakeHost
 from tests.support.governor_process import Certificate, Courier, GovernorProcess, check_store
+from tests.support.waiting import WAIT_S
 
 UNIT_TFLOP: Final = 1_000_000
 CLUSTER: Final = Scope(ScopeKind.CLUSTER, "c1")
@@ -147,6 +148,8 @@ class GovernorLives(ABC):
         else:
             self._with_an_error()
         self.figures.lived(self.switch, strike, program)
+        if "Traceback" in self._logged():
+            raise CrashError(f"the governor met what it does not know: {self._logged()}")
         self._look()
 
     def _to_its_end(self) -> None:
@@ -154,9 +157,13 @@ class GovernorLives(ABC):
         if self._governor.launch():
             try:
                 self._work()
-                self._governor.stop()
             except (grpc.RpcError, UnreachableError) as error:
                 self._ended(error)
+            else:
+                status = self._governor.stop()
+                # It may be struck as late as now.
+                if status != (-signal.SIGKILL if self.switch.struck else 0):
+                    raise CrashError(f"the governor ended with {status}: {self._logged()}")
         else:
             self._ended(None)
 
@@ -179,12 +186,10 @@ class GovernorLives(ABC):
             self._work()
         if (status := self._governor.stop()) != 0:
             raise CrashError(f"the governor ended with {status}: {self._logged()}")
-        if "Traceback" in self._logged():
-            raise CrashError(f"the governor met what it does not know: {self._logged()}")
 
     def _gave_up(self) -> None:
         """It ended before it served: it says why."""
-        if (status := self._governor.stop()) not in {1, 2}:
+        if (status := self._governor.stop()) not in COULD_NOT:
             raise CrashError(f"the governor ended with {status}: {self._logged()}")
         check_told(self._logged(), "the governor")
 
@@ -193,7 +198,7 @@ class GovernorLives(ABC):
         process = self._governor.process
         if not self.switch.struck or process is None:
             raise CrashError(f"the governor lives and refused: {error}")
-        if (status := process.wait()) != -signal.SIGKILL:
+        if (status := process.wait(WAIT_S)) != -signal.SIGKILL:
             raise CrashError(f"the governor ended with {status}: {self._logged()}")
 
     def _log(self) -> Path:

@@ -10,6 +10,7 @@ that read counters and topology, and the TPM's child, which give what they find 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -31,8 +32,8 @@ from flopgate_agent.enforcement.processes import ProcessId
 from flopgate_agent.gate.terms import LaneTerm, Terms
 from flopgate_agent.lockdown.lease import Lease, Reach, write_lease
 from flopgate_sim.nvml import FakeDriver
-from tests.support.crash.figures import CrashError, Figures, check_told
-from tests.support.crash.switch import Strike, Switch
+from tests.support.crash.figures import CrashError, Figures
+from tests.support.crash.switch import How, Strike, Switch
 from tests.support.sampler_host import LONG_LOADED
 from tests.support.waiting import WAIT_S, until
 
@@ -40,6 +41,11 @@ AGENT: Final = "flopgate_agent.cli"
 LANE: Final = "run-7"
 VICTIMS: Final = {"lockdown": "", "chip setter": "flopgate_agent.enforcement.chips.child"}
 """By program, the word that its command line has; none for what is started."""
+WORDS: Final = {
+    How.FULL: os.strerror(errno.ENOSPC),
+    How.FAIL: os.strerror(errno.EIO),
+}
+"""What is told of an error; half of a write is no error."""
 OPEN: Final = 0o666
 SILENT_MS: Final = 60_000
 CAN: Final = Capabilities(
@@ -109,8 +115,9 @@ class LockdownScene:
         self.figures.lived(self.switch, strike, program)
         if "Traceback" in (said := self._log.read_text()):
             raise CrashError(f"{program} met an error that it does not know: {said[-3000:]}")
-        if self.switch.struck and strike is not None and not strike.how.kills:
-            check_told(said, program)
+        word = WORDS.get(strike.how) if strike is not None and self.switch.struck else None
+        if word is not None and word not in said:
+            raise CrashError(f"{program} does not say {word!r}: {said[-3000:]}")
         self._open_again()
 
     def _until_stopped(self, job: subprocess.Popen[bytes], strike: Strike | None) -> None:

@@ -36,10 +36,11 @@ def wrong_in_store(store: Path, tap: Tap) -> list[str]:
         over = connection.execute(
             "SELECT count(*) FROM budget WHERE settled_tflop + outstanding_tflop > cap_tflop"
         ).fetchone()
+    left = {sequence: report.digest for sequence, report in dict(tap.reports).items()}
     found = [
         f"report {sequence} is on record otherwise than it left (law 4)"
         for sequence, digest in rows
-        if tap.reports[sequence].digest != digest
+        if left.get(sequence) != digest
     ]
     if over != (0,):
         found.append("more is granted than a cap allows (law 2)")

@@ -8,37 +8,44 @@ a job waits in it.
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
 
-from flopgate_agent.door import FrameDecoder, parse_from_gate
 from flopgate_agent.gate.faults import LEDGER_FAILED
-from flopgate_proto.v1 import flopgate_pb2 as pb
 from flopgate_proto.values import LaneState
 from flopgate_sim.live.processes import free_ports
-from tests.support.crash.figures import CrashError, Figures, Tell, check_told, copied, silent
+from flopgate_sim.nvml.values import WorkloadOptions
+from tests.support.crash.courier_process import AGENT, CourierProcess
+from tests.support.crash.figures import (
+    COULD_NOT,
+    CrashError,
+    Figures,
+    Tell,
+    bad_day,
+    check_told,
+    copied,
+    silent,
+)
 from tests.support.crash.site_judge import STORE, wrong_in_store, wrong_on_the_way
 from tests.support.crash.switch import How, Strike, Switch
-from tests.support.crash.tap import CHUNK_BYTES, Tap
+from tests.support.crash.tap import Tap, state_at, state_of
 from tests.support.gate_host import GateHost
 from tests.support.governor_process import GovernorProcess
 from tests.support.service_manager import ServiceManager
 from tests.support.waiting import WAIT_S, until
 
-AGENT: Final = "flopgate_agent.cli"
 RUNS, PAUSED = "run-7", "run-8"
 REPORTS_EACH: Final = 3
 """So many must be acknowledged in a life that nobody ends."""
 FAULTS: Final = frozenset({LEDGER_FAILED})
+WAITING: Final[WorkloadOptions] = {"gpus": [1], "fmt": "fp16", "drain_ms": 100}
 BEAR_S: Final = 0.5
 """For a process that cannot write to meet that more than once."""
 LIFETIME_MS: Final = 120_000
@@ -61,14 +68,6 @@ headroom_max_tflop = 100_000_000
 scope = "cluster:c1"
 cap_tflop = 1_000_000_000_000
 """
-
-
-def state_of(snapshot: pb.Snapshot, workload: str) -> LaneState | None:
-    """Of a lane, as a gate tells."""
-    for lane in snapshot.lanes:
-        if lane.workload == workload:
-            return LaneState(lane.state)
-    return None
 
 
 class SiteScene:
@@ -100,9 +99,7 @@ class SiteScene:
         host = folder / "host"
         host.mkdir()
         self._host = GateHost(host, {RUNS: [0], PAUSED: [1]}, gpus=2)
-        self._courier_state = host / "courier"
-        self._courier_config = host / "courier.toml"
-        self._courier: subprocess.Popen[bytes] | None = None
+        self._courier = CourierProcess(host / "courier", folder / "tap")
         self.born: Sequence[str] = ()
         self._held = ""
         self._said = 0
@@ -138,16 +135,21 @@ class SiteScene:
         stack.enter_context(self._host)
         self._tap = Tap(self._folder / "tap", self._host.door)
         stack.callback(self._tap.close)
-        stack.callback(self._stop_courier, signal.SIGKILL)
+        stack.callback(self._courier.stop)
         self._join()
-        self._waiting = self._host.driver.start_workload(gpus=[1], fmt="fp16", drain_ms=100)
-        self._start_courier({})
+        self._waiting = self._host.driver.start_workload(**WAITING)
+        self._courier.start({})
         for birth in self._births:
-            self._live("gate", birth)
+            with bad_day("gate before it joined", birth):
+                self._live("gate", birth)
         self.switch.arm(None)
         self._start_gate(self.switch.env)
         self._until_running()
         self.born = self.switch.places()
+        # Whoever is struck next, it is not this one.
+        self._killed_gate()
+        self._start_gate({})
+        self._until_running()
         self._host.watch()
         self.job = self._host.compute(fmt="fp16", persistent=True)
         self._waited_flop = self._host.driver.truth(1).total_flop
@@ -156,15 +158,11 @@ class SiteScene:
     def _join(self) -> None:
         (old,) = (self._host.state / "join").iterdir()
         old.unlink()
-        self._courier_state.mkdir()
-        self._courier_config.write_text(
-            f'state_dir = "{self._courier_state}"\ndoor_path = "{self._folder}/tap"\n'
-            "backoff_ms_max = 200\n"
-        )
+        self._courier.make()
         token = self._folder / "token"
         token.touch(mode=0o600)
         token.write_text(self._governor.token().text())
-        configs = {"--gate-config": self._host.config, "--courier-config": self._courier_config}
+        configs = {"--gate-config": self._host.config, "--courier-config": self._courier.config}
         words = [str(word) for pair in configs.items() for word in pair]
         command = [sys.executable, "-m", AGENT, "join", "--token-file", str(token), "--no-doctor"]
         subprocess.run([*command, *words], check=True, stdout=subprocess.DEVNULL)
@@ -176,30 +174,12 @@ class SiteScene:
         self._host.env = env
         self._host.launch()
 
-    def _start_courier(self, env: dict[str, str]) -> None:
-        with (self._folder / "courier.log").open("ab") as log:
-            self._courier = subprocess.Popen(
-                [sys.executable, "-m", AGENT, "courier", "--config", self._courier_config],
-                env={**os.environ, **env},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-
-    def _stop_courier(self, number: int) -> int:
-        process, self._courier = self._courier, None
-        if process is None:
-            return 0
-        if process.poll() is None:
-            process.send_signal(number)
-        return process.wait(WAIT_S)
-
     def _start(self, program: str, env: dict[str, str]) -> None:
         match program:
             case "gate":
                 self._start_gate(env)
             case "courier":
-                self._start_courier(env)
+                self._courier.start(env)
             case _:
                 self._governor.env = env
                 self._governor.launch(*self._listen)
@@ -210,7 +190,7 @@ class SiteScene:
                 gate = self._host.stop_gate
                 return gate() if number == signal.SIGTERM else self._killed_gate()
             case "courier":
-                return self._stop_courier(number)
+                return self._courier.stop(number)
             case _:
                 return self._governor.stop(number)
 
@@ -219,11 +199,9 @@ class SiteScene:
         return -signal.SIGKILL
 
     def _ended(self, program: str) -> bool:
-        process = {
-            "gate": self._host.gate,
-            "courier": self._courier,
-            "governor": self._governor.process,
-        }[program]
+        if program == "courier":
+            return self._courier.ended
+        process = self._host.gate if program == "gate" else self._governor.process
         return process is None or process.poll() is not None
 
     # ------------------------------------------------------------------ lives
@@ -237,10 +215,9 @@ class SiteScene:
         self._stop(program, signal.SIGKILL)
         self._judge()
         if program == "courier":
-            # It makes a key, and has it certified.
-            for path in (*self._courier_state.glob("certificates/*"), *self._keys()):
-                path.unlink()
+            self._courier.forget_keys()
         self._live(program, strike)
+        calls = self.switch.calls
         self._judge()
         if program != "gate":
             self._start(program, {})
@@ -250,6 +227,11 @@ class SiteScene:
         else:
             self._start_alone()
         self._until_reports(REPORTS_EACH)
+        if self._waiting.poll() is not None:
+            # A lock-down ended what no gate had proven to stand: another one knocks, in vain.
+            self._waiting = self._host.driver.start_workload(**WAITING)
+        if self.switch.calls != calls:
+            raise CrashError(f"another one than the {program} was struck, too")
         self._judge()
 
     def _compute_again(self) -> None:
@@ -260,32 +242,20 @@ class SiteScene:
         self._held = ""
 
     def _until_running(self) -> None:
-        until(lambda: state_of(self._tap.snapshot, RUNS) is LaneState.RUNNING, self._told)
+        self._until(lambda: state_of(self._tap.snapshot, RUNS) is LaneState.RUNNING)
 
     def _start_alone(self) -> None:
         """A gate goes on by what the one before left: nobody brings it a permit meanwhile."""
-        assert self._courier is not None
-        self._courier.send_signal(signal.SIGSTOP)
+        self._courier.send(signal.SIGSTOP)
         try:
             self._start("gate", {})
-            until(lambda: self._permitted() or self.job.poll() is not None, self._told)
+            self._until(lambda: self._permitted() or self.job.poll() is not None)
         finally:
-            self._courier.send_signal(signal.SIGCONT)
+            self._courier.send(signal.SIGCONT)
 
     def _permitted(self) -> bool:
         """Whether the gate says at its door that the lane of the job runs."""
-        decoder = FrameDecoder()
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock, suppress(OSError):
-            sock.connect(str(self._host.door))
-            while data := sock.recv(CHUNK_BYTES):
-                for frame in decoder.feed(data):
-                    message = parse_from_gate(frame)
-                    if message.HasField("snapshot"):
-                        return state_of(message.snapshot, RUNS) is LaneState.RUNNING
-        return False
-
-    def _keys(self) -> list[Path]:
-        return [path for path in self._courier_state.iterdir() if path.is_file()]
+        return state_at(self._host.door, RUNS) is LaneState.RUNNING
 
     def put_ledger_back(self) -> None:
         """The gate's ledger of now takes the place of a later one: what no gate survives."""
@@ -313,23 +283,36 @@ class SiteScene:
             until(settled, self._told)
         else:
             until(lambda: settled() or self.switch.struck, self._told)
-            self._bear(program, settled)
-        failed = self._ended(program) and not (strike and strike.how.kills)
+            if self.switch.struck:
+                self._bear(program, settled)
+        early, met = self._ended(program), self.switch.struck
         # Before it is stopped: what a gate said is put away with it.
         told = self._told()
         pid = self._host.gate.pid if program == "gate" and self._host.gate else 0
         status = self._stop(program, signal.SIGTERM)
         self.figures.lived(self.switch, strike, program)
+        # It may be struck as late as it is told to stop.
+        self.switch.disarm()
         killed = self.switch.struck and strike is not None and strike.how.kills
         if program == "gate" and not killed and not self._held:
             # It may say so no sooner than as it is stopped.
             self._held = next((fault for fault in FAULTS if fault in self._host.said), "")
         if strike is not None and strike.how is How.FULL and self._host.locked_down(pid):
             # It had no room to renew its lease: the lock-down ended it, and then what it held.
-            self._held, status = self._held or "gate.gone", 0
-        if killed != (status == -signal.SIGKILL) or (not failed and not killed and status):
-            early = ", before it was stopped" if failed else ""
-            raise CrashError(f"{program} ended with {status}{early}: {told}")
+            self._held = self._held or "gate.gone"
+            return
+        failed = self.switch.struck and not killed
+        fine = {-signal.SIGKILL} if killed else COULD_NOT if early and failed else {0}
+        if failed and not met:
+            fine = COULD_NOT | {0}
+        if status not in fine or (early and not self.switch.struck):
+            when = ", before it was stopped" if early else ""
+            raise CrashError(f"{program} ended with {status}{when}: {told}")
+        said = self._host.said
+        if program != "gate":
+            said = self._log_of(program).read_text()[self._said :]
+        if (failed and status) or "Traceback" in said:
+            check_told(said, program)
 
     def _bear(self, program: str, settled: Callable[[], bool]) -> None:
         """It cannot write: it goes on, or ends with a word, or a gate holds all lanes."""
@@ -342,9 +325,6 @@ class SiteScene:
             time.sleep(BEAR_S)
         self.switch.disarm()
         until(lambda: settled() or bool(self._held), self._told)
-        said = self._log_of(program).read_text()[self._said :]
-        if self._ended(program) or "Traceback" in said:
-            check_told(said, program)
 
     def _named_fault(self) -> str:
         """Why the lane of the job stands, where the gate cannot answer for it."""
@@ -354,11 +334,7 @@ class SiteScene:
         return ""
 
     def _log_of(self, program: str) -> Path:
-        return {
-            "gate": self._host.log,
-            "courier": self._folder / "courier.log",
-            "governor": self._folder / "g" / "log",
-        }[program]
+        return self._courier.log if program == "courier" else self._folder / "g" / "log"
 
     def _acknowledged_from(self, known: int) -> Callable[[], bool]:
         """Whether so many reports more than that are acknowledged."""
@@ -367,10 +343,24 @@ class SiteScene:
 
     def _until_reports(self, count: int) -> None:
         newest = max(self._tap.reports, default=0)
-        until(lambda: max(self._tap.answers, default=0) >= newest + count, self._told)
+        self._until(lambda: max(self._tap.answers, default=0) >= newest + count)
+
+    def _until(self, condition: Callable[[], object]) -> None:
+        """Wait for it, while all live.
+
+        Raises:
+            CrashError: one of them ended, and nobody had struck it.
+        """
+
+        def over() -> bool:
+            if gone := [program for program in self.programs if self._ended(program)]:
+                raise CrashError(f"{', '.join(gone)} ended by itself: {self._told()}")
+            return bool(condition())
+
+        until(over, self._told)
 
     def _told(self) -> str:
-        courier = (self._folder / "courier.log").read_text()[-1500:]
+        courier = self._courier.log.read_text()[-1500:]
         governor = (self._folder / "g" / "log").read_text()[-1500:]
         gate = f"{self._host.said[-3000:]}\n{self._host.logged()[-1500:]}"
         return f"{gate}\n{self._host.watched()[-1500:]}\n{courier}\n{governor}"

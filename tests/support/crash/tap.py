@@ -6,16 +6,43 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from flopgate_agent.clocks import elapsed_ms
 from flopgate_agent.door import FrameDecoder, parse_from_gate, parse_to_gate
 from flopgate_proto.codec import decode_report, envelope_from_wire
 from flopgate_proto.envelope import Envelope
+from flopgate_proto.errors import FlopgateError
 from flopgate_proto.v1 import flopgate_pb2 as pb
-from flopgate_proto.values import Report
+from flopgate_proto.values import LaneState, Report
 
-CHUNK_BYTES = 65_536
+CHUNK_BYTES: Final = 65_536
+LOOK_S: Final = 5.0
+"""For a gate to say how its lanes stand; whoever asks asks again."""
+
+
+def state_of(snapshot: pb.Snapshot, workload: str) -> LaneState | None:
+    """Of a lane, as a gate tells."""
+    for lane in snapshot.lanes:
+        if lane.workload == workload:
+            return LaneState(lane.state)
+    return None
+
+
+def state_at(door: Path, workload: str) -> LaneState | None:
+    """Of a lane, as a gate says at its door; `None` where it does not."""
+    decoder = FrameDecoder()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock, suppress(OSError):
+        sock.settimeout(LOOK_S)
+        sock.connect(str(door))
+        while data := sock.recv(CHUNK_BYTES):
+            for frame in decoder.feed(data):
+                message = parse_from_gate(frame)
+                if message.HasField("snapshot"):
+                    return state_of(message.snapshot, workload)
+    return None
 
 
 class Tap:
@@ -28,9 +55,10 @@ class Tap:
     Attributes:
         reports: all that left the gate, by sequence.
         answers: what the gate was told of each report, by sequence.
-        snapshot: the gate's last.
+        snapshot: of the gate that stands now, its last.
         granted_ms: when permission came last, on the gate's clock.
-        wrong: what may never be: two reports of one sequence, two answers to one report.
+        wrong: what may never be: two reports of one sequence, two answers to one report, what
+            nobody can read.
     """
 
     def __init__(self, path: Path, door: Path) -> None:
@@ -40,6 +68,7 @@ class Tap:
         self.granted_ms = 0
         self.wrong: list[str] = []
         self._door = door
+        self._gates = 0
         self._open: set[socket.socket] = set()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(path))
@@ -53,7 +82,11 @@ class Tap:
         return [decode_report(reports[sequence].payload) for sequence in sorted(reports)]
 
     def forget_lanes(self) -> None:
-        """The gate is gone: what is waited for is said by the next one."""
+        """The gate is gone: what is waited for is said by the next one.
+
+        Its last words may be on their way still, and count for nothing that is waited for.
+        """
+        self._gates += 1
         self.snapshot = pb.Snapshot(host_id=self.snapshot.host_id)
 
     def close(self) -> None:
@@ -83,27 +116,31 @@ class Tap:
                     gate.close()
                     continue
                 self._open |= {courier, gate}
-                self._begin(self._carry, gate, courier, self._from_gate)
+                self._begin(self._carry, gate, courier, partial(self._from_gate, self._gates))
                 self._begin(self._carry, courier, gate, self._to_gate)
 
     def _carry(
         self, source: socket.socket, sink: socket.socket, look: Callable[[bytes], None]
     ) -> None:
         decoder = FrameDecoder()
-        with suppress(OSError):
+        try:
             while data := source.recv(CHUNK_BYTES):
                 # Seen before it goes on: nothing is taken that was not seen.
                 for frame in decoder.feed(data):
                     look(frame)
                 sink.sendall(data)
+        except OSError:
+            pass
+        except FlopgateError as error:
+            self.wrong.append(f"what goes through the door cannot be read: {error}")
         for sock in (source, sink):
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
-    def _from_gate(self, frame: bytes) -> None:
+    def _from_gate(self, gate: int, frame: bytes) -> None:
         message = parse_from_gate(frame)
         match message.WhichOneof("message"):
-            case "snapshot":
+            case "snapshot" if gate == self._gates:
                 self.snapshot = message.snapshot
             case "report":
                 envelope = envelope_from_wire(message.report.envelope)
