@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from flopgate_agent.counters.sample import ChipSample, PipeCycles
+from flopgate_agent.counters.sample import ChipSample
 from flopgate_proto.chips import ChipSpec, spec_for
+from flopgate_sim.world.hardware.cutting import by_hmma
 
 H100_PCI_ID = 0x2330
 H100_NAME = "NVIDIA H100 80GB HBM3"
@@ -162,19 +163,9 @@ class Hardware:
         clock_khz = self.spec.max_clock_khz
         before_ms, active_before_ms = (counted[chip] for counted in self._uncounted_ms)
         busy = (self.work_ms[chip] - before_ms) * clock_khz
-        cycles = PipeCycles(
-            elapsed=(self.now_ms - self.loaded_at_ms + 1) * clock_khz,
-            active=(self._active_ms[chip] - active_before_ms) * clock_khz,
-            mma=busy,
-            dmma=0,
-            hmma=busy,
-            imma=0,
-            dfma=0,
-            integer=0,
-            fp64=0,
-            fp32=0,
-            fp16=0,
-        )
+        elapsed = (self.now_ms - self.loaded_at_ms + 1) * clock_khz
+        active = (self._active_ms[chip] - active_before_ms) * clock_khz
+        cycles = by_hmma(elapsed, active, busy)
         active_ms = self._active_ms[chip] - self._sampled_ms[chip]
         self._sampled_ms[chip] = self._active_ms[chip]
         return ChipSample(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flopgate_agent.counters.sample import ChipSample, PipeCycles
+from flopgate_agent.counters.sample import ChipSample
+from flopgate_sim.world.hardware.cutting import by_hmma
 
 SM_COUNT = 132
 CLOCK_KHZ = 1_700_000
@@ -95,19 +96,7 @@ class SimulatedGpu:
         return ChipSample(
             uuid=self.uuid,
             taken_ms=now_ms,
-            cycles=PipeCycles(
-                elapsed=self._elapsed,
-                active=self._busy,
-                mma=self._busy,
-                dmma=0,
-                hmma=self._busy,
-                imma=0,
-                dfma=0,
-                integer=0,
-                fp64=0,
-                fp32=0,
-                fp16=0,
-            ),
+            cycles=by_hmma(self._elapsed, self._busy, self._busy),
             kernel_active_ms=None,
             sm_clock_mhz=CLOCK_KHZ // 1000,
             energy_mj=self._energy_mj,
