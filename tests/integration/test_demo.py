@@ -26,6 +26,9 @@ def test_every_scene_plays_and_every_law_holds() -> None:
     assert "NO" not in done.stdout.split("What was measured")[1].split()
 
 
-def test_a_demonstration_too_small_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--hosts", "2"]) == 2
-    assert "--hosts is 2. Write 4 or more." in capsys.readouterr().err
+@pytest.mark.parametrize("hosts", ["2", "513"])
+def test_a_demonstration_too_small_or_too_large_says_so(
+    hosts: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--hosts", hosts]) == 2
+    assert f"--hosts is {hosts}. Write 4 to 512." in capsys.readouterr().err

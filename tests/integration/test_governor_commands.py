@@ -38,6 +38,13 @@ def test_a_port_that_is_taken_is_told_with_reason_and_mend(
     assert "--enroll-listen" in told
 
 
+@pytest.mark.parametrize("what", ["host", "cluster", "workload", "license", "order"])
+def test_a_list_of_nothing_says_so(governor: GovernorProcess, what: str) -> None:
+    listed = cli(what, "list", "--dir", governor.root)
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert listed.stdout.startswith("no "), what
+
+
 def test_tokens_carry_what_is_advertised(tmp_path: Path) -> None:
     governor = GovernorProcess.make(tmp_path / "g")
     governor.start("--advertise", "gov.example")

@@ -27,11 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     add_file_argument(parser)
     parser.add_argument("--node", help="name of the node (else NODE_NAME in the environment)")
-    parser.add_argument("--api-server", metavar="URL", help="(else as every pod is told)")
+    parser.add_argument(
+        "--api-server", metavar="URL", help="where Kubernetes is asked (as every pod is told)"
+    )
     parser.add_argument(
         "--account", type=Path, default=ACCOUNT, metavar="DIR", help="of the service account"
     )
-    parser.add_argument("--every", type=float, default=2.0, metavar="SECONDS", help="(2)")
+    parser.add_argument(
+        "--every", type=float, default=2.0, metavar="SECONDS", help="between two looks (2)"
+    )
     parser.add_argument("--once", action="store_true", help="say it once, and end")
 
 

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
         case "list":
             reply = status(Layout(arguments.dir))
             shown = MessageToJson(_clusters_only(reply), preserving_proto_field_name=True)
-            show(shown if arguments.json else "\n".join(list_lines(reply)))
+            show(shown if arguments.json else "\n".join(list_lines(reply)) or "no cluster")
         case "explain":
             reply = status(Layout(arguments.dir))
             what = explained(reply, arguments.a, arguments.b)

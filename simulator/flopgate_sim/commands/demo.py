@@ -19,7 +19,7 @@ from flopgate_sim.demo import offline, offline_scenes, scenes, treaty, treaty_sc
 from flopgate_sim.demo.real_host import GPUS, RealHost
 from flopgate_sim.live.cluster import Cluster
 from flopgate_sim.live.governor import LEAST_DECLARED_FLOP_PER_S, Governor, declared_flop_per_s
-from flopgate_sim.live.hosts import FleetProcess
+from flopgate_sim.live.hosts import HOSTS_MAX, FleetProcess
 from flopgate_sim.live.network import Forwarded
 from flopgate_sim.live.processes import (
     RehearsalError,
@@ -66,11 +66,12 @@ def has_nvidia_driver() -> bool:
 
 def run(arguments: argparse.Namespace) -> int:
     """Play it; 0 when every law held and everything came as expected."""
-    if arguments.hosts < REAL_HOSTS + FLEET_PROCESSES:
+    hosts_min = REAL_HOSTS + FLEET_PROCESSES
+    if not hosts_min <= arguments.hosts <= HOSTS_MAX:
         raise ConfigError(
             f"--hosts is {arguments.hosts}",
             code="sim.demo.option",
-            remedy=f"Write {REAL_HOSTS + FLEET_PROCESSES} or more.",
+            remedy=f"Write {hosts_min} to {HOSTS_MAX}.",
         )
     console = Console(width=110 if not sys.stdout.isatty() else None)
     teller = Teller(console)

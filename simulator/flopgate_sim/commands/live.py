@@ -18,7 +18,7 @@ from flopgate_proto.amounts import counted
 from flopgate_proto.errors import ConfigError, EnvironmentFault
 from flopgate_sim.live.faults import TROUBLES, Fault, Kind, schedule
 from flopgate_sim.live.governor import Governor, declared_flop_per_s
-from flopgate_sim.live.hosts import FleetProcess
+from flopgate_sim.live.hosts import HOSTS_MAX, FleetProcess
 from flopgate_sim.live.line import Line
 from flopgate_sim.live.namespaces import NamespaceError, Namespaces
 from flopgate_sim.live.network import Forwarded, Network
@@ -26,7 +26,6 @@ from flopgate_sim.live.processes import RehearsalError, resources, show_logs, un
 from flopgate_sim.live.rehearsal import Rehearsal
 from flopgate_sim.live.telling import Teller
 
-HOSTS_MAX = 512
 RACKS = 4
 LIFETIME_S_MIN, LIFETIME_S_MAX = 15, 600
 """Gates keep FLOP for 9 s and the wind-down in hand: much shorter permits let nothing run."""

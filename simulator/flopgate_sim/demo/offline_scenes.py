@@ -67,7 +67,7 @@ def rebooted(site: Site) -> int:
     wait_until("the driver to take jobs", host.start_job)
     teller.check(
         "the host runs on after the reboot; what was reserved is lost, one step at most",
-        f"of {SPAN_S} s, {used_ms / 1000:.1f} s were used before and "
+        f"of {SPAN_S} s, {used_ms / 1000:.1f} s counted as used before it and "
         f"{(used_ms + lost_ms) / 1000:.1f} s after it; a step is {STEP_MS // 1000} s",
         held=host.job_lives and 0 <= lost_ms <= STEP_MS,
         law="5",
@@ -84,8 +84,8 @@ def used_up(site: Site) -> None:
     last_ms = host.view().last_work_ms
     teller.check(
         f"the host stops by itself within its {SPAN_S} s of running time",
-        f"{(last_ms - seen_ms) / 1000:.1f} s of the {left_ms / 1000:.1f} s that were left, which "
-        "hold a stop in order, too",
+        f"it ran {(last_ms - seen_ms) / 1000:.1f} s of the {left_ms / 1000:.1f} s that were left: "
+        "the rest is kept for stopping in order",
         held=last_ms - seen_ms <= left_ms and not host.held_license,
         law="1, 5",
     )

@@ -179,7 +179,7 @@ def crash(play: Play) -> None:
         "no job stops for it",
         f"{counted(len({view.name for view in stopped}), 'host')} stopped, "
         f"{counted(len(jobs), 'job')} ended; "
-        f"{borne_ms / 1000:.0f} s are tolerated",
+        f"hosts outlast {borne_ms / 1000:.0f} s without a governor",
         held=not jobs and (not stopped or back_ms > borne_ms),
     )
     play.all_run()
@@ -247,7 +247,7 @@ def books(play: Play) -> None:
     allotted = sum(view.allotted_tflop for view in everyone)
     play.teller.check(
         "settled and outstanding never pass the cap that granted them",
-        f"{flop_text(settled)} + {flop_text(outstanding)} of the first {flop_text(CAP_TFLOP)}",
+        f"{flop_text(settled)} + {flop_text(outstanding)} of the first cap, {flop_text(CAP_TFLOP)}",
         held=settled + outstanding <= CAP_TFLOP,
         law="2",
     )

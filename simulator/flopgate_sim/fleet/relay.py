@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 
 import grpc
@@ -56,16 +57,22 @@ class Relay:
         for host in self._hosts.values():
             host.resend()
         yield pb.LinkUp(hello=pb.Hello(host_ids=list(self._hosts)))
+        # In turns: where the first always began, the last of many would never be heard under load.
+        turns = deque(self._hosts.items())
         while True:
             self._let_go()
-            # All of it before anybody has a second turn: else the last of many never has one.
             reports: list[pb.SignedReport] = []
-            for host_id, host in self._hosts.items():
+            for _ in range(len(turns)):
+                if len(reports) == REPORTS_PER_MESSAGE:
+                    break
+                host_id, host = turns[0]
+                turns.rotate(-1)
                 if host_id not in self._held:
-                    reports += host.outgoing
-                    host.outgoing.clear()
-            for start in range(0, len(reports), REPORTS_PER_MESSAGE):
-                yield pb.LinkUp(reports=reports[start : start + REPORTS_PER_MESSAGE])
+                    room = REPORTS_PER_MESSAGE - len(reports)
+                    reports += host.outgoing[:room]
+                    del host.outgoing[:room]
+            if reports:
+                yield pb.LinkUp(reports=reports)
             await asyncio.sleep(GATHER_S)
 
     def _take(self, message: pb.LinkDown, now: Now) -> None:

@@ -216,7 +216,8 @@ class Rehearsal:
         borne_ms = tolerated_ms(self._times)
         self._teller.check(
             "no host stops",
-            f"{len(self._stopped)} stopped; {borne_ms / 1000:.1f} s are tolerated",
+            f"{len(self._stopped)} stopped; "
+            f"hosts outlast {borne_ms / 1000:.1f} s without a governor",
             held=not self._stopped or away_ms > borne_ms,
         )
         self._all_run()
