@@ -40,12 +40,17 @@ TIMES = {
 TRAINING, SERVING = "training-run-7", "serving-chat"
 FLEET_PROCESSES = 2
 REAL_HOSTS = 2
+HOSTS_MIN = REAL_HOSTS + FLEET_PROCESSES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``demo``."""
     parser.add_argument(
-        "--hosts", type=int, default=128, metavar="N", help="hosts of 8 H100 each (%(default)s)"
+        "--hosts",
+        type=int,
+        default=128,
+        metavar="N",
+        help=f"hosts of 8 H100 each, {HOSTS_MIN} to {HOSTS_MAX} (%(default)s)",
     )
     parser.add_argument("--stay", action="store_true", help="keep everything up afterwards")
     parser.add_argument(
@@ -66,12 +71,11 @@ def has_nvidia_driver() -> bool:
 
 def run(arguments: argparse.Namespace) -> int:
     """Play it; 0 when every law held and everything came as expected."""
-    hosts_min = REAL_HOSTS + FLEET_PROCESSES
-    if not hosts_min <= arguments.hosts <= HOSTS_MAX:
+    if not HOSTS_MIN <= arguments.hosts <= HOSTS_MAX:
         raise ConfigError(
             f"--hosts is {arguments.hosts}",
             code="sim.demo.option",
-            remedy=f"Write {hosts_min} to {HOSTS_MAX}.",
+            remedy=f"Write {HOSTS_MIN} to {HOSTS_MAX}.",
         )
     console = Console(width=110 if not sys.stdout.isatty() else None)
     teller = Teller(console)

@@ -37,7 +37,11 @@ ALL_FAULTS = ",".join(kind.value for kind in Kind)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``live``."""
     parser.add_argument(
-        "--hosts", type=int, default=16, metavar="N", help="hosts of 8 H100 each (%(default)s)"
+        "--hosts",
+        type=int,
+        default=16,
+        metavar="N",
+        help=f"hosts of 8 H100 each, 1 to {HOSTS_MAX} (%(default)s)",
     )
     parser.add_argument(
         "--minutes",

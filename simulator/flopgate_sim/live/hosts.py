@@ -13,8 +13,8 @@ from flopgate_sim.fleet.process import FleetPlan
 from flopgate_sim.live.processes import Child, undisturbed
 
 HOSTS_MAX = 512
-"""Of one rehearsal on one machine. Renewed every 3 s they ask 171 times a second; a governor and two
-processes of 255 hosts got through about 160 on four tenths of a slow core, with 0.6 GB."""
+"""Of one rehearsal on one machine. Renewed every 3 s they ask 171 times a second; a governor and
+two processes of 255 hosts got through about 160 on four tenths of a slow core, with 0.6 GB."""
 CHIPS = 8
 SHARE_PERCENT = 50
 DRAIN_MS = 50
