@@ -15,6 +15,7 @@ from typing import IO, Final
 
 from flopgate_agent.licensing.gathering import Tell
 from flopgate_agent.licensing.receipts import RECEIPT_BYTES_MAX, Receipt, Roll, read_receipts
+from flopgate_proto.amounts import counted
 from flopgate_proto.errors import ConfigError, EnvironmentFault, FlopgateError
 from flopgate_proto.files import write_licenses
 from flopgate_proto.v1 import flopgate_pb2 as pb
@@ -63,7 +64,7 @@ class Way:
             )
         if at_once < 1 or wait_s < 1:
             raise ConfigError(
-                f"{at_once} hosts at once, {wait_s} s for each: nobody is reached so",
+                f"{counted(at_once, 'host')} at once, {wait_s} s for each: nobody is reached so",
                 code="license.through",
                 remedy="Write 1 or more for --at-once and --wait.",
             )

@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from flopgate_proto.amounts import counted
 from flopgate_proto.errors import TpmError
 from flopgate_proto.values import Finding, Severity, TpmState
 
@@ -115,7 +116,7 @@ def judge(last: TpmState | None, base: Base, seen: Seen, *, reports: bool) -> Ju
             ),
         )
     raise TpmError(
-        f"the ledger is {ahead} reports older than the TPM's counter, {seen.counter}",
+        f"the ledger is {counted(ahead, 'report')} older than the TPM's counter, {seen.counter}",
         code="tpm.ledger.old",
         remedy="An older image of the disk was put back, or reports were dropped. " + _EVIDENCE,
     )
