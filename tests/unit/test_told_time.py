@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flopgate_agent.gate.authorities.authority import Authority
-from flopgate_agent.gate.authorities.told_time import BEHIND_PPM, BEHIND_SLACK_MS, OLD_MS, ToldTime
+from flopgate_agent.gate.authorities.told_time import (
+    BEHIND_PPM,
+    BEHIND_SLACK_MS,
+    LAST_UNIX_MS,
+    OLD_MS,
+    ClockBound,
+    ToldTime,
+)
 from flopgate_agent.gate.memory import Moment, StoredAuthority, StoredTime
+from flopgate_proto.limits import COUNT_MAX
 
 UNIX_MS = 1_800_000_000_000
 """The true time at host elapsed time 0."""
@@ -151,3 +160,82 @@ def test_whatever_exceeds_drift_and_slack_is_told(
     told_ms = behind_ms(home, 10_000 + wait_ms, held_back_ms)
     least_ms = held_back_ms - age_ms - wait_ms * BEHIND_PPM // 1_000_000
     assert told_ms == (least_ms if least_ms > BEHIND_SLACK_MS else 0)
+
+
+def test_an_answer_to_a_report_that_is_just_not_old_counts_at_once() -> None:
+    at_ms = HOUR_MS
+    told = ToldTime.heard(UNIX_MS, made_ms=at_ms - OLD_MS, received_ms=at_ms, before=None)
+    assert told.waits_until_ms == 0
+    assert width_ms(told, at_ms) == OLD_MS
+    later = ToldTime.heard(UNIX_MS, made_ms=at_ms - OLD_MS - 1, received_ms=at_ms, before=None)
+    assert later.waits_until_ms == at_ms + OLD_MS
+    # In the last moment of the wait nothing is later yet, in the next one it is.
+    assert width_ms(later, at_ms + OLD_MS - 1) == 0
+    assert width_ms(later, at_ms + OLD_MS) == OLD_MS + 1
+
+
+def test_a_later_time_that_is_told_badly_counts_at_once_as_the_earliest() -> None:
+    told = good(10_000)
+    now_ms = 2 * HOUR_MS
+    unix_ms = UNIX_MS + now_ms + HOUR_MS
+    told = ToldTime.heard(unix_ms, made_ms=now_ms - HOUR_MS, received_ms=now_ms, before=told)
+    assert told.earliest_unix_ms(now_ms) == told.latest_unix_ms(now_ms) == unix_ms
+
+
+def test_no_time_is_told_that_what_keeps_it_does_not_hold() -> None:
+    here = Moment(boot_id=b"1", elapsed_ms=7, running_ms=7)
+    heard = ToldTime.heard(COUNT_MAX, made_ms=5, received_ms=7, before=None)
+    for told in (heard, ToldTime.raised(COUNT_MAX, 7, None), ToldTime.raised(COUNT_MAX, 7, heard)):
+        assert told.earliest_unix_ms(7) == LAST_UNIX_MS
+        assert told.stored(here).latest_unix_ms <= LAST_UNIX_MS + 2
+
+
+def test_a_floor_raises_every_bound_also_while_a_good_answer_is_waited_for() -> None:
+    now_ms = 2 * HOUR_MS
+    told = old(now_ms, HOUR_MS, good(10_000))
+    assert told.waits_until_ms > now_ms
+    unix_ms = UNIX_MS + now_ms + 10 * HOUR_MS
+    told = ToldTime.raised(unix_ms, now_ms, told)
+    for later_ms in (0, OLD_MS):
+        at_ms = now_ms + later_ms
+        assert told.earliest_unix_ms(at_ms) == told.latest_unix_ms(at_ms) == unix_ms + later_ms
+    assert ToldTime.raised(UNIX_MS, now_ms, told) == told
+
+
+def test_every_moment_at_which_a_date_may_have_come_is_named() -> None:
+    now_ms = 2 * HOUR_MS
+    told = old(now_ms, HOUR_MS, good(10_000))
+    date_ms = UNIX_MS + now_ms + HOUR_MS
+    assert told.waits_until_ms in told.changes_ms(date_ms)
+    for bound in (told.earliest_unix_ms, told.latest_unix_ms):
+        # While it is waited for, and afterwards.
+        for at_ms in (now_ms, now_ms + OLD_MS):
+            assert at_ms + date_ms - bound(at_ms) in told.changes_ms(date_ms)
+
+
+@pytest.mark.parametrize(
+    ("boot_id", "elapsed_ms", "running_ms", "least_ms", "passed_ms"),
+    [
+        (b"1", 60_000, 20_000, 0, 50_000),
+        (b"1", 15_000, 40_000, 0, 30_000),
+        (b"2", 90_000, 40_000, 0, 30_000),
+        (b"2", 90_000, 40_000, 70_000, 60_000),
+        (b"2", 90_000, 70_000, 40_000, 60_000),
+        (b"2", 5, 9_000, 0, 0),
+    ],
+)
+def test_over_a_start_as_much_passed_as_anything_shows(
+    boot_id: bytes, elapsed_ms: int, running_ms: int, least_ms: int, passed_ms: int
+) -> None:
+    kept = Moment(boot_id=b"1", elapsed_ms=10_000, running_ms=10_000)
+    stored = StoredTime(earliest_unix_ms=UNIX_MS, latest_unix_ms=UNIX_MS + 5, at=kept)
+    now = Moment(boot_id=boot_id, elapsed_ms=elapsed_ms, running_ms=running_ms)
+    told = ToldTime.resumed(stored, now, least_ms)
+    assert told.earliest_unix_ms(elapsed_ms) == UNIX_MS + passed_ms
+    assert told.latest_unix_ms(elapsed_ms) == UNIX_MS + 5 + passed_ms
+
+
+def test_a_clock_is_behind_once_it_is_so_by_more_than_the_slack() -> None:
+    bound = ClockBound(after_ms=UNIX_MS, at_ms=0)
+    assert bound.behind_ms(UNIX_MS + BEHIND_SLACK_MS, 0) == 0
+    assert bound.behind_ms(UNIX_MS + BEHIND_SLACK_MS + 1, 0) == BEHIND_SLACK_MS + 1
