@@ -204,6 +204,18 @@ def test_law_8_a_gate_that_comes_back_without_permission_owes_the_kill_of_before
     assert terms_of(rig, late).lanes[0].kill_at_ms == rig.now_ms - 50
 
 
+def test_a_job_that_a_gate_holds_as_it_dies_has_the_drain_for_the_next_gate() -> None:
+    rig = running()
+    rig.network = cut
+    rig.run_until(LaneState.HALTED)
+    rig.hardware.start(pid=200)
+    rig.run_until(LaneState.FROZEN)
+    (term,) = terms_of(rig).lanes
+    policy = rig.authority.policy
+    assert term.kill_at_ms == rig.lane.since_ms + policy.drain_ms
+    assert policy.drain_ms < policy.watchdog_ms
+
+
 def test_what_was_owed_is_forgotten_once_a_lane_runs() -> None:
     rig = running()
     owed = (LaneTerm(workload=WORKLOAD, freeze_at_ms=1, kill_at_ms=1, still=False),)

@@ -64,6 +64,10 @@ class Leasing:
         if lane.state is LaneState.FROZEN:
             # A kill is on its way: it comes when it was due, whoever carries it out.
             owed_ms = self._owed_ms.get(name, gone_ms) + core.behind_ms
+            if due_ms is not None and not lane.killed:
+                # Who was held without permission proves his stillness within some looks, while a
+                # gate looks. One that dies meanwhile has the drain to come back.
+                due_ms = max(due_ms, lane.since_ms + drain_ms)
             at_ms = min(owed_ms, gone_ms if due_ms is None else due_ms)
             return LaneTerm(workload=name, freeze_at_ms=at_ms, kill_at_ms=at_ms, still=False)
         self._owed_ms.pop(name, None)

@@ -45,7 +45,7 @@ class Lane:
 
     Where the phase does not bite it runs, whatever permission says; ``would`` holds what would have
     stopped it. ``figure`` is the one that policy charges; ``pressed`` says that the ceiling comes
-    near; ``ceiling_tflop`` bounds the allotted book, ``None`` where no grant stands.
+    near; ``ceiling_tflop`` bounds the allotted book (``None``: no grant); ``killed``: in this stop.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Lane:
         self._held: tuple[int, ...] = ()
         # What a gate before this one left standing is unknown: the first step says it anew.
         self._rungs: frozenset[Rung] | None = None
-        self._killed = False
+        self.killed = False
         self._latest_freeze_ms: int | None = None
         self._tightest_ms: int | None = None
 
@@ -198,7 +198,7 @@ class Lane:
                 return []
             until_ms = COUNT_MAX if loose else self._latest_freeze_ms or 0
             return [Restore(workload=self.workload, until_ms=until_ms)]
-        if self._killed:
+        if self.killed:
             asked |= {Rung.SLOW}
         missing = asked - (stand or frozenset())
         self._rungs = asked | (stand or frozenset())
@@ -339,7 +339,7 @@ class Lane:
     def _kill(self, now_ms: int, *, woken: bool = False) -> list[Action]:
         tried_ms = now_ms - self.since_ms
         self._kill_at_ms = now_ms + insisting.again_after_ms(tried_ms, left=bool(self.pids))
-        first, self._killed = not (self._killed or woken), True
+        first, self.killed = not (self.killed or woken), True
         kill = Kill(workload=self.workload, pids=self.pids)
         if now_ms < self._tell_kill_ms:
             return [kill]
@@ -374,7 +374,7 @@ class Lane:
             return self._freeze(drain_ms, now_ms)
         enough, ends_ms = self._looks.enough(), self.since_ms + drain_ms
         if now_ms >= self._kill_at_ms:
-            if self._killed or enough or now_ms >= ends_ms:
+            if self.killed or enough or now_ms >= ends_ms:
                 return self._kill(now_ms)
             self._kill_at_ms = min(now_ms + self._settings.watch_interval_ms, ends_ms)
         if unheld:
@@ -397,4 +397,4 @@ class Lane:
             self._stopped_ms = now_ms
         self.state = check_step(self.state, state)
         self.since_ms = self._tell_kill_ms = now_ms
-        self._killed = False
+        self.killed = False
