@@ -10,6 +10,7 @@ import pytest
 from flopgate_proto.envelope import Envelope
 from flopgate_proto.errors import ForgedError, HistoryError
 from flopgate_proto.keys import SigningKey
+from flopgate_proto.orders import book as order_book
 from flopgate_proto.orders.book import (
     DELEGATIONS_KEPT,
     FALLEN_KEPT,
@@ -168,6 +169,33 @@ def test_law_6_a_confirmation_that_came_before_its_pause_counts(side: Side) -> N
 
 
 @pytest.mark.parametrize("side", SIDES)
+def test_law_6_a_confirmation_that_came_first_outlasts_the_next(side: Side) -> None:
+    pauses = [wide(number, lapse_ms=50) for number in range(2)]
+    book = book_of(side)
+    for pause in pauses:
+        confirmed = further_orders.confirmation(pauses=(pause.digest,))
+        book = book.accept(orders.sealed_order(confirmed), 0).book
+    for pause in pauses:
+        book = book.accept(pause, 1).book
+    assert [held.confirmed for held in book.pauses] == [True, True]
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_law_6_what_a_quorum_pauses_takes_nobodys_room(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order_book, "PAUSES_OF_ONE_MAX", 2)
+    book = book_of(side)
+    for number in range(3):
+        pause = orders.pause(nonce=bytes([number]) * 16)
+        book = book.accept(orders.sealed_order(pause), 0).book
+    for number in range(3, 5):
+        pause = orders.pause(nonce=bytes([number]) * 16)
+        book = book.accept(orders.sealed_order(pause, OFFICER_KEYS[:1]), 0).book
+    assert len(book.pauses) == 5
+
+
+@pytest.mark.parametrize("side", SIDES)
 def test_law_6_what_any_resume_lifted_never_latches_again(side: Side) -> None:
     book = book_of(side)
     pauses = [wide(number, lapse_ms=50) for number in range(2)]
@@ -186,6 +214,11 @@ def test_the_newest_delegations_stay(side: Side) -> None:
         order = orders.delegation(serial=serial, permit_spki=key.spki)
         book = book.accept(orders.sealed_order(order), 0).book
     assert [one.key.key_id for one in book.delegated] == [key.key_id for key in keys[1:]]
+    again = orders.delegation(serial=99, permit_spki=keys[2].spki)
+    book = book.accept(orders.sealed_order(again), 1).book
+    assert [one.key.key_id for one in book.delegated] == [
+        *(key.key_id for key in (keys[1], *keys[3:], keys[2])),
+    ]
 
 
 @pytest.mark.parametrize("side", SIDES)
