@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from flopgate_agent.clocks import read_boot_id
 from flopgate_agent.enforcement import Enforcer, EnforcerConfig
 from flopgate_agent.enforcement.jobs import lane_id
+from flopgate_agent.lockdown.record import read_record, write_record
 from flopgate_proto.values import LaneState
 from tests.support.gate_host import GateHost
 from tests.support.locked_down import WORKLOAD, running, watched_host
@@ -93,3 +95,26 @@ def test_a_job_that_stood_goes_on_in_a_lane_of_another_name(host: GateHost) -> N
     host.until_state("run-9", LaneState.RUNNING)
     goes_on(host)
     assert held.poll() is None
+
+
+def test_a_lockdown_that_starts_anew_loses_nothing_that_no_report_has_told_of(
+    tmp_path: Path,
+) -> None:
+    with watched_host(tmp_path) as host:
+        running(host)
+        host.kill_gate()
+        folder, boot_id = host.state / "enforcement", read_boot_id().hex()
+        until(lambda: read_record(folder, boot_id), "the lock-down to write down what it stopped")
+        host.kill_lockdown()
+        (found,) = read_record(folder, boot_id)
+        worked = replace(found, stood_ms=None, computed_ms=found.since_ms + 3_100)
+        write_record(folder, boot_id, [worked])
+        host.watch()
+        until(lambda: read_record(folder, boot_id) != (worked,), "the next one to find it so")
+        host.start()
+
+        def told() -> bool:
+            ids = {one.id for report in host.courier.chain() for one in report.findings}
+            return "lockdown.computing_without_permission" in ids
+
+        until(told, "a report to tell of both")

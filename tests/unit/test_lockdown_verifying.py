@@ -16,6 +16,7 @@ from flopgate_agent.lockdown.record import (
     findings_of,
     forget_record,
     read_record,
+    with_untold,
     write_record,
 )
 from flopgate_agent.lockdown.verifying import STAND_MS, Stopped, Verifier
@@ -114,6 +115,15 @@ def test_the_record_comes_back_in_its_boot_only(tmp_path: Path, stood_ms: int | 
     forget_record(tmp_path / "state")
     assert read_record(tmp_path / "state", BOOT) == ()
     forget_record(tmp_path / "state")
+
+
+def test_what_no_report_has_told_of_yet_stays_beside_what_is_found_now() -> None:
+    computed = Stopped(workload="a", since_ms=1, computed_ms=9_000)
+    untold = (computed, Stopped(workload="b", since_ms=2), Stopped(workload="c", since_ms=3))
+    now = (Stopped(workload="a", since_ms=50, stood_ms=60), Stopped(workload="b", since_ms=51))
+    assert with_untold(untold, now) == (replace(computed, stood_ms=60), now[1], untold[2])
+    worse = Stopped(workload="a", since_ms=50, computed_ms=70)
+    assert with_untold(untold[:1], [worse]) == (worse,)
 
 
 @given(st.binary(max_size=60), st.integers(0, 150), st.binary(max_size=6))

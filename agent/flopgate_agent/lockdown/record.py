@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +41,23 @@ def read_record(folder: Path, boot_id: str) -> tuple[Stopped, ...]:
         return tuple(_stopped(one) for one in found["stopped"][:LANES_MAX])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ()
+
+
+def with_untold(untold: Iterable[Stopped], stopped: Iterable[Stopped]) -> tuple[Stopped, ...]:
+    """What is found now, and what stands in the record and no report has told of yet.
+
+    A gate may come and die before it reports, and a lock-down starts anew with each lease: that a
+    lane worked on without permission must not be lost with it.
+    """
+    known = {one.workload: one for one in untold}
+    for one in stopped:
+        before = known.get(one.workload)
+        if before is not None and before.computed_ms is not None and one.computed_ms is None:
+            since_ms, computed_ms = before.since_ms, before.computed_ms
+            known[one.workload] = replace(one, since_ms=since_ms, computed_ms=computed_ms)
+        else:
+            known[one.workload] = one
+    return tuple(known.values())
 
 
 def forget_record(folder: Path) -> None:

@@ -27,7 +27,7 @@ from flopgate_agent.gate.terms import LaneTerm
 from flopgate_agent.gate_process.host_chips import chips_of
 from flopgate_agent.lockdown.deciding import Due
 from flopgate_agent.lockdown.lease import EVERY_CHIP, Lease, Reach
-from flopgate_agent.lockdown.record import write_record
+from flopgate_agent.lockdown.record import read_record, with_untold, write_record
 from flopgate_agent.lockdown.verifying import Stopped, Verifier
 from flopgate_agent.logs import FIELDS
 
@@ -62,6 +62,7 @@ class Stopper:
         self._reach = {one.workload: one for one in lease.reach}
         self._verifier = Verifier()
         self._record = (how.state_dir, boot_id)
+        self._untold = read_record(*self._record)
         self._pids: dict[str, frozenset[int]] | None = None
         self._told: set[tuple[str, str]] = set()
         self._written: tuple[Stopped, ...] = ()
@@ -128,7 +129,7 @@ class Stopper:
             event = "computing_without_permission" if computes else "seen to stand"
             _LOG.log(level, "no gate: %s", event, extra={FIELDS: asdict(one)})
         stopped = self._verifier.stopped.values()
-        if stopped and self._written != (now := tuple(stopped)):
+        if stopped and self._written != (now := with_untold(self._untold, stopped)):
             self._write(now)
 
     def _write(self, now: tuple[Stopped, ...]) -> None:

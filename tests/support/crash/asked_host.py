@@ -25,8 +25,8 @@ from tests.support.service_manager import ServiceManager
 from tests.support.waiting import until
 
 AGENT: Final = (sys.executable, "-m", "flopgate_agent.cli")
-LIFETIME_MS: Final = 120_000
-WATCHDOG_MS: Final = 60_000
+LIFETIME_MS: Final = 600_000
+WATCHDOG_MS: Final = 300_000
 TRIES_MAX: Final = 6
 
 

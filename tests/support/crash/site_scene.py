@@ -48,7 +48,7 @@ FAULTS: Final = frozenset({LEDGER_FAILED})
 WAITING: Final[WorkloadOptions] = {"gpus": [1], "fmt": "fp16", "drain_ms": 100}
 BEAR_S: Final = 0.5
 """For a process that cannot write to meet that more than once."""
-LIFETIME_MS: Final = 120_000
+LIFETIME_MS: Final = 600_000
 POLICY: Final = f"""\
 threshold_tflop_per_s = 1_000_000
 capacity_basis = "dense_8bit"
@@ -59,7 +59,7 @@ renew_after_ms = 1_000
 drain_ms = 3_000
 exempt_lifetime_ms = 86_400_000
 drift_ppm = 500
-watchdog_ms = 60_000
+watchdog_ms = 300_000
 pause_lapse_ms = 259_200_000
 loose_phase_age_ms = 1_209_600_000
 headroom_max_tflop = 100_000_000
