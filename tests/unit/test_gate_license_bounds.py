@@ -114,6 +114,39 @@ def test_each_kind_is_held_to_its_own_bounds(
         assert refusal(lambda found=found: checked(rig, found)) == code  # type: ignore[misc]
 
 
+def test_what_was_not_asked_for_counts_from_nothing(rig: LicenseRig) -> None:
+    request = rig.request()
+    found = issue(rig.authority, request)
+    ceiling_tflop = checked(rig, found).ceilings[WORKLOAD]
+    approval = approve(request, headroom_max_tflop=ceiling_tflop - 1)
+    found = issue(rig.authority, request, approval=approval)
+    assert checked(rig, found, allotted={WORKLOAD: 1}).ceilings == {WORKLOAD: ceiling_tflop}
+    assert refusal(lambda: checked(rig, found, allotted={})) == "license.beyond-approval"
+
+
+def test_no_license_exempts_a_host_that_alone_reaches_the_threshold(rig: LicenseRig) -> None:
+    policy = home(rig).policy
+    assert policy is not None
+    found = issue(rig.authority, rig.request(), terms={"exempt": True})
+    capacity = rig.settings.capacity_tflop_per_s(policy.capacity_basis)
+    for threshold, code in ((capacity, "permit.beyond-policy"), (capacity + 1, "")):
+        home(rig).policy = replace(policy, threshold_tflop_per_s=threshold)
+        assert refusal(lambda: checked(rig, found)) == code
+
+
+def test_law_4_a_license_of_another_history_is_none(rig: LicenseRig) -> None:
+    found = issue(rig.authority, rig.request())
+    number, quote = checked(rig, found).batch_number, home(rig).quote
+    home(rig).quote = replace(quote, batch_number=number)
+    home(rig).batch_digest = bytes(32)
+    assert refusal(lambda: checked(rig, found)) == "answer.equivocation"
+
+
+def test_a_license_is_installed_once(rig: LicenseRig) -> None:
+    found = rig.licensed()
+    assert refusal(lambda: checked(rig, found)) == "license.installed"
+
+
 def test_a_license_that_ends_this_moment_is_past(rig: LicenseRig) -> None:
     request = rig.request()
     rig.run(1_000)
