@@ -24,6 +24,7 @@ from flopgate_proto.envelope import Envelope, seal
 from flopgate_proto.errors import PeerError
 from flopgate_proto.orders.held import LatchedPause
 from flopgate_proto.values import LicenseTerms, ReserveOpening, SingleUse
+from flopgate_proto.values.common import LaneState
 from flopgate_proto.values.licenses import LICENSE_STEP_MS
 from tests.support import orders
 from tests.support.fixed import WORKLOAD
@@ -186,6 +187,29 @@ def test_officers_correct_a_time_from_the_moment_on_that_nothing_could_be_approv
     told = corrected_time(asked, replace(held, not_after_unix_ms=5 * HOUR_MS), **times)
     assert told is not None
     assert told.earliest_unix_ms(7) == told.latest_unix_ms(7) == held.not_before_unix_ms + 250
+
+
+def test_a_license_is_over_once_its_end_may_have_come_and_nothing_runs(rig: LicenseRig) -> None:
+    rig.licensed()
+    rig.run_until(LaneState.RUNNING)
+    told, held = home(rig).told_time, home(rig).desk.license
+    assert told is not None
+    assert held is not None
+    later_ms = held.not_after_unix_ms - told.latest_unix_ms(rig.now_ms)
+    home(rig).told_time = replace(told, latest_after_ms=told.latest_after_ms + later_ms)
+    rig.run(30_000)
+    assert rig.state is LaneState.HALTED
+    standing = home(rig).desk.standing
+    assert (standing.license, standing.ended) == (None, "license.expired")
+
+
+def test_law_5_nothing_goes_back_of_what_still_lets_something_run(rig: LicenseRig) -> None:
+    rig.licensed()
+    rig.run_until(LaneState.RUNNING)
+    rig.run(5_000)
+    before = home(rig).desk.standing
+    rig.carry_out(rig.core.settle_reserved(rig.now))
+    assert home(rig).desk.standing == before
 
 
 # ---------------------------------------------------------------------- an opening
