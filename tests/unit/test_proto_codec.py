@@ -216,7 +216,7 @@ ONE = (0,)
         (orders.trust_root(roles=(Role(name="a", threshold=1, keys=(0, 0)),)), "field.duplicate"),
         (orders.trust_root(roles=(Role(name="a", threshold=1, keys=ONE),) * 2), "field.duplicate"),
         (orders.trust_root(roles=(Role(name="", threshold=1, keys=ONE),)), "field.empty"),
-        (orders.trust_root(nonce=b""), "field.size"),
+        (orders.trust_root(nonce=b""), "trust-root.nonce"),
         (replace(orders.trust_root(), authority_id=bytes(32)), "field.size"),
         (replace(orders.trust_root(version=2), authority_id=bytes(31)), "field.size"),
         (replace(orders.pause(), authority_id=b""), "field.size"),
