@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from flopgate_agent.gate.actions import Thaw
+from flopgate_agent.gate.actions import Action, KeepLicenses, Thaw
 from flopgate_proto.errors import HistoryError, StorageError
 from flopgate_proto.values import LicenseState
 from flopgate_proto.values.common import LaneState
@@ -115,6 +116,29 @@ def test_law_5_a_crash_costs_at_most_one_step(rig: LicenseRig) -> None:
     rig.run(SPAN_MS)
     used_tflop = rig.truth_tflop - before_tflop
     assert 500_000 - 2 * STEP_TFLOP - STOP_TFLOP < used_tflop <= 500_000
+
+
+def test_law_5_a_step_counts_from_what_was_reported(
+    rig: LicenseRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gate that dies before its next report loses that much and no more."""
+    carry_out, at_stake_tflop = rig.carry_out, []
+
+    def watched(actions: Sequence[Action]) -> None:
+        for action in actions:
+            if isinstance(action, KeepLicenses) and rig.state is LaneState.RUNNING:
+                (share,) = (
+                    rig.core.authorities[rig.authority.name].desk.standing.shares or {}
+                ).values()
+                (durable,) = rig.last_report().lanes
+                at_stake_tflop.append(share.reserved_tflop - durable.allotted_tflop)
+            carry_out([action])
+
+    rig.licensed(headroom_tflop=500_000)
+    monkeypatch.setattr(rig, "carry_out", watched)
+    rig.run(SPAN_MS)
+    assert len(at_stake_tflop) > 3
+    assert max(at_stake_tflop) <= STEP_TFLOP
 
 
 @pytest.mark.parametrize("where", ["before", "after", "stepped"])
