@@ -208,7 +208,7 @@ class AskedScene:
                 host.until_state(DECLARED, LaneState.RUNNING)
                 host.until_state(RUNS, LaneState.RUNNING)
 
-            host.step(lambda: until_done(declare))
+            host.step(lambda: until_done(host, declare))
             host.step(declared)
             self._lived(host, strike, "declare")
             host.up()
@@ -242,8 +242,12 @@ class SoonError(Exception):
     """Not yet."""
 
 
-def until_done(work: Callable[[], None]) -> None:
-    """Again, until it is time."""
+def until_done(host: AskedHost, work: Callable[[], None]) -> None:
+    """Again, until it is time.
+
+    Raises:
+        TroubleError: the gate ended, or cannot keep anything.
+    """
 
     def done() -> bool:
         try:
@@ -252,7 +256,7 @@ def until_done(work: Callable[[], None]) -> None:
             return False
         return True
 
-    until(done, "the gate to see who holds the chip")
+    host.until(done)
 
 
 def write_license(host: AskedHost, request: Envelope, path: Path) -> None:
